@@ -3,9 +3,9 @@
 //! A body is complete only when its framing says so: on HTTP/1.1 [`seawall_wire::Body`] counts the bytes, and on HTTP/2
 //! the stream must have ended with END_STREAM. A connection that ends earlier does not complete the body.
 //!
-//! The connection goes back to its pool with the last byte. If the body is dropped earlier, the connection is reset, so
-//! that the server stops its work as soon as the caller leaves. The read timeout counts only while the caller waits for
-//! the server, because a caller that reads slowly is not the server's fault.
+//! When the last byte has come, the connection goes back to its pool. If the body is dropped earlier, the connection is
+//! reset, so that the server stops its work as soon as the caller leaves. The read timeout counts only while the caller
+//! waits for the server, because a caller that reads slowly is not the server's fault.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -26,14 +26,15 @@ use crate::shared::Slot;
 use crate::trunk::TrunkStream;
 use crate::watch::{Lapse, Timer, Watch};
 
-/// An answer's body broke after the answer's head was passed on: a timeout passed, or the connection was lost.
+/// The error of an answer's body that broke after the answer's head had come: a timeout passed, the connection was
+/// lost, or the bytes were not valid.
 #[derive(Debug)]
 pub struct Truncated {
     reason: Reason,
 }
 
 impl Truncated {
-    /// `read-timeout`, `total-timeout`, `connection-lost` or `bad-answer`.
+    /// Returns why the body broke: `read-timeout`, `total-timeout`, `connection-lost` or `bad-answer`.
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.reason
@@ -53,7 +54,7 @@ impl std::error::Error for Truncated {}
 pub struct AnswerBody(Kind);
 
 enum Kind {
-    /// The whole body came with the head.
+    /// The whole body is known. `None` if it is empty, or if its bytes were returned already.
     Whole(Option<Bytes>),
     Flowing(Box<Flowing>),
 }
@@ -68,11 +69,11 @@ impl fmt::Debug for Kind {
 }
 
 struct Flowing {
-    /// Frames that were read already. They are returned before anything else is read.
+    /// Frames that were read already. The consumer gets them before anything else is read.
     ahead: VecDeque<Frame<Bytes>>,
     over: bool,
-    /// Whether the consumer has not asked for more since the last frame. The time until it asks does not count against
-    /// the server.
+    /// Whether the consumer has not waited for the server since the last frame was returned. The time until it waits
+    /// does not count against the server.
     resumed: bool,
     watch: Watch,
     way: Way,
@@ -95,13 +96,14 @@ enum Way {
 }
 
 impl AnswerBody {
-    /// A body whose bytes are at hand.
+    /// Makes a body whose bytes are all known already.
     #[must_use]
     pub fn whole(bytes: Bytes) -> AnswerBody {
         AnswerBody(Kind::Whole((!bytes.is_empty()).then_some(bytes)))
     }
 
-    /// The body of an answer over HTTP/1.1, of which `first` came with the head. Mostly that is the whole body.
+    /// Makes the body of an answer over HTTP/1.1. `first` is the part that came with the head. Mostly this is the whole
+    /// body; in that case the connection goes back to the pool immediately.
     pub(crate) fn on_line(
         mut line: Box<Line>,
         first: Vec<u8>,
@@ -128,7 +130,7 @@ impl AnswerBody {
         AnswerBody::flowing(ahead, over, watch, Way::Line { line, pool, clock })
     }
 
-    /// The body of an answer over HTTP/2.
+    /// Makes the body of an answer over HTTP/2.
     pub(crate) fn on_trunk(
         incoming: Incoming,
         watch: Watch,
@@ -147,7 +149,7 @@ impl AnswerBody {
         AnswerBody(Kind::Flowing(Box::new(flowing)))
     }
 
-    /// Whether more of the body is to come.
+    /// Returns whether more of the body is to come from the server.
     pub(crate) fn is_flowing(&self) -> bool {
         match &self.0 {
             Kind::Whole(_) => false,
@@ -155,8 +157,8 @@ impl AnswerBody {
         }
     }
 
-    /// Goes on sending the request while nobody reads its answer. Otherwise a caller that sends its whole body before
-    /// it reads would wait for us, and we for the caller.
+    /// Sends more of the request while nobody reads its answer. Otherwise a caller that sends its whole body before it
+    /// reads the answer would wait for us, and we would wait for the caller.
     pub fn poll_upload(&mut self, cx: &mut Context<'_>) {
         if let Kind::Flowing(flowing) = &mut self.0
             && let Way::Line { line: Some(line), .. } = &mut flowing.way
@@ -165,7 +167,8 @@ impl AnswerBody {
         }
     }
 
-    /// Keeps the call's slot of the concurrency limit until the last byte.
+    /// Keeps the call's slot of the concurrency limit until the last byte of the body. If the whole body is known
+    /// already, the slot is given back immediately.
     pub(crate) fn hold(&mut self, slot: Option<Slot>) {
         match &mut self.0 {
             Kind::Whole(_) => drop(slot),
@@ -173,11 +176,11 @@ impl AnswerBody {
         }
     }
 
-    /// Reads up to `bound` bytes ahead and keeps them for the consumer. Returns the whole body, or `None` if it is
-    /// longer than `bound`.
+    /// Reads up to `bound` bytes ahead and keeps them for the consumer. Returns the whole body, or `None` if the body
+    /// is longer than `bound`.
     ///
     /// # Errors
-    /// If the body broke before that.
+    /// If the body breaks before its end or before it is longer than `bound`.
     pub(crate) async fn peek_whole(&mut self, bound: usize) -> Result<Option<Bytes>, Truncated> {
         let flowing = match &mut self.0 {
             Kind::Whole(bytes) => return Ok(Some(bytes.clone().unwrap_or_default())),
@@ -268,7 +271,7 @@ impl Flowing {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // On HTTP/1.1 only a body without a declared length can have trailers.
+        // On HTTP/1.1 only a body without a declared length can have trailers. So no exact length is reported for it.
         if self.ahead.iter().any(Frame::is_trailers) {
             return SizeHint::default();
         }
@@ -280,7 +283,8 @@ impl Flowing {
         left.map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + ahead as u64))
     }
 
-    /// Is called when the body has ended. The connection goes back to the pool if HTTP allows another request on it.
+    /// Is called when the body has ended. Gives the slot of the limit back. The connection goes back to the pool if
+    /// HTTP allows another request on it.
     fn finish(&mut self) {
         if let Way::Line { line, pool, clock } = &mut self.way
             && let Some(line) = line.take()
@@ -300,7 +304,8 @@ impl Flowing {
     }
 }
 
-/// The next frame of a body over HTTP/1.1. If trailers come with the last bytes, they are put into `ahead`.
+/// Returns the next frame of a body over HTTP/1.1; `None` after the last one. If trailers come with the last bytes,
+/// they are put into `ahead`.
 fn poll_line(
     line: &mut Line,
     ahead: &mut VecDeque<Frame<Bytes>>,
@@ -320,12 +325,12 @@ fn poll_line(
     })
 }
 
-/// The next frame of a body over HTTP/2.
+/// Returns the next frame of a body over HTTP/2; `None` after the last one.
 ///
-/// For a stream that was reset with NO_ERROR, hyper reports the same end as for a complete one. A server resets in this
-/// way when it has answered before the request had ended (RFC 9113, section 8.1), and then the answer is complete. But
-/// a server may also reset in the middle of an answer. So the end counts only if END_STREAM was seen, or if as many
-/// bytes came as the answer had declared.
+/// For a stream that was reset with NO_ERROR, hyper reports the same end as for a complete stream. A server may send
+/// such a reset when it has answered before the request had ended (RFC 9113, section 8.1); in that case the answer is
+/// complete. But a server may also reset in the middle of an answer. So the end counts only if END_STREAM was seen, or
+/// if as many bytes came as the answer had declared.
 fn poll_trunk(
     incoming: &mut Incoming,
     over: &mut bool,

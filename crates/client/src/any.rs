@@ -1,15 +1,15 @@
-//! The call machine around any future.
+//! Runs the call machine around any future.
 //!
-//! [`crate::Dependency`] sends requests over connections. Here the caller's closure makes each attempt, and the caller
-//! says what its ending means. The machine that decides is the same. Only the timeouts differ: a future shows no
-//! progress, so the read timeout bounds the whole attempt, and there is no connect timeout.
+//! [`crate::Dependency`] sends requests over connections. In this module, the caller's closure makes each attempt, and
+//! the caller says what the attempt's ending means. Both use the same machine to decide. Only the timeouts differ: a
+//! future shows no progress, so the read timeout bounds the whole attempt, and there is no connect timeout.
 //!
-//! A call that never waits should cost next to nothing. So the attempt is polled before anything is set up for waiting,
-//! and the timer is made when the attempt is first pending. Dropping the call abandons it: the permit goes back without
-//! a verdict. The future belongs to its caller and cannot be followed to its real ending, so an abandoned wait is
-//! evidence only together with successes ([`seawall_policy::Evidence::Abandoned`]). If all callers of a program give up
-//! earlier than the read timeout, the program must set a shorter read timeout; otherwise the breaker never learns that
-//! an endpoint hangs.
+//! The attempt is polled before anything is set up for waiting, and the timer is made only when the attempt is first
+//! pending. So a call that never waits costs next to nothing. Dropping the call abandons it: the permit goes back
+//! without a verdict about the endpoint. The future belongs to its caller and cannot be followed to its real ending, so
+//! an abandoned wait is evidence only together with successes ([`seawall_policy::Evidence::Abandoned`]). If all callers
+//! of a program give up earlier than the read timeout, the program must set a shorter read timeout; otherwise the
+//! breaker never learns that an endpoint hangs.
 
 use std::future::Future;
 use std::ops::Deref;
@@ -25,10 +25,10 @@ use tokio::time::Sleep;
 use crate::clock::Clock;
 use crate::shared::{CallGuards, Shared, draw};
 
-/// What the calls of one operation have in common.
+/// The guards, the clock and the plan that all calls of one operation share.
 #[derive(Debug)]
 pub struct Site {
-    /// Breaker, limit and budget.
+    /// The breaker, the limit and the budget of the dependency.
     pub shared: Arc<Shared>,
     /// The clock that gives the guards their time.
     pub clock: Clock,
@@ -36,34 +36,34 @@ pub struct Site {
     pub plan: Arc<Plan>,
 }
 
-/// One attempt, as it is described to the closure that makes it.
+/// Describes one attempt to the closure that makes the attempt.
 #[derive(Clone, Copy, Debug)]
 pub struct Try {
     /// The number of the attempt; 1 for the first.
     pub number: u32,
-    /// Which endpoint, in order of preference, from 0.
+    /// The index of the endpoint, from 0, in order of preference.
     pub endpoint: usize,
-    /// When the attempt is aborted; [`Time::NEVER`] if it has no deadline.
+    /// The time at which the attempt is aborted; [`Time::NEVER`] if it has no deadline.
     pub by: Time,
     /// The clock that `by` refers to.
     pub clock: Clock,
 }
 
-/// The result of an attempt, and what it means.
+/// The result of an attempt, and what the result means.
 #[derive(Debug)]
 pub struct Judged<T> {
     /// How the attempt ended, as the guards see it.
     pub ending: Ending,
     /// Whether the attempt could be made again.
     pub again: bool,
-    /// What the caller gets.
+    /// The value that the caller gets if no further attempt follows.
     pub value: T,
 }
 
 /// How a call ended.
 #[derive(Debug)]
 pub struct Concluded<T> {
-    /// The end of the call, as the machine tells it.
+    /// The end of the call, as the machine reports it.
     pub finish: Finish,
     /// How the last attempt ended; `None` if there was no attempt.
     pub ending: Option<Ending>,
@@ -86,14 +86,14 @@ pub trait Work {
     /// Says what the output of an attempt means.
     fn judge(&mut self, output: <Self::Attempt as Future>::Output) -> Judged<Self::Value>;
 
-    /// Whether an attempt that was aborted could be made again.
+    /// Returns whether an attempt that was aborted could be made again. By default this is `true`.
     fn can_repeat(&self) -> bool {
         true
     }
 }
 
 pin_project! {
-    /// A call under way.
+    /// One call as a future, which ends with a [`Concluded`].
     #[must_use = "a call does nothing unless it is awaited"]
     pub struct AnyCall<S, W>
     where
@@ -123,13 +123,13 @@ pin_project! {
 }
 
 impl<S: Deref<Target = Site>, W: Work> AnyCall<S, W> {
-    /// A call that begins when it is first polled.
+    /// Makes a call that begins when it is first polled.
     pub fn new(site: S, wish: Wish, work: W) -> AnyCall<S, W> {
         let run = Run { site, keys: Keys::NONE, call: None };
         AnyCall { state: State::New, run, wish, work, timer: None, last: None }
     }
 
-    /// The same call with other work.
+    /// Returns a call that does other work, with the site, the wish and the keys of this call.
     pub fn with<V: Work>(self, change: impl FnOnce(W) -> V) -> AnyCall<S, V>
     where
         S: Clone,
@@ -223,7 +223,7 @@ impl<S: Deref<Target = Site>, W: Work> Future for AnyCall<S, W> {
     }
 }
 
-/// The ending of an attempt that is aborted because its time is over.
+/// Returns the ending of an attempt that is aborted because one of its deadlines has passed.
 fn cut(attempt: &Attempt, now: Time) -> Ending {
     match (now >= attempt.end_by, attempt.callers_deadline) {
         (true, true) => Ending::CallerDeadline,
@@ -232,14 +232,14 @@ fn cut(attempt: &Attempt, now: Time) -> Ending {
     }
 }
 
-/// The one timer of a call, and the time for which it is set.
+/// The timer of a call, and the time for which it is set. A call never has more than one timer.
 struct CallTimer {
     until: Time,
     sleep: Pin<Box<Sleep>>,
 }
 
-/// Waits until `until`. The clock decides, not the timer: a timer that fires early, or that was set for an earlier
-/// wait, is set again.
+/// Waits until `until`, and returns the current time. The clock decides, not the timer: a timer that fires early, or
+/// that was set for an earlier wait, is set again. [`Time::NEVER`] is waited for without a timer.
 fn poll_until(timer: &mut Option<CallTimer>, clock: Clock, until: Time, cx: &mut Context<'_>) -> Poll<Time> {
     if until == Time::NEVER {
         return Poll::Pending;
@@ -262,7 +262,8 @@ fn poll_until(timer: &mut Option<CallTimer>, clock: Clock, until: Time, cx: &mut
     }
 }
 
-/// A call, with its site and its keys. Dropping it gives its permit back.
+/// A call, with its site and its keys. If it is dropped before the call's end, the call is abandoned and its permit
+/// goes back.
 struct Run<S: Deref<Target = Site>> {
     site: S,
     keys: Keys,
@@ -305,7 +306,7 @@ impl<S: Deref<Target = Site>> Run<S> {
         self.over(step)
     }
 
-    /// Ready when the call's turn has come.
+    /// Is ready when the call's turn in the queue has come.
     fn poll_turn(&self, cx: &mut Context<'_>) -> Poll<()> {
         let ticket = self.call.as_ref().and_then(Call::ticket).expect("who queues has a ticket");
         self.site.guards(&self.keys).poll_turn(ticket, cx)

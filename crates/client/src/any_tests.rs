@@ -87,7 +87,7 @@ async fn a_call_dropped_at_any_wait_gives_its_place_back() {
     let in_attempt = AnyCall::new(&site, Wish::default(), By(|_| pending::<u16>(), judged));
     assert!(tokio::time::timeout(Duration::from_millis(5), in_attempt).await.is_err());
     assert_eq!(in_flight(&site), 0);
-    // Dropped while it waits to repeat.
+    // The call is dropped while it waits to repeat.
     let retry_after = Some(Duration::from_secs(5));
     let later = |status: u16| Judged {
         ending: Ending::Answered(Answer { retry_after, ..Answer::of_status(status) }),

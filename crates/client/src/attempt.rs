@@ -1,8 +1,8 @@
-//! One attempt: a connection, the request, the head of the answer.
+//! Makes one attempt: gets a connection, sends the request, and waits for the head of the answer.
 //!
 //! If a pooled connection turns out to be dead before a byte of the request was written, nothing is lost: the request
-//! goes out on a fresh connection immediately, within the same attempt. Once a byte may have left, the request may have
-//! been received, and it is not sent again here.
+//! goes out on a fresh connection immediately, within the same attempt. Once a byte may have left, the server may have
+//! received the request, and the attempt does not send it again.
 
 use std::fmt;
 use std::pin::pin;
@@ -29,18 +29,19 @@ use crate::trunk::{Trunk, TrunkFailure, TrunkStream};
 use crate::upload::Sized;
 use crate::watch::{Lapse, Timer, Watch};
 
-/// The longest answer, in bytes, whose body is read to judge the answer by its fields.
+/// The maximum length, in bytes, of a body that is read to judge the answer by its fields. A longer body counts as
+/// unread.
 const JUDGED_BYTES: usize = 256 * 1024;
 
 const TOO_LATE: &str = "the caller's deadline passed before a byte was sent";
 
-/// One endpoint, as an attempt needs it.
+/// One endpoint: its address, and the pool of its connections.
 pub(crate) struct Endpoint {
     pub(crate) address: Address,
     pub(crate) pool: Arc<Pool>,
 }
 
-/// What every attempt of a call has in common.
+/// The parts that all attempts of one call share.
 pub(crate) struct Sending<'a> {
     pub(crate) rules: &'a Rules,
     pub(crate) template: &'a Template,
@@ -54,17 +55,17 @@ pub(crate) struct Sending<'a> {
 pub(crate) struct Tried {
     pub(crate) ending: Ending,
     pub(crate) answer: Option<Response<AnswerBody>>,
-    /// What went wrong, for the log and for people. It decides nothing.
+    /// What went wrong, in words for the log and for people. No decision depends on this text.
     pub(crate) detail: Option<String>,
     pub(crate) pooled: Pooled,
-    /// The time of the ending, if the clock was read already.
+    /// The time at which the attempt ended; `None` if the clock was not read at that moment.
     pub(crate) at: Option<Time>,
 }
 
 /// What the attempt learned about the pooled connection that it took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pooled {
-    /// Nothing is wrong with it, or the connection was a fresh one.
+    /// Nothing is wrong with the pooled connection, or the attempt took a fresh one.
     Fine,
     /// The connection broke, or its answer leaves the effect unknown. The next attempt takes a fresh connection.
     Broke,
@@ -82,7 +83,8 @@ impl Tried {
 type Exchanged = Option<Tried>;
 
 impl Sending<'_> {
-    /// Makes one attempt, from connection to head.
+    /// Makes one attempt, and returns how it ended as soon as the head of the answer was judged. If `fresh` is set, no
+    /// pooled connection is used.
     pub(crate) async fn attempt(
         &self,
         endpoint: &Endpoint,
@@ -122,7 +124,8 @@ impl Sending<'_> {
         }
     }
 
-    /// Makes a new connection. If the caller's own deadline passes first, that is no failure of the endpoint.
+    /// Makes a new connection, or returns how the attempt ended without one. If the caller's own deadline passes first,
+    /// this does not count as a failure of the endpoint.
     async fn connect(&self, endpoint: &Endpoint, attempt: &Attempt) -> Result<Channel, Tried> {
         let mut connecting = pin!(endpoint.pool.connect(attempt.own_connect_by));
         if !attempt.callers_deadline || attempt.own_connect_by < attempt.end_by {
@@ -145,7 +148,7 @@ impl Sending<'_> {
         attempt.end_by < attempt.own_end_by && self.tracks.is_some_and(|tracks| tracks.deadline_passed())
     }
 
-    /// Watches over one exchange, which began at `now`.
+    /// Makes the watch of one exchange, which began at `now`. `seen` is the progress counter's value at that time.
     fn watch(&self, attempt: &Attempt, now: Time, seen: u64) -> Watch {
         let watch = Watch::new(self.clock, attempt.read, attempt.end_by, now, seen);
         match self.tracks {
@@ -176,7 +179,7 @@ impl Sending<'_> {
         let request = line::Request { head, body, sized, asked };
         let mut watch = self.watch(attempt, now, line.progress());
         let exchanged = match line.exchange(request, &mut watch).await {
-            // These bytes were there before the request was sent, so they are a late answer to something else.
+            // The answer was there before a byte of this request was sent. So it is a late answer to something else.
             Ok(_) if line.meter.written() == base => {
                 Err(LineFailure::Broke(Broke::Misread(Misread::Unasked)))
             }
@@ -281,7 +284,9 @@ impl Sending<'_> {
         Some((name, remaining_millis(attempt.end_by, now)))
     }
 
-    /// The ending of an exchange that broke. `callers`: the body that broke is the caller's.
+    /// Returns how an attempt ended whose exchange broke. The result is `None` if nothing was sent on a pooled
+    /// connection and the request can be sent again on another one. `callers` says whether the caller's body is what
+    /// broke.
     fn broke(
         &self,
         ending: Ending,
@@ -305,8 +310,8 @@ impl Sending<'_> {
         Some(Tried { pooled, ..Tried::ended(ending, detail) })
     }
 
-    /// Reads from the head what the answer means. The body is read only if the operation's declared answers depend on
-    /// it.
+    /// Judges what the answer means, and returns how the attempt ended. The body is read only if the operation's
+    /// declared answers depend on it.
     async fn judge(&self, attempt: &Attempt, mut response: Response<AnswerBody>, now: Time) -> Tried {
         let status = response.status().as_u16();
         let rules = self.rules;
@@ -314,14 +319,15 @@ impl Sending<'_> {
         let declared = if self.template.method == Method::HEAD {
             rules.declared(status, &KnownBody::ABSENT)
         } else if !rules.answers.need_body(status) || is_coded(response.headers()) {
-            // The body is compressed although the request did not ask for that. It counts as unread, like one that is
-            // too long.
+            // The body decides nothing, or it is compressed although the request did not ask for that. A compressed
+            // body counts as unread, like one that is too long.
             rules.declared(status, &KnownBody::UNREAD)
         } else {
             at = None;
             match response.body_mut().peek_whole(JUDGED_BYTES).await {
                 Ok(Some(bytes)) => rules.declared(status, &reading::known(&bytes)),
-                // The body is too long to be read. The code that decides is in it, and stays unknown.
+                // The body is too long to be read. So the code in it, which decides what the answer means, stays
+                // unknown.
                 Ok(None) => rules.declared(status, &KnownBody::UNREAD),
                 Err(truncated) => return broken_judgement(truncated.reason(), attempt),
             }
@@ -331,14 +337,14 @@ impl Sending<'_> {
             false => None,
         };
         let ending = Ending::Answered(Answer { status, retry_after, declared });
-        // The call is repeated on another connection, because what still follows this answer must not be taken for the
-        // next answer.
+        // If the effect is unknown, the call is repeated on another connection. Otherwise, bytes that still follow this
+        // answer could be taken for the next answer.
         let pooled = if declared == Some(Effect::Unknown) { Pooled::Broke } else { Pooled::Fine };
         Tried { ending, answer: Some(response), detail: None, pooled, at }
     }
 }
 
-/// Whether a body has a content coding, such as compression.
+/// Returns whether a body has a content coding, such as compression.
 fn is_coded(headers: &HeaderMap) -> bool {
     headers
         .get_all(CONTENT_ENCODING)
@@ -346,7 +352,8 @@ fn is_coded(headers: &HeaderMap) -> bool {
         .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// What is wrong with the fields of an answer over HTTP/2, beyond what the protocol's own code refuses.
+/// Returns what is wrong with the fields of an answer over HTTP/2; `None` if they are valid. Only faults are looked for
+/// that the code for HTTP/2 itself does not refuse.
 fn misread(fields: &HeaderMap, limits: Limits) -> Option<Misread> {
     let mut lengths = fields.get_all(CONTENT_LENGTH).iter();
     let one = lengths.next().is_none_or(|length| seawall_wire::decimal(length.as_bytes()).is_some());
@@ -357,8 +364,8 @@ fn misread(fields: &HeaderMap, limits: Limits) -> Option<Misread> {
     }
 }
 
-/// The ending if a deadline passed while the caller still owed a part of its body. `sent`: a byte of the request may
-/// have left.
+/// Returns how an attempt ended if a deadline passed while the caller still owed a part of its body. `sent` says
+/// whether a byte of the request may have left.
 fn stalled(lapse: Lapse, attempt: &Attempt, sent: bool) -> Tried {
     let why = match lapse {
         Lapse::Read => format!("nothing came of the caller's body for {:?}", attempt.read),
@@ -380,7 +387,7 @@ fn unconnected(error: &ConnectError) -> Tried {
     Tried::ended(endings::of_connect(error), chain(error))
 }
 
-/// The ending if the head came, but the body that decides what the answer means broke.
+/// Returns how an attempt ended if its head came, but its body broke, and the body decides what the answer means.
 fn broken_judgement(reason: Reason, attempt: &Attempt) -> Tried {
     let ending = match reason {
         Reason::ReadTimeout => Ending::Lost(Lost::ReadTimeout),
@@ -391,7 +398,7 @@ fn broken_judgement(reason: Reason, attempt: &Attempt) -> Tried {
     Tried::ended(ending, "the answer's body broke before it could be judged")
 }
 
-/// An error with all its causes, on one line.
+/// Returns the text of an error and of all its causes, on one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

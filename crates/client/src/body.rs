@@ -1,9 +1,9 @@
 //! Request bodies: sent once, or kept so that the same bytes can be sent again.
 //!
-//! A body of unknown or great length is streamed. What has passed is also kept, so that a repeat can send it again and
-//! go on with the rest. When the kept part grows beyond the bound, it is dropped, and the body can no longer be
-//! repeated. The obvious way is to read the whole body first. It makes a two-way stream wait for ever, and a large
-//! upload fill the memory.
+//! A body of unknown or great length is streamed. The bytes that have passed are also kept, so that a repeat can send
+//! them again and go on with the rest. When the kept bytes become more than the bound, they are dropped, and the body
+//! can no longer be repeated. The obvious way would read the whole body first. But a two-way stream would then wait for
+//! ever, and a large upload would fill the memory.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -14,17 +14,17 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 
-/// An error of the caller's body, raised while it is sent.
+/// The error with which a caller's body breaks while it is sent.
 pub type BodyError = Box<dyn Error + Send + Sync>;
 
-/// A streaming body of the caller.
+/// A body that the caller delivers piece by piece while it is sent.
 pub type BodyStream = Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>;
 
-/// The body of a request. It is kept for a repeat up to a bound.
+/// The body of a request. A streaming body is kept for a repeat up to the bound that its request sets.
 pub enum RequestBody {
     /// No body.
     Empty,
-    /// The whole body is at hand.
+    /// The whole body is known before the call begins.
     Full(Bytes),
     /// The body is passed on as it comes.
     Stream(BodyStream),
@@ -54,7 +54,7 @@ pub(crate) struct Kept {
 
 struct KeptState {
     rest: BodyStream,
-    /// What has passed so far; `None` once it has grown past the bound.
+    /// The frames that have passed so far; `None` once they are more than `bound`.
     passed: Option<Vec<Frame<Bytes>>>,
     bytes: usize,
     bound: usize,
@@ -62,9 +62,9 @@ struct KeptState {
     complete: bool,
     /// Whether the caller's body broke.
     broken: bool,
-    /// The number of frames that the attempt in flight has taken. A change means progress.
+    /// The number of frames that all attempts together have taken. A change means progress.
     taken: u64,
-    /// Whether the caller had nothing to send when it was last asked.
+    /// Whether the caller's body had nothing ready when it was last polled.
     waits: bool,
 }
 
@@ -91,7 +91,7 @@ impl Source {
         }
     }
 
-    /// The body of one attempt, from its first byte.
+    /// Returns the body for one attempt, from its first byte.
     pub(crate) fn attempt(&self) -> Outgoing {
         match self {
             Source::Empty => Outgoing::Full(None),
@@ -100,7 +100,7 @@ impl Source {
         }
     }
 
-    /// Whether the same bytes can be sent again.
+    /// Returns whether the body can be sent again from its first byte.
     pub(crate) fn kept(&self) -> bool {
         match self {
             Source::Empty | Source::Full(_) => true,
@@ -111,7 +111,7 @@ impl Source {
         }
     }
 
-    /// Whether the caller has delivered the whole body. If so, it can be sent without the caller.
+    /// Returns whether the caller has delivered the whole body. If so, the body can be sent without the caller.
     pub(crate) fn complete(&self) -> bool {
         match self {
             Source::Empty | Source::Full(_) => true,
@@ -119,7 +119,7 @@ impl Source {
         }
     }
 
-    /// Whether the caller's body broke while it was sent.
+    /// Returns whether the caller's body broke while it was sent.
     pub(crate) fn broken(&self) -> bool {
         match self {
             Source::Empty | Source::Full(_) => false,
@@ -127,7 +127,7 @@ impl Source {
         }
     }
 
-    /// Whether the caller has nothing to send at the moment.
+    /// Returns whether the caller's body had nothing ready when it was last polled.
     pub(crate) fn waits_for_caller(&self) -> bool {
         match self {
             Source::Empty | Source::Full(_) => false,
@@ -135,7 +135,7 @@ impl Source {
         }
     }
 
-    /// A number that grows while the body makes progress.
+    /// Returns a number that grows while a streaming body makes progress. It is always 0 for other bodies.
     pub(crate) fn progress(&self) -> u64 {
         match self {
             Source::Empty | Source::Full(_) => 0,
@@ -144,7 +144,7 @@ impl Source {
     }
 }
 
-/// The body of one attempt, as `Upload` takes it over HTTP/1.1, and hyper over HTTP/2.
+/// The body of one attempt. `Upload` sends it over HTTP/1.1, and hyper sends it over HTTP/2.
 pub(crate) enum Outgoing {
     Full(Option<Bytes>),
     Kept { kept: Arc<Kept>, next: usize },
@@ -227,8 +227,8 @@ impl KeptState {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // An exact length is passed on, since it becomes `Content-Length`. Only the first attempt may ask the stream
-        // itself for it.
+        // An exact length is passed on, since it becomes `Content-Length`. The stream knows only the length of its
+        // rest, so the bytes that have passed are added.
         match self.rest.size_hint().exact() {
             Some(rest) => SizeHint::with_exact(rest + self.bytes as u64),
             None => SizeHint::default(),

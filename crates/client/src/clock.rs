@@ -1,11 +1,14 @@
-//! The one clock. The crate `policy` counts time from an origin that the driver chooses; this module chooses it.
+//! The clock of this crate. The crate `policy` counts time from an origin that its driver chooses; this module chooses
+//! that origin.
 //!
-//! There are two clocks. The runtime's clock is the system's, and tests can pause it. But a call around a future that
-//! is ready immediately costs less than two readings of that clock. So such calls count the processor's own ticks
-//! (`quanta`: measured, about half the price), if the kernel trusts these ticks for its own clock.
+//! A [`Clock`] reads one of two sources. The first is the clock of the runtime, which is the clock of the system; tests
+//! can pause it. The second is the tick counter of the processor (`quanta`), which costs about half as much to read
+//! (measured). It is used for calls around a future: if such a future is ready immediately, two readings of the
+//! system's clock cost more than the rest of the call. The ticks are used only if the kernel trusts them for its own
+//! clock.
 //!
-//! The two clocks drift apart by some millionths. So a moment of one is never kept as a moment of the other. When a
-//! deadline is waited for, the time that is left is added to the runtime's current moment.
+//! The two sources drift apart by some millionths. So a moment of one is never stored as a moment of the other. To wait
+//! for a deadline in ticks, the remaining time is added to the current moment of the runtime.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -14,7 +17,7 @@ use seawall_policy::Time;
 use tokio::time::Instant;
 
 /// Turns a clock's readings into [`Time`] and back. All machines that share state must get their time from one clock.
-/// So a clock is copied and never made twice.
+/// So their clock is made only once, and then copied.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Origin,
@@ -23,7 +26,7 @@ pub struct Clock {
 #[derive(Clone, Copy, Debug)]
 enum Origin {
     Runtime(Instant),
-    /// The number of ticks at that moment.
+    /// The number of ticks at the origin.
     Ticks(u64),
 }
 
@@ -34,15 +37,15 @@ static COUNTER: LazyLock<quanta::Clock> = LazyLock::new(quanta::Clock::new);
 const EARLIER: Duration = Duration::from_secs(1);
 
 impl Clock {
-    /// The runtime's clock.
+    /// Makes a clock that reads the runtime's clock.
     #[must_use]
     pub fn new() -> Clock {
         let now = Instant::now();
         Clock { origin: Origin::Runtime(now.checked_sub(EARLIER).unwrap_or(now)) }
     }
 
-    /// The processor's ticks, if they can be trusted. Otherwise, or if the runtime's clock is paused at this moment (as
-    /// in a test), the runtime's clock.
+    /// Makes a clock that counts the processor's ticks, if they can be trusted. Otherwise, or if the runtime's clock is
+    /// paused at this moment (as in a test), the clock reads the runtime's clock.
     #[must_use]
     pub fn ticks() -> Clock {
         if stands_still() || !kernel_trusts_ticks() {
@@ -51,7 +54,7 @@ impl Clock {
         Clock { origin: Origin::Ticks(COUNTER.raw()) }
     }
 
-    /// Now.
+    /// Returns the current time.
     #[must_use]
     #[inline]
     pub fn now(&self) -> Time {
@@ -64,7 +67,8 @@ impl Clock {
         }
     }
 
-    /// The runtime's moment for `time`. For a time that is never reached, this is thirty years from now.
+    /// Returns the runtime's moment for `time`. A time that is never reached gives a moment about thirty years from
+    /// now.
     #[must_use]
     pub fn instant(&self, time: Time) -> Instant {
         const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
@@ -81,7 +85,7 @@ impl Default for Clock {
     }
 }
 
-/// Whether the runtime's clock does not move while the system's does.
+/// Returns whether the runtime's clock is paused: it does not move while the system's clock does.
 fn stands_still() -> bool {
     let (paused, moving) = (Instant::now(), std::time::Instant::now());
     while moving.elapsed() < Duration::from_micros(2) {
@@ -90,8 +94,8 @@ fn stands_still() -> bool {
     Instant::now() == paused
 }
 
-/// Whether the kernel trusts the processor's ticks. Linux compares the processors' ticks with each other all the time,
-/// and uses another clock source if they disagree.
+/// Returns whether the kernel trusts the processor's ticks. Linux compares the ticks of all processors with each other
+/// all the time, and uses another clock source if they disagree.
 fn kernel_trusts_ticks() -> bool {
     let source = std::fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource");
     source.is_ok_and(|source| matches!(source.trim(), "tsc" | "arch_sys_counter"))

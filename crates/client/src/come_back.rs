@@ -1,20 +1,21 @@
-//! Reads from an answer when to come back.
+//! Reads from an answer when the caller may come back.
 //!
 //! The standard has one field with two forms: `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3).
 //! Providers have more: milliseconds in `retry-after-ms`; the reset of a limit in `x-ratelimit-reset…`,
 //! `ratelimit-reset` and `anthropic-ratelimit-…-reset`, as seconds, as a span such as `6m0s` or `12ms`, as a Unix time
 //! in seconds or milliseconds, or as a date of RFC 3339. All of them are read as a time from now.
 //!
-//! The milliseconds win over the standard field, and that wins over a reset. A reset counts only if its limit is used
-//! up: an answer lists every limit of an account, and a limit that is not used up did not cause the answer.
+//! If an answer has several of these fields, `retry-after-ms` is used before `Retry-After`, and a reset is used last. A
+//! reset counts only if its limit is used up: an answer lists every limit of an account, and a limit that is not used
+//! up did not cause the answer.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderValue, header};
 
 const MILLISECONDS: &str = "retry-after-ms";
-/// The field names, in parts: the text before and after the name of a limit in the field of its reset, and the text
-/// before and after it in the field that says what is left of the limit.
+/// The names of the fields of a limit, in parts. The first two texts stand before and after the limit's name in the
+/// field that tells the reset. The third stands before it in the field that tells what is left of the limit.
 const RESETS: [(&str, &str, &str); 4] = [
     ("x-ratelimit-reset", "", "x-ratelimit-remaining"),
     ("x-rate-limit-reset", "", "x-rate-limit-remaining"),
@@ -23,20 +24,20 @@ const RESETS: [(&str, &str, &str); 4] = [
 ];
 /// A number of seconds from this one on is read as a Unix time, not as a span. As a Unix time it lies in the year 2001.
 const UNIX_SECONDS: f64 = 1e9;
-/// The same bound for a number of milliseconds.
+/// A number from this one on is read as a Unix time in milliseconds.
 const UNIX_MILLISECONDS: f64 = 1e12;
-/// The longest span that is returned, in seconds.
+/// The maximum span that is returned, in seconds.
 const MOST_SECONDS: f64 = u32::MAX as f64;
 
-/// When an answer says to come back, as a time from `now`. A moment in the past gives zero. The result is `None` if
-/// nothing can be read.
+/// Returns when an answer says to come back, as a time from `now`. A moment in the past gives zero. The result is
+/// `None` if no field of the answer says so, or if its value cannot be read.
 pub fn come_back(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let exact = headers.get(MILLISECONDS).and_then(number).and_then(|millis| span(millis / 1e3));
     let standard = || headers.get(header::RETRY_AFTER).and_then(|value| moment(value, now));
     exact.or_else(standard).or_else(|| reset(headers, now))
 }
 
-/// The longest reset among the limits that are used up.
+/// Returns the longest reset among the limits that are used up; `None` if there is none.
 fn reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let resets = headers.iter().filter_map(|(name, value)| {
         let left = left_of(name.as_str())?;
@@ -47,7 +48,8 @@ fn reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     resets.max()
 }
 
-/// The name of the field that says what is left of a limit. `name` is the field of the limit's reset.
+/// Returns the name of the field that says what is left of a limit. `name` is the field of the limit's reset; the
+/// result is `None` if it is another field.
 fn left_of(name: &str) -> Option<String> {
     RESETS.iter().find_map(|(before, behind, left)| {
         let limit = name.strip_prefix(before)?.strip_suffix(behind)?;
@@ -81,7 +83,8 @@ fn number(value: &HeaderValue) -> Option<f64> {
     decimal(value.to_str().ok()?.trim())
 }
 
-/// Reads digits, perhaps with a fraction, but no sign and no exponent: one provider sends -1 for "not known".
+/// Reads a number of digits, perhaps with a fraction. A sign or an exponent is not accepted, because one provider sends
+/// -1 for "not known".
 fn decimal(text: &str) -> Option<f64> {
     let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
@@ -90,7 +93,8 @@ fn decimal(text: &str) -> Option<f64> {
         .flatten()
 }
 
-/// Reads a span in units, such as `1h2m3s`, `6m0s`, `1.5s`, `12ms`. The largest unit comes first, and each comes once.
+/// Reads a span with units, such as `1h2m3s`, `6m0s`, `1.5s` or `12ms`, and returns it in seconds. The largest unit
+/// must come first, and each unit may come only once.
 fn spelled(text: &str) -> Option<f64> {
     const UNITS: [(&str, f64); 5] = [("d", 86_400.0), ("h", 3_600.0), ("m", 60.0), ("s", 1.0), ("ms", 1e-3)];
     let (mut rest, mut seconds, mut smallest) = (text, 0.0, f64::INFINITY);
@@ -113,7 +117,7 @@ fn since(unix: f64, now: SystemTime) -> Option<Duration> {
     Some(at.duration_since(now).unwrap_or(Duration::ZERO))
 }
 
-/// More digits than fit mean a very long time. They are not an error.
+/// Turns a number of seconds into a duration. A number that is too great is not an error: it gives the maximum span.
 fn span(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds.min(MOST_SECONDS)).ok()
 }

@@ -21,16 +21,17 @@ use crate::walk::Walk;
 /// One endpoint of a dependency.
 #[derive(Clone, Debug)]
 pub struct EndpointSettings {
-    /// `http://` or `https://`, host, port, and perhaps a path that is put before the path of every request.
+    /// The URL: `http://` or `https://`, host, port, and perhaps a path that is put before the path of every request.
     pub url: Uri,
-    /// Headers for this endpoint, such as its credentials. They replace the caller's headers of the same name.
+    /// Headers that are sent to this endpoint with every request, such as credentials. Each replaces the caller's
+    /// header of the same name.
     pub headers: HeaderMap,
 }
 
 /// How a dependency is reached.
 #[derive(Clone, Debug)]
 pub struct DependencySettings {
-    /// Its name, for logs.
+    /// The dependency's name, for logs.
     pub name: String,
     /// The endpoints in order of preference; at least one.
     pub endpoints: Vec<EndpointSettings>,
@@ -38,17 +39,18 @@ pub struct DependencySettings {
     pub connect: ConnectSettings,
     /// How idle connections are kept.
     pub pool: PoolSettings,
-    /// The header that tells the dependency the remaining time in milliseconds.
+    /// The header that tells the dependency the remaining time in milliseconds. With `None`, the dependency does not
+    /// learn it.
     pub deadline_header: Option<HeaderName>,
-    /// The request that is sent only while a breaker is open, by [`Dependency::watch_health`]. The breaker's settings
-    /// say when it is due.
+    /// The request that [`Dependency::watch_health`] sends, only while a breaker is open. The breaker's settings say
+    /// when it is due. With `None`, no such request is sent.
     pub health: Option<HealthRequest>,
-    /// How long the head of an answer may be.
+    /// The limits of an answer's head: its length, and the number of its fields.
     pub answer: Limits,
 }
 
-/// A system that one does not own. It holds connections. The guards are in [`Shared`], so that several runtimes, each
-/// with its own `Dependency`, decide together.
+/// A system that the program calls but does not own. This value holds the connections to it. The guards are in
+/// [`Shared`], so that several runtimes, each with its own `Dependency`, decide together.
 pub struct Dependency {
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) shared: Arc<Shared>,
@@ -65,7 +67,7 @@ impl std::fmt::Debug for Dependency {
 }
 
 impl Dependency {
-    /// Prepares connectors and pools; nothing is connected yet.
+    /// Prepares connectors and pools; no connection is made yet.
     ///
     /// # Errors
     /// If a setting could never work, such as a bad URL or a missing certificate.
@@ -101,30 +103,31 @@ impl Dependency {
         self
     }
 
-    /// The guards.
+    /// Returns the guards of the dependency.
     #[must_use]
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
-    /// The clock that gives the guards their time.
+    /// Returns the clock that gives the guards their time.
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.clock
     }
 
-    /// Ends all attempts that are followed only to learn whether an endpoint hangs. Later ones are ended immediately
-    /// too. A program calls this when it is about to end.
+    /// Ends all attempts that are followed only to learn whether an endpoint hangs. From then on, further attempts of
+    /// this kind are ended immediately. A program calls this function when it is about to end.
     pub fn end_witnesses(&self) {
         self.followers.end_witnesses();
     }
 
-    /// Makes one call.
+    /// Makes one call, and returns how it ended.
     ///
     /// Dropping the future means that the caller has left. If the attempt in flight is `safe`, it is cancelled
     /// immediately and its connection is reset, unless the guards want it as a witness; at most two witnesses are
-    /// followed for each endpoint or key. If it is not `safe` and its body was complete, it is followed to its end in
-    /// the background, so that the guards and the log learn its effect. If its body was not complete, it is aborted.
+    /// followed for each endpoint or key. If the attempt is not `safe` and its body was complete, it is followed to its
+    /// end in the background, so that the guards and the log learn its effect. If its body was not complete, it is
+    /// aborted.
     pub async fn call(self: &Arc<Self>, plan: &Arc<Plan>, request: CallRequest, wish: Wish) -> Outcome {
         let now = self.clock.now();
         if self.needs_nobody_else(plan, &request, now) {
@@ -136,9 +139,10 @@ impl Dependency {
         Followed::new(Box::pin(drive), tracks, Arc::clone(&self.followers)).await
     }
 
-    /// Whether this call surely ends with its caller: it is safe, and no attempt that begins now can become a witness.
-    /// Such a call needs no allocation for its future, and no state that is shared with the background. With several
-    /// endpoints or a breaker key the answer is `false`, because it is not known yet where the call goes.
+    /// Returns whether this call surely ends when its caller leaves: it is safe, and no attempt that begins now can
+    /// become a witness. Such a call needs no allocation for its future, and no state that is shared with the
+    /// background. With several endpoints or a breaker key the answer is `false`, because it is not known yet where the
+    /// call goes.
     #[inline]
     fn needs_nobody_else(&self, plan: &Plan, request: &CallRequest, now: Time) -> bool {
         plan.rules.idempotency == Idempotency::Safe
@@ -147,7 +151,7 @@ impl Dependency {
             && self.shared.succeeded_lately(now)
     }
 
-    /// Carries a call out: does what the machine says, until the call is over.
+    /// Carries a call out: does what the machine says until the call is over, and returns how the call ended.
     async fn drive(
         &self,
         plan: &Plan,
@@ -158,7 +162,7 @@ impl Dependency {
     ) -> Outcome {
         let CallRequest { method, path, mut headers, via, body, keep, keys } = request;
         if plan.rules.answers.read_bodies() {
-            // A compressed body could not be judged.
+            // A compressed body could not be judged, so the request does not ask for compression.
             headers.remove(http::header::ACCEPT_ENCODING);
         }
         let template = Template { method, path, headers, via };

@@ -1,10 +1,10 @@
-//! What the end of an exchange proves, and what it does not prove.
+//! Decides what the end of an exchange proves about the request.
 //!
 //! On HTTP/1.1 the connection is ours, and our own code knows how it broke. On HTTP/2, hyper returns a request only if
-//! it was not sent; if hyper returns none, that proves nothing. The server did not process a stream that it refused, or
-//! that is above the last stream of its GOAWAY. The same kinds of error prove nothing if our own library made them
-//! (`is_library`). A server that refuses our certificate under TLS 1.3 has not processed the request either, although
-//! the request may have been sent: see [`Meter::certificate_refused`].
+//! it was not sent; if hyper returns no request, that proves nothing. The server did not process a stream that it
+//! refused, or that is above the last stream of its GOAWAY. Errors of these kinds prove nothing if our own library made
+//! them (`is_library`). A server that refuses our certificate under TLS 1.3 has not processed the request either,
+//! although the request may have been sent: see [`Meter::certificate_refused`].
 
 use std::error::Error;
 
@@ -14,7 +14,7 @@ use crate::connect::{ConnectError, ConnectErrorKind, Meter};
 use crate::line::Broke;
 use crate::watch::Lapse;
 
-/// Why nothing was sent.
+/// Returns the ending of an attempt that got no connection, so that nothing was sent.
 pub(crate) fn of_connect(error: &ConnectError) -> Ending {
     Ending::Unsent(match error.kind() {
         ConnectErrorKind::Dns => Unsent::Dns,
@@ -25,13 +25,13 @@ pub(crate) fn of_connect(error: &ConnectError) -> Ending {
     })
 }
 
-/// The ending if the server refused our certificate, or demanded one, before it processed anything. This counts as a
-/// failed handshake, even if a part of the request was sent. `None` if the server did not refuse.
+/// Returns the ending if the server refused our certificate, or demanded one, before it processed anything; `None` if
+/// it did not. Such a refusal counts as a failed handshake, even if a part of the request was sent.
 pub(crate) fn of_certificate(meter: &Meter) -> Option<Ending> {
     meter.certificate_refused().then_some(Ending::Unsent(Unsent::Tls))
 }
 
-/// The ending when a deadline passed after the request may have left.
+/// Returns the ending when a deadline passed after the request may have left.
 pub(crate) fn of_lapse(lapse: Lapse, callers_deadline: bool) -> Ending {
     match lapse {
         Lapse::Read => Ending::Lost(Lost::ReadTimeout),
@@ -40,7 +40,7 @@ pub(crate) fn of_lapse(lapse: Lapse, callers_deadline: bool) -> Ending {
     }
 }
 
-/// The ending when an exchange over HTTP/1.1 broke after the request may have left.
+/// Returns the ending when an exchange over HTTP/1.1 broke after the request may have left.
 pub(crate) fn of_line(broke: &Broke) -> Ending {
     Ending::Lost(match broke {
         Broke::Misread(_) => Lost::BadAnswer,
@@ -48,7 +48,7 @@ pub(crate) fn of_line(broke: &Broke) -> Ending {
     })
 }
 
-/// The ending when an exchange over HTTP/2 broke after the request may have left.
+/// Returns the ending when an exchange over HTTP/2 broke after the request may have left.
 pub(crate) fn of_stream(error: &(dyn Error + 'static)) -> Ending {
     let Some(h2) = find::<h2::Error>(error) else { return Ending::Lost(Lost::ConnectionLost) };
     let refused = h2.is_reset() && h2.reason() == Some(h2::Reason::REFUSED_STREAM);
@@ -59,7 +59,7 @@ pub(crate) fn of_stream(error: &(dyn Error + 'static)) -> Ending {
     Ending::Lost(if nonsense { Lost::BadAnswer } else { Lost::ConnectionLost })
 }
 
-/// Whether the server's GOAWAY says that the request was not processed.
+/// Returns whether the server's GOAWAY says that the request was not processed.
 pub(crate) fn left_out(error: &(dyn Error + 'static)) -> bool {
     find::<h2::Error>(error).is_some_and(|h2| h2.is_remote() && h2.is_go_away())
 }

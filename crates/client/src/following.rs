@@ -1,9 +1,12 @@
-//! A call that goes on without its caller.
+//! Lets a call go on after its caller has left.
 //!
-//! There are two causes. An attempt that may have an effect, and that was sent whole, goes on so that its effect
-//! becomes known. Any other attempt goes on only as a witness ([`seawall_policy::DependencyGuards::follow`]), to learn
-//! whether the endpoint hangs. Each is driven to its end by a task of its own. A caller leaves in one of two ways. It
-//! drops the future, or its own deadline passes; in the second case it is answered while the attempt goes on.
+//! A call goes on for one of two reasons. An attempt that may have an effect, and that was sent whole, goes on so that
+//! its effect becomes known. Any other attempt goes on only as a witness
+//! ([`seawall_policy::DependencyGuards::follow`]), to learn whether the endpoint hangs. A separate task drives each of
+//! these calls to its end.
+//!
+//! A caller leaves in one of two ways: it drops the future, or its own deadline passes. In the second case the caller
+//! is answered while the attempt goes on.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,12 +22,12 @@ use crate::tracks::{Cut, DEADLINE_PASSED, Following, Stays, Tracks};
 /// A function that is called with the outcome of a call that ended after its caller had left.
 pub type OnFollowed = Arc<dyn Fn(&Outcome) + Send + Sync>;
 
-/// What the followed calls of one dependency share.
+/// The name, the callback and the end signal that all followed calls of one dependency share.
 pub(crate) struct Followers {
     /// The dependency's name, for logs.
     pub(crate) name: String,
     tell: Option<OnFollowed>,
-    /// Whether witnesses are to end.
+    /// Whether all witnesses must end.
     end: watch::Sender<bool>,
 }
 
@@ -33,7 +36,7 @@ impl Followers {
         Arc::new(Followers { name, tell, end: watch::Sender::new(false) })
     }
 
-    /// Tells the witnesses to end.
+    /// Ends all witnesses, and from then on also each new one.
     pub(crate) fn end_witnesses(&self) {
         self.end.send_replace(true);
     }
@@ -104,7 +107,7 @@ fn spawn_followed(drive: Drive, followers: &Arc<Followers>) {
     });
 }
 
-/// Follows a witness in a task of its own. The task ends early when the program or the dependency is about to end.
+/// Follows a witness in a separate task. The task ends early when the program or the dependency is about to end.
 fn spawn_witness(drive: Drive, following: Following, followers: &Arc<Followers>) {
     let (name, mut ends) = (followers.name.clone(), followers.end.subscribe());
     tokio::spawn(async move {

@@ -1,9 +1,9 @@
-//! The health request, which is sent only while a breaker is open.
+//! Sends the health request, only while a breaker is open.
 //!
-//! An open breaker learns nothing, so it waits for a time that is a guess. If the provider has a request that tells its
-//! health, a good answer ends this wait. The health request is no probe. It passes neither breaker nor limit, and never
-//! carries a caller's request. After a good answer the breaker is half-open as usual, with a single probe at a time. A
-//! bad answer, or none, changes nothing.
+//! An open breaker learns nothing, so it waits for a time that is a guess. If the provider has a request that reports
+//! its health, a good answer to this request ends the wait. The health request is not a probe. It passes neither
+//! breaker nor limit, and never carries a caller's request. After a good answer the breaker is half-open as usual, with
+//! a single probe at a time. A bad answer, or none, changes nothing.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -16,14 +16,15 @@ use crate::body::{RequestBody, Source};
 use crate::dependency::Dependency;
 use crate::request::Template;
 
-/// How often a watch checks whether the request is due. 100 ms is enough for the shortest sensible interval.
+/// How often it is checked whether the health request is due. 100 ms is enough for the shortest sensible interval.
 const LOOK: Duration = Duration::from_millis(100);
 /// A health request that is not answered within this time counts as a bad answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Dependency {
-    /// Sends the health request to each endpoint where it is due, for as long as the dependency is in use. Any number
-    /// of workers may watch one dependency, because the shared guards say "due" to only one of them.
+    /// Sends the health request to each endpoint where it is due, until the dependency is dropped. Returns immediately
+    /// if the dependency has no health request. Any number of workers may watch one dependency, because the shared
+    /// guards say "due" to only one of them.
     pub async fn watch_health(watched: Weak<Dependency>) {
         loop {
             {

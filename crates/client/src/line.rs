@@ -1,12 +1,12 @@
 //! One HTTP/1.1 connection, driven by the task that uses it.
 //!
-//! The usual way is a task for each connection that is reached through channels. This costs two wake-ups and two queue
-//! operations for each request. Here the exchange itself reads and writes. An idle connection is not polled, but
-//! checked before it is used again.
+//! The exchange itself reads and writes. The usual way, a task for each connection that is reached through channels,
+//! would cost two wake-ups and two queue operations for each request. An idle connection is not polled, but checked
+//! before it is used again.
 //!
 //! A connection is free for another request if four facts hold: the server keeps the connection, the answer is
-//! complete, nothing was read beyond the answer, and the whole request was sent. Each is known from a field here, and
-//! none from a library.
+//! complete, nothing was read beyond the answer, and the whole request was sent. Each fact is known from a field of the
+//! line, and none from a library.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -28,13 +28,14 @@ use crate::connect::{AbsoluteForm, Connection, Meter, Peek, Probe, Stream};
 use crate::upload::{Sized, Unfinished, Upload};
 use crate::watch::{Lapse, Timer, Watch};
 
-/// The most bytes that one system call reads. Such a piece and what goes before it fit into 16 KiB. This matters to a
-/// caller that reads slowly: the piece waits behind a buffer that doubles when it is full.
+/// The maximum number of bytes that one system call reads. A piece of this size, together with the bytes before it,
+/// fits into 16 KiB. This matters to a caller that reads slowly: the piece waits behind a buffer that doubles when it
+/// is full.
 const READ_BYTES: usize = 15 << 10;
 
 thread_local! {
-    /// What is read passes through this buffer. Bytes that are used immediately are copied once, to their destination.
-    /// A connection has bytes of its own only while a head is incomplete.
+    /// All bytes that are read pass through this buffer of the thread. Bytes that are used immediately are copied once,
+    /// to their destination. A connection has a buffer of its own only while a head is incomplete.
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
 
@@ -44,9 +45,9 @@ pub(crate) struct Line {
     /// Bytes that were read and not used yet: the beginning of a head, or bytes that no exchange has asked for.
     ahead: Vec<u8>,
     head_end: HeadEnd,
-    /// The number of bytes of interim answers before the head that is being read.
+    /// The number of bytes of the interim answers that came before the head that is being read.
     interim: usize,
-    /// What is left of the answer.
+    /// The part of the answer's body that is still to come.
     body: Body,
     /// Whether the server keeps the connection and nothing has gone wrong on it.
     keep: bool,
@@ -58,13 +59,14 @@ pub(crate) struct Line {
     absolute_form: Option<AbsoluteForm>,
     pub(crate) born: Time,
     pub(crate) idle_since: Time,
-    /// The longest idle time after which it was seen open, since its last exchange.
+    /// The longest idle time after which the connection was seen open, since its last exchange. Zero if it was not
+    /// checked since then.
     pub(crate) seen_open: Duration,
-    /// Whether it has carried an exchange before.
+    /// Whether the connection has carried an exchange before.
     pub(crate) used: bool,
 }
 
-/// A request that goes out on a line.
+/// A request that is sent on a line.
 pub(crate) struct Request<W> {
     /// Writes the head, with its final empty line, in the form that the connection needs.
     pub(crate) head: W,
@@ -80,7 +82,7 @@ pub(crate) struct Answered {
     pub(crate) first: Vec<u8>,
 }
 
-/// Why an exchange has no answer.
+/// The reason why an exchange has no answer.
 #[derive(Debug)]
 pub(crate) enum LineFailure {
     Broke(Broke),
@@ -95,7 +97,7 @@ pub(crate) enum Broke {
     Ended,
     /// The connection failed.
     Io(io::Error),
-    /// The bytes that came are no valid answer.
+    /// The bytes that came are not a valid answer.
     Misread(Misread),
     /// The caller's body broke.
     Body(BodyError),
@@ -141,39 +143,40 @@ impl Line {
         })
     }
 
-    /// The number of bytes in both directions. It grows while there is progress.
+    /// Returns the number of bytes that passed in both directions. It grows while there is progress.
     pub(crate) fn progress(&self) -> u64 {
         self.meter.progress()
     }
 
-    /// Whether HTTP allows another request on this connection.
+    /// Returns whether HTTP allows another request on this connection.
     pub(crate) fn is_ready(&self) -> bool {
         self.keep && self.body.is_over() && self.ahead.is_empty() && self.has_sent_whole()
     }
 
-    /// Whether the kernel has taken the whole request.
+    /// Returns whether the kernel has taken the whole request.
     pub(crate) fn has_sent_whole(&self) -> bool {
         self.upload.is_over() && self.meter.unwritten() == 0
     }
 
-    /// Whether the request's body waits for more from its caller.
+    /// Returns whether the request's body waits for more from its caller.
     pub(crate) fn waits_for_caller(&self) -> bool {
         self.upload.waits_for_caller()
     }
 
-    /// What is left of the answer's body.
+    /// Returns the state of the answer's body, which says how much is still to come.
     pub(crate) fn body(&self) -> &Body {
         &self.body
     }
 
-    /// Whether an idle connection is still usable: it is open, and nothing has come unasked. On a plain connection,
-    /// bytes that came unasked (such as a late 408) would be taken for the next answer. Under TLS they may be a session
-    /// ticket, so they are read first, and the connection is not used if there is anything else.
+    /// Returns whether an idle connection is still usable: it is open, and no bytes have come that no request asked
+    /// for. On a plain connection, such bytes (for example a late 408) would be taken for the next answer. Under TLS
+    /// they may be a session ticket, so they are read first, and the connection is not used if there is anything else.
     pub(crate) fn is_quiet(&mut self) -> bool {
         const ROUNDS: usize = 4;
         for _ in 0..ROUNDS {
             match self.probe.peek() {
-                // Bytes that TLS has decrypted and nobody has read are no longer in the socket.
+                // Bytes that TLS has decrypted and nobody has read are no longer in the socket. So they are looked for
+                // separately.
                 Peek::Quiet => return self.is_ready() && !(self.tls && self.has_unread(false)),
                 Peek::Readable if self.tls && self.is_ready() => {
                     if self.has_unread(true) {
@@ -186,8 +189,8 @@ impl Line {
         false
     }
 
-    /// Whether there is a byte to read, or the connection has ended. `force`: the kernel is asked too, which may know
-    /// more than the reactor has seen.
+    /// Returns whether there is a byte to read, or the connection has ended. If `force` is set, the kernel is also
+    /// asked, because it may know more than the reactor has seen.
     fn has_unread(&mut self, force: bool) -> bool {
         self.meter.force_read(force);
         let mut byte = [0];
@@ -198,7 +201,8 @@ impl Line {
         read.is_ready()
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request and waits for the head of its answer. Fails if the connection or the caller's body breaks, if
+    /// the answer is not valid, or if a deadline passes.
     pub(crate) async fn exchange(
         &mut self,
         request: Request<impl FnOnce(Option<&AbsoluteForm>, &mut Vec<u8>)>,
@@ -206,7 +210,8 @@ impl Line {
     ) -> Result<Answered, LineFailure> {
         self.used = true;
         (self.head_end, self.interim) = (HeadEnd::default(), 0);
-        // If the exchange is dropped from here on, the connection is reset. The pool turns this off again.
+        // If the exchange is dropped from here on, the connection is reset. The pool turns this off again when it takes
+        // the connection back.
         self.meter.reset_on_drop(true);
         let Request { head, body, sized, asked } = request;
         self.upload.begin(body, sized, |out| head(self.absolute_form.as_ref(), out));
@@ -231,7 +236,7 @@ impl Line {
         .await
     }
 
-    /// The next part of the answer's body; `None` after its end.
+    /// Returns the next part of the answer's body; `None` after its end.
     pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broke>>> {
         self.go_on(cx);
         while !self.body.is_over() {
@@ -246,28 +251,28 @@ impl Line {
         Poll::Ready(None)
     }
 
-    /// The trailers behind the body, once it is over.
+    /// Returns the trailers that follow the body, once the body is over. They are returned only once.
     pub(crate) fn take_trailers(&mut self) -> Option<HeaderMap> {
         self.body.take_trailers()
     }
 
-    /// Sends what is available of a request that is answered already. If the caller breaks its body off, the answer is
-    /// still valid.
+    /// Sends what is available of a request that is answered already. If the request's body breaks, sending stops, but
+    /// the answer is still valid.
     pub(crate) fn go_on(&mut self, cx: &mut Context<'_>) {
         if self.send(cx).is_err() {
             self.upload.stop();
         }
     }
 
-    /// Sends what is available of the request.
+    /// Sends what is available of the request. Fails only if the caller's body breaks.
     fn send(&mut self, cx: &mut Context<'_>) -> Result<(), Broke> {
         match self.upload.poll(&mut self.io, cx) {
             Poll::Ready(Err(Unfinished::Body(error))) => {
                 self.keep = false;
                 Err(Broke::Body(error))
             }
-            // The server may have answered before it stopped reading, and that answer is wanted. If there is none, the
-            // end of the connection tells what went wrong.
+            // The server may have answered before it stopped reading, and that answer is wanted. If there is no answer,
+            // the next read finds the end of the connection and reports what went wrong.
             Poll::Ready(Err(Unfinished::Io(error))) => {
                 tracing::debug!(%error, "a request could not be sent whole");
                 self.upload.stop();
@@ -290,8 +295,8 @@ impl Line {
                 // kept.
                 self.keep = false;
             }
-            // What is there of the body is read before the head is passed on. So an answer that broke in the same
-            // moment is not passed on as one that began well.
+            // The part of the body that has arrived is read before the head is passed on. So an answer whose body
+            // breaks at this moment is not passed on as one that began well.
             if !self.body.is_over()
                 && let Poll::Ready(more) = self.poll_more(&mut answered.first, cx)
             {
@@ -301,7 +306,7 @@ impl Line {
         }
     }
 
-    /// Reads a head from the bytes that were read; `None` if they end before the head does.
+    /// Reads the head of an answer from the bytes that were read; `None` if they end before the head does.
     fn head_in(&mut self, read: &[u8], asked: Asked) -> Result<Option<Answered>, Broke> {
         if read.is_empty() {
             return Err(Broke::Ended);
@@ -337,8 +342,8 @@ impl Line {
         Ok(Some(Answered { head, first }))
     }
 
-    /// The head of the final answer, and the number of bytes up to its end. If that head is not complete yet: no head,
-    /// and the number of bytes of the interim answers.
+    /// Returns the head of the final answer, and the number of bytes up to its end. If that head is not complete yet,
+    /// returns no head, and the number of bytes of the interim answers.
     fn final_head(&mut self, bytes: &[u8], asked: Asked) -> Result<(Option<AnswerHead>, usize), Misread> {
         let mut at = 0;
         loop {
@@ -366,7 +371,8 @@ impl Line {
         }
     }
 
-    /// Reads once from the body, and appends the bytes to `data`.
+    /// Reads once from the connection, and appends the bytes of the answer's body to `data`. Fails if the connection
+    /// ends before the body does.
     fn poll_more(&mut self, data: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Result<(), Broke>> {
         BUFFER.with_borrow_mut(|buffer| {
             let read = ready!(poll_read(&mut self.io, buffer, cx))?;
@@ -383,7 +389,7 @@ impl Line {
     }
 }
 
-/// Reads what is available. Returns no bytes at the connection's end.
+/// Reads the bytes that are available, and returns them. Returns no bytes at the connection's end.
 fn poll_read<'b>(
     io: &mut Stream,
     buffer: &'b mut [u8],

@@ -1,10 +1,11 @@
-//! The idle connections of one endpoint.
+//! Keeps the idle connections of one endpoint.
 //!
 //! Which idle connection a request may take depends on what a second delivery of the request would do. A read takes the
-//! newest: if the request is lost, it is sent again. A plain POST takes one that has settled after its last answer and
-//! has been idle for much less than the server's idle lifetime ([`IdleLifetime`]); if there is none, it gets a fresh
-//! one. A sweep checks the idle connections a few times a second. It closes those that are dead or old, and learns the
-//! lifetime from what it sees. There is no sweep while nothing is idle.
+//! newest connection: if the read is lost, it is sent again. A plain POST takes only a connection that has settled
+//! after its last answer and has been idle for much less than the server's idle lifetime ([`IdleLifetime`]). If there
+//! is no such connection, the POST gets a fresh one. A sweep checks the idle connections a few times a second. It
+//! closes those that are dead or old, and learns the lifetime from what it sees. There is no sweep while nothing is
+//! idle.
 //!
 //! An idle connection saves a handshake for a request that may never come. If no file descriptor is left, a request
 //! that is there already needs the descriptor more. So all pools of the process are registered in one list, and the
@@ -33,9 +34,11 @@ pub struct PoolSettings {
     /// An idle connection is closed after this time. Default 60 s: common servers close after 60 s to 75 s. If a server
     /// closes earlier, that shorter time is learned.
     pub idle: Duration,
-    /// The most settled idle connections that are kept. If there are more, the oldest are closed. Default 64.
+    /// The maximum number of settled idle connections that are kept. If there are more, the oldest are closed. With 0,
+    /// no idle connection is kept. Default 64.
     pub max_idle: usize,
-    /// No connection is used for longer than this, so that a change of the name's addresses takes effect. Default 1 h.
+    /// The maximum age of a connection that is taken for a request. It is limited so that a change of the name's
+    /// addresses takes effect. Default 1 h.
     pub max_age: Duration,
 }
 
@@ -51,7 +54,8 @@ impl Default for PoolSettings {
 }
 
 impl PoolSettings {
-    /// The settings that could never work, or that hardly anybody wants.
+    /// Returns a problem for each setting that could never work, or that hardly anybody wants. The list is empty if
+    /// there is none.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let mut found = Vec::new();
@@ -72,7 +76,7 @@ impl PoolSettings {
 
 /// How often idle connections are checked.
 const SWEEP: Duration = Duration::from_millis(250);
-/// The most idle connections that are closed to make room for one new connection.
+/// The maximum number of idle connections that are closed to make room for one new connection.
 const GIVEN_UP: u32 = 3;
 
 /// All pools of all workers that have had an idle connection.
@@ -85,7 +89,8 @@ pub(crate) struct Pool {
     clock: Clock,
     idle: Mutex<Idle>,
     trunks: Mutex<Vec<Trunk>>,
-    /// Held while an HTTP/2 connection is opened. One is opened at a time, so that calls that come together share it.
+    /// This lock is held while an HTTP/2 connection is opened. Only one is opened at a time, so that calls that come
+    /// together share it.
     opening: tokio::sync::Mutex<()>,
     multiplexed: AtomicBool,
     sweeping: AtomicBool,
@@ -94,7 +99,7 @@ pub(crate) struct Pool {
 }
 
 struct Idle {
-    /// In the order in which they became idle, the newest last.
+    /// The idle connections in the order in which they became idle, the newest last.
     lines: VecDeque<Box<Line>>,
     lifetime: IdleLifetime,
 }
@@ -106,8 +111,8 @@ pub(crate) enum Channel {
 }
 
 impl Pool {
-    /// `multiplexed`: the connections are known to speak HTTP/2, so that even the first calls that come together share
-    /// one.
+    /// Makes an empty pool. `multiplexed` says whether the connections are known to speak HTTP/2. If so, even the first
+    /// calls that come together share one connection.
     pub(crate) fn new(
         connector: Connector,
         settings: PoolSettings,
@@ -129,12 +134,13 @@ impl Pool {
         }
     }
 
-    /// How long the head of an answer may be.
+    /// Returns the limits of an answer's head: its length, and the number of its fields.
     pub(crate) fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// An idle connection that this request may take.
+    /// Takes an idle connection that a request with this idempotency may use, or a free stream on HTTP/2; `None` if
+    /// there is none. Connections that turn out to be closed or too old are dropped.
     pub(crate) fn take_idle(&self, idempotency: Idempotency, now: Time) -> Option<Channel> {
         if self.multiplexed.load(Ordering::Relaxed) {
             return self.take_stream(now);
@@ -158,7 +164,8 @@ impl Pool {
             .find_map(|trunk| Some(Channel::Trunk(trunk.clone(), trunk.take()?)))
     }
 
-    /// A fresh connection. On HTTP/2 it can also be a stream on a connection that another call has just opened.
+    /// Makes a fresh connection. On HTTP/2 the result can also be a stream on a connection that another call has just
+    /// opened.
     pub(crate) async fn connect(&self, by: Time) -> Result<Channel, ConnectError> {
         if !self.multiplexed.load(Ordering::Relaxed) {
             return self.open(by).await;
@@ -173,10 +180,10 @@ impl Pool {
         }
     }
 
-    /// A fresh connection. If no descriptor is left, idle connections are closed to free one.
+    /// Makes a fresh connection. If no descriptor is left, idle connections are closed to free one.
     async fn connection(&self, by: Time) -> Result<Connection, ConnectError> {
         let deadline = self.clock.instant(by);
-        // The number of tries is bounded, since others may take the descriptor that was freed.
+        // The number of tries is bounded, since another part of the program may take the descriptor that was freed.
         for _ in 0..GIVEN_UP {
             let connected = self.connector.connect(deadline).await;
             let starved = |error: &ConnectError| error.kind() == ConnectErrorKind::OutOfDescriptors;
@@ -208,7 +215,7 @@ impl Pool {
         }
     }
 
-    /// Takes back a connection whose exchange has ended.
+    /// Takes back a connection whose exchange has ended. If HTTP allows no further request on it, it is closed.
     pub(crate) fn put(self: &Arc<Self>, mut line: Box<Line>, now: Time) {
         // If the request was not sent whole, nobody will finish it, so the connection is ended with a reset.
         line.meter.reset_on_drop(!line.has_sent_whole());
@@ -238,7 +245,7 @@ impl Pool {
         self.idle.lock().lifetime.announce(lifetime);
     }
 
-    /// How long the pool's oldest idle connection has been idle; `None` if there is none.
+    /// Returns how long the pool's oldest idle connection has been idle; `None` if no connection is idle.
     fn longest_idle(&self) -> Option<Duration> {
         let now = self.clock.now();
         self.idle.lock().lines.front().map(|line| now.since(line.idle_since))
@@ -266,7 +273,8 @@ impl Pool {
         });
     }
 
-    /// Checks every idle connection. Returns `false` if none is left to check.
+    /// Closes the idle connections that the server has closed, that are idle for too long, or that are too old. Returns
+    /// `false` if no idle connection remains, so that no further sweep is needed.
     fn sweep(&self, now: Time) -> bool {
         let mut idle = self.idle.lock();
         let Idle { lines, lifetime } = &mut *idle;
@@ -275,8 +283,8 @@ impl Pool {
             let Some(mut line) = lines.pop_front() else { break };
             let age = now.since(line.idle_since);
             if !line.is_quiet() {
-                // The time at which it was closed is not known. It is only known that it was still open after this idle
-                // time.
+                // The time at which the server closed the connection is not known. It is only known that the connection
+                // was still open after this idle time.
                 lifetime.seen_closed(line.seen_open);
                 ended.push(line);
             } else if age >= self.settings.idle || now.since(line.born) >= self.settings.max_age {
@@ -289,7 +297,8 @@ impl Pool {
         }
         let more = !lines.is_empty();
         if !more {
-            // Set under the lock. Otherwise a connection could become idle in between, and no sweep would check it.
+            // This is set while the lock is held. Otherwise a connection could become idle in between, and no sweep
+            // would check it.
             self.sweeping.store(false, Ordering::Relaxed);
         }
         more
@@ -306,9 +315,9 @@ impl Idle {
         self.lines.remove(found)
     }
 
-    /// Takes out the oldest connection if there are too many. Connections that have not settled do not count: a stream
-    /// of POSTs needs as many of them as it sends in the settle time, and without them it would need a fresh connection
-    /// for each.
+    /// Takes out and returns the oldest connection if there are too many. Connections that have not settled do not
+    /// count: a stream of POSTs needs as many of them as it sends in the settle time, and without them it would need a
+    /// fresh connection for each POST.
     fn over(&mut self, settings: &PoolSettings, now: Time) -> Option<Box<Line>> {
         let too_many = settings.max_idle == 0
             || self.lines.get(settings.max_idle).is_some_and(|l| now.since(l.idle_since) >= settings.settle);
@@ -316,8 +325,8 @@ impl Idle {
     }
 }
 
-/// Adds the pool to the list of pools whose idle connections may be closed for others. Must be called once for each
-/// pool.
+/// Adds the pool to the list of pools whose idle connections may be closed to free descriptors. Must be called once for
+/// each pool.
 fn lend(pool: &Arc<Pool>) {
     let mut pools = POOLS.lock();
     pools.retain(|pool| pool.strong_count() > 0);
@@ -325,10 +334,11 @@ fn lend(pool: &Arc<Pool>) {
 }
 
 /// Closes the connection of this process that has been idle for longest, so that its descriptor is free. Returns
-/// whether there was one.
+/// `false` if no connection was idle.
 #[must_use]
 pub fn give_up_idle() -> bool {
-    // The lock is released here: the last reference to a pool may be dropped below, and with it all its connections.
+    // The lock is not held after this line: the last reference to a pool may be dropped below, and with it all its
+    // connections.
     let pools: Vec<Arc<Pool>> = POOLS.lock().iter().filter_map(Weak::upgrade).collect();
     let longest = pools.iter().filter_map(|pool| Some((pool.longest_idle()?, pool)));
     longest.max_by_key(|(idle, _)| *idle).is_some_and(|(_, pool)| pool.give_up_oldest())

@@ -9,7 +9,8 @@ use serde_json::Value;
 /// UTF-8's byte order mark, with which some servers begin a JSON text. RFC 8259, section 8.1, lets a reader skip it.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The idle lifetime that a server announces: `Keep-Alive: timeout=5`.
+/// Returns the idle lifetime that a server announces, such as 5 s for `Keep-Alive: timeout=5`; `None` if the field
+/// names none.
 pub fn keep_alive(value: &HeaderValue) -> Option<Duration> {
     let text = value.to_str().ok()?;
     text.split(',').find_map(|part| {
@@ -19,14 +20,14 @@ pub fn keep_alive(value: &HeaderValue) -> Option<Duration> {
     })
 }
 
-/// A body without the byte order mark that it may begin with.
+/// Returns the body without the byte order mark that it may begin with.
 #[must_use]
 pub fn without_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)
 }
 
-/// What is known of a body that was read whole. It counts as JSON only if it is one complete JSON text in UTF-8. An
-/// HTML page, another charset, an incomplete text and an empty body are not JSON.
+/// Returns what is known of a body that was read whole. The body counts as JSON only if it is one complete JSON text in
+/// UTF-8. An HTML page, another charset, an incomplete text and an empty body are not JSON.
 #[must_use]
 pub fn known(body: &[u8]) -> KnownBody<impl Fn(&str) -> Option<Scalar> + use<>> {
     match serde_json::from_slice::<Value>(without_mark(body)) {
@@ -35,7 +36,7 @@ pub fn known(body: &[u8]) -> KnownBody<impl Fn(&str) -> Option<Scalar> + use<>> 
     }
 }
 
-/// The scalar at a JSON pointer; `None` if there is nothing, or an object or array.
+/// Returns the scalar at a JSON pointer; `None` if there is nothing, or an object or array.
 pub fn scalar(value: &Value, pointer: &str) -> Option<Scalar> {
     Some(match value.pointer(pointer)? {
         Value::Null => Scalar::Null,

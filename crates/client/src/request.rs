@@ -1,4 +1,4 @@
-//! A request to a dependency, and the request of each attempt made from it.
+//! A call's request to a dependency, and the message that each attempt makes from it.
 
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header};
@@ -9,13 +9,13 @@ use crate::body::{Outgoing, RequestBody};
 use crate::connect::{AbsoluteForm, ConfigError};
 use crate::upload::Sized;
 
-/// What is to be sent. It has no hop-by-hop headers, no `Host` and no `Content-Length`, because these are made anew for
-/// each attempt.
+/// The request of a call. It has no hop-by-hop headers, no `Host` and no `Content-Length`, because these are made anew
+/// for each attempt.
 #[derive(Debug)]
 pub struct CallRequest {
     /// The method.
     pub method: Method,
-    /// Path and query, without the path of the endpoint's URL.
+    /// The path and the query, without the path of the endpoint's URL.
     pub path: PathAndQuery,
     /// Headers that pass from end to end.
     pub headers: HeaderMap,
@@ -24,7 +24,8 @@ pub struct CallRequest {
     pub via: Option<&'static str>,
     /// The body.
     pub body: RequestBody,
-    /// The most bytes of a streaming body that are kept for a repeat.
+    /// The maximum number of bytes of a streaming body that are kept for a repeat. A body that is longer cannot be
+    /// repeated.
     pub keep: usize,
     /// The keys under which the call's breaker and limit are kept.
     pub keys: Keys,
@@ -41,11 +42,11 @@ impl CallRequest {
 pub struct HealthRequest {
     /// GET, HEAD or OPTIONS.
     pub method: Method,
-    /// Path and query.
+    /// The path and the query.
     pub path: PathAndQuery,
 }
 
-/// What all attempts of one call's request share.
+/// The parts of a request that all attempts of one call share.
 pub(crate) struct Template {
     pub(crate) method: Method,
     pub(crate) path: PathAndQuery,
@@ -53,7 +54,7 @@ pub(crate) struct Template {
     pub(crate) via: Option<&'static str>,
 }
 
-/// How requests to one endpoint are addressed.
+/// The address of one endpoint, and the headers that are sent to it.
 #[derive(Debug)]
 pub(crate) struct Address {
     scheme: Scheme,
@@ -61,11 +62,12 @@ pub(crate) struct Address {
     host: HeaderValue,
     /// A path that is put before the path of every request; empty if there is none.
     base: String,
-    /// Headers of this endpoint, such as its credentials. They replace the caller's.
+    /// Headers that are sent to this endpoint with every request, such as credentials. Each replaces the caller's
+    /// header of the same name.
     headers: HeaderMap,
 }
 
-/// The header that tells the remaining time, and that time in milliseconds.
+/// The header that tells the remaining time, and that time in milliseconds. With `None`, no such header is sent.
 pub(crate) type Deadline<'a> = Option<(&'a HeaderName, u64)>;
 
 impl Address {
@@ -82,8 +84,8 @@ impl Address {
 
     /// Writes the head of one attempt's request over HTTP/1.1.
     ///
-    /// The fields that say where the message ends are made here from the body that will be sent. The caller's are not
-    /// passed on.
+    /// The fields that say where the message ends are made here from the body that will be sent. The caller's fields of
+    /// these names are not passed on.
     pub(crate) fn write(
         &self,
         out: &mut Vec<u8>,
@@ -132,8 +134,8 @@ impl Address {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// The request of one attempt over HTTP/2. The result is `None` if its path, together with the endpoint's path, is
-    /// longer than a URI can be (65534 bytes).
+    /// Returns the request of one attempt over HTTP/2. The result is `None` if its path, together with the endpoint's
+    /// path, is longer than a URI can be (65534 bytes).
     pub(crate) fn request(
         &self,
         template: &Template,
@@ -176,7 +178,8 @@ impl Address {
     }
 }
 
-/// Writes a field that goes to the final receiver. Fields that frame the message or concern one hop are made elsewhere.
+/// Writes a field that goes to the final receiver. `Host`, `Content-Length`, `Transfer-Encoding` and `Connection` are
+/// not written here, because they are made elsewhere.
 fn pass(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     let made_here = [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION];
     if made_here.contains(name) {
@@ -190,8 +193,8 @@ fn pass(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
 }
 
 impl Sized {
-    /// How the length of this body is declared. POST, PUT and PATCH declare a length of zero if they have no body,
-    /// since some servers answer 411 otherwise (RFC 9110, section 8.6).
+    /// Returns how the length of this body is declared. POST, PUT and PATCH declare a length of zero if they have no
+    /// body, since some servers answer 411 otherwise (RFC 9110, section 8.6).
     pub(crate) fn of(method: &Method, body: &Outgoing) -> Sized {
         match http_body::Body::size_hint(body).exact() {
             None => Sized::Chunks,
@@ -201,7 +204,7 @@ impl Sized {
     }
 }
 
-/// The time until `end_by`, in whole milliseconds.
+/// Returns the time until `end_by`, in whole milliseconds.
 pub(crate) fn remaining_millis(end_by: Time, now: Time) -> u64 {
     u64::try_from(end_by.since(now).as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,9 +1,9 @@
 //! The one place where calls share state: each dependency's guards behind one lock.
 //!
-//! This is a lock and not a set of atomics: breaker, limit, window and budget change together, and one uncontended lock
-//! costs less than the five atomics that it replaces. The lock is taken once to begin an attempt and once to end it. It
-//! is held for a few field updates, and never across a wait. A call that waits in a queue leaves its waker here. When
-//! its turn comes, it is woken after the lock is released.
+//! A lock is used and not a set of atomics, because breaker, limit, window and budget change together, and one
+//! uncontended lock costs less than the five atomics that it replaces. The lock is taken once to begin an attempt and
+//! once to end it. It is held for a few field updates, and never across a wait. A call that waits in a queue leaves its
+//! waker here. When the call's turn comes, it is woken after the lock is released.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,11 +25,11 @@ pub struct Shared {
     state: Mutex<State>,
     /// The time of the last success, in nanoseconds; zero if there was none. Attempts with a key and probes do not
     /// count. The stored time can be up to [`COARSE`] too early, so that workers do not write it for every call. It is
-    /// read before the lock is taken.
+    /// read without the lock.
     succeeded: AtomicU64,
 }
 
-/// The most by which the stored time of the last success can be too early.
+/// The maximum time by which the stored time of the last success can be too early.
 const COARSE: Duration = Duration::from_millis(10);
 
 struct State {
@@ -45,7 +45,7 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// New guards: closed breakers, limits with free slots, and a budget with its initial tokens.
+    /// Makes new guards: closed breakers, limits with free slots, and a budget with its initial tokens.
     #[must_use]
     pub fn new(settings: GuardSettings, endpoints: usize) -> Arc<Shared> {
         let guards = DependencyGuards::new(settings, endpoints);
@@ -53,15 +53,15 @@ impl Shared {
         Arc::new(Shared { state, succeeded: AtomicU64::new(0) })
     }
 
-    /// Whether an attempt that begins now needs no witness, because another succeeded just before ([`RECENT_SUCCESS`]).
-    /// It is only right for a dependency with one endpoint and for calls without a key.
+    /// Returns whether an attempt that begins now needs no witness, because another attempt succeeded just before
+    /// ([`RECENT_SUCCESS`]). The result is only right for a dependency with one endpoint and for calls without a key.
     #[inline]
     pub(crate) fn succeeded_lately(&self, now: Time) -> bool {
         let ended = self.succeeded.load(Ordering::Relaxed);
         ended != 0 && now.since(Time::from_nanos(ended)) + COARSE < RECENT_SUCCESS
     }
 
-    /// Notes that an attempt succeeded that had no key and was not a probe.
+    /// Notes that an attempt succeeded at `now`. The attempt must have no key and must not be a probe.
     #[inline]
     pub(crate) fn succeeds(&self, now: Time) {
         let before = Time::from_nanos(self.succeeded.load(Ordering::Relaxed));
@@ -70,12 +70,13 @@ impl Shared {
         }
     }
 
-    /// Reads the guards, or lets an operator change them. `look` must be short, because every call waits for it.
+    /// Calls `look` with the guards, to read them or to let an operator change them, and returns its result. `look`
+    /// must be short, because every call waits for it.
     pub fn with<R>(&self, look: impl FnOnce(&mut DependencyGuards) -> R) -> R {
         self.change(look)
     }
 
-    /// Changes the guards, and wakes the callers whose turn comes by this change.
+    /// Changes the guards, and wakes the callers whose turn comes by this change. Returns the result of `change`.
     #[inline]
     fn change<R>(&self, change: impl FnOnce(&mut DependencyGuards) -> R) -> R {
         let mut state = self.state.lock();
@@ -88,7 +89,7 @@ impl Shared {
         result
     }
 
-    /// Ready when this ticket's turn has come.
+    /// Is ready when this ticket's turn has come. Until then, the waker of the caller is kept.
     fn poll_turn(&self, ticket: Ticket, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
         if state.guards.is_called(&ticket) {
@@ -98,7 +99,7 @@ impl Shared {
         Poll::Pending
     }
 
-    /// Changes the guards for a caller that no longer waits.
+    /// Changes the guards for a caller that no longer waits in a queue, and removes its waker.
     fn resolve<R>(&self, ticket: Ticket, change: impl FnOnce(&mut DependencyGuards) -> R) -> R {
         self.state.lock().waiting.remove(&ticket);
         self.change(change)
@@ -118,13 +119,13 @@ impl State {
     }
 }
 
-/// One uniform random draw.
+/// Returns one uniform random draw.
 #[must_use]
 pub fn draw() -> Draw {
     Draw::new(fastrand::u64(..))
 }
 
-/// A slot of an endpoint's limit, which is given back when it is dropped.
+/// A slot of an endpoint's limit. The slot is given back when this value is dropped.
 pub(crate) struct Slot {
     shared: Arc<Shared>,
     clock: Clock,
@@ -139,13 +140,13 @@ impl Drop for Slot {
     }
 }
 
-/// One call's access to the guards. It borrows, and is made anew for each step where that is easier. Cloning the
-/// reference, which all workers share, would cost more than the guards do.
+/// Gives one call access to the guards. It only borrows the reference that all workers share, because cloning that
+/// reference would cost more than the guards do. Where this is easier, a new value is made for each step of the call.
 pub(crate) struct CallGuards<'a> {
     shared: &'a Arc<Shared>,
     keys: &'a Keys,
     clock: Clock,
-    /// The slot of an answered attempt, held until its body is over.
+    /// The slot of an answered attempt, which is held until the answer's body is over.
     answered: Option<LimitSlot>,
     /// Whether the last attempt that ended was a success and not a probe.
     proved_well: bool,
@@ -157,18 +158,18 @@ impl<'a> CallGuards<'a> {
         CallGuards { shared, keys, clock, answered: None, proved_well: false }
     }
 
-    /// Whether the last attempt that ended was a success and not a probe.
+    /// Returns whether the last attempt that ended was a success and not a probe.
     pub(crate) fn proved_well(&self) -> bool {
         self.proved_well
     }
 
-    /// Takes the slot of the answered attempt, for the answer's body to hold.
+    /// Takes the slot of the answered attempt, so that the answer's body can hold it.
     pub(crate) fn take_slot(&mut self) -> Option<Slot> {
         let slot = self.answered.take()?;
         Some(Slot { shared: Arc::clone(self.shared), clock: self.clock, slot: Some(slot) })
     }
 
-    /// Gives the slot back, because the answered attempt's body is not passed on.
+    /// Gives the slot of the answered attempt back, because the answer's body is not passed on.
     #[cold]
     pub(crate) fn free_slot(&mut self) {
         if let Some(slot) = self.answered.take() {
@@ -176,7 +177,7 @@ impl<'a> CallGuards<'a> {
         }
     }
 
-    /// Ready when the turn of this ticket has come.
+    /// Is ready when the turn of this ticket has come.
     pub(crate) fn poll_turn(&self, ticket: Ticket, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.poll_turn(ticket, cx)
     }

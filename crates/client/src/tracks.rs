@@ -1,4 +1,4 @@
-//! What is known of a call outside of its future: whether it can go on without its caller.
+//! Keeps what is known of a call outside of its future: whether the call can go on without its caller.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,10 +11,10 @@ use crate::body::Source;
 use crate::connect::Meter;
 use crate::shared::Shared;
 
-/// The text for a caller whose deadline passed before an answer came.
+/// The text that is reported if the deadline passed before an answer came.
 pub(crate) const DEADLINE_PASSED: &str = "the deadline passed before an answer came";
 
-/// What is known of one call from outside.
+/// What code outside of a call's future knows of the call.
 pub(crate) struct Tracks {
     shared: Arc<Shared>,
     /// Whether the call is safe: it may be repeated, and it may be cancelled when nobody waits for it.
@@ -40,19 +40,20 @@ struct Flight {
     /// How the call would end if its caller's deadline passed now.
     finish: Finish,
     source: Source,
-    /// The connection's meter, and the number of bytes that it showed before the request.
+    /// The connection's meter, and the number of bytes that it showed before the request; `None` while there is no
+    /// connection.
     sent: Option<(Arc<Meter>, u64)>,
     /// Whether the last byte of the request has left. This is not known over HTTP/2.
     sent_whole: bool,
 }
 
-/// Says that the caller's deadline passed and that its attempt goes on.
+/// The answer to a caller whose deadline has passed while its attempt goes on.
 pub(crate) struct Cut {
     pub(crate) finish: Finish,
     pub(crate) following: Following,
 }
 
-/// The right to go on as a witness. It is given back when this is dropped.
+/// The right of a call to go on as a witness. The right is given back when this value is dropped.
 pub(crate) struct Following {
     shared: Arc<Shared>,
     witness: Option<Witness>,
@@ -68,9 +69,9 @@ impl Drop for Following {
 
 /// Why a call goes on although its future was dropped.
 pub(crate) enum Stays {
-    /// So that its effect becomes known.
+    /// The call goes on so that its effect becomes known.
     ForItsEffect,
-    /// As a witness, to learn whether the endpoint hangs.
+    /// The call goes on as a witness, to learn whether the endpoint hangs.
     AsWitness(Following),
 }
 
@@ -93,7 +94,7 @@ impl Tracks {
         self.state.lock().flight = Some(flight);
     }
 
-    /// Is called when the attempt has this connection and begins to write to it.
+    /// Is called when the attempt has got the connection of `meter` and begins to write to it.
     pub(crate) fn sending(&self, meter: &Arc<Meter>) {
         if let Some(flight) = &mut self.state.lock().flight {
             flight.sent = Some((Arc::clone(meter), meter.written()));
@@ -112,13 +113,14 @@ impl Tracks {
         self.state.lock().flight = None;
     }
 
-    /// How long an attempt waits for progress. `read` is its read timeout; a witness may wait less.
+    /// Returns how long an attempt waits for progress. `read` is its read timeout; a witness may wait for a shorter
+    /// time.
     #[inline]
     pub(crate) fn patience(&self, read: Duration) -> Duration {
         read.min(Duration::from_nanos(self.patience.load(Ordering::Relaxed)))
     }
 
-    /// Whether the caller has left. If so, no attempt is sent after the one that is in flight.
+    /// Returns whether the caller has left. If so, no attempt is sent after the one that is in flight.
     pub(crate) fn has_left(&self) -> bool {
         self.left.load(Ordering::Relaxed)
     }
@@ -140,7 +142,8 @@ impl Tracks {
         true
     }
 
-    /// Returns once that the caller's deadline passed and that the attempt goes on.
+    /// Returns a value if the caller's deadline passed and the attempt goes on. It is returned only once; after that,
+    /// and in all other cases, the result is `None`.
     pub(crate) fn take_cut(&self) -> Option<Cut> {
         self.state.lock().cut.take()
     }
@@ -158,7 +161,8 @@ impl Tracks {
         Some(stays)
     }
 
-    /// Whether an attempt can go on without its caller: its body is complete, and it is safe or was sent.
+    /// Returns whether an attempt can go on without its caller: its body is complete, and the attempt is safe or a byte
+    /// of it was sent.
     fn can_go_on(&self, flight: &Flight) -> bool {
         let sent = flight.sent.as_ref().is_some_and(|(meter, base)| meter.written() > *base);
         flight.source.complete() && (self.safe || sent)
@@ -172,8 +176,8 @@ impl Tracks {
     }
 }
 
-/// How a call ends if its caller's deadline passes while an attempt is in flight. The attempt counts as ended by that
-/// deadline.
+/// Returns how a call ends if its caller's deadline passes while an attempt is in flight. The attempt counts as ended
+/// by that deadline.
 pub(crate) fn cut_now(plan: &Plan, effect: Effect, attempts: u32, endpoint: usize) -> Finish {
     let effect = effect.and(plan.rules.judge(&Ending::CallerDeadline).effect);
     Finish { effect, attempts, endpoint, refusal: None, stopped: None }

@@ -1,7 +1,8 @@
 //! One HTTP/2 connection, shared by many exchanges.
 //!
-//! A task of its own drives it, because no single exchange could. The server may refuse a stream (REFUSED_STREAM) or
-//! say which streams it did not process (GOAWAY). Both prove that nothing was done.
+//! A separate task drives the connection, because no single exchange could. The server may refuse a stream
+//! (REFUSED_STREAM) or say which streams it did not process (GOAWAY). Both prove that the requests of these streams had
+//! no effect.
 
 use std::future::Future;
 use std::pin::pin;
@@ -24,9 +25,10 @@ use crate::watch::{Lapse, Timer, Watch};
 /// 9113 recommends at least 100).
 const STREAMS: u32 = 100;
 
-/// Why an exchange has no answer.
+/// The reason why an exchange has no answer.
 pub(crate) enum TrunkFailure {
-    /// The stream or the connection broke. If hyper returns the request, that proves that it was not sent.
+    /// The stream or the connection broke. If hyper gives the request back, it is in `returned`, and this proves that
+    /// the request was not sent.
     Broke { error: hyper::Error, returned: Option<Box<Request<Outgoing>>> },
     /// A deadline passed.
     Lapsed(Lapse),
@@ -41,7 +43,8 @@ pub(crate) struct Trunk {
     pub(crate) born: Time,
 }
 
-/// One exchange's stream on a trunk. Its place is free again when the answer's body is dropped.
+/// One exchange's stream on a trunk. The stream's place becomes free again when this value is dropped, at the latest
+/// with the answer's body.
 pub(crate) struct TrunkStream(Arc<AtomicU32>);
 
 impl Drop for TrunkStream {
@@ -76,7 +79,7 @@ impl Trunk {
         })
     }
 
-    /// Takes a stream, if one is free and the connection is still open.
+    /// Takes a stream. Returns `None` if no stream is free or the connection is closed.
     pub(crate) fn take(&self) -> Option<TrunkStream> {
         if self.sender.is_closed() {
             return None;
@@ -96,8 +99,8 @@ impl Trunk {
         self.sender.is_closed()
     }
 
-    /// Sends a request and waits for the head of its answer. Only the request's own body counts as progress, not what
-    /// others send on the same connection.
+    /// Sends a request and waits for the head of its answer. Only the request's own body counts as progress, not the
+    /// bytes of other exchanges on the same connection.
     pub(crate) async fn exchange(
         &mut self,
         request: Request<Outgoing>,

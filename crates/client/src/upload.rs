@@ -1,4 +1,4 @@
-//! What is sent on an HTTP/1.1 connection: a request's head, and its body as it comes.
+//! Sends a request on an HTTP/1.1 connection: its head, and its body as it comes.
 //!
 //! A head is written into a buffer of the thread, and the socket takes it in the same poll. So a connection has a
 //! buffer of its own only while the socket is full.
@@ -16,10 +16,10 @@ use tokio::io::AsyncWrite;
 use crate::body::{BodyError, Outgoing};
 use crate::connect::Stream;
 
-/// In bytes. Pieces of a body up to this length are copied behind the bytes that wait; longer ones are sent without a
-/// copy.
+/// The maximum length, in bytes, of a piece of a body that is copied behind the bytes that wait. Longer pieces are sent
+/// without a copy.
 const COPIED: usize = 2048;
-/// In bytes. A thread's buffer that has grown beyond this is not kept.
+/// The maximum size, in bytes, of a buffer that a thread keeps for its next request.
 const KEPT: usize = 64 << 10;
 
 thread_local! {
@@ -29,7 +29,7 @@ thread_local! {
 /// How a body's length is declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sized {
-    /// There is no body, and this needs no field, since the method usually has none.
+    /// There is no body, and no field says so, since requests of this method usually have no body.
     Nothing,
     /// The number of bytes is declared.
     Length(u64),
@@ -49,7 +49,7 @@ pub(crate) enum Unfinished {
 /// A request on its way out.
 #[derive(Default)]
 pub(crate) struct Upload {
-    /// What is still to come of the body.
+    /// The part of the body that is still to come; `None` if nothing is.
     source: Option<UploadSource>,
     /// Bytes that are ready to be sent, and that the socket has not taken yet.
     out: Vec<u8>,
@@ -60,19 +60,20 @@ pub(crate) struct Upload {
     ends_chunk: bool,
     /// Whether everything that was handed to the socket was also flushed.
     flushed: bool,
-    /// Whether the caller had nothing to send when it was last asked.
+    /// Whether the caller's body had nothing ready when it was last polled.
     waits: bool,
 }
 
 struct UploadSource {
     body: Outgoing,
     sized: Sized,
-    /// The number of bytes still to come, by the caller's declaration.
+    /// The number of bytes of the body that are still to come, by the caller's declaration. It is 0 for a body without
+    /// a declared length.
     left: u64,
 }
 
 impl Upload {
-    /// Begins with the head that `head` writes; `body` follows.
+    /// Begins a new request. `head` writes its head, and `body` follows.
     pub(crate) fn begin(&mut self, body: Outgoing, sized: Sized, head: impl FnOnce(&mut Vec<u8>)) {
         let mut out = SPARE.take();
         out.clear();
@@ -91,12 +92,12 @@ impl Upload {
         }
     }
 
-    /// Whether everything was handed to the socket and flushed. `false` before the first request.
+    /// Returns whether everything was handed to the socket and flushed. It is `false` before the first request.
     pub(crate) fn is_over(&self) -> bool {
         self.flushed && !self.has_more()
     }
 
-    /// Whether the body waits for more from its caller.
+    /// Returns whether the body waits for more from its caller.
     pub(crate) fn waits_for_caller(&self) -> bool {
         self.waits
     }
@@ -144,7 +145,7 @@ impl Upload {
         flushed
     }
 
-    /// The next piece of a body.
+    /// Adds the next piece of the body. Fails if the body becomes longer than its declared length.
     fn next(&mut self, data: Bytes) -> Result<(), BodyError> {
         let Some(source) = self.source.as_mut().filter(|_| !data.is_empty()) else { return Ok(()) };
         let chunk = match source.sized {
@@ -164,7 +165,7 @@ impl Upload {
         Ok(())
     }
 
-    /// The body is over.
+    /// Ends the body, with `trailers` if it has any. Fails if the body is shorter than its declared length.
     fn end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), BodyError> {
         let Some(UploadSource { sized, left, .. }) = self.source.take() else { return Ok(()) };
         match sized {
@@ -218,7 +219,7 @@ impl Upload {
         Poll::Ready(Ok(()))
     }
 
-    /// The buffer goes back to the thread.
+    /// Gives the buffer back to the thread, unless it has grown too large.
     fn give_back(&mut self) {
         let mut out = std::mem::take(&mut self.out);
         self.taken = 0;

@@ -1,9 +1,10 @@
-//! A call under way over shared guards: the machine, its guards and its waits, in one value that can be dropped
-//! anywhere.
+//! A call under way over shared guards: the machine, its guards and its waits, in one value that can be dropped at any
+//! time.
 //!
-//! The machine says what to do next ([`Step`]). The owner of the walk does it. It sends the attempt and tells the walk
-//! how that ended ([`Walk::ended`]), or it waits ([`Walk::wait`], [`Walk::queue`]). A walk that is dropped before its
-//! end gives back what it holds: a permit (as abandoned), a place in a queue, or a slot of a limit.
+//! The machine says what to do next ([`Step`]), and the owner of the walk does it. The owner sends the attempt and
+//! reports to the walk how the attempt ended ([`Walk::ended`]), or it waits ([`Walk::wait`], [`Walk::queue`]). A walk
+//! that is dropped before its end gives back what it holds: a permit (as abandoned), a place in a queue, or a slot of a
+//! limit.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -41,13 +42,13 @@ impl<'a> Walk<'a> {
         (Walk { call, guards, plan, clock, over }, step)
     }
 
-    /// Is called when the attempt that [`Step::Send`] asked for has ended at `now`. Returns the next step.
+    /// Must be called when the attempt of [`Step::Send`] has ended at `now`. Returns the next step.
     pub(crate) fn ended(&mut self, ended: Ended, now: Time) -> Step {
         let step = self.call.ended(self.plan, &mut self.guards, ended, draw, now);
         self.told(step)
     }
 
-    /// Waits as [`Step::Wait`] asks. Returns the next step and the current time.
+    /// Waits until `until`, the time of [`Step::Wait`]. Returns the next step and the current time.
     pub(crate) async fn wait(&mut self, until: Time) -> (Step, Time) {
         tokio::time::sleep_until(self.clock.instant(until)).await;
         let now = self.clock.now().max(until);
@@ -55,7 +56,8 @@ impl<'a> Walk<'a> {
         (self.told(step), now)
     }
 
-    /// Waits in the queue as [`Step::Queue`] asks. Returns the next step and the current time.
+    /// Waits in the queue until the call's turn has come, or until `until`, the time of [`Step::Queue`]. Returns the
+    /// next step and the current time.
     pub(crate) async fn queue(&mut self, until: Time) -> (Step, Time) {
         if let Some(ticket) = self.call.ticket() {
             let mut over = pin!(tokio::time::sleep_until(self.clock.instant(until)));
@@ -70,32 +72,32 @@ impl<'a> Walk<'a> {
         (self.told(step), now)
     }
 
-    /// The attempt in flight, as code outside of this call sees it.
+    /// Returns the attempt in flight, as code outside of this call sees it; `None` if there is none.
     pub(crate) fn underway(&self) -> Option<Underway> {
         self.call.underway()
     }
 
-    /// What is known of the effect of the attempts that have ended.
+    /// Returns what is known of the effect of the attempts that have ended.
     pub(crate) fn effect(&self) -> Effect {
         self.call.effect()
     }
 
-    /// Is called when the caller has left: the attempt in flight may end, but nothing is sent after it.
+    /// Must be called when the caller has left. The attempt in flight may still end, but nothing is sent after it.
     pub(crate) fn caller_left(&mut self) {
         self.call.caller_left();
     }
 
-    /// Whether the last attempt that ended was a success and not a probe.
+    /// Returns whether the last attempt that ended was a success and not a probe.
     pub(crate) fn proved_well(&self) -> bool {
         self.guards.proved_well()
     }
 
-    /// Takes the slot of the answered attempt, for the answer's body to hold.
+    /// Takes the slot of the answered attempt, so that the answer's body can hold it.
     pub(crate) fn take_slot(&mut self) -> Option<Slot> {
         self.guards.take_slot()
     }
 
-    /// Gives the slot back, because the answered attempt's body is not passed on.
+    /// Gives the slot of the answered attempt back, because the answer's body is not passed on.
     pub(crate) fn free_slot(&mut self) {
         self.guards.free_slot();
     }

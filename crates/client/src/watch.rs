@@ -1,8 +1,8 @@
-//! The one timer of an exchange. It fires if there was no progress for too long, or if the end has passed.
+//! Watches over an exchange with one timer. It fires if there was no progress for too long, or if the end has passed.
 //!
-//! To set a timer again at each read costs more than the read. So the timer of a connection stays as it is, as long as
-//! it fires early enough. When it fires, the real deadline is computed by the clock. If that deadline is later, the
-//! timer is moved to it.
+//! The timer of a connection is not set again at each read, because that would cost more than the read. It stays as it
+//! is, as long as it fires early enough. When it fires, the real deadline is computed by the clock. If that deadline is
+//! later, the timer is moved to it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,7 +21,7 @@ use crate::tracks::Tracks;
 pub(crate) enum Lapse {
     /// There was no progress for the time of the read timeout.
     Read,
-    /// The exchange's end has passed.
+    /// The time by which the exchange must end has passed.
     End,
 }
 
@@ -38,25 +38,27 @@ impl Timer {
     }
 }
 
-/// Watches over one exchange.
+/// Watches over one exchange, and finds out when a deadline has passed.
 pub(crate) struct Watch {
     clock: Clock,
     read: Duration,
     end_by: Time,
-    /// The call, if it can go on without its caller, and its end if the caller's own deadline is not counted.
+    /// The call, and the time by which the exchange must end if the caller's own deadline does not count. `None` if the
+    /// exchange cannot go on without its caller.
     call: Option<(Arc<Tracks>, Time)>,
     last: Time,
     seen: u64,
 }
 
 impl Watch {
-    /// Starts at `now`; `seen` is the progress counter's value.
+    /// Makes a watch that starts at `now`. `seen` is the progress counter's value at that time.
     pub(crate) fn new(clock: Clock, read: Duration, end_by: Time, now: Time, seen: u64) -> Watch {
         Watch { clock, read, end_by, call: None, last: now, seen }
     }
 
-    /// Says that the exchange can go on without its caller. As a witness it goes on past the caller's own deadline,
-    /// until `own_end_by`, and waits for progress for the time that its guards allow.
+    /// Says that the exchange may go on as a witness when its caller has left or the caller's own deadline has passed.
+    /// A witness ends at `own_end_by` at the latest. It waits for progress for the read timeout, or for less if its
+    /// guards allow only less.
     pub(crate) fn of_call(mut self, tracks: &Arc<Tracks>, own_end_by: Time) -> Watch {
         self.call = Some((Arc::clone(tracks), own_end_by));
         self
@@ -69,7 +71,7 @@ impl Watch {
         }
     }
 
-    /// Whether the exchange may go on past the caller's deadline, so that [`Watch::sent_whole`] must be called.
+    /// Returns whether the exchange may go on past the caller's deadline, so that [`Watch::sent_whole`] must be called.
     pub(crate) fn asks_what_was_sent(&self) -> bool {
         self.call.as_ref().is_some_and(|(_, own_end_by)| self.end_by < *own_end_by)
     }
@@ -79,7 +81,8 @@ impl Watch {
         self.seen = seen;
     }
 
-    /// Must be called when there is nothing to do but wait. `seen` is the progress counter's present value.
+    /// Is ready when a deadline has passed. Must be called when there is nothing to do but wait. `seen` is the progress
+    /// counter's present value.
     pub(crate) fn poll(&mut self, timer: &mut Timer, seen: u64, cx: &mut Context<'_>) -> Poll<Lapse> {
         if seen != self.seen {
             self.seen = seen;

@@ -1,4 +1,4 @@
-//! A TCP stream that counts the bytes that pass, and that can be dropped with a reset.
+//! A TCP stream that counts the bytes that pass through it, and that can send a reset when it is dropped.
 
 use std::io::{self, IoSlice, Read};
 use std::net::Shutdown;
@@ -15,9 +15,9 @@ use tokio::net::tcp::OwnedReadHalf;
 use super::socket::{Meter, Probe, Socket};
 use super::turn::{Outbox, Posted};
 
-/// A TCP stream that counts.
+/// A TCP stream that counts its bytes.
 ///
-/// Reads go through tokio's own read half. It knows that a short read has emptied the socket, and spares the next
+/// Reads go through tokio's own read half. It knows that a short read has emptied the socket, and so saves the next
 /// system call, which would find nothing.
 #[derive(Debug)]
 pub(super) struct Counted {
@@ -25,19 +25,19 @@ pub(super) struct Counted {
     socket: Arc<Socket>,
     meter: Arc<Meter>,
     outbox: Arc<Outbox>,
-    /// Whether another program made the connection. Then the bytes that wait when it ends are part of an answer, and
-    /// are sent. On a connection that we made, they are part of a request that nobody wants any more or that counts as
-    /// unsent, and are not sent.
+    /// Whether another program made the connection. If so, the bytes that still wait when the stream is dropped are
+    /// part of an answer, and are sent. If we made the connection, these bytes are part of a request that nobody wants
+    /// any more or that counts as unsent, and are not sent.
     accepted: bool,
 }
 
 impl Counted {
-    /// A connection that we made.
+    /// Wraps a connection that we made.
     pub(super) fn dialed(tcp: TcpStream) -> Counted {
         Counted::new(tcp, false)
     }
 
-    /// A connection that was made to us.
+    /// Wraps a connection that another program made to us.
     pub(super) fn accepted(tcp: TcpStream) -> Counted {
         Counted::new(tcp, true)
     }
@@ -61,7 +61,7 @@ impl Counted {
         self.reader.as_ref()
     }
 
-    /// Writes as soon as the socket takes something.
+    /// Calls `write` when the socket is writable, and counts the bytes that the socket took.
     fn poll_write_with(
         &self,
         cx: &mut Context<'_>,
@@ -94,12 +94,14 @@ impl Counted {
         }
     }
 
-    /// Writes one message, now or at the end of the turn of the runtime.
+    /// Takes one message, to be sent now or at the end of the turn of the runtime. Returns the number of bytes that
+    /// were taken.
     fn poll_post(&self, cx: &mut Context<'_>, message: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_post_all(cx, &[IoSlice::new(message)])
     }
 
-    /// Writes a message in pieces, now or at the end of the turn of the runtime. Perhaps only the first piece is taken.
+    /// Takes a message in pieces, to be sent now or at the end of the turn of the runtime. Returns the number of bytes
+    /// that were taken, which may be those of the first piece only.
     fn poll_post_all(&self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let mut rest = pieces.iter().filter(|piece| !piece.is_empty());
         let Some(first) = rest.next() else { return Poll::Ready(Ok(0)) };
@@ -150,7 +152,7 @@ impl AsyncRead for Counted {
                     this.meter.add_read(bytes);
                     return Poll::Ready(Ok(()));
                 }
-                // The read then takes the ordinary way below, which also registers the waker.
+                // Nothing could be read. So the ordinary read below follows, which also registers the waker.
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(error) => return Poll::Ready(Err(error)),
@@ -181,8 +183,8 @@ impl AsyncWrite for Counted {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Bytes that wait for the end of this turn of the runtime count as flushed: they are sent then without a
-        // further flush.
+        // Bytes that wait for the end of this turn of the runtime count as flushed, because the end of the turn sends
+        // them without a further flush.
         if self.outbox.is_settled() { Poll::Ready(Ok(())) } else { self.poll_outbox(cx) }
     }
 

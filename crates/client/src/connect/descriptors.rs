@@ -1,9 +1,10 @@
-//! Tells whether this process itself is the reason why a connection could not be made: it has no file descriptor left,
-//! or lacks something else that a socket needs.
+//! Finds out whether this process itself is the reason why a connection could not be made: the process has no file
+//! descriptor left, or lacks something else that a socket needs.
 //!
-//! The obvious way counts every error of `connect` as the provider's. If a process runs out of descriptors, all its
-//! providers then seem dead in the same moment. All its breakers open, and stay open for a while after it has
-//! descriptors again. So the errors that the kernel gives because of this process are told apart here.
+//! The obvious way would count every error of `connect` as the provider's. But if a process runs out of descriptors,
+//! all its providers would then seem dead in the same moment. All its breakers would open, and would stay open for a
+//! while after it has descriptors again. So the errors that the kernel gives because of this process are told apart
+//! here.
 //!
 //! A process that must stay reachable for its operators reserves some descriptors ([`reserve_descriptors`]). The kernel
 //! always gives out the lowest number that is free. So if a new socket gets a reserved number, all lower ones are in
@@ -18,19 +19,20 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use socket2::{Domain, Socket, Type};
 
-/// The lowest number that is reserved. Connections do not use it, nor any higher one.
+/// The lowest reserved descriptor number. Connections use neither this number nor a higher one. By default no number is
+/// reserved.
 static LINE: AtomicI32 = AtomicI32::new(RawFd::MAX);
 
 /// The number of descriptors that a lookup of the system's resolver may hold open: its files and its sockets.
 const OF_A_LOOKUP: usize = 4;
 
-/// From now on no connection of this process uses a descriptor with the number `from` or a higher one. These
-/// descriptors are reserved for files, for lookups, and for the operators' connections. By default none are reserved.
+/// Reserves the descriptors with the number `from` and all higher ones: from now on, no connection of this process uses
+/// them. They are kept for files, for lookups, and for the operators' connections. By default none are reserved.
 pub fn reserve_descriptors(from: RawFd) {
     LINE.store(from, Ordering::Relaxed);
 }
 
-/// Whether a descriptor is a reserved one. If so, all lower numbers are in use.
+/// Returns whether a descriptor is a reserved one. If it is, all lower numbers are in use.
 #[must_use]
 pub fn is_reserved(held: &impl AsRawFd) -> bool {
     held.as_raw_fd() >= LINE.load(Ordering::Relaxed)
@@ -45,7 +47,7 @@ pub(super) fn unreserved<S: AsRawFd>(socket: S) -> io::Result<S> {
     Ok(socket)
 }
 
-/// An error for lack of a resource in this process, in words instead of the kernel's code.
+/// An error that says, in words instead of the kernel's code, that this process lacks a resource.
 #[derive(Debug)]
 struct Exhausted(String);
 
@@ -57,7 +59,7 @@ impl fmt::Display for Exhausted {
 
 impl Error for Exhausted {}
 
-/// The same error with more words. [`is_ours`] still recognises it.
+/// Returns `error` with `text` as its message. [`is_ours`] gives the same result for both errors.
 pub(super) fn in_words(error: &io::Error, text: String) -> io::Error {
     match is_ours(error) {
         true => io::Error::other(Exhausted(text)),
@@ -65,12 +67,12 @@ pub(super) fn in_words(error: &io::Error, text: String) -> io::Error {
     }
 }
 
-/// The error of a `connect` or a `bind` that found no local port free, in words.
+/// Returns the error of a `connect` or a `bind` that found no free local port. Its message begins with `text`.
 pub(super) fn no_port(text: &str) -> io::Error {
     io::Error::other(Exhausted(format!("{text} (no local port is free)")))
 }
 
-/// Whether the kernel refused this because of our side: no descriptor is left in this process (EMFILE) or on this
+/// Returns whether the cause of an error is on our side: no descriptor is left in this process (EMFILE) or on this
 /// machine (ENFILE), there is no memory for sockets (ENOBUFS, ENOMEM), or epoll can watch no further descriptor
 /// (ENOSPC).
 #[must_use]
@@ -80,9 +82,9 @@ pub fn is_ours(error: &io::Error) -> bool {
     said || matches!(code, Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::ENOSPC))
 }
 
-/// Whether a lookup failed because it had no descriptors. The resolver's own error often does not say so: if it cannot
-/// open its files, it knows no name server, and reports that the name does not exist. So this function tries to open
-/// what the lookup needs.
+/// Returns whether a lookup failed because this process had no descriptors for it. The resolver's own error often does
+/// not say so: if the resolver cannot open its files, it knows no name server, and reports that the name does not
+/// exist. So this function tries to open what the lookup needs.
 pub(super) fn starved_lookup(error: &io::Error) -> bool {
     let sockets = || -> io::Result<Vec<Socket>> {
         (0..OF_A_LOOKUP).map(|_| Socket::new(Domain::IPV4, Type::DGRAM, None)).collect()

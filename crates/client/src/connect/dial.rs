@@ -1,9 +1,9 @@
-//! TCP: one address, or several that race.
+//! Makes the TCP connection to one address, or to the first of several that connects.
 //!
-//! If addresses are tried one after the other, one dead address can use up the whole connect timeout. If all are tried
-//! at the same time, a provider gets three times the load. So each next attempt starts when the one before has failed
-//! or has taken 250 ms (RFC 8305, "connection attempt delay"). The address families alternate, and the first to connect
-//! wins.
+//! Each next attempt starts when the one before has failed or has taken 250 ms (RFC 8305, "connection attempt delay").
+//! The address families alternate, and the first address that connects wins. If addresses were tried one after the
+//! other, one dead address could use up the whole connect timeout. If all were tried at the same time, a provider would
+//! get three times the load.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -16,10 +16,11 @@ use super::descriptors::{in_words, is_ours, no_port, unreserved};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// The delay that RFC 8305, section 8, recommends.
+/// The time after which the next attempt starts, as RFC 8305, section 8, recommends.
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// The order in which addresses are tried: the families alternate, and each keeps the resolver's order.
+/// Returns the addresses in the order in which they are tried: the families alternate, and each keeps the resolver's
+/// order. If `bind` is set, only addresses of its family are returned.
 fn interleaved(addresses: &[IpAddr], bind: Option<IpAddr>) -> Vec<IpAddr> {
     let usable = |ip: &&IpAddr| bind.is_none_or(|from| from.is_ipv4() == ip.is_ipv4());
     let first_is_v4 = addresses.first().is_some_and(IpAddr::is_ipv4);
@@ -35,8 +36,9 @@ fn interleaved(addresses: &[IpAddr], bind: Option<IpAddr>) -> Vec<IpAddr> {
     order
 }
 
-/// Connects to the first of these that answers. If none does, returns the first error. But an error of our own making
-/// is preferred, because an address that we could not try might have answered.
+/// Connects to the first of these addresses that answers. If none does, returns an error that this process itself
+/// caused, because an address that we could not try might have answered. If there is no such error, returns the first
+/// error.
 pub(super) async fn dial(addresses: &[IpAddr], port: u16, bind: Option<IpAddr>) -> io::Result<TcpStream> {
     let order = interleaved(addresses, bind);
     if order.is_empty() {
@@ -59,13 +61,13 @@ async fn dial_one(address: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpSt
         })?;
     }
     let tcp = socket.connect(address).await.map_err(|error| match error.kind() {
-        // With IPv6 this error can also mean that this machine has no address from which the target can be reached. So
-        // only IPv4 is handled here.
+        // With IPv4 this error means that no local port is free. With IPv6 it can also mean that this machine has no
+        // address from which the target can be reached. So only IPv4 is handled here.
         io::ErrorKind::AddrNotAvailable if address.is_ipv4() => no_port(&format!("{address}: {error}")),
         _ => named(error),
     })?;
     tcp.set_nodelay(true).map_err(named)?;
-    // Detects within two minutes that a peer has vanished. Costs nothing while a connection is in use.
+    // Keepalive detects within two minutes that a peer has vanished. It costs nothing while a connection is in use.
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
         .with_interval(Duration::from_secs(15))
@@ -74,8 +76,8 @@ async fn dial_one(address: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpSt
     Ok(tcp)
 }
 
-/// Runs `attempt` on one address after the other, each started when the one before has failed or
-/// [`STAGGER`] has passed. `order` must not be empty.
+/// Runs `attempt` on one address after the other. Each attempt starts when the one before has failed or [`STAGGER`] has
+/// passed. Returns the first success, or an error if all attempts fail. `order` must not be empty.
 async fn race<T, F>(order: Vec<IpAddr>, attempt: impl Fn(IpAddr) -> F) -> io::Result<T>
 where
     F: Future<Output = io::Result<T>>,
@@ -101,7 +103,7 @@ where
     }
 }
 
-/// Waits until one of these ends, and removes it from the list.
+/// Waits until one of these attempts ends, removes it from the list, and returns its result.
 async fn first_ended<T, F>(trying: &mut Vec<Pin<Box<F>>>) -> io::Result<T>
 where
     F: Future<Output = io::Result<T>>,
@@ -146,8 +148,8 @@ mod tests {
         }
     }
 
-    /// Runs a race. Each entry is one address: the milliseconds until it answers, and whether it connects. Returns the
-    /// winner or the first error, when each was started, and how long the race took.
+    /// Runs a race. Each entry of `plan` is one address: the milliseconds until it answers, and whether it connects.
+    /// Returns the winner or the first error, the time at which each attempt was started, and how long the race took.
     async fn run(plan: &[(u64, bool)]) -> (io::Result<usize>, Vec<u64>, u64) {
         let order: Vec<IpAddr> = (0..plan.len()).map(|n| IpAddr::from([10, 0, 0, n as u8])).collect();
         let began = Instant::now();
@@ -187,7 +189,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn first_error_is_returned_when_all_fail() {
         let (lost, starts, took) = run(&[(300, false), (10, false), (1, false)]).await;
-        // The second failed first, at 260 ms; the third started then.
+        // The second address failed first, at 260 ms. The attempt on the third started at that moment.
         assert_eq!((lost.unwrap_err().to_string().as_str(), starts, took), ("1", vec![0, 250, 260], 300));
     }
 }

@@ -1,15 +1,15 @@
 //! Turns names into addresses. Lookups run in the background, and the last good answer stays in use.
 //!
-//! The obvious rule is a lookup for each connection. It makes every call wait for the name server, and an outage of the
-//! name server becomes our own. The next obvious rule is a cache that drops an answer when its time is over. It only
-//! delays the outage until the answer expires. Here an answer is renewed in the background while it is in use. If it
-//! cannot be renewed, it is used further for the time `stale`, since a provider's address outlives most outages of name
-//! servers.
+//! An answer is renewed in the background while it is in use. If it cannot be renewed, it stays in use up to the age
+//! `stale`, since a provider's address outlives most outages of name servers. The obvious rule, a lookup for each
+//! connection, would make every call wait for the name server, and an outage of the name server would become our own. A
+//! cache that drops an answer when its time is over would only delay the outage until the answer expires.
 //!
-//! An answer may also be old because no call needed it for a while. Then the address may have changed without any
-//! failed lookup. So a call waits briefly for a new lookup first, and uses the old answer if the lookup takes longer.
+//! An answer can also be old because no call needed it for a while. In that case the address may have changed without
+//! any failed lookup. So a call first waits briefly for a new lookup, and uses the old answer if the lookup takes
+//! longer.
 //!
-//! At most one lookup is under way. All callers share it, and it goes on when they leave.
+//! At most one lookup of a name is under way. All callers share this lookup, and it goes on when they leave.
 
 use std::future::Future;
 use std::io;
@@ -44,7 +44,7 @@ impl Default for DnsSettings {
 }
 
 impl DnsSettings {
-    /// The settings that could never work.
+    /// Returns an error for each setting that could never work. The list is empty if there is none.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let what = "`refresh` is zero: every connection would wait for a lookup";
@@ -55,10 +55,10 @@ impl DnsSettings {
 /// How long callers wait for a lookup if there is an old answer to use instead. It is counted from the lookup's start.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How soon after a failed lookup the next one is made in the background.
+/// The minimum time between a failed lookup and the next one in the background.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The future of a [`Lookup`].
+/// The future that [`Lookup::lookup`] returns.
 pub type Looking<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send + 'a>>;
 
 /// Something that finds the addresses of a name. An empty result counts as a failure.
@@ -81,7 +81,7 @@ impl Lookup for SystemLookup {
 
 type Addresses = Arc<[IpAddr]>;
 
-/// What to do at one moment, depending on the answer that is known.
+/// What a call must do to get addresses, depending on the last good answer and its age.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Advice {
     /// Use this answer.
@@ -94,11 +94,12 @@ enum Advice {
     Ask,
 }
 
-/// The rule that decides which answer is used when. It gets the time as an argument.
+/// The last good answer, the last failure, and the rule that decides when the answer is used. The rule gets the time as
+/// an argument.
 #[derive(Debug, Default)]
 struct Answers {
     good: Option<(Addresses, Instant)>,
-    /// The time of the last failure since the last good answer.
+    /// The time of the last failure since the last good answer; `None` if there was no failure.
     failed: Option<Instant>,
 }
 
@@ -131,14 +132,14 @@ impl Answers {
     }
 }
 
-/// How a lookup ended; `None` while it has not.
+/// The result of a lookup; `None` while the lookup is under way.
 type Ending = Option<Result<Addresses, Failed>>;
 
 /// Why a lookup failed. All callers that share it get this error.
 #[derive(Debug, Clone)]
 struct Failed {
     why: Arc<str>,
-    /// Whether this process had no descriptors for the lookup.
+    /// Whether the lookup failed because this process had no descriptors for it.
     starved: bool,
 }
 
@@ -166,7 +167,7 @@ struct Shared {
     state: Mutex<State>,
 }
 
-/// The addresses of one name, kept fresh. May be shared by several runtimes.
+/// Keeps the addresses of one name fresh. Several runtimes may share one resolver.
 pub(super) struct Resolver(Arc<Shared>);
 
 impl Resolver {
@@ -175,7 +176,8 @@ impl Resolver {
         Resolver(Arc::new(Shared { name, settings, lookup, state }))
     }
 
-    /// The addresses to try now. Waits only if there is no answer to use, or only an old one.
+    /// Returns the addresses to try now. Waits, until `deadline` at the latest, only if there is no answer to use or
+    /// only an old one. Fails if there is no answer to use and the lookup brings none.
     pub(super) async fn resolve(&self, deadline: Instant) -> Result<Addresses, ConnectError> {
         let now = Instant::now();
         let mut flight = None;
@@ -192,16 +194,17 @@ impl Resolver {
             });
             (advice, running.since, running.ending.clone())
         };
-        // Spawned outside of the lock: a runtime that shuts down drops the task immediately, and that drop takes the
-        // lock.
+        // The task is spawned after the lock is released: a runtime that shuts down drops the task immediately, and
+        // dropping the task takes the lock.
         if let Some(flight) = flight {
             tokio::spawn(flight.run());
         }
         match advice {
             Advice::Serve(addresses) | Advice::ServeAndRenew(addresses) => Ok(addresses),
             Advice::Prefer(old) => {
-                // Half of the time that is left stays for the connection itself. The wait is counted from the lookup's
-                // start, so that a lookup that hangs delays the callers once in all, and not each of them.
+                // The wait takes at most half of the time that is left; the other half stays for the connection itself.
+                // `PATIENCE` is counted from the lookup's start. So a lookup that hangs delays the callers once in all,
+                // and not each of them.
                 let half = now + deadline.saturating_duration_since(now) / 2;
                 match ended(&mut ending, half.min(since + PATIENCE)).await {
                     Some(Ok(addresses)) => Ok(addresses),
@@ -224,7 +227,7 @@ impl Resolver {
     }
 }
 
-/// Waits until a lookup ends; `None` if `limit` comes first.
+/// Waits until a lookup ends, and returns its result; `None` if `limit` comes first.
 async fn ended(ending: &mut watch::Receiver<Ending>, limit: Instant) -> Option<Result<Addresses, Failed>> {
     match timeout_at(limit, ending.wait_for(Option::is_some)).await {
         Ok(Ok(known)) => known.clone(),
@@ -233,8 +236,8 @@ async fn ended(ending: &mut watch::Receiver<Ending>, limit: Instant) -> Option<R
     }
 }
 
-/// The lookup under way, owned by its task. If it is dropped before its end (because its runtime shut down), another
-/// lookup can begin.
+/// The lookup under way. Its task owns this value. If the value is dropped before the lookup's end (because its runtime
+/// shut down), another lookup can begin.
 struct DnsFlight {
     shared: Arc<Shared>,
     announce: watch::Sender<Ending>,
@@ -258,8 +261,8 @@ impl DnsFlight {
                 Ok(addresses) => answers.succeeded(Arc::clone(addresses), now),
                 Err(Failed { why, starved }) => {
                     answers.failed(now);
-                    // This is logged at `debug`: while no address is known, there would be a line for each call. A lack
-                    // of descriptors is reported where the refused calls are reported.
+                    // A lack of descriptors is logged at `debug`: while no address is known, there would be a line for
+                    // each call. It is also reported where the refused calls are reported.
                     match starved {
                         true => tracing::debug!(name = %self.shared.name, error = %why, "lookup failed"),
                         false => tracing::warn!(name = %self.shared.name, error = %why, "lookup failed"),

@@ -1,11 +1,12 @@
-//! Two errors. [`ConfigError`] is a setting that could never work, found once when a connector is made; it is a mistake
-//! of the settings' author. [`ConnectError`] is a connection that could not be made this time; its cause is the
-//! dependency, the network in between, or this process. Neither ever carries a secret.
+//! The two errors of connecting. [`ConfigError`] says that a setting could never work. It is found once, when a
+//! connector is made, and is a mistake of the settings' author. [`ConnectError`] says that a connection could not be
+//! made this time. Its cause is the dependency, the network in between, or this process. Neither error ever contains a
+//! secret.
 
 use std::fmt;
 use std::io;
 
-/// A setting with which no connection could ever be made: a missing file, a URL without a host.
+/// The error if no connection could ever be made with a setting, such as a missing file or a URL without a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     setting: &'static str,
@@ -13,17 +14,17 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// An error of this setting, named as in the configuration.
+    /// Makes an error of the setting `setting`, named as in the configuration.
     pub fn new(setting: &'static str, message: impl Into<String>) -> ConfigError {
         ConfigError { setting, message: message.into() }
     }
 
-    /// The setting at fault, by its name in the configuration: `url`, `proxy`, `tls.ca_file`, …
+    /// Returns the name of the wrong setting, as in the configuration: `url`, `proxy`, `tls.ca_file`, …
     pub fn setting(&self) -> &'static str {
         self.setting
     }
 
-    /// What is wrong with it, without the setting's name.
+    /// Returns what is wrong with the setting, without the setting's name.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -37,7 +38,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Which part of connecting went wrong. In all cases nothing of a request was sent.
+/// The part of connecting that went wrong. In all cases nothing of a request was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ConnectErrorKind {
     /// The name was not found, or the deadline passed during its lookup. The reason is `dns-failure`.
@@ -54,7 +55,7 @@ pub enum ConnectErrorKind {
     OutOfDescriptors,
 }
 
-/// Why no connection was made.
+/// The error if no connection could be made.
 #[derive(Debug)]
 pub struct ConnectError {
     kind: ConnectErrorKind,
@@ -75,7 +76,7 @@ impl ConnectError {
         ConnectError { kind, message: message.into(), source: Some(source) }
     }
 
-    /// Which part went wrong.
+    /// Returns which part of connecting went wrong.
     pub fn kind(&self) -> ConnectErrorKind {
         self.kind
     }

@@ -1,11 +1,11 @@
-//! Getting a connection: lookup, TCP, proxy and TLS, under one deadline.
+//! Makes a connection: lookup, TCP, proxy and TLS, under one deadline.
 //!
 //! A [`Connector`] is made once for an endpoint: it reads the certificates and keeps the name's addresses fresh.
 //! [`Connector::connect`] returns a [`Connection`], over which no byte of a request has gone, or a [`ConnectError`]
 //! that says which part failed. In both cases the call has had no effect yet. This is why connecting and sending are
 //! separate.
 //!
-//! The obvious way is a ready-made connector of an HTTP library. It hides what the rest of this crate needs to know:
+//! The obvious way, a ready-made connector of an HTTP library, would hide what the rest of this crate needs to know:
 //! whether a byte was written to the socket, whether an idle connection is still open and silent, and which of DNS, TCP
 //! and TLS used up the time. Here the socket counts its bytes ([`Meter`]), can be inspected ([`Probe`]), and can be
 //! dropped with a reset.
@@ -52,18 +52,21 @@ use counted::Counted;
 use dns::Resolver;
 use tls::Tls;
 
-/// How to connect. Start from `Settings::default()`: no proxy, no bind address, system roots, `Auto`.
+/// The settings of a connector. `Settings::default()` has no proxy, no bind address, the system's root certificates,
+/// and the HTTP version `Auto`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Go through this proxy. The proxy then looks up the target's name.
+    /// The proxy through which connections go; `None` for direct connections. If there is a proxy, it looks up the
+    /// target's name.
     pub proxy: Option<Proxy>,
-    /// Send from this local address (static egress). Only addresses of its family are tried.
+    /// The local address from which connections are made (static egress). Only remote addresses of its family are
+    /// tried. With `None`, the system chooses the local address.
     pub bind: Option<IpAddr>,
-    /// Certificates. They are read only for `https` targets.
+    /// The certificates. Their files are read only for `https` targets.
     pub tls: TlsSettings,
-    /// Which HTTP to speak.
+    /// The HTTP versions that may be used.
     pub http: HttpVersion,
-    /// How long the name's addresses are used.
+    /// How long the looked-up addresses of a name are used.
     pub dns: DnsSettings,
 }
 
@@ -77,33 +80,34 @@ pub struct Connection {
     pub version: NegotiatedVersion,
     /// The peer of the TCP connection: the proxy if there is one, else the server.
     pub peer: SocketAddr,
-    /// Set if requests go to a proxy that forwards them. They must then name the whole URL, and carry this credential.
+    /// Is set if requests go to a proxy that forwards them. Each request must then name the whole URL, and carry the
+    /// credential in this value.
     pub absolute_form: Option<AbsoluteForm>,
-    /// Counts the bytes of `io`.
+    /// Counts the bytes that pass through the socket of `io`.
     pub meter: Arc<Meter>,
-    /// Inspects `io` without owning it.
+    /// Inspects the connection without owning `io`.
     pub probe: Probe,
 }
 
-/// What a forwarding proxy needs in a request: the absolute form of the target, and perhaps a credential.
+/// Says that requests go to a forwarding proxy, which needs the absolute form of the target, and perhaps a credential.
 #[derive(Debug, Clone)]
 pub struct AbsoluteForm {
-    /// The value for `Proxy-Authorization`, marked as sensitive.
+    /// The value for `Proxy-Authorization`, marked as sensitive; `None` if the proxy's URL has no user.
     pub proxy_authorization: Option<HeaderValue>,
 }
 
-/// Where the addresses come from.
+/// The source of the addresses.
 enum Addresses {
     /// The addresses are known without a lookup.
     Fixed(Arc<[IpAddr]>),
     Resolved(Resolver),
 }
 
-/// Makes connections to one endpoint. May be shared by threads and runtimes.
+/// Makes connections to one endpoint. Threads and runtimes may share one connector.
 pub struct Connector {
     target: Target,
     addresses: Addresses,
-    /// The addresses of the target, or of the proxy.
+    /// The port of the proxy; without a proxy, the port of the target.
     port: u16,
     bind: Option<IpAddr>,
     http: HttpVersion,
@@ -123,13 +127,13 @@ impl fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// Reads certificates and prepares everything that does not need the network. Makes no lookup yet.
+    /// Reads the certificates and prepares everything that does not need the network. Makes no lookup yet. Fails if a
+    /// setting could never work.
     pub fn new(target: Target, settings: Settings) -> Result<Connector, ConfigError> {
         Connector::with_lookup(target, settings, Arc::new(SystemLookup))
     }
 
-    /// Like [`Connector::new`], with another way to find addresses. Literal addresses and `localhost` are
-    /// not looked up.
+    /// Like [`Connector::new`], but `lookup` finds the addresses. Literal addresses and `localhost` are not looked up.
     pub fn with_lookup(
         target: Target,
         settings: Settings,
@@ -154,13 +158,14 @@ impl Connector {
         Ok(Connector { target, addresses, port, bind, http, proxy, tls })
     }
 
-    /// Where connections go.
+    /// Returns the scheme, host and port of the endpoint.
     pub fn target(&self) -> &Target {
         &self.target
     }
 
-    /// Makes one connection, or returns by `deadline` why it could not. Dropping the future gives the connection up; a
-    /// lookup that is under way goes on for the next caller. Must run inside a tokio runtime with IO and time.
+    /// Makes one connection. If none is made by `deadline`, returns the reason. If the future is dropped, the
+    /// connection is given up, but a lookup that is under way goes on for the next caller. Must run inside a tokio
+    /// runtime with IO and time.
     pub async fn connect(&self, deadline: Instant) -> Result<Connection, ConnectError> {
         let addresses = match &self.addresses {
             Addresses::Fixed(addresses) => Arc::clone(addresses),
@@ -175,7 +180,8 @@ impl Connector {
         }
     }
 
-    /// TCP, then the tunnel where one is needed, then TLS.
+    /// Makes the TCP connection, then opens the tunnel if one is needed, then does the TLS handshake for an `https`
+    /// target.
     async fn establish(&self, addresses: &[IpAddr]) -> Result<Connection, ConnectError> {
         let tcp =
             dial::dial(addresses, self.port, self.bind).await.map_err(|error| self.unreachable(error))?;
@@ -207,7 +213,8 @@ impl Connector {
         Ok(Connection { io, version, peer, absolute_form, meter, probe })
     }
 
-    /// If there is no earlier deadline, the kernel gives up after some minutes. That counts as a timeout, too.
+    /// Returns the error of a failed TCP connection or tunnel. If the kernel itself gave up, which it does after some
+    /// minutes, this counts as a timeout.
     fn unreachable(&self, error: io::Error) -> ConnectError {
         let kind = match error.kind() {
             _ if is_ours(&error) => ConnectErrorKind::OutOfDescriptors,

@@ -1,5 +1,5 @@
-//! An outgoing HTTP proxy: a tunnel by CONNECT (RFC 9110, section 9.3.6), or the absolute form
-//! (RFC 9112, section 3.2.2) for plain HTTP.
+//! An outgoing HTTP proxy. It opens a tunnel by CONNECT (RFC 9110, section 9.3.6), or it forwards plain HTTP requests
+//! in the absolute form (RFC 9112, section 3.2.2).
 
 use std::fmt;
 use std::io;
@@ -17,7 +17,7 @@ use super::target::{Host, Target, port_of};
 /// The limits of a proxy's answer to CONNECT, which is a status line and a few headers. A longer answer is not valid.
 const LIMITS: Limits = Limits { header_bytes: 8 * 1024, headers: 100 };
 
-/// An HTTP proxy: `http://[user:password@]host:port`. Its `Debug` shows no user and no password.
+/// An HTTP proxy, read from `http://[user:password@]host:port`. Its `Debug` output shows no user and no password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
     pub(super) host: Host,
@@ -26,7 +26,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// The value of `Proxy-Authorization`, marked as sensitive; `None` if the URL has no user.
+    /// Returns the value of `Proxy-Authorization`, marked as sensitive; `None` if the URL has no user.
     pub fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref()
     }
@@ -42,8 +42,8 @@ impl fmt::Debug for Proxy {
 impl FromStr for Proxy {
     type Err = ConfigError;
 
-    /// User and password may contain percent escapes. The port is required, since proxies have no usual one. Error
-    /// messages never repeat the text, since it may contain a password.
+    /// Reads the URL of a proxy. User and password may contain percent escapes. The port is required, since proxies
+    /// have no usual one. Error messages never repeat the text, since it may contain a password.
     fn from_str(text: &str) -> Result<Proxy, ConfigError> {
         let wrong = |message: &str| ConfigError::new("proxy", message);
         let rest = match text.split_once("://") {
@@ -72,7 +72,7 @@ impl FromStr for Proxy {
     }
 }
 
-/// `user[:password]` with percent escapes as a `Basic` credential (RFC 7617).
+/// Turns `user[:password]`, with percent escapes, into a `Basic` credential (RFC 7617). `None` if an escape is broken.
 fn basic(user: &str) -> Option<HeaderValue> {
     let (name, password) = user.split_once(':').unwrap_or((user, ""));
     let mut plain = unescape(name)?;
@@ -99,8 +99,8 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
     Some(plain)
 }
 
-/// Asks the proxy for a tunnel to `target`; `io` is the connection to the proxy. The text of an error is the proxy's
-/// status or the failure of that connection.
+/// Asks the proxy for a tunnel to `target`; `io` is the connection to the proxy. Fails if that connection fails, or if
+/// the proxy's answer is not a plain 2xx. The error's text says which of these happened.
 pub(super) async fn tunnel<S>(
     io: &mut S,
     target: &Target,
@@ -135,7 +135,8 @@ where
     let answer = seawall_wire::answer(&head[..end], Asked::Other, LIMITS).map_err(not_http)?;
     match answer.status.as_u16() {
         200..=299 if end == head.len() => Ok(()),
-        // Through a tunnel we send first. So bytes that are there already are not from the target.
+        // In a tunnel we always send first. So bytes that follow the proxy's answer immediately do not come from the
+        // target.
         200..=299 => Err(io::Error::other("the proxy sent more than an answer to CONNECT")),
         status => Err(io::Error::other(format!("the proxy answered CONNECT with status {status}"))),
     }

@@ -1,12 +1,13 @@
-//! A connection's socket, as code other than its owner can see it: the bytes that passed ([`Meter`]), and its present
-//! state ([`Probe`]).
+//! Shows a connection's socket to code that does not own it: the bytes that passed ([`Meter`]), and the socket's
+//! present state ([`Probe`]).
 //!
-//! Whether a failed request may be repeated depends on whether a byte of it left. A count above TLS, or the word of an
-//! HTTP library, does not tell that: bytes in a TLS buffer were not sent, and a request that a library took was perhaps
-//! never written. So the count is kept here, at the system call.
+//! Bytes are counted here, at the system call, because whether a failed request may be repeated depends on whether a
+//! byte of it left. A count above TLS, or the word of an HTTP library, does not tell that: bytes in a TLS buffer were
+//! not sent, and a request that a library took was perhaps never written.
 //!
-//! A pooled connection is checked before it is used again. The obvious way is to ask tokio's readiness. But that is
-//! what the reactor saw when it last ran, and it misses an end-of-file that arrived since. [`Probe`] asks the kernel.
+//! A pooled connection is checked before it is used again. For this, [`Probe`] asks the kernel. The obvious way would
+//! ask tokio's readiness. But that is only what the reactor saw when it last ran, and it misses an end-of-file that
+//! arrived since.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -21,8 +22,8 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 
 /// Counts what passed through one connection's socket, TLS and proxy handshakes included. To measure a request, note
-/// the count when the request begins, and compare later. It also holds two switches and a flag. All its atomics are
-/// relaxed, because a task that learns of a request's end learns of it after the write.
+/// the count when the request begins, and compare later. A meter also holds two switches and a flag. All its atomics
+/// are relaxed, because a task learns of a request's end only after the counts were written.
 #[derive(Debug, Default)]
 pub struct Meter {
     written: AtomicU64,
@@ -34,46 +35,46 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// The number of bytes that the kernel has taken from us since the connection was made.
+    /// Returns the number of bytes that the kernel has taken from us since the connection was made.
     pub fn written(&self) -> u64 {
         self.written.load(Relaxed)
     }
 
-    /// A number that grows while there is progress in either direction: the bytes that were read, plus those that were
-    /// accepted for writing.
+    /// Returns a number that grows while there is progress in either direction: the bytes that were read, plus those
+    /// that were accepted for writing.
     pub fn progress(&self) -> u64 {
         self.accepted() + self.read()
     }
 
-    /// The number of bytes that were accepted for writing, now or at the end of the turn of the runtime.
+    /// Returns the number of bytes that were accepted for writing, now or at the end of the turn of the runtime.
     pub fn accepted(&self) -> u64 {
         self.accepted.load(Relaxed)
     }
 
-    /// The number of bytes that were accepted for writing and that the kernel has not taken. They wait, or are never
-    /// written.
+    /// Returns the number of bytes that were accepted for writing but that the kernel has not taken. They still wait,
+    /// or will never be written.
     pub fn unwritten(&self) -> u64 {
         self.accepted().saturating_sub(self.written())
     }
 
-    /// The number of bytes that we have taken from the kernel since the connection was made.
+    /// Returns the number of bytes that we have taken from the kernel since the connection was made.
     pub fn read(&self) -> u64 {
         self.read.load(Relaxed)
     }
 
-    /// If on, dropping the connection sends a reset instead of an orderly end, so that the server stops working
-    /// immediately. Off at first.
+    /// Sets whether dropping the connection sends a reset instead of an orderly end, so that the server stops working
+    /// immediately. Off by default.
     pub fn reset_on_drop(&self, on: bool) {
         self.reset_on_drop.store(on, Relaxed);
     }
 
-    /// Whether dropping the connection sends a reset.
+    /// Returns whether dropping the connection sends a reset.
     pub fn resets_on_drop(&self) -> bool {
         self.reset_on_drop.load(Relaxed)
     }
 
-    /// While on, each read asks the kernel, even if the reactor has not seen that the socket is readable. This is for
-    /// the one poll after a [`Probe`] returned [`Peek::Readable`]. Off at first.
+    /// Sets whether each read asks the kernel, even if the reactor has not seen that the socket is readable. This is
+    /// switched on for the one poll after a [`Probe`] returned [`Peek::Readable`]. Off by default.
     pub fn force_read(&self, on: bool) {
         self.force_read.store(on, Relaxed);
     }
@@ -82,8 +83,8 @@ impl Meter {
         self.force_read.load(Relaxed)
     }
 
-    /// Whether the server ended a TLS 1.3 connection because of our certificate or the lack of one, before any byte of
-    /// an answer. If so, it has not processed anything of what was sent.
+    /// Returns whether the server ended a TLS 1.3 connection because of our certificate or the lack of one, before any
+    /// byte of an answer. If so, the server has not processed anything of what was sent.
     pub fn certificate_refused(&self) -> bool {
         self.certificate_refused.load(Relaxed)
     }
@@ -106,17 +107,17 @@ impl Meter {
     }
 }
 
-/// What an idle connection looks like right now.
+/// The state of an idle connection when it is inspected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peek {
-    /// Open, with nothing to read: the only state in which a plain connection may be used again.
+    /// The connection is open, and there is nothing to read. Only in this state may a plain connection be used again.
     Quiet,
     /// There are bytes to read. On a plain connection they belong to no request of ours; under TLS or HTTP/2 they may
     /// be a session ticket or a PING.
     Readable,
     /// The peer has ended the connection, or our side has dropped it.
     Ended,
-    /// The connection is in error, as after a reset.
+    /// The connection has failed, for example by a reset.
     Broken(io::ErrorKind),
 }
 
@@ -127,7 +128,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Inspects the connection by one system call, which never blocks.
+    /// Returns the connection's state. This takes one system call, which never blocks.
     pub fn peek(&self) -> Peek {
         let Some(socket) = self.socket.upgrade() else { return Peek::Ended };
         let Some(tcp) = socket.tcp() else { return Peek::Ended };
@@ -146,9 +147,9 @@ impl Probe {
         }
     }
 
-    /// Whether the peer has reset the connection, as far as the reactor has seen. Unlike [`Probe::peek`] it also sees a
-    /// reset that follows bytes which nobody has read, and it needs no system call. It is also `true` after
-    /// [`Probe::shut_down`] has ended our side.
+    /// Returns whether the peer has reset the connection, as far as the reactor has seen. Unlike [`Probe::peek`], this
+    /// function needs no system call, and it also finds a reset that follows bytes which nobody has read. It also
+    /// returns `true` after [`Probe::shut_down`], or if our side has dropped the connection.
     pub fn is_reset(&self) -> bool {
         let Some(socket) = self.socket.upgrade() else { return true };
         let Some(tcp) = socket.tcp() else { return true };
@@ -165,8 +166,8 @@ impl Probe {
         self.shut(Shutdown::Both);
     }
 
-    /// Ends only the reading: the connection's owner reads what has arrived, and then an end-of-file. The peer does not
-    /// notice.
+    /// Ends only the reading side: the connection's owner reads the bytes that have arrived, and then an end-of-file.
+    /// The peer does not notice.
     pub fn shut_down_reading(&self) {
         self.shut(Shutdown::Read);
     }
@@ -180,8 +181,9 @@ impl Probe {
     }
 }
 
-/// The probe's reference to the TCP stream. tokio's write half is the handle that can be shared. By itself it would
-/// send an end-of-file when it is dropped, even if a reset is wanted. The drop code here prevents that.
+/// The TCP stream, as a probe refers to it. This is tokio's write half, because that handle can be shared. By itself
+/// the write half would send an end-of-file when it is dropped, even if a reset is wanted. The drop code here prevents
+/// that.
 #[derive(Debug)]
 pub(super) struct Socket(Option<OwnedWriteHalf>);
 

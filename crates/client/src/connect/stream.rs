@@ -16,14 +16,14 @@ use super::counted::Counted;
 use super::socket::{Meter, Probe};
 use super::tls::refuses_our_certificate;
 
-/// One connection's byte stream. It implements tokio's traits, and hyper's for connections that hyper drives.
+/// The byte stream of one connection. It implements tokio's traits, and also hyper's for connections that hyper drives.
 ///
-/// Every request passes through here, so there is no dynamic call. Plain streams write several buffers in one system
-/// call.
+/// There is no dynamic call in it, because every request passes through. Plain streams write several buffers in one
+/// system call.
 pub struct Stream(TokioIo<Transport>);
 
 impl Stream {
-    /// A connection that another program made to us. It has a meter and a probe, like a connection of our own.
+    /// Wraps a connection that another program made to us. Returns its stream, its meter and its probe.
     pub fn accepted(tcp: tokio::net::TcpStream) -> (Stream, Arc<Meter>, Probe) {
         let socket = Counted::accepted(tcp);
         let (meter, probe) = (socket.meter(), socket.probe());
@@ -49,7 +49,8 @@ impl fmt::Debug for Stream {
     }
 }
 
-/// The TLS state is larger than a kilobyte. It is boxed, so that plain connections stay small.
+/// The transport of a stream, plain or TLS. The TLS state is larger than a kilobyte, so it is boxed to keep plain
+/// connections small.
 enum Transport {
     Plain(Counted),
     Tls(Box<Secured>),
@@ -59,7 +60,8 @@ enum Transport {
 struct Secured {
     stream: TlsStream<Counted>,
     meter: Arc<Meter>,
-    /// Whether this is TLS 1.3 and nothing was read yet. The server may then still be busy with the handshake.
+    /// Whether the connection uses TLS 1.3 and nothing was read from it yet. The server may then still be busy with the
+    /// handshake.
     unconfirmed: bool,
 }
 

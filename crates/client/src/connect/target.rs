@@ -7,7 +7,7 @@ use http::Uri;
 
 use super::error::ConfigError;
 
-/// With or without TLS.
+/// Says whether connections use TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// Plain TCP. The default port is 80.
@@ -26,7 +26,8 @@ pub enum Host {
 }
 
 impl Host {
-    /// Reads the host part of an authority: a name, an IPv4 address, or an IPv6 address in brackets.
+    /// Reads the host part of an authority: a name, an IPv4 address, or an IPv6 address in brackets. `None` if the text
+    /// is none of these.
     pub(super) fn parse(text: &str) -> Option<Host> {
         if let Some(inner) = text.strip_prefix('[') {
             return inner.strip_suffix(']')?.parse().ok().map(|v6| Host::Ip(IpAddr::V6(v6)));
@@ -38,7 +39,7 @@ impl Host {
         }
     }
 
-    /// Whether the name means this machine by definition (RFC 6761, section 6.3), whatever DNS says.
+    /// Returns whether the name means this machine by definition (RFC 6761, section 6.3), whatever DNS says.
     pub(super) fn is_loopback_name(&self) -> bool {
         match self {
             Host::Name(name) => {
@@ -50,7 +51,7 @@ impl Host {
     }
 }
 
-/// As in a URL: an IPv6 address stands in brackets.
+/// Writes the host as in a URL: an IPv6 address stands in brackets.
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -64,15 +65,15 @@ impl fmt::Display for Host {
 /// Scheme, host and port of an endpoint. The path and the query of the URL are not part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Target {
-    /// With or without TLS.
+    /// Says whether connections use TLS.
     pub scheme: Scheme,
-    /// Name or address.
+    /// The name or the address of the endpoint.
     pub host: Host,
-    /// Never 0.
+    /// The port, which is never 0.
     pub port: u16,
 }
 
-/// `host:port`. The port is always written, as CONNECT requires.
+/// Writes `host:port`. The port is always written, as CONNECT requires.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
@@ -114,8 +115,8 @@ impl TryFrom<&Uri> for Target {
     }
 }
 
-/// The text after the colon that ends the host; `None` if there is no colon. (`Authority::port_u16` returns `None` both
-/// for "no port" and for "not a number".)
+/// Returns the text after the colon that ends the host; `None` if there is no colon. (`Authority::port_u16` does not
+/// suffice: it returns `None` both for "no port" and for "not a number".)
 pub(super) fn port_of(authority: &str) -> Option<&str> {
     let after_brackets = authority.rfind(']').map_or(0, |at| at + 1);
     authority[after_brackets..].split_once(':').map(|(_, port)| port)

@@ -51,7 +51,7 @@ async fn deaf_port() -> u16 {
     listener().await.1
 }
 
-/// One plain connection, both ends.
+/// Makes one plain connection, and returns both its ends.
 async fn pair(settings: Settings) -> (Connection, TcpStream) {
     let (listener, port) = listener().await;
     let connector = connector(&format!("http://127.0.0.1:{port}"), settings);
@@ -59,7 +59,7 @@ async fn pair(settings: Settings) -> (Connection, TcpStream) {
     (ours.unwrap(), theirs.unwrap().0)
 }
 
-/// Peeks until the connection is in this state: the kernel delivers soon, but not immediately.
+/// Waits until a peek shows the state `expected`, because the kernel delivers soon, but not immediately.
 async fn wait_for(probe: &Probe, expected: Peek) {
     tokio::time::timeout(Duration::from_secs(10), async {
         while probe.peek() != expected {
@@ -134,8 +134,8 @@ impl Authority {
     }
 }
 
-/// Accepts one connection with TLS, sends `hi`, then echoes. Returns the number of client certificates, or the failure
-/// of the handshake.
+/// Accepts one connection with TLS, sends `hi`, then echoes. Returns the port, and a task that ends with the number of
+/// client certificates or with the failure of the handshake.
 async fn greeter(acceptor: TlsAcceptor) -> (u16, JoinHandle<Result<usize, String>>) {
     let (listener, port) = listener().await;
     let task = tokio::spawn(async move {
@@ -363,7 +363,7 @@ async fn forced_read_asks_the_kernel_and_else_the_reactor_is_believed() {
         AsyncRead::poll_read(Pin::new(io), &mut cx, &mut buf).map(|done| done.map(|()| buf.filled().to_vec()))
     };
     assert!(poll(&mut ours.io).is_pending());
-    // From here on no await, so the reactor does not run.
+    // From here on there is no await, so the reactor does not run.
     theirs.write_all(b"now").unwrap();
     while ours.probe.peek() != Peek::Readable {
         std::thread::yield_now();
@@ -374,7 +374,7 @@ async fn forced_read_asks_the_kernel_and_else_the_reactor_is_believed() {
     assert_eq!(ours.meter.read(), 3);
     assert!(poll(&mut ours.io).is_pending());
     ours.meter.force_read(false);
-    // The ordinary way still wakes after a forced read.
+    // After a forced read, an ordinary read is still woken.
     theirs.write_all(b"then").unwrap();
     let mut got = [0; 4];
     ours.io.read_exact(&mut got).await.unwrap();

@@ -20,27 +20,27 @@ use super::error::ConfigError;
 use super::target::Host;
 use super::version::{HttpVersion, NegotiatedVersion};
 
-/// Which servers to trust, and which certificate is ours. All files hold PEM.
+/// The certificates that are trusted, and our own certificate. All files hold PEM.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsSettings {
-    /// The certificates to trust *instead of* the system's. The system's are not trusted as well, because a person who
-    /// names a private authority does not want a public one to be able to act in its place.
+    /// The certificates to trust *instead of* the system's; `None` trusts the system's. The system's are not trusted as
+    /// well, because a person who names a private authority does not want a public one to be able to act in its place.
     pub ca_file: Option<PathBuf>,
-    /// Our certificate, with its chain, for servers that ask for one. Needs `client_key`.
+    /// Our certificate, with its chain, for servers that ask for one; `None` if we have none. Needs `client_key`.
     pub client_cert: Option<PathBuf>,
     /// The private key of `client_cert`.
     pub client_key: Option<PathBuf>,
-    /// The content of these files, if it was read already ([`TlsSettings::read`]). All connectors that are made with it
-    /// use this content, even if the files change or vanish. Without it, each connector reads the files when it is
-    /// made.
+    /// The content of the three files, if it was read already ([`TlsSettings::read`]). All connectors that are made
+    /// with it use this content, even if the files change or vanish. With `None`, each connector reads the files when
+    /// it is made.
     pub files: Option<TlsFiles>,
 }
 
 impl TlsSettings {
-    /// Reads the files. Their content is checked when a connector is made.
+    /// Reads the files and returns their content. The content is not checked before a connector is made.
     ///
     /// # Errors
-    /// If one of them cannot be read.
+    /// If one of the files cannot be read.
     pub fn read(&self) -> Result<TlsFiles, ConfigError> {
         let read =
             |setting: &'static str, path: &Option<PathBuf>| -> Result<Option<Arc<[u8]>>, ConfigError> {
@@ -71,17 +71,17 @@ impl fmt::Debug for TlsFiles {
     }
 }
 
-/// What TLS needs for one endpoint. It is made once.
+/// Does the TLS handshakes with one endpoint. It is made once, together with the connector.
 pub(super) struct Tls {
     connector: TlsConnector,
     name: ServerName<'static>,
     http: HttpVersion,
-    /// Whether no certificate is trusted at all. The error of a failed handshake then says so.
+    /// Whether no root certificate is trusted at all. If so, the error of a failed handshake says this.
     rootless: bool,
 }
 
 impl Tls {
-    /// Reads the certificates.
+    /// Reads the certificates. Fails if a file cannot be read or used, or if TLS cannot check the name of the host.
     pub(super) fn new(host: &Host, settings: &TlsSettings, http: HttpVersion) -> Result<Tls, ConfigError> {
         let name = match host {
             Host::Ip(ip) => ServerName::IpAddress((*ip).into()),
@@ -114,7 +114,7 @@ impl Tls {
         Ok(Tls { connector: TlsConnector::from(Arc::new(config)), name, http, rootless })
     }
 
-    /// Does the handshake over a connection. Returns the TLS stream and the HTTP version that was agreed on.
+    /// Does the handshake over the connection `io`. Returns the TLS stream and the HTTP version that was agreed on.
     pub(super) async fn handshake<S>(&self, io: S) -> io::Result<(TlsStream<S>, NegotiatedVersion)>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -136,7 +136,7 @@ impl Tls {
     }
 }
 
-/// The step of the builder that takes our own certificate, or none.
+/// Adds a step to the builder of rustls: it takes our own certificate, or none if the settings name none.
 trait WithClientIdentity {
     fn with_client_identity(
         self,
@@ -176,7 +176,7 @@ impl WithClientIdentity for rustls::ConfigBuilder<ClientConfig, rustls::client::
     }
 }
 
-/// The certificates in a PEM file. Fails if there is none.
+/// Returns the certificates in the content of a PEM file. Fails if there is none.
 fn certificates(
     setting: &'static str,
     path: &Path,
@@ -217,13 +217,14 @@ fn roots_in(path: &Path, content: &[u8]) -> Result<RootCertStore, ConfigError> {
     Ok(roots)
 }
 
-/// Whether this error of a connection means that the server refused our certificate, or demands one.
+/// Returns whether this error of a connection means that the server refused our certificate, or demands one.
 ///
 /// Under TLS 1.3 our side of the handshake ends before the server has looked at our certificate. So the request may be
-/// on its way when the server refuses. The server has not worked on it: it takes no application data before it has
-/// taken the handshake's last message, which follows the certificate (RFC 8446, section 4.4.4). A server may ask for a
-/// certificate later only if the client offers that (section 4.6.2), and our clients do not. Under TLS 1.2 the
-/// handshake ends after the server's decision, so such an alert in the middle of a connection means something else.
+/// on its way when the server refuses. But the server has not worked on the request: it takes no application data
+/// before it has taken the handshake's last message, which follows the certificate (RFC 8446, section 4.4.4). A server
+/// may ask for a certificate later only if the client offers that (section 4.6.2), and our clients do not. Under TLS
+/// 1.2 the handshake ends after the server's decision, so such an alert in the middle of a connection means something
+/// else.
 pub(super) fn refuses_our_certificate(error: &io::Error) -> bool {
     let alert = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::AlertReceived(alert)) => *alert,
@@ -243,8 +244,8 @@ pub(super) fn refuses_our_certificate(error: &io::Error) -> bool {
     )
 }
 
-/// The system's root certificates, read once in a process, when they are first needed. If a system has none, the
-/// configuration is still accepted: the handshakes fail, and their errors say why.
+/// Returns the system's root certificates. They are read once in a process, when they are first needed. If a system has
+/// none, the configuration is still accepted: the handshakes fail, and their errors say why.
 fn system_roots() -> Arc<RootCertStore> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     Arc::clone(ROOTS.get_or_init(|| {

@@ -1,9 +1,9 @@
 //! Sends all writes of one turn of the runtime together.
 //!
-//! The obvious way sends each message when it is made. A proxy makes them one by one, some microseconds apart, and each
-//! finds its receiver asleep. Waking a process on another core costs the sender more than the message itself (measured:
-//! an eighth of a request's CPU). If the messages are sent together at the end of a turn of the event loop, the first
-//! wakes the receiver, and the others find it awake.
+//! If the messages are sent together at the end of a turn of the event loop, the first wakes the receiver, and the
+//! others find it awake. The obvious way would send each message when it is made. But a proxy makes its messages one by
+//! one, some microseconds apart, so each would find its receiver asleep. Waking a process on another core costs the
+//! sender more than the message itself (measured: an eighth of a request's CPU).
 //!
 //! A thread takes part if it calls [`join_turns`] and its runtime calls [`send_turn`] before it parks. All other
 //! threads send immediately. A message that waits here has not been sent, and [`super::Meter::written`] does not count
@@ -20,21 +20,22 @@ use tokio::net::TcpStream;
 
 use super::socket::{Meter, Socket};
 
-/// In bytes. A longer message is sent immediately, because copying it would cost more than is saved.
+/// The maximum length, in bytes, of a message that may wait. A longer message is sent immediately, because copying it
+/// would cost more than is saved.
 const MESSAGE_BYTES: usize = 16 << 10;
-/// The messages of a turn are sent when there are this many. Otherwise an event loop that always has something ready
+/// When a turn has this number of messages, they are sent. Otherwise an event loop that always has something ready
 /// would never park, and the first message would wait for long.
 const MESSAGES: usize = 32;
-/// When a message is made and the turn's first message has waited for this time, the turn is sent. A fast proxy makes a
-/// message every 10 µs, so about twenty of them still go together. Messages that take longer to make do not add up to a
-/// long wait.
+/// The maximum wait of a turn's first message, checked when a further message is made. When it has passed, all messages
+/// of the turn are sent. A fast proxy makes a message every 10 µs, so about twenty of them still go together. Messages
+/// that take longer to make do not add up to a long wait.
 const WAIT: Duration = Duration::from_micros(200);
 
 #[derive(Default)]
 struct Turn {
     queued: Vec<Arc<Outbox>>,
     messages: usize,
-    /// The time at which the first message was made.
+    /// The time at which the turn's first message was made; `None` if there is none yet.
     began: Option<Instant>,
 }
 
@@ -56,8 +57,8 @@ pub fn join_turns() {
     });
 }
 
-/// Sends the messages of this turn. The runtime calls it before its thread parks. If the event loop returns early,
-/// nothing is lost: the messages stay queued until they are sent.
+/// Sends the messages of this thread's turn. The runtime must call this function before the thread parks. If the event
+/// loop returns early, nothing is lost: the messages stay queued until they are sent.
 pub fn send_turn() {
     let Some(Turn { mut queued, .. }) = TURN.with_borrow_mut(|turn| turn.as_mut().map(std::mem::take)) else {
         return;
@@ -73,15 +74,15 @@ pub fn send_turn() {
     });
 }
 
-/// Sends the messages of this turn if they are many or if the first has waited for too long. It is for work that makes
-/// no messages and takes much longer than a message, such as accepting many connections.
+/// Sends the messages of this thread's turn if there are many or if the first has waited for too long. This function is
+/// for work that makes no messages and takes much longer than a message, such as accepting many connections.
 pub fn send_overdue() {
     if TURN.with_borrow(|turn| turn.as_ref().is_some_and(Turn::is_full)) {
         send_turn();
     }
 }
 
-/// What one connection has to send.
+/// The bytes that one connection still has to send.
 #[derive(Debug)]
 pub(super) struct Outbox {
     socket: Arc<Socket>,
@@ -92,19 +93,19 @@ pub(super) struct Outbox {
 #[derive(Debug, Default)]
 struct State {
     bytes: Vec<u8>,
-    /// Whether this is queued in the turn of some thread.
+    /// Whether this outbox is queued in the turn of some thread.
     queued: bool,
     /// The task that made the last message. It is woken if not all bytes could be sent.
     task: Option<Waker>,
 }
 
-/// What became of a message.
+/// What happened to a message.
 pub(super) enum Posted {
-    /// It is queued, and is sent with the turn.
+    /// The message is queued, and is sent with the turn.
     Taken,
-    /// The caller sends it immediately; no other message waits before it.
+    /// The caller must send the message immediately; no other message waits before it.
     Direct,
-    /// It was not taken, because bytes that wait must be sent first.
+    /// The message was not taken, because bytes that wait must be sent first.
     Full,
 }
 
@@ -113,7 +114,8 @@ impl Outbox {
         Outbox { socket, meter, state: Mutex::default() }
     }
 
-    /// Queues a message for the end of the turn, if this thread has turns and the message fits.
+    /// Queues a message for the end of the turn, if this thread has turns and the message fits. Returns what happened
+    /// to the message.
     pub(super) fn post(self: &Arc<Self>, message: &[u8], task: &Waker) -> Posted {
         let mut state = self.state.lock();
         let room = MESSAGE_BYTES.saturating_sub(state.bytes.len());
@@ -154,7 +156,7 @@ impl Outbox {
         })
     }
 
-    /// Whether nothing waits, or what waits is sent with the turn.
+    /// Returns whether no bytes wait, or the waiting bytes are sent with the turn.
     pub(super) fn is_settled(&self) -> bool {
         let state = self.state.lock();
         state.queued || state.bytes.is_empty()

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-/// Which HTTP to speak with an endpoint.
+/// The HTTP versions that may be used with an endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HttpVersion {
-    /// What TLS negotiates, HTTP/2 first; HTTP/1.1 on plain TCP. The default.
+    /// Over TLS, the version is negotiated, and HTTP/2 is preferred. On plain TCP, HTTP/1.1 is used. This is the
+    /// default.
     #[default]
     Auto,
     /// HTTP/1.1 only.
@@ -16,7 +17,7 @@ pub enum HttpVersion {
     Http2,
 }
 
-/// The HTTP that a connection speaks.
+/// The HTTP version that a connection uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NegotiatedVersion {
     /// HTTP/1.1.
@@ -25,7 +26,7 @@ pub enum NegotiatedVersion {
     Http2,
 }
 
-/// As in a configuration.
+/// Writes the version as in a configuration.
 impl fmt::Display for HttpVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -37,7 +38,7 @@ impl fmt::Display for HttpVersion {
 }
 
 impl HttpVersion {
-    /// The version that is used if nothing is negotiated.
+    /// Returns the version that is used on plain TCP, where nothing is negotiated.
     pub(super) fn without_tls(self) -> NegotiatedVersion {
         match self {
             HttpVersion::Auto | HttpVersion::Http1 => NegotiatedVersion::Http1,

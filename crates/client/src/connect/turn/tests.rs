@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use super::super::counted::Counted;
 use super::*;
 
-/// Runs on a thread with turns of its own.
+/// Runs `body` on a new thread that takes part in turns.
 fn in_turns<F: Future<Output = ()> + Send + 'static>(body: F) {
     let thread = std::thread::spawn(|| {
         join_turns();
