@@ -1,9 +1,11 @@
-//! Actions over HTTP: everything that is declared of a durable operation, and how its provider is reached.
+//! Actions over HTTP: how a durable operation is declared, and how the ledger reaches its provider.
 //!
-//! The ledger knows no HTTP, and the client knows no actions. This crate stands between them. It has requests with
-//! holes ([`template`]), what the ledger keeps of requests and answers ([`stored`]), and what is [`declared`] of an
-//! operation, with its defaults and one check that finds everything that is wrong. [`HttpRemote`] and [`ListRemote`]
-//! are the provider as the ledger reaches it.
+//! The ledger knows nothing of HTTP, and the client knows nothing of actions. This crate connects the two. It contains:
+//!
+//! - [`template`]: requests with holes, which are filled for each action.
+//! - [`stored`]: the parts of requests and answers that the ledger stores.
+//! - [`declared`]: what a user declares about an operation, its defaults, and a check that finds every mistake in it.
+//! - [`HttpRemote`] and [`ListRemote`]: the code through which the ledger sends requests to the provider.
 //!
 //! A program declares operations with the builders of the crate `seawall`, and the gateway reads them from its
 //! configuration. Both use this crate, so the same declaration has the same defaults and the same problems in both.

@@ -123,11 +123,13 @@ impl Dependency {
 
     /// Makes one call, and returns how it ended.
     ///
-    /// Dropping the future means that the caller has left. If the attempt in flight is `safe`, it is cancelled
-    /// immediately and its connection is reset, unless the guards want it as a witness; at most two witnesses are
-    /// followed for each endpoint or key. If the attempt is not `safe` and its body was complete, it is followed to its
-    /// end in the background, so that the guards and the log learn its effect. If its body was not complete, it is
-    /// aborted.
+    /// If the future is dropped, the caller has left. This is what happens to the attempt in flight:
+    ///
+    /// - If the caller has not yet delivered the whole request body, the attempt is aborted.
+    /// - If it is `safe`, it is cancelled immediately and its connection is reset. The exception is an attempt that the
+    ///   guards want as a witness; at most two witnesses are followed for each endpoint or key.
+    /// - If it is not `safe` and a byte of it was sent, it is followed to its end in the background, so that the guards
+    ///   and the log learn its effect.
     pub async fn call(self: &Arc<Self>, plan: &Arc<Plan>, request: CallRequest, wish: Wish) -> Outcome {
         let now = self.clock.now();
         if self.needs_nobody_else(plan, &request, now) {

@@ -325,7 +325,8 @@ impl Line {
             if whole_read {
                 self.ahead = rest.to_vec();
             } else {
-                // The bytes stay in their buffer. Otherwise a head in many small pieces would be copied for each piece.
+                // The incomplete head stays in the buffer `ahead`. A new buffer for each piece would mean that a head in
+                // many small pieces is copied as a whole with each of them.
                 ahead.drain(..used);
                 self.ahead = ahead;
             }
@@ -379,8 +380,8 @@ impl Line {
             if read.is_empty() {
                 return Poll::Ready(if self.body.closed() { Ok(()) } else { Err(Broke::Ended) });
             }
-            // The room is reserved at its exact size, not by doubling, because most bytes that are read here are
-            // content.
+            // Room is reserved for exactly the bytes that were read. Nearly all of them are content, so a larger
+            // reservation would only waste memory.
             data.reserve_exact(read.len());
             let eaten = self.body.read(read, data).map_err(Broke::Misread)?;
             self.ahead.extend_from_slice(&read[eaten..]);

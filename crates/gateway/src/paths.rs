@@ -24,7 +24,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_e
 pub(crate) struct Readings<'p> {
     /// The path as it was sent.
     pub(crate) sent: &'p str,
-    /// The path as servers read it, the most common reading first. It is empty if all servers read the path as it was sent.
+    /// The different paths that servers may read here, the most common one first. The list is empty if all servers read
+    /// the path as it was sent.
     pub(crate) others: Vec<String>,
 }
 

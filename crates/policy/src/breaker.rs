@@ -180,8 +180,8 @@ impl Breaker {
         self.settle_within(now, pass, evidence, self.settings.slow_call, draw)
     }
 
-    /// Gives a pass back as [`Breaker::settle`] does, but `slow_call` replaces the setting of that name. With `None`,
-    /// no good answer counts as bad.
+    /// Gives a pass back as [`Breaker::settle`] does, but uses the parameter `slow_call` instead of the setting of that
+    /// name. If it is `None`, a success never counts as bad, however long it took.
     #[inline]
     pub fn settle_within(
         &mut self,

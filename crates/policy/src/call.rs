@@ -113,8 +113,8 @@ pub struct Call {
 pub struct Wish {
     /// The time that the caller has left, counted from the start of the call; `None` if the caller named none.
     pub within: Option<Duration>,
-    /// The caller's own deadline as a point in time, if it has one. No byte is sent after this time, even if the
-    /// program was suspended before the call.
+    /// The caller's own deadline as a point in time; `None` if the caller has none. No byte is sent after this time. Unlike
+    /// `within`, it also counts the time during which the program was suspended before the call started.
     pub by: Option<Time>,
     /// Whether a program further up repeats already. If so, only one attempt is made. Default `false`.
     pub no_repeats: bool,

@@ -28,8 +28,9 @@ use crate::time::Time;
 /// The number that means "no place".
 const NONE: u32 = u32::MAX;
 
-/// The bounds of the queue, in callers and in time. Default: no queue. A queue keeps a short burst from being refused.
-/// It does nothing else: while the provider is slow, calls wait in vain, and the caller does not see why.
+/// The bounds of the queue, in callers and in time. Default: no queue. A queue helps only with a short burst: its
+/// calls wait briefly and are not refused. While the provider is slow for longer, calls in the queue wait and are refused
+/// all the same, only later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueSettings {
     /// The maximum number of callers that may wait. Default 0, which means no queue.

@@ -37,8 +37,8 @@ static MOST_CALLERS: AtomicU64 = AtomicU64::new(u64::MAX);
 /// The maximum number of connections to the admin side.
 static ADMIN_SEATS: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-/// The number of descriptors that one worker's runtime holds: two for the poll, its waker, and its end of the signals'
-/// pipe.
+/// The number of descriptors that the runtime of one worker holds: two for epoll, one for the waker, and one for its end
+/// of the pipe that delivers signals.
 const OF_A_RUNTIME: u64 = 4;
 /// The number of descriptors that connections to the admin side, a file and a lookup use for a short time. The kernel
 /// gives them low numbers while any are free, so they count as the program's own.

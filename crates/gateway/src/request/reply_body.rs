@@ -186,10 +186,11 @@ impl ReplyBody {
     /// Returns the next piece for a stream. If this may be the last piece, its last byte is held back and returned
     /// alone.
     ///
-    /// hyper waits until the caller's window has room for one byte, and takes a piece. It takes the next piece when the window
-    /// has room for all of the one before. After the last piece it does not wait. So the stream would be over for us, but
-    /// hyper would keep the stream and its bytes for as long as the caller grants no window. If the last piece is a single
-    /// byte, then the window has room for all of the body when hyper takes it.
+    /// This shows us whether the caller reads. hyper takes the first piece when the caller's window has room for one
+    /// byte, and each further piece when the window has room for the whole previous piece. After the last piece it asks
+    /// for nothing more. Without the held byte the stream would count as finished here, while hyper keeps the last piece
+    /// for as long as the caller grants no window. If the last piece is one byte, hyper takes it only when the window has
+    /// room for the whole body.
     fn poll_for_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
         if let Some(stream) = &self.stream {
             stream.has_taken();

@@ -81,8 +81,8 @@ pub struct Limits {
 pub struct Rules {
     /// What a second delivery of the same request does.
     pub idempotency: Idempotency,
-    /// What to do with an unknown effect. [`Rules::of`] sets repeat for safe, idempotent and keyed operations, and hold
-    /// for all others.
+    /// What to do with an unknown effect. [`Rules::of`] chooses [`OnUnknown::Repeat`] for safe, idempotent and
+    /// keyed operations, and [`OnUnknown::Hold`] for all others.
     pub on_unknown: OnUnknown,
     /// How the action is settled. Default: by the provider's answer.
     pub settle: SettleBy,

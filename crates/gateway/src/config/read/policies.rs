@@ -1,6 +1,7 @@
-//! Tables that are merged key by key: deadlines, repeats, guards, connections. The types in `seawall_policy` and
-//! `seawall_client` define what each setting means, its default, and which values could never work. Here the tables are read,
-//! and mistakes are reported at their places.
+//! Reads the tables for deadlines, repeats, guards and connections. Such a table may be written at several levels of the
+//! file. A key at a more particular level replaces the same key of the more general one. The types in `seawall_policy` and
+//! `seawall_client` define what each setting means, its default, and which values could never work. This module reads
+//! the values, and reports each mistake at its line of the file.
 
 use std::cell::RefCell;
 use std::net::IpAddr;

@@ -33,7 +33,8 @@ pub(crate) struct Reloader {
     /// The files that the text in force names, each with a number for its content when it was read.
     named: BTreeMap<PathBuf, Option<u64>>,
     named_watch: NamedWatch,
-    /// Why the named files could not be taken, as logged the last time.
+    /// The last reason that was logged why the files that the configuration names could not be put in force. `None` if
+    /// nothing of that kind was logged since they last were.
     unfit: Option<String>,
 }
 

@@ -274,11 +274,11 @@ impl Dialect {
         }
     }
 
-    /// Returns the SQL for a column that is compared, but that must not be used for the search.
+    /// Returns the SQL for a column in a condition. With SQLite it is written so that no index on the column is chosen.
     pub(crate) fn unsearched(self, column: &str) -> String {
         match self {
             Dialect::Sqlite => format!("+{column}"),
-            // PostgreSQL has statistics, so it may choose the column for the search.
+            // PostgreSQL has statistics, so it may choose an index on the column.
             Dialect::Postgres => column.to_owned(),
         }
     }

@@ -76,8 +76,8 @@ fn unnest<'a>(types: impl Iterator<Item = &'a str>, first: usize) -> String {
     format!("unnest({})", each.join(", "))
 }
 
-/// Returns the part of a statement that inserts or completes lines of the attempt log, if their action is in `taken`.
-/// Its parameters are numbered from `first`.
+/// Returns the part of an SQL statement that inserts or completes lines of the attempt log. It does so only for actions
+/// that the part `taken` of the same statement inserted or changed. Its parameters are numbered from `first`.
 fn logged(first: usize) -> String {
     let all = columns::ATTEMPT.join(", ");
     let assigned = columns::assigned(&columns::ENDED, "excluded");
