@@ -107,7 +107,7 @@ impl Predicate {
 /// What the driver knows of an answer's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KnownBody<F> {
-    /// The body was not read: it is longer than the bound, or compressed, or it broke.
+    /// The body was not read as a whole: it is longer than the bound, or compressed, or the connection broke.
     Unread,
     /// The body was read whole, and is no JSON. An empty body is no JSON either.
     NotJson,
@@ -118,7 +118,8 @@ pub enum KnownBody<F> {
 }
 
 impl KnownBody<fn(&str) -> Option<Scalar>> {
-    /// A body that was not read. Unlike [`KnownBody::Unread`] alone, this names a type for the function.
+    /// [`KnownBody::Unread`] as a value whose type parameter is known, so that the caller need not name a type for a
+    /// function that it does not have.
     pub const UNREAD: Self = KnownBody::Unread;
     /// The body of the answer to a HEAD.
     pub const ABSENT: Self = KnownBody::Absent;
@@ -129,7 +130,8 @@ impl KnownBody<fn(&str) -> Option<Scalar>> {
 pub enum Said<M> {
     /// This is the meaning of the first predicate that matches.
     Matched(M),
-    /// A predicate without fields matches, but an undecided predicate before it has another meaning.
+    /// A predicate without fields matches, but an undecided predicate before it has another meaning. So the effect is
+    /// unknown.
     Contradicted,
     /// No predicate matches, and at least one could not be decided.
     Undecided,
@@ -148,7 +150,8 @@ pub fn first_match<'a, M: Copy + PartialEq>(
     status: u16,
     body: &KnownBody<impl Fn(&str) -> Option<Scalar>>,
 ) -> Said<M> {
-    // The meaning of the undecided predicates so far; `Some(None)` if their meanings differ.
+    // `None` if no predicate is undecided so far. `Some(Some(meaning))` if all undecided predicates have this meaning,
+    // and `Some(None)` if their meanings differ.
     let mut undecided: Option<Option<M>> = None;
     for (meaning, predicate) in in_order {
         if !predicate.matches_status(status) {
@@ -186,7 +189,8 @@ pub enum Otherwise {
     /// The request took effect, even if the answer's body is no JSON. But if a predicate is undecided because the body
     /// was not read, the effect is unknown.
     Applied,
-    /// Nobody knows whether the request took effect, because only a declared answer counts as applied.
+    /// Nobody knows whether the request took effect: a success counts as applied only if a predicate in `applied`
+    /// matches it.
     Unknown,
 }
 
@@ -208,9 +212,9 @@ impl Otherwise {
     }
 }
 
-/// The declared meanings of an operation's answers. The predicates are asked in this order: `applied`, `not_applied`,
-/// `unknown`, and within each list as declared. The first match wins, so a predicate that matches everything belongs in
-/// `unknown`.
+/// The declared meanings of an operation's answers. The predicates are asked in this order: all of `applied`, all of
+/// `not_applied`, all of `unknown`, and within each list as declared. The first match decides, so a predicate that
+/// matches every answer belongs in the last list, `unknown`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answers {
     /// Answers that mean "it took effect".

@@ -133,7 +133,8 @@ fn two_undecided_fields_that_differ_leave_every_later_status_in_doubt() {
     }
 }
 
-/// The naive model: a body that is not known may be any body. If all bodies mean the same, that is the meaning.
+/// The naive model: a body that is not known may be any body. If the declared meaning is the same for every possible
+/// body, the model returns that meaning.
 fn of_all_bodies(answers: &Answers, status: u16) -> Option<Option<Effect>> {
     let silent = Answers { otherwise: None, ..answers.clone() };
     let any = ["A", "B", "C", "else"].map(|code| silent.judge(status, &body(text(code))));
@@ -163,8 +164,8 @@ fn declared() -> impl Strategy<Value = Answers> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// For an unknown body the predicates say what every possible body would mean. If bodies differ, they say
-    /// "unknown".
+    /// If the body is not known, the predicates say what every possible body would mean. If possible bodies have
+    /// different meanings, the effect is unknown.
     #[test]
     fn no_unknown_body_is_taken_for_more_than_every_body_would_mean(
         answers in declared(),

@@ -36,8 +36,8 @@ impl Draw {
     }
 }
 
-/// The settings of the wait before a repeat. The bound of the wait begins at `base`, doubles with each repeat, and is
-/// at most `cap`.
+/// The settings of the wait before a repeat. The wait is random, from zero to a bound. The bound is `base` for the
+/// first repeat, doubles with each further repeat, and is at most `cap`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The bound of the first wait. Default 50 ms: longer than a short interruption by a network or a garbage

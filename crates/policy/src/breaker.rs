@@ -54,8 +54,8 @@ pub use settings::BreakerSettings;
 /// The whole (100 %), in parts per million.
 const WHOLE_PPM: u64 = 1_000_000;
 
-/// The right to make one call. It is given back with [`Breaker::settle`]. If the pass of a probe is lost, the next
-/// probe waits for `open_for`. Any other pass can be lost without an effect.
+/// The right to make one call. It is given back with [`Breaker::settle`]. If the pass of a probe is never given back,
+/// the next probe waits for `open_for`. If any other pass is never given back, nothing happens.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a pass is given back by settling it"]
 pub struct Pass {
@@ -134,8 +134,8 @@ impl Breaker {
         }
     }
 
-    /// Admits a call, or refuses it. When its open time is over, an open breaker becomes half-open and admits this call
-    /// as a probe.
+    /// Admits a call, or refuses it. If the open time of an open breaker is over, the breaker becomes half-open and
+    /// admits this call as a probe.
     ///
     /// # Errors
     /// The breaker refuses the call. The refusal says until when, if that is known.
@@ -180,8 +180,8 @@ impl Breaker {
         self.settle_within(now, pass, evidence, self.settings.slow_call, draw)
     }
 
-    /// Gives a pass back as [`Breaker::settle`] does, but uses the parameter `slow_call` instead of the setting of that
-    /// name. If it is `None`, a success never counts as bad, however long it took.
+    /// Gives a pass back as [`Breaker::settle`] does, but uses the parameter `slow_call` and not the setting
+    /// `slow_call`. If the parameter is `None`, every success counts as good, however long it took.
     #[inline]
     pub fn settle_within(
         &mut self,
@@ -335,7 +335,7 @@ impl Breaker {
                 }
             }
             Weighed::Bad { .. } if newest => return Some(self.reopen(now, draw())),
-            // The failure of an older probe says nothing of the time since the newest probe began.
+            // An older probe failed. That says nothing about the time since the newest probe began.
             Weighed::Bad { .. } | Weighed::Neutral | Weighed::Nothing => {}
         }
         self.state = State::HalfOpen(half);

@@ -28,7 +28,7 @@ fn calls(breaker: &mut Breaker, now: Time, evidence: Evidence, count: usize) -> 
     (0..count).filter(|_| call(breaker, now, evidence).is_some()).count()
 }
 
-/// Returns a breaker that its failure rate opened at time zero, until 3 s.
+/// Returns a breaker that opened at time zero because of its failure rate, and that stays open until 3 s.
 fn opened(settings: BreakerSettings) -> Breaker {
     let mut breaker = Breaker::new(settings);
     assert_eq!(calls(&mut breaker, Time::ZERO, BAD, 100), 20);
@@ -392,7 +392,7 @@ fn new_settings_keep_the_state() {
     assert!(breaker.is_closed());
 }
 
-/// The naive model. It keeps every record for ever, and every probe that was let out in this era.
+/// The naive model of a breaker. It never forgets a record, and remembers every probe that was admitted in this era.
 struct Model {
     settings: BreakerSettings,
     records: Vec<(u64, bool)>,

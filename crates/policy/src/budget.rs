@@ -60,7 +60,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Returns a bucket with its initial tokens, but at most `burst_milli`.
+    /// Returns a budget with the tokens of `initial_milli`, but at most `burst_milli`.
     #[must_use]
     pub fn new(settings: BudgetSettings) -> Budget {
         Budget { settings, milli: settings.initial_milli.min(settings.burst_milli) }
@@ -73,7 +73,7 @@ impl Budget {
         self.milli = more.min(self.settings.burst_milli);
     }
 
-    /// Pays for one repeat. Returns `false` and pays nothing if less than one token is left.
+    /// Pays one token for one repeat. Returns `false` and takes nothing if less than one token is left.
     #[must_use]
     pub fn spend(&mut self) -> bool {
         match self.milli.checked_sub(COST_MILLI) {

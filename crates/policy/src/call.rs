@@ -53,7 +53,7 @@ pub struct Attempt {
     /// Whether `end_by` is the caller's own deadline, which is before the end of the total timeout. If so, an attempt
     /// that runs until then ends as [`Ending::CallerDeadline`].
     pub callers_deadline: bool,
-    /// What `connect_by` would be without the caller's deadline.
+    /// The value that `connect_by` would have if the caller had no deadline.
     pub own_connect_by: Time,
     /// What `end_by` would be without the caller's remaining time ([`Wish::within`]). It is never after [`Wish::by`].
     pub own_end_by: Time,
@@ -108,15 +108,16 @@ pub struct Call {
     ticket: Option<(usize, Ticket)>,
 }
 
-/// What the caller demands of its call: its deadline, and whether the call may be repeated.
+/// What the caller demands of its call: how much time it may take, and whether it may be repeated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
     /// The time that the caller has left, counted from the start of the call; `None` if the caller named none.
     pub within: Option<Duration>,
-    /// The caller's own deadline as a point in time; `None` if the caller has none. No byte is sent after this time. Unlike
-    /// `within`, it also counts the time during which the program was suspended before the call started.
+    /// The caller's own deadline as a point in time; `None` if the caller has none. No byte is sent after this time.
+    /// Unlike `within`, it also counts the time during which the program was suspended before the call started.
     pub by: Option<Time>,
-    /// Whether a program further up repeats already. If so, only one attempt is made. Default `false`.
+    /// Whether the program on whose behalf the caller acts repeats failed calls already. If so, only one attempt is
+    /// made. Default `false`.
     pub no_repeats: bool,
 }
 
@@ -210,8 +211,8 @@ impl Call {
         self.permit.as_ref().and_then(|permit| guards.overloaded(permit, told, now))
     }
 
-    /// Settles an attempt after which a repeat would be useful. Returns the next step: a wait, the repeat, or the
-    /// finish.
+    /// Settles an attempt that ended without the wanted result. Returns the next step: a wait, the repeat, or the
+    /// finish if no repeat is made.
     #[cold]
     fn ended_short(
         &mut self,
@@ -274,8 +275,8 @@ impl Call {
     /// the call waits in a queue, it leaves the queue.
     pub fn abandon(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) {
         if let Some(permit) = self.permit.take() {
-            // The repeat in flight is the call's last result at this endpoint, so the result that was held back does
-            // not count.
+            // The repeat in flight is the call's last attempt at this endpoint. Only the last result counts, so the
+            // result of the attempt before it, which was held back, is dropped.
             self.held_back = None;
             let waited = now.since(self.began);
             let report =
@@ -293,7 +294,7 @@ impl Call {
         self.caller_repeats = true;
     }
 
-    /// Returns the attempt in flight, as it is known outside this call; `None` if there is none.
+    /// Returns what the guards need to know of the attempt in flight; `None` if there is none.
     #[must_use]
     pub fn underway(&self) -> Option<Underway> {
         self.permit.as_ref().map(|permit| permit.underway(self.began))
@@ -338,8 +339,8 @@ impl Call {
             return Ok((now, Goes::Here));
         }
         let untried = self.attempts < plan.endpoints as u32;
-        // If no other endpoint takes the call, it is repeated at the same endpoint. Such a repeat waits and costs a
-        // token.
+        // If none of the other endpoints would take the call, it is repeated at the same endpoint. Such a repeat waits
+        // and costs a token.
         let hindered = if untried { self.hindered(plan, guards, now) } else { None };
         let moves_on = untried && hindered.is_none();
         if moves_on && now < self.end_by && facts.moves_free() {
@@ -354,8 +355,8 @@ impl Call {
             Stopped::Slow if !facts.report.is_slow_failure() => Stopped::Budget,
             no => no,
         });
-        // If the repeat cannot be paid for and the other endpoints would not take the call, the reason that is given is
-        // theirs.
+        // If a repeat at the same endpoint cannot be paid for, the reason that is returned says why no other endpoint
+        // takes the call.
         paid.map_err(|no| hindered.unwrap_or(no))?;
         Ok((at, if hindered.is_some() { Goes::Here } else { Goes::On }))
     }
@@ -375,7 +376,8 @@ impl Call {
     fn repeats_at(&self, plan: &Plan, facts: &Facts, draw: Draw, now: Time) -> Result<Time, Stopped> {
         let (named, back) = (facts.verdict.retry_after, facts.back);
         if self.end_by == Time::NEVER && named.is_some_and(|named| named > plan.after_max) {
-            // The call has no total timeout, so `after_max` bounds how long it waits.
+            // The call has no total timeout, so `after_max` bounds how long it waits, and the answer names a longer
+            // time.
             return Err(Stopped::Cooling);
         }
         let wait = plan.backoff.wait(self.attempts, named, draw);
@@ -383,8 +385,8 @@ impl Call {
         Ok(now.saturating_add(wait).max(back.map_or(now, |back| back.saturating_add(jitter))))
     }
 
-    /// Returns the endpoint of the next attempt: the next in the order of preference, and after the last one the first
-    /// again.
+    /// Returns the endpoint of the next attempt: the one after the current one in the order of preference. After the
+    /// last endpoint comes the first again.
     fn next_endpoint(&self, plan: &Plan) -> usize {
         if self.attempts == 0 { 0 } else { (self.endpoint + 1) % plan.endpoints.max(1) }
     }
@@ -403,7 +405,8 @@ impl Call {
         }
     }
 
-    /// Begins a repeat as `send` does. It is a separate function, so that the code of the first attempt needs no jump.
+    /// Does the same as `send`, but for a repeat. It is a separate function, so that the code of the first attempt
+    /// needs no jump.
     #[cold]
     fn send_again(&mut self, plan: &Plan, guards: &mut impl Guards, first: usize, now: Time) -> Step {
         self.send(plan, guards, first, now)

@@ -15,7 +15,7 @@ pub(super) struct Diary {
     pub(super) out: i32,
     pub(super) evidence: Vec<(usize, Option<Health>)>,
     pub(super) asked: Vec<&'static str>,
-    /// How many callers may wait in a queue, and how each wait ends. The last entry of `turns` is used first.
+    /// The number of callers that may wait in a queue. `turns` says how each wait ends; its last entry is used first.
     pub(super) room: u32,
     pub(super) turns: Vec<Result<(), Reason>>,
     /// The overload answers that were reported, and how long an endpoint cools after each of them.
@@ -40,7 +40,8 @@ impl Diary {
     }
 }
 
-/// Guards whose only slot the first attempt takes. The tests take permits and tickets from them.
+/// Returns guards whose limit has one slot, which the first attempt takes. The tests take permits and tickets from
+/// these guards.
 fn stock() -> DependencyGuards {
     let queue = QueueSettings { length: 1, wait: Duration::from_secs(1) };
     DependencyGuards::new(
@@ -326,7 +327,8 @@ fn without_descriptors_a_call_ends_immediately_and_says_nothing_of_the_endpoint(
         assert_eq!((finish.effect, finish.stopped, sent.len()), (Effect::NotApplied, None, 1));
         assert_eq!((guards.evidence, guards.asked), (vec![(0, None)], vec!["admit"]));
     }
-    // The effect of an earlier attempt that may have been applied stays unknown.
+    // The first attempt may have been applied. A later attempt that was not sent does not change that: the effect stays
+    // unknown.
     let endings = [Ending::Lost(Lost::ConnectionLost), Ending::Unsent(Unsent::OutOfDescriptors)];
     let mut guards = Diary::new();
     let (finish, _, sent) = run(&plan(Idempotency::Keyed), &mut guards, &endings, MS);

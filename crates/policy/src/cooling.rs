@@ -34,12 +34,12 @@ use crate::time::Time;
 
 /// The shortest cooling. A shorter named time counts as this time.
 const LEAST: Duration = Duration::from_millis(100);
-/// How long the first cooling lasts if the answer names no time.
+/// How long the first cooling lasts if the answer does not say how long to wait.
 const UNNAMED: Duration = Duration::from_secs(1);
-/// The longest cooling without a named time. Each such cooling lasts twice as long as the one before, up to
-/// this time.
+/// The longest cooling if the answers do not say how long to wait. Each such cooling lasts twice as long as the one
+/// before, up to this time.
 const UNNAMED_MOST: Duration = Duration::from_secs(30);
-/// The shortest and the longest time over which calls return gradually.
+/// The shortest and the longest time over which calls return gradually after a cooling.
 const BACK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 /// This number of overload answers in a row shows that the provider refuses all calls. The rule "12 of the last 16" was
 /// simulated, too. If the provider refused one tenant of two, chance alone stopped the calls of both (66 % of the other
@@ -109,7 +109,7 @@ pub struct Cooling {
     state: CoolingState,
     /// The number of overload answers in a row.
     in_a_row: u32,
-    /// The number of coolings without a named time since the last success.
+    /// The number of coolings since the last success for which the answer named no time.
     unnamed: u32,
 }
 
@@ -119,7 +119,7 @@ enum CoolingState {
     Calm,
     /// No call passes.
     Cools(Cools),
-    /// After this cooling, a growing share of the calls passes.
+    /// The cooling is over, and a growing share of the calls passes.
     Returns(Ramp, Cools),
 }
 
@@ -178,7 +178,7 @@ impl Cooling {
     /// next cooling without a named time is a short one again.
     #[inline]
     pub fn answered(&mut self, success: bool) {
-        // This writes only if something changes, so most calls that succeed write nothing.
+        // The fields are written only if they change, so most calls that succeed write nothing.
         if self.in_a_row != 0 {
             self.in_a_row = 0;
         }
@@ -190,8 +190,8 @@ impl Cooling {
     /// Is called when an overload answer came. Returns when the first call passes again; `None` if the endpoint does
     /// not cool.
     ///
-    /// `elsewhere` says that another endpoint takes calls. `nobody` says that no success ended here within the
-    /// breaker's window. `draw` is called only if the endpoint begins to cool.
+    /// `elsewhere` is `true` if another endpoint takes calls. `nobody` is `true` if no success ended at this endpoint
+    /// within the breaker's window. `draw` is called only if the endpoint begins to cool.
     pub fn overloaded(
         &mut self,
         now: Time,
@@ -233,7 +233,8 @@ impl Cooling {
         }
     }
 
-    /// Returns how long an answer without a named time makes the endpoint cool: twice as long each time, up to a bound.
+    /// Returns how long the endpoint cools if an answer names no time. This is twice as long as the last time, up to
+    /// `UNNAMED_MOST`.
     fn unnamed(&mut self) -> Duration {
         let time = UNNAMED.saturating_mul(1 << self.unnamed.min(5)).min(UNNAMED_MOST);
         self.unnamed = self.unnamed.saturating_add(1);
@@ -248,7 +249,8 @@ impl Cooling {
         let time = match (told.named, before) {
             (Some(named), _) => self.settings.clamped(named),
             (None, None) => self.unnamed(),
-            // The answered request was sent before the endpoint began to cool, so nothing is learned from the answer.
+            // The answer names no time, and the endpoint cools already. Its request was sent before the endpoint began
+            // to cool, so nothing is learned from it.
             (None, Some(_)) => return,
         };
         let (until, over) = (now.saturating_add(time), (time / 4).clamp(BACK.0, BACK.1));

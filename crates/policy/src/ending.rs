@@ -12,7 +12,7 @@ use crate::idempotency::Idempotency;
 use crate::limit::AttemptEnd;
 use crate::reason::Reason;
 
-/// Why nothing of the request reached the dependency. Each of these is a proof of that.
+/// Why nothing of the request reached the dependency. Each of these endings proves that nothing did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unsent {
     /// The name was not resolved, or not in time.
@@ -30,7 +30,7 @@ pub enum Unsent {
     OutOfDescriptors,
 }
 
-/// The request may have been read, and no valid answer came.
+/// The ways in which an attempt ends without a valid answer although the dependency may have read the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lost {
     /// Nothing was sent or received for as long as the read timeout.
@@ -48,8 +48,8 @@ pub enum Lost {
 pub enum Ending {
     /// Nothing of the request was sent.
     Unsent(Unsent),
-    /// HTTP/2 REFUSED_STREAM, or a stream number above the last one of a GOAWAY: the server says that it did not
-    /// process the request.
+    /// The server says that it did not process the request: it sent the HTTP/2 error REFUSED_STREAM, or a GOAWAY whose
+    /// last stream number is below that of the request.
     Unprocessed,
     /// An answer came.
     Answered(Answer),
@@ -98,7 +98,8 @@ pub enum Health {
     Success,
     /// The endpoint does not work.
     Failure,
-    /// The endpoint does not work, and the attempt took as long as a call waits at most: one of our timeouts, or a 504.
+    /// The endpoint does not work: the attempt ended at one of our timeouts, or with a 504. Both take about as long as
+    /// a call waits at most.
     Timeout,
     /// The endpoint works but has too much to do (429). To a breaker this is neither good nor bad. [`Rules::overload`]
     /// says whether a limit counts it as overload.
@@ -108,13 +109,12 @@ pub enum Health {
 /// What the dependency has decided about the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
-    /// The dependency has answered yes, no or "accepted", or no caller waits for an answer any more. A repeat is not
-    /// wanted.
+    /// No repeat is wanted: the dependency has answered yes, no or "accepted", or no caller waits for an answer any
+    /// more.
     Definite,
-    /// The dependency was not asked, because this process has no means to send a request. It could not send a repeat
-    /// either.
+    /// This process has no means to send a request, so the dependency was not asked. A repeat could not be sent either.
     NoMeans,
-    /// The dependency provably did not process the request, so a repeat is allowed for every idempotency.
+    /// The dependency provably did not process the request, so a repeat is allowed whatever the request's idempotency.
     Unprocessed,
     /// Nobody knows what the dependency has decided.
     Open,
@@ -139,7 +139,7 @@ pub struct Verdict {
 /// What an operation declares about its answers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
-    /// What a second delivery of a request does at the provider.
+    /// What happens at the provider if the same request is delivered twice.
     pub idempotency: Idempotency,
     /// Whether a confirm is declared. If so, a 202 does not mean that the request took effect, and the provider is
     /// asked later.
@@ -247,7 +247,8 @@ impl Rules {
 }
 
 impl Verdict {
-    /// Returns a verdict whose load follows from its health. The load is changed afterwards if there was an overload.
+    /// Returns a verdict. What it says of the load follows from `health`; the caller changes that afterwards if the
+    /// answer was an overload.
     fn of(effect: Effect, health: Health, decision: Decision) -> Verdict {
         let load = match health {
             Health::Success => AttemptEnd::Success,

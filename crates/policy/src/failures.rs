@@ -30,7 +30,7 @@ pub enum FailureKind {
     OtherStatus,
     /// A good answer that took longer than `slow_call`.
     Slow,
-    /// The caller gave the call up after a wait that counts as a failure.
+    /// The caller gave the call up, and had waited for so long that this counts as a failure of the endpoint.
     Abandoned,
 }
 

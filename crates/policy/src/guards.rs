@@ -43,17 +43,19 @@ pub struct DependencyGuards {
     endpoints: Vec<EndpointGuards>,
     budget: Budget,
     instances: u32,
-    /// The number of attempts that are followed without their callers.
+    /// The number of attempts whose callers have left, but which are followed to their end.
     witnesses: u32,
     /// Tickets whose turn has come, but which [`DependencyGuards::take_called`] has not returned yet.
     called: Vec<Ticket>,
 }
 
-/// Failures are rare while at most one call in this number fails.
+/// Failures are rare if at most one of this number of calls fails.
 const BAD_SHARE: u64 = 5;
-/// Up to this number of failures in the window is allowed whatever their share, except in a large fleet.
+/// Up to this number of failures in the window, failures count as rare even if their share is higher. This does not
+/// hold in a large fleet.
 const SINGLE: u64 = 2;
-/// A fleet of more callers than this cannot afford repeats unless the window shows that failures are rare.
+/// A fleet with more instances than this is large. It makes repeats that may double the work only if the window shows
+/// that failures are rare.
 const LARGE_FLEET: u32 = 100;
 
 impl DependencyGuards {
@@ -141,8 +143,8 @@ impl DependencyGuards {
         }
     }
 
-    /// Returns whether this ticket's turn has come and was not taken yet. A caller asks this if it was woken for
-    /// another reason.
+    /// Returns whether this ticket's turn has come and the caller has not yet taken it. A caller that was woken for
+    /// another reason asks this.
     #[must_use]
     pub fn is_called(&mut self, ticket: &Ticket) -> bool {
         self.endpoints[ticket.endpoint as usize].gates.at(ticket.gate).is_called(ticket.waiter)
@@ -203,7 +205,7 @@ impl DependencyGuards {
         self.endpoints[held.at.endpoint as usize].weigh(held.at, held.pass, report, now, draw);
     }
 
-    /// Gives a slot of the limit back. `now` is called only if a call waits for a slot.
+    /// Gives back a slot of the limit. `now` is called only if a call waits in the queue for a slot.
     #[inline]
     pub fn release(&mut self, slot: LimitSlot, now: impl FnOnce() -> Time) {
         self.free(slot, true, now);
@@ -352,7 +354,8 @@ impl DependencyGuards {
 
 impl EndpointGuards {
     /// Gives evidence to a breaker. If this closes the breaker, the limit of the same call forgets its last endings.
-    /// Returns whether a call that was given up counted as bad. Such a call is overload to the limit, too.
+    /// Returns whether the evidence is a call that was given up and counts as bad: such a call is overload to the
+    /// limit, too.
     #[inline]
     fn weigh(&mut self, at: At, pass: Pass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) -> bool {
         let ward = self.wards.at(at.breaker);

@@ -113,7 +113,7 @@ fn end_after(guards: &mut DependencyGuards, ending: Option<Ending>, took: Durati
 const READ: Duration = Duration::from_secs(10);
 const TENTH: Duration = Duration::from_secs(1);
 
-/// How a caller gives up: its future is dropped, or its own deadline passes.
+/// How a caller gives up: `None` if its future is dropped, or the ending if its own deadline passes.
 const CUTS: [Option<Ending>; 2] = [None, Some(Ending::CallerDeadline)];
 
 #[test]
@@ -559,7 +559,8 @@ fn of_an_open_breaker_and_a_cooling_the_one_that_ends_later_is_the_reason() {
         }
         let no = guards.admit(0, &Keys::NONE, at).expect_err("both");
         assert_eq!(no.reason, reason);
-        // Neither a probe nor the health request is sent before both the cooling and the open time are over.
+        // The cooling and the breaker's open time have different ends. Before the later of them, neither a probe nor
+        // the health request is sent.
         let between = Time::from_millis(1_000 + 2_600);
         assert_eq!(guards.admit(0, &Keys::NONE, between).is_ok(), named == 1);
     }

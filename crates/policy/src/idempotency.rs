@@ -17,11 +17,12 @@ pub enum Idempotency {
 }
 
 impl Idempotency {
-    /// All four, from the one that is repeated most freely to the one that needs most care.
+    /// All four values, from the one that is repeated most freely to the one that needs most care.
     pub const ALL: [Idempotency; 4] =
         [Idempotency::Safe, Idempotency::Idempotent, Idempotency::Keyed, Idempotency::None];
 
-    /// Returns what the method alone promises (RFC 9110, table 7). An unknown method promises nothing.
+    /// Returns what the method alone promises (RFC 9110, table 7). An unknown method promises nothing, so it is
+    /// [`Idempotency::None`].
     #[must_use]
     pub fn of_method(method: &str) -> Idempotency {
         match method {

@@ -64,8 +64,8 @@ impl IdleLifetime {
     pub fn may_reuse(&self, idempotency: Idempotency, age: Duration) -> bool {
         match idempotency {
             Idempotency::Safe | Idempotency::Idempotent | Idempotency::Keyed => {
-                // A close at the wrong moment costs a repeat, so stay below the ages at which closes were announced or
-                // seen.
+                // If the server closes the connection at the wrong moment, that costs only a repeat. So it is enough to
+                // stay below the ages at which the server announced to close connections, or was seen to close one.
                 let end = self.announced.into_iter().chain(self.closed_at).min();
                 end.is_none_or(|end| age < end - end / 10)
             }

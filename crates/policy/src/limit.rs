@@ -3,10 +3,10 @@
 //! The adaptive limit starts at its maximum. A fixed limit is a guess: too high it protects nobody, too low it refuses
 //! healthy traffic. While most attempts end in timeouts or overload answers, each such ending lowers the adaptive limit
 //! by a tenth. A success raises the limit by one, if at least half of it is in use. (TCP grows more slowly, by one for
-//! each round trip, and falls further, by half.) The plain form of such a rule lowers the limit at every bad ending.
-//! Measured, it refused 37 % of healthy traffic at 20 % random 503s. So here the limit is lowered only while more than
-//! half of the last 16 endings were bad. The minimum is one, because with a minimum of ten each, many callers together
-//! are still a storm.
+//! each round trip, and falls further, by half.) The plain form of such a rule lowers the limit at every bad ending. In
+//! a measurement, that form refused 37 % of healthy traffic at 20 % random 503s. So here the limit is lowered only
+//! while more than half of the last 16 endings were bad. The minimum is one, because with a minimum of ten each, many
+//! callers together are still a storm.
 //!
 //! ```
 //! use seawall_policy::{AttemptEnd, Limit, LimitSettings};
@@ -44,7 +44,7 @@ impl Default for LimitSettings {
 }
 
 impl LimitSettings {
-    /// Returns settings without a limit: attempts are only counted.
+    /// Returns settings with which the limit refuses nothing and only counts attempts.
     #[must_use]
     pub fn off() -> LimitSettings {
         LimitSettings { enabled: false, ..LimitSettings::default() }
@@ -76,8 +76,8 @@ impl LimitSettings {
     }
 }
 
-/// The right to be in flight. It is given back with [`Limit::release`]. A slot that is lost counts as in flight for
-/// ever.
+/// The right to have one attempt in flight. It is given back with [`Limit::release`]. A slot that is never given back
+/// counts as in flight for ever.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a slot is given back by releasing it"]
 pub struct Slot {
@@ -103,7 +103,7 @@ pub enum AttemptEnd {
     Overload,
     /// Any other ending: 500, no connection, a reset.
     Other,
-    /// The ending says nothing: the attempt was not made, or was given up early.
+    /// The ending says nothing of the load: the attempt was not made, or its caller gave it up early.
     Nothing,
 }
 
@@ -194,7 +194,8 @@ impl Limit {
         self.limit_milli = self.limit_milli.min(settings.max_milli());
     }
 
-    /// Returns the current limit, at least one. It has a value even if the limit is turned off.
+    /// Returns the number of calls that may be in flight now, at least one. It has a value even if the limit is turned
+    /// off.
     #[must_use]
     #[inline]
     pub fn limit(&self) -> u32 {

@@ -82,8 +82,8 @@ impl Problem {
         Problem { with, ..self }
     }
 
-    /// Returns whether the problem only follows from a setting that could not be read. The error of that setting has
-    /// been reported already, so this problem would only repeat it.
+    /// Returns whether the problem only follows from a setting that could not be read (`unread` returns whether that is
+    /// so for a name). The error of that setting has been reported already, so this problem would only repeat it.
     #[must_use]
     pub fn is_echo(&self, unread: impl Fn(&str) -> bool) -> bool {
         unread(self.setting) || self.with.iter().any(|setting| unread(setting))

@@ -1,10 +1,10 @@
 //! The short queue before a full limit: who waits, until when, and who is next.
 //!
 //! Both the number of waiting callers and the time that each waits are bounded, and the default is no queue at all. The
-//! obvious queue has a length only. Under overload it is always full and every call waits for the whole of it, so the
-//! calls that are served were given up by their callers long before. A caller that leaves makes room immediately. The
-//! order is first come, first served. A new call must never take a slot before a call that waits, so ask
-//! [`Queue::is_empty`] before the limit.
+//! obvious queue has a length only. Under overload it is always full, and every call waits until all calls before it
+//! were served. By then its caller has given it up. A caller that leaves makes room immediately. The order is first
+//! come, first served. A new call must never take a slot before a call that waits, so ask [`Queue::is_empty`] before
+//! the limit.
 //!
 //! ```
 //! use std::time::Duration;
@@ -28,9 +28,9 @@ use crate::time::Time;
 /// The number that means "no place".
 const NONE: u32 = u32::MAX;
 
-/// The bounds of the queue, in callers and in time. Default: no queue. A queue helps only with a short burst: its
-/// calls wait briefly and are not refused. While the provider is slow for longer, calls in the queue wait and are refused
-/// all the same, only later.
+/// The maximum length of the queue and the longest wait in it. Default: no queue. A queue helps only with a short
+/// burst: calls wait briefly and are not refused. It does not help while the provider is slow for a longer time: then
+/// calls wait and are refused all the same, only later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueSettings {
     /// The maximum number of callers that may wait. Default 0, which means no queue.
@@ -53,7 +53,7 @@ impl QueueSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Waiter {
     place: u32,
-    /// Distinguishes callers that had the same place, one after the other.
+    /// Tells apart callers that were given the same place, one after the other.
     turn: u32,
 }
 
@@ -73,7 +73,7 @@ pub struct Queue {
     /// `head` is the caller that waits longest, `tail` the one that came last.
     head: u32,
     tail: u32,
-    /// The first of the free places. Each free place names the next one in `next`.
+    /// The first free place. Each free place names the next free one in its field `next`.
     free: u32,
     waiting: u32,
 }
@@ -154,7 +154,8 @@ impl Queue {
         (place.taken && place.turn == waiter.turn).then_some(place.until)
     }
 
-    /// Returns when [`Queue::expired`] will next find a caller; `None` if nobody waits.
+    /// Returns when the wait of the first caller in the queue is over, so that [`Queue::expired`] returns it; `None` if
+    /// nobody waits.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Time> {
         self.places.get(self.head as usize).map(|place| place.until)

@@ -26,7 +26,7 @@ pub(crate) enum Ramped {
     Over,
     /// This call passes.
     Passes,
-    /// This call does not pass. All calls pass from this time on.
+    /// This call does not pass. From the time that is given here, all calls pass.
     Waits(Time),
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 /// Which party a reason comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
-    /// Seawall refused, to protect the caller or the dependency.
+    /// Seawall refused the call, to protect the caller or the dependency.
     Seawall,
     /// The dependency, or the way to it, failed.
     Dependency,
@@ -155,7 +155,7 @@ words! {
         Deadline = "deadline",
         /// The request may not be repeated, because a second delivery may be a second effect.
         NotRepeatable = "not-repeatable",
-        /// The body could not be kept for a repeat, because it was too large.
+        /// The request's body could not be kept for a repeat, because it was too large.
         Body = "body",
         /// The breaker is open.
         Breaker = "breaker",
@@ -165,7 +165,7 @@ words! {
         Cooling = "cooling",
         /// The attempt failed slowly, and slow failures are repeated only while they are rare.
         Slow = "slow",
-        /// The caller said that a program further up repeats already, or the caller has left.
+        /// The caller said that the program on whose behalf it acts repeats already, or the caller has left.
         Caller = "caller",
     }
 }

@@ -27,7 +27,7 @@ impl Refusal {
         Refusal::until(reason, None)
     }
 
-    /// Returns a refusal until this time; with `None` its end is not known.
+    /// Returns a refusal that ends at `until`. With `None`, nobody knows when it ends.
     #[must_use]
     pub const fn until(reason: Reason, until: Option<Time>) -> Refusal {
         Refusal { reason, until, spread: Duration::ZERO, too_many: false }

@@ -10,7 +10,7 @@ use crate::idempotency::Idempotency;
 /// What the table says of one ended attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
-    /// The provider has decided, or no caller waits any more: there is nothing to repeat.
+    /// There is nothing to repeat: the provider has answered, or no caller waits for an answer any more.
     NotWanted,
     /// The request may be sent again, with the same key and the same bytes.
     Allowed,

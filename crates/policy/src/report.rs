@@ -76,7 +76,7 @@ pub enum After {
 fn health(ending: &Ending, verdict: &Verdict, took: Duration, tenth: Duration) -> Evidence {
     match ending {
         Ending::CallerDeadline => return Evidence::Abandoned { waited: took, enough: tenth },
-        // The caller's body broke or did not come, so the call did not wait for the endpoint.
+        // The call waited for the caller's body, which broke or did not come, and not for the endpoint.
         Ending::CallerStalled { .. } | Ending::CallerLeft { .. } => return Evidence::Nothing,
         // The endpoint was not asked.
         Ending::Unsent(Unsent::OutOfDescriptors) => return Evidence::Nothing,

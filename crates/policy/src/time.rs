@@ -14,7 +14,7 @@ pub struct Time(u64);
 impl Time {
     /// The driver's origin.
     pub const ZERO: Time = Time(0);
-    /// A moment later than any that is reached. It means "no deadline".
+    /// A moment later than any that is reached. As a deadline it means that there is none.
     pub const NEVER: Time = Time(u64::MAX);
 
     /// Returns the moment `nanos` nanoseconds after the origin.

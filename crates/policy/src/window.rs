@@ -4,7 +4,8 @@
 //! so the window covers between nine and ten tenths of its span. A window of calls keeps one byte for each of the last
 //! N calls and is exact. The obvious window is a list of records that is scanned at each call. It grows with the
 //! traffic, and so does the price of a call, most of all in a storm. The next obvious window, two counters that only
-//! grow, never forgets: after a hundred thousand successes it takes a hundred thousand failures to reach one half.
+//! grow, never forgets: after a hundred thousand successes, half of the calls are bad only after a hundred thousand
+//! failures.
 //!
 //! ```
 //! use std::time::Duration;
@@ -64,8 +65,8 @@ impl Counts {
 
 /// Counts of good and bad calls and the latencies of the good ones, over a span of time or a number of calls.
 ///
-/// If `now` lies before a moment that was passed earlier, the later of the two moments is used. This happens because
-/// callers on two cores may read their clocks in one order and arrive here in the other.
+/// If `now` is earlier than the `now` of a call before, the later of the two is used. This happens because callers on
+/// two cores may read their clocks in one order and arrive here in the other.
 #[derive(Clone, Debug)]
 pub struct Window {
     /// The sum of all entries in the ring.
@@ -117,8 +118,8 @@ impl Window {
         self.total.kinds
     }
 
-    /// Returns how long the slowest good call took; `None` if there was none. A window of calls may return the time of
-    /// a call that left it already, up to a tenth of its length ago.
+    /// Returns how long the slowest good call took; `None` if there was none. In a window of calls, this may be a call
+    /// that has left the window already. It left at most a tenth of the window's length ago.
     pub fn slowest_success(&mut self, now: Time) -> Option<Duration> {
         self.latencies(now).map(|latencies| Duration::from_nanos(latencies.slowest))
     }
@@ -184,7 +185,8 @@ impl Tally {
         self.kinds.remove(&gone.kinds);
     }
 
-    /// Returns whether the counters are full. Further samples are then not counted until an old bucket is dropped.
+    /// Returns whether the counters have reached their maximum. Further calls are then not counted until an old bucket
+    /// is dropped.
     #[inline]
     fn is_full(&self) -> bool {
         self.ok.saturating_add(self.bad) == u32::MAX
@@ -204,7 +206,8 @@ impl Latencies {
     fn add(&mut self, sample: Sample) {
         match sample {
             Sample::Ok { nanos } => {
-                // Written only if it changes, for the reason given at [`TimeRing`].
+                // The field is written only if it changes, because fewer writes disturb other cores less
+                // ([`TimeRing`]).
                 if nanos > self.slowest {
                     self.slowest = nanos;
                 }
@@ -327,10 +330,11 @@ struct CallRing {
     next: usize,
     blocks: [Latencies; BUCKETS],
     block_len: usize,
-    /// The block that `next` lies in, and the position after that block.
+    /// The block of the position `next`, and the first position after that block.
     block: usize,
     block_end: usize,
-    /// The latencies that the current block had before it was overwritten. Some of those calls are still in the window.
+    /// The latencies that the current block had before calls began to overwrite it. The calls that are not yet
+    /// overwritten are still in the window.
     leaving: Latencies,
 }
 

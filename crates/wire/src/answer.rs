@@ -9,7 +9,7 @@ use crate::fields::{Fields, with_room};
 use crate::head::Limits;
 use crate::misread::Misread;
 
-/// The part of a request that decides whether its answer has a body: the method.
+/// The method of the request. It decides, with the status, whether the answer has a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// HEAD: the answer has no body, whatever its fields say.
@@ -90,8 +90,8 @@ fn framed(status: StatusCode, version: u8, fields: Fields, asked: Asked) -> Resu
         Some(length) => Framing::Length(length),
         None => Framing::UntilClose,
     };
-    // The fields announce a body that the status forbids. The body may follow all the same, so the connection is not
-    // kept.
+    // The fields announce a body that the status forbids. A server may send that body all the same, and it would be
+    // read as the next answer, so the connection is not kept.
     let promised = wordless && (chunked || length.is_some_and(|length| length > 0));
     if wordless {
         map.remove(header::CONTENT_LENGTH);

@@ -43,8 +43,8 @@ impl Body {
         })
     }
 
-    /// Reads the next bytes. Appends their content to `data`, and returns the number of bytes that belong to this body.
-    /// The bytes after them do not belong to it.
+    /// Reads the next bytes of the connection. Appends the content among them to `data`, and returns how many of the
+    /// bytes belong to this body; the bytes after them do not.
     ///
     /// # Errors
     /// The chunks or trailers are malformed, so the body cannot become whole any more.
@@ -74,8 +74,8 @@ impl Body {
         }
     }
 
-    /// Is called when the connection has ended in order. Returns whether the body is whole: it was whole before, or it
-    /// ends with the connection.
+    /// Is called when the server has closed the connection without an error. Returns whether the body is whole: it was
+    /// whole before, or it is of the kind that ends with the connection.
     pub fn closed(&mut self) -> bool {
         if matches!(self.0, State::UntilClose) {
             self.0 = State::Over(None);
@@ -83,7 +83,7 @@ impl Body {
         self.is_over()
     }
 
-    /// Returns whether the body was read to its end. Only then the message is whole.
+    /// Returns whether the body was read to its end. Only then is the message whole.
     #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self.0, State::Over(_))

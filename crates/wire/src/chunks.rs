@@ -32,11 +32,11 @@ enum State {
         value: u64,
         digits: u8,
     },
-    /// In the blanks between a size and the semicolon of its extension.
+    /// The reader is in the blanks between a size and the semicolon of its extension.
     Blank {
         value: u64,
     },
-    /// In an extension. `bytes` is the number of its bytes so far.
+    /// The reader is in an extension. `bytes` is the number of bytes of the extension so far.
     Extension {
         value: u64,
         bytes: u16,
@@ -98,7 +98,7 @@ impl Chunks {
     }
 
     fn read_trailers(&mut self, bytes: &[u8]) -> Result<usize, Misread> {
-        // Usually there are no trailers, so these bytes begin with the empty line.
+        // Usually there are no trailers, so the first bytes after the last chunk are the empty line that ends the body.
         if self.raw.is_empty() && bytes.starts_with(b"\r\n") {
             self.state = State::Over;
             return Ok(2);

@@ -11,7 +11,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use crate::head::Limits;
 use crate::misread::Misread;
 
-/// The number of fields for which there is room on the stack. It is the default of [`Limits::headers`].
+/// Up to this number of fields, the table of fields is on the stack. It is the default of [`Limits::headers`].
 const USUAL: usize = 100;
 
 /// What the fields of one head say.
@@ -33,7 +33,7 @@ pub(crate) struct Fields {
     named: Vec<HeaderName>,
 }
 
-/// Calls `parse` with room for `limits.headers` raw fields, and returns its result.
+/// Calls `parse` with an empty table for `limits.headers` fields, and returns the result of `parse`.
 pub(crate) fn with_room<'b, R>(
     limits: Limits,
     parse: impl FnOnce(&mut [MaybeUninit<httparse::Header<'b>>]) -> R,
@@ -104,7 +104,7 @@ impl Fields {
     }
 }
 
-/// Returns a field's name and value as they are kept: the value is a slice of the head's bytes.
+/// Returns a field's name and value. The name is a copy; the value shares the memory of `head`.
 pub(crate) fn owned(head: &Bytes, raw: &httparse::Header<'_>) -> Result<(HeaderName, HeaderValue), Misread> {
     let name = HeaderName::from_bytes(raw.name.as_bytes()).map_err(|_| Misread::Field)?;
     let value = HeaderValue::from_maybe_shared(head.slice_ref(raw.value)).map_err(|_| Misread::Field)?;

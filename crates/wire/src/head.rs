@@ -23,7 +23,8 @@ impl Limits {
     /// The allowed values of `header_bytes`. Below 1 KiB the heads of ordinary answers would not fit. Above 1 MiB a
     /// thousand answers in flight could hold a GiB of heads.
     pub const HEADER_BYTES: RangeInclusive<usize> = 1 << 10..=1 << 20;
-    /// The allowed values of `headers`. For each field there is an entry in a table that is made for every answer.
+    /// The allowed values of `headers`. Each answer needs a table with this number of entries, so the number must have
+    /// a bound.
     pub const HEADERS: RangeInclusive<usize> = 1..=1000;
 }
 

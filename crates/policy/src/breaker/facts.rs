@@ -13,7 +13,7 @@ pub enum Force {
     Open,
     /// Let every call pass, whatever the evidence says.
     Closed,
-    /// Decide by evidence. After [`Force::Open`] the breaker begins with probes.
+    /// The breaker decides by the evidence of calls. If it was forced open before, it begins with probes.
     Auto,
 }
 
@@ -72,7 +72,7 @@ pub enum Evidence {
         /// Whether the attempt timed out, was answered 504, or took more than a tenth of the read timeout.
         slow: bool,
     },
-    /// The endpoint answered in a way that is neither good nor bad: with a 429, or by refusing a stream.
+    /// The endpoint answered in a way that is neither good nor bad: with a 429, or by refusing an HTTP/2 stream.
     Neutral,
     /// The caller left, or its own deadline ended the attempt. This counts as a slow failure only if the window holds a
     /// success and the wait was longer than a bound. The bound is `slow_call`. Without that setting, it is twice the
@@ -80,7 +80,8 @@ pub enum Evidence {
     Abandoned {
         /// The time from the permit to the end of the attempt.
         waited: Duration,
-        /// A tenth of the read timeout. Without `slow_call`, a shorter wait says nothing.
+        /// A tenth of the read timeout. If `slow_call` is not set, a caller that waited for less than this says
+        /// nothing.
         enough: Duration,
     },
     /// The evidence says nothing: no attempt was made, this process had no means to send, or the caller's own body
@@ -95,7 +96,7 @@ pub enum Counted {
     Ok,
     /// A bad call.
     Bad,
-    /// Nothing: the evidence was neutral or says nothing, or its pass was of an earlier era.
+    /// It counted as nothing: the evidence was neutral or says nothing, or its pass was of an earlier era.
     Nothing,
 }
 
@@ -134,6 +135,6 @@ pub struct Opening {
     pub counts: Counts,
     /// The bad calls in the window when the breaker opened, by kind.
     pub failures: Failures,
-    /// The number of probes that have failed since the breaker opened.
+    /// The number of probes that have failed since the breaker opened; each of them opened it again.
     pub reopened: u32,
 }

@@ -6,7 +6,8 @@ use super::{Breaker, BreakerSettings, BreakerState, Closed, Force, HalfOpen, Sta
 use crate::time::Time;
 use crate::window::Window;
 
-/// If no call has asked a breaker for this long although it could have probed, its state is too old to be of use.
+/// A breaker is stale if it could have probed for this long, but no call has come. Its state is then too old to be of
+/// use.
 const STALE: Duration = Duration::from_secs(60);
 
 impl Breaker {
@@ -73,8 +74,8 @@ impl Breaker {
         }
     }
 
-    /// Returns a new breaker with the settings of this one. If an operator forced this breaker open or closed, the new
-    /// one is forced, too.
+    /// Returns a new breaker with the settings of this one, and with an empty window. If an operator forced this
+    /// breaker open or closed, the new one is forced in the same way.
     #[must_use]
     pub(crate) fn alike(&self) -> Breaker {
         Breaker { state: self.unseen(), since: self.since, ..Breaker::new(self.settings) }

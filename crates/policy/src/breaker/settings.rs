@@ -9,7 +9,7 @@ use crate::window::{MAX_WINDOW_CALLS, WindowSpan};
 /// The shortest window. A shorter one would hold no calls.
 const SHORTEST_WINDOW: Duration = Duration::from_millis(1);
 
-/// The settings of one breaker. A setting that must not be zero counts as one if it is zero.
+/// The settings of one breaker. Some of them must not be zero: a zero there counts as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerSettings {
     /// Whether the breaker may open. Default `true`. With `false` every call passes, unless an operator forces the
@@ -18,19 +18,20 @@ pub struct BreakerSettings {
     /// The share of bad calls in the window, in parts per million, at which the breaker opens. Default 500 000 (one
     /// half): below it an endpoint still serves most calls, and repeats make good for the rest.
     pub failure_rate_ppm: u32,
-    /// The number of calls that the window must hold before the rate counts. If the window cannot hold that many, it
-    /// must be full. Default 20, since fewer calls say too little.
+    /// The number of calls that the window must hold before the failure rate can open the breaker. If the window cannot
+    /// hold that many, it must be full. Default 20, since fewer calls say too little.
     pub min_calls: u32,
     /// How far back calls count. Default 5 s: a longer window would count failures that are long over.
     pub window: WindowSpan,
-    /// How long an open breaker refuses calls before it probes, ± 20 %. Default 3 s: in simulations, a longer time made
-    /// recovery slower and prevented nothing.
+    /// How long an open breaker refuses calls before it probes. The real time is drawn at random between 80 % and 120 %
+    /// of this. Default 3 s: in simulations, a longer time made recovery slower and prevented nothing.
     pub open_for: Duration,
     /// The number of successful probes that close the breaker. Default 3, since one success may be chance.
     pub probes: u32,
     /// The number of failures in a row that opens the breaker immediately. `None` (the default) turns this rule off.
     pub consecutive: Option<u32>,
-    /// A good answer that took longer than this counts as bad. With `None` (the default), no good answer counts as bad.
+    /// A good answer that took longer than this counts as bad. With `None` (the default), every good answer counts as
+    /// good, however long it took.
     pub slow_call: Option<Duration>,
     /// Each opening after a failed probe lasts twice as long as the one before, up to this time. With `None` (the
     /// default), every opening lasts for `open_for`.
@@ -109,7 +110,8 @@ impl BreakerSettings {
         found
     }
 
-    /// Returns the number of calls that make a rate: `min_calls`, but no more than the window can hold.
+    /// Returns the number of calls that must be in the window before the failure rate counts: `min_calls`, but no more
+    /// than the window can hold.
     pub(super) fn calls_for_a_rate(&self) -> u32 {
         let most = match self.window {
             WindowSpan::Time(_) => u32::MAX,

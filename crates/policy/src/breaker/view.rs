@@ -40,8 +40,9 @@ impl Breaker {
         }
     }
 
-    /// Returns when the next probe may be sent. If the breaker is open, that is the end of its open time. While a probe
-    /// is in flight, it is the latest time for the next probe. In all other cases returns `None`.
+    /// Returns the time from which the next probe may be sent. If the breaker is open, that is the end of its open
+    /// time. While a probe is in flight, it is the time from which another one may be sent even if the first has not
+    /// ended. In all other cases returns `None`.
     #[must_use]
     pub fn state_until(&self, now: Time) -> Option<Time> {
         match self.state {

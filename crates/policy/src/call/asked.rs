@@ -28,14 +28,16 @@ pub trait Guards {
     /// refused.
     fn take_turn(&mut self, ticket: Ticket, now: Time) -> QueueTurn;
 
-    /// Leaves the queue. If the ticket's turn has come already, its slot is given back.
+    /// Leaves the queue. If the ticket's turn has come already, the slot of the limit that was taken for it is given
+    /// back.
     fn leave(&mut self, ticket: Ticket, now: Time);
 
-    /// Reports that the attempt was answered "come back later". If the attempt's endpoint cools now, returns when the
-    /// first call passes again at this endpoint; else returns `None`. Until that time nothing is sent to this endpoint.
+    /// Reports that the attempt was answered "come back later". If this makes the attempt's endpoint cool, nothing is
+    /// sent to it for some time: returns when the first call passes again. Returns `None` if the endpoint does not
+    /// cool.
     fn overloaded(&mut self, permit: &Permit, told: Overload, now: Time) -> Option<Time>;
 
-    /// Returns why an endpoint would refuse the call now; `None` if it would not. No permit is taken.
+    /// Returns why an endpoint would refuse the call now; `None` if the endpoint would admit it. No permit is taken.
     fn refuses(&mut self, endpoint: usize, now: Time) -> Option<Stopped>;
 
     /// Gives a permit back with the report of its attempt. A success with which the call ends earns for the budget.
@@ -43,8 +45,8 @@ pub trait Guards {
     /// the same endpoint, that pass is given to [`Guards::witness`]; otherwise it is dropped.
     fn settle(&mut self, permit: Permit, report: &Report, after: After, now: Time) -> Option<HeldPass>;
 
-    /// Gives the breaker the evidence that was held back for a repeat. Is called if the repeat did not reach the
-    /// endpoint.
+    /// Gives the breaker the evidence of an attempt that was held back for a repeat. Is called if the repeat did not
+    /// reach the endpoint, so that this attempt was the last one there.
     fn witness(&mut self, pass: HeldPass, report: &Report, now: Time);
 
     /// Asks whether one more repeat can be afforded after a failure of this attempt, and pays for it. `doubles` says

@@ -7,13 +7,13 @@ use crate::cooling::CoolingSettings;
 use crate::ending::Rules;
 use crate::problem::{Problem, Wrong, show_time};
 
-/// The three timeouts of a call. For each there is a field, and a method that changes it.
+/// The three timeouts of a call. Each has a field, and a method of the same name that changes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// The time for DNS, TCP and TLS together. Default 3 s, because a lost SYN is sent again after one second, and once
     /// more after three.
     pub connect: Duration,
-    /// The longest time without progress in either direction. Default 10 s.
+    /// The longest time in which no byte is sent or received. Default 10 s.
     pub read: Duration,
     /// The time from the first attempt to the last byte of the answer. Default 30 s; `None` for endless streams.
     pub total: Option<Duration>,

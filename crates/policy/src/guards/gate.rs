@@ -16,7 +16,7 @@ use crate::time::Time;
 pub(crate) enum LimitTurn {
     /// The caller's turn came. It has this slot.
     Yours(Slot),
-    /// The caller's turn has not come. The wait ends at `until` at the latest.
+    /// The caller's turn has not come. It waits until the time `until` at the latest.
     Waits { until: Time },
     /// The caller is not in the queue any more, or its time is over.
     Over,
@@ -42,8 +42,8 @@ impl LimitGate {
         LimitGate { limit: Limit::new(limit), queue: Queue::new(queue), called: BTreeMap::new() }
     }
 
-    /// Returns a slot immediately, or `None`. A new call never overtakes a call that waits. Only a breaker's probe does
-    /// so, since a breaker sends one probe at a time.
+    /// Returns a slot, or `None` if none is free or another call waits for it. A new call never overtakes a call that
+    /// waits, unless it is a breaker's probe: a breaker sends one probe at a time.
     #[inline]
     pub(crate) fn admit(&mut self, probe: bool) -> Option<Slot> {
         if !probe && !self.queue.is_empty() {

@@ -25,10 +25,10 @@ const LOOKS: usize = 8;
 pub(crate) trait Kept {
     /// Returns a new guard with the settings of this one. If an operator forced this guard, the new one is forced, too.
     fn alike(&self) -> Self;
-    /// Returns whether nothing is lost if this guard is forgotten now.
+    /// Returns whether this guard can be forgotten now without a loss, because it is idle.
     fn at_rest(&self, now: Time) -> bool;
-    /// Turns this guard into a new one like `model`. Reports of attempts that began before are no evidence for the new
-    /// guard.
+    /// Turns this guard into a new one with the settings of `model`. Attempts that began before are no evidence for the
+    /// new guard.
     fn renew(&mut self, model: &Self, now: Time);
 }
 
@@ -67,7 +67,8 @@ struct Entry<G> {
 }
 
 impl<G: Kept> Keyed<G> {
-    /// Returns guards with `plain` for calls without a key, and room for `most` keys with a guard of their own.
+    /// Returns a collection whose guard for calls without a key is `plain`, and that keeps at most `most` further
+    /// guards, each for one key.
     pub(crate) fn new(plain: G, most: u32) -> Keyed<G> {
         Keyed {
             plain,
@@ -126,7 +127,8 @@ impl<G: Kept> Keyed<G> {
         None
     }
 
-    /// Returns the key whose guard is kept at this place; `None` if the place is not that of one key.
+    /// Returns the key whose guard is kept at this place. Returns `None` for the guard of calls without a key and for
+    /// the guard that several keys share.
     pub(crate) fn key(&self, place: KeyPlace) -> Option<Arc<str>> {
         match place {
             KeyPlace::Plain | KeyPlace::Overflow => None,
@@ -134,8 +136,8 @@ impl<G: Kept> Keyed<G> {
         }
     }
 
-    /// Returns the guard of this key, or for no key the guard of calls without a key. Returns `None` if the key has no
-    /// guard of its own; no guard is made.
+    /// Returns the guard that is kept for `key`. If `key` is `None`, this is the guard of calls without a key. Returns
+    /// `None` if the key has no guard of its own; no guard is made.
     pub(crate) fn found(&mut self, key: Option<&Arc<str>>) -> Option<&mut G> {
         match key {
             None => Some(&mut self.plain),
@@ -171,7 +173,8 @@ impl<G: Kept> Keyed<G> {
         }
     }
 
-    /// Takes a new bound on the number of keys. Keys that already have a guard keep it until they are replaced.
+    /// Takes a new maximum for the number of keys. Keys that already have a guard of their own keep it until they are
+    /// replaced.
     pub(crate) fn bound(&mut self, most: u32) {
         self.most = most.min(NONE - 1);
     }

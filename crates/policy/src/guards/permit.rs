@@ -26,7 +26,8 @@ pub struct HeldPass {
     pub(super) pass: Pass,
 }
 
-/// A slot of a limit that is held while an answer's body is under way. It remembers what its attempt says of the load.
+/// A slot of a limit that is held while an answer's body is still being received. It remembers how its attempt counts
+/// for the limit.
 #[derive(Debug)]
 #[must_use = "it is given back in `release`"]
 pub struct LimitSlot {
@@ -108,7 +109,8 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// Returns how long the witness waits for progress. This time replaces the read timeout, and is never longer.
+    /// Returns how long the witness waits without progress before it ends. This wait replaces the attempt's read
+    /// timeout and is never longer.
     #[must_use]
     pub fn patience(&self) -> Duration {
         self.patience

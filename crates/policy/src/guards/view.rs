@@ -23,7 +23,7 @@ pub struct EndpointGuards {
 /// A limit and its queue, as they can be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitSeen {
-    /// Whether the limit refuses attempts. If not, attempts are only counted.
+    /// Whether the limit may refuse attempts. With `false`, it only counts them.
     pub enabled: bool,
     /// The current limit, in attempts in flight.
     pub limit: u32,

@@ -20,7 +20,8 @@ const WITNESSES: u32 = 2;
 /// noticed later by this time.
 pub const RECENT_SUCCESS: Duration = Duration::from_millis(100);
 
-/// The breaker and the cooling of one endpoint or key, with what is known for its witnesses.
+/// The breaker and the cooling of one endpoint or key, and what is needed to decide whether an attempt is followed as a
+/// witness.
 #[derive(Clone, Debug)]
 pub(crate) struct Ward {
     pub(crate) breaker: Breaker,
@@ -51,7 +52,8 @@ impl Ward {
         self.breaker.admit(now).map_err(|no| Refusal::until(Reason::BreakerOpen, no.until))
     }
 
-    /// Returns the refusal while the endpoint cools. If the breaker is open, too, returns the refusal that ends later.
+    /// Returns the refusal of a cooling endpoint. If the breaker refuses, too, returns the one of the two refusals that
+    /// ends later.
     #[cold]
     fn cools(&self, no: CoolingRefusal, now: Time) -> Refusal {
         let breaker = match self.breaker.state(now) {
@@ -93,12 +95,13 @@ impl Ward {
         self.slowest.saw(took, now);
     }
 
-    /// Returns how long a witness waits for progress if its read timeout is `read`. That is four fifths of `read` or
+    /// Returns how long a witness waits for progress if its attempt's read timeout is `read`: four fifths of `read` or
     /// twice the slowest success that is remembered, whichever is more, but never longer than `read`.
     ///
-    /// When a hang begins, attempts from before it occupy the places for witnesses, so the next witnesses begin late.
-    /// With the shorter wait their evidence comes as early as that of patient callers. If nothing has succeeded yet,
-    /// nobody knows how slow the endpoint may be, and a witness waits for the whole of `read`.
+    /// When an endpoint begins to hang, attempts from before the hang occupy the places for witnesses, so the next
+    /// witnesses begin late. Because their wait is shorter, their evidence comes as early as that of callers that wait
+    /// for the whole read timeout. If nothing has succeeded yet, nobody knows how slow the endpoint may be, and a
+    /// witness waits for the whole of `read`.
     pub(crate) fn patience(&self, read: Duration) -> Duration {
         match self.slowest.known() {
             Some(slowest) => (read / 5 * 4).max(slowest.saturating_mul(2)).min(read),
