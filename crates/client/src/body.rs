@@ -54,7 +54,8 @@ pub(crate) struct Kept {
 
 struct KeptState {
     rest: BodyStream,
-    /// The frames that have passed so far; `None` once they are more than `bound`.
+    /// The frames that the caller has delivered so far, kept for a repeat; `None` once they hold more than `bound`
+    /// bytes.
     passed: Option<Vec<Frame<Bytes>>>,
     bytes: usize,
     bound: usize,
