@@ -73,8 +73,8 @@ struct Flowing {
     /// Frames that were read from the connection already. The consumer gets them before anything else is read from it.
     ahead: VecDeque<Frame<Bytes>>,
     over: bool,
-    /// Whether the consumer has not waited for the server since the last frame was returned. The time until it waits
-    /// does not count against the server.
+    /// Whether the read timeout must begin anew at the next wait for the server. This is set when a frame was returned,
+    /// because the time until the consumer asks for the next frame does not count against the server.
     resumed: bool,
     watch: Watch,
     way: Way,

@@ -89,8 +89,8 @@ pub(crate) struct Pool {
     clock: Clock,
     idle: Mutex<Idle>,
     trunks: Mutex<Vec<Trunk>>,
-    /// This lock is held while an HTTP/2 connection is opened. Only one is opened at a time, so that calls that come
-    /// together share it.
+    /// This lock is held while an HTTP/2 connection is opened. So only one is opened at a time, and calls that come
+    /// together share it instead of opening one each.
     opening: tokio::sync::Mutex<()>,
     multiplexed: AtomicBool,
     sweeping: AtomicBool,

@@ -43,7 +43,8 @@ struct Flight {
     /// The connection's meter, and the number of bytes that it showed before the request; `None` while there is no
     /// connection.
     sent: Option<(Arc<Meter>, u64)>,
-    /// Whether the last byte of the request has left. This is not known over HTTP/2.
+    /// Whether the last byte of the request is known to have left. Over HTTP/2 this is not known, and the value stays
+    /// `false`.
     sent_whole: bool,
 }
 

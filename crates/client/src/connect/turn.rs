@@ -74,8 +74,9 @@ pub fn send_turn() {
     });
 }
 
-/// Sends the messages of this thread's turn if there are many or if the first has waited for too long. This function is
-/// for work that makes no messages and takes much longer than a message, such as accepting many connections.
+/// Sends the messages of this thread's turn if the turn has `MESSAGES` messages or if the first has waited for
+/// `WAIT`. This function is for work that makes no messages and takes much longer than a message, such as accepting
+/// many connections.
 pub fn send_overdue() {
     if TURN.with_borrow(|turn| turn.as_ref().is_some_and(Turn::is_full)) {
         send_turn();
@@ -179,7 +180,8 @@ impl Outbox {
         if state.send(&self.socket, &self.meter).is_err()
             && let Some(task) = state.task.take()
         {
-            // Not all bytes were sent. The task flushes the rest, or learns from the socket what is wrong.
+            // Not all bytes were sent. The task that made the last message is woken: it sends the rest, or learns from
+            // the socket what is wrong.
             drop(state);
             task.wake();
         }
