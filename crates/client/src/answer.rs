@@ -54,7 +54,8 @@ impl std::error::Error for Truncated {}
 pub struct AnswerBody(Kind);
 
 enum Kind {
-    /// The whole body is known. `None` if it is empty, or if its bytes were returned already.
+    /// The whole body is known: these are its bytes. `None` if the body is empty, or if its bytes were returned
+    /// already.
     Whole(Option<Bytes>),
     Flowing(Box<Flowing>),
 }
@@ -69,11 +70,11 @@ impl fmt::Debug for Kind {
 }
 
 struct Flowing {
-    /// Frames that were read already. The consumer gets them before anything else is read.
+    /// Frames that were read from the connection already. The consumer gets them before anything else is read from it.
     ahead: VecDeque<Frame<Bytes>>,
     over: bool,
-    /// Whether the consumer has not waited for the server since the last frame was returned. The time until it waits
-    /// does not count against the server.
+    /// Whether the read timeout must begin anew at the next wait for the server. This is set when a frame was returned,
+    /// because the time until the consumer asks for the next frame does not count against the server.
     resumed: bool,
     watch: Watch,
     way: Way,
@@ -81,7 +82,8 @@ struct Flowing {
 }
 
 enum Way {
-    /// An HTTP/1.1 connection. `line` is `None` once the body has ended.
+    /// An HTTP/1.1 connection. `line` is `None` once the body has ended, because this value then no longer owns the
+    /// connection.
     Line {
         line: Option<Box<Line>>,
         pool: Arc<Pool>,
@@ -271,7 +273,8 @@ impl Flowing {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // On HTTP/1.1 only a body without a declared length can have trailers. So no exact length is reported for it.
+        // A body with trailers must not report an exact length: on HTTP/1.1, only a body without a declared length can
+        // have trailers.
         if self.ahead.iter().any(Frame::is_trailers) {
             return SizeHint::default();
         }

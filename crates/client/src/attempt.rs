@@ -79,7 +79,8 @@ impl Tried {
     }
 }
 
-/// The outcome of one exchange on one connection; `None` if the connection was dead before a byte was written.
+/// The outcome of one exchange on one connection. `None` if the connection was dead before a byte was written; the same
+/// attempt then uses another connection.
 type Exchanged = Option<Tried>;
 
 impl Sending<'_> {
@@ -97,7 +98,8 @@ impl Sending<'_> {
             let pooled = idle.and_then(|now| endpoint.pool.take_idle(self.rules.idempotency, now));
             let (channel, now) = match pooled {
                 Some(channel) => (channel, now),
-                // This future is boxed to keep the attempt's own future small: most attempts find a pooled connection.
+                // Most attempts find a pooled connection and never need this future. It is boxed, so that the attempt's
+                // own future stays small.
                 None => match Box::pin(self.connect(endpoint, attempt)).await {
                     Ok(channel) => (channel, self.clock.now()),
                     Err(tried) => return tried,
@@ -245,7 +247,8 @@ impl Sending<'_> {
                 }
                 let wordless = self.template.method == Method::HEAD
                     || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-                // Whatever a server sends after a head that has no body belongs to no request, so the stream ends here.
+                // After the head of an answer that has no body, anything that the server still sends belongs to no
+                // request. So the stream ends here.
                 let body = match wordless {
                     true => AnswerBody::whole(Bytes::new()),
                     false => AnswerBody::on_trunk(incoming, watch, timer, stream),
@@ -284,9 +287,9 @@ impl Sending<'_> {
         Some((name, remaining_millis(attempt.end_by, now)))
     }
 
-    /// Returns how an attempt ended whose exchange broke. The result is `None` if nothing was sent on a pooled
-    /// connection and the request can be sent again on another one. `callers` says whether the caller's body is what
-    /// broke.
+    /// Returns how an attempt ended if its exchange broke. `unsent` says whether no byte of the request was sent, and
+    /// `callers` whether the caller's body is what broke. The result is `None` if the attempt must go on with another
+    /// connection: nothing was sent on a pooled connection, and the body can be sent again.
     fn broke(
         &self,
         ending: Ending,
@@ -319,14 +322,14 @@ impl Sending<'_> {
         let declared = if self.template.method == Method::HEAD {
             rules.declared(status, &KnownBody::ABSENT)
         } else if !rules.answers.need_body(status) || is_coded(response.headers()) {
-            // The body decides nothing, or it is compressed although the request did not ask for that. A compressed
-            // body counts as unread, like one that is too long.
+            // The operation's declared answers do not depend on the body, or the body is compressed although the
+            // request did not ask for that. A compressed body counts as unread, like a body that is too long.
             rules.declared(status, &KnownBody::UNREAD)
         } else {
             at = None;
             match response.body_mut().peek_whole(JUDGED_BYTES).await {
                 Ok(Some(bytes)) => rules.declared(status, &reading::known(&bytes)),
-                // The body is too long to be read. So the code in it, which decides what the answer means, stays
+                // The body is longer than `JUDGED_BYTES`. So the code in it, which decides what the answer means, stays
                 // unknown.
                 Ok(None) => rules.declared(status, &KnownBody::UNREAD),
                 Err(truncated) => return broken_judgement(truncated.reason(), attempt),
@@ -337,8 +340,8 @@ impl Sending<'_> {
             false => None,
         };
         let ending = Ending::Answered(Answer { status, retry_after, declared });
-        // If the effect is unknown, the call is repeated on another connection. Otherwise, bytes that still follow this
-        // answer could be taken for the next answer.
+        // If the effect is unknown, a repeat of the call must not use this connection again: bytes that still follow
+        // this answer could be taken for the answer to the repeat.
         let pooled = if declared == Some(Effect::Unknown) { Pooled::Broke } else { Pooled::Fine };
         Tried { ending, answer: Some(response), detail: None, pooled, at }
     }
@@ -364,8 +367,8 @@ fn misread(fields: &HeaderMap, limits: Limits) -> Option<Misread> {
     }
 }
 
-/// Returns how an attempt ended if a deadline passed while the caller still owed a part of its body. `sent` says
-/// whether a byte of the request may have left.
+/// Returns how an attempt ended if the read timeout or the deadline passed before the caller had delivered its whole
+/// body. `sent` says whether a byte of the request may have left.
 fn stalled(lapse: Lapse, attempt: &Attempt, sent: bool) -> Tried {
     let why = match lapse {
         Lapse::Read => format!("nothing came of the caller's body for {:?}", attempt.read),

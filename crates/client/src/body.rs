@@ -54,7 +54,8 @@ pub(crate) struct Kept {
 
 struct KeptState {
     rest: BodyStream,
-    /// The frames that have passed so far; `None` once they are more than `bound`.
+    /// The frames that the caller has delivered so far, kept for a repeat; `None` once they hold more than `bound`
+    /// bytes.
     passed: Option<Vec<Frame<Bytes>>>,
     bytes: usize,
     bound: usize,
@@ -62,7 +63,7 @@ struct KeptState {
     complete: bool,
     /// Whether the caller's body broke.
     broken: bool,
-    /// The number of frames that all attempts together have taken. A change means progress.
+    /// The number of frames that all attempts together have taken from this body. While it grows, there is progress.
     taken: u64,
     /// Whether the caller's body had nothing ready when it was last polled.
     waits: bool,
@@ -227,8 +228,9 @@ impl KeptState {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // An exact length is passed on, since it becomes `Content-Length`. The stream knows only the length of its
-        // rest, so the bytes that have passed are added.
+        // If the stream knows its exact length, the length of the whole body is passed on, because it becomes
+        // `Content-Length`. The stream reports only the length of what it has not delivered yet, so the number of bytes
+        // that it has delivered is added.
         match self.rest.size_hint().exact() {
             Some(rest) => SizeHint::with_exact(rest + self.bytes as u64),
             None => SizeHint::default(),

@@ -16,8 +16,8 @@ use std::time::Duration;
 use seawall_policy::Time;
 use tokio::time::Instant;
 
-/// Turns a clock's readings into [`Time`] and back. All machines that share state must get their time from one clock.
-/// So their clock is made only once, and then copied.
+/// Turns a clock's readings into [`Time`] and back. All machines that share state must get their time from the same
+/// clock, so that clock is made only once, and then copied.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Origin,

@@ -5,39 +5,45 @@
 //! `ratelimit-reset` and `anthropic-ratelimit-…-reset`, as seconds, as a span such as `6m0s` or `12ms`, as a Unix time
 //! in seconds or milliseconds, or as a date of RFC 3339. All of them are read as a time from now.
 //!
-//! If an answer has several of these fields, `retry-after-ms` is used before `Retry-After`, and a reset is used last. A
-//! reset counts only if its limit is used up: an answer lists every limit of an account, and a limit that is not used
-//! up did not cause the answer.
+//! If an answer has several of these fields, the first in this list that can be read is used:
+//!
+//! - `retry-after-ms`
+//! - `Retry-After`
+//! - The longest reset of a limit that is used up. An answer lists every limit of an account, and a limit that is not
+//!   used up did not cause the answer. A limit counts as used up if no field says what is left of it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderValue, header};
 
 const MILLISECONDS: &str = "retry-after-ms";
-/// The names of the fields of a limit, in parts. The first two texts stand before and after the limit's name in the
-/// field that tells the reset. The third stands before it in the field that tells what is left of the limit.
+/// The field names of the limits, in parts. The first two texts stand before and after the limit's name in the field
+/// that says when the limit is reset. The third stands before the limit's name in the field that says what is left of
+/// the limit. If the second text is not empty, the latter field ends with `-remaining`.
 const RESETS: [(&str, &str, &str); 4] = [
     ("x-ratelimit-reset", "", "x-ratelimit-remaining"),
     ("x-rate-limit-reset", "", "x-rate-limit-remaining"),
     ("ratelimit-reset", "", "ratelimit-remaining"),
     ("anthropic-ratelimit-", "-reset", "anthropic-ratelimit-"),
 ];
-/// A number of seconds from this one on is read as a Unix time, not as a span. As a Unix time it lies in the year 2001.
+/// A number from this one on is read as a Unix time in seconds, and a smaller one as a span in seconds. As a Unix time,
+/// this number lies in the year 2001.
 const UNIX_SECONDS: f64 = 1e9;
-/// A number from this one on is read as a Unix time in milliseconds.
+/// A number from this one on is read as a Unix time in milliseconds, not in seconds.
 const UNIX_MILLISECONDS: f64 = 1e12;
 /// The maximum span that is returned, in seconds.
 const MOST_SECONDS: f64 = u32::MAX as f64;
 
 /// Returns when an answer says to come back, as a time from `now`. A moment in the past gives zero. The result is
-/// `None` if no field of the answer says so, or if its value cannot be read.
+/// `None` if no field of the answer says so in a form that can be read.
 pub fn come_back(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let exact = headers.get(MILLISECONDS).and_then(number).and_then(|millis| span(millis / 1e3));
     let standard = || headers.get(header::RETRY_AFTER).and_then(|value| moment(value, now));
     exact.or_else(standard).or_else(|| reset(headers, now))
 }
 
-/// Returns the longest reset among the limits that are used up; `None` if there is none.
+/// Returns the longest time until the reset of a limit that is used up. The result is `None` if no limit is used up, or
+/// if none of these resets can be read.
 fn reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let resets = headers.iter().filter_map(|(name, value)| {
         let left = left_of(name.as_str())?;
@@ -48,8 +54,8 @@ fn reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     resets.max()
 }
 
-/// Returns the name of the field that says what is left of a limit. `name` is the field of the limit's reset; the
-/// result is `None` if it is another field.
+/// If `name` is the field that says when a limit is reset, returns the name of the field that says what is left of the
+/// same limit. The result is `None` for all other fields.
 fn left_of(name: &str) -> Option<String> {
     RESETS.iter().find_map(|(before, behind, left)| {
         let limit = name.strip_prefix(before)?.strip_suffix(behind)?;
@@ -83,8 +89,8 @@ fn number(value: &HeaderValue) -> Option<f64> {
     decimal(value.to_str().ok()?.trim())
 }
 
-/// Reads a number of digits, perhaps with a fraction. A sign or an exponent is not accepted, because one provider sends
-/// -1 for "not known".
+/// Reads a number that consists of digits, perhaps with a decimal point between them. The result is `None` for any
+/// other text, also for a number with a sign or an exponent, because one provider sends -1 for "not known".
 fn decimal(text: &str) -> Option<f64> {
     let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
@@ -94,7 +100,7 @@ fn decimal(text: &str) -> Option<f64> {
 }
 
 /// Reads a span with units, such as `1h2m3s`, `6m0s`, `1.5s` or `12ms`, and returns it in seconds. The largest unit
-/// must come first, and each unit may come only once.
+/// must come first, and each unit may come only once. The result is `None` for any other text.
 fn spelled(text: &str) -> Option<f64> {
     const UNITS: [(&str, f64); 5] = [("d", 86_400.0), ("h", 3_600.0), ("m", 60.0), ("s", 1.0), ("ms", 1e-3)];
     let (mut rest, mut seconds, mut smallest) = (text, 0.0, f64::INFINITY);

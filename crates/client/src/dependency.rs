@@ -123,13 +123,14 @@ impl Dependency {
 
     /// Makes one call, and returns how it ended.
     ///
-    /// If the future is dropped, the caller has left. This is what happens to the attempt in flight:
+    /// If the future is dropped, the caller has left. What happens to the attempt in flight depends on the attempt:
     ///
     /// - If the caller has not yet delivered the whole request body, the attempt is aborted.
-    /// - If it is `safe`, it is cancelled immediately and its connection is reset. The exception is an attempt that the
-    ///   guards want as a witness; at most two witnesses are followed for each endpoint or key.
-    /// - If it is not `safe` and a byte of it was sent, it is followed to its end in the background, so that the guards
-    ///   and the log learn its effect.
+    /// - If the attempt is `safe`, it is cancelled immediately and its connection is reset. The exception is an attempt
+    ///   that the guards want as a witness; at most two witnesses are followed for each endpoint or key.
+    /// - If the attempt is not `safe` and no byte of it was sent, it is aborted.
+    /// - If the attempt is not `safe` and a byte of it was sent, it is followed to its end in the background, so that
+    ///   the guards and the log learn its effect.
     pub async fn call(self: &Arc<Self>, plan: &Arc<Plan>, request: CallRequest, wish: Wish) -> Outcome {
         let now = self.clock.now();
         if self.needs_nobody_else(plan, &request, now) {
@@ -143,8 +144,8 @@ impl Dependency {
 
     /// Returns whether this call surely ends when its caller leaves: it is safe, and no attempt that begins now can
     /// become a witness. Such a call needs no allocation for its future, and no state that is shared with the
-    /// background. With several endpoints or a breaker key the answer is `false`, because it is not known yet where the
-    /// call goes.
+    /// background. With several endpoints or a breaker key the result is `false`, because it is not known yet to which
+    /// endpoint the call goes, and successes with a key are not noted.
     #[inline]
     fn needs_nobody_else(&self, plan: &Plan, request: &CallRequest, now: Time) -> bool {
         plan.rules.idempotency == Idempotency::Safe

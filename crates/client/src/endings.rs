@@ -31,7 +31,8 @@ pub(crate) fn of_certificate(meter: &Meter) -> Option<Ending> {
     meter.certificate_refused().then_some(Ending::Unsent(Unsent::Tls))
 }
 
-/// Returns the ending when a deadline passed after the request may have left.
+/// Returns the ending when the read timeout or a deadline passed after the request may have left. `callers_deadline`
+/// says whether the deadline was the caller's own.
 pub(crate) fn of_lapse(lapse: Lapse, callers_deadline: bool) -> Ending {
     match lapse {
         Lapse::Read => Ending::Lost(Lost::ReadTimeout),

@@ -1,12 +1,14 @@
-//! Lets a call go on after its caller has left.
-//!
-//! A call goes on for one of two reasons. An attempt that may have an effect, and that was sent whole, goes on so that
-//! its effect becomes known. Any other attempt goes on only as a witness
-//! ([`seawall_policy::DependencyGuards::follow`]), to learn whether the endpoint hangs. A separate task drives each of
-//! these calls to its end.
+//! Lets a call go on after its caller has left. A separate task drives each of these calls to its end.
 //!
 //! A caller leaves in one of two ways: it drops the future, or its own deadline passes. In the second case the caller
 //! is answered while the attempt goes on.
+//!
+//! An attempt goes on for one of two reasons:
+//!
+//! - An attempt that is not safe goes on so that its effect becomes known. This needs three facts: the future was
+//!   dropped, the caller has delivered the whole body, and a byte of the request was sent.
+//! - Any other attempt goes on only as a witness ([`seawall_policy::DependencyGuards::follow`]), to learn whether the
+//!   endpoint hangs.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,7 +1,7 @@
 //! Sends the health request, only while a breaker is open.
 //!
 //! An open breaker learns nothing, so it waits for a time that is a guess. If the provider has a request that reports
-//! its health, a good answer to this request ends the wait. The health request is not a probe. It passes neither
+//! its health, a good answer (2xx) to this request ends the wait. The health request is not a probe. It passes neither
 //! breaker nor limit, and never carries a caller's request. After a good answer the breaker is half-open as usual, with
 //! a single probe at a time. A bad answer, or none, changes nothing.
 

@@ -59,8 +59,8 @@ pub(crate) struct Line {
     absolute_form: Option<AbsoluteForm>,
     pub(crate) born: Time,
     pub(crate) idle_since: Time,
-    /// The longest idle time after which the connection was seen open, since its last exchange. Zero if it was not
-    /// checked since then.
+    /// How long the connection had been idle when it was last found open, counted from the end of its last exchange.
+    /// Zero if it was not checked since then.
     pub(crate) seen_open: Duration,
     /// Whether the connection has carried an exchange before.
     pub(crate) used: bool,
@@ -306,7 +306,8 @@ impl Line {
         }
     }
 
-    /// Reads the head of an answer from the bytes that were read; `None` if they end before the head does.
+    /// Reads the head of an answer from `read` and the bytes that were kept in `ahead`; `None` if the head is not
+    /// complete yet.
     fn head_in(&mut self, read: &[u8], asked: Asked) -> Result<Option<Answered>, Broke> {
         if read.is_empty() {
             return Err(Broke::Ended);
@@ -325,8 +326,8 @@ impl Line {
             if whole_read {
                 self.ahead = rest.to_vec();
             } else {
-                // The incomplete head stays in the buffer `ahead`. A new buffer for each piece would mean that a head in
-                // many small pieces is copied as a whole with each of them.
+                // The incomplete head stays in the buffer `ahead`. If it were copied to a new buffer, a head that
+                // arrives in many small pieces would be copied as a whole with each piece.
                 ahead.drain(..used);
                 self.ahead = ahead;
             }
@@ -380,8 +381,8 @@ impl Line {
             if read.is_empty() {
                 return Poll::Ready(if self.body.closed() { Ok(()) } else { Err(Broke::Ended) });
             }
-            // Room is reserved for exactly the bytes that were read. Nearly all of them are content, so a larger
-            // reservation would only waste memory.
+            // Room is reserved for exactly the bytes that were read. Nearly all of them are content and will be
+            // appended, so a larger reservation would only waste memory.
             data.reserve_exact(read.len());
             let eaten = self.body.read(read, data).map_err(Broke::Misread)?;
             self.ahead.extend_from_slice(&read[eaten..]);

@@ -89,8 +89,8 @@ pub(crate) struct Pool {
     clock: Clock,
     idle: Mutex<Idle>,
     trunks: Mutex<Vec<Trunk>>,
-    /// This lock is held while an HTTP/2 connection is opened. Only one is opened at a time, so that calls that come
-    /// together share it.
+    /// This lock is held while an HTTP/2 connection is opened. So only one is opened at a time, and calls that come
+    /// together share it instead of opening one each.
     opening: tokio::sync::Mutex<()>,
     multiplexed: AtomicBool,
     sweeping: AtomicBool,
@@ -284,7 +284,7 @@ impl Pool {
             let age = now.since(line.idle_since);
             if !line.is_quiet() {
                 // The time at which the server closed the connection is not known. It is only known that the connection
-                // was still open after this idle time.
+                // was still open after the idle time `seen_open`.
                 lifetime.seen_closed(line.seen_open);
                 ended.push(line);
             } else if age >= self.settings.idle || now.since(line.born) >= self.settings.max_age {
@@ -297,8 +297,8 @@ impl Pool {
         }
         let more = !lines.is_empty();
         if !more {
-            // This is set while the lock is held. Otherwise a connection could become idle in between, and no sweep
-            // would check it.
+            // The flag is cleared while the lock is held. Otherwise a connection could become idle after `more` was
+            // computed and before the flag is cleared, and no sweep would check this connection.
             self.sweeping.store(false, Ordering::Relaxed);
         }
         more
@@ -315,9 +315,9 @@ impl Idle {
         self.lines.remove(found)
     }
 
-    /// Takes out and returns the oldest connection if there are too many. Connections that have not settled do not
-    /// count: a stream of POSTs needs as many of them as it sends in the settle time, and without them it would need a
-    /// fresh connection for each POST.
+    /// Removes and returns the oldest idle connection if more than `max_idle` of them have settled, or if `max_idle` is
+    /// 0. Connections that have not settled do not count: a stream of POSTs needs as many of them as it sends in the
+    /// settle time, and without them it would need a fresh connection for each POST.
     fn over(&mut self, settings: &PoolSettings, now: Time) -> Option<Box<Line>> {
         let too_many = settings.max_idle == 0
             || self.lines.get(settings.max_idle).is_some_and(|l| now.since(l.idle_since) >= settings.settle);

@@ -32,8 +32,8 @@ pub struct CallRequest {
 }
 
 impl CallRequest {
-    /// The default of `keep`, in bytes. Most calls of APIs are smaller than these 64 KiB, and a thousand such calls in
-    /// flight hold 64 MiB.
+    /// The default of `keep`, in bytes. Most calls of APIs are smaller than these 64 KiB, and a thousand streaming
+    /// bodies in flight keep at most 62.5 MiB.
     pub const KEEP: usize = 64 << 10;
 }
 

@@ -43,7 +43,8 @@ struct Flight {
     /// The connection's meter, and the number of bytes that it showed before the request; `None` while there is no
     /// connection.
     sent: Option<(Arc<Meter>, u64)>,
-    /// Whether the last byte of the request has left. This is not known over HTTP/2.
+    /// Whether the last byte of the request is known to have left. Over HTTP/2 this is not known, and the value stays
+    /// `false`.
     sent_whole: bool,
 }
 
@@ -142,8 +143,8 @@ impl Tracks {
         true
     }
 
-    /// Returns a value if the caller's deadline passed and the attempt goes on. It is returned only once; after that,
-    /// and in all other cases, the result is `None`.
+    /// Returns the answer to the caller if the caller's deadline has passed while its attempt goes on. It is returned
+    /// only once; after that, and in all other cases, the result is `None`.
     pub(crate) fn take_cut(&self) -> Option<Cut> {
         self.state.lock().cut.take()
     }
@@ -161,8 +162,8 @@ impl Tracks {
         Some(stays)
     }
 
-    /// Returns whether an attempt can go on without its caller: its body is complete, and the attempt is safe or a byte
-    /// of it was sent.
+    /// Returns whether an attempt can go on without its caller: the caller has delivered the whole body, and the
+    /// attempt is safe or a byte of it was sent.
     fn can_go_on(&self, flight: &Flight) -> bool {
         let sent = flight.sent.as_ref().is_some_and(|(meter, base)| meter.written() > *base);
         flight.source.complete() && (self.safe || sent)

@@ -21,8 +21,8 @@ use crate::body::{Outgoing, Source};
 use crate::connect::{Connection, Meter, Peek, Probe};
 use crate::watch::{Lapse, Timer, Watch};
 
-/// When a connection has this number of streams, another connection is opened. Servers commonly allow this number (RFC
-/// 9113 recommends at least 100).
+/// When a connection has this number of streams in use, another connection is opened. Servers commonly allow this
+/// number (RFC 9113 recommends that they allow at least 100).
 const STREAMS: u32 = 100;
 
 /// The reason why an exchange has no answer.
@@ -43,8 +43,8 @@ pub(crate) struct Trunk {
     pub(crate) born: Time,
 }
 
-/// One exchange's stream on a trunk. The stream's place becomes free again when this value is dropped, at the latest
-/// with the answer's body.
+/// One exchange's stream on a trunk. When this value is dropped, at the latest with the answer's body, another exchange
+/// may use the stream's place.
 pub(crate) struct TrunkStream(Arc<AtomicU32>);
 
 impl Drop for TrunkStream {

@@ -16,10 +16,10 @@ use tokio::io::AsyncWrite;
 use crate::body::{BodyError, Outgoing};
 use crate::connect::Stream;
 
-/// The maximum length, in bytes, of a piece of a body that is copied behind the bytes that wait. Longer pieces are sent
-/// without a copy.
+/// A piece of a body is copied to the end of the bytes that wait to be sent if it has at most this length, in bytes.
+/// Longer pieces are sent without a copy.
 const COPIED: usize = 2048;
-/// The maximum size, in bytes, of a buffer that a thread keeps for its next request.
+/// The maximum size, in bytes, of a buffer that a thread keeps for its next request. A larger buffer is freed.
 const KEPT: usize = 64 << 10;
 
 thread_local! {
@@ -51,11 +51,12 @@ pub(crate) enum Unfinished {
 pub(crate) struct Upload {
     /// The part of the body that is still to come; `None` if nothing is.
     source: Option<UploadSource>,
-    /// Bytes that are ready to be sent, and that the socket has not taken yet.
+    /// Bytes that are ready to be sent. The socket has already taken the first `taken` of them.
     out: Vec<u8>,
     /// The number of bytes of `out` that the socket has taken.
     taken: usize,
-    /// A piece that is sent after `out`. If it is a chunk, a line end follows it.
+    /// A piece of the body that is sent after `out` without being copied; empty if there is none. If `ends_chunk` is
+    /// set, a line end follows it.
     piece: Bytes,
     ends_chunk: bool,
     /// Whether everything that was handed to the socket was also flushed.

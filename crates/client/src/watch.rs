@@ -1,4 +1,5 @@
-//! Watches over an exchange with one timer. It fires if there was no progress for too long, or if the end has passed.
+//! Watches over an exchange with one timer. It fires if there was no progress for too long, or if the exchange's
+//! deadline has passed.
 //!
 //! The timer of a connection is not set again at each read, because that would cost more than the read. It stays as it
 //! is, as long as it fires early enough. When it fires, the real deadline is computed by the clock. If that deadline is
@@ -57,8 +58,8 @@ impl Watch {
     }
 
     /// Says that the exchange may go on as a witness when its caller has left or the caller's own deadline has passed.
-    /// A witness ends at `own_end_by` at the latest. It waits for progress for the read timeout, or for less if its
-    /// guards allow only less.
+    /// A witness ends at `own_end_by` at the latest. It waits for progress for the read timeout, or for less if the
+    /// guards allow a witness only a shorter time.
     pub(crate) fn of_call(mut self, tracks: &Arc<Tracks>, own_end_by: Time) -> Watch {
         self.call = Some((Arc::clone(tracks), own_end_by));
         self

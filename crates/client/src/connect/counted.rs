@@ -131,7 +131,8 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         if self.accepted {
-            // Sends what the socket takes immediately. The rest is lost, since nobody will poll this stream again.
+            // The bytes that still wait are sent as far as the socket takes them immediately. The rest is lost, since
+            // nobody will poll this stream again.
             let _ = self.outbox.send();
         }
         self.outbox.discard();
@@ -152,7 +153,8 @@ impl AsyncRead for Counted {
                     this.meter.add_read(bytes);
                     return Poll::Ready(Ok(()));
                 }
-                // Nothing could be read. So the ordinary read below follows, which also registers the waker.
+                // Nothing could be read by asking the kernel. So the ordinary read below follows, which also registers
+                // the waker.
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(error) => return Poll::Ready(Err(error)),

@@ -2,8 +2,8 @@
 //!
 //! Each next attempt starts when the one before has failed or has taken 250 ms (RFC 8305, "connection attempt delay").
 //! The address families alternate, and the first address that connects wins. If addresses were tried one after the
-//! other, one dead address could use up the whole connect timeout. If all were tried at the same time, a provider would
-//! get three times the load.
+//! other, one dead address could use up the whole connect timeout. If all were tried at the same time, a provider with
+//! three addresses would get three connections for each one that is needed.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -36,8 +36,8 @@ fn interleaved(addresses: &[IpAddr], bind: Option<IpAddr>) -> Vec<IpAddr> {
     order
 }
 
-/// Connects to the first of these addresses that answers. If none does, returns an error that this process itself
-/// caused, because an address that we could not try might have answered. If there is no such error, returns the first
+/// Connects to the first of these addresses that answers. If none answers, returns an error that this process itself
+/// caused, if there is one, because an address that we could not try might have answered. Otherwise returns the first
 /// error.
 pub(super) async fn dial(addresses: &[IpAddr], port: u16, bind: Option<IpAddr>) -> io::Result<TcpStream> {
     let order = interleaved(addresses, bind);

@@ -203,8 +203,8 @@ impl Resolver {
             Advice::Serve(addresses) | Advice::ServeAndRenew(addresses) => Ok(addresses),
             Advice::Prefer(old) => {
                 // The wait takes at most half of the time that is left; the other half stays for the connection itself.
-                // `PATIENCE` is counted from the lookup's start. So a lookup that hangs delays the callers once in all,
-                // and not each of them.
+                // `PATIENCE` is counted from the start of the lookup, which all callers share. So if a lookup hangs,
+                // only callers that come within this time wait for it; later callers get the old answer immediately.
                 let half = now + deadline.saturating_duration_since(now) / 2;
                 match ended(&mut ending, half.min(since + PATIENCE)).await {
                     Some(Ok(addresses)) => Ok(addresses),
@@ -459,7 +459,7 @@ mod tests {
         script.reach(2).await;
         script.answer(Err("name server away"));
         settled(&resolver).await;
-        // Much later, lookups still fail, and the answer is still used, until the time `stale` is over.
+        // Much later, lookups still fail. The old answer is still used, until it is older than `stale`.
         advance(secs(3000)).await;
         assert_eq!(resolver.resolve(soon()).await.unwrap(), addresses(1));
         script.reach(3).await;
@@ -489,7 +489,7 @@ mod tests {
         });
         assert_eq!(moved.unwrap(), addresses(2));
         settled(&resolver).await;
-        // A lookup that hangs costs its first caller PATIENCE, and the callers after it nothing.
+        // If a lookup hangs, its first caller waits for the time `PATIENCE`, and the callers after it do not wait.
         advance(secs(600)).await;
         let before = Instant::now();
         assert_eq!(resolver.resolve(soon()).await.unwrap(), addresses(2));

@@ -100,7 +100,8 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
 }
 
 /// Asks the proxy for a tunnel to `target`; `io` is the connection to the proxy. Fails if that connection fails, or if
-/// the proxy's answer is not a plain 2xx. The error's text says which of these happened.
+/// the proxy's answer is not valid, has a status other than 2xx, or is followed by further bytes. The error's text says
+/// which of these happened.
 pub(super) async fn tunnel<S>(
     io: &mut S,
     target: &Target,

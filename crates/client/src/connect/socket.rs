@@ -22,8 +22,9 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 
 /// Counts what passed through one connection's socket, TLS and proxy handshakes included. To measure a request, note
-/// the count when the request begins, and compare later. A meter also holds two switches and a flag. All its atomics
-/// are relaxed, because a task learns of a request's end only after the counts were written.
+/// the count when the request begins, and compare later. A meter also holds two switches ([`Meter::reset_on_drop`] and
+/// [`Meter::force_read`]) and a flag ([`Meter::certificate_refused`]). All its atomics are relaxed, because a task
+/// learns of a request's end only after the counts were written.
 #[derive(Debug, Default)]
 pub struct Meter {
     written: AtomicU64,

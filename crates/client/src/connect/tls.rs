@@ -23,16 +23,17 @@ use super::version::{HttpVersion, NegotiatedVersion};
 /// The certificates that are trusted, and our own certificate. All files hold PEM.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsSettings {
-    /// The certificates to trust *instead of* the system's; `None` trusts the system's. The system's are not trusted as
-    /// well, because a person who names a private authority does not want a public one to be able to act in its place.
+    /// The certificates to trust *instead of* the system's. With `None`, the system's are trusted. The two are never
+    /// trusted together, because a person who names a private authority does not want a public one to be able to act in
+    /// its place.
     pub ca_file: Option<PathBuf>,
     /// Our certificate, with its chain, for servers that ask for one; `None` if we have none. Needs `client_key`.
     pub client_cert: Option<PathBuf>,
     /// The private key of `client_cert`.
     pub client_key: Option<PathBuf>,
-    /// The content of the three files, if it was read already ([`TlsSettings::read`]). All connectors that are made
-    /// with it use this content, even if the files change or vanish. With `None`, each connector reads the files when
-    /// it is made.
+    /// The content of the files `ca_file`, `client_cert` and `client_key`, if it was read already
+    /// ([`TlsSettings::read`]). All connectors that are made with it use this content, even if the files change or
+    /// vanish. With `None`, each connector reads the files when it is made.
     pub files: Option<TlsFiles>,
 }
 

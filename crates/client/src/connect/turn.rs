@@ -23,12 +23,12 @@ use super::socket::{Meter, Socket};
 /// The maximum length, in bytes, of a message that may wait. A longer message is sent immediately, because copying it
 /// would cost more than is saved.
 const MESSAGE_BYTES: usize = 16 << 10;
-/// When a turn has this number of messages, they are sent. Otherwise an event loop that always has something ready
-/// would never park, and the first message would wait for long.
+/// When a turn has this number of messages, all of them are sent. Without this limit, an event loop that always has
+/// something ready would never park and never send, and the first message would wait for long.
 const MESSAGES: usize = 32;
 /// The maximum wait of a turn's first message, checked when a further message is made. When it has passed, all messages
-/// of the turn are sent. A fast proxy makes a message every 10 µs, so about twenty of them still go together. Messages
-/// that take longer to make do not add up to a long wait.
+/// of the turn are sent. A fast proxy makes a message every 10 µs, so about twenty of them still go together. If each
+/// message takes longer to make, fewer go together, and the first one still does not wait for long.
 const WAIT: Duration = Duration::from_micros(200);
 
 #[derive(Default)]
@@ -74,8 +74,9 @@ pub fn send_turn() {
     });
 }
 
-/// Sends the messages of this thread's turn if there are many or if the first has waited for too long. This function is
-/// for work that makes no messages and takes much longer than a message, such as accepting many connections.
+/// Sends the messages of this thread's turn if the turn has `MESSAGES` messages or if the first has waited for
+/// `WAIT`. This function is for work that makes no messages and takes much longer than a message, such as accepting
+/// many connections.
 pub fn send_overdue() {
     if TURN.with_borrow(|turn| turn.as_ref().is_some_and(Turn::is_full)) {
         send_turn();
@@ -114,8 +115,8 @@ impl Outbox {
         Outbox { socket, meter, state: Mutex::default() }
     }
 
-    /// Queues a message for the end of the turn, if this thread has turns and the message fits. Returns what happened
-    /// to the message.
+    /// Queues a message for the end of the turn, if this thread has called [`join_turns`] and the message fits into the
+    /// outbox. Returns what happened to the message.
     pub(super) fn post(self: &Arc<Self>, message: &[u8], task: &Waker) -> Posted {
         let mut state = self.state.lock();
         let room = MESSAGE_BYTES.saturating_sub(state.bytes.len());
@@ -143,7 +144,8 @@ impl Outbox {
         }
     }
 
-    /// Adds this outbox and one message to the thread's turn. Returns `false` if the thread has no turns.
+    /// Adds this outbox and one message to the thread's turn. Returns `false` if the thread has not called
+    /// [`join_turns`].
     fn join_turn(self: &Arc<Self>, queued: &mut bool) -> bool {
         TURN.with_borrow_mut(|turn| {
             let Some(turn) = turn else { return false };
@@ -178,7 +180,8 @@ impl Outbox {
         if state.send(&self.socket, &self.meter).is_err()
             && let Some(task) = state.task.take()
         {
-            // Not all bytes were sent. The task flushes the rest, or learns from the socket what is wrong.
+            // Not all bytes were sent. The task that made the last message is woken: it sends the rest, or learns from
+            // the socket what is wrong.
             drop(state);
             task.wake();
         }

@@ -12,8 +12,8 @@ pub enum HttpVersion {
     Auto,
     /// HTTP/1.1 only.
     Http1,
-    /// HTTP/2 only. Under TLS, a server that does not negotiate it is a TLS failure. On plain TCP, HTTP/2 is used
-    /// without negotiation (prior knowledge).
+    /// HTTP/2 only. Under TLS, connecting fails with a TLS failure if the server does not negotiate HTTP/2. On plain
+    /// TCP, HTTP/2 is used without negotiation (prior knowledge).
     Http2,
 }
 
