@@ -1,8 +1,8 @@
 //! Reads strictly which host a request names (RFC 9112, section 3.2; RFC 3986, section 3.2).
 //!
-//! A lenient reader ignores the extra characters in `localhost:80x`, `user@localhost` or `[::1`, and takes the rest for a
-//! name. A proxy before us may have taken the same bytes for another name. So a text that does not fit the grammar is refused
-//! as malformed, and is not compared with any name.
+//! A lenient reader ignores the extra characters in `localhost:80x`, `user@localhost` or `[::1`, and takes the rest for
+//! the name. A proxy before the gateway may have read another name from the same bytes. So a text that does not fit the
+//! grammar is refused as malformed, and is not compared with any name.
 
 use std::net::{IpAddr, Ipv6Addr};
 

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 static SEEN: AtomicU64 = AtomicU64::new(0);
-/// When a line was last logged, and how many panics had happened by then. `None` if no line was logged yet.
+/// When the last line about a panic was logged, and how many panics had happened by then. `None` if no line was logged
+/// yet.
 static SAID: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
 const EVERY: Duration = Duration::from_secs(1);
 

@@ -106,7 +106,8 @@ async fn a_panic_ends_its_own_connection_and_gives_back_what_it_held() {
     let mut wanted = 0;
     for place in PLACES {
         for method in ["GET", "POST"] {
-            // There are more panics than places for connections, and more than slots in the limit.
+            // More panics are caused than there are places for connections or slots in the limit. So a place or slot
+            // that is not released would be noticed.
             for _ in 0..2 * CONNECTIONS {
                 let mut caller = TcpStream::connect(stage.address).await.unwrap();
                 let heard = ask(&mut caller, method, &format!("panics-{place}")).await;

@@ -7,7 +7,8 @@
 //! to match operations on the bytes alone, would let the first three pass without the answers and timeouts that the
 //! file declares for the fourth.
 //!
-//! These are the readings. Each decodes what needs no encoding, and writes the digits of all other encodings in upper case:
+//! The following list has the readings. Each of them decodes what needs no encoding, and writes the digits of all other
+//! encodings in upper case:
 //!
 //! 1. Empty segments and `.` are left out, and `..` removes the segment before it.
 //! 2. As RFC 3986, section 5.2.4, says: in `a//../b` the `..` removes the empty segment. All else is as in the first reading.
@@ -189,7 +190,7 @@ fn climbs_out(path: &str) -> bool {
     false
 }
 
-/// Returns by how many levels a segment leads down in the worst reading: -1, 0 or 1.
+/// Returns by how many levels a segment leads down, in the reading that leads down least: -1 (one level up), 0 or 1.
 fn step(segment: &str) -> i64 {
     let bare = segment.split(';').next().unwrap_or_default();
     match bare {

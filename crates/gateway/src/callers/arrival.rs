@@ -11,10 +11,10 @@ use tokio::sync::watch;
 use super::patience::{IDLE, SETTLE};
 
 /// Returns whether the connection begins with HTTP/2's preface (RFC 9113, section 3.4). `None` if the connection ends,
-/// or sends too little in time.
+/// or if the caller sends too little in time:
 ///
-/// The first byte may take as long as the pause between two calls, or until a drain closes idle connections. The rest
-/// of a preface may take as long as a request's head (`header_time`).
+/// - The first byte may take as long as the pause between two calls, or until a drain closes idle connections.
+/// - The rest of a preface may take as long as a request's head (`header_time`).
 pub(crate) async fn speaks_http2(
     tcp: &TcpStream,
     header_time: Duration,
@@ -62,9 +62,9 @@ pub(crate) fn turn_away(tcp: &TcpStream, reason: Reason) {
     let _ = tcp.try_write(full.as_bytes());
 }
 
-/// Makes the kernel drop every request for a new connection from now on. Otherwise it would accept connections that
-/// nobody takes, and reset them when the listener is closed. A caller whose request for a connection is dropped sends
-/// it again, and reaches another instance or is refused.
+/// Makes the kernel drop every request for a new connection from now on. Otherwise the kernel would complete
+/// connections that the gateway never accepts, and would reset them when the listener is closed. A caller whose request
+/// is dropped sends it again, and then reaches another instance or is refused.
 pub(crate) fn refuse_new(listener: &TcpListener) {
     let drop_all = [libc_filter()];
     if let Err(error) = SockRef::from(listener).attach_filter(&drop_all) {

@@ -52,8 +52,8 @@ pub(crate) struct Caller {
     standstill: Mutex<Standstill>,
     /// Whether bytes could not be written.
     write_failed: AtomicBool,
-    /// When the socket has taken this number of bytes since the connection began, it has taken the whole last piece of
-    /// a body.
+    /// A number of written bytes, counted from the beginning of the connection. When the socket has taken this number
+    /// of bytes, it has taken the whole last piece of a body.
     owed: AtomicU64,
     /// Whether a body waits until the socket has taken the piece that hyper holds.
     body_waits: AtomicBool,
@@ -63,8 +63,8 @@ pub(crate) struct Caller {
 /// The task that serves a connection. It is set as soon as the task is spawned.
 pub(crate) type Task = Arc<OnceLock<AbortHandle>>;
 
-/// The time since which the bytes that wait to be written have made no progress. It is updated only by
-/// [`Caller::look_after`].
+/// `since` is the time since which the bytes that wait to be written have made no progress; `None` if no bytes wait. It
+/// is updated only by [`Caller::look_after`].
 #[derive(Debug, Default)]
 struct Standstill {
     moved: u64,
@@ -74,7 +74,8 @@ struct Standstill {
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const CALL: u8 = 2;
-/// The call is over. The connection has been idle since some moment after the last look from outside.
+/// The call is over. The connection has been idle since some moment after the last run of [`Caller::look_after`]; the
+/// next run notes the time.
 const FREED: u8 = 3;
 /// The connection has been asked to close.
 const LEAVING: u8 = 4;
@@ -103,8 +104,8 @@ impl Caller {
         }
     }
 
-    /// Notes that a request's head has been read, and that the call to the dependency must be over at `end_by`. If the
-    /// time is set again, the new time replaces the old one.
+    /// Notes that a request's head has been read, and that the call to the dependency must be over at `end_by`. A
+    /// second call of this function for the same request replaces the time.
     pub(crate) fn ends_by(&self, end_by: Time) {
         self.phase.store(CALL, Relaxed);
         self.marked.store(end_by.as_nanos(), Relaxed);
@@ -187,9 +188,12 @@ impl Caller {
         self.flooded.load(Relaxed)
     }
 
-    /// Checks the connection from outside its task. The connection is ended if a head takes too long, if a call is past
-    /// its deadline because its caller does not read, if the caller has left or takes no bytes, or if the connection
-    /// has been idle for too long.
+    /// Checks the connection from outside its task. The connection is ended in these cases:
+    ///
+    /// - A head takes too long.
+    /// - A call is past its deadline because its caller does not read.
+    /// - The caller has left, or has taken no bytes for too long.
+    /// - The connection has been idle for too long.
     pub(crate) fn look_after(&self, now: Time, limits: &Patience) {
         let still = self.stands_still(now);
         if still.is_some_and(|still| still > patience::UNREAD) {
@@ -254,8 +258,8 @@ impl Caller {
         }
     }
 
-    /// Returns for how long the socket has taken nothing although bytes wait to be written. `None` if no bytes wait.
-    /// While a piece of a body waits, progress means that the socket has taken the whole piece.
+    /// Returns for how long the bytes that wait to be written have made no progress. `None` if no bytes wait. Normally
+    /// each byte that the socket takes is progress. While a piece of a body waits, only the whole piece counts.
     fn stands_still(&self, now: Time) -> Option<Duration> {
         let owes = self.owes();
         if !owes && !self.blocked.load(Relaxed) && self.meter.unwritten() == 0 {

@@ -40,14 +40,16 @@ static ADMIN_SEATS: AtomicUsize = AtomicUsize::new(usize::MAX);
 /// The number of descriptors that the runtime of one worker holds: two for epoll, one for the waker, and one for its end
 /// of the pipe that delivers signals.
 const OF_A_RUNTIME: u64 = 4;
-/// The number of descriptors that connections to the admin side, a file and a lookup use for a short time. The kernel
-/// gives them low numbers while any are free, so they count as the program's own.
+/// The number of descriptors that are used for a short time only: for connections to the admin side, a file and a
+/// lookup. The kernel gives them low numbers while any are free, so they are added to the descriptors that the program
+/// itself holds (`own`).
 const PASSING: u64 = 4;
-/// The minimum number of descriptors that are kept for the admin side, lookups and files. It applies if an eighth of
-/// the limit is less. It is enough for a request to `/livez`, a reload and a lookup at the same time.
+/// The minimum number of descriptors that are kept for the admin side, lookups and files. Normally an eighth of the
+/// limit is kept; this minimum applies if an eighth is less. It is enough for a request to `/livez`, a reload and a
+/// lookup at the same time.
 const LEAST_KEPT: u64 = 16;
-/// The maximum number of descriptors that are kept: one for each connection that the admin side ever accepts, and a
-/// quarter of that number for lookups and files.
+/// The maximum number of descriptors that are kept: 256 for connections to the admin side, and a quarter of that
+/// number, 64, for lookups and files.
 const MOST_KEPT: u64 = 320;
 
 /// The division of the descriptors. Every field is a number of descriptors.
@@ -57,10 +59,10 @@ struct Share {
     limit: u64,
     /// The part of `limit` that is kept for the admin side, lookups and files.
     kept: u64,
-    /// The part of `limit` that the program holds without any call.
+    /// The part of `limit` that the program holds even when there is no call.
     own: u64,
-    /// The maximum number of descriptors that callers may use. They are a part of what is left of `limit` without
-    /// `kept` and `own`.
+    /// The maximum number of descriptors that callers may use. They are a part of the rest that remains of `limit`
+    /// after `kept` and `own` are subtracted.
     callers: u64,
     /// The numbers of descriptors that this configuration may need beyond `kept` and `own`: first for callers, then for
     /// connections to dependencies.
@@ -157,7 +159,8 @@ fn raise() -> (u64, u64) {
 
 /// Returns the number of descriptors that the program holds once it serves, without any call.
 fn own(settings: &Settings, workers: u64) -> u64 {
-    // The kernel gives out the lowest free number, so this file's number is the count of those in use.
+    // The kernel gives out the lowest free number, counted from 0. So the number of this file equals the number of
+    // descriptors in use before it was opened.
     let now = File::open("/dev/null").map_or(0, |file| file.as_raw_fd());
     let doors =
         1 + settings.dependencies.iter().filter(|dependency| dependency.listen.is_some()).count() as u64;

@@ -160,8 +160,8 @@ impl Purse {
         self.tokens = self.tokens.saturating_add(tokens).min(MOST);
     }
 
-    /// Returns whether more tokens were spent than there were. The tokens for the time that has passed are added only
-    /// if there would be too few without them. So the clock is seldom read.
+    /// Returns whether the connection has spent more tokens than it had. The tokens for the time that has passed are
+    /// added only when the saved tokens are not enough, so the clock is seldom read.
     pub(crate) fn is_empty(&mut self, now: impl FnOnce() -> Time) -> bool {
         if self.tokens >= 0 {
             return false;
@@ -174,8 +174,8 @@ impl Purse {
     }
 }
 
-/// Returns the number of tokens that this number of bytes of a body earns: as many as one PING costs, and as many again
-/// for each 256 bytes.
+/// Returns the number of tokens that a piece of a body with this number of bytes earns: the price of one PING, and the
+/// price of one more PING for each 256 bytes.
 fn earned(bytes: u32) -> i64 {
     4 * (1 + i64::from(bytes / 256))
 }
@@ -238,8 +238,8 @@ mod tests {
         let mut purse = Purse::new(Time::from_millis(0));
         assert_eq!(pings(&mut purse, Time::from_millis(0)), 2000);
         assert_eq!(pings(&mut purse, Time::from_millis(1000)), 99);
-        // The first PING finds the purse empty. Only then are the tokens for the time added, as many as the purse can hold. So
-        // one PING more passes than a full purse pays for.
+        // The purse is only refilled when a PING finds it empty. That PING is the first one here. It passes, and the
+        // purse then still pays for the number of PINGs that a full purse pays for. So one PING more passes.
         assert_eq!(pings(&mut purse, Time::from_millis(3_600_000)), 2001);
     }
 

@@ -43,7 +43,7 @@ enum State {
     Lost,
 }
 
-/// What the complete lines of the current head have said so far.
+/// What is known of the current head from those of its lines that are complete.
 #[derive(Clone, Copy, Debug, Default)]
 struct Head {
     /// The number of bytes in those lines of the head that are complete.
@@ -236,9 +236,9 @@ impl Head {
     }
 }
 
-/// Returns the value of a line whose field name is `name`; `None` if the line has another name. If there is whitespace
-/// before the colon, some programs take it for a part of the name, and some ignore it. In that case the returned value
-/// is everything after the name, which is not a valid value of any field.
+/// Returns the value of a line whose field name is `name`; `None` if the line has another name. Some programs take
+/// whitespace before the colon for a part of the name, and some ignore it. If there is such whitespace, the returned
+/// value is everything after the name, including the colon, which is not a valid value of any field.
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let (found, rest) = line.split_at_checked(name.len())?;
     if !found.eq_ignore_ascii_case(name) {

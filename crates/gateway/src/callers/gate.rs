@@ -1,5 +1,6 @@
-//! Decides who may call. The data port adds credentials to the requests that it passes on, so no web page may reach it:
-//! neither a page of another origin, nor a page whose own name was made to point here (DNS rebinding).
+//! Decides whose requests are accepted. The data port adds credentials to the requests that it passes on, so no web
+//! page may reach it: neither a page of another origin, nor a page whose own host name was made to resolve to the
+//! gateway's address (DNS rebinding).
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 pub(crate) const IDLE: Duration = Duration::from_secs(120);
 /// How long after a call's deadline the caller may still take the answer, over HTTP/1.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
-/// How long after a call's deadline the caller may still take the answer, over HTTP/2. A late stream is ended at the
-/// worker's next look, up to a quarter of a second later. So one second is enough to end every stream within two
+/// How long after a call's deadline the caller may still take the answer, over HTTP/2. A stream that is later than this
+/// is ended when the worker looks at it next, at most a quarter of a second later. So every stream is ended within two
 /// seconds after the deadline.
 pub(super) const LATE: Duration = Duration::from_secs(1);
 /// How long a caller may take for each piece of its answer (at most 16 KiB) if the call has no deadline. nginx gives
-/// its callers the same time (`send_timeout`). This limit also applies to bytes that wait to be written when a call is
-/// over.
+/// its callers the same time (`send_timeout`). The limit also applies after a call is over, to the bytes of its answer
+/// that still wait to be written.
 pub(super) const UNREAD: Duration = Duration::from_secs(60);
 /// How long an idle connection is kept during a drain, since its caller may just be sending a request.
 pub(super) const SETTLE: Duration = Duration::from_millis(300);

@@ -19,9 +19,9 @@ use crate::callers::caller::Caller;
 pub(crate) struct Lap {
     /// The time from the parsed head until the thread saw that the kernel had the answer.
     pub(crate) took: Duration,
-    /// The part of `took` in which the thread was ready to run and did not run.
+    /// The part of `took` in which the thread was ready to run, but the processor ran something else.
     pub(crate) displaced: Duration,
-    /// The number of other heads that were parsed in this time.
+    /// The number of other heads that were parsed by this thread during `took`.
     pub(crate) others: usize,
 }
 
@@ -42,8 +42,8 @@ struct Laps {
 }
 
 impl Laps {
-    /// Returns for how long in all this thread has been ready to run and did not run, as the kernel counts it. Zero if
-    /// the kernel does not count it.
+    /// Returns for how long in all this thread has been ready to run while the processor ran something else, as the
+    /// kernel counts it. Zero if the kernel does not count it.
     fn displaced(&mut self) -> Duration {
         let mut told = || {
             let file = match &self.schedule {
@@ -72,7 +72,8 @@ pub(crate) fn head_parsed(caller: &Arc<Caller>) {
     });
 }
 
-/// Finds the requests whose connections have written bytes since the head was parsed, and notes how long each took.
+/// Ends the measurement of each request whose connection has written bytes since the request's head was parsed, and
+/// notes how long the request took.
 pub(crate) fn look() {
     LAPS.with_borrow_mut(|laps| {
         let (now, displaced) = (Instant::now(), laps.displaced());

@@ -60,7 +60,7 @@ pub(crate) struct Streams {
     /// The stream whose task is about to be spawned.
     next: Mutex<Option<Arc<Stream>>>,
     all: Mutex<Vec<Watched>>,
-    /// Set when a stream is ended because it is late. Cleared as soon as no bytes wait to be written.
+    /// Set when a stream is ended because it is late. Cleared as soon as no bytes of the connection wait to be written.
     late: AtomicBool,
     leave: Notify,
 }
@@ -70,7 +70,8 @@ pub(crate) struct Streams {
 struct Watched {
     task: AbortHandle,
     stream: Arc<Stream>,
-    /// The number of pieces that an earlier look saw. `since` is the time of that look.
+    /// The number of pieces of the answer at an earlier look. `since` is the time of that look; [`Time::ZERO`] if there
+    /// was none.
     seen: u64,
     since: Time,
 }
@@ -102,7 +103,8 @@ impl Streams {
         all.push(Watched { task, stream, seen: 0, since: Time::ZERO });
     }
 
-    /// Ends the streams that are late, and returns whether there were any streams since the last look.
+    /// Ends the streams that are late. Returns whether any streams were in the list, including those that have ended
+    /// since the last look.
     pub(crate) fn look_after(&self, now: Time) -> bool {
         let mut all = self.all.lock();
         let any = !all.is_empty();
@@ -120,7 +122,8 @@ impl Streams {
         any
     }
 
-    /// Notes that no bytes wait to be written, so that no late caller holds any.
+    /// Notes that no bytes of the connection wait to be written, so that no bytes are held for the caller of a late
+    /// stream.
     pub(crate) fn all_written(&self) {
         self.late.store(false, Relaxed);
     }

@@ -98,7 +98,7 @@ pub(crate) fn put_facts(
     }
 }
 
-/// Returns a number as a header value. The usual numbers need no conversion.
+/// Returns a number as a header value. Numbers below ten, which are the usual ones, need no conversion.
 fn small(number: usize) -> HeaderValue {
     const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
     match DIGITS.get(number) {

@@ -36,7 +36,7 @@ struct Class {
     last: Last,
 }
 
-/// The last refusal of a class, and how many there have been.
+/// The last refusal of a class, and the number of refusals of that class so far.
 #[derive(Clone, Debug)]
 pub(crate) struct Last {
     pub(crate) at: SystemTime,
@@ -45,8 +45,8 @@ pub(crate) struct Last {
 }
 
 impl Refusals {
-    /// Logs a problem, or only counts it if its class was logged less than a second ago. There are at most as many
-    /// classes as dependencies times reasons.
+    /// Logs a problem. If its class (its dependency and its reason) was logged less than a second ago, the problem is
+    /// only counted. There are at most as many classes as dependencies times reasons.
     pub(crate) fn note(&self, problem: &Problem) {
         let class = (problem.dependency.clone(), What::Refused(problem.reason));
         let Some(suppressed) = self.may_say(class, &problem.detail, Instant::now()) else { return };
@@ -56,8 +56,8 @@ impl Refusals {
         tracing::warn!(dependency, reason, effect, attempts, endpoint, suppressed, "{detail}");
     }
 
-    /// Logs that an answer did not reach its caller whole, or only counts that. The call's effect does not change, but
-    /// the caller does not learn it.
+    /// Logs that an answer did not reach its caller whole. If the same was logged for this dependency less than a
+    /// second ago, it is only counted. The call's effect stays as it is, but the caller does not learn it.
     pub(crate) fn undelivered(&self, dependency: Option<&str>, effect: Option<Effect>, why: &str) {
         let class = (dependency.map(str::to_owned), What::Undelivered);
         let Some(suppressed) = self.may_say(class, why, Instant::now()) else { return };
@@ -70,15 +70,16 @@ impl Refusals {
         );
     }
 
-    /// Logs that a connection could not be accepted on this side (`data` or `admin`), or only counts that.
+    /// Logs that a connection could not be accepted on this side (`data` or `admin`). If the same was logged for this
+    /// side less than a second ago, it is only counted.
     pub(crate) fn not_accepted(&self, side: &'static str, error: &io::Error) {
         let class = (Some(side.to_owned()), What::NotAccepted);
         let Some(suppressed) = self.may_say(class, &error.to_string(), Instant::now()) else { return };
         tracing::warn!(side, %error, suppressed, "a connection could not be accepted");
     }
 
-    /// Counts a refusal. If it may be logged, returns the number of refusals that were suppressed since the last logged
-    /// one, and otherwise `None`.
+    /// Counts a refusal. If it may be logged now, returns the number of refusals of its class that were not logged
+    /// since the last logged one. Otherwise returns `None`.
     fn may_say(&self, class: (Option<String>, What), why: &str, now: Instant) -> Option<u64> {
         let mut classes = self.classes.lock();
         let Some(class) = classes.get_mut(&class) else {

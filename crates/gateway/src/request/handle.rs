@@ -55,7 +55,8 @@ pub(crate) async fn handle(
         // For a HEAD request, hyper leaves the body of the answer out on HTTP/1, but would send it on HTTP/2.
         without_body(&mut response);
     }
-    // The bytes that follow a malformed or unfinished request may be part of that request, so the connection is closed.
+    // If the request is malformed or unfinished, the bytes that follow may be a part of it and not a new request. So
+    // the connection is closed.
     if http1 && (unfinished || router.running.is_draining()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -149,8 +150,12 @@ async fn answer(
     Ok(reply(router, compiled, outcome, &too_large, (end_by, by), underway))
 }
 
-/// Refuses a request whose head can be read in two ways, asks for something that is not passed on, has too many fields,
-/// or is not accepted by this door's gate.
+/// Refuses a request in these cases:
+///
+/// - Its head can be read in two ways.
+/// - It asks for something that is not passed on.
+/// - It has too many fields.
+/// - This door's gate does not accept it.
 fn may_pass(door: &Door, exchange: &Exchange, head: &Parts) -> Result<(), Problem> {
     let caller = exchange.caller();
     if head.version < Version::HTTP_2 && caller.next_is_doubtful() {
@@ -193,8 +198,8 @@ fn pass_on(headers: &mut HeaderMap, kinds: Kinds, version: Version) {
     }
 }
 
-/// Returns the time by which a call that begins now must be over; [`Time::NEVER`] if nothing bounds it. The worker's
-/// round watches this time.
+/// Returns the time by which a call that begins now must be over; [`Time::NEVER`] if the call has no time limit. The
+/// worker's round, four times a second, compares this time with the clock.
 fn latest_end(router: &Router, plan: &seawall_policy::Plan, wish: &Wish) -> Time {
     let total = match (plan.timeouts.total, wish.within) {
         (Some(total), Some(within)) => Some(total.min(within)),

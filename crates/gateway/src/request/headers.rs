@@ -9,8 +9,8 @@ const TIMEOUT: HeaderName = HeaderName::from_static("seawall-timeout");
 const RETRY: HeaderName = HeaderName::from_static("seawall-retry");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
-/// The kinds of headers that a head has. Most heads have few fields, so one look at each name costs less than a search
-/// for every header that might be there.
+/// Says which kinds of headers a head has. Most heads have few fields, so it costs less to look at each name once than
+/// to search for every header that might be there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Kinds {
     /// Whether there is a `Connection`.

@@ -80,7 +80,7 @@ fn put_verdict(headers: &mut HeaderMap, finish: &Finish) {
 /// What is known of a call that ended without an answer to pass on.
 #[derive(Clone, Copy)]
 struct Unanswered {
-    /// The reason for the refusal, or for the way in which the last attempt ended.
+    /// Why the call was refused, or why its last attempt failed.
     told: Option<Reason>,
     ending: Option<Ending>,
     /// Whether the request's body grew longer than `gateway.limits.body` while it was passed on.

@@ -20,7 +20,8 @@ pub(crate) struct ReplyBody {
     kind: BodyKind,
     /// The call that is over when this body ends or is dropped. `None` if there is no such call.
     underway: Option<Underway>,
-    /// Set when the dependency's body has broken. The next poll returns this error.
+    /// Set when the dependency's body has broken and the caller has not been told yet. The next poll returns this
+    /// error.
     broken: Option<Truncated>,
     /// Set when the dependency's body has broken and this has been logged.
     cut: bool,
@@ -40,7 +41,7 @@ pub(crate) struct Underway {
     dependency: Arc<CompiledDependency>,
     router: Arc<Router>,
     exchange: Exchange,
-    /// The effect that was sent in the answer's head. `None` until the call has ended.
+    /// The effect that was sent to the caller in the answer's head. `None` until the outcome of the call is known.
     effect: Option<Effect>,
 }
 
@@ -119,7 +120,8 @@ impl Drop for ReplyBody {
     /// its connection failed.
     fn drop(&mut self) {
         let Some(underway) = &self.underway else { return };
-        // When hyper has got the whole known length of a body, it asks for no more.
+        // hyper asks for no more once it has got the whole known length of a body. So such a body is complete, although
+        // hyper never polled its end.
         let whole = self.is_end_stream() || self.size_hint().exact() == Some(0);
         if matches!(self.kind, BodyKind::Passed(_)) && !self.cut && !whole {
             let dependency = underway.dependency.settings.name.as_str();

@@ -28,11 +28,13 @@ pub(crate) enum TakenBody {
     Stalled(String),
 }
 
-/// The time limits for what is read of a body before anything is sent to the dependency.
+/// The time limits for the part of a body that is read before anything is sent to the dependency.
 ///
-/// No pause may be longer than `pause`. After the first pause, a body must also come at a minimum rate, as with
-/// Apache's `RequestReadTimeout`. A limit on the pause alone would not be enough: a caller that sends one byte before
-/// each pause is over would keep its connection for as long as it likes.
+/// - No pause may be longer than `pause`.
+/// - After the first pause, a body must also come at a minimum rate, as with Apache's `RequestReadTimeout`.
+///
+/// A limit on the pause alone would not be enough: a caller that sends one byte before each pause is over would keep
+/// its connection for as long as it likes.
 pub(crate) struct Pace {
     clock: Clock,
     pause: Duration,
@@ -96,10 +98,12 @@ impl TooLarge {
     }
 }
 
-/// Takes a body in. A body whose length is known and at most `keep` bytes is read whole before anything is sent. So the
-/// dependency's time is not spent on a caller that sends slowly, and a request that breaks off in the middle never
-/// reaches it. Every other body is streamed. If a body comes in chunks, the first chunk is waited for, so that bytes
-/// that are not chunks never reach the dependency. `limit` is the maximum length in bytes; `None` means no limit.
+/// Reads a body, or begins to read it. `limit` is the maximum length in bytes; `None` means no limit.
+///
+/// - A body whose length is known and at most `keep` bytes is read whole before anything is sent. So the dependency's
+///   time is not spent on a caller that sends slowly, and a request that breaks off in the middle never reaches it.
+/// - Every other body is streamed. If it comes in the chunks of HTTP/1.1, the first chunk is read before anything is
+///   sent, so that a body with a malformed first chunk never reaches the dependency.
 pub(crate) async fn take(
     version: Version,
     headers: &HeaderMap,
@@ -170,8 +174,9 @@ struct Bounded {
     /// The first part of a body of unknown length, which has been read already.
     ahead: Option<Frame<Bytes>>,
     left: u64,
-    /// Whether the body's length is sent with it. The length is left out if trailers were announced, since on HTTP/1.1 only a
-    /// chunked body can have trailers.
+    /// Whether the body's length is sent to the dependency. It is `false` if the length is unknown or if trailers were
+    /// announced, since on HTTP/1.1 only a chunked body can have trailers, and a chunked body is sent without its
+    /// length.
     known: bool,
     /// Whether the body comes over HTTP/2.
     streams: bool,

@@ -13,8 +13,8 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Finds the differences between two configurations. `kept` returns whether the state of a dependency, which is new
-    /// in the file, is still kept from an earlier time.
+    /// Finds the differences between two configurations. `kept` is asked for each dependency that only the new
+    /// configuration has: it returns whether the state of an earlier dependency of this name is still kept.
     pub(crate) fn between(old: &Settings, new: &Settings, kept: impl Fn(&str) -> bool) -> Changes {
         let mut changes = Changes::default();
         let mut say = |what: &str, fields: Vec<String>| {

@@ -55,7 +55,7 @@ impl std::fmt::Debug for CompiledDependency {
 pub(crate) enum Before<'a> {
     /// Nothing was in force: the new configuration is the first one.
     Nothing,
-    /// The configuration in force, and what is kept of dependencies that earlier configurations had.
+    /// A configuration is in force: `old`. `parked` is what is kept of dependencies that earlier configurations had.
     Ran { old: &'a Compiled, parked: &'a Parked<Arc<CompiledDependency>>, now: Time },
 }
 
@@ -160,8 +160,8 @@ impl CompiledDependency {
     ) -> Result<CompiledDependency, ConfigError> {
         let endpoints = settings.endpoints.len();
         let guards = guard_settings(settings, instances);
-        // The guards are kept if the endpoints' URLs are the same, even if the credentials change. The guards get the
-        // new settings after everything has compiled.
+        // The breakers, the limits and the budget are kept if the endpoints' URLs are the same, even if the credentials
+        // change. They get the new settings only after everything has compiled.
         let urls = |of: &config::Dependency| of.endpoints.iter().map(|it| it.url.clone()).collect::<Vec<_>>();
         let kept = before.filter(|before| urls(&before.settings) == urls(settings));
         let shared = match kept {
@@ -193,8 +193,8 @@ pub(crate) fn guard_settings(settings: &config::Dependency, instances: u32) -> G
     let from = settings.breaker.settings;
     GuardSettings {
         breaker: BreakerSettings {
-            // `slow_call` is unset here, since every plan carries the value in force, so that an operation can turn it
-            // off.
+            // `slow_call` is unset in the breaker's settings, because the plan of each call carries the value in force.
+            // So an operation can turn it off.
             slow_call: None,
             health: settings.health.as_ref().map(|_| health_interval(from.open_for)),
             ..from
@@ -209,9 +209,11 @@ pub(crate) fn guard_settings(settings: &config::Dependency, instances: u32) -> G
     }
 }
 
-/// Returns the time between two checks of an endpoint's health while its breaker is open: a quarter of the open time,
-/// so that a good answer can shorten the open time. It is at most two seconds, since otherwise much of a long open time
-/// would pass without a check, and at least a fifth of a second.
+/// Returns the time between two checks of an endpoint's health while its breaker is open. It is a quarter of the open
+/// time, so that a good answer can shorten the open time, but:
+///
+/// - It is at most two seconds, since otherwise much of a long open time would pass without a check.
+/// - It is at least a fifth of a second.
 fn health_interval(open_for: Duration) -> Duration {
     (open_for / 4).clamp(Duration::from_millis(200), Duration::from_secs(2))
 }

@@ -18,7 +18,7 @@ pub struct Counters {
 /// The counts of one dependency, added up over all workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// The numbers of calls that ended applied, not applied and unknown.
+    /// The numbers of calls whose effect was `applied`, `not-applied` and `unknown`, in this order.
     pub effects: [u64; 3],
     /// The number of calls that ended without an answer of the dependency, for each reason in the order of [`Reason::ALL`].
     pub reasons: [u64; Reason::ALL.len()],
@@ -68,7 +68,8 @@ impl Counters {
     }
 }
 
-/// Adds `more` to a counter. Only one worker writes to each counter, so a load and a store are enough.
+/// Adds `more` to a counter. No atomic addition is needed: a load and a store are enough, because only one worker
+/// writes to each counter.
 fn add(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(more), Relaxed);
 }

@@ -39,7 +39,7 @@ struct CompiledOperation {
     plan: Arc<Plan>,
     /// The maximum number of bytes of a request's body that are kept for a repeat.
     keep: usize,
-    /// Says which requests share a guard: first for the breaker, then for the limit.
+    /// Says which requests share a guard: the first value is for the breaker, the second for the limit.
     filed: [Filed; 2],
 }
 
@@ -56,15 +56,15 @@ enum Filed {
     Path(String),
 }
 
-/// The maximum length of a key, in bytes. A longer key counts as no key, because keys are kept in memory for each
-/// guard, and are shown.
+/// The maximum length of a guard's key, in bytes. The limit is there because keys stay in memory and are shown to
+/// operators. A request with a longer key uses the endpoint's own guard, as if it had no key.
 const MOST_KEY: usize = 128;
 
 /// What one request gets from its operation: the plan, the buffer for repeats, and the keys of its guards.
 #[derive(Debug)]
 pub(crate) struct FoundOperation<'a> {
-    /// What all calls of the operation have in common. It is borrowed, because all workers share it, and counting references
-    /// would cost more.
+    /// The settings that all calls of the operation have in common. They are usually borrowed: a counted reference
+    /// would cost more, because all workers would change the same counter.
     pub(crate) plan: Cow<'a, Arc<Plan>>,
     /// The maximum number of bytes of the request's body that are kept for a repeat.
     pub(crate) keep: usize,
@@ -122,9 +122,11 @@ impl Operations {
         self.find_careful(router, readings, self.undeclared(method, keyed), headers)
     }
 
-    /// Finds the operation for a path that some servers read in another way than it was sent (see [`Readings`]). The
-    /// first reading that matches an operation decides, the path as sent last. The idempotency is the most careful
-    /// among the operations of all readings and, unless the path as sent matches that operation, the fallback.
+    /// Finds the operation for a path that some servers read in another way than it was sent (see [`Readings`]).
+    ///
+    /// - The operation is that of the first reading that matches one. The path as it was sent is tried last.
+    /// - The idempotency is the most careful among the operations of all readings. Unless the path as it was sent
+    ///   matches the chosen operation, the fallback's idempotency counts among them.
     fn find_careful<'a>(
         &'a self,
         router: Option<&Router<usize>>,
@@ -224,7 +226,7 @@ fn routers(settings: &config::Dependency) -> Result<Vec<(Method, Router<usize>)>
             routers.push((pattern.method.clone(), Router::new()));
             routers.len() - 1
         });
-        // A narrower pattern may have taken one of this pattern's two forms already.
+        // A pattern with an optional slash has two forms. A narrower pattern may have taken one of them already.
         let shared = settings.operations.iter().any(|other| other.pattern.takes_a_form_of(pattern));
         for route in pattern.routes() {
             match routers[at].1.insert(route, index) {

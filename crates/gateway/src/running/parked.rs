@@ -33,7 +33,7 @@ impl<T> Default for Parked<T> {
 }
 
 impl<T> Parked<T> {
-    /// Keeps the state of a dependency that is removed now, in place of an older state of that name.
+    /// Keeps the state of a dependency that is removed at the time `now`. It replaces an older state of the same name.
     pub(crate) fn put(&mut self, name: &str, state: T, now: Time) {
         self.places.retain(|place| place.name != name);
         if self.places.len() >= MOST {

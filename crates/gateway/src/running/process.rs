@@ -55,17 +55,17 @@ pub struct Running {
 pub struct Reload {
     /// When the reload happened, by the wall clock.
     pub at: std::time::SystemTime,
-    /// Why the configuration was refused. `None` if it was taken.
+    /// Why the configuration was refused. `None` if it came into force.
     pub refused: Option<String>,
     /// What the reload changed, one line each.
     pub changed: Vec<String>,
 }
 
-/// The time before the end of a drain in which no call may begin any more, because the end of the drain would abort
-/// most such calls. If the drain is shorter than two seconds, this time is its second half.
+/// How long before the end of a drain no call may begin any more, because most such calls would be aborted by the end
+/// of the drain. If the configured drain is shorter than two seconds, this is half of the drain.
 const LAST_CALLS: Duration = Duration::from_secs(1);
-/// The time before the end of a drain at which the remaining calls are ended, so that their answers still reach their
-/// callers. It is at most a tenth of the drain.
+/// How long before the end of a drain the remaining calls are ended, so that their answers still reach their callers.
+/// If a tenth of the configured drain is shorter, that is used.
 const LAST_WORD: Duration = Duration::from_millis(100);
 
 const CLIENTS_TOKENS: &str = "gateway.clients.tokens_file";

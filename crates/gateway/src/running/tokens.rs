@@ -73,8 +73,8 @@ impl TokenFile {
         self.lines.load_full()
     }
 
-    /// Returns whether one of the file's lines is this token. Every line is compared to its end, so the time that this
-    /// takes reveals nothing but lengths.
+    /// Returns whether this is one of the file's tokens. Each token is compared to its end, so the time that this takes
+    /// reveals only lengths.
     pub(crate) fn knows(&self, shown: &[u8]) -> bool {
         self.lines.load().iter().fold(Choice::from(0), |known, token| known | token.ct_eq(shown)).into()
     }

@@ -36,8 +36,8 @@ pub(crate) struct Via {
     entries: [&'static str; 3],
 }
 
-/// The `Via` entries for each dependency name that was ever configured. They are never freed, so that a request can
-/// carry an entry without counting references to memory that all workers share.
+/// The `Via` entries for each dependency name that was ever configured. They are never freed. So a request can refer to
+/// an entry without a counted reference, whose counter all workers would share.
 static ENTRIES: Mutex<BTreeMap<String, [&'static str; 3]>> = Mutex::new(BTreeMap::new());
 
 impl Via {
@@ -50,8 +50,8 @@ impl Via {
 
     /// Returns whether a request with these headers has passed this process before, on its way to this dependency.
     ///
-    /// The comments in `Via` are searched as well as the names, since nobody has a reason to write our entry into a
-    /// comment.
+    /// Our name also counts if it stands in a comment of `Via`. This does no harm, since nobody else has a reason to
+    /// write it there.
     pub(crate) fn is_in(&self, headers: &HeaderMap) -> bool {
         let separates = |byte: &u8| !(byte.is_ascii_alphanumeric() || b"-_.".contains(byte));
         headers

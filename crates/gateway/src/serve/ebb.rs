@@ -14,8 +14,8 @@ pub(crate) struct Ebb {
 }
 
 impl Ebb {
-    /// Returns whether memory should be given back now: since the last time, at least half of the connections have
-    /// ended, and at least as many as make a crowd. If so, the maximum is counted anew.
+    /// Returns whether memory should be given back now: the number of open connections has fallen to half of `most` or
+    /// less, and by at least `CROWD`. If so, `most` begins again at `open`.
     pub(crate) fn is_due(&mut self, open: u64) -> bool {
         self.most = self.most.max(open);
         let due = self.most - open >= CROWD && open <= self.most / 2;

@@ -91,8 +91,8 @@ impl Worker {
             let _ = door.await;
         }
         while self.open.load(Ordering::Relaxed) > 0 || self.router.follows_calls() {
-            // This is repeated, since a new configuration may have come during the drain and brought further
-            // witnesses.
+            // This is repeated, because a new configuration that came into force during the drain may have brought
+            // further witnesses, which are attempts that are followed only to learn whether an endpoint hangs.
             self.router.end_witnesses();
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -123,8 +123,9 @@ impl Worker {
                 }
             }
         }
-        // From here on, the kernel drops requests for new connections. The connections that it has accepted already are still
-        // served. They are taken from the kernel directly, since the runtime does not know the last of them yet.
+        // From here on, the kernel drops requests for new connections. The connections that the kernel has accepted
+        // already are still served. They are taken directly from the kernel, since the runtime has not been told of the
+        // last ones yet.
         refuse_new(&listener);
         let Ok(listener) = listener.into_std() else { return };
         while let Ok((tcp, _)) = listener.accept() {

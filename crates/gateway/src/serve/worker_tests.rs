@@ -98,8 +98,8 @@ async fn a_refusal_is_written_at_once_in_the_midst_of_a_crowd() {
     assert!(laps.len() >= 5 * (CALLERS - HELD), "{}", laps.len());
     let others = laps.iter().map(|lap| lap.others).max().unwrap();
     println!("{CALLERS} callers, from head to answer, with at most {others} other heads between");
-    // Callers that were accepted while others asked are counted separately, since in that time the stopwatch seldom checks
-    // whether answers have been written.
+    // Callers that were accepted while others sent requests are evaluated separately, because in that time the
+    // stopwatch seldom checks whether answers have been written.
     let connected = laps.split_off(CALLERS - HELD);
     figures("while they connect, by the clock", &mut laps, |lap| lap.took);
     let mut laps = connected;

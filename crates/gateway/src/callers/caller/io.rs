@@ -229,13 +229,13 @@ impl Read for CallerIo {
 const LINGER: Duration = Duration::from_secs(2);
 /// How long a caller may take to read that it has sent too many control frames.
 const HEAR: Duration = Duration::from_millis(500);
-/// The maximum number of bytes that one system call reads. It is one less than a power of two, because a read that
-/// fills hyper's buffer makes the buffer grow to the next power of two.
+/// The maximum number of bytes that one system call reads. It is one less than a power of two, because hyper enlarges
+/// its buffer to the next power of two when one read fills it.
 const PIECE_BYTES: usize = (16 << 10) - 1;
 
 thread_local! {
-    /// Bytes that are read pass through this buffer on their way to hyper, since the bytes in hyper's own buffer cannot be
-    /// looked at.
+    /// The buffer into which bytes are read from the socket before they are copied to hyper's buffer. It is needed
+    /// because the bytes in hyper's own buffer cannot be looked at.
     static PIECE: RefCell<[u8; PIECE_BYTES]> = const { RefCell::new([0; PIECE_BYTES]) };
 }
 

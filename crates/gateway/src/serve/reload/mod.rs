@@ -1,7 +1,8 @@
-//! Reload: takes the configuration file and the files that it names, all of them or none, and logs the result.
+//! Reload: puts the configuration file and the files that it names in force, all of them or none, and logs the result.
 //!
-//! On SIGHUP the files are taken as they are now. Without a signal, [`watch`] decides when a changed file is taken. In both
-//! cases nothing comes into force before everything has been read, checked and compiled, including certificates and tokens.
+//! On SIGHUP this happens immediately, with the files as they are. Without a signal, [`watch`] decides when a changed
+//! file is put in force. In both cases nothing comes into force before everything has been read, checked and compiled,
+//! including certificates and tokens.
 
 mod watch;
 
@@ -30,11 +31,12 @@ pub(crate) struct Reloader {
     /// The present text of the file, if it was refused and is not the text in force.
     refused: Option<String>,
     watch: FileWatch,
-    /// The files that the text in force names, each with a number for its content when it was read.
+    /// The files that the text in force names, each with a number that stands for its content when it was read. The
+    /// number is `None` if the file could not be read.
     named: BTreeMap<PathBuf, Option<u64>>,
     named_watch: NamedWatch,
-    /// The last reason that was logged why the files that the configuration names could not be put in force. `None` if
-    /// nothing of that kind was logged since they last were.
+    /// The most recent reason why changed files that the configuration names could not be put in force. `None` if no
+    /// such attempt has failed since the last success or the last report.
     unfit: Option<String>,
 }
 
@@ -64,7 +66,8 @@ impl Reloader {
         self.take(running, content).await;
     }
 
-    /// Checks whether something has changed, and takes the change once the files have been unchanged for long enough.
+    /// Checks whether the files have changed. Puts a change in force once the files have been unchanged for long
+    /// enough.
     pub(crate) async fn look(&mut self, running: &Running) {
         let now = running.clock.now();
         running.forget_the_long_gone(now);
@@ -83,8 +86,8 @@ impl Reloader {
         }
     }
 
-    /// Decides whether a new content of the file lacks something that is in force, and reports that to `watch` and in
-    /// the log. A content that will be refused anyway counts as lacking nothing.
+    /// Decides whether a new content of the file lacks something that is in force, and reports the decision to `watch`.
+    /// A lack is logged, too. A content that will be refused anyway counts as lacking nothing.
     fn judge(&mut self, running: &Running, content: &[u8]) {
         let text = str::from_utf8(content).unwrap_or_default();
         let old = running.compiled.load();
@@ -137,8 +140,8 @@ impl Reloader {
         match self.named_watch.look(files::number(&contents), now) {
             Move::Wait => {}
             Move::Try => {
-                // If the configuration file was refused, the old content of these files may have been the reason. So that text
-                // is tried first.
+                // If the configuration file was refused, the old content of the files that it names may have been the
+                // reason. So its refused text is tried first, and then the text in force.
                 let texts = [self.refused.clone(), Some(self.text.clone())];
                 for text in texts.into_iter().flatten() {
                     match self.put_in_force(running, &text) {
@@ -182,7 +185,7 @@ impl Reloader {
     }
 }
 
-/// What is to be reported of a configuration that was taken.
+/// What is to be reported of a configuration that has come into force.
 #[derive(Debug)]
 struct TakenConfig {
     restart: Vec<&'static str>,

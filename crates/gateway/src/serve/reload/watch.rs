@@ -1,5 +1,5 @@
-//! Decides when a changed file is taken. Two state machines receive what was seen and at what time, and return what to
-//! do.
+//! Decides when a changed file is put in force ("taken"). Two state machines receive what was seen and at what time,
+//! and return what to do: [`FileWatch`] for the configuration file, and [`NamedWatch`] for the files that it names.
 //!
 //! A file must be unchanged for a while before it is taken: for a short time if it only changes something, and for ten
 //! seconds if it lacks something that is in force. If a certificate and a key do not fit together, the watcher waits
@@ -22,7 +22,7 @@ pub(super) const LOSS: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_secs(10);
 /// How often the files that the configuration names are looked at while they change.
 const LOOK_CLOSER: Duration = Duration::from_secs(1);
-/// How long files may fail to fit together before that is reported.
+/// How long changed files may fail to fit together (a certificate and its key, for example) before that is reported.
 pub(super) const HALF: Duration = Duration::from_secs(60);
 
 /// What to do after a look at the configuration file.
@@ -40,9 +40,9 @@ pub(super) enum Step {
 /// Watches the configuration file. Each content of the file is represented by a number.
 #[derive(Debug)]
 pub(super) struct FileWatch {
-    /// The content that was last taken or refused. `None` if the file could not be read.
+    /// The content that was last put in force or refused. `None` if the file could not be read at that time.
     known: Option<u64>,
-    /// A newer content, which has been neither taken nor refused. `None` if there is none.
+    /// A newer content, which has been neither put in force nor refused yet. `None` if there is none.
     seen: Option<SeenContent>,
 }
 
@@ -107,7 +107,7 @@ pub(super) enum Move {
     Wait,
     /// Try to take the files, which may not fit together yet.
     Try,
-    /// Report that the files have not fitted together for a minute.
+    /// Report that for a minute the changed files could not be put in force.
     Tell,
 }
 
@@ -257,7 +257,7 @@ mod tests {
         // The right key comes in the end.
         assert_eq!(watch.look(3, at(90_000)), Move::Wait);
         assert_eq!(watch.look(3, at(91_000)), Move::Try);
-        // The key was not the right one, so another minute passes before that is reported.
+        // The new contents did not fit together either. So another minute passes before that is reported.
         assert_eq!(watch.look(3, at(149_000)), Move::Wait);
         assert_eq!(watch.look(3, at(150_000)), Move::Tell);
     }
