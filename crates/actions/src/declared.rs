@@ -123,8 +123,11 @@ const SETTLE_AFTER_TOTAL: Duration = Duration::from_secs(30);
 
 impl Declared<'_> {
     /// Returns the rules of a durable operation that declares no rules: the ledger's defaults, adapted to the rest of
-    /// the declaration. If an effect is unknown, the action is repeated if a repeat is harmless. Otherwise the provider
-    /// is asked if there is a confirm, and the decision is left to a person if there is none.
+    /// the declaration. If an effect is unknown, the first of these that applies decides:
+    ///
+    /// - If a repeat is harmless, the action is repeated ([`OnUnknown::Repeat`]).
+    /// - If there is a confirm, the provider is asked ([`OnUnknown::Confirm`]).
+    /// - Otherwise a person decides ([`OnUnknown::Hold`]).
     #[must_use]
     pub fn default_rules(&self) -> Rules {
         let silent = Rules::of(self.idempotency);

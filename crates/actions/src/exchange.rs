@@ -53,7 +53,7 @@ pub(crate) struct Exchanged {
     pub(crate) report: Report,
 }
 
-/// Makes one call, and returns what came of it. At most `most_bytes` of the answer's body are read.
+/// Makes one call, and returns what came of it. If the answer's body is longer than `most_bytes`, none of it is kept.
 pub(crate) async fn exchange(
     connections: &Connections,
     plan: &Arc<Plan>,
@@ -138,9 +138,9 @@ impl Exchanged {
         }
     }
 
-    /// Returns the meaning that the declared predicates give to this answer. They are tried in the given order. The
-    /// fields of a body that broke or was too long count as unknown, so the status alone does not decide if a field
-    /// could have said otherwise. Without an answer the result is `Said::Nothing`.
+    /// Returns the meaning that the declared predicates give to this answer. The predicates are tried in the given
+    /// order. If the body broke or was too long, its fields count as unknown. Then the status decides alone only if no
+    /// field could have changed the meaning. Without an answer the result is `Said::Nothing`.
     pub(crate) fn told<T: Copy + PartialEq, const N: usize>(
         &self,
         declared: [(T, &[Predicate]); N],

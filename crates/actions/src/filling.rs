@@ -31,8 +31,8 @@ impl<'a> Filling<'a> {
         Filling { key, cancel_key: Some(cancel_key), request, answer, id }
     }
 
-    /// Returns whether a hole is filled from what was recorded. If such a hole cannot be filled at the beginning, it
-    /// can never be filled.
+    /// Returns whether a hole is filled from the action's key or from its recorded request. Neither of them changes
+    /// later. So if such a hole cannot be filled when the action is recorded, it can never be filled.
     pub(crate) fn is_recorded(&self, hole: &Hole) -> bool {
         match hole {
             Hole::Key | Hole::Request(_) | Hole::RequestHeader(_) => true,

@@ -30,7 +30,8 @@ impl Listing {
         let pointers = [
             ("key", Some(&form.key)),
             ("state.pointer", Some(&form.state)),
-            // If the declaration does not say otherwise, the page itself is the list.
+            // An empty pointer is the default. It means that the page itself is the list, so there is no pointer to
+            // check.
             ("items", Some(&form.items).filter(|items| !items.is_empty())),
             ("next", form.next.as_ref()),
             ("id", form.id.as_ref()),

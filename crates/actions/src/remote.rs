@@ -45,7 +45,9 @@ enum Told {
 }
 
 impl HttpRemote {
-    /// Returns a remote for an operation with the plan `declared`. The remote uses these connections.
+    /// Returns a remote for an operation. `declared` is the operation's plan; the remote uses a copy of it for each
+    /// kind of request. Without `asking`, the provider cannot be asked what became of an action; without `undoing`, an
+    /// action cannot be undone.
     #[must_use]
     pub fn new(
         connections: Connections,
@@ -54,7 +56,8 @@ impl HttpRemote {
         asking: Option<Confirm>,
         undoing: Option<Cancel>,
     ) -> HttpRemote {
-        // The remote makes one attempt at one endpoint. The only deadline is the one that the ledger sets.
+        // The client makes one attempt at one endpoint, since the ledger itself decides about repeats. The total
+        // timeout is removed, since the ledger sets a deadline for each request.
         let once = |plan: &Plan| Plan {
             attempts: 1,
             endpoints: 1,
@@ -76,8 +79,9 @@ impl HttpRemote {
     /// program sends the same request.
     ///
     /// # Errors
-    /// If there is nothing to fill a hole of the operation, its confirm or its cancel with, although the hole is filled
-    /// from what is recorded. Such a hole could not be filled later either.
+    /// If the operation has no template, or if a hole is filled from what is recorded (the key, or the request's body
+    /// or headers) and the value is not there. The holes of the operation, its confirm and its cancel are all checked,
+    /// because such a hole could not be filled later either.
     pub fn record(&self, key: &str, body: Vec<u8>) -> Result<Vec<u8>, String> {
         let request = StoredRequest { line: None, headers: self.sent.headers.clone(), body };
         let filling = Filling::of_request(key, &request);
@@ -92,8 +96,8 @@ impl HttpRemote {
         Ok(StoredRequest { line: Some(line), ..request }.encode())
     }
 
-    /// Returns the method and target that the operation's template gives. They are needed if a record holds only a
-    /// body.
+    /// Returns the method and the target of the operation's request, from the filled template. They are needed when an
+    /// action is recorded, and when an action is sent whose record holds only a body.
     fn line(&self, filling: &Filling<'_>) -> Result<(Method, String), String> {
         let request = self.sent.request.as_ref().ok_or("nothing says where a body alone goes")?;
         let filled = request.fill(filling).map_err(|unfilled| unfilled.to_string())?;
@@ -122,8 +126,8 @@ impl HttpRemote {
         let sent =
             self.exchange(&self.perform, Outgoing { method, target, headers, body }, delivery.deadline).await;
         let performed = match sent.effect {
-            // Later templates are filled from the answer. If its body is missing, the effect counts as unknown, and the
-            // provider is asked.
+            // The cancel may have holes that are filled from this answer. So if the answer's body is missing, the
+            // effect counts as unknown, although the status says that the action took effect.
             Effect::Applied if sent.body.is_none() => Performed::Unknown,
             Effect::Applied => Performed::Yes(sent.answer(AnswerOf::Reply)),
             Effect::NotApplied if sent.unprocessed => Performed::NotSent,
@@ -147,7 +151,8 @@ impl HttpRemote {
             (Told::Missing, &asking.absent),
         ];
         let found = match answer.told(declared) {
-            // The body broke, and later requests may have to be filled from it.
+            // There is no answer, or its body broke. The cancel may have holes that are filled from the body, so the
+            // status alone decides nothing.
             _ if answer.body.is_none() => Found::Other,
             Said::Matched(Told::Undone) => Found::Cancelled,
             Said::Matched(Told::Applied) => Found::Applied(answer.answer(AnswerOf::Confirm)),
@@ -162,7 +167,8 @@ impl HttpRemote {
         let action = delivery.action;
         let mut known = action.state.answer.as_deref().and_then(StoredAnswer::decode);
         let asked = known.as_ref().is_some_and(|answer| answer.of == AnswerOf::Confirm);
-        // The cancel may need a field of the confirm's answer. It is safe to ask, since a confirm has no effect.
+        // The cancel has a hole that is filled from an answer, and no such answer is recorded. So the provider is asked
+        // first. This is safe, since a confirm has no effect.
         if (undoing.needs_confirm() && !asked) || (undoing.needs_answer() && known.is_none()) {
             match self.ask(action, delivery.deadline).await {
                 (Found::Applied(answer), _) => known = answer.as_deref().and_then(StoredAnswer::decode),
@@ -212,8 +218,8 @@ fn judge_cancel(undoing: &Cancel, answer: &Exchanged) -> Undone {
     match answer.told([(Told::Undone, &undoing.already[..]), (Told::Missing, &undoing.not_found)]) {
         Said::Matched(Told::Undone) => return Undone::Yes,
         Said::Matched(Told::Missing) => return Undone::NoSuch,
-        // The part that could not be read may say "there is no such thing". So a success with such a part does not
-        // count as a success.
+        // The part of the body that could not be read may say "there is no such thing". So the result is unknown, even
+        // if the status says that the cancel succeeded.
         Said::Contradicted | Said::Undecided => return Undone::Unknown,
         Said::Matched(Told::Applied) | Said::Nothing => {}
     }

@@ -2,8 +2,8 @@
 //!
 //! Both are kept in the form of an HTTP message: a first line, headers, an empty line, and the body. So an operator can
 //! read them with the database's own tools, and a later version of the program can send what an earlier version
-//! recorded. If the SQL function recorded a request, the record is the JSON body alone. Such a record is recognised by
-//! its first character, because no JSON text begins with a capital letter.
+//! recorded. If an application recorded a request with the ledger's SQL function, the record is the JSON body alone.
+//! The first character tells the two apart: an HTTP message begins with a capital letter, and no JSON text does.
 
 use std::fmt::Write;
 

@@ -81,7 +81,8 @@ pub(super) async fn force(
         return Err(desk.no_dependency(&name));
     }
     let order = read(body).await?;
-    // The dependency is looked up again, since a reload may have come while the body was read.
+    // The dependency is looked up again, since a reload may have replaced the configuration while the request's body
+    // was read.
     let compiled = desk.running.compiled.load_full();
     let Some((_, found)) = compiled.by_name(&name) else { return Err(desk.no_dependency(&name)) };
     let endpoints = found.settings.endpoints.len();

@@ -36,14 +36,15 @@ pub(super) async fn pass(
 }
 
 impl Desk {
-    /// Returns the name of the request's token, `None` if the request has no valid token and needs none, or the reason
-    /// for a refusal. The order of the checks matters: a web page is refused before its token is looked at.
+    /// Returns the name of the request's token, or `None` if the request has no valid token and needs none. A read
+    /// needs none on loopback, or if its path is not under `/api/`. The error is the reason for a refusal. The token is
+    /// checked last, so a web page of another origin is refused whatever token it sends.
     fn judge(&self, ends: Ends, request: &Request) -> Result<Option<Who>, AdminProblem> {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let compiled = self.running.compiled.load();
         let gate = Gate::new(ends.local, &compiled.settings.gateway.hosts, None);
-        // For a read, only the Host is checked. A link on another site may lead here, because that site cannot read the
-        // answer.
+        // A request that only reads is checked by its Host alone, so a link on another site may lead here. That site
+        // cannot read the answer.
         let only_host = reads.then(|| hosts_of(request.headers()));
         let headers = only_host.as_ref().unwrap_or(request.headers());
         gate.admit(request.version(), request.uri(), headers).map_err(|kept| match kept {

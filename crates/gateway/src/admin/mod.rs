@@ -69,7 +69,8 @@ pub async fn serve(listener: TcpListener, running: Arc<Running>, token: AdminTok
             }
             Err(error) => {
                 desk.running.refusals.not_accepted("admin", &error);
-                // Most likely no file descriptor is left, and one becomes free only when a connection ends.
+                // The connection could not be accepted, most likely because no file descriptor is left. One becomes
+                // free only when a connection ends, so the next try waits a little.
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
@@ -168,8 +169,8 @@ async fn wrong_method(method: Method, uri: Uri) -> AdminProblem {
     AdminProblem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
 
-/// Adds headers to every answer that tell browsers and proxies not to store it, since it is true only at this moment,
-/// and not to take it for a web page.
+/// Adds headers to every answer. They tell browsers and proxies not to store the answer, since it is true only at this
+/// moment. They also tell browsers not to take the answer for a web page.
 async fn never_stored(response: Response) -> impl IntoResponse {
     let headers = [
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),

@@ -44,7 +44,8 @@ pub struct Overview {
 pub struct ReloadView {
     /// When the reload happened, in the form of RFC 3339.
     pub at: String,
-    /// Why the new configuration was refused; the old one is then still in force. `null` if the new one was taken.
+    /// Why the new configuration was refused; the old one is then still in force. `null` if the new one came into
+    /// force.
     #[serde(default)]
     pub refused: Option<String>,
     /// The settings that the reload changed, one line for each, without their values.
@@ -110,11 +111,11 @@ pub struct EndpointView {
     pub cooling_seconds: Option<f64>,
     /// The endpoint's limit on the attempts in flight.
     pub limit: LimitView,
-    /// The breakers of single keys. Those that hold calls back come first, and after them those that were used last.
-    /// Absent if there are none.
+    /// The breakers of single keys, at most 100. Those that hold calls back come first. The others follow, the most
+    /// recently used first. Absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub breaker_keys: Vec<BreakerKeyView>,
-    /// The limits of single keys. The one that was used last comes first. Absent if there are none.
+    /// The limits of single keys, at most 100, the most recently used first. Absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limit_keys: Vec<LimitKeyView>,
     /// The number of keys that have a breaker or a limit of their own. It may be larger than the number of keys that are
@@ -199,7 +200,8 @@ pub struct WindowView {
 /// A concurrency limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitView {
-    /// Whether calls are refused or have to wait while the limit is reached.
+    /// Whether calls are refused or have to wait while the limit is reached. If this is `false`, the limit holds no
+    /// call back.
     pub enabled: bool,
     /// The limit now.
     pub limit: u32,
@@ -368,7 +370,8 @@ fn brief(timeout: &Timeouts, retry: &config::Retry) -> OperationView {
 /// The maximum number of keys that are listed for each endpoint.
 const MOST_KEYS: usize = 100;
 
-/// What was read of one endpoint's guards under their lock. The texts are made after the lock is released.
+/// What was read of one endpoint's guards under their lock. The texts for people are made from it after the lock is
+/// released, so that calls do not wait for them.
 struct SeenEndpoint {
     own: SeenBreaker,
     cooling: Option<CoolingSeen>,
@@ -380,8 +383,8 @@ struct SeenEndpoint {
 
 impl SeenEndpoint {
     fn of(guards: &mut EndpointGuards, now: Time) -> SeenEndpoint {
-        // Every call waits while this lock is held. So the number of keys that are read is not larger than the number
-        // of keys that are listed. The most important keys are read first.
+        // Every call waits while this lock is held. So at most `MOST_KEYS` keys of each kind are copied: open and
+        // cooling ones are kept apart from those that let calls through, and come first in the list.
         let (mut breakers, mut flowing) = (Vec::new(), Vec::new());
         guards.each_breaker(now, |key, breaker, cooling| {
             let flows = breaker.is_closed() && cooling.is_none();

@@ -83,7 +83,8 @@ pub(super) fn run(words: &[String]) -> Result<(), Failure> {
     }
 }
 
-/// Returns the reasons for which an answer of Seawall's own has this status.
+/// Returns a text that lists the reasons for which Seawall itself answers with this status. If there are none, the text
+/// says so.
 fn of_status(status: StatusCode) -> String {
     let reasons = Reason::ALL.iter().filter(|reason| reasons::status(**reason) == status);
     let lines: Vec<String> = reasons

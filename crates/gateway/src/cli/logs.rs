@@ -11,7 +11,8 @@ pub(super) fn begin() {
     let logs = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_max_level(LevelFilter::INFO)
-        // If standard error is closed, a message about that would panic. But a closed standard error must not end the gateway.
+        // If standard error is closed, a line of the log cannot be written. A message about that would go to standard
+        // error too, and would panic. But a closed standard error must not end the gateway.
         .log_internal_errors(false)
         .with_ansi(terminal::colour_on_errors());
     if std::io::stderr().is_terminal() {

@@ -72,8 +72,8 @@ impl Remote {
                     .and_then(|text| token_in(&text))
                     .map_err(|why| Failure::misuse(format!("--token-file {}: {why}", path.display())))?,
             ),
-            // A token that was made on this machine is not sent to another machine, where the program that listens would learn
-            // it.
+            // A gateway on this machine made the token in this file. It is sent to loopback only, because a program on
+            // another machine would learn it.
             None if remote.is_loopback() => made_token(&default_token_path(remote.port)).ok(),
             None => None,
         };

@@ -130,7 +130,8 @@ fn facts(dependency: &DependencyView) -> String {
     facts.join("; ")
 }
 
-/// Returns how many keys have a breaker that holds calls back, and the first of these keys; `None` if there are none.
+/// Returns a text about the keys whose breakers hold calls back: the first such key, its state, and the number of the
+/// others. `None` if there are none.
 fn keys(endpoint: &EndpointView) -> Option<String> {
     let away: Vec<_> = endpoint.breaker_keys.iter().filter(|of| badness(&of.breaker.state) > 1).collect();
     let first = away.first()?;

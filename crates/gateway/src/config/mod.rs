@@ -1,8 +1,12 @@
 //! Reads the configuration of the gateway: returns the settings, or a report on all mistakes.
 //!
-//! A file is read in two passes. The first ([`walk`]) knows every key from one table ([`keys`]), and judges each value by
-//! itself. The second ([`read`]) merges `[defaults]`, dependency and operation key by key, and checks what depends on two
-//! values. Both collect all mistakes: a file with ten mistakes gives ten reports, each at its line. The obvious way,
+//! A file is read in two passes:
+//!
+//! - The first ([`walk`]) knows every key from one table ([`keys`]), and judges each value by itself.
+//! - The second ([`read`]) takes each setting from the operation, else from the dependency, else from `[defaults]`. It
+//!   also checks what depends on two values.
+//!
+//! Both collect all mistakes: a file with ten mistakes gives ten reports, each at its line. The obvious way,
 //! deserialising into structures, stops at the first mistake, and loses the places of values in flattened structures.
 //!
 //! A setting that is accepted but has no effect yet is never passed over in silence: it comes back as a note

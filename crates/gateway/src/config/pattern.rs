@@ -112,8 +112,9 @@ impl Pattern {
         routes
     }
 
-    /// Returns whether this pattern matches exactly the paths of one form of `other`, a pattern whose slash at the end
-    /// is optional.
+    /// Returns whether `other` has an optional slash at the end and the same method, and this pattern matches exactly
+    /// the paths that `other` matches with that slash, or without it. `false` if this pattern has an optional slash
+    /// itself.
     pub(crate) fn takes_a_form_of(&self, other: &Pattern) -> bool {
         let same = |form: &Vec<Segment>| covers(&self.segments, form) && covers(form, &self.segments);
         !self.slash && other.slash && self.method == other.method && other.forms().iter().any(same)
@@ -232,7 +233,8 @@ fn overlap(a: &[Segment], b: &[Segment]) -> bool {
     }
 }
 
-/// Returns whether the segments that are left can match at least one character, as `{*rest}` does.
+/// Returns whether the last segments of a path can hold at least one character, which `{*rest}` needs. `false` if there
+/// are none, or only an empty literal.
 fn takes_something(rest: &[Segment]) -> bool {
     match rest {
         [] => false,

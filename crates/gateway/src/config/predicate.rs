@@ -14,7 +14,8 @@ pub(super) type Misplaced = (std::ops::Range<usize>, Wrong);
 
 const KEYS: [&str; 2] = ["status", "json"];
 
-/// Reads one predicate, or a list of predicates, of which one has to match. Returns all mistakes together.
+/// Reads one predicate or a list of predicates. An answer matches a list if it matches one of its predicates. Returns
+/// the predicates, and all mistakes together.
 pub(super) fn predicates(value: &Spanned<DeValue<'_>>) -> (Vec<Predicate>, Vec<Misplaced>) {
     let mut wrong = Vec::new();
     let found = match value.get_ref() {
@@ -76,9 +77,9 @@ pub(super) fn statuses(value: &Spanned<DeValue<'_>>, wrong: &mut Vec<Misplaced>)
     found
 }
 
-/// Reads the setting `otherwise`: what a success means if it fits no declared answer. The setting has only two words.
-/// The word `not_applied` is not treated as a misspelling of one of them, because no success proves that nothing was
-/// done.
+/// Reads the setting `otherwise`: what a success means if it fits no declared answer. The only words are `unknown` and
+/// `applied`. For `not_applied` neither of them is suggested as the nearest valid word, because no success proves that
+/// nothing was done.
 pub(super) fn otherwise(value: &DeValue<'_>) -> Result<Otherwise, Wrong> {
     let both = [Otherwise::Unknown, Otherwise::Applied];
     let written = values::text(value)?;

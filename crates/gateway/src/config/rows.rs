@@ -33,8 +33,8 @@ pub(super) trait Field<S>: Sync {
     /// Reads a value of the file into the field.
     fn read(&self, value: &DeValue<'_>, into: &mut S) -> Result<(), Wrong>;
 
-    /// Returns the field's value in the form in which it would stand in the file. `None` if a setting that is off is
-    /// not shown.
+    /// Returns the field's value in the form in which it would stand in the file. `None` if the setting is off and its
+    /// form does not show that.
     fn show(&self, of: &mut S) -> Option<String>;
 }
 
@@ -81,8 +81,8 @@ fn as_usize(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// Returns the settings of these rows as text, each as `name value`. Settings in `apart` are left out, and so are most
-/// settings that are off.
+/// Returns the settings of these rows as text, each as `name value`. Left out are the settings named in `apart`, those
+/// that a function of its own reads, and most of those that are off.
 pub(super) fn show<S: Clone>(rows: &[Row<S>], apart: &[&str], of: &S) -> String {
     let mut of = of.clone();
     let rows = rows.iter().filter(|row| !apart.contains(&row.key.name));

@@ -15,8 +15,9 @@ use super::values::Wrong;
 /// A function that looks up an environment variable by its name. It returns `None` if the variable is not set.
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
-/// Returns `written` with every `${…}` filled in; `$${` stands for `${` itself. Relative paths begin at `base`. Every
-/// file that is named is added to `files` with a number for its content, or with `None` if the file cannot be read.
+/// Returns `written` with every `${…}` filled in; `$${` stands for `${` itself. Relative paths begin at `base`. Each
+/// file that a `${file:PATH}` names is added to `files` with a number for its content, or with `None` if it cannot be
+/// read.
 pub(super) fn fill(
     written: &str,
     env: &Environment<'_>,

@@ -28,7 +28,8 @@ pub(super) struct Book<'a> {
     pub(super) broken: bool,
     pub(super) mistakes: RefCell<Vec<Mistake>>,
     pub(super) notes: RefCell<Vec<Note>>,
-    /// The files that are named and read, each with a number for its content, or `None` if the file cannot be read.
+    /// The files that settings name and whose content is needed, each with a number for its content, or `None` if the
+    /// file cannot be read.
     pub(super) files: RefCell<BTreeMap<PathBuf, Option<u64>>>,
     /// Every key that the reader asked for.
     #[cfg(test)]
@@ -204,8 +205,8 @@ impl<'a> Section<'a> {
     }
 }
 
-/// One table as it stands in `[defaults]`, in a dependency and in an operation. For each key, the value comes from the
-/// last of these places that has the key.
+/// One table as it stands at several levels of the file, for example in `[defaults]`, in a dependency and in an
+/// operation. The most general level comes first. A key takes its value from the last level that has this key.
 #[derive(Clone)]
 pub(super) struct Layers<'a>(pub(super) Vec<Section<'a>>);
 

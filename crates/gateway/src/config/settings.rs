@@ -195,7 +195,7 @@ impl Retry {
     }
 }
 
-/// For what there is a guard (a breaker or a limit) of its own.
+/// Says which calls share one guard (a breaker or a limit).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GuardKey {
     /// One guard for each endpoint.
@@ -226,7 +226,7 @@ pub struct Concurrency {
     pub limit: LimitSettings,
     /// The settings of the queue, where calls wait for their turn.
     pub queue: QueueSettings,
-    /// For what there is a limit of its own. Default: for each endpoint.
+    /// Which calls share one limit. Default: all calls to one endpoint.
     pub key: GuardKey,
     /// The maximum number of keys that have a limit of their own; all other keys share one. Default 1024.
     pub max_keys: u32,
@@ -244,7 +244,7 @@ impl Default for Concurrency {
 pub struct Breaker {
     /// When the breaker opens, and how it closes again.
     pub settings: BreakerSettings,
-    /// For what there is a breaker of its own. Default: for each endpoint.
+    /// Which calls share one breaker. Default: all calls to one endpoint.
     pub key: GuardKey,
     /// The maximum number of keys that have a breaker of their own; all other keys share one.
     pub max_keys: u32,

@@ -15,8 +15,8 @@ use super::predicate::{self, Misplaced};
 use super::settings::GuardKey;
 use super::values::{self, Value, Wrong};
 
-/// Returns what is wrong with a value; empty if nothing is wrong. Tables of the file's own form are judged key by key
-/// elsewhere.
+/// Returns the mistakes in a value; empty if there are none. If the value is a table with keys of our own, its keys are
+/// judged one by one in the first pass (`walk`).
 pub(super) fn judge(kind: &Kind, value: &Value<'_>) -> Vec<Misplaced> {
     let found = value.get_ref();
     let one =
@@ -190,7 +190,7 @@ fn label(name: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// Reads what a guard is kept for: `endpoint`, `operation`, `header:NAME` or `path:{name}`.
+/// Reads which calls share one guard: `endpoint`, `operation`, `header:NAME` or `path:{name}`.
 pub(super) fn guard_key(written: &str) -> Result<GuardKey, Wrong> {
     let forms = ["endpoint", "operation", "header:NAME", "path:{name}"];
     match written.split_once(':') {

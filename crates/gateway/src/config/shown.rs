@@ -111,8 +111,8 @@ impl Shown<'_> {
         }
     }
 
-    /// Drops the ranges from index `first` on that are not on the line of `key`. If a bracket is not closed, the lines
-    /// after it become part of a value to which they do not belong.
+    /// Hides again what an unclosed bracket brought into a value. The parser takes the lines after such a bracket for a
+    /// part of the value. So the ranges from index `first` on are dropped, unless they are on the line of `key`.
     fn keep_to_the_line_of(&mut self, key: Range<usize>, first: usize) {
         let end = self.text[key.end..].find('\n').map_or(self.text.len(), |n| key.end + n);
         let mut at = 0;

@@ -21,7 +21,8 @@ pub(super) fn show_concurrency(concurrency: &Concurrency) -> String {
     }
 }
 
-/// The settings that the text on a breaker always contains. Each other setting is added by its name if it is on.
+/// The settings that [`show_breaker`] writes itself. Every other setting of a breaker is added as its name and value,
+/// unless it is off.
 const TOLD: [&str; 6] = ["enabled", "failure_rate", "min_calls", "open_for", "probes", "max_keys"];
 
 pub(super) fn show_breaker(breaker: &Breaker) -> String {
@@ -49,7 +50,7 @@ pub(super) fn show_breaker(breaker: &Breaker) -> String {
     text
 }
 
-/// Returns in words what a guard is kept for, and the maximum number of keys.
+/// Returns in words which calls share one guard and, if the guards have keys, the maximum number of keys.
 fn show_key(key: &GuardKey, most: u32) -> String {
     match key {
         GuardKey::Endpoint => key.to_string(),

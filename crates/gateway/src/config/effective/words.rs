@@ -6,7 +6,8 @@ use seawall_policy::{Answers, Idempotency, Otherwise};
 use super::super::settings::{Operation, Retry};
 use super::super::values::show_time;
 
-/// Returns a sentence that says what happens to a call whose attempt failed.
+/// Returns a sentence that says how many times a call is sent at most, and what a failure or an unknown effect then
+/// means for the caller.
 pub(super) fn repeats(idempotency: Idempotency, retry: &Retry, retry_none: bool) -> String {
     let attempts = retry.attempts_in_force();
     if attempts == 1 {

@@ -1,5 +1,5 @@
-//! Tables that are merged key by key. A row holds everything that the gateway knows about a policy's setting: how it is
-//! written, where its value is stored, and what it does.
+//! The keys of tables that may be written at several levels of the file. A row holds everything that the gateway knows
+//! about one setting: how it is written, where its value is stored, and what it does.
 
 use seawall_client::connect::DnsSettings;
 use seawall_client::{AnswerLimits, PoolSettings};
@@ -19,8 +19,9 @@ const KEYS: Kind = Kind::Whole { min: 1, max: 100_000 };
 const COUNT_OR_ZERO: Kind = Kind::Whole { min: 0, max: 1_000_000 };
 const GUARD_KEY: &str = "endpoint (default), operation, header:NAME or path:{name}.";
 
-/// A table of the file, made of rows. A row holds the key, the kind of its value, its documentation, where the value is stored
-/// in the settings, and how it is written. If the last two are absent, a function of its own reads the setting.
+/// Makes a table of the file from rows. A row holds the key, the kind of its value, its documentation, where the value
+/// is stored in the settings, and how it is written. The last two are left out if a function of its own reads the
+/// setting.
 macro_rules! table {
     ($spec:ident, $name:literal, $doc:literal, $rows:ident: $of:ty,
      $($key:literal, $kind:expr, $key_doc:expr $(=> $($field:ident).+: $form:ident)?;)*) => {

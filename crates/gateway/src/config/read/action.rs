@@ -1,5 +1,6 @@
-//! Reads the settings that make an operation an action: recording, asking, undoing, comparing. The crate
-//! `seawall-actions` finds the mistakes, and they are reported here at their places in the file.
+//! Reads the settings that make an operation an action: how it is recorded, how the provider is asked what became of
+//! it, how it is undone, and how it is compared with the provider's list. The crate `seawall-actions` finds the
+//! mistakes, and they are reported here at their places in the file.
 
 use seawall_actions::template::{Pointer, Purpose, RequestTemplate};
 use seawall_actions::{Cancel, Confirm, Declared, Listing};
@@ -93,7 +94,8 @@ pub(super) fn durable<'a>(
     rules
 }
 
-/// Returns the table in which a setting stands, and the setting's key in that table.
+/// Splits the name of a setting, such as `cancel.tombstone`, at its first point. Returns the table in which the setting
+/// stands, and its key in that table. A name without a point is a key of `section` itself.
 fn at<'a, 's>(section: &Section<'a>, setting: &'s str) -> (Section<'a>, &'s str) {
     match setting.split_once('.') {
         Some((table, key)) => (section.child(table), key),

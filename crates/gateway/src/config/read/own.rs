@@ -33,7 +33,8 @@ pub(super) fn check(named: &[(&str, Section<'_>)], gateway: &Gateway, dependenci
                 let span = if section.has("proxy") { section.key_span("proxy") } else { section.at.clone() };
                 section.book.wrong(span, wrong("the proxy", owner));
             }
-            // For a proxy, a loopback address means the proxy's own machine.
+            // The proxy connects to the endpoint. So a loopback address of an endpoint means the proxy's own machine,
+            // and is no mistake.
             continue;
         }
         for place in section.children("endpoint").iter().chain([section]) {
@@ -78,8 +79,9 @@ fn leads_to(host: Host<'_>, listener: IpAddr) -> bool {
                 },
                 ip => ip,
             };
-            // A listener at `[::]` takes connections over IPv4 and over IPv6. The addresses of the machine's interfaces are
-            // not known here.
+            // A listener at `[::]` takes connections over IPv4 and over IPv6; a listener at `0.0.0.0` takes only IPv4.
+            // The addresses of the machine's interfaces are not known here, so for such listeners only loopback
+            // addresses are recognised.
             let any = listener.is_unspecified() && (listener.is_ipv6() || ip.is_ipv4());
             ip == listener || (any && ip.is_loopback())
         }

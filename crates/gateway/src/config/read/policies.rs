@@ -47,8 +47,9 @@ impl<'a, S> Merged<'a, S> {
         &found.expect("the types name their settings as the file does").1
     }
 
-    /// Reports each problem, and returns the settings. A problem concerns one or more values. It is reported at the
-    /// value from the most particular table, and only if all of its values could be read.
+    /// Reports each problem, and returns the settings. A problem concerns one or more values, and is reported at the
+    /// value from the most particular table. It is not reported if one of its values is only used because a more
+    /// particular one could not be read.
     fn checked(self, problems: Vec<Problem>) -> S {
         for Problem { setting, wrong, gravity, with } in problems {
             let said: Vec<_> = with.iter().chain([&setting]).map(|name| self.picked(name)).collect();
@@ -139,8 +140,8 @@ fn window(breaker: &mut Merged<'_, Breaker>) {
     breaker.picked.push(("window_calls", by_calls.without_value()));
 }
 
-/// Reads what a guard is kept for. If it is a part of the path, a mistake is reported unless the pattern of some
-/// operation names that part.
+/// Reads which calls share one guard. If calls share it by a part of the path, a mistake is reported unless the pattern
+/// of some operation names that part.
 fn guard_key(layers: &Layers<'_>, paths: &[&str]) -> GuardKey {
     let read = |value: &DeValue<'_>| values::text(value).and_then(shape::guard_key);
     let picked = layers.pick("key", read, GuardKey::Endpoint);

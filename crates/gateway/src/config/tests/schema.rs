@@ -169,7 +169,7 @@ fn the_reader_asks_for_every_key_of_the_table() {
         files: Default::default(),
         asked: Default::default(),
     };
-    // Only the second pass counts, since the first asks for everything that the file has.
+    // Only the keys that the second pass asks for count. The first pass asks for every key that the file has.
     read::settings(&Section::new(&book, &ROOT, document.get_ref(), 0..0));
     let mut known = BTreeSet::new();
     all_keys(&ROOT, &mut known);
