@@ -25,8 +25,8 @@ impl Draft {
         Draft { from: state.version, to, now, attempt: None, breaks_scope: false }
     }
 
-    /// Returns the write of a party without a claim: the application, a webhook or a person. If a worker has a claim,
-    /// the claim stays, unless this write ends the row.
+    /// Returns the write of a writer that has no claim on the row: the application, a webhook or a person. If a worker
+    /// has a claim, the claim stays, unless this write ends the row.
     pub(super) fn written(mut self) -> Write {
         if self.to.end.is_some() {
             self.let_go();
@@ -35,8 +35,8 @@ impl Draft {
         Write { from, to, attempt, breaks_scope }
     }
 
-    /// Returns the write of the owner after its step. If nothing is to be done now, the write also ends the claim. So
-    /// the row can be claimed when it is due, and not only when its lease ends.
+    /// Returns the write that the owner of the row makes after a step of its work. If nothing is to be done now, the
+    /// write also ends the claim. So the row can be claimed when it is due, and not only when its lease ends.
     pub(super) fn rested(mut self) -> Write {
         if self.to.next_at > self.now {
             self.let_go();
@@ -44,7 +44,7 @@ impl Draft {
         self.written()
     }
 
-    /// Returns the write of an owner that keeps its claim and goes on directly.
+    /// Returns the write of an owner that keeps its claim and continues to work on the row immediately.
     pub(super) fn renewed(self) -> Write {
         let Draft { from, to, attempt, breaks_scope, now: _ } = self;
         Write { from, to, attempt, breaks_scope }
@@ -196,7 +196,7 @@ impl Draft {
         self.to.why = Some("orphan: found alive after its end".to_owned());
     }
 
-    /// Opens a row again for a person, with the full number of tries.
+    /// Opens a row again, as a person has asked, with the full number of tries.
     pub(super) fn fresh_tries(&mut self) {
         self.to.end = None;
         self.to.why = None;

@@ -1,9 +1,9 @@
 //! The stores: the databases in which actions are kept.
 //!
-//! A store decides nothing. The machine computes the whole new row. The store writes it only if the stored row has not
-//! changed since the machine read it ([`Store::change`]), and returns whether it did. Correctness depends only on that
-//! comparison and on unique keys; locks, leases and isolation levels only save work. So one contract suite runs on
-//! every store (`tests/contract`).
+//! A store decides nothing. The machine computes the whole new row. The store writes this row only if the stored row
+//! has not changed since the machine read it ([`Store::change`]), and returns whether the row was written. Correctness
+//! depends only on that comparison and on unique keys; locks, leases and isolation levels only save work. So one
+//! contract suite runs on every store (`tests/contract`).
 //!
 //! Records and changes are gathered by [`lane`]: the writes that arrive during one commit are committed together by the
 //! next commit. Otherwise each of many small writes would need a commit of its own, and a commit takes milliseconds,
@@ -251,7 +251,7 @@ pub trait Store: Clone + Send + Sync + 'static {
         follow: Option<Follow<Self::Connection>>,
     ) -> impl Future<Output = Result<std::result::Result<ScopeSettled, NotSettled>>> + Send;
 
-    /// Stores how an attempt ended, without changing its action.
+    /// Stores in the attempt log how an attempt ended, without changing the row of the action.
     fn evidence(&self, id: ActionId, attempt: AttemptRow) -> impl Future<Output = Result<()>> + Send;
 
     /// Claims up to `most` due rows of a dependency for `owner`, for the time `lease`. Returns the claimed rows.
