@@ -196,7 +196,7 @@ impl Action {
     }
 
     /// Returns the key under which the cancel of the current generation is sent. Each generation has a new key, since a
-    /// provider may answer every request with one key as it answered the first.
+    /// provider may repeat its first answer to every later request with the same key.
     #[must_use]
     pub fn cancel_key(&self) -> String {
         format!("{}:c:{}", self.key, self.state.cancel_gen)

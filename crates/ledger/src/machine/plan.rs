@@ -2,8 +2,8 @@
 //!
 //! The result is the change that allows the next step. Nothing is sent before a store has taken this [`Write`], and the
 //! store takes the write only if the row has not changed since the plan was made. The obvious design has two rules: one
-//! that plans, and one that the store checks. Then the first could say "perform" and the second "no", for ever. Here a
-//! single rule does both.
+//! that plans, and one that the store checks. Then the first rule could plan an attempt that the second one refuses,
+//! again and again for ever. Here a single rule does both.
 
 use super::transition::Draft;
 use super::{
@@ -165,8 +165,8 @@ impl View<'_> {
         let is_last = self.state.attempts.saturating_add(1) == self.rules.limits.perform;
         match self.quiet_ahead() {
             // No attempt follows the last one, so a refusal of the last attempt can close the action only if it also
-            // holds for the earlier attempts. It can hold for them only after the quiet time, so the last attempt waits
-            // for that.
+            // holds for the earlier attempts. Unless the provider saves refusals under the key, it holds for them only
+            // after the quiet time, so the last attempt waits for the end of that time.
             Some(quiet) if is_last => Ok(self.rest(quiet)),
             Some(_) | None => Ok(Step::Perform(self.draft().perform(self.rules))),
         }

@@ -99,8 +99,9 @@ pub struct State {
     /// The number of the log line whose attempt is under way; `None` if no attempt is. If another attempt reports its
     /// end, that report is late.
     pub in_flight: Option<u32>,
-    /// The number of questions since a person last started the action again, or since the last answer that helped.
-    /// While the application's handler fails, this field counts the failed runs of the handler instead.
+    /// The number of questions since the last time that a person started the action again, that the goal changed, or
+    /// that an answer decided whether the effect exists. While the application's handler fails, this field counts the
+    /// failed runs of the handler instead.
     pub asks: u32,
     /// The number of answers "absent" after the quiet time, since the last attempt.
     pub absences: u32,
@@ -137,7 +138,7 @@ pub struct State {
     /// Whether the first cancel of the current generation was sent before the quiet time was over. If so, an answer "no
     /// such" to this generation is not believed.
     pub cancel_gen_early: bool,
-    /// The number of cancels of the current generation that may have been sent. If it is zero, the key of this
+    /// The number of cancels of the current generation that may have been sent. If this number is zero, the key of this
     /// generation was never used.
     pub cancel_open: u32,
     /// The number of cancel attempts since a person last started the action again.

@@ -1,4 +1,4 @@
-//! Decides what the end of an attempt, or an answer of the provider, changes in the row.
+//! Decides what changes in the row when an attempt ends or the provider answers a question.
 //!
 //! An answer only says what became of its own attempt. The row says "not applied" only when no attempt can still take
 //! effect. The obvious rule would take the last attempt's answer as the action's outcome. It would leave charges
@@ -437,8 +437,8 @@ impl Case<'_> {
     }
 
     /// Handles the answer "no such effect" to a cancel. The key of this generation is not used again, since the
-    /// provider may answer every request with one key as it answered the first. The answer is believed only if the
-    /// generation was first sent after the quiet time.
+    /// provider may repeat its first answer to every later request with the same key. The answer is believed only if
+    /// the generation was first sent after the quiet time.
     fn no_such(&self, draft: &mut Draft, report: &Report) {
         match self.state.known {
             Known::Unknown if self.state.cancel_gen_early => {

@@ -110,8 +110,8 @@ impl Draft {
     }
 
     /// Postpones the planned question after the end, if there is one, so that it is asked a full `audit_after` from
-    /// now. Directly after a cancel a lagging status may still say "applied", and if that were believed, the effect
-    /// would be undone twice.
+    /// now. Directly after a cancel, a status that lags behind may still say "applied", and if that were believed, the
+    /// effect would be undone twice.
     fn postpone_audit(&mut self, rules: &Rules) {
         if self.to.audit_at.is_some() {
             self.to.audit_at = Some(self.now.saturating_add(rules.audit_after));
@@ -174,8 +174,8 @@ impl Draft {
     }
 
     /// Handles a report that the effect exists, although the row was closed as not applied. The provider is asked after
-    /// one more quiet time. Before that time, a lagging status could still say "absent", and nobody would look again.
-    /// If the provider cannot be asked, the report is believed.
+    /// one more quiet time. Before that time, a status that lags behind could still say "absent", and nobody would look
+    /// again. If the provider cannot be asked, the report is believed.
     pub(super) fn contradicted(&mut self, rules: &Rules, answer: Option<Vec<u8>>) {
         match rules.confirm {
             Some(_) => self.to.audit_at = Some(self.now.saturating_add(rules.quiet)),
@@ -275,8 +275,9 @@ impl Draft {
     }
 }
 
-/// Claims the row for `owner`. Returns `None` if the row is not due, or if another worker's lease has not ended. Stores
-/// claim in SQL, with the database's time of the statement; this function defines what their claims must do.
+/// Claims the row for `owner`. Returns `None` if the row is not due, or if another worker's lease has not ended. The
+/// stores claim in SQL, with the time at which the database began the statement; this function defines what that SQL
+/// must do.
 #[must_use]
 pub fn claim(state: &State, rules: &Rules, owner: Owner, now: Stamp) -> Option<Write> {
     if state.due_at().is_none_or(|due| due > now) {

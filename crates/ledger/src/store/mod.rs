@@ -52,7 +52,8 @@ pub type Follow<C> = Arc<
 pub struct Insert {
     /// The row of the action.
     pub action: Action,
-    /// The first attempt, which is inserted with the row; `None` if no attempt is sent directly afterwards.
+    /// The first attempt, which is inserted with the row and sent directly afterwards; `None` if the row is inserted
+    /// without an attempt.
     pub attempt: Option<AttemptRow>,
 }
 
@@ -101,11 +102,11 @@ pub struct ScopeSettled {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Filter {
-    /// Only actions of this dependency are returned; of all dependencies if `None`.
+    /// Only actions of this dependency are returned; actions of all dependencies if `None`.
     pub dependency: Option<String>,
-    /// Only actions with this standing are returned; with any standing if `None`.
+    /// Only actions with this standing are returned; actions with any standing if `None`.
     pub standing: Option<Standing>,
-    /// Only actions that were recorded after this action are returned; from the first action on if `None`.
+    /// Only actions that were recorded after this action are returned; the list begins with the first action if `None`.
     pub after: Option<ActionId>,
     /// The maximum number of actions that are returned. A value above 1000 means 1000; the default 0 returns none.
     pub most: u32,

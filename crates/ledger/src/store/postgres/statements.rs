@@ -69,7 +69,8 @@ const ATTEMPT_TYPES: [&str; 12] = [
     "text",
 ];
 
-/// Returns `unnest($n::type[], …)`, with its parameters numbered from `first`.
+/// Returns the SQL `unnest($n::type[], …)` with one array for each of `types`. The parameters are numbered from
+/// `first`.
 fn unnest<'a>(types: impl Iterator<Item = &'a str>, first: usize) -> String {
     let each: Vec<String> =
         types.enumerate().map(|(index, kind)| format!("${}::{kind}[]", first + index)).collect();
