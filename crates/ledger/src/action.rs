@@ -66,11 +66,11 @@ pub struct NewAction {
     pub dependency: String,
     /// The name of the operation in that dependency.
     pub operation: String,
-    /// The name of the action, for the provider and for the caller. It is unique within a dependency.
+    /// The key of the action: the name by which the provider and the caller know it. It is unique within a dependency.
     pub key: String,
     /// What is sent, in the form that the remote understands. It is kept and sent unchanged, and holds no credentials.
     pub request: Vec<u8>,
-    /// The scope, if the action settles together with others.
+    /// The scope, if the action settles together with other actions; `None` if it settles alone.
     pub scope: Option<Scope>,
 }
 
@@ -101,7 +101,8 @@ impl NewAction {
     }
 }
 
-/// The limits on the sizes of what is recorded. Begin with [`Sizes::default`], and change single fields.
+/// The limits on the sizes of the values that the ledger records. Begin with [`Sizes::default`], and change single
+/// fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sizes {
@@ -116,7 +117,8 @@ pub struct Sizes {
     /// The maximum number of bytes of an answer that is kept. Default 256 KiB. Nothing is kept of a longer answer,
     /// since a part of the answer could be read wrongly.
     pub answer: usize,
-    /// The maximum number of actions in a scope. Default 64, since all of them are locked together.
+    /// The maximum number of actions in a scope. Default 64, since all actions of a scope are locked together when the
+    /// scope settles.
     pub scope: u32,
 }
 
@@ -166,9 +168,9 @@ pub struct Action {
     pub dependency: String,
     /// The name of the operation in that dependency.
     pub operation: String,
-    /// The key of the action: its name for the provider and for the caller.
+    /// The key of the action: the name by which the provider and the caller know it.
     pub key: String,
-    /// The scope, if the action settles together with others.
+    /// The scope, if the action settles together with other actions; `None` if it settles alone.
     pub scope: Option<Scope>,
     /// The request that is sent, unchanged, with every attempt.
     pub request: Vec<u8>,
@@ -194,13 +196,14 @@ impl Action {
     }
 
     /// Returns the key under which the cancel of the current generation is sent. Each generation has a new key, since a
-    /// provider may give one answer to a key for ever.
+    /// provider may repeat its first answer to every later request with the same key.
     #[must_use]
     pub fn cancel_key(&self) -> String {
         format!("{}:c:{}", self.key, self.state.cancel_gen)
     }
 
-    /// Returns whether `new` describes this action. If so, recording `new` again returns this action.
+    /// Returns whether `new` describes this action: its dependency, operation, key, request and scope are all equal to
+    /// this action's. If so, recording `new` again returns this action.
     #[must_use]
     pub fn is_of(&self, new: &NewAction) -> bool {
         self.dependency == new.dependency

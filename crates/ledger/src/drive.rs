@@ -23,8 +23,8 @@ use crate::operation::{Operation, origin};
 use crate::remote::Delivery;
 use crate::store::{Change, Changed, Follow, Store};
 
-/// The maximum age of the database's last answer with its time. If that answer is older, the database is asked again,
-/// since clocks drift.
+/// The maximum age of the database's last report of its time. If the report is older, the database is asked again,
+/// since its clock and the clock of this machine drift apart.
 const CLOCK_AGE: Duration = Duration::from_secs(5);
 
 /// The longest wait between two tries to write while the database cannot be reached.
@@ -42,7 +42,7 @@ enum Taken {
     Refused,
 }
 
-/// The number of times that a change is offered again after the database refused it.
+/// The number of times that a change is offered to the store again after the database refused it.
 const OFFERS: u32 = 5;
 
 impl<S: Store> Inner<S> {
@@ -128,7 +128,8 @@ impl<S: Store> Inner<S> {
         loop {
             match self.store.change(change.clone()).await {
                 Ok(Changed::Taken) => {
-                    // Usually the store has dropped its own reference by now, so nothing is copied.
+                    // Usually the store has dropped its reference to the change by now. Then the action is moved out of
+                    // the change; otherwise it is copied.
                     let action =
                         Arc::try_unwrap(change).map_or_else(|shared| shared.action.clone(), |own| own.action);
                     return Taken::Yes(Box::new(action));
@@ -187,10 +188,12 @@ impl<S: Store> Inner<S> {
     }
 
     /// Handles a failure of the application's handler. Because of the failure, the write that ends the action was not
-    /// taken. Now that write is made without the end, so that the provider's answer is kept. The end is tried again
-    /// later, as often as necessary: the mistake is in the application, and correcting the program usually helps all
-    /// rows at the same time. So the row does not become `stuck`; its `why` shows the handler's error, and it is
-    /// counted as failing.
+    /// made. That write is now made without the end of the action, so that the provider's answer is kept. The end is
+    /// tried again later, as often as necessary.
+    ///
+    /// The row does not become `stuck`, because the mistake is in the application: once the program is corrected,
+    /// usually all such rows can end without a person looking at each. The row's `why` shows the handler's error, and
+    /// the row is counted as failing.
     async fn without_handler(
         &self,
         operation: &Arc<Operation<S>>,
@@ -387,8 +390,8 @@ impl<S: Store> Inner<S> {
         }))
     }
 
-    /// Cancels the other members of a broken scope. If one is missed here, its own worker cancels it when it tries to
-    /// settle the scope.
+    /// Cancels the other members of a broken scope. If a member is missed here, the worker that claims this member
+    /// cancels it when the worker tries to settle the scope.
     async fn break_scope(&self, action: &Action) {
         let Some(scope) = &action.scope else { return };
         let members = match self.store.members(&scope.name).await {
@@ -437,7 +440,8 @@ pub(crate) fn has_outcome(state: &State) -> bool {
     state.end.is_some() || waits_for_caller
 }
 
-/// Returns the time from now until the database's clock shows `stamp`, or a shorter time.
+/// Returns the time from now until the database's clock shows `stamp`; zero if that moment has passed. The result may
+/// be too short, but never too long.
 pub(crate) fn until(clock: &DbClock, stamp: Stamp) -> Duration {
     clock.instant_of(stamp).saturating_duration_since(Instant::now())
 }

@@ -10,7 +10,7 @@ use std::fmt;
 pub enum Refusal {
     /// The key is already recorded with another request.
     KeyConflict,
-    /// The action is being cancelled, or was cancelled, since its deadline had passed or somebody asked for it.
+    /// The action is being cancelled, or was cancelled, since its deadline had passed or somebody cancelled it.
     TooLate,
     /// It is not yet known whether the action took effect.
     NotKnown,
@@ -91,7 +91,7 @@ pub enum Misuse {
         /// The name of the operation.
         operation: String,
     },
-    /// A setting contradicts another one. The value says which.
+    /// A setting contradicts another one. The value says which settings these are.
     Setting(String),
 }
 
@@ -123,8 +123,8 @@ pub enum Trouble {
     Away,
     /// Another transaction holds the row. Nothing was changed. A later try may succeed.
     Busy,
-    /// The database refused the transaction in favour of another one (40001, 40P01). Nothing was changed. Run the
-    /// transaction again.
+    /// The database refused the transaction in favour of another one (SQLSTATE 40001 or 40P01). Nothing was changed.
+    /// Run the transaction again.
     Again,
     /// The database refused the statement. Nothing was changed, and the database would refuse the statement again.
     Refused,

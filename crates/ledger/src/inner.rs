@@ -21,8 +21,9 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) recorded: Notify,
 }
 
-/// Wakes the tasks that wait for a row, by a hash of the row's id. Several rows share one of the 64 entries, so a task
-/// is sometimes woken by a write of another row. The task then reads its own row once more and waits again.
+/// Wakes the tasks that wait for a row. A hash of the row's id selects one of the 64 entries. Several rows share an
+/// entry, so a task is sometimes woken by a write of another row. The task then reads its own row once more and waits
+/// again.
 pub(crate) struct Changes([Notify; 64]);
 
 impl Default for Changes {

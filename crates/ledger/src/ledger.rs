@@ -25,7 +25,7 @@ use crate::machine::{self, Owner, State};
 use crate::operation::{Operation, Operations};
 use crate::store::{Counts, Filter, Insert, Recorded, Store};
 
-/// The ledger: the actions in one store, and the operations that they belong to. A clone is another handle to one
+/// The ledger: the actions in one store, and the operations that they belong to. A clone is another handle to the same
 /// ledger.
 pub struct Ledger<S: Store> {
     pub(crate) inner: Arc<Inner<S>>,
@@ -307,8 +307,8 @@ impl<S: Store> Ledger<S> {
         Ok(self.inner.store.list(filter).await?)
     }
 
-    /// Counts a dependency's open actions and its stuck actions. Of each of the two, at most
-    /// [`COUNTED`](crate::store::COUNTED) are counted.
+    /// Counts a dependency's open actions and its stuck actions. At most [`COUNTED`](crate::store::COUNTED) open and
+    /// [`COUNTED`](crate::store::COUNTED) stuck actions are counted.
     ///
     /// # Errors
     ///
@@ -361,7 +361,8 @@ impl<S: Store> Inner<S> {
     ) -> Result<Action, Error> {
         match driven.await {
             Ok(Some(action)) => Ok(action),
-            // The row is gone, its write was refused, or the remote panicked. The stored row says what is known.
+            // The row is gone, its write was refused, or the remote panicked. If the row still exists, it is read again
+            // and says what is known.
             Ok(None) | Err(_) => self.store.load(id).await?.ok_or(Refusal::NotFound.into()),
         }
     }

@@ -57,8 +57,8 @@ pub trait Remote: Send + Sync + 'static {
     /// Undoes the action at the provider. This method is called only if the rules declare how to cancel.
     fn cancel<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Undone, Report)>;
 
-    /// Asks for one page of the provider's own records for a window of time. Only reconciliation calls this method. It
-    /// receives no deadline, since reconciliation drops the future when the page takes too long.
+    /// Asks for one page of the provider's own records for a window of time. Only reconciliation calls this method. The
+    /// method receives no deadline, since reconciliation drops the future when the page takes too long.
     fn list<'a>(&'a self, ask: &'a ListAsk) -> Boxed<'a, std::result::Result<Page, NoPage>> {
         let _ = ask;
         Box::pin(std::future::ready(Err(NoPage::Undeclared)))

@@ -20,7 +20,7 @@ use crate::operation::origin;
 use crate::store::{Change, Changed, Store};
 
 /// The maximum number of times that a row is read for one wish. This is enough, since other writers change a row only a
-/// few times meanwhile.
+/// few times while the wish is handled.
 const LOOKS: u32 = 16;
 
 /// The person or program that changes something by hand, and the reason.
@@ -187,8 +187,8 @@ impl<S: Store> Ledger<S> {
         Ok(action)
     }
 
-    /// Records a person's decision on whether the effect of a stuck action exists. The action goes on with that as a
-    /// fact.
+    /// Records a person's decision on whether the effect of a stuck action exists. The ledger takes the decision as a
+    /// fact and goes on with the action.
     ///
     /// # Errors
     ///
@@ -204,8 +204,8 @@ impl<S: Store> Ledger<S> {
         Ok(action)
     }
 
-    /// Records what a webhook reported about an action. "Applied" is taken as a fact. Every other report only makes a
-    /// worker ask the provider sooner.
+    /// Records what a webhook reported about an action. [`Observed::Applied`] is taken as a fact. Every other report
+    /// only makes a worker ask the provider sooner.
     ///
     /// # Errors
     ///

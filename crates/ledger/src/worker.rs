@@ -191,7 +191,7 @@ impl<S: Store> Looper<S> {
     }
 }
 
-/// Takes all permits that are free now, at most as many as one claim may have rows. The permit `first` counts.
+/// Returns the permit `first` and all other permits that are free now, at most `most` in all.
 fn take_free(first: OwnedSemaphorePermit, permits: &Arc<Semaphore>, most: u32) -> Vec<OwnedSemaphorePermit> {
     let mut free = vec![first];
     while free.len() < usize::try_from(most).unwrap_or(usize::MAX) {

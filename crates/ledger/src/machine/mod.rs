@@ -1,8 +1,8 @@
 //! The action protocol as a pure machine: no clock, no database, no network.
 //!
 //! Every change of a row is a compare-and-set. The machine receives a row as it was read, with its version, and returns
-//! the whole new state ([`Write`]). A store takes the write only if the row still has that version. So no condition of
-//! the plan can be missing in the store's check: any change of the row since it was read has changed the version. A
+//! the whole new state ([`Write`]). A store takes the write only if the row still has that version. So the store need
+//! not check the conditions of the plan one by one: any change of the row since it was read has changed the version. A
 //! writer that finds another version reads the row and calls the machine again.
 //!
 //! The times that the machine receives are never later than the database's own time at the moment of the write: they

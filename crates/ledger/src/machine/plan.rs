@@ -2,8 +2,8 @@
 //!
 //! The result is the change that allows the next step. Nothing is sent before a store has taken this [`Write`], and the
 //! store takes the write only if the row has not changed since the plan was made. The obvious design has two rules: one
-//! that plans, and one that the store checks. Then the first could say "perform" and the second "no", for ever. Here a
-//! single rule does both.
+//! that plans, and one that the store checks. Then the first rule could plan an attempt that the second one refuses,
+//! again and again for ever. Here a single rule does both.
 
 use super::transition::Draft;
 use super::{
@@ -11,8 +11,9 @@ use super::{
 };
 use seawall_policy::Idempotency;
 
-/// The number of cancels under one key without an answer after which the provider is asked before anything else is
-/// sent. It may have saved a failure under that key.
+/// After this number of cancels under one key without an answer, the provider is asked what became of the action before
+/// another cancel is sent. The provider may have saved a failure under that key, and would answer every further cancel
+/// with it.
 const UNANSWERED_BEFORE_ASKING: u32 = 3;
 
 /// The next step for a row.
@@ -116,7 +117,7 @@ impl View<'_> {
             Known::Unknown => match self.rules.on_unknown {
                 OnUnknown::Hold => self.stuck("unknown, and declared to be left to a person"),
                 OnUnknown::Cancel => self.change(|draft| draft.turn(self.rules)),
-                // If the provider can be asked, nothing is sent again before it was asked, whatever its keys promise.
+                // If the provider can be asked, nothing is sent again before it was asked, even if it honours keys.
                 OnUnknown::Repeat | OnUnknown::Confirm if self.rules.confirm.is_some() => self.ask(),
                 OnUnknown::Repeat => self.repeat().unwrap_or_else(|why| self.stuck(why)),
                 OnUnknown::Confirm => self.stuck("unknown, and there is no way to ask"),
@@ -163,8 +164,9 @@ impl View<'_> {
         }
         let is_last = self.state.attempts.saturating_add(1) == self.rules.limits.perform;
         match self.quiet_ahead() {
-            // No attempt follows the last one, so its "no" should hold for the earlier attempts, too. Otherwise that
-            // "no" could not close the action. So the last attempt waits for the quiet time.
+            // No attempt follows the last one, so a refusal of the last attempt can close the action only if it also
+            // holds for the earlier attempts. Unless the provider saves refusals under the key, it holds for them only
+            // after the quiet time, so the last attempt waits for the end of that time.
             Some(quiet) if is_last => Ok(self.rest(quiet)),
             Some(_) | None => Ok(Step::Perform(self.draft().perform(self.rules))),
         }
@@ -234,9 +236,12 @@ impl View<'_> {
         }
     }
 
-    /// Returns whether the provider must be asked before another cancel is sent, since a cancel of this generation may
-    /// have been sent and got no answer. Refunds without a key add up, so a second refund could undo twice. With a key,
-    /// the provider may have saved a failure under that key, so that sending again is useless.
+    /// Returns whether the provider must be asked before another cancel is sent. That is so in two cases:
+    ///
+    /// - The cancels add up and have no key, as some refunds do, and a cancel of this generation may have been sent. A
+    ///   second one could undo the effect twice.
+    /// - The cancels have a key, the provider can be asked, and [`UNANSWERED_BEFORE_ASKING`] cancels of this generation
+    ///   may have been sent. The provider may have saved a failure under the key, so that sending again is useless.
     fn must_ask_first(&self, cancel: &CancelRules) -> bool {
         let open = self.state.cancel_open;
         let adds_up = match cancel.kind {

@@ -63,8 +63,8 @@ pub struct CancelRules {
     pub after: Duration,
 }
 
-/// The maximum number of tries for each kind of request. After that the action is stuck, or fails if it cannot have
-/// taken effect.
+/// The maximum number of tries for each kind of request. After that number of tries the action is stuck, or fails if it
+/// cannot have taken effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// The maximum number of perform attempts. Default 5.
@@ -106,7 +106,8 @@ pub struct Rules {
     pub saves_refusals: bool,
     /// Whether an action that is believed absent may be sent again although the provider knows no keys. Default no.
     pub resend_absent: bool,
-    /// The time between the end of an action as absent and the one further question to the provider. Default 24 h.
+    /// If an action ends because the provider did not know it, the provider is asked once more after this time. Default
+    /// 24 h.
     pub audit_after: Duration,
     /// The maximum number of tries for each kind of request.
     pub limits: Limits,

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub struct Stamp(i64);
 
 impl Stamp {
-    /// Makes the moment that is `micros` microseconds after the Unix epoch.
+    /// Makes the moment that is `micros` microseconds after the Unix epoch, or before it if `micros` is negative.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Stamp {
         Stamp(micros)

@@ -14,9 +14,10 @@ pub enum Goal {
 /// What is known of the effect at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Known {
-    /// No attempt can still take effect: none was made, or each was proved unsent, or all are believed absent.
+    /// No attempt can still take effect: none was made, or each was proved unsent, or the provider said that it knows
+    /// none and is believed.
     Never,
-    /// An attempt may have taken effect, or may still do so.
+    /// An attempt may have taken effect, or may still take effect.
     Unknown,
     /// The effect exists. Only a successful cancel changes this.
     Applied,
@@ -31,9 +32,9 @@ pub enum NotApplied {
     Refused,
     /// The action was cancelled, or the provider reported it as cancelled.
     Cancelled,
-    /// The provider did not know the action after the quiet time.
+    /// The provider said, after the quiet time, that it does not know the action.
     Absent,
-    /// A cancel was answered with "no such" after the quiet time.
+    /// The provider answered a cancel, after the quiet time, that there is no such effect.
     NoSuch,
     /// A person decided that the effect does not exist.
     Resolved,
@@ -98,8 +99,9 @@ pub struct State {
     /// The number of the log line whose attempt is under way; `None` if no attempt is. If another attempt reports its
     /// end, that report is late.
     pub in_flight: Option<u32>,
-    /// The number of questions since a person last started the action again, or since the last answer that helped.
-    /// While the application's handler fails, this field counts the runs of the handler instead.
+    /// The number of questions since the last time that a person started the action again, that the goal changed, or
+    /// that an answer decided whether the effect exists. While the application's handler fails, this field counts the
+    /// failed runs of the handler instead.
     pub asks: u32,
     /// The number of answers "absent" after the quiet time, since the last attempt.
     pub absences: u32,
@@ -122,8 +124,8 @@ pub struct State {
     /// "not found" is believed only if the question was asked at this time or later. `None` if no attempt may have been
     /// sent.
     pub quiet_until: Option<Stamp>,
-    /// The earliest time at which the first attempt may have been sent. The provider cannot have known the key before.
-    /// `None` if no attempt may have been sent.
+    /// The earliest time at which the first attempt may have been sent. Before this time the provider cannot have known
+    /// the key. `None` if no attempt may have been sent.
     pub key_first_at: Option<Stamp>,
     /// The time by which the application must have settled the action. Otherwise the effect is cancelled. `None` if the
     /// provider's answer settles the action, or while no worker has seen an action that plain SQL recorded.
@@ -136,7 +138,7 @@ pub struct State {
     /// Whether the first cancel of the current generation was sent before the quiet time was over. If so, an answer "no
     /// such" to this generation is not believed.
     pub cancel_gen_early: bool,
-    /// The number of cancels of the current generation that may have been sent. If it is zero, the key of this
+    /// The number of cancels of the current generation that may have been sent. If this number is zero, the key of this
     /// generation was never used.
     pub cancel_open: u32,
     /// The number of cancel attempts since a person last started the action again.

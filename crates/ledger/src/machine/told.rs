@@ -1,4 +1,4 @@
-//! Decides what the end of an attempt, or an answer of the provider, changes in the row.
+//! Decides what changes in the row when an attempt ends or the provider answers a question.
 //!
 //! An answer only says what became of its own attempt. The row says "not applied" only when no attempt can still take
 //! effect. The obvious rule would take the last attempt's answer as the action's outcome. It would leave charges
@@ -18,11 +18,11 @@ use super::{
 /// The details of a request's end, besides the outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Report {
-    /// The HTTP status or another status code of the provider, if there is one.
+    /// The HTTP status or another status code of the provider; `None` if there is none.
     pub status: Option<u16>,
     /// What went wrong, in words, without secrets. `None` if nothing is to be said.
     pub detail: Option<String>,
-    /// For how long the provider asked to get no further requests; `None` if it did not ask for that.
+    /// The time for which the provider asked to get no further requests; `None` if it did not ask for that.
     pub retry_after: Option<Duration>,
 }
 
@@ -177,7 +177,8 @@ impl Case<'_> {
                 draft.applied(answer);
                 self.wait_before_cancel(&mut draft);
             }
-            // If the effect became known meanwhile, for example from a webhook, a "no" closes only its own attempt.
+            // If the effect became known meanwhile, for example from a webhook, a refusal closes only the attempt that
+            // was refused.
             Performed::No if self.state.known == Known::Unknown && self.speaks_for_all(&line, &report) => {
                 draft.to.open_attempts = 0;
                 draft.to.known = Known::NotApplied(NotApplied::Refused);
@@ -220,14 +221,14 @@ impl Case<'_> {
         to.next_at = self.later(to.logged, report);
     }
 
-    /// Returns whether a "no" proves nothing, even about its own attempt. That is so for a 401, 403 or 422 while an
-    /// earlier attempt is still open: the provider may have refused before it looked up the key.
+    /// Returns whether a refusal proves nothing, not even about the attempt that was refused. That is so for a 401, 403
+    /// or 422 while an earlier attempt is still open: the provider may have refused before it looked up the key.
     fn says_nothing(&self, report: &Report) -> bool {
         self.state.open_attempts > 1 && matches!(report.status, Some(401 | 403 | 422))
     }
 
-    /// Returns whether this "no" holds for the whole action, and not only for its own attempt. That is so if no other
-    /// attempt is open, or if the provider would give an earlier attempt the same answer.
+    /// Returns whether a refusal holds for the whole action, and not only for the attempt that was refused. That is so
+    /// if no other attempt is open, or if the provider would give an earlier attempt the same answer.
     fn speaks_for_all(&self, line: &AttemptRow, report: &Report) -> bool {
         let binds = report.status.is_some_and(|status| self.rules.refusal_binds.contains(&status));
         let alone = self.state.open_attempts <= 1;
@@ -319,7 +320,8 @@ impl Case<'_> {
 
     fn found_cancelled(&self, draft: &mut Draft, question: Question) {
         match self.state.known {
-            // Without a key, another attempt may still apply the effect again.
+            // Without a key, another attempt may still apply the effect again, so the row waits for the end of the
+            // quiet time.
             Known::Unknown if self.may_return(question.asked_at) => {
                 draft.to.next_at = self.state.quiet_until.unwrap_or(self.now);
             }
@@ -388,9 +390,9 @@ impl Case<'_> {
             // Meanwhile a report said that the effect exists, so a later question is planned already.
             Found::Absent | Found::Cancelled if moved => {}
             Found::Absent | Found::Cancelled => draft.to.audit_at = None,
-            // Without an answer nothing is known. After the maximum number of questions the provider is asked less
-            // often, but the questions never stop: our side believes that nothing exists, so nobody else would look for
-            // the effect.
+            // This answer says nothing about the effect. After the maximum number of questions the provider is asked
+            // less often, but the questions never stop: our side believes that nothing exists, so nobody else would
+            // look for the effect.
             Found::Other if draft.to.asks < self.rules.limits.confirm => {
                 draft.to.audit_at = Some(self.later(draft.to.asks, report));
             }
@@ -435,8 +437,8 @@ impl Case<'_> {
     }
 
     /// Handles the answer "no such effect" to a cancel. The key of this generation is not used again, since the
-    /// provider may give one answer to a key for ever. The answer is believed only if the generation was first sent
-    /// after the quiet time.
+    /// provider may repeat its first answer to every later request with the same key. The answer is believed only if
+    /// the generation was first sent after the quiet time.
     fn no_such(&self, draft: &mut Draft, report: &Report) {
         match self.state.known {
             Known::Unknown if self.state.cancel_gen_early => {
@@ -456,8 +458,8 @@ impl Case<'_> {
     }
 }
 
-/// Returns whether a "yes" would contradict the row: the row was closed as not applied, but not because the effect was
-/// undone.
+/// Returns whether a report that the effect exists would contradict the row: the row was closed as not applied, but not
+/// because the effect was undone.
 pub(super) fn contradicts(state: &State) -> bool {
     let closed = matches!(state.end, Some(End::Failed | End::Cancelled));
     closed && state.known != Known::NotApplied(NotApplied::Cancelled)

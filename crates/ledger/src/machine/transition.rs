@@ -25,8 +25,8 @@ impl Draft {
         Draft { from: state.version, to, now, attempt: None, breaks_scope: false }
     }
 
-    /// Returns the write of a party without a claim: the application, a webhook or a person. If a worker has a claim,
-    /// the claim stays, unless this write ends the row.
+    /// Returns the write of a writer that has no claim on the row: the application, a webhook or a person. If a worker
+    /// has a claim, the claim stays, unless this write ends the row.
     pub(super) fn written(mut self) -> Write {
         if self.to.end.is_some() {
             self.let_go();
@@ -35,8 +35,8 @@ impl Draft {
         Write { from, to, attempt, breaks_scope }
     }
 
-    /// Returns the write of the owner after its step. If nothing is to be done now, the write also ends the claim. So
-    /// the row can be claimed when it is due, and not only when its lease ends.
+    /// Returns the write that the owner of the row makes after a step of its work. If nothing is to be done now, the
+    /// write also ends the claim. So the row can be claimed when it is due, and not only when its lease ends.
     pub(super) fn rested(mut self) -> Write {
         if self.to.next_at > self.now {
             self.let_go();
@@ -44,7 +44,7 @@ impl Draft {
         self.written()
     }
 
-    /// Returns the write of an owner that keeps its claim and goes on directly.
+    /// Returns the write of an owner that keeps its claim and continues to work on the row immediately.
     pub(super) fn renewed(self) -> Write {
         let Draft { from, to, attempt, breaks_scope, now: _ } = self;
         Write { from, to, attempt, breaks_scope }
@@ -110,8 +110,8 @@ impl Draft {
     }
 
     /// Postpones the planned question after the end, if there is one, so that it is asked a full `audit_after` from
-    /// now. Directly after a cancel a lagging status may still say "applied", and if that were believed, the effect
-    /// would be undone twice.
+    /// now. Directly after a cancel, a status that lags behind may still say "applied", and if that were believed, the
+    /// effect would be undone twice.
     fn postpone_audit(&mut self, rules: &Rules) {
         if self.to.audit_at.is_some() {
             self.to.audit_at = Some(self.now.saturating_add(rules.audit_after));
@@ -174,8 +174,8 @@ impl Draft {
     }
 
     /// Handles a report that the effect exists, although the row was closed as not applied. The provider is asked after
-    /// one more quiet time. Before that time, a lagging status could still say "absent", and nobody would look again.
-    /// If the provider cannot be asked, the report is believed.
+    /// one more quiet time. Before that time, a status that lags behind could still say "absent", and nobody would look
+    /// again. If the provider cannot be asked, the report is believed.
     pub(super) fn contradicted(&mut self, rules: &Rules, answer: Option<Vec<u8>>) {
         match rules.confirm {
             Some(_) => self.to.audit_at = Some(self.now.saturating_add(rules.quiet)),
@@ -196,7 +196,7 @@ impl Draft {
         self.to.why = Some("orphan: found alive after its end".to_owned());
     }
 
-    /// Opens a row again for a person, with the full number of tries.
+    /// Opens a row again, as a person has asked, with the full number of tries.
     pub(super) fn fresh_tries(&mut self) {
         self.to.end = None;
         self.to.why = None;
@@ -275,8 +275,9 @@ impl Draft {
     }
 }
 
-/// Claims the row for `owner`. Returns `None` if the row is not due, or if another worker's lease has not ended. Stores
-/// claim in SQL, with the database's time of the statement; this function defines what their claims must do.
+/// Claims the row for `owner`. Returns `None` if the row is not due, or if another worker's lease has not ended. The
+/// stores claim in SQL, with the time at which the database began the statement; this function defines what that SQL
+/// must do.
 #[must_use]
 pub fn claim(state: &State, rules: &Rules, owner: Owner, now: Stamp) -> Option<Write> {
     if state.due_at().is_none_or(|due| due > now) {

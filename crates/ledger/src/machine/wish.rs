@@ -142,7 +142,7 @@ pub fn retry(state: &State, now: Stamp) -> Option<Write> {
 
 /// Returns the change by which a person decides what became of a stuck row; `None` if the row is not stuck.
 ///
-/// If the goal is to cancel, "applied" starts the cancelling again, with a new key.
+/// If the goal is to cancel and the person decides that the effect exists, the cancelling starts again, with a new key.
 #[must_use]
 pub fn resolve(
     state: &State,
@@ -170,9 +170,9 @@ pub fn resolve(
     Some(draft.written())
 }
 
-/// Returns the change that follows from a webhook's report; `None` if nothing changes. "Applied" is taken as a fact,
-/// whichever sender reports it, since nobody can see an effect that does not exist. Every other report only makes a
-/// worker ask sooner.
+/// Returns the change that follows from a webhook's report; `None` if nothing changes. [`Observed::Applied`] is taken
+/// as a fact, whichever sender reports it, since nobody can see an effect that does not exist. Every other report only
+/// makes a worker ask sooner.
 #[must_use]
 pub fn observe(state: &State, rules: &Rules, origin: Origin, what: Observed, now: Stamp) -> Option<Write> {
     let mut draft = Draft::of(state, now);

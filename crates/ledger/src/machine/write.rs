@@ -51,7 +51,7 @@ pub struct AttemptRow {
     pub ended_at: Option<Stamp>,
     /// The outcome of the attempt.
     pub outcome: AttemptOutcome,
-    /// The HTTP status or another status code of the provider, if there is one.
+    /// The HTTP status or another status code of the provider; `None` if there is none.
     pub status: Option<u16>,
     /// What went wrong, in words, without secrets. `None` if nothing is to be said.
     pub detail: Option<String>,
@@ -66,8 +66,8 @@ pub struct Write {
     pub from: u64,
     /// The row after the change. Its version is `from + 1`.
     pub to: State,
-    /// A line of the attempt log; `None` if the change has no line. It is inserted, or it replaces the line with its
-    /// number.
+    /// A line of the attempt log; `None` if the change has no line. It is inserted, or it replaces the action's line
+    /// with the same number.
     pub attempt: Option<AttemptRow>,
     /// Whether the other members of the scope are to be cancelled. A later transaction may cancel them: none of the
     /// members can settle any more, and a member that is missed is cancelled when its worker tries to settle the scope.

@@ -1,10 +1,10 @@
 //! Group commit: the writes that arrive during one commit are committed together by the next commit.
 //!
-//! Each writer hands its job to a task, the lane, and waits for the answer. The lane takes all jobs that are waiting,
-//! executes them with few statements in one transaction, commits, and answers. A lane does not wait for a batch to
-//! fill: an idle lane takes the first job immediately. The obvious design has one transaction for each write. But a
-//! commit waits some milliseconds for the disk, whether it carries one row or a hundred, so a hundred writers would
-//! wait for the disk one after the other.
+//! Each caller that writes hands its job to a task, which is called the lane, and waits for the answer. The lane takes
+//! all jobs that are waiting, executes them with few statements in one transaction, commits, and answers. A lane does
+//! not wait for a batch to fill: an idle lane takes the first job immediately. The obvious design has one transaction
+//! for each write. But a commit waits some milliseconds for the disk, whether it carries one row or a hundred, so a
+//! hundred writers would wait for the disk one after the other.
 //!
 //! If the database refuses one job, the whole batch fails. Then the jobs of the batch are run again one by one, and
 //! only the refused job fails.

@@ -1,9 +1,9 @@
 //! The stores: the databases in which actions are kept.
 //!
-//! A store decides nothing. The machine computes the whole new row. The store writes it only if the stored row has not
-//! changed since the machine read it ([`Store::change`]), and returns whether it did. Correctness depends only on that
-//! comparison and on unique keys; locks, leases and isolation levels only save work. So one contract suite runs on
-//! every store (`tests/contract`).
+//! A store decides nothing. The machine computes the whole new row. The store writes this row only if the stored row
+//! has not changed since the machine read it ([`Store::change`]), and returns whether the row was written. Correctness
+//! depends only on that comparison and on unique keys; locks, leases and isolation levels only save work. So one
+//! contract suite runs on every store (`tests/contract`).
 //!
 //! Records and changes are gathered by [`lane`]: the writes that arrive during one commit are committed together by the
 //! next commit. Otherwise each of many small writes would need a commit of its own, and a commit takes milliseconds,
@@ -52,7 +52,8 @@ pub type Follow<C> = Arc<
 pub struct Insert {
     /// The row of the action.
     pub action: Action,
-    /// The first attempt, which is inserted with the row; `None` if no attempt is sent directly afterwards.
+    /// The first attempt, which is inserted with the row and sent directly afterwards; `None` if the row is inserted
+    /// without an attempt.
     pub attempt: Option<AttemptRow>,
 }
 
@@ -101,11 +102,11 @@ pub struct ScopeSettled {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Filter {
-    /// Only actions of this dependency are returned; of all dependencies if `None`.
+    /// Only actions of this dependency are returned; actions of all dependencies if `None`.
     pub dependency: Option<String>,
-    /// Only actions with this standing are returned; with any standing if `None`.
+    /// Only actions with this standing are returned; actions with any standing if `None`.
     pub standing: Option<Standing>,
-    /// Only actions that were recorded after this action are returned; from the first action on if `None`.
+    /// Only actions that were recorded after this action are returned; the list begins with the first action if `None`.
     pub after: Option<ActionId>,
     /// The maximum number of actions that are returned. A value above 1000 means 1000; the default 0 returns none.
     pub most: u32,
@@ -251,7 +252,7 @@ pub trait Store: Clone + Send + Sync + 'static {
         follow: Option<Follow<Self::Connection>>,
     ) -> impl Future<Output = Result<std::result::Result<ScopeSettled, NotSettled>>> + Send;
 
-    /// Stores how an attempt ended, without changing its action.
+    /// Stores in the attempt log how an attempt ended, without changing the row of the action.
     fn evidence(&self, id: ActionId, attempt: AttemptRow) -> impl Future<Output = Result<()>> + Send;
 
     /// Claims up to `most` due rows of a dependency for `owner`, for the time `lease`. Returns the claimed rows.

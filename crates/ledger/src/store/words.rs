@@ -20,7 +20,8 @@ pub(crate) fn read_goal(word: &str) -> Result<Goal> {
     }
 }
 
-/// Returns the word for what is known of the effect. If it is not applied, also returns the word for the reason.
+/// Returns the word for what is known of the effect. If the effect does not exist, also returns the word for the
+/// reason; otherwise the second value is `None`.
 pub(crate) fn known(known: Known) -> (&'static str, Option<&'static str>) {
     match known {
         Known::Never => ("never", None),

@@ -35,7 +35,8 @@ impl SharedClock {
     }
 
     pub(super) fn set(&self, clock: DbClock) {
-        // The value is copied whole, so a panic of another thread leaves it valid.
+        // The value is always replaced as a whole. So it is valid even if another thread panicked while it held the
+        // lock.
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = clock;
     }
 
@@ -71,7 +72,8 @@ pub(super) fn stale(found: Option<Action>, write: &Write) -> Changed {
     }
 }
 
-/// Returns whether the database refused a statement of the application in favour of another transaction (40001, 40P01).
+/// Returns whether the database refused a statement of the application in favour of another transaction (SQLSTATE 40001
+/// or 40P01).
 pub(super) fn lost_against_another(e: &sqlx::Error) -> bool {
     let code = e.as_database_error().and_then(|said| said.code());
     matches!(code.as_deref(), Some("40001" | "40P01"))
@@ -85,7 +87,7 @@ impl Batch<PgConnection> for Lane {
             match &job.task {
                 Task::Record(insert) => inserts.push(insert),
                 Task::Change(change) => writes.push((change.action.id, &change.write)),
-                // These tasks have transactions of their own.
+                // These tasks have transactions of their own, so a lane must never receive them.
                 Task::Scope { .. }
                 | Task::Evidence { .. }
                 | Task::Claim { .. }

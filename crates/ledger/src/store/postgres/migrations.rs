@@ -2,7 +2,8 @@
 //!
 //! Any number of processes may migrate at the same time. The first step makes the schema with `CREATE … IF NOT EXISTS`.
 //! It can fail when two processes run it together: both find nothing, both create, and a unique index of the catalogue
-//! refuses one of them. So this step is run again. After the first step, a row lock lets one process go first.
+//! refuses one of them. So this step is run again if it fails in this way. After the first step, a row lock lets one
+//! process go first.
 
 use sqlx::Row;
 use sqlx::postgres::PgPool;

@@ -38,7 +38,8 @@ pub(crate) use statements::failed;
 /// holds.
 const BEGIN_ALONE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '5s'";
 
-/// Begins a transaction in which a handler runs. Its isolation is the database's default.
+/// Begins a transaction in which a handler runs. The transaction has the isolation that is the database's default, and
+/// waits at most 5 s for a row that another transaction holds.
 const BEGIN_DEFAULT: &str = "BEGIN; SET LOCAL lock_timeout = '5s'";
 
 const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
@@ -48,7 +49,7 @@ const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
 #[non_exhaustive]
 pub struct Settings {
     /// The maximum number of connections, for writers, claims and reads. Default 8; it is raised to `lanes` + 2 if it
-    /// is smaller. No connection is held during a call to the provider.
+    /// is set to less. No connection is held during a call to the provider.
     pub connections: u32,
     /// The number of batches that can be under way at the same time. Default 2, so that one batch is gathered while the
     /// other waits for the disk.
@@ -106,7 +107,7 @@ impl Postgres {
     pub async fn connect(url: &str, settings: Settings) -> Result<Postgres> {
         let options: PgConnectOptions =
             url.parse().map_err(|e: sqlx::Error| StoreError::new(Trouble::Refused, e))?;
-        // Poolers refuse this start-up parameter, and it matters only for floating-point columns.
+        // Poolers refuse the start-up parameter `extra_float_digits`, and it matters only for floating-point columns.
         let options = options.extra_float_digits(None).application_name("seawall");
         let options = if settings.prepared { options } else { options.statement_cache_capacity(0) };
         first_connection(&options).await?;

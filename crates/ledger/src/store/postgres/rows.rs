@@ -17,7 +17,8 @@ use crate::store::{Result, words};
 
 pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
-/// Microseconds from 1970 to 2000, where PostgreSQL's timestamps begin.
+/// The number of microseconds from the start of 1970, where the Unix epoch begins, to the start of 2000, where
+/// PostgreSQL's timestamps begin.
 const EPOCH: i64 = 946_684_800_000_000;
 
 /// A `timestamptz` in the form in which PostgreSQL sends it: microseconds since 2000.
@@ -57,7 +58,8 @@ fn at(stamp: Option<Stamp>) -> Option<At> {
     stamp.map(At)
 }
 
-/// Converts a count to the table's type. No count comes near the largest `i64`.
+/// Converts a count to the table's type. A count above the largest `i64` becomes the largest `i64`, but no real count
+/// comes near it.
 pub(super) fn count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

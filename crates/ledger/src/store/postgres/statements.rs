@@ -69,15 +69,17 @@ const ATTEMPT_TYPES: [&str; 12] = [
     "text",
 ];
 
-/// Returns `unnest($n::type[], …)`, with its parameters numbered from `first`.
+/// Returns the SQL `unnest($n::type[], …)` with one array for each of `types`. The parameters are numbered from
+/// `first`.
 fn unnest<'a>(types: impl Iterator<Item = &'a str>, first: usize) -> String {
     let each: Vec<String> =
         types.enumerate().map(|(index, kind)| format!("${}::{kind}[]", first + index)).collect();
     format!("unnest({})", each.join(", "))
 }
 
-/// Returns the part of an SQL statement that inserts or completes lines of the attempt log. It does so only for actions
-/// that the part `taken` of the same statement inserted or changed. Its parameters are numbered from `first`.
+/// Returns the part of an SQL statement that writes lines of the attempt log. It inserts new lines and completes
+/// existing ones, but only for actions that the part named `taken` of the same statement has inserted or changed. Its
+/// parameters are numbered from `first`.
 fn logged(first: usize) -> String {
     let all = columns::ATTEMPT.join(", ");
     let assigned = columns::assigned(&columns::ENDED, "excluded");
@@ -113,8 +115,8 @@ static CHANGE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The change of one row. Its plan needs no join, so the row is always found by its id, even in a transaction that
-/// allows scans of whole tables, and in a new table.
+/// The statement that changes a single row. Its plan needs no join, so the row is always found by its id, even in a
+/// transaction that allows scans of whole tables, and in a new table.
 static CHANGE_ONE: LazyLock<String> = LazyLock::new(|| {
     let value = |index: usize, kind: &str| format!("(${}::{kind}[])[1]", index + 3);
     let typed = columns::CHANGING.into_iter().zip(CHANGING_TYPES).enumerate();
@@ -131,7 +133,7 @@ static CHANGE_ONE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Defines a statement that selects the columns of an action, and then those that the statement adds.
+/// Defines a statement that selects the columns of an action. The text `$rest` follows the name of the table.
 macro_rules! select {
     ($name:ident, $rest:literal) => {
         static $name: LazyLock<String> =
@@ -338,7 +340,8 @@ impl Session<'_> {
         query.fetch_all(&mut *self.conn).await.map_err(failed)?.iter().map(rows::action).collect()
     }
 
-    /// Claims up to `most` due rows of a dependency. Returns the rows, and the database's time if a row was claimed.
+    /// Claims up to `most` due rows of a dependency. Returns the rows and the database's time; the time is `None` if no
+    /// row was claimed.
     pub(super) async fn claim_due(
         &mut self,
         dependency: &str,
@@ -355,7 +358,7 @@ impl Session<'_> {
         self.claimed(query).await
     }
 
-    /// Claims one row, if it is due. Returns no row if it is not.
+    /// Claims one row, if it is due. If it is not due, the list is empty and the time is `None`.
     pub(super) async fn claim_one(
         &mut self,
         id: ActionId,

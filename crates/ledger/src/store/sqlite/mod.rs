@@ -92,8 +92,8 @@ impl Sqlite {
         Ok(Sqlite { options, readers, lanes: Lanes::start(vec![writer]) })
     }
 
-    /// Returns the options with which the application should open its own connections to this file. With them, the
-    /// application's commits are as durable as the ledger's.
+    /// Returns the options with which the application should open its own connections to this file. With these options,
+    /// the application's commits are as durable as the ledger's.
     #[must_use]
     pub fn options(&self) -> SqliteConnectOptions {
         self.options.clone()

@@ -13,7 +13,8 @@ use crate::store::{Result, words};
 
 pub(super) type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
 
-/// Converts a count to the table's type. No count comes near the largest `i64`.
+/// Converts a count to the table's type. A count above the largest `i64` becomes the largest `i64`, but no real count
+/// comes near it.
 pub(super) fn count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

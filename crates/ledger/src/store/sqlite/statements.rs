@@ -34,8 +34,8 @@ impl Sized {
         Sized { texts: SIZES.map(|size| text(vec![row.as_str(); size].join(", "))), columns }
     }
 
-    /// Returns one statement for each part of `rows`. A part has at most the size of a batch, and `bind` binds each of
-    /// its rows.
+    /// Divides `rows` into parts that have at most the size of a batch, and returns one statement for each part. `bind`
+    /// binds the values of one row.
     fn each<'r, T>(
         &'static self,
         rows: &'r [T],
@@ -87,7 +87,7 @@ static ATTEMPT: LazyLock<Sized> = LazyLock::new(|| {
     Sized::new(text, columns::ATTEMPT.len())
 });
 
-/// Defines a statement that selects the columns of an action, and then those that the statement adds.
+/// Defines a statement that selects the columns of an action. The text `$rest` follows the name of the table.
 macro_rules! select {
     ($name:ident, $rest:literal) => {
         static $name: LazyLock<String> =
