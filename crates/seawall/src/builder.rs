@@ -94,8 +94,8 @@ pub struct DependencyBuilder {
     instances: u32,
 }
 
-/// The default of [`DependencyBuilder::answer_limit`], in bytes. The answers of APIs are kilobytes long. A longer one
-/// is a mistake, or should be streamed.
+/// The default of [`DependencyBuilder::answer_limit`], in bytes. Most answers of APIs are only kilobytes long. An
+/// answer that is longer than the limit is a mistake, or should be streamed.
 const ANSWER_LIMIT: usize = 16 << 20;
 
 impl Dependency {
@@ -296,7 +296,8 @@ impl DependencyBuilder {
         let shared = Shared::new(self.guards(), endpoints);
         let settings = (!self.endpoints.is_empty()).then(|| self.http_side());
         if let Some(settings) = settings.clone() {
-            // A client is made here only to find a certificate that cannot be read now, and not at the first call.
+            // This client is not used. It is made so that a certificate that cannot be read is reported here, and not
+            // at the first call.
             let made = seawall_client::Dependency::new(settings, Arc::clone(&shared), clock);
             problems.extend(made.err().map(|wrong| wrong.to_string()));
         }

@@ -76,7 +76,7 @@ where
 }
 
 pin_project! {
-    /// A call that is to be awaited. It begins when it is first polled. Dropping it abandons the call.
+    /// A call that has to be awaited: it begins only when it is first polled. Dropping it abandons the call.
     #[must_use = "a call does nothing unless it is awaited"]
     pub struct Call<'d, F, Fut, J>
     where

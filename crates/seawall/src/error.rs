@@ -52,8 +52,8 @@ impl Error {
     }
 
     /// The reason of the failure, as a word that `seawall explain` explains. It is `None` if the last attempt ended in
-    /// an answer or in an error of the closure or the wrapped service. That error is the source of this one. One such
-    /// error has a reason all the same: a lack of file descriptors, since the dependency is not its cause.
+    /// an answer or in an error of the closure or the wrapped service. That error is the source of this one. There is
+    /// one exception: an error by a lack of file descriptors has a reason, because the dependency is not its cause.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         self.0.reason
@@ -216,7 +216,8 @@ impl Error {
             Some(no) => no.come_back(now, seawall_client::draw()),
             None => answer.and_then(|answer| answer.retry_after),
         };
-        // An error of the closure itself says more than the reason, so the reason is left out.
+        // The error of the closure or of the wrapped service says more than the reason, so the reason is left out. The
+        // exception is a lack of file descriptors.
         let ours = reason == Some(Reason::OutOfDescriptors);
         let reason = if source.is_some() && !ours { None } else { reason };
         Error(Box::new(Inner {

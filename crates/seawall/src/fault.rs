@@ -19,8 +19,8 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meaning(Ending);
 
-/// The status that stands for a failed attempt without an HTTP status. A failed attempt and an answer with this status
-/// mean the same.
+/// The status that is used for a failed attempt that has no HTTP status. Such an attempt means the same as an answer
+/// with this status.
 const OF_ITS_OWN: u16 = 599;
 
 impl Meaning {
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn want_of_descriptors_is_found_below_other_errors() {
         let inner = |kind: i32| io::Error::from_raw_os_error(kind);
-        // std has no error kinds of their own for these codes.
+        // For these error codes, the standard library has no error kinds.
         assert_eq!(Meaning::unconnected(&inner(24)), Meaning::out_of_descriptors());
         let wrapped = Outer(inner(24));
         assert_eq!(Meaning::unconnected(&wrapped), Meaning::out_of_descriptors());

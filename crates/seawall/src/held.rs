@@ -2,7 +2,8 @@
 //!
 //! A pool of ten connections carries thousands of queries a second if each connection is held for a millisecond. A
 //! request that calls a slow partner in the middle of its transaction holds a connection for as long as the partner
-//! takes. Ten such requests block every query of the program, even those that have nothing to do with the partner.
+//! takes. Ten such requests hold the whole pool, and every other query of the program waits, even those that have
+//! nothing to do with the partner.
 //!
 //! The obvious rule is to find such calls in code review. It misses the call that is three functions deeper. So the
 //! pool knows which task holds a connection ([`crate::GuardedPool`]), and every external call of this crate asks the
@@ -19,7 +20,7 @@
 //! # Limits
 //!
 //! - The branches of a `join!` or `select!` are one task, so a connection held in one branch counts against a call in
-//!   another. If that is wrong, put each branch into a [`scope`].
+//!   another. To count them separately, put each branch into a [`scope`].
 //! - A connection that is moved to another task still counts for the task that took it, until it is given back.
 //! - A query that runs on the pool itself, such as `query.fetch_all(&*pool)`, is not seen. This is harmless, because
 //!   the query holds a connection only while it is awaited. But the stream of rows that `fetch` returns holds a
@@ -82,7 +83,8 @@ struct Held {
 /// All connections that are held by a known holder, in a list for each holder.
 static REGISTER: LazyLock<Mutex<HashMap<Holder, Vec<Arc<Held>>>>> = LazyLock::new(Mutex::default);
 
-/// The number of connections in `REGISTER`. While it is zero, the check of a call costs only one atomic load.
+/// The number of connections in `REGISTER`. While it is zero, the check before an external call costs only one atomic
+/// load.
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
 /// Marks a connection as held. Dropping this value ends the mark; the pool drops it when the connection is given back.
@@ -149,7 +151,8 @@ pub(crate) fn enter(dependency: &Arc<str>, called: Place) -> Result<Waiting, Con
     enter_holding(dependency, called)
 }
 
-/// Does the work of [`enter`] if any task of the program holds a connection. The current task may hold none.
+/// Does the work of [`enter`] if at least one task of the program holds a connection, whether or not it is the current
+/// task.
 #[cold]
 fn enter_holding(dependency: &Arc<str>, called: Place) -> Result<Waiting, ConnectionHeld> {
     let held = held_now();

@@ -1,8 +1,8 @@
 //! Calls to systems that the application does not own.
 //!
 //! A call to a payment provider ends in one of three ways: it took effect, it did not, or nobody knows. This crate has
-//! a value for the third way: [`Effect::Unknown`]. The other rules follow from this value, such as which calls may be
-//! repeated.
+//! a value for the third way: [`Effect::Unknown`]. Other rules follow from it: for example, a call whose effect is
+//! unknown may be repeated only if a second delivery does no harm.
 //!
 //! ```no_run
 //! # async fn fetch_rate(by: std::time::Instant) -> Result<f64, std::io::Error> { Ok(1.0) }

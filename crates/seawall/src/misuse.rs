@@ -42,8 +42,8 @@ impl From<Infallible> for Misuse {
     }
 }
 
-/// Adds the problems of settings that could never work to `found`. Each text begins with `whose`, the name of the
-/// settings. Settings that are odd but work are not added.
+/// Adds those `problems` to `found` that are errors, which means that the setting could never work. Problems of
+/// settings that are only odd are left out. Each added text begins with `whose`, the name of the settings.
 pub(crate) fn tell(whose: &str, problems: Vec<Problem>, found: &mut Vec<String>) {
     let grave = problems.into_iter().filter(|problem| problem.gravity == Gravity::Error);
     found.extend(grave.map(|problem| format!("{whose}: {}", problem.wrong)));

@@ -67,8 +67,8 @@ impl Operation {
     }
 }
 
-/// Describes a set of answers by their statuses and by fields of the JSON body. Without a named status, every status
-/// matches.
+/// Describes a set of answers by their statuses and by fields of the JSON body. If no status is named, answers with any
+/// status belong to the set.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[must_use]
 pub struct When(pub(crate) policy::Predicate);

@@ -1,11 +1,12 @@
 //! The type [`GuardedPool`]: a pool of sqlx that knows which tasks hold its connections.
 //!
 //! [`GuardedPool`] is used like `sqlx::Pool`. Queries run on `&*pool`. `acquire` returns a connection and `begin` a
-//! transaction, and both are used as `&mut *connection`. What the guard adds is described in [`crate::held`].
+//! transaction, and both are used as `&mut *connection`. [`crate::held`] describes what happens when a task with such a
+//! connection makes an external call.
 //!
-//! `GuardedPool` does not implement `Executor`, because that trait has one more method as soon as any crate of the
-//! build turns on sqlx's macros. So `&*pool` gives access to sqlx's own pool. A query that runs on sqlx's pool holds
-//! its connection only while the query is awaited.
+//! `GuardedPool` does not implement `Executor`, because that trait has one more method if any crate of the build turns
+//! on sqlx's macros, and this crate cannot know whether one does. Use `&*pool` instead, which is sqlx's own pool. A
+//! query that runs on sqlx's pool holds its connection only while the query is awaited.
 
 use std::fmt;
 use std::future::Future;
@@ -148,8 +149,8 @@ impl<DB: Database> Deref for GuardedPool<DB> {
 
 /// A connection of a [`GuardedPool`], used as `&mut *connection`. Dropping it gives the connection back to the pool.
 pub struct GuardedConnection<DB: Database> {
-    // The connection is dropped before `hold`. Otherwise the pool could be empty for a moment while no task counts as a
-    // holder.
+    // The connection is dropped before `hold`. In the other order, there would be a moment in which the connection is
+    // not yet back in the pool, but no task counts as its holder.
     connection: PoolConnection<DB>,
     hold: Hold,
 }

@@ -169,8 +169,8 @@ impl Breaker {
         self
     }
 
-    /// Sets the number of calls in the window below which their share of bad calls does not open the breaker. Default
-    /// 20.
+    /// Sets the minimum number of calls in the window. While there are fewer, the share of bad calls does not open the
+    /// breaker. Default 20.
     pub fn min_calls(mut self, calls: u32) -> Breaker {
         self.0.min_calls = calls;
         self

@@ -10,7 +10,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-/// The maximum number of decimal places, and the largest power of ten. A number beyond that is not taken for an amount.
+/// The maximum number of decimal places, and the largest power of ten. A number that needs more is not accepted as an
+/// amount.
 const MOST_PLACES: i32 = 30;
 
 /// An exact decimal number, positive or negative.
@@ -25,7 +26,8 @@ const MOST_PLACES: i32 = 30;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Amount {
-    /// All digits of the amount, without trailing zeros after the point, so that equal amounts are equal values.
+    /// All digits of the amount, without the decimal point. Zeros at the end of the decimal places are left out, so
+    /// that 10.5 and 10.50 are stored in the same way.
     digits: i128,
     places: u8,
 }

@@ -1,13 +1,13 @@
 //! Decides how a difference between the ledger and the provider's list is corrected, and corrects it. A correction
 //! always goes through the action protocol.
 //!
-//! Code that wrote the ledger's rows directly would soon break the protocol's guarantees. So the action's machine gets
-//! the provider's entry as an input that it already handles: as the report of a webhook, or as the decision of a person
-//! about a stuck action. The machine decides what follows. Each correction is recorded twice: in the audit trail of the
-//! action, and in the entry of the difference.
+//! Code that wrote the ledger's rows directly would soon break the protocol's guarantees. So the state machine of the
+//! action gets the provider's record as an input that it already handles: in the same form as a webhook's report, or as
+//! a person's decision about a stuck action. The machine decides what follows. Each correction is recorded twice: in
+//! the audit trail of the action, and in the report's entry for the difference.
 //!
-//! An effect that the ledger does not know is never undone here, even if all corrections are allowed. Nothing says how
-//! to undo it, or that this application caused it.
+//! An effect that the ledger does not know is never undone here, even if all corrections are allowed. Without a row in
+//! the ledger, nobody can say how to undo the effect, or whether this application caused it.
 
 use super::report::Entry;
 use super::shelf::Hold;
@@ -25,7 +25,7 @@ use crate::wishes::By;
 pub(super) enum Correction {
     /// The effect of the action is unknown, and the provider lists it as applied. The action is recorded as applied.
     Adopt,
-    /// The action is stuck. It is resolved as the provider's list says.
+    /// The action is stuck. It is resolved as applied or as not applied, as the provider's list says.
     Resolve(Resolution),
     /// The effect of the action is unknown, and the provider lists it as cancelled. A worker asks the provider about
     /// it.
@@ -33,7 +33,7 @@ pub(super) enum Correction {
     /// The action failed or was cancelled, and the provider lists it as applied. The effect is recorded, and a worker
     /// undoes it.
     Undo,
-    /// The difference is noted in the action's audit trail, and nothing else changes.
+    /// The difference is noted in the action's audit trail. Nothing else of the action changes.
     Mark,
 }
 
@@ -48,7 +48,8 @@ impl Correction {
     }
 }
 
-/// Returns the correction of a difference, as far as corrections are allowed; `None` if nothing is corrected.
+/// Returns how the difference of this entry is corrected. Returns `None` if the ledger has no action for it, or if
+/// `allowed` permits no correction for it.
 pub(super) fn step(entry: &Entry, allowed: Corrections) -> Option<Correction> {
     let same_amount = match (entry.amount_here, entry.amount_there) {
         (Some(here), Some(there)) => here == there,
@@ -97,8 +98,8 @@ impl<S: Store> Ledger<S> {
 }
 
 impl<S: Store + Tables> Reconciler<S> {
-    /// Makes the allowed corrections of a report, and skips differences that were corrected before. Returns `false` if
-    /// another worker has taken the report over.
+    /// Corrects the differences of a report as far as each operation allows. Skips differences that already have a
+    /// correction. Returns `false` if another worker has taken the report over.
     pub(super) async fn fix(&self, hold: &Hold) -> Result<bool, Error> {
         let shelf = self.shelf();
         let mut after = String::new();

@@ -24,7 +24,8 @@ pub struct JsonList {
     /// The JSON pointer to our key in an item. An item may have no key.
     pub key: String,
     /// The JSON pointer to the provider's own name for an item. If the pointer is `None`, items are identified by their
-    /// key, and items without a key by their bytes. In that case a second effect with the same key cannot be seen.
+    /// key, and items without a key by their JSON text. In that case, two effects with the same key look like one
+    /// effect.
     pub id: Option<String>,
     /// The JSON pointer to the amount in an item: a number, or a number in a string. `None` means that amounts are not
     /// read.
@@ -34,12 +35,12 @@ pub struct JsonList {
     pub shift: i8,
     /// The JSON pointer to the state in an item.
     pub state: String,
-    /// The provider's words for the state "it took effect".
+    /// The provider's words for states that mean "it took effect".
     pub applied: Vec<String>,
     /// The provider's words for the state "it was undone".
     pub cancelled: Vec<String>,
-    /// The JSON pointer to the time at which the item was made, as RFC 3339. The time is only shown to people; `None`
-    /// if it is not read.
+    /// The JSON pointer to the time at which the item was made, as RFC 3339. If the pointer is `None`, the time is not
+    /// read. The time is only shown to people.
     pub at: Option<String>,
 }
 
@@ -104,8 +105,8 @@ impl JsonList {
     }
 }
 
-/// Reads the amount at a JSON pointer of a recorded request, from its digits. The request is a JSON body, or an HTTP
-/// request with its first line and fields before the body. `None` if there is no amount at the pointer.
+/// Reads the exact amount at a JSON pointer in the body of a recorded request. `request` is the JSON body alone, or a
+/// whole HTTP request with its request line and header fields. Returns `None` if there is no amount at the pointer.
 #[must_use]
 pub fn amount_at(request: &[u8], pointer: &str) -> Option<Amount> {
     // Every HTTP request line begins with a capital letter, and no JSON text does.
@@ -119,7 +120,7 @@ pub fn amount_at(request: &[u8], pointer: &str) -> Option<Amount> {
     text(find(whole(body)?, pointer)?)?.parse().ok()
 }
 
-/// Returns a whole JSON text as it is written, without a byte order mark before it; `None` if it is not JSON.
+/// Returns a whole JSON text unchanged, but without a byte order mark at its beginning; `None` if it is not JSON.
 #[must_use]
 pub fn whole(text: &[u8]) -> Option<&RawValue> {
     serde_json::from_slice(text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)).ok()

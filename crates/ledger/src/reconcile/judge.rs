@@ -4,9 +4,9 @@
 //! and the record agree already.
 //!
 //! The obvious rule would compare the two lists as they are. It would report many keys that are only late: an action
-//! that was sent while the list was being read, a cancel that took effect after the page with its charge was read, a
-//! row whose worker is about to ask the provider. Each of these would be gone in the next report, and people would
-//! learn to ignore the reports.
+//! that was sent while the list was being read, a charge that was cancelled after its page of the list was read, an
+//! action about which a worker is just going to ask the provider. In the next report, these differences would be gone.
+//! So people would learn to ignore the reports.
 
 use super::{Amount, ListedState};
 use crate::machine::{End, Goal, Known};
@@ -53,7 +53,7 @@ impl Difference {
         }
     }
 
-    /// Finds the kind of difference of a word; `None` if the word is none of [`Difference::as_str`].
+    /// Finds the kind of difference for which [`Difference::as_str`] returns this word; `None` if there is none.
     #[must_use]
     pub fn parse(word: &str) -> Option<Difference> {
         Difference::ALL.into_iter().find(|difference| difference.as_str() == word)
@@ -66,7 +66,8 @@ pub(crate) struct Here {
     pub(crate) goal: Goal,
     pub(crate) known: Known,
     pub(crate) end: Option<End>,
-    /// Whether the action had ended, and the quiet time of its last attempt was over, before the provider was asked.
+    /// Whether both were true before the provider was asked: the action had ended, and no request of its last attempt
+    /// could still arrive.
     pub(crate) rested: bool,
     pub(crate) amount: Option<Amount>,
 }
@@ -85,7 +86,7 @@ pub(crate) struct There {
     pub(crate) amount: Option<Amount>,
 }
 
-/// Returns how the row and the record of one key differ, if one or both exist; `None` if they agree.
+/// Returns how the row and the record of one key differ; `None` if they agree. A missing row or record is `None`.
 pub(crate) fn judge(here: Option<&Here>, there: Option<&There>) -> Option<Difference> {
     let Some(here) = here else { return there.map(|_| Difference::OnlyThere) };
     let Some(end) = here.end else { return unless_agreed(here, there) };
@@ -104,7 +105,8 @@ pub(crate) fn judge(here: Option<&Here>, there: Option<&There>) -> Option<Differ
     }
 }
 
-/// Compares a row that may still change with the record. Returns `Pending` unless the two agree already.
+/// Compares a row that may still change with its record. Returns `None` if the two agree already, and
+/// [`Difference::Pending`] otherwise.
 fn unless_agreed(here: &Here, there: Option<&There>) -> Option<Difference> {
     let over = matches!(here.end, Some(End::Failed | End::Cancelled));
     let agreed = match there.map(|there| there.state) {

@@ -4,15 +4,16 @@
 //! provider's words. The remote writes the window and the cursor into a request, and turns the answer into a [`Page`].
 //! For answers in JSON, [`JsonList`](super::JsonList) reads the page, with exact amounts.
 //!
-//! Only a whole list is evidence. So a page that cannot be requested or read is always an error. It never becomes an
-//! empty page or a missing record, since every action of the missing part would be reported as "only here".
+//! Only a whole list proves that the provider has no record of an action. So a page that cannot be requested or read is
+//! always an error. If it became an empty page instead, every action on that page would be reported as "only here".
 
 use std::fmt;
 
 use super::{Amount, Window};
 use crate::machine::Stamp;
 
-/// The maximum length of a key, an id or a cursor, in bytes. A page with a longer one counts as unreadable.
+/// The maximum length of a key, an id or a cursor, in bytes. If a page has a longer key, id or cursor, the whole page
+/// counts as unreadable.
 pub const LONGEST_TEXT_BYTES: usize = 1024;
 
 /// A question for one page of the provider's list.
@@ -30,7 +31,8 @@ pub struct ListAsk {
 /// One page of the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// The records of the page, in any order. A record that was on an earlier page may come again, and counts once.
+    /// The records of the page, in any order. A record that was on an earlier page may come again; it is counted only
+    /// once.
     pub records: Vec<Listed>,
     /// The cursor of the next page; `None` if this is the last page.
     pub next: Option<String>,
@@ -96,7 +98,7 @@ pub enum ListedState {
 /// The reason why a page could not be read. In each case the list is not complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoPage {
-    /// No answer came, or an answer whose status says that it is no page. Asking again may help.
+    /// No answer came, or the status of the answer says that its body is no page. Asking again may help.
     Unavailable(String),
     /// The answer cannot be understood. Asking again helps only if the answer was cut short.
     Unreadable(String),

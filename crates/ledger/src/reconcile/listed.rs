@@ -1,8 +1,8 @@
 //! The provider's records in the store while they are compared, and the differences that remain after the comparison.
 //!
-//! The memory that is used does not grow with the list. Each page is stored as it arrives, and both joins (records with
-//! rows, rows with records) follow the order of an index, a batch of rows at a time. A record is stored once, under its
-//! identity, however often it was listed.
+//! The memory that the process uses does not grow with the length of the list. Each page is stored as it arrives, and
+//! both joins (records with rows, rows with records) follow the order of an index, a batch of rows at a time. A record
+//! is stored once, under its identity, however often it was listed.
 
 use std::collections::BTreeMap;
 
@@ -17,9 +17,9 @@ use crate::action::ActionId;
 use crate::machine::{End, Stamp};
 use crate::store::{Result, Standing, words};
 
-/// The value of the column `span` in the entry of an action without a record.
+/// The value of the column `span` in the entry of an action for which the provider lists no record.
 const NO_RECORD: u32 = 9;
-/// The maximum length of a request whose amount is read, in bytes.
+/// The maximum length of a request whose amount is read, in bytes. The amount of a longer request is missing.
 const LONGEST_REQUEST_BYTES: usize = 64 << 10;
 /// The maximum difference between the application's clock, which makes ids, and the database's clock, which writes
 /// `created_at`, in microseconds.
@@ -42,8 +42,8 @@ pub(crate) struct Pair {
     pub(crate) name: String,
     pub(crate) state: ListedState,
     pub(crate) amount: Option<Amount>,
-    /// Whether another record stands for this key: an applied one if this record is not applied, or the first of
-    /// several.
+    /// Whether another record of the same key is compared with the ledger's row instead of this one. Among several
+    /// records of a key, this is the first by [`ListedState::as_str`], and then by name.
     pub(crate) beaten: bool,
     /// The result of an earlier comparison of this record; `None` if the two agreed, or if there was no comparison.
     pub(crate) judged: Option<Difference>,
@@ -144,8 +144,8 @@ impl<T: Tables> Shelf<'_, T> {
             })
             .collect();
         let listed = self.listed();
-        // A record at the edge of the window may be listed both in the window and outside of it. Such a record belongs
-        // to the window.
+        // A record at the edge of the window may be listed twice: with the window, and with the time before or after
+        // it. Such a record counts as part of the window.
         let text = format!(
             "INSERT INTO {listed} AS l (report, name, key, id_there, amount, state, at, span, seen_in) \
              SELECT $1, r.name, r.key, r.id_there, r.amount, r.state, {at}, $3, $4 FROM {records} WHERE 1 = 1 \
@@ -228,8 +228,8 @@ impl<T: Tables> Shelf<'_, T> {
     ) -> Result<Vec<(OurRow, bool)>> {
         let dialect = self.tables.dialect();
         let window = &hold.report.window;
-        // The rows are searched by id, because a search by dependency would read and sort all rows of the dependency
-        // for each batch.
+        // The database is made to find the rows by their id. If it used the index on the dependency, it would read and
+        // sort all rows of the dependency for each batch.
         let text = format!(
             "SELECT {ours}, CASE WHEN EXISTS (SELECT 1 FROM {listed} l{by_key} WHERE l.report = $1 AND l.key = a.key \
              AND l.span < {NO_RECORD}) THEN 1 ELSE 0 END \
@@ -267,8 +267,8 @@ impl<T: Tables> Shelf<'_, T> {
 
     /// Stores the results of a comparison; `false` if another worker has taken the report over.
     pub(crate) async fn judged(&self, hold: &Hold, judged: &[Judged]) -> Result<bool> {
-        // A record has a line already, so that line is changed. An action without a record has no line yet, so one is
-        // added.
+        // A record is in the table already, so its line is changed. An action without a record gets a new line, unless
+        // an earlier comparison has added one.
         let text = format!(
             "INSERT INTO {} (report, name, key, span, seen_in, difference, action, operation, state_here, \
              amount_here) SELECT $1, r.name, r.key, {NO_RECORD}, $3, r.difference, r.action, r.operation, \
@@ -316,7 +316,7 @@ impl<T: Tables> Shelf<'_, T> {
     }
 }
 
-/// Returns the records of a page by identity. If the page lists a record twice, the later one is taken.
+/// Returns the records of a page by identity. If the page lists a record twice, the later entry is returned.
 fn once_each(page: &[Listed]) -> BTreeMap<String, &Listed> {
     page.iter().filter_map(|record| Some((record.identity()?, record))).collect()
 }

@@ -1,15 +1,15 @@
 //! Decides when a list is whole, and when a list seems to have no end.
 //!
-//! The rule counts the pages in a row that bring no new record. A list with too many such pages is taken to have no
-//! end. The bound is smaller if the cursor does not change either.
+//! The rule counts the pages in a row that bring no new record. If there are 100 such pages in a row, the list is
+//! treated as endless. If the cursor does not change either, 3 are enough.
 //!
 //! The obvious rule would ask until there is no next page. But some lists never end: a cursor can point to its own
 //! page, or two cursors to each other. Remembering every cursor would find such a circle, but would need memory without
 //! a bound. Forbidding a cursor to come twice would refuse a provider that only repeats a page once. A circle, however,
 //! never brings new records.
 
-/// The maximum number of pages in a row without a new record while the cursor changes. It is not 1, because some lists
-/// have gaps.
+/// The maximum number of pages in a row without a new record while the cursor changes. It is more than 1, because some
+/// lists have pages that are empty or repeat old records, and go on after them.
 const EMPTY_PAGES: u32 = 100;
 /// The maximum number of times in a row that the same cursor may come back without a new record.
 const SAME_CURSOR: u32 = 3;
@@ -23,7 +23,7 @@ pub(crate) struct Paging {
     pub(crate) pages: u32,
     /// The number of pages in a row without a new record.
     pub(crate) barren: u32,
-    /// The number of these pages, counted back from the last one, whose cursor pointed to the same page.
+    /// The number of pages in a row that had no new record and whose `next` cursor was the cursor of the page itself.
     pub(crate) still: u32,
 }
 

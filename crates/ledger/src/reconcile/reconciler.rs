@@ -25,7 +25,8 @@ impl<S: Store + Tables> Reconciler<S> {
     ///
     /// # Errors
     ///
-    /// If the settings name no operation, if a page may take longer than the lease, or if the batch is empty.
+    /// If the settings name no operation, if a page and the longest wait before it may together take as long as the
+    /// lease, if `batch` is not between 1 and 10 000, or if `page_tries` or `most_pages` is 0.
     pub fn new(ledger: Ledger<S>, remote: Arc<dyn Remote>, settings: Settings) -> Result<Self, Misuse> {
         let wrong =
             |text: &str| Err(Misuse::Setting(format!("reconciliation of `{}`: {text}", settings.dependency)));
@@ -56,8 +57,8 @@ impl<S: Store + Tables> Reconciler<S> {
     /// Compares a window now, in the name of `asked_by`, and returns the report. If `fix` is set, differences are
     /// corrected as far as the operation allows.
     ///
-    /// If the report is incomplete, a worker that watches the schedule, or a call of [`Reconciler::again`], asks for
-    /// the list again. If the future is dropped, such a worker or call finishes the report, too.
+    /// An incomplete report is tried again later by a process that watches the schedule, or by a call of
+    /// [`Reconciler::again`]. They also finish the report if this future is dropped.
     ///
     /// # Errors
     ///
@@ -105,8 +106,8 @@ impl<S: Store + Tables> Reconciler<S> {
     }
 
     /// Reads the differences of a report, one page at a time: those after the entry named `after`, and at most `most`.
-    /// With `only`, other kinds of differences are left out. For the first page `after` is empty. A report that is not
-    /// complete shows no differences.
+    /// With `only`, just the differences of that kind are returned; with `None`, all of them. For the first page
+    /// `after` is empty. A report that is not complete shows no differences.
     ///
     /// # Errors
     ///
@@ -134,8 +135,8 @@ impl<S: Store + Tables> Reconciler<S> {
         if self.shelf().corrected(id, entry, &what).await? { Ok(()) } else { Err(Refusal::NotFound.into()) }
     }
 
-    /// Deletes the reports that were finished before `before`, and those that were requested before it and are given
-    /// up. Works in small steps, and returns the number of deleted reports.
+    /// Deletes the reports that were finished before `before`, and the incomplete ones that were requested before
+    /// `before` and have no tries left. Works in small steps, and returns the number of deleted reports.
     ///
     /// # Errors
     ///

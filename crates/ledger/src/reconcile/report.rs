@@ -81,7 +81,7 @@ pub struct Report {
     pub status: Status,
     /// Why the last try did not read the whole list; `None` if no try has failed.
     pub why: Option<String>,
-    /// The number of times that the list was begun from its first page.
+    /// The number of times that reading the list was begun at its first page, the first time included.
     pub tries: u32,
     /// When the list will be asked for again. `None` if the report is running or complete, or if no tries are left.
     pub next_at: Option<Stamp>,
@@ -101,10 +101,10 @@ pub struct Totals {
     pub here: u64,
     /// The sum of the amounts of those actions.
     pub sum_here: Option<Amount>,
-    /// The number of records of the window on which both sides agree.
+    /// The number of the provider's records of the window that agree with the ledger.
     pub agreed: u64,
-    /// The number of agreed records that are applied, but whose amounts were not compared, since one side names no
-    /// amount.
+    /// The number of those agreed records that are applied and whose amounts could not be compared, because the record
+    /// or our request names no amount.
     pub uncompared: u64,
     /// The number of differences of each kind, in the order of [`Difference::ALL`].
     pub differences: [u64; 6],
@@ -168,7 +168,7 @@ pub struct Entry {
     pub amount_there: Option<Amount>,
     /// When the record was made, according to the provider; `None` if that is not known.
     pub at_there: Option<Stamp>,
-    /// What was done about the difference, and for whom; `None` if nothing was done.
+    /// What was done about the difference, and in whose name; `None` if nothing was done.
     pub correction: Option<String>,
 }
 
@@ -192,7 +192,8 @@ impl ListedState {
     }
 }
 
-/// A sum of amounts. It is `None` if an amount is missing or the sum is too large, so that no wrong sum is shown.
+/// A sum of amounts. `None` means that an amount is missing or that the sum is too large; then no sum is shown, because
+/// it would be wrong.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sum(Option<Amount>);
 

@@ -7,7 +7,8 @@ use super::{Window, Zone};
 use crate::machine::Stamp;
 use crate::store::Result;
 
-/// The columns of a report, in the order in which they are read. `@` marks a time, and `?` a truth value.
+/// The columns of a report, in the order in which they are read. The mark `@` before a column's name means that its
+/// value is a time, and the mark `?` that it is a truth value.
 pub(super) const REPORT: [&str; 30] = [
     "id",
     "dependency",
@@ -41,7 +42,7 @@ pub(super) const REPORT: [&str; 30] = [
     "span",
 ];
 
-/// The columns that a worker needs in addition to work on the report.
+/// The columns that are read in addition to [`REPORT`] for a worker that works on the report.
 pub(super) const HOLD: [&str; 7] = ["@edge_to", "cursor", "pages", "barren", "still", "fence", "owner"];
 
 /// The stage that the work on a report has reached.

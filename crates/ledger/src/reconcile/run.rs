@@ -1,14 +1,15 @@
 //! Does the work on one report, from the first page to the last difference.
 //!
-//! The work has four stages. A worker that takes the report over can begin the current stage again:
+//! The work has four stages. Each can be done again from its beginning, so a worker that takes a report over may repeat
+//! the current one:
 //!
 //! 1. **List.** The provider is asked page by page. Each page is stored in one transaction with the cursor of the next
 //!    one. An error that does not go away makes the report incomplete. Then it shows no differences, and the list is
 //!    asked for again later, from the first page.
-//! 2. **Join.** For each record the row of the same key is looked up, whenever that row was recorded. Then each row of
-//!    the window whose key was not listed is compared. Before a row is called "only here", the time around the window
-//!    is listed as well. This time is long enough for a provider's clock that differs, and for a repeat that came late.
-//!    Then the join is done again.
+//! 2. **Join.** For each record, the ledger's row with the same key is looked up, even if the row was recorded outside
+//!    of the window. Then the ledger's rows of the window whose keys were not listed are examined. Before a row is
+//!    called "only here", the time around the window is listed as well. That time allows for a difference between the
+//!    clocks, and for a request that arrived late. Then the join is done again.
 //! 3. **Fix.** Differences are corrected, if that was asked for and the operation allows it.
 //! 4. **Purge.** The entries on which both sides agree are deleted.
 
@@ -79,8 +80,8 @@ impl<S: Store + Tables> Reconciler<S> {
                     let tries = hold.report.tries;
                     let again = tries < self.settings.tries;
                     let wait = self.settings.backoff.wait(tries, None, Draw::new(fastrand::u64(..)));
-                    // The wait is at least half of the smallest bound. Otherwise a list that fails could be asked for
-                    // again immediately.
+                    // The random wait can be zero, and then a list that fails would be asked for again immediately. So
+                    // the wait is at least half of `base`, the bound of the first wait.
                     let after = again.then(|| wait.max(self.settings.backoff.base / 2));
                     tracing::warn!(dependency = %hold.report.dependency, report = %hold.report.id, why, "no whole list");
                     shelf.incomplete(&hold, &why, after).await?;
@@ -123,7 +124,8 @@ impl<S: Store + Tables> Reconciler<S> {
         }
     }
 
-    /// Returns the window that is asked for now; `None` if all windows were asked for.
+    /// Returns the part of the time that is being listed now: the window, the time before it or the time after it.
+    /// `None` if all needed parts are listed.
     fn stretch(&self, hold: &Hold) -> Option<Window> {
         let window = &hold.report.window;
         let zone = window.zone();
@@ -138,8 +140,8 @@ impl<S: Store + Tables> Reconciler<S> {
         }
     }
 
-    /// Asks for one page, up to `page_tries` times. Returns the page or the last error; `None` if another worker has
-    /// taken the report over meanwhile.
+    /// Asks for one page, up to `page_tries` times. Returns the page, or the error of the last try. Returns `None` if
+    /// another worker has taken the report over in the meantime.
     async fn ask(
         &self,
         shelf: &Shelf<'_, S>,
@@ -191,8 +193,8 @@ impl<S: Store + Tables> Reconciler<S> {
         Ok(Went::On)
     }
 
-    /// Compares each of the provider's records with the row of its key. Returns `false` if another worker has taken the
-    /// report over.
+    /// Compares each of the provider's records of the window with the ledger's row that has the same key. Returns
+    /// `false` if another worker has taken the report over.
     async fn join_theirs(&self, shelf: &Shelf<'_, S>, hold: &Hold, sums: &mut Sums) -> Result<bool, Error> {
         let mut after = String::new();
         loop {
@@ -213,8 +215,9 @@ impl<S: Store + Tables> Reconciler<S> {
         }
     }
 
-    /// Compares the rows whose keys were not listed. Returns the latest time at which the request of a row that is only
-    /// here can have arrived; `None` if another worker has taken the report over.
+    /// Examines the ledger's rows of the window whose keys were not listed. Returns the latest time at which a request
+    /// of a row that is "only here" can have reached the provider, or the end of the window if that is later; `None` if
+    /// another worker has taken the report over.
     async fn join_ours(
         &self,
         shelf: &Shelf<'_, S>,
@@ -248,8 +251,9 @@ impl<S: Store + Tables> Reconciler<S> {
     }
 }
 
-/// Returns the result for one record; `None` if it is no difference. If another record stands for the same key, an
-/// applied record is a second effect, and any other record is no difference.
+/// Returns the difference between one record and the ledger; `None` if there is none. If another record is compared in
+/// place of all records with this key, this record is [`Difference::Doubled`] if it is applied, and no difference
+/// otherwise.
 fn verdict(pair: &Pair) -> Option<Difference> {
     if pair.beaten {
         return (pair.state == ListedState::Applied).then_some(Difference::Doubled);

@@ -1,10 +1,10 @@
 //! Decides which windows are compared on schedule, and which process compares them.
 //!
-//! There is no leader, and no timer that must not be missed. Every process that watches computes which windows have
-//! ended, and writes a report into the store for each of them. A unique key lets only one process write the report of a
-//! window. Then the process takes a report that waits: a new one, an incomplete one whose time has come, or one whose
-//! worker stopped. So the windows of a day on which no process ran are compared later, and a crash in the middle of a
-//! list delays its report by one lease.
+//! There is no leader among the processes, and none of them has to run at a certain time. Every process that watches
+//! the schedule computes which windows have ended, and writes a report into the store for each of them. A unique key
+//! lets only one process write the report of a window. Then the process takes a report that waits: a new one, an
+//! incomplete one that is due for its next try, or one whose worker stopped. So the windows of a day on which no
+//! process ran are compared later, and a crash in the middle of a list delays its report by one lease.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -52,7 +52,8 @@ impl<S: Store + Tables> Reconciler<S> {
     }
 
     /// Returns the windows that have ended and have no report yet, where `until` is the end of the latest window with a
-    /// report. If no window has a report, only the last window is returned.
+    /// report. If no window has a report, only the last window that has ended is returned. At most `catch_up`
+    /// windows are returned, the latest ones.
     fn missing(&self, until: Option<Stamp>, now: Stamp) -> Result<VecDeque<Window>, NoWindow> {
         let settings = &self.settings;
         let delay = i64::try_from(settings.delay.as_micros()).unwrap_or(i64::MAX);

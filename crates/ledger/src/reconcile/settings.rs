@@ -13,7 +13,7 @@ use super::{Amount, DAY, Zone, amount_at};
 /// returns `None` if the request has no amount.
 pub type ReadAmount = Arc<dyn Fn(&[u8]) -> Option<Amount> + Send + Sync>;
 
-/// The kinds of corrections that are allowed. By default none is allowed, since the report is for people.
+/// The kinds of corrections that are allowed. By default none is allowed: people read the report and decide.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Corrections {
@@ -23,7 +23,7 @@ pub struct Corrections {
     /// Whether an effect is undone at the provider if its action failed or was cancelled in the ledger. The action
     /// protocol undoes the effect. Default no.
     pub cancel: bool,
-    /// Whether every other difference is noted with its action in the ledger. Default no.
+    /// Whether every other difference is noted in the audit trail of its action, except pending ones. Default no.
     pub mark: bool,
 }
 
@@ -72,8 +72,8 @@ impl fmt::Debug for Compared {
 pub struct Settings {
     /// The dependency whose provider lists its records.
     pub dependency: String,
-    /// The operations whose effects the list shows, by name. An action of another operation is matched with a record of
-    /// the same key, but is no difference if the list has no such record.
+    /// The operations whose effects the list shows, by name. An action of an operation that is not named here is still
+    /// compared with a record of the same key, but it is not reported if the list has no such record.
     pub operations: BTreeMap<String, Compared>,
     /// The provider's time zone. Default UTC.
     pub zone: Zone,
@@ -82,26 +82,28 @@ pub struct Settings {
     /// How long after the end of a window the window is compared. Default 10 min. By then, requests that were under way
     /// at the end of the window have arrived and are in the list.
     pub delay: Duration,
-    /// The maximum difference between the provider's clock and the database's. Default 10 min. The time that is listed
-    /// before and after the window is longer by this value. A larger value makes the list longer. With a smaller value,
-    /// an action that the provider dates into the next window may be reported as "only here".
+    /// The maximum difference between the provider's clock and the database's. Default 10 min. Before an action is
+    /// called "only here", the time around the window is listed as well, and this value makes that time longer on both
+    /// sides. A larger value makes the list longer. With a smaller value, an action that the provider dates into the
+    /// next window may be reported as "only here".
     pub skew: Duration,
-    /// The maximum number of windows that are compared later because no process ran at their time. If more were missed,
-    /// only the latest ones are compared, in the order of time. Default 31.
+    /// The maximum number of missed windows, which ended while no process ran, that are compared afterwards, in the
+    /// order of time. If more were missed, only the latest ones are compared. Default 31.
     pub catch_up: u32,
     /// Whether the reports of the schedule also correct differences, as far as the operation allows. Default no.
     pub fix: bool,
     /// The longest time to wait for one page. Default 30 s.
     pub page: Duration,
-    /// The number of times that one page is asked for before the report becomes incomplete. Default 3.
+    /// The number of times that one page is asked for, the first included. If all fail, the report becomes incomplete.
+    /// Default 3.
     pub page_tries: u32,
     /// The wait between two tries of one page. Default 1 s, which doubles up to 10 s.
     pub page_backoff: Backoff,
     /// How long a report belongs to its worker after the last sign of work. Default 2 min. It must be longer than
-    /// `page`.
+    /// `page` and the longest wait of `page_backoff` together.
     pub lease: Duration,
-    /// The number of times that the list of one report is begun from its first page. Default 10. After that the report
-    /// stays incomplete.
+    /// The maximum number of times that reading the list of one report is begun at its first page, the first included.
+    /// Default 10. If all fail, the report stays incomplete.
     pub tries: u32,
     /// The wait before the list of a report is begun again. Default 5 min, which doubles up to 6 h.
     pub backoff: Backoff,

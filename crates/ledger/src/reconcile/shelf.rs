@@ -2,8 +2,9 @@
 //!
 //! Only one worker may work on a report. The report's row names this worker as its owner. Each write of the worker is
 //! in one transaction with the check that the worker still is the owner. If the worker stops, another one takes the
-//! report over when the lease has ended on the database's clock, and goes on after the last stored page. A worker that
-//! wakes up after that finds another fence in the row, and its writes change nothing.
+//! report over when the lease has ended on the database's clock, and goes on after the last stored page. Each takeover
+//! increases the row's number `fence`. If the first worker goes on later, its number is out of date, and its writes
+//! change nothing.
 
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use super::{Difference, Window};
 use crate::machine::{Owner, Stamp};
 use crate::store::Result;
 
-/// The maximum age of a half-read list with which a worker goes on after it takes the report over. An older list is
-/// begun again, since cursors do not stay valid for ever.
+/// The maximum age of a partly read list that a worker continues after it has taken the report over. The age counts
+/// from the first page. An older list is read from its first page again, since cursors do not stay valid for ever.
 const STALE: Duration = Duration::from_secs(3600);
 
 /// The right of a worker to work on a report, and how far the work has come.
@@ -28,7 +29,8 @@ pub(crate) struct Hold {
     pub(crate) began_at: Stamp,
     /// The part of the time that is being listed: 0 is the window, 1 the time before it, 2 the time after it.
     pub(crate) span: u32,
-    /// The end of the time after the window that is listed; `None` while only the window itself needs to be listed.
+    /// The end of the time after the window (the span 2), which is listed as well; `None` while only the window itself
+    /// is listed.
     pub(crate) edge_to: Option<Stamp>,
     pub(crate) paging: Paging,
     owner: String,
@@ -42,7 +44,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) window: &'a Window,
     pub(crate) asked_by: &'a str,
     pub(crate) fix: bool,
-    /// Whether the report is for a window of the schedule. Each of these windows has one report.
+    /// Whether the schedule requests the report, and not a person. The schedule has at most one report for each window.
     pub(crate) scheduled: bool,
 }
 
@@ -99,8 +101,8 @@ impl<T: Tables> Shelf<'_, T> {
         rows.into_iter().next().map(|row| read(row).map(|(report, _)| report)).transpose()
     }
 
-    /// Reads the reports of a dependency from before `before`, or from all times if `before` is `None`. The latest come
-    /// first, at most `most` of them.
+    /// Reads the reports of a dependency from before `before`, or from all times if `before` is `None`. The latest
+    /// reports come first. At most `most` reports are returned.
     pub(crate) async fn list(
         &self,
         dependency: &str,
@@ -126,7 +128,8 @@ impl<T: Tables> Shelf<'_, T> {
         rows.into_iter().next().map_or(Ok(None), |mut row| row.stamp())
     }
 
-    /// Returns the SQL condition for a report that no worker has and whose time has come.
+    /// Returns the SQL condition for a report that waits for a worker: one whose lease has ended, or an incomplete one
+    /// that is to be tried again by now.
     fn free(&self) -> String {
         let now = self.tables.dialect().now();
         format!(
@@ -146,8 +149,8 @@ impl<T: Tables> Shelf<'_, T> {
         row.parsed("an id", ReportId::parse)
     }
 
-    /// Takes a report if no worker has it; `None` if the report could not be taken. With `at_once`, an incomplete
-    /// report is taken before its time.
+    /// Makes `owner` the owner of a report that waits for a worker. Returns `None` if the report does not wait. With
+    /// `at_once`, an incomplete report is also taken before the time of its next try, or if no tries are left.
     pub(crate) async fn take(
         &self,
         id: ReportId,
@@ -211,7 +214,7 @@ impl<T: Tables> Shelf<'_, T> {
     }
 
     /// Returns the first statement of every write. It checks that the report still belongs to this worker, and begins
-    /// the lease again. `sets` may use `$5` and higher numbers.
+    /// the lease again. `sets` is SQL that sets further columns; it refers to `values` as `$5` and so on.
     pub(crate) fn guard<const N: usize>(&self, hold: &Hold, sets: &str, values: [Value; N]) -> Statement {
         let text = format!(
             "UPDATE {} SET lease_until = {}{sets} WHERE id = $1 AND owner = $2 AND fence = $3",
@@ -251,8 +254,9 @@ impl<T: Tables> Shelf<'_, T> {
         self.guard(hold, &sets, values)
     }
 
-    /// Stores that the list could not be read whole. The list is asked for again after the time `after`, or not at all
-    /// if `after` is `None`. Returns `false` if another worker has taken the report over.
+    /// Stores that the list could not be read whole, and the reason `why`. The list is asked for again after the time
+    /// `after`; if `after` is `None`, it is not asked for again. Returns `false` if another worker has taken the report
+    /// over.
     pub(crate) async fn incomplete(&self, hold: &Hold, why: &str, after: Option<Duration>) -> Result<bool> {
         let micros = after.map(|after| i64::try_from(after.as_micros()).unwrap_or(i64::MAX / 4));
         let next = self.tables.dialect().now_plus("$6");
@@ -298,8 +302,9 @@ impl<T: Tables> Shelf<'_, T> {
         self.tables.transact(vec![self.guard(hold, &sets, [])]).await
     }
 
-    /// Deletes reports that were finished before `before`, and reports that were requested before it and are given up,
-    /// all with their entries. Returns the number of deleted reports.
+    /// Deletes the reports that were finished before `before`, and the incomplete ones that were requested before
+    /// `before` and have no tries left. The entries of these reports are deleted as well. Returns the number of deleted
+    /// reports.
     pub(crate) async fn forget(&self, dependency: &str, before: Stamp) -> Result<u64> {
         let dialect = self.tables.dialect();
         let old = format!(
@@ -321,11 +326,12 @@ impl<T: Tables> Shelf<'_, T> {
         }
     }
 
-    /// Deletes up to a thousand of a report's entries for which `which` holds; `false` if there was no such entry.
+    /// Deletes up to a thousand of a report's entries for which the SQL condition `which` is true. Returns `false` if
+    /// there was no such entry.
     async fn drop_listed(&self, report: &str, which: &str) -> Result<bool> {
         let listed = self.tables.dialect().table("listed");
-        // The first thousand entries are deleted as a range of the primary key, because no planner would use this range
-        // for a join.
+        // The first thousand entries are deleted as a range of the primary key, because a database would not use the
+        // primary key if the entries to delete were found by a join.
         let text = format!(
             "SELECT name FROM {listed} WHERE report = $1 AND {which} ORDER BY name LIMIT 1 OFFSET 999"
         );
@@ -339,7 +345,7 @@ impl<T: Tables> Shelf<'_, T> {
         self.tables.transact(vec![Statement { text, values }]).await
     }
 
-    /// Deletes all of a report's entries for which `which` holds, in steps of a thousand.
+    /// Deletes all of a report's entries for which the SQL condition `which` is true, in steps of a thousand.
     ///
     /// Returns `false`, and stops, if another worker has taken the report over.
     pub(crate) async fn drop_while_ours(&self, hold: &Hold, which: &str) -> Result<bool> {

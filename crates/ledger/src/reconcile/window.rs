@@ -23,8 +23,8 @@ pub const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The minimum length of a window of a schedule.
 const SHORTEST: Duration = Duration::from_secs(60);
 
-/// A time zone of the IANA database. It is read from the system's database if there is one, and otherwise from the
-/// built-in one.
+/// A time zone of the IANA database. The zone's rules are read from the database of the operating system if there is
+/// one, and otherwise from a copy that is built into the program.
 #[derive(Clone)]
 pub struct Zone {
     name: String,
@@ -58,7 +58,8 @@ impl Zone {
         Ok(moment.to_zoned(self.zone.clone()))
     }
 
-    /// Returns the first moment of a day. On a day without midnight, this is the first moment that exists.
+    /// Returns the first moment of a day. If the clock was moved over midnight, so that the day has no 00:00, it is the
+    /// first moment after that change.
     fn start_of(&self, day: Date) -> Result<Stamp, NoWindow> {
         let start = day.to_zoned(self.zone.clone()).map_err(|_| NoWindow::OffTheCalendar)?;
         Ok(Stamp::from_micros(start.timestamp().as_microsecond()))
@@ -93,7 +94,7 @@ pub enum NoWindow {
     UnknownZone(String),
     /// The window ends before it begins, or at the moment at which it begins.
     Empty,
-    /// The text is no date, or the date is beyond the calendar.
+    /// The text is no date of the calendar, or the date is too far in the past or future for the calendar.
     OffTheCalendar,
 }
 
@@ -154,7 +155,7 @@ impl Window {
     /// Returns the last window of a schedule that ended at `now` or before.
     ///
     /// A window of a day or more consists of whole days, counted from 1970-01-01. Shorter windows are counted from the
-    /// first moment of each day, and the last one ends with the day.
+    /// first moment of each day; the last window of a day ends with the day, even if it is shorter than `every`.
     ///
     /// # Errors
     /// If `now` is beyond the calendar.
@@ -163,7 +164,8 @@ impl Window {
         Window::around(zone, every, Stamp::from_micros(open.from.as_micros().saturating_sub(1)))
     }
 
-    /// Returns the next window of a schedule: the one that contains the end of this window.
+    /// Returns the next window of a schedule whose windows have the length `every`: the one that contains the first
+    /// moment after this window.
     ///
     /// # Errors
     /// If that window is beyond the calendar.
@@ -171,7 +173,7 @@ impl Window {
         Window::around(&self.zone, every, self.to)
     }
 
-    /// Returns the window of a schedule that contains a moment.
+    /// Returns the window that contains `moment`, in a schedule whose windows have the length `every`.
     pub(super) fn around(zone: &Zone, every: Duration, moment: Stamp) -> Result<Window, NoWindow> {
         let day = zone.at(moment)?.date();
         let days = i64::try_from(every.as_secs() / DAY.as_secs()).unwrap_or(i64::MAX).min(366);

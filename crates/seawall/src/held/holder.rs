@@ -18,7 +18,7 @@ pub(super) enum Holder {
     Thread(ThreadId),
 }
 
-/// A scope, with the scope that encloses it; `None` if no scope does.
+/// A scope, with the scope in which it lies. That is `None` for a scope that lies in no other.
 struct Scope {
     id: u64,
     outer: Option<Arc<Scope>>,

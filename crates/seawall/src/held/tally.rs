@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 
 use super::violation::{ConnectionHeld, Place};
 
-/// The maximum number of pairs of places that are kept. A program has few pairs. Calls with further pairs are counted
-/// for their dependency, but these pairs are neither kept nor warned of.
+/// The maximum number of pairs of places that are kept. A program normally has few. A call with one pair more is
+/// counted for its dependency, but the pair is not kept, and no warning is logged for it.
 const MOST_PLACES: usize = 1024;
 
 /// The shortest time between two warnings for the same pair of places.
@@ -103,8 +103,8 @@ struct Pair {
 
 static TALLY: LazyLock<Mutex<Tally>> = LazyLock::new(Mutex::default);
 
-/// Counts one call. If a warning is due, returns how many warnings for this pair of places were left out since the last
-/// one; `None` if no warning is due.
+/// Counts one call. Returns `None` if no warning is due for its pair of places. Otherwise returns the number of
+/// warnings for this pair that were left out since the last one; 0 for the first.
 pub(super) fn note(violation: &ConnectionHeld, denied: bool, now: Instant) -> Option<u64> {
     let mut tally = TALLY.lock();
     let total = tally.totals.entry(Arc::clone(&violation.dependency)).or_default();

@@ -91,7 +91,7 @@ impl Answer {
     /// Receives the next piece of the body; `None` after the last.
     ///
     /// # Errors
-    /// If the body broke on the way. What is known of the effect does not change by that.
+    /// If the connection broke before the end of the body. This does not change what is known of the effect.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
             match self.response.body_mut().frame().await {
@@ -110,8 +110,8 @@ impl Answer {
     /// Receives the whole body.
     ///
     /// # Errors
-    /// If the body broke on the way, or is longer than the dependency's `answer_limit`. What is known of the effect
-    /// does not change by that.
+    /// If the connection broke before the end of the body, or if the body is longer than the dependency's
+    /// `answer_limit`. This does not change what is known of the effect.
     pub async fn bytes(mut self) -> Result<Bytes, Error> {
         let most = self.whom.answer_limit();
         let too_long = |answer: &Answer| {
@@ -150,8 +150,7 @@ impl Answer {
     /// Receives the whole body and reads it as JSON, whatever the status.
     ///
     /// # Errors
-    /// As [`Answer::bytes`], or if the body is not JSON of type `T`. What is known of the effect does not change by
-    /// that.
+    /// As [`Answer::bytes`], or if the body is not JSON of type `T`. This does not change what is known of the effect.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
         let (finish, ending, whom, place, clock) =
             (self.finish, self.ending, self.whom.clone(), self.place, self.clock);

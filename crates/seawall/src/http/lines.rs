@@ -1,7 +1,8 @@
 //! Keeps the connections of one dependency, separately for each runtime that uses it.
 //!
-//! A socket belongs to the runtime that opened it, and is dead when that runtime ends. Most programs have one runtime.
-//! But each test has its own runtime. With shared connections, a test would get the dead sockets of other tests.
+//! A socket belongs to the runtime that opened it, and is dead when that runtime ends. Most programs have one runtime,
+//! but each `#[tokio::test]` has its own. If all runtimes shared their connections, a test would get the dead sockets
+//! of other tests.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,8 +21,8 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Makes the value without any connection. The caller must have made a client from `settings` before without an
-    /// error.
+    /// Makes the value, without any connection. The caller must have checked that a client can be made from `settings`,
+    /// because later errors are not reported.
     pub(crate) fn new(settings: DependencySettings, shared: Arc<Shared>, clock: Clock) -> Lines {
         Lines { settings, shared, clock, made: Mutex::default() }
     }

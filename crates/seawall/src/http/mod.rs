@@ -1,7 +1,8 @@
 //! HTTP calls. Seawall itself knows how much of each request was sent.
 //!
-//! In a call around any other future, the application must say what an error means. In an HTTP call, Seawall counts the
-//! bytes below the HTTP library. So "nothing was sent" is always proved and never guessed.
+//! In a call around any other future, the application must say what an error means. In an HTTP call, Seawall itself
+//! counts the bytes that are written to the connection. So if it says that nothing was sent, that is proved and not
+//! guessed.
 
 mod answer;
 pub(crate) mod lines;

@@ -26,7 +26,7 @@ use crate::fault::BoxError;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The headers that Seawall makes anew for each attempt, so that they cannot be set on a request.
+/// The headers that cannot be set on a request, because Seawall itself makes them for each attempt.
 const OURS: [HeaderName; 6] = [
     header::HOST,
     header::CONTENT_LENGTH,
@@ -111,7 +111,8 @@ impl Request {
         self
     }
 
-    /// Says what a second delivery of this request does. This overrides what the method or the operation says.
+    /// Says whether a second delivery of this request could have a second effect. This replaces what follows from its
+    /// method or its operation.
     pub fn idempotency(mut self, idempotency: Idempotency) -> Request {
         self.idempotency = Some(idempotency);
         self
@@ -168,8 +169,8 @@ impl Request {
     /// Sends the request, and waits for the head of the answer. Every answer of the dependency is returned as `Ok`,
     /// whatever its status; [`Answer::error_for_status`] turns a bad status into an error.
     ///
-    /// If the future is dropped, a read is aborted immediately. Any other request that was sent whole is followed to
-    /// its end in the background, so that breaker and limit see how it ended.
+    /// If the future is dropped, a read is aborted immediately. Any other request that was sent whole is awaited in the
+    /// background, so that the breaker and the limit learn how it ended.
     #[track_caller]
     pub fn send(self) -> Sending {
         let place = Location::caller();

@@ -11,9 +11,11 @@ use crate::operation::Operation;
 /// The dependency or the operation to which an HTTP request belongs.
 #[derive(Clone, Debug)]
 pub(crate) enum Whom {
-    /// The request has no declared operation. Its method decides what a second delivery does.
+    /// The request belongs to no declared operation. Its HTTP method decides whether a second delivery could have a
+    /// second effect.
     Dependency(Dependency),
-    /// The request belongs to this operation, which decides what a second delivery does.
+    /// The request belongs to this operation, whose declaration decides whether a second delivery could have a second
+    /// effect.
     Operation(Operation),
 }
 
@@ -33,7 +35,7 @@ impl Whom {
         self.dependency().lines.as_ref()
     }
 
-    /// The maximum length of a body that is collected, in bytes.
+    /// The maximum length of an answer's body that is collected in memory, in bytes.
     pub(crate) fn answer_limit(&self) -> usize {
         self.dependency().answer_limit
     }

@@ -25,8 +25,8 @@ impl Durable {
     /// Returns the actions of this operation in a ledger.
     ///
     /// # Errors
-    /// If the operation was not given to the ledger's builder, since no worker of this ledger would continue its
-    /// actions.
+    /// If the operation was not given to the builder of this ledger. The ledger's workers would not continue the
+    /// actions of such an operation.
     pub fn actions<S: Store>(&self, ledger: &Ledger<S>) -> Result<Actions<S>, Misuse> {
         ledger.declares(self.dependency(), self.operation())?;
         Ok(Actions { ledger: ledger.clone(), durable: self.clone(), name: Arc::from(self.dependency()) })
@@ -181,7 +181,8 @@ impl<S: Store> Actions<S> {
     }
 
     /// Records the action and makes the call immediately, for a caller that has no transaction of its own. If the key
-    /// is recorded already with the same body, the outcome is that of the recorded action.
+    /// is recorded already with the same body, no new action is recorded, and the outcome of the recorded one is
+    /// returned.
     ///
     /// # Errors
     /// As [`Actions::record`] and [`Actions::run`].
@@ -204,8 +205,9 @@ impl<S: Store> Actions<S> {
     /// `settled_by_application` needs this call. All actions of a scope settle together.
     ///
     /// # Errors
-    /// [`super::Refusal::TooLate`], [`super::Refusal::NotKnown`], [`super::Refusal::Failed`], or an error of the
-    /// database. Roll the transaction back in all these cases.
+    /// [`super::Refusal::TooLate`] if the action is or was cancelled, [`super::Refusal::NotKnown`] if its effect is not
+    /// known yet, [`super::Refusal::Failed`] if it took no effect, or an error of the database. Roll the transaction
+    /// back in all these cases.
     pub async fn settle(&self, conn: &mut S::Connection, action: ActionId) -> Result<(), ActionError> {
         self.ledger.settle_in(conn, action).await.map_err(ActionError::before)
     }
@@ -229,7 +231,7 @@ impl<S: Store> Actions<S> {
         self.ledger.cancel(action).await.map(Outcome::of).map_err(ActionError::before)
     }
 
-    /// Lets a stuck action go on, with its full number of tries again. Returns the outcome afterwards.
+    /// Lets a stuck action go on, and counts its tries from zero again. Returns the outcome afterwards.
     ///
     /// # Errors
     /// If the action is not stuck.

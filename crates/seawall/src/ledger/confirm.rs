@@ -81,8 +81,8 @@ impl Confirm {
         self
     }
 
-    /// Sets how long after an attempt's end the provider is first asked. Default 2 s. This is not the quiet time: an
-    /// answer "not found" that comes before the end of the quiet time is not believed.
+    /// Sets how long after an attempt's end the provider is first asked. Default 2 s. This wait may be shorter than the
+    /// quiet time, before whose end an answer "not found" is not believed.
     pub fn after(self, wait: Duration) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.after = wait))
     }
@@ -156,8 +156,8 @@ impl Cancel {
         self
     }
 
-    /// Says that a second cancel changes nothing, because "cancelled" is a state. Without this, each cancel counts as
-    /// an effect of its own, as it is with refunds. So without this, a cancel whose answer was lost is sent again only
+    /// Says that a second cancel changes nothing, because "cancelled" is a state. Without this setting, each cancel
+    /// counts as a new effect, as two refunds would pay twice. Then a cancel whose answer was lost is sent again only
     /// after the provider was asked about it.
     pub fn sets_a_state(self) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.kind = CancelKind::State))

@@ -73,8 +73,8 @@ pub struct DurableBuilder {
     confirm: Option<Confirm>,
     cancel: Option<Cancel>,
     on_unknown: Option<OnUnknown>,
-    /// `None` if the provider's answer settles the operation, `Some` if the application does. The inner value is the
-    /// time within which the application must settle; if the inner value is `None`, the default applies.
+    /// Who settles an action. `None`: the provider's answer does. `Some(None)`: the application does, within the
+    /// default time. `Some(Some(time))`: the application does, within this time.
     explicit: Option<Option<Duration>>,
     rules: Rules,
     unread: Vec<Problem>,
@@ -183,29 +183,30 @@ impl DurableBuilder {
         self
     }
 
-    /// Says that an action is sent again if the provider is believed to have nothing of it, although the provider knows
-    /// no keys. Default: it is not.
+    /// Says that an action is sent again if the provider's answer "not found" is believed, even if the provider does
+    /// not recognize repeats by a key. Default: it is not sent again.
     pub fn resend_absent(mut self) -> DurableBuilder {
         self.rules.resend_absent = true;
         self
     }
 
-    /// Sets when the provider is asked once more about an action that was ended as absent: this time after the end.
-    /// Default 24 h.
+    /// Sets how long after its end the provider is asked once more about an action that ended because the provider did
+    /// not know it. Default 24 h.
     pub fn audit_after(mut self, time: Duration) -> DurableBuilder {
         self.rules.audit_after = time;
         self
     }
 
-    /// Sets how often the operation, its cancel and its questions are tried before a person is asked. Default 5, 20 and
-    /// 50.
+    /// Sets the maximum number of tries for each kind of request: the operation's own (`perform`, default 5), the
+    /// cancel (`cancel`, default 20) and the question (`confirm`, default 50). If these tries do not bring the action
+    /// to an end, it becomes stuck until a person decides.
     pub fn attempts(mut self, perform: u32, cancel: u32, confirm: u32) -> DurableBuilder {
         self.rules.limits = Limits { perform, cancel, confirm };
         self
     }
 
-    /// Sets how long a claim of a process on an action lasts. The time must be longer than the operation's total
-    /// timeout. Default 2 min.
+    /// Sets for how long a process that works on an action keeps all others from working on it. The time must be longer
+    /// than the operation's total timeout. Default 2 min.
     pub fn lease(mut self, time: Duration) -> DurableBuilder {
         self.rules.lease = time;
         self

@@ -1,4 +1,4 @@
-//! The type [`ActionError`]: why the ledger did not do what the application called it for.
+//! The type [`ActionError`]: why the ledger could not do what the application asked of it.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,8 +6,8 @@ use std::fmt;
 use seawall_ledger::{Error as LedgerError, Refusal, Trouble};
 use seawall_policy::{Effect, Origin, Reason};
 
-/// The error of an action that could not be recorded, run, settled or cancelled. What became of a recorded action is
-/// never this error: it is an [`super::Outcome`], even if the action failed.
+/// The error of an action that could not be recorded, run, settled or cancelled. If the action itself failed at the
+/// provider, that is not this error but an [`super::Outcome`].
 ///
 /// If this error comes while a transaction of the caller is open, roll the transaction back.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ struct Inner {
 #[derive(Debug)]
 enum Kind {
     Ledger(LedgerError),
-    /// The task holds a database connection that forbids external calls.
+    /// The task holds a connection of a pool that denies external calls.
     Held(crate::error::Error),
     /// The body cannot be recorded, for this reason.
     Body(String),

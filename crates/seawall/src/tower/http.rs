@@ -33,7 +33,7 @@ impl<B: Clone> BodyCopy<B> for Cloned {
     }
 }
 
-/// Copies no body, for bodies that stream. Every call is made with one attempt only.
+/// Copies no body, for bodies that stream. Without a copy, every call is made with one attempt only.
 #[derive(Clone, Copy, Debug)]
 pub struct Never;
 
@@ -139,7 +139,7 @@ fn of_grpc(code: &str) -> u16 {
         "3" | "5" | "6" | "7" | "9" | "11" | "12" | "16" => 400,
         // RESOURCE_EXHAUSTED
         "8" => 429,
-        // ABORTED: this request conflicted with another. It is not known which of the two took effect.
+        // ABORTED: this request conflicted with another one, and it is not known which of the two took effect.
         "10" => 409,
         // UNAVAILABLE
         "14" => 503,

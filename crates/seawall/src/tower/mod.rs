@@ -4,8 +4,8 @@
 //! runs, and the call's future holds the permit. Dropping the future returns the permit.
 //!
 //! The obvious layer would keep a permit from `poll_ready` until `call`. But a caller that polls and never calls would
-//! hold a slot for ever. And a service that is cloned between `poll_ready` and `call` would use one slot twice, or two
-//! slots for one call.
+//! hold a slot for ever. And if a service is cloned between `poll_ready` and `call`, two calls could use one slot, or
+//! one call could use two.
 //!
 //! `call` uses the very service that said that it is ready, and leaves a clone in its place. Each repeat uses a further
 //! clone, and waits until that clone is ready.

@@ -12,7 +12,8 @@ pub trait Protocol<Req, Res, E> {
     /// because the operation decides.
     fn idempotency(&self, request: &Req) -> Idempotency;
 
-    /// Returns a copy of the request, which is sent if an attempt fails; `None` if the request cannot be copied.
+    /// Returns a copy of the request, which is sent if the attempt is repeated; `None` if the request cannot be copied,
+    /// and then there is no repeat.
     fn copy(&self, request: &Req) -> Option<Req>;
 
     /// Returns what the result of an attempt means.

@@ -138,7 +138,7 @@ impl Whom {
     }
 }
 
-/// The dependency or the operation of a call, whose site the call borrows.
+/// The dependency or the operation to which a call belongs. The call holds it, because it borrows its [`Site`].
 enum Held {
     Dependency(Dependency, Idempotency),
     Operation(Operation),
@@ -159,7 +159,7 @@ impl Deref for Held {
 struct Repeats<S, P, Req> {
     /// The service that is cloned for each repeat.
     spare: S,
-    /// The service that said that it is ready. The first attempt uses this service.
+    /// The service that said that it is ready. The first attempt takes it, and then it is `None`.
     ready: Option<S>,
     /// The request for the next attempt; `None` if no further attempt is possible.
     request: Option<Req>,

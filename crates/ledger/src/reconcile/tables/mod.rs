@@ -2,7 +2,8 @@
 //! are written once for all databases.
 //!
 //! Every write is a list of statements in one transaction. The first of them checks that the report still belongs to
-//! the writer. Nothing is decided between two statements, so no transaction stays open during other work.
+//! the writer. All statements are known before the transaction begins, so no transaction stays open while the program
+//! does other work.
 
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -207,8 +208,9 @@ impl Dialect {
     /// Returns the SQL for the database's time at this statement.
     pub(crate) fn now(self) -> String {
         match self {
-            // SQLite has no clock of its own: its processes share the clock of the machine. SQLite's own time function
-            // rounds to milliseconds, so a row that was written just before would seem to be later.
+            // SQLite has no server: all processes that use the file share the machine's clock, so this process may read
+            // the time. SQLite's own time function rounds to milliseconds, and a row that was written in the same
+            // millisecond could seem to be later than now.
             Dialect::Sqlite => {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 since.as_micros().to_string()
@@ -225,7 +227,7 @@ impl Dialect {
         }
     }
 
-    /// Returns the SQL for a time that is made from microseconds.
+    /// Returns the SQL for the time that is `micros` microseconds after 1970-01-01 00:00 UTC.
     pub(crate) fn at(self, micros: &str) -> String {
         match self {
             Dialect::Sqlite => micros.to_owned(),
@@ -241,7 +243,7 @@ impl Dialect {
         }
     }
 
-    /// Returns the SQL for an action's id that is made from text.
+    /// Returns the SQL that turns `text` into the database's type for an action's id.
     pub(crate) fn id(self, text: &str) -> String {
         match self {
             Dialect::Sqlite => text.to_owned(),
@@ -265,8 +267,8 @@ impl Dialect {
         }
     }
 
-    /// Returns a hint that makes SQLite search the listed records by their key. Without statistics, SQLite expects some
-    /// ten rows in a report, and would read all rows for each key.
+    /// Returns a hint that makes SQLite search the listed records by their key. Without the hint, SQLite assumes that a
+    /// report has about ten rows, because it has no statistics. Then it would read all rows of the report for each key.
     pub(crate) const fn by_key(self) -> &'static str {
         match self {
             Dialect::Sqlite => " INDEXED BY seawall_listed_key",
@@ -274,7 +276,8 @@ impl Dialect {
         }
     }
 
-    /// Returns the SQL for a column in a condition. With SQLite it is written so that no index on the column is chosen.
+    /// Returns the SQL for a column in a condition. With SQLite, the column is written so that SQLite does not choose
+    /// an index on it.
     pub(crate) fn unsearched(self, column: &str) -> String {
         match self {
             Dialect::Sqlite => format!("+{column}"),

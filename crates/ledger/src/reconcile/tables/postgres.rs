@@ -1,5 +1,6 @@
-//! The tables of the reports in PostgreSQL. Every statement runs in a transaction and has no name, so the statements
-//! work behind a pooler in transaction mode.
+//! The tables of the reports in PostgreSQL. Every statement runs in a transaction, and none is a named prepared
+//! statement, which would belong to one connection. So they also work behind a pooler that gives each transaction
+//! another connection.
 
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{AssertSqlSafe, Row, TypeInfo, ValueRef};
@@ -10,7 +11,8 @@ use crate::store::Result;
 use crate::store::lane::{RUNS, pause};
 use crate::store::postgres::{Postgres, failed};
 
-/// Begins a transaction. READ COMMITTED is enough for the guard in the first statement.
+/// Begins a transaction. READ COMMITTED is enough, because the first statement itself checks that the report still
+/// belongs to the worker.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 impl Tables for Postgres {

@@ -1,5 +1,6 @@
-//! The tables of the reports in an SQLite file. They use a connection of their own besides that of the ledger's writer,
-//! since a page of a list is one large transaction. The two connections wait for each other, as any two connections do.
+//! The tables of the reports in an SQLite file. They have a connection of their own, separate from the one with which
+//! the ledger writes, because each page of a list is stored in one large transaction. When both connections write, one
+//! waits for the other's lock.
 
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection, Row, TypeInfo, ValueRef};
@@ -9,8 +10,8 @@ use crate::error::Trouble;
 use crate::store::Result;
 use crate::store::sqlite::{Sqlite, failed};
 
-/// The maximum number of times that a transaction is run if the file is locked. Each run waits some seconds for the
-/// lock.
+/// The maximum number of times that a transaction is run if the file is locked. Each of these runs waits some seconds
+/// for the file's lock.
 const TIMES: u32 = 5;
 
 impl Tables for Sqlite {
