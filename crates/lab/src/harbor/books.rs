@@ -22,8 +22,8 @@ use serde_json::{Map, Value};
 use super::asked::{Asked, Reply};
 use super::journal::{Journal, Line};
 
-/// The maximum number of keys that are kept, and likewise of identities, charges, refunds and customers. This is enough
-/// for a long benchmark, and takes about 200 MB at worst.
+/// The maximum number of entries in each list of the books: keys, identities, charges, refunds and customers. This is
+/// enough for a long benchmark, and takes about 200 MB at worst.
 pub const MOST_ENTRIES: usize = 200_000;
 /// The maximum total size of the metadata, customers and saved answers that are kept, in bytes (256 MiB).
 pub const MOST_BYTES: usize = 256 << 20;
@@ -142,7 +142,8 @@ pub(super) struct Pages {
     pub(super) charge_by_key: HashMap<String, usize>,
     pub(super) refunds: Vec<Refund>,
     pub(super) customers: HashMap<String, Value>,
-    /// The total size of the bodies that are kept, in bytes. At `MOST_BYTES` the harbor answers 507.
+    /// The total size of the metadata, customers and saved answers that are kept, in bytes. At [`MOST_BYTES`] the
+    /// harbor answers 507.
     pub(super) kept: usize,
     /// A random number that is a part of every id, so that the ids of two harbors differ.
     pub(super) start: u32,
@@ -298,8 +299,8 @@ impl Pages {
         }
     }
 
-    /// Returns whether one more entry may be made: every list has room for it, and the kept bodies are below their
-    /// bound.
+    /// Returns whether one more entry may be made: every list has fewer than [`MOST_ENTRIES`] entries, and the kept
+    /// bodies have fewer than [`MOST_BYTES`] bytes in total.
     pub(super) fn has_room(&self) -> bool {
         let counts = &self.counts;
         let largest = [
@@ -312,8 +313,8 @@ impl Pages {
         largest.iter().all(|len| *len < MOST_ENTRIES) && self.kept < MOST_BYTES
     }
 
-    /// Decides whether a request may be worked on. If a writing request with a key may be, its key is marked as being
-    /// worked on. A request that only reads or has no key may always be worked on.
+    /// Decides whether the work of a request may be done. If it may, and the request writes and has a key, the key is
+    /// marked as being worked on. A request that only reads or has no key is always admitted.
     pub(super) fn admit(&mut self, asked: &Asked) -> Admission {
         let Some(key) = asked.key.as_ref().filter(|_| asked.writes()) else { return Admission::Fresh };
         let page = self.keys.entry(key.clone()).or_default();
@@ -330,8 +331,8 @@ impl Pages {
         }
     }
 
-    /// Ends the work under the key of a writing request. A successful answer is saved under the key, for later requests
-    /// with this key. After any other answer the key is free again.
+    /// Ends the work of a writing request that has a key. A successful answer is saved, and later requests with this
+    /// key get it. After any other answer the key is free again. For every other request, does nothing.
     pub(super) fn settle(&mut self, asked: &Asked, reply: &Reply) {
         let Some(key) = asked.key.as_ref().filter(|_| asked.writes()) else { return };
         // The books may have been cleared during the work.
@@ -344,8 +345,8 @@ impl Pages {
         };
     }
 
-    /// Does the admitted work, enters it in the books, and settles its key. If a writing request cannot be entered in
-    /// the file, its work is not done, and the reply is a 507.
+    /// Does the work of an admitted request and settles its key. A writing request is first written to the file of the
+    /// books, if there is one. If this fails, its work is not done, and the reply is a 507.
     pub(super) fn work(&mut self, asked: &Asked) -> Reply {
         let at = Timestamp::now();
         let kept = if asked.writes() { self.keep(Line::Done { at, asked: asked.clone() }) } else { Ok(()) };
@@ -357,7 +358,8 @@ impl Pages {
         reply
     }
 
-    /// Applies a line of the journal. This is done for each line when the file is opened again.
+    /// Applies one line of the journal to the books. When the file is opened again, this is called for each of its
+    /// lines.
     fn work_off(&mut self, line: Line) {
         match line {
             Line::Begun { start, made } => (self.start, self.made) = (start, made),

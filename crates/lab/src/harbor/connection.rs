@@ -39,8 +39,8 @@ enum Order {
     },
 }
 
-/// The way in which a handler ends its exchange: on HTTP/1.1 by an order to its connection, on HTTP/2 by an error that
-/// resets the stream.
+/// How the handler of a request makes its exchange end without a proper answer. On HTTP/1.1 the handler sends an order
+/// to its connection, on HTTP/2 it returns an error that resets the stream.
 #[derive(Clone)]
 enum Link {
     Http1(mpsc::Sender<Order>),
@@ -100,8 +100,8 @@ async fn say(stream: &mut TcpStream, bytes: &[u8], slow: usize, interval: Durati
     stream.shutdown().await
 }
 
-/// Answers one request: it is read, counted, struck by its fault if it has one, worked on and answered. Requests to
-/// `/books` are neither counted nor struck.
+/// Answers one request: reads it, counts it, finds the fault that strikes it, does its work and sends the answer.
+/// Requests to `/books` are not counted, and no fault strikes them.
 async fn answer(
     request: Request<Incoming>,
     pier: Arc<Pier>,
@@ -199,8 +199,9 @@ impl Pier {
     }
 }
 
-/// Waits for the time `before`, and then makes the effect if the key allows it. The key is decided on before the wait,
-/// and is held during it. Returns the reply, and whether it is a saved answer.
+/// Waits for the time `before`, and then does the work of the request if its key allows it. Whether the key allows it
+/// is decided before the wait, and the key counts as being worked on during the wait. Returns the reply, and whether it
+/// is a saved answer.
 async fn work(pier: &Pier, asked: &Asked, before: Duration) -> (Reply, bool) {
     let admission = pier.books.open(|pages| pages.admit(asked));
     if !before.is_zero() {
@@ -219,8 +220,8 @@ async fn work(pier: &Pier, asked: &Asked, before: Duration) -> (Reply, bool) {
     }
 }
 
-/// Ends the request as its fault says: with a response, with an order to the connection, with a reset of the stream, or
-/// never.
+/// Ends the request as its fault says. There are four ways: with a response, with an order to the connection, with a
+/// reset of the stream, or never.
 async fn end(
     reply: Reply,
     replayed: bool,

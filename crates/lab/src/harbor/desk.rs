@@ -145,9 +145,11 @@ impl Pages {
         Reply { status: StatusCode::NO_CONTENT, body: Bytes::new(), allow: None }
     }
 
-    /// Refunds a charge. Without an amount, it refunds all that is left of the charge; if the charge was refunded
-    /// before, it answers with that refund and does nothing. With an amount, refunds add up, at most to the charge's
-    /// amount.
+    /// Refunds a charge.
+    ///
+    /// - Without an amount: refunds all that is left of the charge. If the charge was refunded before, answers with
+    ///   that refund and does nothing.
+    /// - With an amount: refunds this amount. The refunds of a charge add up, at most to the charge's amount.
     fn refund(&mut self, asked: &Asked, at: Timestamp) -> Reply {
         let Ok(Value::Object(order)) = serde_json::from_slice(&asked.body) else {
             return Reply::wrong("a refund is a JSON object with `charge`");

@@ -43,7 +43,8 @@ pub struct Fault {
     pub(super) effect: bool,
     pub(super) ending: Ending,
     pub(super) retry_after: Option<Duration>,
-    /// Whether the fault strikes every request of a key. If not, it strikes only the first request of the key.
+    /// Whether the fault strikes every request that carries it. If not, it strikes only the first request of its key or
+    /// identity.
     pub(super) always: bool,
 }
 
@@ -129,8 +130,8 @@ impl FromStr for Fault {
 }
 
 impl Fault {
-    /// Applies one word. A wait is stored in the fault itself. An ending is returned, together with whether the effect
-    /// takes place.
+    /// Applies one word of a fault. If the word is a wait, the wait is stored in this fault. If the word is an ending,
+    /// it is returned, together with whether the effect takes place.
     fn take(&mut self, name: &str, value: Option<&str>) -> Result<Option<(Ending, bool)>, FaultError> {
         const INTERVAL: Duration = Duration::from_millis(100);
         let bare = |ending, effect| match value {

@@ -38,8 +38,8 @@ pub(super) enum Line {
 }
 
 impl Journal {
-    /// Opens the file or creates it, and returns its lines, which the books apply again. A new file has no lines. An
-    /// incomplete last line is removed from the file.
+    /// Opens the file or creates it. Returns its lines in their order, so that the books can apply them again; a new
+    /// file has none. If the last line is incomplete, it is removed from the file.
     pub(super) fn open(path: &Path) -> io::Result<(Journal, Vec<Line>)> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         file.try_lock()?;

@@ -30,8 +30,8 @@ impl Faults {
         *self.0.lock() = script;
     }
 
-    /// Returns the script's fault for this request, or `None`. `at` is the time from the start of the harbor to the
-    /// request.
+    /// Returns the fault with which the script strikes this request. Returns `None` if there is no script, or if no
+    /// rule of the script strikes. `at` is the time from the start of the harbor to the request.
     pub(super) fn strike(&self, at: Duration, asked: &Asked) -> Option<Fault> {
         self.0.lock().as_mut().and_then(|script| script.strike(at, &asked.method, &asked.path))
     }

@@ -27,8 +27,8 @@ impl Pace {
     }
 }
 
-/// How long a stream waits before it is reset. Without this wait, the reset would discard what is not written yet, even
-/// the head.
+/// How long a stream waits before it is reset. Without this wait, the reset would discard everything that is not yet
+/// written to the socket, and even the head of the answer could be lost.
 const FLUSHED: Duration = Duration::from_millis(10);
 
 pub(super) struct ReplyBody {

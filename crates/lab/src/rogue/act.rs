@@ -20,7 +20,8 @@ pub enum Act {
     /// Waits for this time, and then does the given act. If the caller leaves during the wait, the departure is
     /// recorded and the act is not done.
     After(Duration, Box<Act>),
-    /// Writes these bytes as they are. On HTTP/2 they are written between two frames.
+    /// Writes these bytes as they are, and then keeps, closes or resets the connection. On HTTP/2 they are written
+    /// between two frames.
     Raw(Bytes, Then),
     /// HTTP/2: sends RST_STREAM with REFUSED_STREAM, which says that the request was not processed. HTTP/1.1 has no
     /// such signal, so the connection is closed. In both cases the request is not counted as processed.
@@ -95,9 +96,10 @@ impl From<Answer> for Act {
     }
 }
 
-/// What a rogue does with an HTTP/1.1 connection that is idle: after an answer and before the next request or, as a
-/// `welcome`, before the first byte. If a request arrives within the given time, it is served as usual. With a time of
-/// zero the rogue acts immediately and does not look for a request.
+/// What a rogue does with an HTTP/1.1 connection that is idle. A connection is idle after an answer until the next
+/// request arrives. If the closure given to the builder's `welcome` returned this value, it is for a new connection
+/// before its first byte. If a request arrives within the given time, it is served as usual. With a time of zero the
+/// rogue acts immediately and does not look for a request.
 #[derive(Clone, Debug, Default)]
 pub enum Idle {
     /// Waits for the next request.

@@ -14,10 +14,10 @@ use super::load::{Framing, Load, Step};
 use super::log::{Departed, Heard};
 use super::parse::{Body, Head, Reader};
 
-/// The maximum number of bytes that a caller may send ahead while its answer is being sent. At this number the rogue
-/// stops reading.
+/// The maximum number of bytes that are read ahead while an answer is being sent. The caller may have sent them for its
+/// next requests. At this number the rogue stops reading.
 const MOST_AHEAD: usize = 1 << 20;
-/// The number of bytes at which the output that is ready is written.
+/// The number of bytes at which output that was collected in memory is written to the socket.
 const FULL: usize = 64 << 10;
 
 pub(super) async fn serve(mut stream: TcpStream, mut ahead: BytesMut, den: &Den, connection: u64) {
@@ -56,8 +56,8 @@ pub(super) async fn serve(mut stream: TcpStream, mut ahead: BytesMut, den: &Den,
     }
 }
 
-/// Does what `idle` says with an idle connection. Returns `true` if the connection goes on, and `false` if the caller
-/// of this function has to drop it.
+/// Does what `idle` says with an idle connection. Returns `true` if the connection can be used further, and `false` if
+/// the caller of this function has to drop it.
 pub(super) async fn rest(stream: &mut TcpStream, idle: Idle) -> bool {
     if let Some(after) = idle.after().filter(|after| !after.is_zero()) {
         // As in real servers, a request that has arrived takes precedence over the timer. Otherwise a request that
@@ -121,7 +121,7 @@ async fn request(
     Ok(Some((heard, last, has_body && den.settings.at_head)))
 }
 
-/// The decision what is done with one request, and its execution.
+/// One request in progress: decides what is done with it, and does it.
 struct Turn<'a> {
     stream: &'a mut TcpStream,
     ahead: &'a mut BytesMut,
@@ -192,8 +192,8 @@ impl Turn<'_> {
         Ok(if answer.load.framing() == Framing::UntilClose && !bodiless { Then::Close } else { answer.then })
     }
 
-    /// Writes the body, except for its last piece, which stays in `out`. Returns `false` if the load ordered the body
-    /// to break off.
+    /// Writes the body, except for its last piece, which stays in `out`. Returns `false` if the body breaks off,
+    /// because a step of `load` says so.
     async fn body(&mut self, load: &Load, out: &mut BytesMut) -> Result<bool, Departed> {
         let chunked = load.framing() == Framing::Chunked;
         let mut steps = load.steps();

@@ -25,7 +25,8 @@ use super::parse::Body;
 use crate::wire::{Rewound, Shared};
 
 const MOST_STREAMS: u32 = 1000;
-/// How long a stream waits before it is reset. Without this wait, the reset would discard what is not written yet.
+/// How long a stream waits before it is reset. Without this wait, the reset would discard everything that is not yet
+/// written to the socket.
 const FLUSHED: Duration = Duration::from_millis(10);
 /// How long the streams of a connection may take to notice that it has ended.
 const NOTICED: Duration = Duration::from_secs(1);
@@ -106,7 +107,8 @@ async fn write(socket: &TcpStream, mut bytes: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Returns a GOAWAY frame: length 8, type 7, no flags, stream 0; then the last stream id and NO_ERROR.
+/// Returns a GOAWAY frame. Its head says length 8, type 7, no flags and stream 0; its content is the last stream id and
+/// the error code NO_ERROR.
 fn go_away(last: u32) -> Bytes {
     let mut frame = vec![0, 0, 8, 7, 0, 0, 0, 0, 0];
     frame.extend_from_slice(&(last & 0x7fff_ffff).to_be_bytes());
@@ -148,7 +150,8 @@ impl Limb {
         Limb { trunk: Arc::clone(trunk), body, respond, stream, heard }
     }
 
-    /// Returns whether the act may be decided without reading more: the body has ended, or the rogue acts at the head.
+    /// Returns whether the act may be decided without reading more of the request: either its body has ended, or the
+    /// rogue is set to act as soon as the head is read.
     fn whole(&self) -> bool {
         self.body.is_end_stream() || self.trunk.den.settings.at_head
     }
@@ -234,7 +237,8 @@ impl Limb {
         Ok(())
     }
 
-    /// Corrects the record after a GOAWAY: the streams with an id above `last` do not count as processed.
+    /// Corrects the record after a GOAWAY with the last stream id `last`: requests on streams with a higher id no
+    /// longer count as processed.
     fn leave_out(&self, last: u32) {
         let left_out = {
             let mut fate = self.trunk.fate.lock();
@@ -270,7 +274,7 @@ impl Limb {
     }
 }
 
-/// Sends the body. Returns `false` if the load ordered the body to break off.
+/// Sends the body. Returns `false` if the body breaks off, because a step of `load` says so.
 async fn body(send: &mut SendStream<Bytes>, load: &Load) -> Result<bool, Departed> {
     let mut steps = load.steps();
     loop {

@@ -115,7 +115,7 @@ impl Load {
     }
 }
 
-/// An iterator over the steps of a body that are still to be done.
+/// An iterator over the remaining steps of a body.
 pub(super) struct Steps<'a> {
     load: &'a Load,
     sent: u64,

@@ -9,13 +9,13 @@ use tokio::sync::Notify;
 
 use super::load::Fingerprint;
 
-/// The maximum number of different ids that are counted one by one. Requests with further ids are counted in the totals
-/// only.
+/// The maximum number of different values of `x-id` that have a tally of their own. Requests with further values are
+/// counted in the totals only.
 pub const MOST_IDS: usize = 1_000_000;
 /// The maximum number of departures that are kept. Further departures are not recorded.
 pub const MOST_DEPARTURES: usize = 100_000;
 
-/// A request that was read: whole or, with `at_head`, only its head.
+/// A request that was read. It was read whole or, if the builder's `at_head` was called, only its head.
 #[derive(Clone, Debug)]
 pub struct Heard {
     /// The number of the request among all requests of this rogue, from 0.
@@ -142,7 +142,7 @@ impl Log {
         result
     }
 
-    /// Waits until `reached` returns `true` for the counts. It is called after every change of the counts.
+    /// Waits until `reached` returns `true`. `reached` is called with the counts after every change of the counts.
     pub(super) async fn until(&self, mut reached: impl FnMut(&Counts) -> bool) {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
@@ -182,8 +182,8 @@ impl Log {
         });
     }
 
-    /// Takes back that a request was counted as processed. A request without an id was not counted by id, so nothing
-    /// changes.
+    /// Corrects the tally of this `x-id`: one request that was counted as processed was not. With `None`, changes
+    /// nothing, because a request without an `x-id` has no tally.
     pub(super) fn unprocess(&self, id: Option<&str>) {
         self.tally(id, |tally| tally.processed = tally.processed.saturating_sub(1));
     }

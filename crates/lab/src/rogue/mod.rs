@@ -274,7 +274,7 @@ async fn connection(mut stream: TcpStream, den: Arc<Den>) {
     }
 }
 
-/// The count of one open connection. Dropping the value ends the count.
+/// Counts one connection as open for as long as this value lives.
 struct Open(Arc<Log>);
 
 impl Drop for Open {

@@ -29,7 +29,8 @@ pub enum Whose {
 }
 
 impl Stream {
-    /// Returns the stream of one entity in the run of `seed`. `number` tells the entities of one kind apart.
+    /// Returns the random numbers of one entity in the run with this seed. `whose` is the kind of the entity, and
+    /// `number` tells the entities of one kind apart.
     #[must_use]
     pub fn of(seed: u64, whose: Whose, number: u64) -> Stream {
         let mut stream = Stream(seed ^ 0xa076_1d64_78bd_642f);
@@ -66,7 +67,7 @@ impl Stream {
         ((u128::from(self.bits()) * u128::from(bound)) >> 64) as u32
     }
 
-    /// Returns `true` with the probability `share`. If `share` is zero or less, nothing is drawn.
+    /// Returns `true` with the probability `share`. If `share` is zero or less, returns `false` and draws no number.
     #[inline]
     pub fn chance(&mut self, share: f64) -> bool {
         share > 0.0 && self.unit() < share

@@ -43,8 +43,8 @@ pub struct Overload {
     /// The number of attempts for each call while all attempts fail; a. It is 1 if repeats have a budget that only
     /// successes pay for.
     pub attempts: f64,
-    /// The number of repeats that all callers together have saved up, in seconds of capacity; B. It is `callers ·
-    /// tokens / capacity`.
+    /// The time that the provider would need at full capacity for all repeats that the callers together have saved up,
+    /// in seconds; B. It is `callers · tokens / capacity`.
     pub stored: f64,
     /// How long an attempt waits for its answer, in seconds; τ.
     pub timeout: f64,

@@ -118,8 +118,8 @@ impl Serialize for Ordered {
     }
 }
 
-/// Returns the values of the figures, and the half widths of their intervals. Figures that are not numbers have no half
-/// width.
+/// Returns two lists by the names of the figures: their values, and the half widths of their confidence intervals.
+/// Figures that are not numbers are only in the first list.
 #[must_use]
 pub fn to_json(figures: &[Figure]) -> (Ordered, Ordered) {
     let (mut means, mut halves) = (Ordered::default(), Ordered::default());

@@ -102,7 +102,8 @@ impl Knobs {
         self.word(name).parse().expect("checked when it was read, and defaults are numbers")
     }
 
-    /// Returns the number that was given, or else `own`, which is the number of the study's own case.
+    /// Returns the number of a setting: the one that was given, or else `own`. It is for settings whose default differs
+    /// between the cases of a study.
     #[must_use]
     pub fn number_or(&self, name: &str, own: f64) -> f64 {
         if self.is_set(name) { self.number(name) } else { own }

@@ -105,8 +105,8 @@ impl Caller {
         }
     }
 
-    /// Handles that the caller of a call gives up waiting. If the returned witness follows the attempt, the attempt
-    /// continues to its real ending, and nothing is sent after it. With `None`, the call is over.
+    /// Tells the caller's guards that the caller of a call gives up waiting. If a witness is returned, the attempt
+    /// under way is followed to its real ending, and nothing is sent after it. If `None` is returned, the call is over.
     pub(super) fn leaves(
         &mut self,
         policy: &Policy,

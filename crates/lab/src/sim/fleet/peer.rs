@@ -56,7 +56,7 @@ pub enum Waits {
 }
 
 impl Waits {
-    /// Draws the wait before a repeat. The first repeat has the number 1.
+    /// Draws the wait before a repeat. `repeat` is the number of the repeat within its call, beginning with 1.
     fn draw(self, repeat: u32, stream: &mut Stream) -> Duration {
         let bound = |base: f64, cap: f64| (base * f64::from(1_u32 << (repeat - 1).min(20))).min(cap);
         seconds(match self {
@@ -116,8 +116,8 @@ impl PeerPolicy {
 /// The state of one call of a peer.
 pub(in crate::sim) struct PeerCall {
     tried: u32,
-    /// The breaker's era in which the attempt under way was admitted. The breaker ignores an ending from an earlier
-    /// era.
+    /// The era of the breaker in which the attempt under way was admitted. If the breaker is in a later era when the
+    /// attempt ends, it ignores the ending.
     era: u32,
     in_flight: bool,
 }
@@ -130,7 +130,7 @@ pub(super) struct Peer {
     limit: Option<Aimd>,
     throttle: Option<Throttle>,
     pid: Option<Pid>,
-    /// The time until which the caller sends nothing, because an answer named it.
+    /// The time until which the caller sends nothing, because an answer said to come back only then.
     until: Time,
 }
 

@@ -44,7 +44,8 @@ pub(super) struct PeerBreaker {
     state: State,
     era: u32,
     in_row: u32,
-    /// The slots of the window: the number of each slot, and its numbers of good and bad endings.
+    /// The slots of the window. Each has its number, the number of attempts that ended well, and the number that ended
+    /// badly.
     window: VecDeque<(u64, u32, u32)>,
 }
 
@@ -64,8 +65,8 @@ impl PeerBreaker {
         }
     }
 
-    /// Admits an attempt and returns the era in which it runs; `None` if the breaker refuses it. The era goes back to
-    /// the breaker with the ending of the attempt.
+    /// Admits an attempt and returns the era of the breaker, or returns `None` if the breaker refuses the attempt. The
+    /// era has to be given back to the breaker when the attempt ends.
     pub(super) fn admit(&mut self, now: Time) -> Option<u32> {
         match self.state {
             State::Closed => Some(self.era),

@@ -34,8 +34,8 @@ pub enum PeerBudgetPolicy {
         /// gRPC's `tokenRatio`: the number of tokens that each success gives.
         ratio: f64,
     },
-    /// The rule of the standard mode of the AWS SDKs, with 500 tokens there: a repeat costs 5 tokens, or 10 after a
-    /// timeout. A repeat that succeeds gives its price back; any other success gives one token.
+    /// The rule of the standard mode of the AWS SDKs, whose bucket has 500 tokens. There, a repeat costs 5 tokens, or
+    /// 10 after a timeout. A repeat that succeeds gives its price back; any other success gives one token.
     Aws {
         /// The maximum number of tokens. The bucket is full at the start.
         tokens: f64,
@@ -62,7 +62,8 @@ pub(super) struct PeerBudget {
     tokens: f64,
     /// The price of the last repeat, in tokens.
     paid: f64,
-    /// Used by Finagle's rule only: each of the last seconds, with its number of calls and its number of repeats.
+    /// Each of the last seconds: its number, how many calls began in it, and how many repeats were made in it. Only
+    /// Finagle's rule uses this list.
     recent: VecDeque<(u64, f64, f64)>,
 }
 
@@ -90,7 +91,8 @@ impl PeerBudget {
         self.recent.back_mut().expect("just put in")
     }
 
-    /// Records that a call begins. Two of the rules earn from it.
+    /// Records that a call begins. It increases the budget in [`PeerBudgetPolicy::PerRequest`] and
+    /// [`PeerBudgetPolicy::Finagle`] only.
     pub(super) fn begun(&mut self, now: Time) {
         match self.policy {
             PeerBudgetPolicy::PerRequest { per, cap, .. } => self.tokens = (self.tokens + per).min(cap),
@@ -119,8 +121,8 @@ impl PeerBudget {
         }
     }
 
-    /// Takes the price of a repeat from the budget and returns `true`. If the budget cannot pay, takes nothing and
-    /// returns `false`.
+    /// Returns whether the budget allows a repeat, and takes the price of the repeat if so. With gRPC's rule nothing is
+    /// taken: a repeat is allowed while the bucket is more than half full.
     pub(super) fn spend(&mut self, timed_out: bool, now: Time) -> bool {
         let cost = match self.policy {
             PeerBudgetPolicy::PerSuccess { .. } | PeerBudgetPolicy::PerRequest { .. } => 1.0,
@@ -145,7 +147,8 @@ impl PeerBudget {
                 return affordable;
             }
         };
-        // The sum allows for rounding: a ratio of 0.1 added ten times is slightly less than one.
+        // A small amount is added because of rounding: the ratio 0.1 added ten times gives slightly less than one
+        // token.
         let affordable = self.tokens + 1e-9 >= cost;
         if affordable {
             self.tokens -= cost;

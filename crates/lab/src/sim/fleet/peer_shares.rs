@@ -65,7 +65,7 @@ pub struct ThrottlePolicy {
 /// A throttle that follows a [`ThrottlePolicy`].
 pub(super) struct Throttle {
     policy: ThrottlePolicy,
-    /// The slots of the window: the number of each slot, its requests and its accepted requests.
+    /// The slots of the window. Each has its number, its number of requests, and its number of accepted requests.
     window: VecDeque<(u64, f64, f64)>,
 }
 
@@ -102,8 +102,9 @@ impl Throttle {
     }
 }
 
-/// A controller that refuses a share of the attempts, like Shopify's Semian. Its input is computed once a second: the
-/// share of errors above the ideal share, minus the product of the share that it refuses and the share of successes.
+/// A controller that decides which share of the attempts is refused, like Shopify's Semian. Its input is computed once
+/// a second: `(errors − ideal) − refused · (1 − errors)`, where `errors` is the share of attempts that failed and
+/// `refused` is the share that the controller refuses now.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PidPolicy {
     /// The share of errors that is normal.

@@ -54,12 +54,12 @@ pub struct SeawallPolicy {
 /// What the guards conclude when a caller leaves before its call has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Leaving {
-    /// The rule of the machines, and the default: a caller that leaves proves nothing by itself. While it is not known
-    /// whether the endpoint hangs, the attempt is followed to its real ending.
+    /// The rule of Seawall's machines, and the default: the guards conclude nothing from the leaving itself. While it
+    /// is not known whether the endpoint hangs, they follow the attempt to its real ending.
     #[default]
     Witnesses,
-    /// The obvious rule, for comparison: while the window holds no success, any wait that was given up counts as a slow
-    /// failure. No attempt is followed. This rule works with one endpoint only.
+    /// The obvious rule, for comparison: if the breaker's window contains no success, an attempt whose caller gave up
+    /// waiting counts as a slow failure. No attempt is followed. This rule works with one endpoint only.
     Obvious,
 }
 
@@ -94,8 +94,8 @@ impl SeawallPolicy {
 /// The guards of one caller.
 pub(in crate::sim) struct SeawallGuards {
     guards: DependencyGuards,
-    /// The keys under which breaker and limit are kept. The list is empty if each endpoint has one breaker and one
-    /// limit.
+    /// The keys that have a breaker and a limit of their own. The list is empty if breaker and limit are kept for each
+    /// endpoint, and not for each key.
     keys: Vec<Keys>,
     /// The position of the current call's key in `keys`; `None` if all keys share breaker and limit.
     key: Option<usize>,
@@ -153,8 +153,8 @@ impl SeawallGuards {
         self.next(step, false, None, now)
     }
 
-    /// Turns the machine's step into what the caller does next. `told` is the time to come back that the last answer
-    /// named. It is used only if the call ends with this step.
+    /// Returns what the caller does next, according to the machine's step. `told` is the time at which the last answer
+    /// said to come back, and is used only if the call ends with this step.
     fn next(&mut self, step: Step, ok: bool, told: Option<Time>, now: Time) -> Next {
         match step {
             Step::Send(attempt) => {
@@ -198,8 +198,8 @@ impl SeawallGuards {
         self.guards.unfollow(witness);
     }
 
-    /// Returns the report as the obvious rule would judge it. Only a report of a wait that was given up is changed, and
-    /// only while the window holds no success.
+    /// Returns the report that the obvious rule would give to the guards. It differs from `report` only if the caller
+    /// gave up waiting and the breaker's window contains no success: then it says that the attempt failed.
     fn obvious(&mut self, report: &Report, now: Time) -> Report {
         let breaker = self.guards.endpoint(0).expect("there is one").breaker();
         let gave_up = matches!(report.health, Evidence::Abandoned { .. });

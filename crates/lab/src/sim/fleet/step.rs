@@ -22,7 +22,7 @@ pub enum Next {
         ok: bool,
         /// Whether the caller's own guards refused the call before anything was sent.
         refused: bool,
-        /// The time at which an answer or a refusal said to come back; `None` if none was named.
+        /// The time at which the last answer, or the refusal, said to come back; `None` if it named no time.
         told: Option<Time>,
     },
 }

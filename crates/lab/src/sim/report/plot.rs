@@ -10,7 +10,8 @@ const LEFT: f32 = 34.0;
 const BOTTOM: f32 = 16.0;
 const TOP: f32 = 6.0;
 
-/// Returns the line as a plot over its seconds. `most` is at the top of the scale, and the time of trouble is shaded.
+/// Returns a plot of the line as SVG, with the seconds of the run from left to right. `most` is the top of the scale.
+/// The time between the two seconds in `trouble` is shaded.
 pub(super) fn plot(line: &Line, trouble: (f32, f32), most: f32, label: &str) -> String {
     let seconds = line.points.len().max(2) as f32 - 1.0;
     let ceiling = round_up(most);

@@ -82,9 +82,14 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// Returns the figures of one run. During the minute: the share of its capacity that the provider used for good
-/// answers, the number of attempts that waited there, and the mean limit. After the minute: the number of seconds until
-/// goodput stays at 95 %, or -1 if it does not.
+/// Returns four figures of one run:
+///
+/// - the share of its capacity that the provider used for good answers;
+/// - the mean number of attempts that waited at the provider;
+/// - the mean limit;
+/// - the number of seconds from the end of the trouble until goodput stays at 95 % or more; -1 if it does not.
+///
+/// The first three are for the time of the trouble, without its first ten seconds.
 fn row(run: &Record, storm: &Storm) -> Vec<f64> {
     // The first ten seconds are left out, because the limit is still moving to its new value.
     let (from, to) = (storm.from as usize + 10, storm.over());

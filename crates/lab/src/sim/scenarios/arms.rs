@@ -22,12 +22,12 @@ pub(super) struct Arm {
 /// What is measured in an arm. The numbers are seconds of the run.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Measure {
-    /// The number of seconds from this second until goodput stays at 95 % or more.
+    /// The number of seconds from this second until goodput is 95 % or more and stays so.
     Recovery(usize),
-    /// The recovery from this second on, and two further figures of which Seawall promises bounds: the share of calls
-    /// refused before the trouble, and the peak amplification.
+    /// Three figures: the recovery as in [`Measure::Recovery`], the share of calls refused before the trouble, and the
+    /// peak amplification. Seawall promises bounds for the last two.
     Seawall(usize),
-    /// The goodput from the first of these seconds to the second.
+    /// The goodput in the seconds from the first number to the second, without the second.
     Goodput(usize, usize),
 }
 
@@ -43,7 +43,7 @@ pub(super) fn play(study: &Study<'_>, worlds: &[World]) -> Vec<Vec<Record>> {
     worlds.iter().map(|_| ran.by_ref().take(each).collect()).collect()
 }
 
-/// Adds the hashes and the numbers of events of these runs to the findings.
+/// Mixes the hashes of these runs into the hash of the findings, and adds their numbers of events.
 pub(super) fn count(findings: &mut Findings, runs: &[Record]) {
     for run in runs {
         findings.hash = mixed(findings.hash, run.hash);
@@ -51,7 +51,7 @@ pub(super) fn count(findings: &mut Findings, runs: &[Record]) {
     }
 }
 
-/// Adds the runs of an arm to the findings. If plots are wanted, the course of the arm is added too.
+/// Counts the runs of an arm in the findings. If plots are wanted, also adds the means of the runs, second by second.
 pub(super) fn note(study: &Study<'_>, findings: &mut Findings, arm: &str, world: &World, runs: &[Record]) {
     count(findings, runs);
     if !study.plots {
@@ -115,7 +115,7 @@ fn figures(arm: &Arm, runs: &[Record]) -> Vec<Figure> {
     }
 }
 
-/// Returns the mean recovery time over the seeds, or the statement that at least one of them did not recover.
+/// Returns the mean recovery time over the runs. If at least one run did not recover, returns a text that says so.
 pub(super) fn recovery(runs: &[Record], over: usize) -> Value {
     let each: Option<Vec<f64>> = runs.iter().map(|run| run.recovery(over)).collect();
     match each {

@@ -219,9 +219,12 @@ fn one_endpoint(study: &Study<'_>, names: Named, tenants: u32, key: Option<u32>)
     world
 }
 
-/// Returns four figures of one run. For the calls during the trouble: the share that ended well, the share that the
-/// second endpoint served, and the number of attempts at the first endpoint for each call. For the whole run: the
-/// smallest limit.
+/// Returns four figures of one run. The first three are for the calls during the trouble:
+///
+/// - the share that ended well;
+/// - the share that the second endpoint served;
+/// - the number of attempts at the first endpoint for each call;
+/// - the smallest limit in the whole run.
 fn moved_on(run: &Record) -> Vec<f64> {
     let (from, to) = (FROM, FROM + LONG);
     let begun = run.sum(from, to, |second| f64::from(second.begun)).max(1.0);
@@ -232,9 +235,14 @@ fn moved_on(run: &Record) -> Vec<f64> {
     vec![run.goodput(from, to), second / begun, at_first / begun, limit]
 }
 
-/// Returns six figures of one run. For the other tenants' calls during the trouble: the share that ended well, and the
-/// share that was refused. For all calls during the trouble: the share that was refused, and the attempts for each
-/// call. The last two are the smallest limit, and the share of calls that ended well in the seconds after the trouble.
+/// Returns six figures of one run:
+///
+/// - of the other tenants' calls during the trouble, the share that ended well;
+/// - of the same calls, the share that was refused;
+/// - of all calls during the trouble, the share that was refused;
+/// - the number of attempts for each call during the trouble;
+/// - the smallest limit;
+/// - the share of calls that ended well in the seconds after the trouble.
 fn others(run: &Record) -> Vec<f64> {
     let (from, to) = (FROM, FROM + LONG);
     let spared = run.sum(from, to, |second| f64::from(second.spared)).max(1.0);

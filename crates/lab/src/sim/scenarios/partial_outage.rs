@@ -95,12 +95,16 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// How many seconds a policy gets to notice the failure. The number of attempts under way is not counted in these
-/// seconds, because the outage determines it and not the policy.
+/// The number of seconds that a policy gets to notice the failure. The number of attempts under way is not measured in
+/// these seconds, because it depends then on the outage and not on the policy.
 const SETTLES: usize = 5;
 
-/// Returns the figures of one run: goodput, the goodput of the healthy shards, the mean latency in ms, and the maximum
-/// number of attempts under way at the same time after the policy has had time to notice the failure.
+/// Returns four figures of one run:
+///
+/// - the goodput of all calls;
+/// - the goodput of the calls to healthy shards;
+/// - the mean latency in ms;
+/// - the maximum number of attempts under way at the same time, after the policy has had time to notice the failure.
 fn row(run: &Record) -> Vec<f64> {
     let (from, to) = (FROM as usize, TO as usize);
     let spared = run.sum(from, to, |second| f64::from(second.spared));

@@ -184,8 +184,8 @@ pub fn ask(
     Ok(findings)
 }
 
-/// Returns the user's settings, and other settings to compare with them. If other settings are equal to settings that
-/// are already in the list, they are left out.
+/// Returns the user's settings, and other settings to compare with them. Settings that are already in the list are not
+/// added again.
 fn arms(dependency: &Dependency) -> Vec<Variant> {
     let own = dependency.seawall;
     let read = dependency.read;

@@ -211,7 +211,7 @@ pub enum Wrong {
         /// The time to come back that the answers name.
         names: Named,
     },
-    /// A share of the attempts fails with a status after the whole work for them was done.
+    /// A share of the attempts fails with a status, but only after the station has done the whole work for them.
     FailsLate {
         /// The share of the attempts that fail, from 0 to 1.
         share: f64,

@@ -42,10 +42,11 @@ pub struct Second {
     pub in_flight: u32,
     /// The sum of the times that the calls begun in this second took, in seconds.
     pub took: f64,
-    /// The number of callers whose breaker was not closed at the end of the second. It is recorded only if the world is
-    /// watched.
+    /// The number of callers whose breaker was not closed at the end of the second. It is recorded only if
+    /// `World::watch` is set, and is zero otherwise.
     pub open: u32,
-    /// The mean concurrency limit of the callers at the end of the second. It is recorded only if the world is watched.
+    /// The mean concurrency limit of the callers at the end of the second. It is recorded only if `World::watch` is
+    /// set, and is zero otherwise.
     pub limit: f32,
 }
 
@@ -65,16 +66,15 @@ pub struct Provider {
 pub struct Record {
     /// The record of each second.
     pub seconds: Vec<Second>,
-    /// For each call: when it began, how long it took, both in seconds, and whether it ended well. It is recorded only
-    /// if the world is watched.
+    /// For each call: when it began, how long it took, both in seconds, and whether it ended well. The list is empty if
+    /// `World::watch` is not set.
     pub calls: Vec<(f32, f32, bool)>,
     /// The number of attempts that were followed to their real ending after their caller had left.
     pub followed: u32,
-    /// The first moment at which a breaker of a caller was seen not closed, in seconds; `None` if none was. It is
-    /// recorded only if the world is watched.
+    /// The first moment at which a breaker of a caller was seen not closed, in seconds. `None` if no such breaker was
+    /// seen, or if `World::watch` is not set.
     pub opened: Option<f64>,
-    /// The smallest limit that any caller had; `None` if no caller has a limit. It is recorded only if the world is
-    /// watched.
+    /// The smallest limit that any caller had. `None` if no caller has a limit, or if `World::watch` is not set.
     pub least_limit: Option<u32>,
     /// The record of each provider.
     pub providers: Vec<Provider>,
@@ -84,7 +84,8 @@ pub struct Record {
     pub events: u64,
 }
 
-/// The state of all callers' guards at one moment, summed up.
+/// The state of all callers' guards at one moment: how many callers have a breaker that is not closed, the sum of the
+/// limits, and how many callers have a limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Guarded {
     pub(super) open: u32,
@@ -102,7 +103,7 @@ impl Guarded {
     }
 }
 
-/// The minimum goodput of a second in which the provider counts as recovered.
+/// The lowest goodput of a second at which the provider counts as recovered.
 const WHOLE: f64 = 0.95;
 /// The number of seconds at the end of a run that are not judged. Calls begun in these seconds may not have ended, and
 /// it takes some seconds to see that goodput stays high.

@@ -86,7 +86,8 @@ struct Over {
 struct CallUnderWay {
     caller: u32,
     key: u32,
-    /// The attempt of the tier before that this call serves; `None` if the call is a caller's own.
+    /// The attempt for which a server of a middle tier makes this call; `None` if the call was made by a caller of the
+    /// fleet.
     serves: Option<Handle>,
     began: Time,
     machine: Machine,
@@ -105,7 +106,8 @@ struct Attempt {
     caller: u32,
     station: u32,
     key: u32,
-    /// The moment at which the caller stops waiting, and whether this moment is the total deadline of the call.
+    /// The moment at which the caller stops waiting for the attempt. `total` says whether it is the total deadline of
+    /// the call.
     until: Time,
     total: bool,
     /// Whether the caller still waits.
@@ -120,8 +122,8 @@ struct Play {
     world: World,
     policies: Vec<Policy>,
     callers: Vec<Caller>,
-    /// The number of the first caller of each level. Level 0 has the callers themselves, and each tier is a further
-    /// level. The last entry is the number of callers of all levels.
+    /// The number of the first caller of each level: level 0 has the callers of the fleet, and each middle tier is a
+    /// further level. One more entry at the end is the number of callers of all levels together.
     levels: Vec<u32>,
     stations: Vec<Working>,
     calls: Slab<CallUnderWay>,

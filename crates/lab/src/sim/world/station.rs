@@ -17,19 +17,19 @@ pub(super) struct Working {
     queue: VecDeque<Handle>,
     /// The share of its capacity that the station has now, from 0 to 1.
     capacity: f64,
-    /// The permissions that were left in the quota's bucket at a moment, and this moment; `None` before the first
-    /// attempt.
+    /// How many permissions were in the quota's bucket when they were last counted, and when that was; `None` before
+    /// the first attempt.
     permissions: Option<(f64, Time)>,
 }
 
 /// What happens to an attempt that arrives.
 pub(super) enum Met {
-    /// A worker works on the attempt for this time, and answers with this status at the end.
+    /// A worker begins the attempt. The work takes this time, and the answer has this status.
     Begun(Duration, u16),
     /// The attempt waits in the queue.
     Queued,
-    /// The attempt is answered with this status after this time, without any work. The answer may name a time to come
-    /// back.
+    /// The attempt is answered without any work: after this time, with this status, and with this time to come back.
+    /// `None` means that the answer names no time.
     Answered(Duration, u16, Option<Duration>),
     /// The connection is refused.
     Refused,
@@ -54,7 +54,8 @@ impl Working {
         self.setup.troubles.iter().flat_map(|trouble| [trouble.from, trouble.to])
     }
 
-    /// Computes the station's capacity again, because something started or stopped going wrong.
+    /// Computes the share of its capacity that the station has from `now` on. This is called when something starts or
+    /// stops going wrong.
     pub(super) fn change(&mut self, now: Time) {
         self.capacity = 1.0;
         for trouble in &self.setup.troubles {
@@ -137,7 +138,7 @@ impl Working {
         (time, status)
     }
 
-    /// Records that a worker has finished an attempt, and is idle.
+    /// Records that a worker has finished an attempt and is idle again.
     pub(super) fn done(&mut self) {
         if self.setup.workers.is_some() {
             self.idle += 1;

@@ -81,7 +81,7 @@ impl Play {
         }
     }
 
-    /// Records that the station no longer has the attempt. If no caller waits for the attempt, it is removed.
+    /// Records that the station no longer has the attempt. If nobody waits for the attempt either, it is removed.
     fn let_go(&mut self, handle: Handle) {
         if let Some(attempt) = self.attempts.get(handle) {
             attempt.held = false;
@@ -181,8 +181,8 @@ impl Play {
         self.goes_on(call, next, now);
     }
 
-    /// Marks the attempt as one for which nobody waits. Returns its call and caller, or `None` if nobody waited for it
-    /// before.
+    /// Records that nobody waits for the attempt any longer. Returns its call and its caller, or `None` if nobody
+    /// waited for it even before.
     pub(super) fn not_awaited(&mut self, handle: Handle) -> Option<(Handle, u32)> {
         let attempt = self.attempts.get(handle).filter(|attempt| attempt.awaited)?;
         attempt.awaited = false;

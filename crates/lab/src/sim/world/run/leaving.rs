@@ -16,8 +16,9 @@ impl Play {
         impatient.then(|| leavers.patience.draw(&mut self.leavers))
     }
 
-    /// Lets the caller of a call leave. If the caller's guards need to know how the attempt in flight really ends, the
-    /// attempt is followed. Otherwise nobody waits for the attempt, while the station still works on it.
+    /// Lets the caller of a call leave. If the caller's guards want to know how the attempt in flight really ends, the
+    /// attempt is followed. Otherwise the call is removed and nobody waits for the attempt, but the station may still
+    /// work on it.
     pub(super) fn leaves(&mut self, handle: Handle, now: Time) {
         let Some(call) = self.calls.get(handle) else { return };
         let (caller, began, flight) = (call.caller, call.began, call.flight);
@@ -40,7 +41,8 @@ impl Play {
         self.thinks(caller);
     }
 
-    /// Moves the end of an attempt's wait to an earlier time, unless this end is the call's total deadline.
+    /// Lets the wait for an attempt end earlier, by the time `sooner`. If the wait would end at the call's total
+    /// deadline, changes nothing.
     fn waits_less(&mut self, flight: Option<Handle>, sooner: Duration) {
         let Some(handle) = flight else { return };
         let Some(attempt) = self.attempts.get(handle).filter(|attempt| !attempt.total) else { return };
