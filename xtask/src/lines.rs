@@ -86,8 +86,8 @@ fn counted(files: &[Source]) -> Outcome<BTreeMap<String, usize>> {
     let mut of_crates: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (folder, root) in roots(files) {
         let tree = Tree::read(root, files)?;
-        // A `path` attribute can include a file from another crate. Such a file counts only for the crate whose folder
-        // contains it.
+        // A `path` attribute can include a file from another crate's folder. Such a file is counted only for the crate
+        // in whose folder it is.
         let own = tree.modules.into_iter().map(|module| module.file).filter(|file| file.starts_with(folder));
         of_crates.entry(folder.to_owned()).or_default().extend(own);
     }
@@ -160,8 +160,8 @@ impl Tests {
         tests
     }
 
-    /// If the attributes say that `what` is only for tests, adds its lines and returns `true`. Otherwise it returns
-    /// `false`, and the caller examines the parts of `what`.
+    /// If the attributes say that `what` is only for tests, adds the lines of `what` to this set and returns `true`.
+    /// Otherwise returns `false`, and the caller then examines the parts of `what`.
     fn keep(&mut self, attributes: &[Attribute], what: &impl Spanned) -> bool {
         let is_test = is_test(attributes);
         if is_test {

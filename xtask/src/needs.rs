@@ -1,10 +1,10 @@
 //! The tools that tests and benchmarks need in addition to the Rust toolchain: one table, with a reason in each row.
 //!
-//! If a tool is missing, it is installed if the user is root or gives `--yes`. Otherwise this is a failure, and its
-//! text names the command that installs the tool. Everything except Debian's packages stays in `target/test-env`.
+//! A missing tool is installed if the user is root or gives `--yes`. Otherwise the command fails, and prints the
+//! commands that install the tool. Everything except Debian's packages is installed in `target/test-env`.
 //!
-//! The obvious rule would be to skip a test whose tool is missing. With that rule, a test suite can pass because it ran
-//! nothing.
+//! The obvious rule would be to skip a test whose tool is missing. With that rule, a test suite can pass although it
+//! ran nothing.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -35,8 +35,8 @@ pub(crate) struct Need {
     present: fn(&Need) -> bool,
 }
 
-/// The step that runs the tests. Steps have names because this table uses them, and so do `cargo xtask test` and
-/// `bench`.
+/// The name of the step that runs the tests. The table [`NEEDS`], `cargo xtask test` and `cargo xtask bench` refer to
+/// steps by these names.
 pub(crate) const TESTS: &str = "tests";
 /// The step that checks licences, banned crates and the sources of dependencies.
 pub(crate) const DENY: &str = "deny";
@@ -187,7 +187,7 @@ pub(crate) fn for_steps(steps: &[&str]) -> Vec<Need> {
     NEEDS.iter().filter(|need| need.used_by.iter().any(|step| steps.contains(step))).copied().collect()
 }
 
-/// Returns the rows that a benchmark needs if it compares with these peers. The table treats the name of a peer like
+/// Returns the rows that a benchmark needs if it compares with these peers. In the table, a peer's name is used like
 /// the name of a step.
 pub(crate) fn for_bench(peers: &[&str]) -> Vec<Need> {
     for_steps(peers)
@@ -202,8 +202,8 @@ pub(crate) fn listed(needs: &[Need]) -> String {
     rows.collect()
 }
 
-/// Installs the missing tools if the user is root or `yes` is set. Otherwise it returns an error, after it has printed
-/// the exact commands. If nothing is missing, it does nothing.
+/// Prints the missing tools and the commands that install them, and runs these commands if the user is root or `yes` is
+/// set. Otherwise a missing tool is an error. If nothing is missing, it does nothing.
 ///
 /// If nextest cannot be built, this is not an error, since `cargo test` can replace it.
 pub(crate) fn provide(needs: &[Need], yes: bool) -> Outcome<()> {
@@ -236,7 +236,7 @@ pub(crate) fn provide(needs: &[Need], yes: bool) -> Outcome<()> {
 
 struct Install {
     command: Command,
-    /// Whether the installation as a whole still succeeds if this command fails.
+    /// Whether the installation continues if this command fails. If this is `false`, the failure is an error.
     replaceable: bool,
 }
 
@@ -286,7 +286,8 @@ fn install_commands(missing: &[Need], root_user: bool) -> Vec<Install> {
             Source::Cargo(name, version) => {
                 let mut install = crate::process::cargo();
                 install.args(["install", "--locked", "--root"]).arg(test_env());
-                // All tools are built in one folder, because they share dependencies, which are then built only once.
+                // All tools are built in one target folder, so that a dependency that several tools share is built only
+                // once.
                 install.arg("--target-dir").arg(test_env().join("build"));
                 install.arg(format!("{name}@{version}"));
                 add(install, name == "cargo-nextest");
@@ -310,7 +311,7 @@ fn in_path(need: &Need) -> bool {
     on_path(need.name).is_some()
 }
 
-/// Returns whether `initdb` is found in Debian's folders or on PATH, and `psql` on PATH. Both are needed to run a
+/// Returns whether `psql` is on PATH, and `initdb` on PATH or in one of Debian's folders. Both are needed to run a
 /// PostgreSQL server.
 fn postgres_there() -> bool {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
@@ -330,8 +331,8 @@ fn postgres_is_installed() -> bool {
     postgres_program("postgres").is_some()
 }
 
-/// Returns the path of a program of PostgreSQL, or `None` if it is not found. Debian has a folder for each version that
-/// is not on PATH. Only the newest of these folders is searched, and PATH if the program is not there.
+/// Returns the path of a program of PostgreSQL; `None` if it is not found. Debian installs each version into a folder
+/// that is not on PATH. The folder of the newest version is searched first, then PATH.
 pub(crate) fn postgres_program(name: &str) -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let number = |folder: &PathBuf| folder.file_name()?.to_str()?.parse::<u32>().ok();
@@ -364,7 +365,8 @@ fn npm_present(need: &Need) -> bool {
     package["version"] == version
 }
 
-/// Returns the command with the root as its folder, and with a PATH on which the test environment's tools come first.
+/// Returns the command, changed to run in the repository's root and with a PATH on which the test environment's tools
+/// come first.
 pub(crate) fn with_tools(mut command: Command) -> Command {
     command.env("PATH", path_with_tools()).current_dir(root());
     command

@@ -3,8 +3,9 @@
 //! Each server leads its own process group. When the server's parent is gone, the kernel signals the server to end
 //! (`setpriv --pdeathsig`). When [`Server`] is dropped, its whole group is ended. No other process is ever signalled.
 //!
-//! The obvious rule would be to kill only the child at the end. This would leave grandchildren behind, because nginx's
-//! workers outlive a killed master. If this process itself were killed, it would leave all servers behind.
+//! The obvious rule would be to kill only the child when its [`Server`] is dropped. This would leave grandchildren
+//! behind, because nginx's workers outlive a killed master. And if this process itself were killed, all servers would
+//! continue to run.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -18,8 +19,8 @@ use std::time::{Duration, Instant};
 /// A result whose error is a text that is shown to the person at the terminal.
 pub(crate) type Outcome<T> = Result<T, String>;
 
-/// How long the processes of a server may take to end after SIGTERM. If some are still there, SIGKILL is sent, and the
-/// wait is as long again.
+/// How long the processes of a server may take to end after SIGTERM. If some still run after this time, SIGKILL is
+/// sent, and their end is awaited for the same time again.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Returns the repository's root, which is the parent of this package's folder.
@@ -137,7 +138,7 @@ impl Server {
     }
 
     /// Returns the pipe from the server's standard output. It is `None` if the server was started without a pipe, or if
-    /// the pipe was already taken.
+    /// an earlier call has returned the pipe.
     pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
     }
@@ -179,8 +180,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The first process is waited for only after the whole group is gone. Until this wait, the kernel gives the id
-        // of the first process, which is also the id of the group, to no other process.
+        // The first process is waited for only after all processes of the group have ended. Until then, the kernel
+        // gives its id, which is also the id of the group, to no other process.
         for signal in ["TERM", "KILL"] {
             self.signal(signal);
             let end = Instant::now() + GRACE;

@@ -77,7 +77,7 @@ const STEPS: [Step; 10] = [
     Step { name: STORIES, per_crate: false, run: |_| stories::run_all() },
 ];
 
-/// Runs the steps, or with `--list` only prints them. If any step fails, the later steps still run, and this is an
+/// Runs the steps, or with `--list` only prints them. If a step fails, the later steps still run, and the result is an
 /// error.
 pub(crate) fn test(options: &Options) -> Outcome<()> {
     let scope = Scope::of(options.only.as_deref())?;
@@ -200,8 +200,8 @@ fn docs(scope: &Scope) -> Outcome<()> {
         .args(scope.args()))
 }
 
-/// Tests the client's shared state with every order in which its threads can run. The tests are in a package with a
-/// target folder of its own, because the loom flag would otherwise cause everything to be built again.
+/// Tests the client's shared state with every order in which its threads can run. These tests are a package with its
+/// own target folder, because the compiler flag for loom would otherwise cause everything to be built again.
 fn loom(_: &Scope) -> Outcome<()> {
     let manifest = root().join("crates/client/loom/Cargo.toml");
     let mut command = cargo();
@@ -215,6 +215,7 @@ fn deny(_: &Scope) -> Outcome<()> {
 
 fn machete(_: &Scope) -> Outcome<()> {
     let mut command: Command = needs::with_tools(cargo());
-    // `cargo run` sets this variable. With it, cargo-machete would think that it is not called as a subcommand.
+    // `cargo run` sets `CARGO_PKG_NAME`. If this variable is set, cargo-machete does not expect the subcommand's name
+    // as its first argument.
     run(command.args(["machete", "--with-metadata"]).env_remove("CARGO_PKG_NAME"))
 }

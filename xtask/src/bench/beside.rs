@@ -1,12 +1,14 @@
 //! `cargo xtask bench beside-stalled`: measures good calls while other callers keep exchanges open without finishing
 //! them.
 //!
-//! There are three runs with the same load, one after the other: alone (A), beside thousands of stalled callers (B),
-//! and alone again (A). Stalled callers read their answers slowly, or have stopped sending their bodies. The speed of
-//! the machine changes from hour to hour, so figures of B are compared with those of the two A runs. The stalled
-//! callers call a dependency of their own. So the good calls share the gateway with them, but no limit of a dependency.
+//! There are three runs with the same load of good calls, one after the other: alone (A), beside thousands of stalled
+//! callers (B), and alone again (A). One half of the stalled callers read their answers slowly; the other half have
+//! stopped sending their bodies. The speed of the machine changes from hour to hour, so figures of B are compared with
+//! those of the two A runs. The good calls go to one dependency and the stalled callers to another. So both share the
+//! gateway, but not the limits of a dependency.
 //!
-//! The memory is measured before the stalled callers start, while they are there, and two seconds after they have left.
+//! The gateway's memory is measured before the stalled callers start, at the end of run B, and two seconds after the
+//! stalled callers have left.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -35,7 +37,7 @@ pub(crate) struct Options {
     /// The number of good calls per second.
     #[arg(long, default_value_t = 300)]
     rate: u32,
-    /// The number of seconds that are counted in each of the three runs.
+    /// The number of seconds in which good calls are counted, in each of the three runs.
     #[arg(long, default_value_t = 10.0)]
     seconds: f64,
     /// Let the callers send their uploads, which the dependency does not read. Without this option, the callers stop
@@ -47,22 +49,22 @@ pub(crate) struct Options {
     program: Option<PathBuf>,
 }
 
-/// B's p99 may be higher than the mean of the two A runs' p99 by this time. It may also be up to twice that mean, if
-/// this is more.
+/// The p99 of run B may exceed the mean of the two A runs' p99 by this time, or may be twice that mean, whichever
+/// allows more.
 const ABOVE: Duration = Duration::from_millis(5);
-/// The maximum growth of the memory, in MiB: its value after the stalled callers have left, minus its value before they
-/// came.
+/// The maximum growth of the gateway's memory, in MiB: the memory after the stalled callers have left, minus the memory
+/// before they came.
 const LEFT_MIB: f64 = 25.0;
 /// The time between the moment when the stalled callers leave and the last measurement of the memory.
 const AFTER: Duration = Duration::from_secs(2);
-/// The number of stalled callers that may start at the same time. After each start, the benchmark waits until at most
-/// this many callers have not begun their exchange.
+/// The number of stalled callers that may be starting at the same time. After each start, the benchmark waits until at
+/// most this many callers have started but not yet begun their exchange.
 const CROWD: usize = 100;
 /// The number of bytes that a slow reader reads in each second.
 const SLOW_BYTES: usize = 1024;
 
-/// Measures, and prints the figures. It is an error if a good call failed, or if B's p99 or the memory is above its
-/// bound.
+/// Makes the three runs, and prints the figures. It is an error if a good call failed, if the p99 of run B is above its
+/// bound, or if the gateway's memory has grown by more than [`LEFT_MIB`].
 pub(crate) fn beside_stalled(options: &Options) -> Outcome<()> {
     build("xtask")?;
     let program = match &options.program {
@@ -142,7 +144,7 @@ concurrency = {{ max = 10000, adaptive = false }}
     }
 }
 
-/// The figures of the three runs, and the memory before, during and after the stalled callers.
+/// The figures of the three runs, and the gateway's memory before, with and after the stalled callers.
 struct Runs {
     first: Seen,
     beside: Seen,
@@ -181,7 +183,7 @@ impl Runs {
         Ok(Runs { first, beside, last, before, during, after })
     }
 
-    /// Returns the highest p99 that B may have, in nanoseconds.
+    /// Returns the highest p99 that run B may have, in nanoseconds.
     fn bound_ns(&self) -> u64 {
         let alone = u64::midpoint(self.first.p99_ns, self.last.p99_ns);
         let above = alone.saturating_add(u64::try_from(ABOVE.as_nanos()).unwrap_or(u64::MAX));
@@ -263,8 +265,8 @@ async fn read_slowly(address: SocketAddr, begun: &AtomicUsize) -> Outcome<()> {
     }
 }
 
-/// Sends the head and the beginning of a body, or with `unread` as much of the body as the gateway accepts. After that,
-/// waits for an answer that does not come. If an answer comes, this is an error.
+/// Sends the head of an upload and the beginning of its body, or with `unread` as much of the body as the gateway
+/// accepts. After that, waits for an answer that the upstream never sends. If an answer comes, this is an error.
 async fn stop_sending(address: SocketAddr, unread: bool, begun: &AtomicUsize) -> Outcome<()> {
     let broke = |e: std::io::Error| format!("an upload's connection broke: {e}");
     let mut stream = connect(address).await.map_err(broke)?;

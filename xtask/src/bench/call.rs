@@ -1,7 +1,7 @@
 //! `cargo xtask bench call`: measures what a call costs in one process, compared with other libraries.
 //!
-//! The measuring program is a separate package outside of the workspace. So the other libraries are compiled only when
-//! this benchmark runs.
+//! The measuring program is a separate package outside of the workspace. So a build of the workspace does not compile
+//! the other libraries; only this benchmark does.
 
 use crate::process::{Outcome, cargo, root, run};
 

@@ -40,10 +40,10 @@ pub(super) struct Cell {
     pub(super) seen: Seen,
     /// The CPU time that all the proxy's processes used while requests were counted, in nanoseconds; 0 without a proxy.
     pub(super) cpu_ns: u64,
-    /// The memory before the load starts. Until then, the proxy has only answered requests that check whether it is
-    /// ready.
+    /// The proxy's memory before the load starts. Until then, the proxy has answered only the requests that ask whether
+    /// it is ready.
     pub(super) idle: Memory,
-    /// The largest memory that was seen before or during the load.
+    /// The largest memory of the proxy that was seen before or during the load, for each figure separately.
     pub(super) peak: Memory,
 }
 
@@ -97,8 +97,8 @@ impl Bench {
         Ok(Cell { round, scenario: index, arm, seen, cpu_ns, idle, peak: peak.max(idle) })
     }
 
-    /// Runs the load generator once. Returns what the generator measured, and the CPU time and largest memory of the
-    /// process group while requests were counted. Without a group, both are 0.
+    /// Runs the load generator once. Returns what the generator measured, and the CPU time (in nanoseconds) and the
+    /// largest memory of the process group while requests were counted. If `group` is `None`, both are 0.
     pub(super) fn load(
         &self,
         scenario: &Scenario,
@@ -142,7 +142,7 @@ impl Bench {
 }
 
 /// Measures the memory of a process group four times a second until `done` is set, and returns the largest value of
-/// each figure. Without a group, all figures are 0.
+/// each figure. If `group` is `None`, all figures are 0.
 fn watch(group: Option<u32>, done: &AtomicBool) -> Memory {
     let Some(group) = group else { return Memory::default() };
     let mut peak = Memory::default();

@@ -1,11 +1,12 @@
 //! `cargo xtask bench gateway`: measures what a request costs, compared with other proxies in the same run.
 //!
-//! Every round runs all proxies one after the other in each scenario, in an order that rotates from round to round.
-//! Ratios are taken between figures of the same round, and the median over the rounds is shown. The obvious way would
-//! be to compare absolute figures of different days, but they depend on the machine and on the hour.
+//! Every round runs all proxies one after the other in each scenario, in an order that rotates from round to round. A
+//! ratio is taken between two figures of the same round and scenario, and the median of these ratios over the rounds is
+//! shown. The obvious way would be to compare absolute figures of different days, but they depend on the machine and on
+//! the hour.
 //!
 //! With one worker, the proxy runs alone on core 0, and the load generator and the upstream share core 1. With two
-//! workers, all of them share both cores.
+//! workers, the proxy, the load generator and the upstream share both cores.
 
 use std::fs;
 use std::path::PathBuf;

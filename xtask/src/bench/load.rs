@@ -1,14 +1,15 @@
 //! The load generator: it sends GET requests over kept connections, in a closed or an open loop.
 //!
-//! In a closed loop each connection sends its next request when the last one was answered. In an open loop requests are
-//! due at fixed times, whatever the proxy does, and latency is measured from the moment at which a request was due. A
-//! separate thread wakes up for each due time, because the runtime's timer is only exact to a millisecond.
+//! In a closed loop, each connection sends its next request when its last one was answered. In an open loop, requests
+//! are due at fixed times, whatever the proxy does, and the latency of a request is measured from the time at which it
+//! was due. A separate thread waits for these times, because the runtime's timer is only exact to a millisecond.
 //!
 //! The obvious way would be to measure latency from the moment at which a request is sent. This hides every stall:
-//! while all connections wait, further requests are sent late, and this delay is not counted ("coordinated omission").
+//! while all connections wait for answers, the next requests are sent late, and this delay is not counted ("coordinated
+//! omission").
 //!
 //! The generator runs as a separate process. It prints `begin` when the warm-up is over, and one line of JSON at the
-//! end, so that the parent process can read the proxy's CPU time at the same two moments.
+//! end. The parent process reads the proxy's CPU time when it receives each of these two lines.
 
 use std::cell::RefCell;
 use std::io::{Error, ErrorKind, Result as IoResult, Write};
@@ -29,8 +30,8 @@ use crate::process::Outcome;
 /// The maximum length of an answer's head, and the maximum number of bytes of a body that are read at a time.
 const BUFFER_BYTES: usize = 16 * 1024;
 
-/// When the run ends, some requests are not answered yet. Each of them that has waited for longer than this counts as
-/// an error.
+/// A request that is not answered when the run ends counts as an error if it has waited for longer than this. Other
+/// unanswered requests are not counted.
 const STUCK: Duration = Duration::from_secs(1);
 
 /// The load: where requests are sent, how many, and for how long.
@@ -110,14 +111,15 @@ struct Book {
     latencies_ns: Vec<u64>,
     errors: u64,
     first_error: Option<String>,
-    /// For each connection, the time from which its current request is measured; `None` if it has no request now.
+    /// For each connection, the time from which the latency of its current request is measured; `None` if no request of
+    /// this connection is waiting for an answer.
     running: Vec<Option<Instant>>,
 }
 
 type Shared = Rc<RefCell<Book>>;
 type Due = Rc<Mutex<UnboundedReceiver<Instant>>>;
 
-/// Runs the load, and prints `begin` when counting starts and the line of JSON at the end.
+/// Runs the load. Prints `begin` when counting starts, and the results as one line of JSON at the end.
 pub(crate) fn run(load: &Load) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -126,11 +128,13 @@ pub(crate) fn run(load: &Load) -> Outcome<()> {
     let due = load.rate.map(pace);
     let seen = LocalSet::new().block_on(&runtime, drive(load, due));
     println!("{}", seen.to_json());
-    // The pacing thread and the open requests are not stopped here, because the process ends now.
+    // The thread that waits for the due times and the unanswered requests are not stopped here, because the process
+    // ends now.
     Ok(())
 }
 
-/// Starts a thread that, for each request, waits until the request is due and puts this time into the returned queue.
+/// Starts a thread that waits, for each request, until the request is due, and then puts its due time into the returned
+/// queue. The connections take the due times from this queue.
 fn pace(rate: u32) -> Due {
     let (queue, due) = unbounded_channel();
     std::thread::spawn(move || {
@@ -160,8 +164,8 @@ async fn drive(load: &Load, due: Option<Due>) -> Seen {
     let start = Instant::now();
     tokio::time::sleep(Duration::from_secs_f64(load.seconds)).await;
     let now = Instant::now();
-    // The times that are still in the queue belong to requests that were not sent. If the queue is locked, a connection
-    // waits for the next due time, so the queue is empty.
+    // Each due time that is still in the queue belongs to a request that was never sent. If the queue is locked, a
+    // connection holds the lock while it waits for the next due time, so the queue is empty.
     let overdue = due.and_then(|queue| queue.try_lock().ok().map(|queue| queue.len() as u64));
     sum_up(&mut book.borrow_mut(), start, now, overdue.unwrap_or(0))
 }

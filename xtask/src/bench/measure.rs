@@ -1,9 +1,9 @@
 //! Reads from the kernel the CPU time and memory that a proxy used.
 //!
-//! The CPU time is read from `schedstat`, which counts nanoseconds on the CPU. The obvious source would be utime and
-//! stime in `/proc/PID/stat`. But these count in ticks of 10 ms, and charge a whole tick to the thread that runs when
-//! the tick ends. The kernel handles loopback traffic in the sender's context, so `schedstat` also contains the time of
-//! the network stack.
+//! The CPU time is read from `schedstat`, which counts the nanoseconds that a thread spent on the CPU. It includes the
+//! time of the network stack, because the kernel handles loopback traffic in the sender's context. The obvious source
+//! would be utime and stime in `/proc/PID/stat`. But these count in ticks of 10 ms, and charge a whole tick to the
+//! thread that runs when the tick ends.
 
 use std::fs;
 
@@ -21,7 +21,8 @@ pub(crate) fn family_cpu_ns(parent: u32) -> u64 {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let live: u64 = pids.filter(of_parent).map(process_cpu_ns).sum();
-    // The time of children that have ended is only in cutime and cstime, which are in ticks of 10 ms.
+    // The time of children that have ended is found only in the parent's cutime and cstime, which count in ticks of 10
+    // ms.
     let ended = [13, 14].into_iter().filter_map(|field| stat_field(parent, field)).sum::<u64>() * 10_000_000;
     process_cpu_ns(parent) + live + ended
 }

@@ -1,9 +1,13 @@
 //! Starts the proxies that are compared. All have the same policies, each in its own configuration.
 //!
-//! The timeouts are: connect 3 s, read 10 s, total 30 s. A GET has two attempts if a connect fails or a 503 comes. At
-//! most 1000 requests are served at the same time. Connections are kept on both sides, and there is no access log. If a
-//! proxy has no setting for one of these policies, its most similar setting is used, and a comment beside the setting
-//! says so.
+//! - The timeouts are: connect 3 s, read 10 s, total 30 s.
+//! - A GET is tried a second time if the connect fails or the answer is a 503.
+//! - At most 1000 requests are served at the same time.
+//! - Connections to callers and to the upstream are kept open.
+//! - There is no access log.
+//!
+//! If a proxy has no setting for one of these policies, its most similar setting is used, and a comment beside the
+//! setting says so.
 
 use std::fs;
 use std::path::{Path, PathBuf};

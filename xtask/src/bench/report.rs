@@ -89,8 +89,8 @@ fn row(scenario: usize, arm: Arm, cells: &[Cell]) -> Vec<String> {
     let errors: u64 = mine().map(|cell| cell.seen.errors).sum();
     let latency = |field: fn(&Cell) -> u64| {
         let ms = median(mine().filter_map(|cell| {
-            // For a proxy, the shown latency is what it adds to the latency without a proxy in the same round. Without
-            // a proxy, the whole latency is shown.
+            // The latency of a proxy is shown as the difference from the latency without a proxy in the same round. For
+            // the arm without a proxy, its own latency is shown.
             let base = if arm == Arm::Direct { 0 } else { field(beside(cell, Arm::Direct, cells)?) };
             Some((field(cell) as f64 - base as f64) / 1e6)
         }));
@@ -124,7 +124,7 @@ fn beside<'a>(cell: &Cell, arm: Arm, cells: &'a [Cell]) -> Option<&'a Cell> {
 }
 
 /// Returns the CPU time per request of `arm`, divided by that of `base` in the same round, as the median over the
-/// rounds. Without a proxy there is no CPU time, so the ratio of that arm is `None`.
+/// rounds. For [`Arm::Direct`] this is `None`, because there is no proxy whose CPU time could be measured.
 fn ratio(scenario: usize, arm: Arm, base: Arm, cells: &[Cell]) -> Option<f64> {
     if arm == Arm::Direct {
         return None;

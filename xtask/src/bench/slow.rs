@@ -2,11 +2,12 @@
 //!
 //! If a caller does not read a long answer, a part of the answer stays in the gateway's buffers. If a dependency does
 //! not read a long upload, a part of the upload stays there. Each case starts a new gateway with two workers in front
-//! of its own upstream. It measures the memory without such exchanges, with one of them, with all of them, and after
-//! all callers have left.
+//! of its own upstream. It measures the gateway's memory without stalled exchanges, with one of them, with all of them,
+//! and after all callers have left.
 //!
-//! The memory of the first exchange is shown separately, because it includes what the gateway allocates once for all
-//! exchanges. Only anonymous memory is counted, since the kernel can free pages of the program's own file at any time.
+//! The memory with one exchange is measured separately, because it includes what the gateway allocates only once and
+//! all exchanges share. Only anonymous memory is counted, since the kernel can free pages of the program's own file at
+//! any time.
 
 use std::fmt::Write as _;
 use std::future::pending;
@@ -67,11 +68,12 @@ const KEPT: Scenario = Scenario {
     rate: None,
 };
 
-/// The size of the socket buffers for which the callers ask the kernel. It is small, so that the kernel holds only
-/// little of what the callers do not read or cannot send.
+/// The size of the socket buffers that the callers request from the kernel. It is small, so that the callers' sockets
+/// hold only few of the bytes that make no progress.
 const SOCKET_BYTES: u32 = 4096;
-/// The number of callers that may start at the same time, before they have begun their exchange. If all callers started
-/// together, the gateway's connects to the upstream could take too long on a busy machine.
+/// The number of callers that may be starting at the same time: after each start, the benchmark waits until at most
+/// this many callers have started but not yet begun their exchange. If all callers started together, the gateway's
+/// connects to the upstream could take too long on a busy machine.
 const CROWD: usize = 50;
 /// The time between two measurements while the memory grows.
 const LOOK: Duration = Duration::from_millis(50);
@@ -243,8 +245,8 @@ pub(super) async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
     socket.connect(address).await
 }
 
-/// Waits until the anonymous memory has stopped growing, but at most [`SETTLE_WITHIN`]. Returns the memory at that
-/// moment, in KiB.
+/// Waits until the anonymous memory has stopped growing, but at most [`SETTLE_WITHIN`]. Returns the memory at the end
+/// of this wait, in KiB.
 async fn settled(group: u32) -> u64 {
     let began = Instant::now();
     let (mut top, mut since) = (Memory::of(group).anonymous_kib, began);

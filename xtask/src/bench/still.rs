@@ -15,11 +15,11 @@ use crate::process::Outcome;
 /// benchmark fails.
 pub(super) const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 
-/// The tasks of callers that keep an exchange open, and the number of callers whose exchange has begun.
+/// The tasks of callers that each keep one exchange open, and the number of these callers whose exchange has begun.
 pub(super) struct Still {
     begun: Arc<AtomicUsize>,
     tasks: JoinSet<Outcome<()>>,
-    /// The text of the error if a caller's task ends without an error of its own.
+    /// The text of the error if a caller's task ends although its exchange did not fail.
     ended: &'static str,
 }
 
@@ -28,7 +28,8 @@ impl Still {
         Still { begun: Arc::default(), tasks: JoinSet::new(), ended }
     }
 
-    /// Returns the counter of callers that have begun. Each caller adds one when its exchange has begun.
+    /// Returns the counter of callers whose exchange has begun. Each caller must add one to it when its exchange
+    /// begins.
     pub(super) fn begun(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.begun)
     }
@@ -37,8 +38,8 @@ impl Still {
         self.tasks.spawn(caller);
     }
 
-    /// Waits until at most `most` callers have not begun yet. It is an error if a caller's exchange has ended, or if
-    /// the wait is longer than [`BEGIN_WITHIN`].
+    /// Waits until at most `most` of the started callers have not begun their exchange. It is an error if a caller's
+    /// exchange has ended, or if the wait is longer than [`BEGIN_WITHIN`].
     pub(super) async fn until_waiting(&mut self, most: usize) -> Outcome<()> {
         let end = Instant::now() + BEGIN_WITHIN;
         while self.begun.load(Ordering::Relaxed) + most < self.tasks.len() {
@@ -62,8 +63,8 @@ impl Still {
         }
     }
 
-    /// Ends all callers, which closes their connections. If a connection has bytes that were not read, the kernel ends
-    /// it with a reset. If an exchange has already ended by itself, this is an error.
+    /// Ends the tasks of all callers, which closes their connections. If a connection still has bytes that the caller
+    /// did not read, the kernel closes it with a reset. If an exchange has already ended by itself, this is an error.
     pub(super) async fn leave(mut self) -> Outcome<()> {
         self.all_hold()?;
         self.tasks.shutdown().await;

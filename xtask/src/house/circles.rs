@@ -14,11 +14,11 @@ use super::tree::{Id, Module, Tree, roots};
 /// The folders of crates that are not checked, because their circles are not removed yet.
 const STILL_CIRCULAR: [&str; 0] = [];
 
-/// The maximum number of re-exports that are followed from one name. A longer chain is treated as endless, and the name
-/// as not found.
+/// The maximum number of re-exports that are followed from one name. If a chain is longer, it is treated as endless,
+/// and its first name counts as not found.
 const MOST_STEPS: usize = 16;
 
-/// For each file, the other files that it uses. For each of those, the names that it uses from there.
+/// For each file, the other files that it uses, and for each of these, the names that it uses from there.
 type Uses = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
 /// The module or item that a path names.
@@ -45,7 +45,7 @@ fn in_crate(root: &str, files: &[Source]) -> Vec<String> {
     found
 }
 
-/// Finds imports of `crate::X` where the root does not define `X` but only re-exports it.
+/// Finds paths `crate::X` where the crate's root does not define `X` but only re-exports it.
 fn through_the_front_page(tree: &Tree) -> Vec<String> {
     let mut found = BTreeSet::new();
     for (id, module) in tree.modules.iter().enumerate() {
@@ -80,8 +80,8 @@ fn uses(tree: &Tree) -> Uses {
     uses
 }
 
-/// Follows `crate`, `self` and `super` at the beginning of `path`. Returns the module where they lead, and the rest of
-/// the path; `None` if the path begins with another word.
+/// Follows the words `crate`, `self` and `super` at the beginning of a `path` that is written in module `id`. Returns
+/// the module to which they lead, and the rest of the path; `None` if the path begins with none of these words.
 fn start<'a>(tree: &Tree, id: Id, path: &'a [String]) -> Option<(Id, &'a [String])> {
     let mut at = None;
     let mut rest = path;
@@ -98,9 +98,9 @@ fn start<'a>(tree: &Tree, id: Id, path: &'a [String]) -> Option<(Id, &'a [String
     at.map(|at: Id| (at, rest))
 }
 
-/// Returns the module or item that `path` names when it is written in module `id`; `None` if that is not found. `outer`
-/// says that `path` is only the beginning of a longer path. With `outer`, if a module and an item have the same name,
-/// the module is meant.
+/// Returns the module or item that `path` names when it is written in module `id`; `None` if there is no such module or
+/// item. With `outer`, `path` is only the beginning of a longer path: if a module and an item have the same name, the
+/// module is meant.
 fn resolve(tree: &Tree, id: Id, path: &[String], outer: bool, steps: usize) -> Option<Target> {
     let (mut at, mut rest) = start(tree, id, path).unwrap_or((id, path));
     if rest.is_empty() {
@@ -117,8 +117,9 @@ fn resolve(tree: &Tree, id: Id, path: &[String], outer: bool, steps: usize) -> O
     Some(Target::Module(at))
 }
 
-/// Returns what `name` means in module `id`: an own module or item, an import, or something from a `use x::*`; `None`
-/// if nothing has this name. With `outer`, a module is preferred to an item of the same name.
+/// Returns what `name` means in module `id`: one of its own modules or items, an import, or something from a `use
+/// x::*`; `None` if nothing has this name. If a module and an item have this name, it is the module with `outer`, and
+/// otherwise the item.
 fn lookup(tree: &Tree, id: Id, name: &str, outer: bool, steps: usize) -> Option<Target> {
     if steps > MOST_STEPS {
         return None;
@@ -138,7 +139,7 @@ fn lookup(tree: &Tree, id: Id, name: &str, outer: bool, steps: usize) -> Option<
     own.or_else(import).or_else(globbed)
 }
 
-/// Returns what `name` means if the import of `path` brings it in. In `use name::X as name`, the first `name` is
+/// Returns what `name` means if the module `id` imports it from `path`. In `use name::X as name`, the first `name` is
 /// another crate and not the import itself; for such a path this is `None`.
 fn behind(tree: &Tree, id: Id, path: &[String], name: &str, outer: bool, steps: usize) -> Option<Target> {
     let other_crate =
@@ -174,7 +175,8 @@ fn circles(uses: &Uses) -> Vec<Uses> {
     found
 }
 
-/// Returns all files that `file` uses, directly or through others. `file` itself is among them if it is in a circle.
+/// Returns all files that `file` uses, directly or through other files. `file` itself is among them only if it is in a
+/// circle.
 fn reached<'a>(uses: &'a Uses, file: &'a str) -> BTreeSet<&'a str> {
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     let mut open = vec![file];
@@ -185,7 +187,7 @@ fn reached<'a>(uses: &'a Uses, file: &'a str) -> BTreeSet<&'a str> {
     seen
 }
 
-/// Returns the shortest way around the circle as text, with the names that each file uses from the next one.
+/// Returns the shortest way around the circle as text, with the names that each file on it uses from the next one.
 fn said(circle: &Uses) -> String {
     let way = shortest(circle);
     let steps = way.iter().zip(way.iter().cycle().skip(1)).map(|(from, to)| {
@@ -199,7 +201,8 @@ fn said(circle: &Uses) -> String {
     format!("a circle of {} files; the shortest way around:{steps}{rest}", circle.len())
 }
 
-/// Returns the shortest list of files that leads from a file back to this file, with each file using the next one.
+/// Returns the shortest list of files that leads from one file of the circle back to this file. Each file in the list
+/// uses the next one.
 fn shortest(circle: &Uses) -> Vec<&str> {
     let ways = circle.keys().filter_map(|start| {
         let mut open: VecDeque<Vec<&str>> = VecDeque::from([vec![start.as_str()]]);

@@ -17,8 +17,8 @@ use serde_json::Value;
 use self::source::{Source, files};
 use crate::process::{Outcome, metadata, root};
 
-/// The maximum number of lines of a Rust file, tests included. A file of more than about 400 lines probably contains a
-/// second idea.
+/// The maximum number of lines of a Rust file, tests included. If a file has more than about 400 lines, it probably
+/// contains two ideas that belong in two files.
 const MOST_LINES: usize = 600;
 
 /// The maximum number of lines of the map of the code (ARCHITECTURE.md). People do not read a longer map to its end.
@@ -27,7 +27,8 @@ const MOST_LINES_OF_MAP: usize = 250;
 /// Names that say nothing about what a file or folder is for.
 const EMPTY_NAMES: [&str; 6] = ["util", "utils", "common", "types", "helper", "helpers"];
 
-/// The floor of each crate. A crate uses only crates on lower floors. Two crates on one floor do not use each other.
+/// The floor of each crate. A crate may use only crates on lower floors, so two crates on one floor do not use each
+/// other.
 const FLOORS: [(&str, u8); 9] = [
     ("seawall-policy", 0),
     ("seawall-wire", 0),
@@ -95,8 +96,8 @@ fn floors(packages: &[Package]) -> Vec<String> {
             } else if dependency == FREE {
                 found.push(format!("{}: depends on {FREE}", package.name));
             } else if *dependency == package.name {
-                // A crate's own tests and examples can depend on the crate itself to enable features. cargo refuses
-                // every other dependency of a crate on itself.
+                // A crate's own tests and examples can depend on the crate itself to enable features. This is allowed.
+                // cargo itself refuses every other dependency of a crate on itself.
             } else if inside.contains(dependency.as_str()) && floor(dependency).is_none_or(|low| low >= own) {
                 found.push(format!(
                     "{}: depends on {dependency}, which is not on a lower floor",

@@ -14,11 +14,11 @@ pub(crate) struct Source {
     pub(crate) text: Option<String>,
 }
 
-/// Returns the files that git tracks or would add; ignored files are left out.
+/// Returns the files that git tracks, and the new files that git does not ignore.
 pub(crate) fn files() -> Outcome<Vec<Source>> {
     let mut git = Command::new("git");
-    // git refuses a clone that belongs to a different user. The user who runs the tests may be a different one, so all
-    // folders are declared safe.
+    // git refuses to read a clone that belongs to another user than the one who runs it. The tests may run as such a
+    // user, so all folders are declared safe.
     git.current_dir(root()).args([
         "-c",
         "safe.directory=*",

@@ -32,11 +32,11 @@ pub(crate) struct Module {
     pub(crate) children: BTreeMap<String, Id>,
     /// The names that the module defines: functions, types, constants, macros.
     pub(crate) items: BTreeSet<String>,
-    /// For each name that `use` brings into the module, the path that `use` imports.
+    /// For each name that `use` brings into the module, the path from which it is imported.
     pub(crate) imports: BTreeMap<String, Vec<String>>,
     /// The paths before `::*` in the module's imports.
     pub(crate) globs: Vec<Vec<String>>,
-    /// Every path that the module's code names, except the paths of `pub use`.
+    /// Every path that the module's code uses, except the paths in `pub use`.
     pub(crate) named: BTreeSet<Vec<String>>,
 }
 
@@ -110,8 +110,8 @@ pub(crate) fn roots(files: &[Source]) -> Vec<(&str, &str)> {
     paths.filter(|path| root(path)).filter_map(|path| Some((path.rsplit_once("/src/")?.0, path))).collect()
 }
 
-/// Returns the file of `mod name;`, and the folder for the files of that module's children. This is `None` if no such
-/// file is known, or if it is a file of tests (`_tests.rs`).
+/// Returns the file of the module that `mod name;` declares, and the folder for the files of that module's children.
+/// This is `None` if no such file is known, or if it is a file of tests (`_tests.rs`).
 fn place(
     declared_in: &str,
     folder: &Path,

@@ -28,8 +28,8 @@ pub(super) fn curl(args: &[&str]) -> Outcome<Answer> {
 }
 
 impl Answer {
-    /// Reads the heads of the interim answers, then the head of the final answer, then its body. If the final head is
-    /// not complete, this is `None`.
+    /// Reads the heads of the interim answers, then the head of the final answer, then its body. Returns `None` if the
+    /// head of the final answer is not complete.
     fn parse(mut bytes: &[u8]) -> Option<Answer> {
         let mut interim = Vec::new();
         loop {

@@ -1,8 +1,8 @@
 //! End-to-end stories: the gateway is tested between clients and upstreams that other projects wrote.
 //!
-//! Here curl and the official SDKs call through Seawall to nginx, gunicorn, aiohttp and Node's server, and [`servers`]
-//! makes a list of exchanges with each of nine servers. If our own code were on both sides of a test, both sides would
-//! share our mistakes about HTTP. All servers run on loopback, on free ports, and end when the run ends.
+//! If our own code were on both sides of a test, both sides would share our mistakes about HTTP. So curl and the
+//! official SDKs call through Seawall to nginx, gunicorn, aiohttp and Node's server, and [`servers`] makes a list of
+//! exchanges with each of nine servers. All servers run on loopback, on free ports, and end when the run ends.
 
 mod answer;
 mod servers;

@@ -14,7 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The size of the file that nginx serves for the transfer stories.
 pub(super) const LARGE_BYTES: usize = 8 * 1024 * 1024;
 
-/// The running servers and their addresses. The gateway is the first field, so that it ends before the upstreams.
+/// The running servers and their addresses. The gateway is the first field, because fields are dropped in order and the
+/// gateway must end before the upstreams.
 pub(super) struct World {
     _gateway: Server,
     _upstreams: Vec<Server>,
@@ -24,7 +25,7 @@ pub(super) struct World {
 
 struct Ports {
     gateway: u16,
-    /// The port of the gateway that leads only to the dependency `stripe`.
+    /// The port on which the gateway forwards every request to the dependency `stripe`.
     stripe_listen: u16,
     nginx: u16,
     nginx_tls: u16,
@@ -75,7 +76,7 @@ impl World {
         format!("http://127.0.0.1:{}/{dependency}{path}", self.ports.gateway)
     }
 
-    /// Returns the port of the gateway that leads only to the dependency `stripe`.
+    /// Returns the port on which the gateway forwards every request to the dependency `stripe`.
     pub(super) fn stripe_listen(&self) -> u16 {
         self.ports.stripe_listen
     }

@@ -1,5 +1,5 @@
-//! The arms of the ledger's benchmark, which all perform actions: the ledger, other engines, and plain SQL. Each arm is
-//! compared with plain SQL.
+//! The arms of the ledger's benchmark: the ledger, other engines, and plain SQL. All of them perform actions, and the
+//! rate of each is compared with that of plain SQL.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -57,7 +57,8 @@ impl Arm {
         }
     }
 
-    /// Returns the arm with plain SQL on the same kind of database. This arm is compared with it.
+    /// Returns the arm to which this one is compared: plain SQL on the same kind of database. For plain SQL this is the
+    /// arm itself.
     pub(super) fn base(self) -> Arm {
         if self.on_sqlite() { Arm::Sqlite } else { Arm::Pgbench }
     }
@@ -164,7 +165,7 @@ pub(super) fn cell(arm: Arm, size: Size, cluster: &Cluster, upstream: u16) -> Ou
     until(|line| line == "begin")?;
     let begun = Instant::now();
     let before = (measure::cpu_ns(group), cluster.cpu_ns());
-    // The CPU time is read shortly before the measured time ends. After the end the process is gone, and its CPU time
+    // The CPU time is read after 95 % of the measured time. At the end of that time the process ends, and its CPU time
     // can no longer be read.
     std::thread::sleep(Duration::from_secs_f64(size.seconds * 0.95));
     let after = (measure::cpu_ns(group), cluster.cpu_ns());
@@ -241,8 +242,8 @@ fn pgbench(size: Size, cluster: &Cluster, database: &str) -> Outcome<Seen> {
     })
 }
 
-/// Reads pgbench's log files and removes them. Returns the third number of each line, which is the latency of one run
-/// of the script in µs.
+/// Reads pgbench's log files, and removes them. Returns the third number of each of their lines, which is the latency
+/// of one run of the script in µs.
 fn latencies_us(prefix: &Path) -> Vec<u64> {
     let Some((folder, name)) = prefix.parent().zip(prefix.file_name()) else { return Vec::new() };
     let start = format!("{}.", name.to_string_lossy());

@@ -43,8 +43,8 @@ impl Cluster {
             format!("unix_socket_directories={}", folder.display()),
             "shared_buffers=256MB".to_owned(),
             "max_connections=200".to_owned(),
-            // With a smaller value, a checkpoint could happen in the middle of one measurement and not of another,
-            // which would distort the figures.
+            // With a smaller value, a checkpoint could happen during one measurement and not during another. The
+            // figures of the two could then not be compared.
             "max_wal_size=4GB".to_owned(),
         ];
         for setting in settings {
@@ -74,8 +74,8 @@ impl Cluster {
     pub(super) fn database(&self, name: &str) -> Outcome<String> {
         self.sql("postgres", &format!("DROP DATABASE IF EXISTS {name}"))?;
         self.sql("postgres", &format!("CREATE DATABASE {name}"))?;
-        // Data of the previous measurement that is not on disk yet is written now, so that its cost does not count for
-        // the next measurement.
+        // Data of the previous measurement may still have to be written to disk. It is written now, so that the next
+        // measurement does not include this work.
         self.sql("postgres", "CHECKPOINT")?;
         Ok(self.url(name))
     }
@@ -105,8 +105,8 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // The server's data is not needed any more. The server itself ends directly after this, when the field `server`
-        // is dropped.
+        // If the folder cannot be removed, this is ignored: nobody needs the data any more. The server itself ends
+        // directly after this, when the field `server` is dropped.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }

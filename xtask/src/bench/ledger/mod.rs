@@ -1,14 +1,16 @@
 //! `cargo xtask bench ledger`: measures what an action costs, compared with plain SQL and other durable engines in one
 //! interleaved run.
 //!
-//! One action is an intent, one HTTP call to a fast upstream on loopback, and an outcome. On PostgreSQL, plain SQL is
-//! pgbench with two transactions that write the same rows and make no HTTP call. An engine on the same database that
-//! commits each write by itself cannot be faster. On SQLite, plain SQL is the same two transactions, one after the
-//! other. So there are two ratios: to pgbench, and to the plain SQL of the same database.
+//! One action is an intent, one HTTP call to a fast upstream on loopback, and an outcome. The tables show two ratios
+//! for each arm:
 //!
-//! Every round runs all arms one after the other at each concurrency, in an order that rotates from round to round.
-//! Ratios are taken between figures of the same round, and the median over the rounds is shown. No process is pinned to
-//! a core: worker, database and upstream share the cores.
+//! - To pgbench, which is plain SQL on PostgreSQL: two transactions that write the same rows as an action, without the
+//!   HTTP call. An engine on PostgreSQL that commits each of its writes separately cannot be faster.
+//! - To plain SQL on the arm's own kind of database. On SQLite, this is the same two transactions, one after the other.
+//!
+//! Every round runs all arms one after the other at each concurrency, in an order that rotates from round to round. A
+//! ratio is taken between two figures of the same round and concurrency, and the median of these ratios over the rounds
+//! is shown. No process is pinned to a core: worker, database and upstream share the cores.
 
 mod arms;
 mod cluster;

@@ -38,7 +38,8 @@ impl Program {
         }
     }
 
-    /// Checks the words that follow the program's name. Returns the first error as text; `None` if all words are right.
+    /// Checks the words that follow the program's name in a command. Returns an error text for the first wrong word;
+    /// `None` if all words are right.
     fn wrong(&self, words: &str) -> Option<String> {
         let mut is_command = true;
         // The command ends at a comment, at `--`, or at a sign of the shell such as `|`, `>` or `&&`.
@@ -96,8 +97,8 @@ pub(super) fn derives(attributes: &[Attribute], name: &str) -> bool {
     })
 }
 
-/// Returns the name of a flag that an attribute declares: the empty text for `#[arg(long)]`, and `name` for `#[arg(long
-/// = "name")]`. If the attribute declares no flag, this is `None`.
+/// Returns the name that an attribute gives to a flag: `name` for `#[arg(long = "name")]`. For `#[arg(long)]` it is the
+/// empty text, because clap derives the name from the field. If the attribute declares no flag, this is `None`.
 fn long(attribute: &Attribute) -> Option<String> {
     let Meta::List(list) = &attribute.meta else { return None };
     let mut words = list.tokens.clone().into_iter().map(|token| token.to_string()).filter(|word| word != ",");

@@ -1,7 +1,8 @@
 //! Checks the documents against the code: every path, command, setting, reason and name in them must exist.
 //!
-//! When the code changes, nobody notices that a page has become wrong. Code in the text, `` `like this` ``, is checked
-//! if its form shows that it is a path, a command, a setting or a name. Code of any other form is not checked.
+//! Without these checks, nobody notices that a change of the code has made a page wrong. Code in the text, `` `like
+//! this` ``, is checked if its form shows that it is a path, a command, a setting or a name. Code of any other form is
+//! not checked.
 
 mod commands;
 mod names;

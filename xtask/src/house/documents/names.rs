@@ -15,7 +15,7 @@ use crate::house::source::Source;
 /// is not checked.
 const ELSEWHERE: [&str; 3] = ["std", "tokio", "sqlx"];
 
-/// For each type and module of this project, the names that belong to it.
+/// For each type and module of this project, the names that may follow it after `::`.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
     members: BTreeMap<String, BTreeSet<String>>,

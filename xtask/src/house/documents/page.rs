@@ -24,7 +24,8 @@ pub(super) struct Page {
 pub(super) struct Spot {
     pub(super) line: usize,
     pub(super) text: String,
-    /// The language of the block of code that contains this piece. It is empty for a piece outside of such a block.
+    /// The language of the block of code that contains this piece. It is empty if the block names no language, or if
+    /// the piece is outside of a block.
     #[cfg_attr(not(test), expect(dead_code, reason = "only the tests know the settings"))]
     pub(super) language: String,
 }
@@ -73,8 +74,8 @@ fn read(path: &str, text: &str) -> Page {
                 let text = row.split(" | ").next().unwrap_or_default().to_owned();
                 page.cells.push(Spot { line: number, text, language: String::new() });
             }
-            // A piece of code in the text cannot continue after the end of a paragraph or of a table row, so the
-            // paragraph is read here.
+            // A piece of code in the text cannot continue after the end of a paragraph or of a table row. So the lines
+            // collected up to here are complete, and are now searched for pieces of code and links.
             if line.is_empty() || line.starts_with('|') || line.starts_with('#') {
                 take(&mut page, begun, &std::mem::take(&mut paragraph));
             }
@@ -89,8 +90,8 @@ fn read(path: &str, text: &str) -> Page {
     page
 }
 
-/// Adds the pieces of code and the links of a paragraph to the page. `begun` is the number of the paragraph's first
-/// line.
+/// Adds the pieces of code and the links in `text`, which is one paragraph, to the page. `begun` is the number of the
+/// paragraph's first line.
 fn take(page: &mut Page, begun: usize, text: &str) {
     let spot = |at: usize, text: &str| {
         let line = begun + at_lines(text_before(at, text));

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::page::{Page, Spot, anchor, codes};
 
-/// Files that users have or that a run creates. A page that uses these names does not mean files of this repository.
+/// Names of files and folders that users have or that a run creates. They are not checked, because they are not files
+/// of this repository.
 const NOT_OURS: [&str; 3] = ["seawall.toml", "nginx.conf", "target/test-env"];
 
 /// The endings of the names of this repository's files. A name on a page that ends in one of them is taken for a path.
@@ -27,8 +28,8 @@ impl<'a> Places<'a> {
         Places { files, folders, names }
     }
 
-    /// Returns the files and folders that `name` can mean. `name` can be a path from the root, or from any folder. Only
-    /// paths that begin with `base` are returned.
+    /// Returns the files and folders that `name` can mean, if their path from the root begins with `base`. `name` can
+    /// be a path from the root, or from any other folder.
     fn meant(&self, base: &str, name: &str) -> Vec<&'a str> {
         let folder = name.trim_end_matches('/');
         let ends = |path: &str| {
@@ -94,7 +95,7 @@ pub(super) fn unmapped(map: &Page, places: &Places<'_>) -> Vec<String> {
     for spot in &map.spans {
         if places.is_path(&spot.text) {
             let meant = places.meant(&base(map, spot, places), &spot.text);
-            // If the map shows only the folder of a crate, this does not count as showing the files in the crate.
+            // If the map names only the folder of a crate, the files in this folder do not count as shown.
             shown.extend(
                 meant.iter().filter(|path| path.matches('/').count() != 1 || !path.starts_with("crates/")),
             );
@@ -108,8 +109,8 @@ pub(super) fn unmapped(map: &Page, places: &Places<'_>) -> Vec<String> {
     lost.map(|path| format!("{path}: stands in no row of {}, nor does its folder", map.path)).collect()
 }
 
-/// Returns the folder of the crate that is named in the heading above `spot`, with `/` at its end. If the heading names
-/// no single crate, this is empty.
+/// Returns the folder of the crate that is named in the heading above `spot`, with `/` at its end. If the heading does
+/// not name exactly one crate, this is empty.
 fn base(map: &Page, spot: &Spot, places: &Places<'_>) -> String {
     let above = map.headings.iter().rfind(|heading| heading.line <= spot.line);
     let named = above.map(|heading| heading.text.split(':').next().unwrap_or_default()).unwrap_or_default();

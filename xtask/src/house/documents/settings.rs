@@ -58,13 +58,17 @@ fn keys(table: &Value) -> Option<&Map<String, Value>> {
     table["properties"].as_object()
 }
 
-/// Returns the table behind a key: the value itself, an item if the value is a list, or the inner table if users choose
-/// the names in it. If the key leads to no table, this is `None`.
+/// Returns the table to which a key leads; `None` if it leads to no table. The table is:
+///
+/// - the key's value, if the value is a table;
+/// - an item of the value, if the value is a list of tables;
+/// - a table inside the value, if users choose the names of the tables in it.
 fn inner(key: &Value) -> Option<&Value> {
     [key, &key["items"], &key["additionalProperties"]].into_iter().find(|table| keys(table).is_some())
 }
 
-/// Goes from `table` through the keys in `parts`. Returns what the last key stands for; `None` if a key does not exist.
+/// Goes from `table` through the keys in `parts`. Returns the schema of the last key; `None` if one of the keys does
+/// not exist.
 fn follow<'a>(table: &'a Value, parts: &[&str]) -> Option<&'a Value> {
     let mut at = table;
     for part in parts {

@@ -1,6 +1,6 @@
-//! Tests that the caller receives a refusal that comes during an upload. The servers send the refusal after the
-//! request's head or after the first megabyte, and continue to read. So the caller must receive the refusal every time,
-//! even if it does not look for an answer while it sends.
+//! Tests that the caller receives a refusal that comes during an upload. The servers send the refusal after they have
+//! read the request's head or the first megabyte, and then continue to read. So the caller must receive the refusal in
+//! every case, even if it reads only after it has sent the whole upload.
 //!
 //! The obvious rule for a gateway is to close the connection when the answer is sent. This loses the answer: if bytes
 //! of the upload are unread when the connection is closed, the kernel sends a reset, and a caller that is still writing
@@ -19,7 +19,7 @@ use crate::stories::world::{found, story_file};
 /// The number of uploads that each caller makes.
 const TRIES: usize = 20;
 
-/// The size of the upload of the caller that looks for an answer only after it has sent everything.
+/// The size of the upload of the caller that reads an answer only after it has sent everything, in bytes.
 const BLIND_BYTES: usize = 8 * 1024 * 1024;
 
 /// The maximum time of one read or write of the caller that sends everything first.

@@ -10,7 +10,7 @@ use crate::stories::answer::{Answer, curl};
 /// The versions of HTTP with which the caller calls the gateway, as arguments for curl.
 const VERSIONS: [&str; 2] = ["--http1.1", "--http2-prior-knowledge"];
 
-/// Header fields that are not compared, because they belong to one connection, or because their value changes every
+/// Header fields that are not compared. The first three belong to one connection, and the value of `date` changes every
 /// second.
 const NOT_COMPARED: [&str; 4] = ["connection", "keep-alive", "transfer-encoding", "date"];
 
@@ -89,7 +89,8 @@ pub(super) fn long_request_head(case: &Case) -> Outcome<Seen> {
     if all { Ok(Seen::Passed) } else { Err(format!("the server saw other fields: {direct}")) }
 }
 
-/// Requests answers with all kinds of framing, twice, on one connection between the caller and the gateway.
+/// Requests an answer with each kind of framing that the server offers, and does this twice. All requests use one
+/// connection between the caller and the gateway.
 pub(super) fn kept(case: &Case) -> Outcome<Seen> {
     let paths = &case.kind.paths;
     let offered =
@@ -104,8 +105,8 @@ pub(super) fn kept(case: &Case) -> Outcome<Seen> {
     let mut command = Command::new("curl");
     for (n, path) in gets.iter().enumerate() {
         let file = case.folder.join(format!("kept-{n}"));
-        // If an answer has no body, curl does not write the file. So the file may still have the content of an earlier
-        // run, and is emptied first.
+        // If an answer has no body, curl does not write the file. It is emptied before, so that it does not contain the
+        // body of an earlier run.
         fs::write(&file, "").map_err(|e| format!("{}: {e}", file.display()))?;
         let head = case.folder.join("kept-head");
         let own = ["--silent", "--show-error", "--max-time", "20", "--noproxy", "*", "--http1.1"];
@@ -147,8 +148,8 @@ pub(super) fn kept(case: &Case) -> Outcome<Seen> {
     }
     match (before, connections(case)?) {
         (Some(before), Some(after)) => {
-            // The second request for the number of connections used a connection of its own, so this connection is
-            // subtracted.
+            // The request that read `after` used a new connection of its own, which the server has counted. So one
+            // connection is subtracted.
             let made = after.saturating_sub(before + 1);
             let note = format!("{} answers, {made} new connections at the server", lines.len());
             if case.kind.keeps && made > 1 { Err(note) } else { Ok(Seen::Noted(note)) }
@@ -168,8 +169,8 @@ fn connections(case: &Case) -> Outcome<Option<u64>> {
     number.map(Some).ok_or_else(|| format!("no number of connections in:\n{text}"))
 }
 
-/// Makes the request directly, and with each version of HTTP through the gateway. Returns the direct answer. It is an
-/// error if an answer of the gateway has another status, other fields or another body.
+/// Makes the request directly to the server, and through the gateway with each of [`VERSIONS`]. Returns the direct
+/// answer. It is an error if an answer through the gateway has another status, other fields or another body.
 fn both(case: &Case, path: &str, args: &[&str]) -> Outcome<Answer> {
     let direct = case.call(&case.direct(path), args)?;
     for version in VERSIONS {
@@ -192,8 +193,8 @@ fn same(direct: &Answer, through: &Answer) -> Outcome<()> {
         all
     };
     let (theirs, mut ours) = (fields(direct), fields(through));
-    // If all chunks came together with the head, the gateway sends them as one body with a `content-length`. The server
-    // did not send this field, so it is not compared.
+    // If all chunks of the server's answer came together with the head, the gateway sends them as one body with a
+    // `content-length`. The server itself did not send this field, so it is left out of the comparison.
     let length = ("content-length".to_owned(), through.body.len().to_string());
     let chunked = direct.headers().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
     if chunked {

@@ -12,8 +12,8 @@ use crate::stories::world::{found, story_file, write};
 /// The maximum time that a server may take until it is ready.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The maximum number of times that a program is started before its failure counts. A start can fail, because another
-/// program can take the chosen port before it is used.
+/// The maximum number of times that a program is started. A start can fail because another program takes the chosen
+/// port first, so only the last failure is an error.
 const STARTS: usize = 3;
 
 /// The size of the file that is sent in both directions.
@@ -55,15 +55,16 @@ pub(super) struct Kind {
     /// The path that is requested until the server is ready.
     pub(super) ready: &'static str,
     pub(super) paths: Paths,
-    /// The header fields that every request to this server needs, such as credentials: here as arguments for curl, and
-    /// in `fields` as lines of a request's head.
+    /// The header fields that every request to this server needs, such as credentials. `curl` has them as arguments for
+    /// curl, and `fields` has them as lines of a request's head.
     pub(super) curl: &'static [&'static str],
     pub(super) fields: &'static str,
     /// Whether the server keeps a connection open after an answer, so that further requests can use it.
     pub(super) keeps: bool,
     /// Whether the server can read chunked uploads.
     pub(super) reads_chunks: bool,
-    /// The oddities that [`super::strict`] must find in the server's answers, neither more nor fewer.
+    /// The deviations from RFC 9112 that [`super::strict`] must find in the server's answers. It is an error if it
+    /// finds others, or not all of them.
     pub(super) oddities: &'static [&'static str],
     /// Returns the command that prints the server's version.
     version: fn() -> Command,
@@ -250,8 +251,9 @@ fn package(name: &str) -> Command {
     command_of(&python(), &["-c", &line])
 }
 
-/// Creates the folders for the servers' files, and the huge file if it is not there yet. Its bytes come from a random
-/// generator, which repeats its sequence only after more than 2^31 steps. The file needs fewer steps.
+/// Creates the folders for the servers' files, and the file of [`HUGE_BYTES`] if it does not exist yet. Its bytes come
+/// from a random generator that repeats its sequence only after more than 2^31 steps. The file needs fewer steps, so
+/// its content does not repeat itself.
 pub(super) fn prepare(folder: &Path) -> Outcome<()> {
     let files = folder.join("files");
     fs::create_dir_all(files.join("store")).map_err(|e| format!("{}: {e}", files.display()))?;
@@ -285,8 +287,8 @@ fn gunicorn(folder: &Path, port: u16) -> Outcome<Program> {
     Ok((python(), fixed.iter().chain(&own).map(|&word| word.to_owned()).collect()))
 }
 
-/// Writes nginx's configuration and files, and returns the command that starts nginx. nginx sends content that a filter
-/// may change in chunks, and stores the body of a PUT.
+/// Writes nginx's configuration and files, and returns the command that starts nginx. With this configuration, nginx
+/// sends a body in chunks if a filter may change it, and stores the body of a PUT.
 fn nginx(folder: &Path, port: u16) -> Outcome<Program> {
     let lines: Vec<String> = (0..1000).map(|n| format!("line {n:05} of the body\n")).collect();
     let body = &lines.concat()[..20_000];

@@ -1,10 +1,16 @@
 //! A matrix of servers and exchanges: each server is called directly and through the gateway, and both answers must be
 //! equal.
 //!
-//! A test server of our own would only test our own reading of the specification. These servers show how their authors
-//! read it. They differ in framing, in upper and lower case of names, in when they close a connection, and in what they
-//! do when they can answer a request before it is complete. [`strict`] reads the servers' bytes without the gateway and
-//! finds every deviation from the specification; `docs/servers.md` lists these deviations.
+//! A test server of our own would only test our own reading of the specification. These servers show how other authors
+//! read it. They differ in:
+//!
+//! - framing;
+//! - upper and lower case of header names;
+//! - when they close a connection;
+//! - what they do when they can answer a request before it is complete.
+//!
+//! [`strict`] reads the servers' bytes without the gateway and finds every deviation from the specification;
+//! `docs/servers.md` lists these deviations.
 
 mod bulk;
 mod case;
@@ -50,15 +56,15 @@ fn name_of(kind: &Kind, exchange: &Exchange) -> String {
     format!("servers: {}: {}", kind.name, exchange.name)
 }
 
-/// Returns the names of all exchanges with all servers, if they contain `part`. Each name is that of a server and an
-/// exchange.
+/// Returns the names of all pairs of a server and an exchange whose name contains `part`. Such a name consists of the
+/// server's and the exchange's name.
 pub(super) fn names(part: &str) -> Vec<String> {
     let all = KINDS.iter().flat_map(|kind| EXCHANGES.iter().map(|exchange| name_of(kind, exchange)));
     all.filter(|name| name.contains(part)).collect()
 }
 
-/// Starts the servers, and makes the exchanges whose name contains `part`. Prints the table, and returns how many
-/// exchanges passed and how many failed.
+/// Starts the servers, and makes the exchanges whose name contains `part`. Prints a table of the results, and returns
+/// how many exchanges passed and how many failed.
 pub(super) fn run(part: &str, program: &Path) -> Outcome<(usize, usize)> {
     let chosen = |kind: &Kind| EXCHANGES.iter().any(|exchange| name_of(kind, exchange).contains(part));
     let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| chosen(kind)).collect();
