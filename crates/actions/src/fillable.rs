@@ -1,8 +1,9 @@
-//! Checks whether a cancel can be filled in whenever it may be needed.
+//! Checks that every hole of a cancel request can be filled, in every case in which the cancel may be sent.
 //!
-//! A cancel may be needed in three cases: the operation's own answer was read; that answer was lost, and a confirm said
-//! that the operation took effect; or nothing is known of the effect. The obvious check would look at the first case
-//! only. It would accept `{answer:/id}`, and after the first lost answer nobody could undo the charge.
+//! There are three such cases. The operation's own answer was read. Or that answer was lost, and a confirm said that the
+//! operation took effect. Or nothing is known of the effect. The obvious check would look at the first case only. It
+//! would accept a hole such as `{answer:/id}`, which takes the id from the operation's own answer. After a lost answer
+//! the id would be missing, and nobody could undo the operation.
 
 use std::collections::BTreeSet;
 

@@ -37,8 +37,8 @@ pub struct PoolSettings {
     /// The maximum number of settled idle connections that are kept. If there are more, the oldest are closed. With 0,
     /// no idle connection is kept. Default 64.
     pub max_idle: usize,
-    /// The maximum age of a connection that is taken for a request. It is limited so that a change of the name's
-    /// addresses takes effect. Default 1 h.
+    /// A connection that is older than this is not used for a further request. So a change of the host's addresses in
+    /// DNS takes effect after this time at the latest. Default 1 h.
     pub max_age: Duration,
 }
 

@@ -140,8 +140,9 @@ impl Drop for Slot {
     }
 }
 
-/// Gives one call access to the guards. It only borrows the reference that all workers share, because cloning that
-/// reference would cost more than the guards do. Where this is easier, a new value is made for each step of the call.
+/// Gives one call access to the guards. It borrows the reference that all workers share, because cloning that reference
+/// would cost more than the guards do. Code that cannot keep this value between the steps of a call makes a new one for
+/// each step.
 pub(crate) struct CallGuards<'a> {
     shared: &'a Arc<Shared>,
     keys: &'a Keys,

@@ -31,7 +31,8 @@ pub(crate) fn seen() -> u64 {
 
 fn note(info: &PanicHookInfo<'_>) {
     let seen = SEEN.fetch_add(1, Ordering::Relaxed) + 1;
-    // This lock is never waited for. Otherwise a thread that panics again while it writes the line would wait for itself.
+    // A panic hook must not wait for a lock, since the thread that panics may hold it. If the lock is taken, this panic
+    // is counted, and no line is logged for it.
     let Some(mut said) = SAID.try_lock() else { return };
     let now = Instant::now();
     if said.is_some_and(|(at, _)| now.duration_since(at) < EVERY) {

@@ -126,8 +126,8 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Settles an action in a transaction of the ledger's own, for a caller whose business rows are in another
-    /// database. That caller commits the business row as `confirming` in its own database before this call, and as
-    /// `paid` after this call.
+    /// database. No transaction covers both databases, so that caller writes its row twice. Before this call it commits
+    /// a state that means "being confirmed", and after this call it commits the final state, for example `paid`.
     ///
     /// # Errors
     ///

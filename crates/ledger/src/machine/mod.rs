@@ -2,13 +2,17 @@
 //!
 //! Every change of a row is a compare-and-set. The machine receives a row as it was read, with its version, and returns
 //! the whole new state ([`Write`]). A store takes the write only if the row still has that version. So the store need
-//! not check the conditions of the plan one by one: any change of the row since it was read has changed the version. A
+//! not check again what the machine found in the row: any change of the row since it was read has changed the version. A
 //! writer that finds another version reads the row and calls the machine again.
 //!
-//! The times that the machine receives are never later than the database's own time at the moment of the write: they
-//! are read from the database and carried forward by a monotonic clock. So the computed times may be too early, but
-//! never too late. For each of these times, too early is the safe side: a send deadline, a lease, the quiet time after
-//! the last possible send, and the time at which a question was asked.
+//! The current time that the machine receives is never later than the database's own time at the moment of the write:
+//! it was read from the database and carried forward by a monotonic clock. So a time that is computed from it may be too
+//! early, but never too late. Too early is safe for each of them:
+//!
+//! - A send deadline: no request is sent after it, so an early one can only prevent a send.
+//! - A lease: the worker gives the row up earlier than it has to.
+//! - The quiet time: it is counted from the send deadline, and no request leaves after that.
+//! - The time at which a question was asked: an answer that seems older than it is proves less, not more.
 
 mod birth;
 mod plan;

@@ -45,8 +45,8 @@ pub trait Guards {
     /// the same endpoint, that pass is given to [`Guards::witness`]; otherwise it is dropped.
     fn settle(&mut self, permit: Permit, report: &Report, after: After, now: Time) -> Option<HeldPass>;
 
-    /// Gives the breaker the evidence of an attempt that was held back for a repeat. Is called if the repeat did not
-    /// reach the endpoint, so that this attempt was the last one there.
+    /// Gives the breaker the evidence of an attempt. [`Guards::settle`] held this evidence back, because a repeat at the
+    /// same endpoint was to follow. The call machine calls this function if that repeat did not reach the endpoint.
     fn witness(&mut self, pass: HeldPass, report: &Report, now: Time);
 
     /// Asks whether one more repeat can be afforded after a failure of this attempt, and pays for it. `doubles` says

@@ -21,7 +21,7 @@ pub(super) fn show_concurrency(concurrency: &Concurrency) -> String {
     }
 }
 
-/// The settings that [`show_breaker`] writes itself. Every other setting of a breaker is added as its name and value,
+/// The settings for which [`show_breaker`] has words of its own. Every other setting of a breaker is added as its name and value,
 /// unless it is off.
 const TOLD: [&str; 6] = ["enabled", "failure_rate", "min_calls", "open_for", "probes", "max_keys"];
 

@@ -103,7 +103,7 @@ fn at<'a, 's>(section: &Section<'a>, setting: &'s str) -> (Section<'a>, &'s str)
     }
 }
 
-/// Returns whether a setting was reported already, because it is missing or cannot be read.
+/// Returns whether a setting is missing although it is required, or cannot be read. Both were reported before.
 fn is_unread(section: &Section<'_>, setting: &str) -> bool {
     let (table, key) = at(section, setting);
     let required = table.spec.key(key).is_some_and(|key| key.required);

@@ -235,8 +235,8 @@ impl Peer {
         if wait.is_zero() { self.send(policy, call, key, now) } else { Next::Wait(now.saturating_add(wait)) }
     }
 
-    /// Handles that the caller of a call gives up waiting. The attempt under way counts neither as a success nor as a
-    /// failure.
+    /// Is called when the caller of `call` gives up waiting. If an attempt is in flight, the limit counts it neither as a
+    /// success nor as a failure.
     pub(super) fn leaves(&mut self, call: &PeerCall) {
         if let Some(limit) = &mut self.limit
             && call.in_flight
