@@ -90,8 +90,8 @@ impl Cancel {
         self.request.holes().any(|hole| matches!(hole, Hole::Confirm(_)))
     }
 
-    /// Returns whether the cancel's request has a hole that is filled from the answer with which the provider applied
-    /// the action.
+    /// Returns whether the cancel's request has a hole that is filled from the provider's answer to the operation itself
+    /// (`{answer:…}`).
     pub(crate) fn needs_answer(&self) -> bool {
         self.request.holes().any(|hole| matches!(hole, Hole::Answer(_)))
     }

@@ -23,9 +23,10 @@ use crate::sync::Mutex;
 /// The guards of one dependency, shared by every worker's [`crate::Dependency`].
 pub struct Shared {
     state: Mutex<State>,
-    /// The time of the last success, in nanoseconds; zero if there was none. Attempts with a key and probes do not
-    /// count. The stored time can be up to [`COARSE`] too early, so that workers do not write it for every call. It is
-    /// read without the lock.
+    /// The time of the last success, in nanoseconds of [`Time`]; zero if there was none. Successes of probes, and of
+    /// attempts whose breaker is kept for a key, do not count. If a success is within [`COARSE`] of the stored time, it
+    /// is not stored, because otherwise workers would write this field for every call. So the stored time can be up to
+    /// `COARSE` too early. It is read without the lock.
     succeeded: AtomicU64,
 }
 
@@ -54,14 +55,16 @@ impl Shared {
     }
 
     /// Returns whether an attempt that begins now needs no witness, because another attempt succeeded just before
-    /// ([`RECENT_SUCCESS`]). The result is only right for a dependency with one endpoint and for calls without a key.
+    /// ([`RECENT_SUCCESS`]). The result is only right for a dependency with one endpoint and for calls without a
+    /// breaker key.
     #[inline]
     pub(crate) fn succeeded_lately(&self, now: Time) -> bool {
         let ended = self.succeeded.load(Ordering::Relaxed);
         ended != 0 && now.since(Time::from_nanos(ended)) + COARSE < RECENT_SUCCESS
     }
 
-    /// Notes that an attempt succeeded at `now`. The attempt must have no key and must not be a probe.
+    /// Notes that an attempt succeeded at `now`. Its breaker must not be one that is kept for a key, and the
+    /// attempt must not be a probe.
     #[inline]
     pub(crate) fn succeeds(&self, now: Time) {
         let before = Time::from_nanos(self.succeeded.load(Ordering::Relaxed));

@@ -162,8 +162,9 @@ impl Tracks {
         Some(stays)
     }
 
-    /// Returns whether an attempt can go on without its caller: the caller has delivered the whole body, and the
-    /// attempt is safe or a byte of it was sent.
+    /// Returns whether an attempt can go on without its caller. The caller must have delivered the whole body. In
+    /// addition, the call must be safe, or at least one byte of the attempt's request must have been sent, because the
+    /// request may then take effect.
     fn can_go_on(&self, flight: &Flight) -> bool {
         let sent = flight.sent.as_ref().is_some_and(|(meter, base)| meter.written() > *base);
         flight.source.complete() && (self.safe || sent)

@@ -114,7 +114,8 @@ enum Style {
     Merged,
     /// Empty segments are left out after `.` and `..` are applied.
     Rfc3986,
-    /// Encoded slashes and backslashes are slashes, and parameters of a segment are left out.
+    /// An encoded slash and an encoded backslash separate segments, as a slash does. In each segment, the first `;` and
+    /// everything after it are left out.
     Loose,
 }
 

@@ -3,8 +3,8 @@
 //!
 //! Let `a` be the number of attempts that a call makes when all of them fail. Above a load of `1/a`, an overload never
 //! ends once it has begun, because the repeats keep it alive. Below that load the time of its end can be computed. So
-//! these formulas say when repeats do harm; the obvious question is only whether the repeats "help". The formulas are
-//! fluid limits. They assume many callers, a queue that is first come, first served, and work that continues after its
+//! these formulas say at which load repeats do harm. It is not enough to ask whether repeats help: the same repeats only
+//! make an overload longer below that load, and keep it alive above it. The formulas are fluid limits. They assume many callers, a queue that is first come, first served, and work that continues after its
 //! caller has given up. A test checks them against the simulator over a grid of loads, triggers and budgets.
 //!
 //! In all formulas, the load is the number of calls as a share of the capacity (without repeats), and times are in

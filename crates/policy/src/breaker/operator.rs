@@ -81,8 +81,9 @@ impl Breaker {
         Breaker { state: self.unseen(), since: self.since, ..Breaker::new(self.settings) }
     }
 
-    /// Turns this breaker into a new one, as [`Breaker::alike`] of `model` returns it. Passes that were given before
-    /// are ignored.
+    /// Resets this breaker. It takes the settings of `model`, and its window is emptied. If an operator forced `model`
+    /// open or closed, this breaker is forced in the same way; otherwise it is closed. A pass that was given before the
+    /// reset changes nothing when it is settled.
     pub(crate) fn renew(&mut self, model: &Breaker, now: Time) {
         self.adopt(now, model.settings);
         self.window.clear();

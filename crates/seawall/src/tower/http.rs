@@ -7,7 +7,7 @@ use seawall_policy::Idempotency;
 use super::Protocol;
 use crate::fault::Meaning;
 
-/// The protocol of services of the crate `http`. The request's method says what a second delivery does. The HTTP status
+/// The protocol of tower services that use the requests and responses of the crate `http`. The request's method says what a second delivery does. The HTTP status
 /// says what an answer means, together with the gRPC status if there is one. A request whose service returns an error
 /// may have taken effect.
 #[derive(Clone, Copy, Debug)]

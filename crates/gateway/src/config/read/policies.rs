@@ -1,5 +1,5 @@
 //! Reads the tables for deadlines, repeats, guards and connections. Such a table may be written at several levels of the
-//! file. A key at a more particular level replaces the same key of the more general one. The types in `seawall_policy` and
+//! file. A key at a more specific level replaces the same key of the more general one. The types in `seawall_policy` and
 //! `seawall_client` define what each setting means, its default, and which values could never work. This module reads
 //! the values, and reports each mistake at its line of the file.
 
@@ -74,7 +74,7 @@ pub(super) fn timeout(layers: &Layers<'_>) -> Timeouts {
     let Timeouts { connect, total, .. } = read.settings;
     if let Some(bound) = total.filter(|bound| connect > *bound) {
         let (said, bounded) = (read.picked("connect"), read.picked("total"));
-        // A total timeout in a more particular table may be shorter than a general connect timeout. That is no mistake, since
+        // A total timeout in a more specific table may be shorter than a general connect timeout. That is no mistake, since
         // nobody wrote the two together.
         if said.layer >= bounded.layer && said.sound && bounded.sound {
             let message = format!("connect {} is longer than total {}", show_time(connect), show_time(bound));
@@ -114,7 +114,7 @@ pub(super) fn breaker(layers: &Layers<'_>, paths: &[&str]) -> Breaker {
     read.checked(problems)
 }
 
-/// Reads the window, which is a time or a number of calls. If two tables name one of them each, the more particular
+/// Reads the window, which is a time or a number of calls. If two tables name one of them each, the more specific
 /// table decides. A single table may name only one of the two.
 fn window(breaker: &mut Merged<'_, Breaker>) {
     let layers = &breaker.layers;
