@@ -57,9 +57,9 @@ impl Watch {
         Watch { clock, read, end_by, call: None, last: now, seen }
     }
 
-    /// Says that the exchange may go on as a witness when its caller has left or the caller's own deadline has passed.
-    /// A witness ends at `own_end_by` at the latest. It waits for progress for the read timeout, or for less if the
-    /// guards allow a witness only a shorter time.
+    /// Allows the exchange to go on as a witness after its caller has left, or after the caller's own deadline has
+    /// passed. A witness ends at `own_end_by` at the latest. It also ends if there is no progress during the read
+    /// timeout, or during a shorter time that the guards allow.
     pub(crate) fn of_call(mut self, tracks: &Arc<Tracks>, own_end_by: Time) -> Watch {
         self.call = Some((Arc::clone(tracks), own_end_by));
         self

@@ -199,8 +199,8 @@ impl DependencyGuards {
         Remains { pass: held, slot: None }
     }
 
-    /// Gives the breaker the evidence that was held back for a repeat. Must be called if the repeat was not sent, or
-    /// went to another endpoint.
+    /// Gives the breaker the evidence of an ended attempt. It was held back because the call was to be repeated at the
+    /// same endpoint. Must be called if the repeat was then not sent, or went to another endpoint.
     pub fn witness(&mut self, held: HeldPass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) {
         self.endpoints[held.at.endpoint as usize].weigh(held.at, held.pass, report, now, draw);
     }

@@ -182,9 +182,9 @@ impl Probe {
     }
 }
 
-/// The TCP stream, as a probe refers to it. This is tokio's write half, because that handle can be shared. By itself
-/// the write half would send an end-of-file when it is dropped, even if a reset is wanted. The drop code here prevents
-/// that.
+/// The handle with which a probe uses the TCP stream. It holds tokio's write half, because the write half can be shared.
+/// When tokio's write half is dropped, it sends an end-of-file, even if the connection is to be reset. The drop code here
+/// prevents that.
 #[derive(Debug)]
 pub(super) struct Socket(Option<OwnedWriteHalf>);
 

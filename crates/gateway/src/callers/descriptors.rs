@@ -6,8 +6,9 @@
 //! - A few descriptors, those with the highest numbers, are kept for the admin side, for lookups and for files. Connections of
 //!   callers and to dependencies never use them (`reserve_descriptors`), and the admin side takes no more connections than
 //!   they allow.
-//! - Of the rest, callers get what the configured dependencies cannot use, and at least half in any case. A caller over
-//!   HTTP/1.1 makes one call at a time, so a caller that is let in finds a descriptor for its call.
+//! - Of the rest, those that the configured dependencies can use are kept for them, but never more than half. Callers get
+//!   all others. A caller over HTTP/1.1 makes one call at a time, and so needs at most one connection to a dependency.
+//!   So there is a descriptor for the call of each caller that is let in.
 //!
 //! A caller for which there is no room gets an answer that says so. Its connection uses a descriptor only until that
 //! answer is sent.

@@ -50,8 +50,8 @@ pub trait Guards {
     fn witness(&mut self, pass: HeldPass, report: &Report, now: Time);
 
     /// Asks whether one more repeat can be afforded after a failure of this attempt, and pays for it. `doubles` says
-    /// that the work may be done twice. That is so after a slow failure, and for a repeat at the same endpoint unless
-    /// the attempt was refused unprocessed.
+    /// whether the work may then be done twice. That is so in two cases: the failure was slow, or the repeat goes to the
+    /// same endpoint and the attempt was not refused unprocessed.
     ///
     /// # Errors
     /// [`Stopped::Budget`], [`Stopped::Slow`] or [`Stopped::Breaker`]: the repeat must not be made.

@@ -105,7 +105,9 @@ impl<G: Kept> Keyed<G> {
         KeyPlace::Entry(at)
     }
 
-    /// Finds an entry for a new key and makes it the newest in the list; `None` if there is no room.
+    /// Makes room for a new key, and returns the index of its entry, which becomes the newest in the list. If all entries
+    /// are in use, it takes the entry of an old key that has no call in flight and whose guard is at rest. `None` if none
+    /// of the oldest entries can be taken.
     fn room(&mut self, now: Time) -> Option<u32> {
         if (self.entries.len() as u32) < self.most {
             let at = self.entries.len() as u32;

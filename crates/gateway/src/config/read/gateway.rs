@@ -1,4 +1,4 @@
-//! `[gateway]` and `[ledger]`, and the addresses of the whole file.
+//! Reads the sections `[gateway]` and `[ledger]`, and checks the listen addresses of the whole file against each other.
 
 use std::net::SocketAddr;
 use std::ops::Range;
