@@ -64,11 +64,29 @@ pub struct Scope {
 
 /// The part of a row that never changes, as far as the machine needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Origin {
+pub struct Origin<'a> {
     /// When the action was recorded.
     pub created: Stamp,
     /// Whether the action settles together with others.
     pub scoped: bool,
+    /// The name of the dependency.
+    pub dependency: &'a str,
+    /// The caller's key.
+    pub key: &'a str,
+    /// How the keys are made under which the action is sent.
+    pub naming: Naming,
+}
+
+/// How the keys are made under which an action is sent to the provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Naming {
+    /// Not decided yet: the action was recorded by plain SQL, which does not know the rules of keys, and no worker has
+    /// taken it up.
+    Open,
+    /// As the first release made them: the caller's key as it is, and `KEY:c:GENERATION` for a cancel.
+    FirstRelease,
+    /// By the rules of keys that are in force, with this salt. The salt is 0 unless two keys clashed.
+    Salted(u32),
 }
 
 /// The random id of a worker's process. A process that is started again has another id.
@@ -77,90 +95,308 @@ pub struct Owner(pub u128);
 
 /// The changing part of an action's row.
 ///
-/// `version` counts the changes, and the compare-and-set compares it. `fence` counts the claims. From `fence` and
-/// `owner` together a worker knows whether the row is still its own.
+/// Its fields can be read from outside of the machine, but only the machine changes them. A row of a database becomes a
+/// state by [`State::of_row`] alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
     /// The version of this row: 1 when it is recorded, and one more with each change.
-    pub version: u64,
-    /// What the application wants of the provider.
-    pub goal: Goal,
-    /// What is known of the effect at the provider.
-    pub known: Known,
-    /// The number of perform attempts that may still take effect.
-    pub open_attempts: u32,
+    pub(super) version: u64,
+    /// The level of knowledge that a program must have to change this row. See [`State::needs`].
+    pub(super) needs: u32,
+    pub(super) goal: Goal,
+    pub(super) known: Known,
+    /// What may have been sent to perform the action; `None` if nothing may have been sent.
+    pub(super) sent: Option<Sent>,
     /// The number of perform attempts that may have been sent since a person last started the action again.
-    pub attempts: u32,
-    /// The number of perform attempts that may ever have been sent. An attempt that is proved unsent no longer counts.
-    pub maybe_sent: u32,
+    pub(super) attempts: u32,
     /// The number of the last line in the attempt log, of any kind; 0 before the first line. The next line gets this
     /// number plus one. It never decreases.
-    pub logged: u32,
-    /// The number of the log line whose attempt is under way; `None` if no attempt is. If another attempt reports its
-    /// end, that report is late.
-    pub in_flight: Option<u32>,
-    /// The number of questions since the last time that a person started the action again, that the goal changed, or
-    /// that an answer decided whether the effect exists. While the application's handler fails, this field counts the
-    /// failed runs of the handler instead.
-    pub asks: u32,
-    /// The number of answers "absent" after the quiet time, since the last attempt.
-    pub absences: u32,
-    /// Whether our side has taken the outcome in.
-    pub settled: bool,
+    pub(super) logged: u32,
+    pub(super) questions: Questions,
+    pub(super) undo: Undo,
+    /// The trouble with the application's handler; `None` if the handler did not fail.
+    pub(super) handler: Option<HandlerTrouble>,
     /// How the row ended; `None` while it has not ended.
-    pub end: Option<End>,
+    pub(super) end: Option<End>,
     /// Why the row is stuck, failed, cancelled or delayed, as a short phrase for people. `None` if there is nothing to
     /// explain.
-    pub why: Option<String>,
-    /// The worker process that has claimed the row; `None` if no process has.
-    pub owner: Option<Owner>,
+    pub(super) why: Option<String>,
     /// The number of claims so far.
-    pub fence: u64,
-    /// The time until which the owner may work on the row.
-    pub lease_until: Stamp,
+    pub(super) fence: u64,
+    /// The claim of a worker on the row; `None` if no worker has one.
+    pub(super) claim: Option<Claim>,
     /// The time before which nothing is to be done with the row.
-    pub next_at: Stamp,
-    /// The end of the quiet time: the latest `send_by` of a perform attempt plus the declared quiet time. The answer
-    /// "not found" is believed only if the question was asked at this time or later. `None` if no attempt may have been
-    /// sent.
-    pub quiet_until: Option<Stamp>,
-    /// The earliest time at which the first attempt may have been sent. Before this time the provider cannot have known
-    /// the key. `None` if no attempt may have been sent.
-    pub key_first_at: Option<Stamp>,
+    pub(super) next_at: Stamp,
+    /// The time from which on the action is not sent any more if no attempt can have taken effect. `None` while no
+    /// worker has seen an action that plain SQL recorded.
+    pub(super) give_up_at: Option<Stamp>,
     /// The time by which the application must have settled the action. Otherwise the effect is cancelled. `None` if the
     /// provider's answer settles the action, or while no worker has seen an action that plain SQL recorded.
-    pub settle_by: Option<Stamp>,
-    /// The provider's answer from which the effect became known to be applied. `{answer:/…}` and `{confirm:/…}` are
-    /// read from this answer. `None` if there is no answer, or if it was too long to be kept.
-    pub answer: Option<Vec<u8>>,
-    /// The generation of the cancel key, from 0.
-    pub cancel_gen: u32,
-    /// Whether the first cancel of the current generation was sent before the quiet time was over. If so, an answer "no
-    /// such" to this generation is not believed.
-    pub cancel_gen_early: bool,
-    /// The number of cancels of the current generation that may have been sent. If this number is zero, the key of this
-    /// generation was never used.
-    pub cancel_open: u32,
-    /// The number of cancel attempts since a person last started the action again.
-    pub cancel_tries: u32,
-    /// The end of the quiet time of the current generation's cancels. A question about a cancel without an answer is
-    /// believed only if it was asked at this time or later. `None` if no cancel of this generation may have been sent.
-    pub cancel_quiet_until: Option<Stamp>,
-    /// Whether the action ended because the provider did not know it. The provider is asked once more at `audit_at`.
-    pub closed_by_absence: bool,
+    pub(super) settle_by: Option<Stamp>,
+    /// The provider's answer: the one from which the effect became known to be applied, or the refusal. `{answer:/…}`
+    /// and `{confirm:/…}` are read from an answer of the first kind. `None` if there is no answer, or if it was too long
+    /// to be kept.
+    pub(super) answer: Option<Vec<u8>>,
     /// When the provider is asked once more after the end of the row; `None` if it is not asked any more.
-    pub audit_at: Option<Stamp>,
+    pub(super) audit_at: Option<Stamp>,
+    /// When a report last contradicted the end of this row; `None` if none did, or if a person has looked at it.
+    pub(super) disputed_at: Option<Stamp>,
 }
 
+/// What may have been sent to perform an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Sent {
+    /// The number of perform attempts that may ever have been sent, at least 1. An attempt that is proved unsent does not
+    /// count.
+    pub(super) attempts: u32,
+    /// How many of these attempts may still take effect.
+    pub(super) open: u32,
+    /// The earliest time at which the first of them may have been sent. Before this time the provider cannot have known
+    /// the key.
+    pub(super) first_at: Stamp,
+    /// The end of the quiet time: the latest `send_by` of these attempts plus the declared quiet time. The answer "not
+    /// found" is believed only if the question was asked at this time or later.
+    pub(super) quiet_until: Stamp,
+    /// When the provider forgets the key, as it was declared at the first send; `None` if it was not declared.
+    pub(super) key_ends: Option<Stamp>,
+    /// Whether the provider said that it has this key already. Then an attempt has arrived, and the provider's "not
+    /// found" is not believed any more.
+    pub(super) seen: bool,
+}
+
+/// A worker's claim on a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Claim {
+    /// The process that has the row.
+    pub(super) owner: Owner,
+    /// The time until which the owner may work on the row.
+    pub(super) until: Stamp,
+    /// The number of the log line whose attempt is under way; `None` if no attempt is. If another attempt reports its
+    /// end, that report is late.
+    pub(super) in_flight: Option<u32>,
+}
+
+/// The questions that the provider was asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Questions {
+    /// The number of questions since the last time that a person started the action again, that the goal changed, or
+    /// that an answer decided whether the effect exists.
+    pub(super) asked: u32,
+    /// The number of answers "absent" after the quiet time, since the last attempt.
+    pub(super) absences: u32,
+}
+
+/// What was done to undo the effect.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Undo {
+    /// The generation of the cancel key, from 0.
+    pub(super) generation: u32,
+    /// The number of cancel attempts since a person last started the action again.
+    pub(super) tries: u32,
+    /// Whether the answer in the row came from a question that was asked for the cancel that comes next.
+    pub(super) asked: bool,
+    /// The cancels of the current generation that may have been sent; `None` if the key of this generation was never
+    /// used.
+    pub(super) open: Option<OpenCancels>,
+}
+
+/// The cancels of one generation that may have been sent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct OpenCancels {
+    /// The number of them, at least 1.
+    pub(super) count: u32,
+    /// Whether the first of them was sent before the quiet time of the perform attempts was over. If so, an answer "no
+    /// such" to this generation is not believed.
+    pub(super) early: bool,
+    /// The earliest time at which the first of them may have been sent.
+    pub(super) first_at: Stamp,
+    /// The end of the quiet time of these cancels. A question about a cancel without an answer is believed only if it was
+    /// asked at this time or later.
+    pub(super) quiet_until: Stamp,
+    /// The key under which they are sent. `None` for a cancel of the first release, whose key is `KEY:c:GENERATION`.
+    pub(super) key: Option<String>,
+}
+
+/// The trouble with the application's handler. The outcome of the action is known, but the row is still open, since the
+/// handler has to run in the transaction that ends it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HandlerTrouble {
+    /// How often the handler failed, one after the other.
+    pub tries: u32,
+    /// The error of the last run.
+    pub error: String,
+}
+
+/// The level of knowledge of this program. A row with a higher [`State::needs`] is left to newer programs.
+pub const KNOWS: u32 = 1;
+
 impl State {
+    /// Returns the version of the row. Each change increases it, and the compare-and-set compares it.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Returns the level of knowledge that a program must have to change this row. A later program raises it where a row
+    /// carries something that an earlier program would misread. A program leaves a row alone whose level is above its own
+    /// ([`KNOWS`]).
+    #[must_use]
+    pub fn needs(&self) -> u32 {
+        self.needs
+    }
+
+    /// Returns what the application wants of the provider.
+    #[must_use]
+    pub fn goal(&self) -> Goal {
+        self.goal
+    }
+
+    /// Returns what is known of the effect at the provider.
+    #[must_use]
+    pub fn known(&self) -> Known {
+        self.known
+    }
+
+    /// Returns the number of perform attempts that may still take effect.
+    #[must_use]
+    pub fn open_attempts(&self) -> u32 {
+        self.sent.map_or(0, |sent| sent.open)
+    }
+
+    /// Returns the number of perform attempts that may have been sent since a person last started the action again.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Returns the earliest time at which the first perform attempt may have been sent; `None` if nothing may have been
+    /// sent.
+    #[must_use]
+    pub fn first_sent_at(&self) -> Option<Stamp> {
+        self.sent.map(|sent| sent.first_at)
+    }
+
+    /// Returns the end of the quiet time: only a question that is asked at this time or later can prove that the effect
+    /// does not exist. `None` if nothing may have been sent.
+    #[must_use]
+    pub fn quiet_until(&self) -> Option<Stamp> {
+        self.sent.map(|sent| sent.quiet_until)
+    }
+
+    /// Returns the number of the last line in the attempt log; 0 before the first line.
+    #[must_use]
+    pub fn logged(&self) -> u32 {
+        self.logged
+    }
+
+    /// Returns the number of the log line whose attempt is under way; `None` if no attempt is.
+    #[must_use]
+    pub fn in_flight(&self) -> Option<u32> {
+        self.claim.and_then(|claim| claim.in_flight)
+    }
+
+    /// Returns whether our side has taken the outcome in.
+    #[must_use]
+    pub fn settled(&self) -> bool {
+        self.end == Some(End::Done)
+    }
+
+    /// Returns how the row ended; `None` while it has not ended.
+    #[must_use]
+    pub fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// Returns why the row is stuck, failed, cancelled or delayed, as a short phrase for people. `None` if there is
+    /// nothing to explain.
+    #[must_use]
+    pub fn why(&self) -> Option<&str> {
+        self.why.as_deref()
+    }
+
+    /// Returns the trouble with the application's handler; `None` if the handler did not fail, or if the row has ended.
+    #[must_use]
+    pub fn handler(&self) -> Option<&HandlerTrouble> {
+        self.handler.as_ref()
+    }
+
+    /// Returns the process that has claimed the row; `None` if no process has.
+    #[must_use]
+    pub fn owner(&self) -> Option<Owner> {
+        self.claim.map(|claim| claim.owner)
+    }
+
+    /// Returns the number of claims so far. Together with the owner it tells a worker whether the row is still its own.
+    #[must_use]
+    pub fn fence(&self) -> u64 {
+        self.fence
+    }
+
+    /// Returns the time until which the owner may work on the row; `None` if no process has claimed the row.
+    #[must_use]
+    pub fn leased_until(&self) -> Option<Stamp> {
+        self.claim.map(|claim| claim.until)
+    }
+
+    /// Returns the time before which nothing is to be done with the row.
+    #[must_use]
+    pub fn next_at(&self) -> Stamp {
+        self.next_at
+    }
+
+    /// Returns the time by which the application must have settled the action; `None` if the provider's answer settles
+    /// it.
+    #[must_use]
+    pub fn settle_by(&self) -> Option<Stamp> {
+        self.settle_by
+    }
+
+    /// Returns the provider's answer from which the effect became known to be applied, or its refusal. `None` if there is
+    /// no answer, or if it was too long to be kept.
+    #[must_use]
+    pub fn answer(&self) -> Option<&[u8]> {
+        self.answer.as_deref()
+    }
+
+    /// Returns the generation of the cancel key, from 0.
+    #[must_use]
+    pub fn cancel_generation(&self) -> u32 {
+        self.undo.generation
+    }
+
+    /// Returns the key under which the cancels of the current generation are sent; `None` if none may have been sent, or
+    /// if the first release sent one.
+    #[must_use]
+    pub fn cancel_key(&self) -> Option<&str> {
+        self.undo.open.as_ref().and_then(|open| open.key.as_deref())
+    }
+
+    /// Returns when the provider is asked once more after the end of the row; `None` if it is not asked any more.
+    #[must_use]
+    pub fn audit_at(&self) -> Option<Stamp> {
+        self.audit_at
+    }
+
+    /// Returns when a report last contradicted the end of this row; `None` if none did.
+    #[must_use]
+    pub fn disputed_at(&self) -> Option<Stamp> {
+        self.disputed_at
+    }
+
     /// Returns when a worker should next work on the row; `None` if nothing is to be done. A store keeps this time in
     /// an indexed column.
     #[must_use]
     pub fn due_at(&self) -> Option<Stamp> {
+        let from = |at: Stamp| self.claim.map_or(at, |claim| at.max(claim.until));
         match self.end {
-            None => Some(self.next_at.max(self.lease_until)),
-            Some(End::Failed | End::Cancelled) => self.audit_at.map(|at| at.max(self.lease_until)),
+            None => Some(from(self.next_at)),
+            Some(End::Failed | End::Cancelled) => self.audit_at.map(from),
             Some(End::Done | End::Stuck) => None,
         }
+    }
+
+    /// Returns whether the worker with this id has the row.
+    pub(super) fn is_of(&self, owner: Owner) -> bool {
+        self.owner() == Some(owner)
     }
 }
