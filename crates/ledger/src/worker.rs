@@ -51,7 +51,8 @@ impl Default for WorkerSettings {
     }
 }
 
-/// A running worker. If it is dropped, it claims no more rows; actions that are under way go on.
+/// A running worker. If it is dropped, it claims no more rows, and the actions that are under way are aborted. Another
+/// worker claims their rows when the leases end. [`Worker::drain`] waits for them instead.
 #[derive(Debug)]
 pub struct Worker {
     stop: watch::Sender<bool>,

@@ -52,8 +52,8 @@ impl Error {
     }
 
     /// The reason of the failure, as a word that `seawall explain` explains. It is `None` if the last attempt ended in
-    /// an answer or in an error of the closure or the wrapped service. That error is the source of this one. There is
-    /// one exception: an error by a lack of file descriptors has a reason, because the dependency is not its cause.
+    /// an answer, or in an error of the closure or the wrapped service; that error is then the source of this one. A
+    /// lack of file descriptors always has a reason, because the dependency is not its cause.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         self.0.reason
