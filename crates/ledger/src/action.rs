@@ -8,7 +8,8 @@ use std::fmt;
 use uuid::Uuid;
 
 use crate::error::Misuse;
-use crate::machine::{AttemptRow, Scope, Stamp, State};
+use crate::machine::{AttemptRow, Naming, Origin, Scope, SentKey, Stamp, State};
+use crate::reconcile::Amount;
 
 /// The id of an action in the ledger: a UUID of version 7. It is made when the action is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,6 +74,8 @@ pub struct NewAction {
     pub request: Vec<u8>,
     /// The scope, if the action settles together with other actions; `None` if it settles alone.
     pub scope: Option<Scope>,
+    /// The amount of money; `None` if the operation declares none.
+    pub amount: Option<Money>,
 }
 
 impl NewAction {
@@ -90,7 +93,15 @@ impl NewAction {
             key: key.into(),
             request: request.into(),
             scope: None,
+            amount: None,
         }
+    }
+
+    /// Sets the amount of money that the action moves.
+    #[must_use]
+    pub fn of_amount(mut self, amount: Money) -> NewAction {
+        self.amount = Some(amount);
+        self
     }
 
     /// Makes the action settle together with the other actions of the scope `name`. `size` is the number of all actions
@@ -178,6 +189,13 @@ pub struct Action {
     pub request: Vec<u8>,
     /// When it was recorded, on the database's clock.
     pub created_at: Stamp,
+    /// How the keys are made under which the action is sent.
+    pub naming: Naming,
+    /// The key under which the action is sent; `None` if the caller's key is sent as it is.
+    pub mapped_key: Option<String>,
+    /// The amount of money, as it was declared when the action was recorded; `None` if none is declared, or if plain SQL
+    /// recorded the action.
+    pub amount: Option<Money>,
     /// The part of the action that changes.
     pub state: State,
 }
@@ -193,15 +211,47 @@ impl Action {
             scope: self.scope.clone(),
             request: self.request.clone(),
             created_at: self.created_at,
+            naming: self.naming,
+            mapped_key: self.mapped_key.clone(),
+            amount: self.amount.clone(),
             state,
         }
+    }
+
+    /// Returns this action with another key under which it is sent.
+    pub(crate) fn named(mut self, key: &SentKey) -> Action {
+        self.naming = Naming::Salted(key.salt);
+        self.mapped_key.clone_from(&key.mapped);
+        self
+    }
+
+    /// Returns what the machine must know of the action besides its state.
+    #[must_use]
+    pub fn origin(&self) -> Origin<'_> {
+        Origin {
+            created: self.created_at,
+            scoped: self.scope.is_some(),
+            dependency: &self.dependency,
+            key: &self.key,
+            naming: self.naming,
+        }
+    }
+
+    /// Returns the key under which the action is sent: the caller's key if the provider takes it, and otherwise the key
+    /// to which it was mapped.
+    #[must_use]
+    pub fn sent_key(&self) -> &str {
+        self.mapped_key.as_deref().unwrap_or(&self.key)
     }
 
     /// Returns the key under which the cancel of the current generation is sent. Each generation has a new key, since a
     /// provider may repeat its first answer to every later request with the same key.
     #[must_use]
     pub fn cancel_key(&self) -> String {
-        format!("{}:c:{}", self.key, self.state.cancel_gen)
+        match self.state.cancel_key() {
+            Some(key) => key.to_owned(),
+            None => format!("{}:c:{}", self.key, self.state.cancel_generation()),
+        }
     }
 
     /// Returns whether `new` describes this action: its dependency, operation, key, request and scope are all equal to
@@ -214,6 +264,15 @@ impl Action {
             && self.request == new.request
             && self.scope == new.scope
     }
+}
+
+/// An exact amount of money.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Money {
+    /// The amount in units of the currency, such as 10.50.
+    pub amount: Amount,
+    /// The code of the currency (ISO 4217), such as `KRW`.
+    pub currency: String,
 }
 
 /// A line of the audit trail: who changed an action by hand, how, and why.

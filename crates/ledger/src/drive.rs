@@ -16,10 +16,10 @@ use crate::error::{StoreError, Trouble};
 use crate::failpoint::point;
 use crate::inner::Inner;
 use crate::machine::{
-    AttemptRow, CancelBy, End, Event, Found, Goal, HANDLER_FAILED, NotSettled, Performed, Question, Report,
-    Rules, SettleBy, Stamp, State, Step, Told, Undone, Write, cancel, plan, told,
+    self, AttemptRow, CancelBy, End, Event, Found, KNOWS, NotSettled, Performed, Question, Report, Stamp, State, Step,
+    Told, Undone, Write, cancel, completed, plan, told,
 };
-use crate::operation::{Operation, origin};
+use crate::operation::Operation;
 use crate::remote::Delivery;
 use crate::store::{Change, Changed, Follow, Store};
 
@@ -39,6 +39,8 @@ enum Taken {
     No(Option<Box<Action>>),
     /// The application's handler failed, so nothing was written. The fields are the write and the handler's error.
     HandlerFailed(Box<Write>, String),
+    /// Another action of the dependency is sent under the key that the write chose, so nothing was written.
+    Clash,
     /// The database refused the write each time that it was offered. The row stays unchanged until its lease ends.
     Refused,
 }
@@ -57,15 +59,28 @@ impl<S: Store> Inner<S> {
     /// claim. Returns the row as it then is, or `None` if the row is gone or a write was refused.
     pub(crate) async fn drive(&self, mut action: Action) -> Option<Action> {
         let Ok(operation) = self.operations.of(&action).cloned() else {
-            return Some(self.lay_aside(action).await);
+            return Some(self.put_aside(action).await);
         };
+        let mut salt = 0;
         loop {
             let now = self.patient_time().await.now();
-            if let Some(write) = with_deadline(&action, &operation.rules) {
-                action = Box::pin(self.change(&operation, action, write)).await?;
+            if action.state.needs() > KNOWS {
+                return Some(action);
+            }
+            if let Some(write) = completed(&action.state, &operation.rules, action.origin(), salt, now) {
+                action = match self.offer(&action, write, None).await {
+                    Taken::Yes(taken) => *taken,
+                    Taken::No(found) => *found?,
+                    Taken::Clash => {
+                        salt += 1;
+                        action
+                    }
+                    Taken::HandlerFailed(..) => return Some(action),
+                    Taken::Refused => return None,
+                };
                 continue;
             }
-            let step = plan(&action.state, &operation.rules, origin(&action), now, self.owner);
+            let step = plan(&action.state, &operation.rules, action.origin(), now, self.owner);
             action = match step {
                 Step::Leave => return Some(action),
                 // Each step is in a box, because otherwise the future that waits for the provider would reserve memory
@@ -102,21 +117,13 @@ impl<S: Store> Inner<S> {
 
     /// Releases a row whose operation is not declared in this process, and makes it due again in a minute. Another
     /// worker may know the operation.
-    async fn lay_aside(&self, action: Action) -> Action {
+    async fn put_aside(&self, action: Action) -> Action {
         tracing::warn!(action = %action.id, dependency = %action.dependency, operation = %action.operation,
             "an action of an operation that is not declared here is left for a minute");
-        let now = self.store.clock().now();
-        let to = State {
-            version: action.state.version + 1,
-            owner: None,
-            lease_until: now,
-            next_at: now.saturating_add(Duration::from_secs(60)),
-            why: Some("its operation is not declared where it was taken up".to_owned()),
-            ..action.state.clone()
-        };
-        let write = Write { from: action.state.version, to, attempt: None, breaks_scope: false };
-        // If this write fails, another worker can claim the row when the lease ends.
-        let _ = self.offer(&action, write, None).await;
+        if let Some(write) = machine::put_aside(&action.state, self.owner, self.store.clock().now()) {
+            // If this write fails, another worker can claim the row when the lease ends.
+            let _ = self.offer(&action, write, None).await;
+        }
         action
     }
 
@@ -124,7 +131,11 @@ impl<S: Store> Inner<S> {
     /// reached, the write is offered again and again.
     async fn offer(&self, action: &Action, write: Write, follow: Option<Follow<S::Connection>>) -> Taken {
         let mut tries = 0;
-        let changed = action.in_state(write.to.clone());
+        let changed = action.in_state(write.to().clone());
+        let changed = match write.names() {
+            Some(key) => changed.named(key),
+            None => changed,
+        };
         let change = Arc::new(Change { action: changed, write, mark: None, follow });
         loop {
             match self.store.change(change.clone()).await {
@@ -136,6 +147,7 @@ impl<S: Store> Inner<S> {
                     return Taken::Yes(Box::new(action));
                 }
                 Ok(Changed::Stale(found)) => return Taken::No(found),
+                Ok(Changed::Clash) => return Taken::Clash,
                 Ok(Changed::HandlerFailed(why)) => {
                     let write =
                         Arc::try_unwrap(change).map_or_else(|shared| shared.write.clone(), |own| own.write);
@@ -160,7 +172,7 @@ impl<S: Store> Inner<S> {
     /// Returns the application's handler, if this write ends the action as done, failed or cancelled. Returns `None`
     /// for every other write, and if the operation has no handler.
     fn follow_of(&self, operation: &Operation<S>, write: &Write) -> Option<Follow<S::Connection>> {
-        match write.to.end {
+        match write.to().end() {
             Some(End::Done | End::Failed | End::Cancelled) => operation.follow.clone(),
             Some(End::Stuck) | None => None,
         }
@@ -169,11 +181,12 @@ impl<S: Store> Inner<S> {
     /// Offers a write to the store. Returns the row as it is afterwards, or `None` if the row is gone or the write was
     /// refused.
     async fn change(&self, operation: &Arc<Operation<S>>, action: Action, write: Write) -> Option<Action> {
-        let (follow, breaks_scope) = (self.follow_of(operation, &write), write.breaks_scope);
+        let (follow, breaks_scope) = (self.follow_of(operation, &write), write.breaks_scope());
         match self.offer(&action, write, follow).await {
             Taken::Yes(taken) => Some(self.taken(*taken, breaks_scope).await),
             Taken::No(found) => found.map(|action| *action),
             Taken::HandlerFailed(write, why) => self.without_handler(operation, action, *write, &why).await,
+            Taken::Clash => Some(action),
             Taken::Refused => None,
         }
     }
@@ -182,7 +195,7 @@ impl<S: Store> Inner<S> {
         if breaks_scope && action.scope.is_some() {
             Box::pin(self.break_scope(&action)).await;
         }
-        if action.state.end.is_some() {
+        if action.state.end().is_some() {
             point("after-end").await;
         }
         self.changes.written(action.id);
@@ -190,13 +203,7 @@ impl<S: Store> Inner<S> {
     }
 
     /// Handles a failure of the application's handler. Because of the failure, the write that ends the action was not
-    /// made. That write is now made without the end of the action, so that the provider's answer is kept. The end is
-    /// tried again later, as often as necessary. Returns the row as it is afterwards, or `None` if the row is gone or
-    /// the write was refused.
-    ///
-    /// The row does not become `stuck`, because the mistake is in the application: once the program is corrected,
-    /// usually all such rows can end without a person looking at each. The row's `why` shows the handler's error, and
-    /// the row is counted as failing.
+    /// made. That write is now made without the end of the action, and the end is tried again later.
     async fn without_handler(
         &self,
         operation: &Arc<Operation<S>>,
@@ -205,32 +212,26 @@ impl<S: Store> Inner<S> {
         why: &str,
     ) -> Option<Action> {
         let now = self.patient_time().await.now();
-        let before = action.state.why.as_ref().is_some_and(|why| why.starts_with(HANDLER_FAILED));
-        let tries = if before { action.state.asks.saturating_add(1) } else { 1 };
-        tracing::error!(action = %action.id, tries, error = why, "a handler failed; it is tried again");
-        let wait = operation.rules.backoff.wait(tries, None, Draw::new(fastrand::u64(..)));
-        let to = State {
-            settled: false,
-            end: None,
-            why: Some(format!("{HANDLER_FAILED} ({tries}): {why}")),
-            owner: None,
-            in_flight: None,
-            lease_until: now,
-            next_at: now.saturating_add(wait.max(Duration::from_millis(100))),
-            asks: tries,
-            ..write.to.clone()
-        };
-        let held = Write { to, breaks_scope: false, ..write };
-        match self.offer(&action, held, None).await {
+        let draw = Draw::new(fastrand::u64(..));
+        let held = machine::handler_failed(write, &action.state, &operation.rules, why, now, draw);
+        self.held(action, held).await
+    }
+
+    /// Writes the trouble with a handler.
+    async fn held(&self, action: Action, write: Write) -> Option<Action> {
+        let trouble = write.to().handler();
+        tracing::error!(action = %action.id, tries = trouble.map(|trouble| trouble.tries),
+            error = trouble.map(|trouble| trouble.error.as_str()), "a handler failed; it is tried again");
+        match self.offer(&action, write, None).await {
             Taken::Yes(held) => Some(*held),
             Taken::No(found) => found.map(|action| *action),
-            Taken::HandlerFailed(..) => Some(action),
+            Taken::HandlerFailed(..) | Taken::Clash => Some(action),
             Taken::Refused => None,
         }
     }
 
     async fn perform(&self, operation: &Arc<Operation<S>>, action: Action, write: Write) -> Option<Action> {
-        let line = write.attempt.clone().expect("a perform is recorded with its attempt");
+        let line = write.attempt().cloned().expect("a perform is recorded with its attempt");
         point("before-attempt").await;
         let (action, was_taken) = self.recorded(action, write).await?;
         if !was_taken {
@@ -258,7 +259,8 @@ impl<S: Store> Inner<S> {
                 cut.unwrap_or_else(|_| (Performed::Unknown, said("no answer before its deadline")));
             let how = match how {
                 Performed::Yes(answer) => Performed::Yes(self.kept(answer)),
-                Performed::NotSent | Performed::No | Performed::Unknown => how,
+                Performed::No(refusal) => Performed::No(self.kept(refusal)),
+                Performed::NotSent | Performed::Duplicate | Performed::Unknown => how,
             };
             (how, report)
         } else {
@@ -271,7 +273,7 @@ impl<S: Store> Inner<S> {
     }
 
     async fn undo(&self, operation: &Arc<Operation<S>>, action: Action, write: Write) -> Option<Action> {
-        let line = write.attempt.clone().expect("a cancel is recorded with its attempt");
+        let line = write.attempt().cloned().expect("a cancel is recorded with its attempt");
         point("before-cancel-attempt").await;
         let (action, was_taken) = self.recorded(action, write).await?;
         if !was_taken {
@@ -291,11 +293,11 @@ impl<S: Store> Inner<S> {
     }
 
     async fn recorded(&self, action: Action, write: Write) -> Option<(Action, bool)> {
-        let breaks_scope = write.breaks_scope;
+        let breaks_scope = write.breaks_scope();
         match self.offer(&action, write, None).await {
             Taken::Yes(taken) => Some((self.taken(*taken, breaks_scope).await, true)),
             Taken::No(found) => found.map(|action| (*action, false)),
-            Taken::HandlerFailed(..) => Some((action, false)),
+            Taken::HandlerFailed(..) | Taken::Clash => Some((action, false)),
             Taken::Refused => None,
         }
     }
@@ -329,20 +331,21 @@ impl<S: Store> Inner<S> {
             let now = self.patient_time().await.now();
             let draw = Draw::new(fastrand::u64(..));
             let rules = &operation.rules;
-            match told(&action.state, rules, origin(&action), self.owner, event.clone(), now, draw) {
+            match told(&action.state, rules, action.origin(), self.owner, event.clone(), now, draw) {
                 Told::Nothing => return Some(action),
                 Told::Late(line) => match self.store.evidence(action.id, line).await {
                     Ok(()) => return Some(action),
                     Err(e) => Box::pin(self.wait_out(&mut tries, &e)).await,
                 },
                 Told::Write(write) => {
-                    let (follow, breaks_scope) = (self.follow_of(operation, &write), write.breaks_scope);
+                    let (follow, breaks_scope) = (self.follow_of(operation, &write), write.breaks_scope());
                     match self.offer(&action, write, follow).await {
                         Taken::Yes(taken) => return Some(self.taken(*taken, breaks_scope).await),
                         Taken::No(found) => action = *found?,
                         Taken::HandlerFailed(write, why) => {
                             return Box::pin(self.without_handler(operation, action, *write, &why)).await;
                         }
+                        Taken::Clash => return Some(action),
                         Taken::Refused => return None,
                     }
                 }
@@ -358,10 +361,15 @@ impl<S: Store> Inner<S> {
                 Ok(settled) => break settled,
                 // The handler of a member failed, or the database refused.
                 Err(e) if e.trouble() == Trouble::Refused => {
-                    let version = action.state.version.saturating_add(1);
-                    let to = State { version, ..action.state.clone() };
-                    let write = Write { from: action.state.version, to, attempt: None, breaks_scope: false };
-                    return self.without_handler(operation, action, write, &e.to_string()).await;
+                    let now = self.patient_time().await.now();
+                    let (rules, draw) = (&operation.rules, Draw::new(fastrand::u64(..)));
+                    let why = e.to_string();
+                    let held =
+                        machine::scope_handler_failed(&action.state, self.owner, rules, &why, now, draw);
+                    return match held {
+                        Some(write) => self.held(action, write).await,
+                        None => Some(action),
+                    };
                 }
                 Err(e) => self.wait_out(&mut tries, &e).await,
             }
@@ -419,30 +427,14 @@ impl<S: Store> Inner<S> {
     }
 }
 
-/// Returns the write that sets the time to settle, if that time is missing, and otherwise `None`. The time is missing
-/// in an action that was recorded by plain SQL, since SQL does not know the rules of the operation.
-fn with_deadline(action: &Action, rules: &Rules) -> Option<Write> {
-    match (rules.settle, action.state.settle_by, action.state.end) {
-        (SettleBy::Explicit(within), None, None) if action.state.goal == Goal::Perform => {
-            let by = action.created_at.saturating_add(within);
-            let state = &action.state;
-            let to = State { version: state.version.saturating_add(1), settle_by: Some(by), ..state.clone() };
-            Some(Write { from: state.version, to, attempt: None, breaks_scope: false })
-        }
-        (SettleBy::Explicit(_) | SettleBy::Reply, _, _) => None,
-    }
-}
-
 fn said(detail: &str) -> Report {
     Report { status: None, detail: Some(detail.to_owned()), retry_after: None }
 }
 
 /// Returns whether this action has an outcome for its caller: an end, or an effect that the caller has to settle.
 pub(crate) fn has_outcome(state: &State) -> bool {
-    let waits_for_caller = state.known == crate::machine::Known::Applied
-        && state.goal == crate::machine::Goal::Perform
-        && state.settle_by.is_some();
-    state.end.is_some() || waits_for_caller
+    let applied = state.known() == machine::Known::Applied && state.goal() == machine::Goal::Perform;
+    state.end().is_some() || (applied && state.settle_by().is_some())
 }
 
 /// Returns the time from now until the database's clock shows `stamp`; zero if that moment has passed. The result may

@@ -9,6 +9,10 @@ use crate::machine::Owner;
 use crate::operation::Operations;
 use crate::store::Store;
 
+/// The maximum number of times that a row is read or inserted for one wish of a caller. This is enough, since other
+/// writers change a row only a few times while the wish is handled.
+pub(crate) const LOOKS: u32 = 16;
+
 pub(crate) struct Inner<S: Store> {
     pub(crate) store: S,
     pub(crate) operations: Arc<Operations<S>>,

@@ -20,10 +20,10 @@ use crate::action::{Action, ActionId, NewAction, Sizes, Story};
 use crate::drive::has_outcome;
 use crate::error::{Error, Misuse, Refusal, StoreError};
 use crate::failpoint::point;
-use crate::inner::{Changes, Inner};
-use crate::machine::{self, Owner, State};
+use crate::inner::{Changes, Inner, LOOKS};
+use crate::machine::{self, AttemptRow, Birth, Naming, Owner, Rules, Stamp, State, used_anew};
 use crate::operation::{Operation, Operations};
-use crate::store::{Counts, Filter, Insert, Recorded, Store};
+use crate::store::{Change, Changed, Counts, Filter, Insert, Recorded, Store};
 
 /// The ledger: the actions in one store, and the operations that they belong to. A clone is another handle to the same
 /// ledger.
@@ -119,14 +119,8 @@ impl<S: Store> Ledger<S> {
     /// or the operation is not declared, or an error of the store. After each of these errors the transaction has to
     /// roll back.
     pub async fn record_in(&self, conn: &mut S::Connection, new: &NewAction) -> Result<Action, Error> {
-        let now = self.inner.time().await?.now();
-        let operation = self.inner.checked(new)?;
-        let action = new_action(new, machine::recorded(&operation.rules, now), now);
-        point("before-record").await;
-        let recorded =
-            self.inner.store.record_in(conn, &Insert { action: action.clone(), attempt: None }).await?;
-        point("after-record").await;
-        same(new, action, recorded).map(|(action, _)| action)
+        let begun = self.inner.begin(Place::In(conn), new, Birth::Recorded).await?;
+        Ok(begun.action)
     }
 
     /// Records an action as [`Ledger::record_in`] does, for a caller that calls [`Ledger::run`] directly after the
@@ -137,15 +131,8 @@ impl<S: Store> Ledger<S> {
     ///
     /// As [`Ledger::record_in`].
     pub async fn reserve_in(&self, conn: &mut S::Connection, new: &NewAction) -> Result<Action, Error> {
-        let now = self.inner.time().await?.now();
-        let operation = self.inner.checked(new)?;
-        let state = machine::reserved(&operation.rules, self.inner.owner, now);
-        let action = new_action(new, state, now);
-        point("before-record").await;
-        let recorded =
-            self.inner.store.record_in(conn, &Insert { action: action.clone(), attempt: None }).await?;
-        point("after-record").await;
-        same(new, action, recorded).map(|(action, _)| action)
+        let begun = self.inner.begin(Place::In(conn), new, Birth::Reserved(self.inner.owner)).await?;
+        Ok(begun.action)
     }
 
     /// Records an action in a transaction of the ledger's own. A worker then makes the call.
@@ -154,12 +141,9 @@ impl<S: Store> Ledger<S> {
     ///
     /// As [`Ledger::record_in`].
     pub async fn record(&self, new: &NewAction) -> Result<Action, Error> {
-        let now = self.inner.time().await?.now();
-        let operation = self.inner.checked(new)?;
-        let action = new_action(new, machine::recorded(&operation.rules, now), now);
-        let (action, _) = self.inner.insert(new, action, None).await?;
+        let begun = self.inner.begin(Place::Own, new, Birth::Recorded).await?;
         self.inner.recorded.notify_waiters();
-        Ok(action)
+        Ok(begun.action)
     }
 
     /// Records an action in a transaction of the ledger's own, and leases the action to the caller. The caller then
@@ -169,11 +153,8 @@ impl<S: Store> Ledger<S> {
     ///
     /// As [`Ledger::record_in`].
     pub async fn reserve(&self, new: &NewAction) -> Result<Action, Error> {
-        let now = self.inner.time().await?.now();
-        let operation = self.inner.checked(new)?;
-        let state = machine::reserved(&operation.rules, self.inner.owner, now);
-        let action = new_action(new, state, now);
-        self.inner.insert(new, action, None).await.map(|(action, _)| action)
+        let begun = self.inner.begin(Place::Own, new, Birth::Reserved(self.inner.owner)).await?;
+        Ok(begun.action)
     }
 
     /// Records an action together with its first attempt, sends the attempt, and writes how the attempt ended. This
@@ -188,23 +169,16 @@ impl<S: Store> Ledger<S> {
     /// The errors of [`Ledger::record_in`]. A failed request to the provider is no error: the state of the returned
     /// action says what is known.
     pub async fn perform(&self, new: &NewAction) -> Result<Action, Error> {
-        let now = self.inner.time().await?.now();
-        let operation = self.inner.checked(new)?.clone();
-        let Some((state, line)) = machine::sent(&operation.rules, self.inner.owner, now) else {
-            let reserved = self.reserve(new).await?;
-            return self.run(reserved.id).await;
+        let begun = self.inner.begin(Place::Own, new, Birth::Sent(self.inner.owner)).await?;
+        let Begun { action, attempt: Some(line), operation } = begun else {
+            return self.run(begun.action.id).await;
         };
-        let action = new_action(new, state, now);
-        let (action, is_new) = self.inner.insert(new, action, Some(line.clone())).await?;
-        if !is_new {
-            return self.run(action.id).await;
-        }
         let inner = self.inner.clone();
         let id = action.id;
         let driven = tokio::spawn(async move {
             point("after-attempt").await;
             let action = inner.send(&operation, action, line).await?;
-            if action.state.end.is_some() {
+            if action.state.end().is_some() {
                 return Some(action);
             }
             Box::pin(inner.drive(action)).await
@@ -326,17 +300,58 @@ impl<S: Store> Inner<S> {
         self.operations.get(&new.dependency, &new.operation)
     }
 
-    async fn insert(
+    /// Records an action, or uses the key of an ended action anew if nothing of that action ever left. If the key is
+    /// recorded with this request and is not used anew, the existing action is returned.
+    async fn begin(
         &self,
+        mut place: Place<'_, S::Connection>,
         new: &NewAction,
-        action: Action,
-        attempt: Option<machine::AttemptRow>,
-    ) -> Result<(Action, bool), Error> {
-        point("before-record").await;
-        let insert = Insert { action: action.clone(), attempt };
-        let recorded = self.store.record(insert).await?;
-        point("after-record").await;
-        same(new, action, recorded)
+        birth: Birth,
+    ) -> Result<Begun<S>, Error> {
+        let operation = self.checked(new)?.clone();
+        let rules = &operation.rules;
+        let mut salt = 0;
+        for _ in 0..LOOKS {
+            let now = self.time().await?.now();
+            let (state, attempt) = born(rules, birth, now);
+            let action = Action {
+                naming: Naming::Salted(salt),
+                mapped_key: rules.keys.sent(&new.dependency, &new.key, salt),
+                ..new_action(new, state, now)
+            };
+            point("before-record").await;
+            let insert = Insert { action: action.clone(), attempt: attempt.clone() };
+            let recorded = match &mut place {
+                Place::Own => self.store.record(insert).await?,
+                Place::In(conn) => self.store.record_in(conn, &insert).await?,
+            };
+            point("after-record").await;
+            let found = match recorded {
+                Recorded::New => return Ok(Begun { action, attempt, operation }),
+                Recorded::Clash => {
+                    salt += 1;
+                    continue;
+                }
+                Recorded::Existing(found) if found.is_of(new) => *found,
+                Recorded::Existing(_) => return Err(Refusal::KeyConflict.into()),
+            };
+            let Some(write) = used_anew(&found.state, rules, birth, now) else {
+                return Ok(Begun { action: found, attempt: None, operation });
+            };
+            let attempt = write.attempt().cloned();
+            let action = found.in_state(write.to().clone());
+            let taken = match &mut place {
+                Place::Own => {
+                    let change = Change { action: action.clone(), write, mark: None, follow: None };
+                    matches!(self.store.change(Arc::new(change)).await?, Changed::Taken)
+                }
+                Place::In(conn) => self.store.change_in(conn, found.id, &write, None).await?,
+            };
+            if taken {
+                return Ok(Begun { action, attempt, operation });
+            }
+        }
+        Err(Refusal::InProgress.into())
     }
 
     /// Returns the row if it is leased to this process and has no attempt under way. Otherwise claims the row, if it is
@@ -345,7 +360,9 @@ impl<S: Store> Inner<S> {
         let clock = self.time().await?;
         let now = clock.now();
         let state = &action.state;
-        let ours = state.owner == Some(self.owner) && state.in_flight.is_none() && state.lease_until > now;
+        let ours = state.owner() == Some(self.owner)
+            && state.in_flight().is_none()
+            && state.leased_until().is_some_and(|until| until > now);
         if ours {
             return Ok(Some(action.clone()));
         }
@@ -370,7 +387,35 @@ impl<S: Store> Inner<S> {
     }
 }
 
-fn new_action(new: &NewAction, state: State, now: machine::Stamp) -> Action {
+/// The transaction in which an action is recorded.
+enum Place<'c, C> {
+    /// A transaction of the ledger's own.
+    Own,
+    /// The caller's transaction, on this connection.
+    In(&'c mut C),
+}
+
+/// An action that was recorded, or that exists already.
+struct Begun<S: Store> {
+    action: Action,
+    /// The first attempt, which is to be sent; `None` if no attempt was recorded.
+    attempt: Option<AttemptRow>,
+    operation: Arc<Operation<S>>,
+}
+
+/// Returns the first state of an action, and its first attempt if one is recorded together with it.
+fn born(rules: &Rules, birth: Birth, now: Stamp) -> (State, Option<AttemptRow>) {
+    match birth {
+        Birth::Recorded => (machine::recorded(rules, now), None),
+        Birth::Reserved(owner) => (machine::reserved(rules, owner, now), None),
+        Birth::Sent(owner) => match machine::sent(rules, owner, now) {
+            Some((state, attempt)) => (state, Some(attempt)),
+            None => (machine::reserved(rules, owner, now), None),
+        },
+    }
+}
+
+fn new_action(new: &NewAction, state: State, now: Stamp) -> Action {
     Action {
         id: ActionId::new(),
         dependency: new.dependency.clone(),
@@ -379,15 +424,9 @@ fn new_action(new: &NewAction, state: State, now: machine::Stamp) -> Action {
         scope: new.scope.clone(),
         request: new.request.clone(),
         created_at: now,
+        naming: Naming::Open,
+        mapped_key: None,
+        amount: new.amount.clone(),
         state,
-    }
-}
-
-/// Returns the recorded action, and whether it is new. Fails if the key is already recorded with another request.
-fn same(new: &NewAction, action: Action, recorded: Recorded) -> Result<(Action, bool), Error> {
-    match recorded {
-        Recorded::New => Ok((action, true)),
-        Recorded::Existing(found) if found.is_of(new) => Ok((*found, false)),
-        Recorded::Existing(_) => Err(Refusal::KeyConflict.into()),
     }
 }

@@ -5,11 +5,13 @@
 //! decides what to do next. A worker only executes what this function decides.
 
 mod action;
+pub mod calendar;
 mod clock;
 mod drive;
 mod error;
 mod failpoint;
 mod inner;
+pub mod keys;
 mod ledger;
 pub mod machine;
 mod operation;
@@ -19,14 +21,17 @@ pub mod store;
 mod wishes;
 mod worker;
 
-pub use action::{Action, ActionId, Mark, NewAction, Sizes, Story};
+pub use action::{Action, ActionId, Mark, Money, NewAction, Sizes, Story};
+pub use calendar::{Lifetime, Window};
 pub use clock::DbClock;
 pub use error::{Error, Misuse, Refusal, StoreError, Trouble};
+pub use keys::KeyRules;
 pub use ledger::{Ledger, LedgerBuilder};
 pub use machine::{
-    AttemptKind, AttemptOutcome, AttemptRow, CancelBy, CancelKind, CancelRules, ConfirmRules, End, Event,
-    Found, Goal, Known, Limits, NotApplied, NotCancelled, NotSettled, Observed, OnUnknown, Origin, Owner,
-    Performed, Question, Report, Resolution, Rules, Scope, SettleBy, Stamp, State, Step, Told, Undone, Write,
+    AttemptKind, AttemptOutcome, AttemptRow, CancelBy, CancelKind, CancelRules, Cancelling, ConfirmRules, End,
+    Event, Found, Goal, HandlerTrouble, Known, Limits, Naming, NotApplied, NotCancelled, NotSettled, Observed,
+    OnUnknown, Origin, Owner, Performed, Question, Report, Resolution, Rules, Scope, SettleBy, Stamp, State,
+    Step, Told, Undone, Write,
 };
 pub use operation::Operation;
 pub use remote::{Delivery, Remote};

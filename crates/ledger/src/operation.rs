@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::action::Action;
 use crate::error::Misuse;
-use crate::machine::{Origin, Rules};
+use crate::machine::Rules;
 use crate::remote::Remote;
 use crate::store::{Boxed, Follow, Store};
 
@@ -123,10 +123,4 @@ impl<S: Store> Operations<S> {
     pub(crate) fn any_follows(&self) -> bool {
         self.by_dependency.values().flat_map(HashMap::values).any(|operation| operation.follow.is_some())
     }
-}
-
-/// Returns the facts of an action's row that never change and that the machine needs: when the action was recorded, and
-/// whether it belongs to a scope.
-pub(crate) fn origin(action: &Action) -> Origin {
-    Origin { created: action.created_at, scoped: action.scope.is_some() }
 }

@@ -11,17 +11,12 @@ use crate::action::{Action, ActionId, Mark};
 use crate::drive::has_outcome;
 use crate::error::{Error, Refusal};
 use crate::failpoint::point;
-use crate::inner::Inner;
+use crate::inner::{Inner, LOOKS};
 use crate::ledger::Ledger;
 use crate::machine::{
     self, CancelBy, End, NotCancelled, NotSettled, Observed, Resolution, Rules, Scope, Stamp, State, Write,
 };
-use crate::operation::origin;
 use crate::store::{Change, Changed, Store};
-
-/// The maximum number of times that a row is read for one wish. This is enough, since other writers change a row only a
-/// few times while the wish is handled.
-const LOOKS: u32 = 16;
 
 /// The person or program that changes something by hand, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +77,7 @@ impl<S: Store> Ledger<S> {
         let members = self.inner.store.members_in(conn, &scope.name).await?;
         let states: Vec<_> = members.iter().map(|member| member.state.clone()).collect();
         let writes = machine::settle_scope(&states, scope.size, now).map_err(not_settled)?;
-        let unsettled = members.iter().filter(|member| !member.state.settled);
+        let unsettled = members.iter().filter(|member| !member.state.settled());
         for (taken, (member, write)) in unsettled.zip(&writes).enumerate() {
             if !self.inner.store.change_in(conn, member.id, write, None).await? {
                 // If no member was changed yet, the members are read again. If one was changed, only a rollback can
@@ -154,7 +149,7 @@ impl<S: Store> Ledger<S> {
         let ids = match &action.scope {
             Some(scope) => {
                 let members = self.inner.store.members(&scope.name).await?;
-                if members.iter().any(|member| member.state.settled) {
+                if members.iter().any(|member| member.state.settled()) {
                     return Err(Refusal::Settled.into());
                 }
                 members.into_iter().map(|member| member.id).collect()
@@ -196,7 +191,7 @@ impl<S: Store> Ledger<S> {
     /// of the store.
     pub async fn resolve(&self, id: ActionId, as_what: Resolution, by: &By) -> Result<Action, Error> {
         let wish = |action: &Action, rules: &Rules, now: Stamp| {
-            let write = machine::resolve(&action.state, rules, origin(action), as_what, &by.why, now);
+            let write = machine::resolve(&action.state, rules, action.origin(), as_what, &by.why, now);
             write.map(Some).ok_or(Refusal::NotStuck.into())
         };
         let action = self.amend(id, Some((by, "resolve")), wish).await?;
@@ -212,7 +207,7 @@ impl<S: Store> Ledger<S> {
     /// [`Refusal::NotFound`] if there is no such action, or an error of the store.
     pub async fn observe(&self, id: ActionId, what: Observed, by: &By) -> Result<Action, Error> {
         let wish = |action: &Action, rules: &Rules, now: Stamp| {
-            Ok(machine::observe(&action.state, rules, origin(action), what.clone(), now))
+            Ok(machine::observe(&action.state, rules, action.origin(), what.clone(), now))
         };
         let action = self.amend(id, Some((by, "observe")), wish).await?;
         self.inner.recorded.notify_waiters();
@@ -236,12 +231,12 @@ impl<S: Store> Ledger<S> {
             let now = self.inner.time().await?.now();
             let operation = self.inner.operations.of(&action)?;
             let Some(write) = wish(&action, &operation.rules, now)? else { return Ok(action) };
-            let amended = Action { state: write.to.clone(), ..action.clone() };
-            let over = |state: &State| matches!(state.end, Some(End::Done | End::Failed | End::Cancelled));
+            let amended = Action { state: write.to().clone(), ..action.clone() };
+            let over = |state: &State| matches!(state.end(), Some(End::Done | End::Failed | End::Cancelled));
             let ends = !over(&action.state) && over(&amended.state);
             // If no person is named and the wish settles the action, the caller does the work of the handler in its own
             // transaction.
-            let own = by.is_none() && amended.state.settled;
+            let own = by.is_none() && amended.state.settled();
             let change = Change {
                 action: amended.clone(),
                 write,
@@ -256,6 +251,7 @@ impl<S: Store> Ledger<S> {
                 }
                 Changed::Stale(Some(found)) => action = *found,
                 Changed::Stale(None) => return Err(Refusal::NotFound.into()),
+                Changed::Clash => return Err(Refusal::InProgress.into()),
                 Changed::HandlerFailed(why) => return Err(Error::Handler(why.into())),
             }
         }

@@ -1,8 +1,9 @@
 //! The first state of a row: recorded for a worker, reserved for its caller, or recorded together with its first
-//! attempt.
+//! attempt. A key that never left is used anew in the same three ways.
 
+use super::state::{Claim, KNOWS, Questions, Undo};
 use super::transition::Draft;
-use super::{AttemptRow, Goal, Known, Owner, Rules, SettleBy, Stamp, State};
+use super::{AttemptRow, End, Goal, Known, Owner, Rules, SettleBy, Stamp, State, Write};
 
 /// Returns the first state of an action that is recorded for a worker. A worker claims the row once the transaction has
 /// committed.
@@ -10,36 +11,25 @@ use super::{AttemptRow, Goal, Known, Owner, Rules, SettleBy, Stamp, State};
 pub fn recorded(rules: &Rules, now: Stamp) -> State {
     State {
         version: 1,
+        needs: KNOWS,
         goal: Goal::Perform,
         known: Known::Never,
-        open_attempts: 0,
+        sent: None,
         attempts: 0,
-        maybe_sent: 0,
         logged: 0,
-        in_flight: None,
-        asks: 0,
-        absences: 0,
-        settled: false,
+        questions: Questions::default(),
+        undo: Undo::default(),
+        handler: None,
         end: None,
         why: None,
-        owner: None,
         fence: 0,
-        lease_until: now,
+        claim: None,
         next_at: now,
-        quiet_until: None,
-        key_first_at: None,
-        settle_by: match rules.settle {
-            SettleBy::Reply => None,
-            SettleBy::Explicit(within) => Some(now.saturating_add(within)),
-        },
+        give_up_at: Some(now.saturating_add(rules.give_up)),
+        settle_by: settle_by(rules, now),
         answer: None,
-        cancel_gen: 0,
-        cancel_gen_early: false,
-        cancel_open: 0,
-        cancel_tries: 0,
-        cancel_quiet_until: None,
-        closed_by_absence: false,
         audit_at: None,
+        disputed_at: None,
     }
 }
 
@@ -48,12 +38,9 @@ pub fn recorded(rules: &Rules, now: Stamp) -> State {
 /// too.
 #[must_use]
 pub fn reserved(rules: &Rules, owner: Owner, now: Stamp) -> State {
-    State {
-        owner: Some(owner),
-        fence: 1,
-        lease_until: now.saturating_add(rules.lease),
-        ..recorded(rules, now)
-    }
+    let mut state = recorded(rules, now);
+    state.lease_to(owner, rules, now);
+    state
 }
 
 /// Returns the first state of an action that is recorded together with its first attempt, and the line of that attempt.
@@ -61,11 +48,84 @@ pub fn reserved(rules: &Rules, owner: Owner, now: Stamp) -> State {
 /// committed. Returns `None` if the action must be settled before an attempt could end.
 #[must_use]
 pub fn sent(rules: &Rules, owner: Owner, now: Stamp) -> Option<(State, AttemptRow)> {
-    let state = reserved(rules, owner, now);
-    if state.settle_by.is_some_and(|by| now.saturating_add(rules.attempt) > by) {
-        return None;
-    }
-    let write = Draft::of(&state, now).perform(rules);
+    let write = first_attempt(&reserved(rules, owner, now), rules, now)?;
     // The row is inserted together with its attempt, so there is no earlier version.
     write.attempt.map(|attempt| (State { version: 1, ..write.to }, attempt))
+}
+
+/// How an action begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Birth {
+    /// It is recorded for a worker.
+    Recorded,
+    /// It is leased to its caller.
+    Reserved(Owner),
+    /// It is leased to its caller and recorded together with its first attempt.
+    Sent(Owner),
+}
+
+/// Returns the change that uses the key of an ended action anew, for the same request: the action begins again. Returns
+/// `None` if the action has not failed, or if any attempt of it may ever have been sent. Without this change, an outage
+/// at the provider would burn the key for as long as the ledger keeps the row.
+///
+/// With [`Birth::Sent`], the change has no attempt if the action must be settled before an attempt could end.
+#[must_use]
+pub fn used_anew(state: &State, rules: &Rules, birth: Birth, now: Stamp) -> Option<Write> {
+    let unsent = state.sent.is_none() && state.known == Known::Never && state.undo == Undo::default();
+    if state.end != Some(End::Failed) || !unsent {
+        return None;
+    }
+    let mut draft = Draft::of(state, now);
+    // The fence and the numbers of the attempt log go on, since a worker of the earlier try may still report to them.
+    draft.to = State {
+        version: draft.to.version,
+        fence: state.fence,
+        logged: state.logged,
+        needs: state.needs.max(KNOWS),
+        ..recorded(rules, now)
+    };
+    let (owner, sends) = match birth {
+        Birth::Recorded => return Some(draft.written()),
+        Birth::Reserved(owner) => (owner, false),
+        Birth::Sent(owner) => (owner, true),
+    };
+    draft.to.lease_to(owner, rules, now);
+    let reserved = draft.renewed();
+    let attempt = sends.then(|| first_attempt(&reserved.to, rules, now)).flatten();
+    Some(match attempt {
+        Some(write) => {
+            Write { from: state.version, to: State { version: reserved.to.version, ..write.to }, ..write }
+        }
+        None => reserved,
+    })
+}
+
+fn settle_by(rules: &Rules, recorded_at: Stamp) -> Option<Stamp> {
+    match rules.settle {
+        SettleBy::Reply => None,
+        SettleBy::Explicit(within) => Some(recorded_at.saturating_add(within)),
+    }
+}
+
+fn first_attempt(state: &State, rules: &Rules, now: Stamp) -> Option<Write> {
+    let in_time = state.settle_by.is_none_or(|by| now.saturating_add(rules.attempt) <= by);
+    in_time.then(|| Draft::of(state, now).perform(rules))
+}
+
+impl State {
+    fn lease_to(&mut self, owner: Owner, rules: &Rules, now: Stamp) {
+        self.fence = self.fence.saturating_add(1);
+        self.claim = Some(Claim { owner, until: now.saturating_add(rules.lease), in_flight: None });
+    }
+
+    /// Sets what plain SQL does not know of an action: when it is given up, and when it must have been settled. Returns
+    /// whether one of them was missing.
+    pub(super) fn complete(&mut self, rules: &Rules, recorded_at: Stamp) -> bool {
+        let before = (self.give_up_at, self.settle_by);
+        self.give_up_at = self.give_up_at.or(Some(recorded_at.saturating_add(rules.give_up)));
+        if self.goal == Goal::Perform && self.end.is_none() {
+            self.settle_by = self.settle_by.or_else(|| settle_by(rules, recorded_at));
+        }
+        (self.give_up_at, self.settle_by) != before
+    }
 }

@@ -15,7 +15,13 @@
 //! - The time at which a question was asked: an answer that seems older than it is proves less, not more.
 
 mod birth;
+mod cancelled;
+mod claim;
+mod confirmed;
+mod handler;
+mod performed;
 mod plan;
+mod row;
 mod rules;
 mod stamp;
 mod state;
@@ -33,16 +39,19 @@ mod property_tests;
 #[cfg(test)]
 mod undo_tests;
 
-pub use birth::{recorded, reserved, sent};
+pub use birth::{Birth, recorded, reserved, sent, used_anew};
+pub use claim::{claim, completed, put_aside, release};
+pub use handler::{handler_failed, scope_handler_failed};
 pub use plan::{Question, Step, plan};
+pub use row::{Effect, Impossible, Row};
 pub use rules::{CancelKind, CancelRules, ConfirmRules, Limits, OnUnknown, Rules, SettleBy};
 pub use stamp::Stamp;
-pub use state::{End, Goal, Known, NotApplied, Origin, Owner, Scope, State};
-pub use told::{Event, Found, Performed, Report, Told, Undone, told};
-pub(crate) use transition::HANDLER_FAILED;
-pub use transition::{claim, release};
-pub use wish::{
-    CancelBy, NotCancelled, NotSettled, Observed, Resolution, cancel, observe, resolve, retry, settle,
-    settle_scope,
+pub use state::{
+    End, Goal, HandlerTrouble, KNOWS, Known, Naming, NotApplied, Origin, Owner, Scope, State,
 };
-pub use write::{AttemptKind, AttemptOutcome, AttemptRow, Write};
+pub use told::{Event, Found, Performed, Report, Told, Undone, told};
+pub use wish::{
+    CancelBy, Cancelling, NotCancelled, NotSettled, Observed, Resolution, cancel, close_unsent, note,
+    observe, resolve, retry, settle, settle_scope,
+};
+pub use write::{AttemptKind, AttemptOutcome, AttemptRow, Evidence, SentKey, Write};

@@ -50,14 +50,14 @@ pub struct Question {
 
 /// Returns what the owner of a claimed row does next. `now` must not be later than the database's own time.
 #[must_use]
-pub fn plan(state: &State, rules: &Rules, origin: Origin, now: Stamp, owner: Owner) -> Step {
-    if state.owner != Some(owner) || state.in_flight.is_some() {
+pub fn plan(state: &State, rules: &Rules, origin: Origin<'_>, now: Stamp, owner: Owner) -> Step {
+    if !state.is_of(owner) || state.in_flight().is_some() {
         return Step::Leave;
     }
     let view = View { state, rules, origin, now };
     match state.end {
         Some(End::Failed | End::Cancelled) if state.audit_at.is_some_and(|at| at <= now) => {
-            return view.ask_now();
+            return view.audit();
         }
         Some(End::Done | End::Failed | End::Cancelled | End::Stuck) => return Step::Leave,
         None => {}
@@ -82,7 +82,7 @@ pub fn plan(state: &State, rules: &Rules, origin: Origin, now: Stamp, owner: Own
 struct View<'a> {
     state: &'a State,
     rules: &'a Rules,
-    origin: Origin,
+    origin: Origin<'a>,
     now: Stamp,
 }
 
@@ -134,8 +134,7 @@ impl View<'_> {
     /// action fails instead if the time for sending is over, if the limit on attempts is reached, or if the provider
     /// may have forgotten the key. The row rests instead if the attempt could end after the deadline to settle.
     fn first(&self) -> Step {
-        let given_up = self.now >= self.origin.created.saturating_add(self.rules.give_up);
-        if given_up {
+        if self.state.give_up_at.is_some_and(|at| self.now >= at) {
             return self.change(|draft| draft.fail("given up: it could not be sent in time"));
         }
         if self.state.attempts >= self.rules.limits.perform || !self.key_lives() {
@@ -152,7 +151,15 @@ impl View<'_> {
     /// lets the row rest. If another attempt is not allowed, the error says why.
     fn repeat(&self) -> Result<Step, &'static str> {
         match self.rules.idempotency {
-            Idempotency::Safe | Idempotency::Idempotent | Idempotency::Keyed => {}
+            Idempotency::Safe | Idempotency::Idempotent => {}
+            Idempotency::Keyed if !self.rules.honours_keys() => {
+                return Err("unknown, and it is not declared how long the provider remembers the key");
+            }
+            // A provider that has answered so would answer so again.
+            Idempotency::Keyed if self.state.sent.is_some_and(|sent| sent.seen) => {
+                return Err("unknown, and the provider only says that it has the key already");
+            }
+            Idempotency::Keyed => {}
             Idempotency::None => return Err("unknown, and a second delivery may be a second effect"),
         }
         if self.state.attempts >= self.rules.limits.perform {
@@ -177,11 +184,10 @@ impl View<'_> {
     /// Returns whether the provider still remembers the key when an attempt that is recorded now arrives as late as
     /// possible. Returns `true` if the operation has no key, or if no attempt was sent yet.
     fn key_lives(&self) -> bool {
-        match (self.rules.idempotency, self.state.key_first_at) {
-            (Idempotency::Keyed, Some(first)) => {
-                let rules = self.rules;
-                let flight = rules.attempt.saturating_add(rules.network).saturating_add(rules.pause);
-                self.now.saturating_add(flight) < first.saturating_add(rules.key_lifetime)
+        match (self.rules.idempotency, &self.state.sent) {
+            (Idempotency::Keyed, Some(sent)) => {
+                let arrives = self.now.saturating_add(self.rules.flight());
+                self.rules.key_ends(sent).is_some_and(|end| arrives < end)
             }
             (Idempotency::Keyed | Idempotency::Safe | Idempotency::Idempotent | Idempotency::None, _) => true,
         }
@@ -195,22 +201,41 @@ impl View<'_> {
     }
 
     fn quiet_ahead(&self) -> Option<Stamp> {
-        self.state.quiet_until.filter(|quiet| self.now < *quiet)
+        self.state.quiet_until().filter(|quiet| self.now < *quiet)
     }
 
     // ---- asking ----
 
     fn ask(&self) -> Step {
-        if self.state.asks >= self.rules.limits.confirm {
+        if self.is_too_late_to_ask() {
+            return self.stuck("the provider can no longer be asked: the declared window is over");
+        }
+        if self.state.questions.asked >= self.rules.limits.confirm {
             return self.stuck("asked too often without learning anything");
         }
         self.ask_now()
     }
 
+    /// Asks once more after the end of the row.
+    fn audit(&self) -> Step {
+        if self.is_too_late_to_ask() {
+            return self.change(|draft| {
+                draft.to.audit_at = None;
+                draft.to.why = Some("not asked again: the declared window was over".to_owned());
+            });
+        }
+        self.ask_now()
+    }
+
+    fn is_too_late_to_ask(&self) -> bool {
+        self.rules.ask_by(self.state.sent.as_ref()).is_some_and(|end| self.now >= end)
+    }
+
     fn ask_now(&self) -> Step {
         // The answer would be ignored if the lease ended before it came. So the lease is renewed first if it is too
         // short.
-        if self.now.saturating_add(self.rules.attempt) > self.state.lease_until {
+        let answered = self.now.saturating_add(self.rules.attempt);
+        if self.state.leased_until().is_some_and(|until| answered > until) {
             let mut draft = self.draft();
             draft.renew(self.rules);
             return Step::Change(draft.renewed());
@@ -227,7 +252,7 @@ impl View<'_> {
             (Known::Unknown, None) if self.rules.confirm.is_some() => self.ask(),
             (Known::Unknown | Known::Applied, None) => self.stuck("to be undone, and no cancel is declared"),
             (Known::Unknown | Known::Applied, Some(cancel)) if self.must_ask_first(cancel) => {
-                match (self.rules.confirm, self.state.cancel_quiet_until) {
+                match (&self.rules.confirm, self.state.undo.open.as_ref().map(|open| open.quiet_until)) {
                     (None, _) => self.stuck("a cancel was not answered, and a second could undo twice"),
                     (Some(_), Some(quiet)) if self.now < quiet => self.rest(quiet),
                     (Some(_), Some(_) | None) => self.ask(),
@@ -238,20 +263,22 @@ impl View<'_> {
         }
     }
 
-    /// Returns whether the provider must be asked before another cancel is sent. That is so in two cases:
+    /// Returns whether the provider must be asked before another cancel is sent. That is so in three cases:
     ///
-    /// - The cancels add up and have no key, as some refunds do, and a cancel of this generation may have been sent. A
-    ///   second one could undo the effect twice.
+    /// - The cancels add up, a cancel of this generation may have been sent, and its key does not protect a second one:
+    ///   the cancel has no key, or the provider may have forgotten the key. A second cancel could undo the effect twice.
     /// - The cancels have a key, the provider can be asked, and [`UNANSWERED_BEFORE_ASKING`] cancels of this generation
     ///   may have been sent. The provider may have saved a failure under the key, so that sending again is useless.
+    /// - The cancel names what is left to undo, and the provider was not asked for that since the last cancel.
     fn must_ask_first(&self, cancel: &CancelRules) -> bool {
-        let open = self.state.cancel_open;
-        let adds_up = match cancel.kind {
-            CancelKind::Additive => !cancel.keyed,
-            CancelKind::State => false,
+        let Some(open) = &self.state.undo.open else {
+            return cancel.asks_first && !self.state.undo.asked;
         };
-        let saved = cancel.keyed && self.rules.confirm.is_some() && open >= UNANSWERED_BEFORE_ASKING;
-        (adds_up && open > 0) || saved
+        let arrives = self.now.saturating_add(self.rules.flight());
+        let key_holds = self.rules.cancel_key_ends(open).is_some_and(|end| arrives < end);
+        let twice = cancel.kind == CancelKind::Additive && !key_holds;
+        let saved = cancel.keyed && self.rules.confirm.is_some() && open.count >= UNANSWERED_BEFORE_ASKING;
+        twice || saved || (cancel.asks_first && !self.state.undo.asked)
     }
 
     fn undo_unknown(&self, cancel: &CancelRules) -> Step {
@@ -273,9 +300,9 @@ impl View<'_> {
         match learned {
             Ok(step) => step,
             Err(_) if cancel.by_key => {
-                let unused = self.state.cancel_open == 0;
-                let early_again = self.state.cancel_gen > 0 && unused;
-                let several = !self.keyed() && self.state.open_attempts > 1;
+                let unused = self.state.undo.open.is_none();
+                let early_again = self.state.undo.generation > 0 && unused;
+                let several = !self.rules.honours_keys() && self.state.open_attempts() > 1;
                 match self.quiet_ahead() {
                     Some(quiet) if early_again || several => self.rest(quiet),
                     Some(_) | None => self.send_cancel(),
@@ -287,31 +314,27 @@ impl View<'_> {
 
     fn undo_applied(&self, cancel: &CancelRules) -> Step {
         if !cancel.by_key && self.state.answer.is_none() {
-            return match self.rules.confirm {
+            return match &self.rules.confirm {
                 Some(_) => self.ask(),
                 None => self.stuck("to be undone, but its id was in an answer that was lost"),
             };
         }
         // Without a key, another attempt that is still on its way could apply the effect again after it was undone.
         match self.quiet_ahead() {
-            Some(quiet) if !self.keyed() && !cancel.tombstone && self.state.open_attempts > 0 => {
+            Some(quiet) if !self.rules.honours_keys() && !cancel.tombstone && self.state.open_attempts() > 0 => {
                 self.rest(quiet)
             }
             Some(_) | None => self.send_cancel(),
         }
     }
 
-    fn keyed(&self) -> bool {
-        match self.rules.idempotency {
-            Idempotency::Keyed => true,
-            Idempotency::Safe | Idempotency::Idempotent | Idempotency::None => false,
-        }
-    }
-
     fn send_cancel(&self) -> Step {
-        if self.state.cancel_tries >= self.rules.limits.cancel {
+        if self.rules.cancel_by(self.state.sent.as_ref()).is_some_and(|end| self.now >= end) {
+            return self.stuck("it can no longer be cancelled: the declared window is over");
+        }
+        if self.state.undo.tries >= self.rules.limits.cancel {
             return self.stuck("the cancel failed too often");
         }
-        Step::Cancel(self.draft().cancel(self.rules))
+        Step::Cancel(self.draft().cancel(self.rules, self.origin))
     }
 }

@@ -5,7 +5,7 @@
 //! is not taken for something else.
 
 use super::state::{Claim, OpenCancels, Questions, Sent, Undo};
-use super::{End, Goal, HandlerTrouble, Known, Owner, Stamp, State};
+use super::{End, Goal, HandlerTrouble, Known, NotApplied, Owner, Stamp, State};
 
 /// The changing columns of an action. [`State`] describes what they mean.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -14,7 +14,8 @@ pub struct Row {
     pub version: u64,
     pub needs: u32,
     pub goal: Goal,
-    pub known: Known,
+    pub effect: Effect,
+    pub reason: Option<NotApplied>,
     pub open_attempts: u32,
     pub attempts: u32,
     pub maybe_sent: u32,
@@ -51,6 +52,44 @@ pub struct Row {
     pub due_at: Option<Stamp>,
 }
 
+/// What is known of the effect, without the reason: the column `effect`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "`Known` describes the same values")]
+pub enum Effect {
+    Never,
+    Unknown,
+    Applied,
+    NotApplied,
+}
+
+impl Effect {
+    fn of(known: Known) -> Effect {
+        match known {
+            Known::Never => Effect::Never,
+            Known::Unknown => Effect::Unknown,
+            Known::Applied => Effect::Applied,
+            Known::NotApplied(_) => Effect::NotApplied,
+        }
+    }
+}
+
+impl Known {
+    /// Joins the columns `effect` and `reason`.
+    ///
+    /// # Errors
+    ///
+    /// If the two contradict each other: only an effect that is not applied has a reason.
+    pub fn of(effect: Effect, reason: Option<NotApplied>) -> Result<Known, Impossible> {
+        match (effect, reason) {
+            (Effect::Never, None) => Ok(Known::Never),
+            (Effect::Unknown, None) => Ok(Known::Unknown),
+            (Effect::Applied, None) => Ok(Known::Applied),
+            (Effect::NotApplied, Some(reason)) => Ok(Known::NotApplied(reason)),
+            _ => Err(Impossible("its effect and the reason for it contradict each other")),
+        }
+    }
+}
+
 /// What is wrong with a row that the machine could not have written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Impossible(pub &'static str);
@@ -70,7 +109,7 @@ impl State {
             version: row.version,
             needs: row.needs,
             goal: row.goal,
-            known: row.known,
+            known: Known::of(row.effect, row.reason)?,
             attempts: row.attempts,
             logged: row.logged,
             questions: Questions { asked: row.asks, absences: row.absences },
@@ -120,7 +159,8 @@ impl State {
             version: self.version,
             needs: self.needs,
             goal: self.goal,
-            known: self.known,
+            effect: Effect::of(self.known),
+            reason: reason(self.known),
             open_attempts: self.open_attempts(),
             attempts: self.attempts,
             maybe_sent: self.sent.map_or(0, |sent| sent.attempts),
@@ -201,5 +241,12 @@ fn handler(row: &Row) -> Result<Option<HandlerTrouble>, Impossible> {
         (0, None) => Ok(None),
         (tries @ 1.., Some(error)) => Ok(Some(HandlerTrouble { tries, error: error.clone() })),
         _ => Err(Impossible("its columns disagree on whether a handler failed")),
+    }
+}
+
+fn reason(known: Known) -> Option<NotApplied> {
+    match known {
+        Known::NotApplied(reason) => Some(reason),
+        Known::Never | Known::Unknown | Known::Applied => None,
     }
 }

@@ -5,6 +5,11 @@ use std::time::Duration;
 
 use seawall_policy::{Backoff, Idempotency};
 
+use super::state::{OpenCancels, Sent};
+use super::Stamp;
+use crate::calendar::{Lifetime, Window};
+use crate::keys::KeyRules;
+
 /// What to do if it is not known whether an attempt took effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OnUnknown {
@@ -29,13 +34,16 @@ pub enum SettleBy {
 }
 
 /// The rules for asking the provider what became of an action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConfirmRules {
     /// The wait between the end of an attempt and the first question. Default 2 s.
     pub after: Duration,
     /// The number of answers "absent" after which the provider is believed. Default 1. Only questions that are asked
     /// after the quiet time count, and they must be at least one quiet time apart.
     pub absences: u32,
+    /// Until when the provider can be asked about an action, counted from the first send. Nothing is asked later, since
+    /// the answer "not found" would say nothing. `None` (the default) if the provider can be asked for ever.
+    pub until: Option<Window>,
 }
 
 /// What a second cancel of one effect does.
@@ -48,7 +56,7 @@ pub enum CancelKind {
 }
 
 /// The rules for undoing an effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CancelRules {
     /// What a second cancel of one effect does. Default [`CancelKind::Additive`].
     pub kind: CancelKind,
@@ -63,6 +71,12 @@ pub struct CancelRules {
     pub by_key: bool,
     /// The wait before the first cancel. Default 0 s.
     pub after: Duration,
+    /// Until when the provider takes a cancel of an action, counted from the first send of the action. `None` (the
+    /// default) if it always takes one.
+    pub until: Option<Window>,
+    /// Whether the provider must be asked directly before each cancel, because the cancel names what is left to undo.
+    /// Default no.
+    pub asks_first: bool,
 }
 
 /// The maximum number of tries for each kind of request. After that number of tries the action is stuck, or fails if it
@@ -83,8 +97,8 @@ pub struct Limits {
 pub struct Rules {
     /// What a second delivery of the same request does.
     pub idempotency: Idempotency,
-    /// What to do with an unknown effect. [`Rules::of`] chooses [`OnUnknown::Repeat`] for safe, idempotent and
-    /// keyed operations, and [`OnUnknown::Hold`] for all others.
+    /// What to do with an unknown effect. [`Rules::of`] chooses [`OnUnknown::Repeat`] for safe and idempotent operations,
+    /// and [`OnUnknown::Hold`] for all others. [`Rules::remembered`] chooses [`OnUnknown::Repeat`] for a keyed operation.
     pub on_unknown: OnUnknown,
     /// How the action is settled. Default: by the provider's answer.
     pub settle: SettleBy,
@@ -95,8 +109,12 @@ pub struct Rules {
     /// after this time. Default 2 min.
     pub quiet: Duration,
     /// For how long the provider remembers a key, counted from the first attempt. An attempt that could arrive later is
-    /// not sent. Default 24 h.
-    pub key_lifetime: Duration,
+    /// not sent. `None` (the default) if nobody declared it. Then nothing is sent a second time under a key, and a
+    /// cancel with a key is not sent a second time either.
+    pub key_lifetime: Option<Lifetime>,
+    /// Which keys the provider takes. The caller's key is sent as it is if it fits, and mapped to one that fits
+    /// otherwise. By default, each key that a header can carry fits.
+    pub keys: KeyRules,
     /// How the provider is asked; `None` if it cannot be asked.
     pub confirm: Option<ConfirmRules>,
     /// How an effect is undone; `None` if it cannot be undone.
@@ -134,8 +152,9 @@ impl Rules {
     #[must_use]
     pub fn of(idempotency: Idempotency) -> Rules {
         let on_unknown = match idempotency {
-            Idempotency::Safe | Idempotency::Idempotent | Idempotency::Keyed => OnUnknown::Repeat,
-            Idempotency::None => OnUnknown::Hold,
+            Idempotency::Safe | Idempotency::Idempotent => OnUnknown::Repeat,
+            // A repeat under a key is safe only while the provider remembers the key, and nobody has said how long.
+            Idempotency::Keyed | Idempotency::None => OnUnknown::Hold,
         };
         Rules {
             idempotency,
@@ -143,7 +162,8 @@ impl Rules {
             settle: SettleBy::Reply,
             give_up: Duration::from_secs(600),
             quiet: Duration::from_secs(120),
-            key_lifetime: Duration::from_secs(24 * 3600),
+            key_lifetime: None,
+            keys: KeyRules::default(),
             confirm: None,
             cancel: None,
             refusal_binds: Vec::new(),
@@ -157,5 +177,56 @@ impl Rules {
             pause: Duration::from_secs(5),
             backoff: Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(60) },
         }
+    }
+
+    /// Declares for how long the provider remembers a key. If nothing else is declared for an unknown effect of a keyed
+    /// operation, its request is then sent again under the same key.
+    #[must_use]
+    pub fn remembered(self, lifetime: Lifetime) -> Rules {
+        let on_unknown = match (self.idempotency, self.on_unknown) {
+            (Idempotency::Keyed, OnUnknown::Hold) => OnUnknown::Repeat,
+            (_, declared) => declared,
+        };
+        Rules { key_lifetime: Some(lifetime), on_unknown, ..self }
+    }
+
+    /// Returns whether a second delivery of a request under its key does no harm, as long as the provider remembers the
+    /// key.
+    pub(super) fn honours_keys(&self) -> bool {
+        self.idempotency == Idempotency::Keyed && self.key_lifetime.is_some()
+    }
+
+    /// Returns the longest time between the record of a request and its arrival at the provider.
+    pub(super) fn flight(&self) -> Duration {
+        self.attempt.saturating_add(self.network).saturating_add(self.pause)
+    }
+
+    /// Returns when the provider forgets the key of an action; `None` if nobody declared it. If the declaration has
+    /// changed since the first send, the earlier of the two times is returned.
+    pub(super) fn key_ends(&self, sent: &Sent) -> Option<Stamp> {
+        let declared = self.key_lifetime.as_ref().map(|lifetime| lifetime.end(sent.first_at))?;
+        Some(sent.key_ends.map_or(declared, |stored| stored.min(declared)))
+    }
+
+    /// Returns when the provider forgets the key of these cancels; `None` if it does not honour keys on cancels, or if
+    /// nobody declared for how long.
+    pub(super) fn cancel_key_ends(&self, open: &OpenCancels) -> Option<Stamp> {
+        let keyed = self.cancel.as_ref().is_some_and(|cancel| cancel.keyed);
+        let lifetime = self.key_lifetime.as_ref().filter(|_| keyed)?;
+        Some(lifetime.end(open.first_at))
+    }
+
+    /// Returns the time from which on the provider cannot be asked any more about an action that was sent so; `None` if
+    /// it always can. A question must also be answered before the window ends.
+    pub(super) fn ask_by(&self, sent: Option<&Sent>) -> Option<Stamp> {
+        let window = self.confirm.as_ref()?.until.as_ref()?;
+        Some(window.end(sent?.first_at).saturating_sub(self.attempt.saturating_add(self.pause)))
+    }
+
+    /// Returns the time from which on the provider takes no cancel any more of an action that was sent so; `None` if it
+    /// always does. A cancel must also arrive before the window ends.
+    pub(super) fn cancel_by(&self, sent: Option<&Sent>) -> Option<Stamp> {
+        let window = self.cancel.as_ref()?.until.as_ref()?;
+        Some(window.end(sent?.first_at).saturating_sub(self.flight()))
     }
 }

@@ -28,6 +28,12 @@ impl Stamp {
         Stamp(self.0.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
     }
 
+    /// Returns this moment moved back by `by`. If the result is too early, the earliest possible moment is returned.
+    #[must_use]
+    pub fn saturating_sub(self, by: Duration) -> Stamp {
+        Stamp(self.0.saturating_sub(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
+    }
+
     /// Returns the time from `earlier` to this moment; zero if this moment is not later than `earlier`.
     #[must_use]
     pub fn since(self, earlier: Stamp) -> Duration {

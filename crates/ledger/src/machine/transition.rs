@@ -1,14 +1,14 @@
 //! The changes that several events share. A [`Draft`] is the row as it will be after the change. A finished draft
 //! becomes a [`Write`], which a store can execute.
 
-use super::{
-    AttemptKind, AttemptOutcome, AttemptRow, End, Goal, Known, NotApplied, Origin, Owner, Rules, SettleBy,
-    Stamp, State, Write,
-};
+use std::time::Duration;
 
-/// The first words of the row's `why` while the outcome is known, but the application's handler fails. The row is then
-/// still open, and `asks` counts the runs of the handler.
-pub(crate) const HANDLER_FAILED: &str = "the application's handler failed";
+use super::state::{OpenCancels, Sent};
+use super::write::SentKey;
+use super::{
+    AttemptKind, AttemptOutcome, AttemptRow, End, Goal, Known, Naming, NotApplied, Origin, Rules,
+    SettleBy, Stamp, State, Write,
+};
 
 /// A change of a row that is not complete yet.
 pub(super) struct Draft {
@@ -17,12 +17,13 @@ pub(super) struct Draft {
     pub(super) now: Stamp,
     attempt: Option<AttemptRow>,
     breaks_scope: bool,
+    pub(super) names: Option<SentKey>,
 }
 
 impl Draft {
     pub(super) fn of(state: &State, now: Stamp) -> Draft {
         let to = State { version: state.version.saturating_add(1), ..state.clone() };
-        Draft { from: state.version, to, now, attempt: None, breaks_scope: false }
+        Draft { from: state.version, to, now, attempt: None, breaks_scope: false, names: None }
     }
 
     /// Returns the write of a writer that has no claim on the row: the application, a webhook or a person. If a worker
@@ -31,8 +32,8 @@ impl Draft {
         if self.to.end.is_some() {
             self.let_go();
         }
-        let Draft { from, to, attempt, breaks_scope, now: _ } = self;
-        Write { from, to, attempt, breaks_scope }
+        let Draft { from, to, attempt, breaks_scope, names, now: _ } = self;
+        Write { from, to, attempt, breaks_scope, names }
     }
 
     /// Returns the write that the owner of the row makes after a step of its work. If nothing is to be done now, the
@@ -46,14 +47,12 @@ impl Draft {
 
     /// Returns the write of an owner that keeps its claim and continues to work on the row immediately.
     pub(super) fn renewed(self) -> Write {
-        let Draft { from, to, attempt, breaks_scope, now: _ } = self;
-        Write { from, to, attempt, breaks_scope }
+        let Draft { from, to, attempt, breaks_scope, names, now: _ } = self;
+        Write { from, to, attempt, breaks_scope, names }
     }
 
-    fn let_go(&mut self) {
-        self.to.owner = None;
-        self.to.in_flight = None;
-        self.to.lease_until = self.to.lease_until.min(self.now);
+    pub(super) fn let_go(&mut self) {
+        self.to.claim = None;
     }
 
     pub(super) fn log(&mut self, attempt: AttemptRow) {
@@ -63,7 +62,7 @@ impl Draft {
     /// Ends the row if the known effect allows that: as done or failed if the goal is to perform, as cancelled if the
     /// goal is to cancel and nothing is left to undo. If the application or the scope has yet to settle, only the next
     /// time to work on the row is set.
-    pub(super) fn conclude(&mut self, rules: &Rules, origin: Origin) {
+    pub(super) fn conclude(&mut self, rules: &Rules, origin: Origin<'_>) {
         match (self.to.goal, self.to.known) {
             (Goal::Perform, Known::Applied) => match rules.settle {
                 SettleBy::Reply if origin.scoped => self.to.next_at = self.now,
@@ -71,16 +70,12 @@ impl Draft {
                 SettleBy::Explicit(_) => self.to.next_at = self.to.settle_by.unwrap_or(self.now),
             },
             (Goal::Perform, Known::NotApplied(why)) => self.fail(refusal(why)),
-            (Goal::Cancel, Known::Never | Known::NotApplied(_)) if self.to.open_attempts == 0 => {
-                self.end(End::Cancelled);
-            }
-            (Goal::Cancel, Known::Never | Known::NotApplied(_) | Known::Unknown | Known::Applied)
-            | (Goal::Perform, Known::Never | Known::Unknown) => {}
+            (Goal::Cancel, Known::Never | Known::NotApplied(_)) => self.end(End::Cancelled),
+            (Goal::Cancel, Known::Unknown | Known::Applied) | (Goal::Perform, Known::Never | Known::Unknown) => {}
         }
     }
 
     pub(super) fn settle(&mut self) {
-        self.to.settled = true;
         self.end(End::Done);
     }
 
@@ -96,25 +91,30 @@ impl Draft {
     }
 
     fn end(&mut self, end: End) {
-        self.forget_handler();
+        self.to.handler = None;
         self.to.end = Some(end);
         self.to.next_at = self.now;
     }
 
-    /// Removes the note that a handler failed, because the row now ends or changes its goal.
-    fn forget_handler(&mut self) {
-        if self.to.why.as_ref().is_some_and(|why| why.starts_with(HANDLER_FAILED)) {
-            self.to.why = None;
-            self.to.asks = 0;
+    /// Postpones the planned question after the end, if there is one, so that it is asked a full `audit_after` from
+    /// now. Directly after a cancel, a status that lags behind may still say "applied", and if that were believed, the
+    /// effect would be undone twice.
+    fn postpone_audit(&mut self, rules: &Rules) {
+        if self.to.audit_at.is_some() {
+            self.to.audit_at = self.audit_at(rules);
         }
     }
 
-    /// Postpones the question that is planned for after the end, if there is one. It is then asked a full `audit_after`
-    /// from now. Directly after a cancel, the provider's status may lag behind and still say "applied". If that were
-    /// believed, the effect would be undone twice.
-    fn postpone_audit(&mut self, rules: &Rules) {
-        if self.to.audit_at.is_some() {
-            self.to.audit_at = Some(self.now.saturating_add(rules.audit_after));
+    /// Returns when the provider is asked once more after the end of the row. That is `audit_after` from now, or early
+    /// enough before the end of the window in which the provider can be asked. `None` if it cannot be asked.
+    fn audit_at(&self, rules: &Rules) -> Option<Stamp> {
+        rules.confirm.as_ref()?;
+        let planned = self.now.saturating_add(rules.audit_after);
+        match rules.ask_by(self.to.sent.as_ref()) {
+            None => Some(planned),
+            Some(end) if end <= self.now => None,
+            // A lease before the end there is still time for a worker that takes over from one that died.
+            Some(end) => Some(planned.min(end.saturating_sub(rules.lease)).max(self.now)),
         }
     }
 
@@ -122,64 +122,99 @@ impl Draft {
     /// unchanged, so that a worker with a claim can go on.
     pub(super) fn turn(&mut self, rules: &Rules) {
         self.to.goal = Goal::Cancel;
-        self.to.settled = false;
         self.to.end = None;
-        self.to.asks = 0;
-        self.forget_handler();
+        self.to.questions.asked = 0;
+        self.to.handler = None;
         self.breaks_scope = true;
-        if self.to.known == Known::Never && self.to.open_attempts == 0 {
+        if self.to.known == Known::Never {
             self.end(End::Cancelled);
         } else {
-            self.to.next_at =
-                self.now.saturating_add(rules.cancel.map_or_else(Default::default, |c| c.after));
+            let after = rules.cancel.as_ref().map_or(Duration::ZERO, |cancel| cancel.after);
+            self.to.next_at = self.now.saturating_add(after);
+        }
+    }
+
+    /// Records that no attempt can take effect any more, and what is known instead.
+    pub(super) fn close(&mut self, known: Known) {
+        self.to.known = known;
+        self.close_attempts();
+        self.to.next_at = self.now;
+    }
+
+    pub(super) fn close_attempts(&mut self) {
+        if let Some(sent) = &mut self.to.sent {
+            sent.open = 0;
+        }
+    }
+
+    /// Records that one attempt cannot take effect any more.
+    pub(super) fn close_one_attempt(&mut self) {
+        if let Some(sent) = &mut self.to.sent {
+            sent.open = sent.open.saturating_sub(1);
         }
     }
 
     /// Records that the effect is believed to be absent. If the provider can be asked, it is asked once more later: if
     /// the network was slower than declared, the effect may exist after all, and nobody else would look for it.
     pub(super) fn absent(&mut self, rules: &Rules, known: Known) {
-        self.to.known = known;
-        self.to.open_attempts = 0;
-        self.to.asks = 0;
-        self.to.closed_by_absence = true;
-        self.to.audit_at = rules.confirm.map(|_| self.now.saturating_add(rules.audit_after));
-        self.to.next_at = self.now;
+        self.close(known);
+        self.to.questions.asked = 0;
+        self.to.audit_at = self.audit_at(rules);
     }
 
     pub(super) fn cancelled_there(&mut self, rules: &Rules) {
         self.postpone_audit(rules);
-        self.to.known = Known::NotApplied(NotApplied::Cancelled);
-        self.to.open_attempts = 0;
-        self.to.cancel_open = 0;
-        self.to.next_at = self.now;
+        self.close(Known::NotApplied(NotApplied::Cancelled));
+        self.to.undo.open = None;
     }
 
     /// Records that the effect exists. This closes one of the open attempts.
     pub(super) fn applied(&mut self, answer: Option<Vec<u8>>) {
         self.to.known = Known::Applied;
-        self.to.open_attempts = self.to.open_attempts.saturating_sub(1);
-        self.to.asks = 0;
-        if answer.is_some() {
-            self.to.answer = answer;
-        }
+        self.close_one_attempt();
+        self.to.questions.asked = 0;
+        self.to.answer = answer.or(self.to.answer.take());
         self.to.next_at = self.now;
     }
 
     /// Begins a new generation of cancels, with a key that was never used.
     pub(super) fn next_generation(&mut self) {
-        self.to.cancel_gen = self.to.cancel_gen.saturating_add(1);
-        self.to.cancel_gen_early = false;
-        self.to.cancel_open = 0;
-        self.to.cancel_quiet_until = None;
+        self.to.undo.generation = self.to.undo.generation.saturating_add(1);
+        self.to.undo.open = None;
+        self.to.undo.asked = false;
+    }
+
+    /// Records that a cancel of this generation was not sent.
+    pub(super) fn close_one_cancel(&mut self) {
+        if let Some(open) = self.to.undo.open.take_if(|open| open.count <= 1) {
+            drop(open);
+        } else if let Some(open) = &mut self.to.undo.open {
+            open.count -= 1;
+        }
+    }
+
+    /// Records that a report contradicts what the row says, for people and for reconciliation.
+    pub(super) fn dispute(&mut self) {
+        self.to.disputed_at = Some(self.now);
     }
 
     /// Handles a report that the effect exists, although the row was closed as not applied. The provider is asked after
     /// one more quiet time. Before that time, a status that lags behind could still say "absent", and nobody would look
     /// again. If the provider cannot be asked, the report is believed.
     pub(super) fn contradicted(&mut self, rules: &Rules, answer: Option<Vec<u8>>) {
+        self.dispute();
         match rules.confirm {
             Some(_) => self.to.audit_at = Some(self.now.saturating_add(rules.quiet)),
             None => self.reopen(answer),
+        }
+    }
+
+    /// Handles a report that an attempt arrived, although the row was closed as not applied. The provider is asked after
+    /// one more quiet time. If it cannot be asked, the report is only noted.
+    pub(super) fn arrived_after_all(&mut self, rules: &Rules) {
+        self.dispute();
+        if rules.confirm.is_some() {
+            self.to.audit_at = Some(self.now.saturating_add(rules.quiet));
         }
     }
 
@@ -187,11 +222,9 @@ impl Draft {
     pub(super) fn reopen(&mut self, answer: Option<Vec<u8>>) {
         self.to.end = None;
         self.to.goal = Goal::Cancel;
-        self.to.settled = false;
         self.applied(answer);
         self.next_generation();
-        self.to.cancel_tries = 0;
-        self.to.closed_by_absence = false;
+        self.to.undo.tries = 0;
         self.to.audit_at = None;
         self.to.why = Some("orphan: found alive after its end".to_owned());
     }
@@ -201,19 +234,28 @@ impl Draft {
         self.to.end = None;
         self.to.why = None;
         self.to.attempts = 0;
-        self.to.asks = 0;
-        self.to.cancel_tries = 0;
+        self.to.questions.asked = 0;
+        self.to.undo.tries = 0;
         self.to.next_at = self.now;
     }
 
     pub(super) fn renew(&mut self, rules: &Rules) {
-        self.to.lease_until = self.to.lease_until.max(self.now.saturating_add(rules.lease));
+        let until = self.now.saturating_add(rules.lease);
+        if let Some(claim) = &mut self.to.claim {
+            claim.until = claim.until.max(until);
+        }
+    }
+
+    pub(super) fn set_in_flight(&mut self, number: Option<u32>) {
+        if let Some(claim) = &mut self.to.claim {
+            claim.in_flight = number;
+        }
     }
 
     fn next_line(&mut self, rules: &Rules, kind: AttemptKind, send_by: Stamp) -> AttemptRow {
         self.to.logged = self.to.logged.saturating_add(1);
         let generation = match kind {
-            AttemptKind::Cancel => self.to.cancel_gen,
+            AttemptKind::Cancel => self.to.undo.generation,
             AttemptKind::Perform | AttemptKind::Confirm => 0,
         };
         self.renew(rules);
@@ -224,46 +266,68 @@ impl Draft {
             fence: self.to.fence,
             recorded_at: self.now,
             send_by,
-            after_quiet: self.to.quiet_until.is_none_or(|quiet| self.now >= quiet),
+            after_quiet: self.to.quiet_until().is_none_or(|quiet| self.now >= quiet),
             ended_at: None,
             outcome: AttemptOutcome::Open,
             status: None,
             detail: None,
+            answer: None,
         }
     }
 
     /// Returns the write that records a perform attempt. The attempt may be sent once this write is committed.
     pub(super) fn perform(mut self, rules: &Rules) -> Write {
         let send_by = self.now.saturating_add(rules.attempt);
-        let attempt = self.next_line(rules, AttemptKind::Perform, send_by);
-        let quiet = send_by.saturating_add(rules.quiet);
+        let line = self.next_line(rules, AttemptKind::Perform, send_by);
+        let quiet_until = send_by.saturating_add(rules.quiet);
+        self.to.sent = Some(match self.to.sent {
+            Some(sent) => Sent {
+                attempts: sent.attempts.saturating_add(1),
+                open: sent.open.saturating_add(1),
+                quiet_until: sent.quiet_until.max(quiet_until),
+                ..sent
+            },
+            None => Sent {
+                attempts: 1,
+                open: 1,
+                first_at: self.now,
+                quiet_until,
+                key_ends: rules.key_lifetime.as_ref().map(|lifetime| lifetime.end(self.now)),
+                seen: false,
+            },
+        });
         self.to.known = Known::Unknown;
-        self.to.open_attempts = self.to.open_attempts.saturating_add(1);
         self.to.attempts = self.to.attempts.saturating_add(1);
-        self.to.maybe_sent = self.to.maybe_sent.saturating_add(1);
-        self.to.absences = 0;
-        self.to.in_flight = Some(attempt.number);
-        self.to.quiet_until = Some(self.to.quiet_until.map_or(quiet, |before| before.max(quiet)));
-        self.to.key_first_at = self.to.key_first_at.or(Some(self.now));
-        self.log(attempt);
+        self.to.questions.absences = 0;
+        self.set_in_flight(Some(line.number));
+        self.log(line);
         self.written()
     }
 
     /// Returns the write that records a cancel attempt under the key of the current generation. The cancel may be sent
     /// once this write is committed.
-    pub(super) fn cancel(mut self, rules: &Rules) -> Write {
+    pub(super) fn cancel(mut self, rules: &Rules, origin: Origin<'_>) -> Write {
         let send_by = self.now.saturating_add(rules.attempt);
-        let attempt = self.next_line(rules, AttemptKind::Cancel, send_by);
-        if self.to.cancel_open == 0 {
-            self.to.cancel_gen_early = !attempt.after_quiet;
-        }
-        let quiet = send_by.saturating_add(rules.quiet);
-        self.to.cancel_open = self.to.cancel_open.saturating_add(1);
-        self.to.cancel_tries = self.to.cancel_tries.saturating_add(1);
-        self.to.in_flight = Some(attempt.number);
-        self.to.cancel_quiet_until =
-            Some(self.to.cancel_quiet_until.map_or(quiet, |before| before.max(quiet)));
-        self.log(attempt);
+        let line = self.next_line(rules, AttemptKind::Cancel, send_by);
+        let quiet_until = send_by.saturating_add(rules.quiet);
+        self.to.undo.open = Some(match self.to.undo.open.take() {
+            Some(open) => OpenCancels {
+                count: open.count.saturating_add(1),
+                quiet_until: open.quiet_until.max(quiet_until),
+                ..open
+            },
+            None => OpenCancels {
+                count: 1,
+                early: !line.after_quiet,
+                first_at: self.now,
+                quiet_until,
+                key: cancel_key(rules, origin, line.generation),
+            },
+        });
+        self.to.undo.tries = self.to.undo.tries.saturating_add(1);
+        self.to.undo.asked = false;
+        self.set_in_flight(Some(line.number));
+        self.log(line);
         self.written()
     }
 
@@ -275,31 +339,15 @@ impl Draft {
     }
 }
 
-/// Returns the write that claims the row for `owner`. Returns `None` if the row is not due, or if another worker's
-/// lease has not ended. The stores claim in SQL, with the time at which the database began the statement; this function
-/// defines what that SQL must do.
-#[must_use]
-pub fn claim(state: &State, rules: &Rules, owner: Owner, now: Stamp) -> Option<Write> {
-    if state.due_at().is_none_or(|due| due > now) {
-        return None;
-    }
-    let mut draft = Draft::of(state, now);
-    draft.to.owner = Some(owner);
-    draft.to.fence = draft.to.fence.saturating_add(1);
-    draft.to.in_flight = None;
-    draft.to.lease_until = now.saturating_add(rules.lease);
-    Some(Write { from: draft.from, to: draft.to, attempt: None, breaks_scope: false })
-}
-
-/// Returns the write that ends a claim without any work on the row. Returns `None` if `owner` does not have the row or
-/// has an attempt under way.
-#[must_use]
-pub fn release(state: &State, owner: Owner, now: Stamp) -> Option<Write> {
-    (state.owner == Some(owner) && state.in_flight.is_none()).then(|| {
-        let mut draft = Draft::of(state, now);
-        draft.let_go();
-        draft.written()
-    })
+/// Returns the key of the cancels of a generation; `None` for an action of the first release, whose keys are made in
+/// another way.
+fn cancel_key(rules: &Rules, origin: Origin<'_>, generation: u32) -> Option<String> {
+    let salt = match origin.naming {
+        Naming::FirstRelease => return None,
+        Naming::Salted(salt) => salt,
+        Naming::Open => 0,
+    };
+    Some(rules.keys.cancel_key(origin.dependency, origin.key, generation, salt))
 }
 
 fn refusal(why: NotApplied) -> &'static str {

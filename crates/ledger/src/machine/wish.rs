@@ -5,7 +5,7 @@
 
 use super::told::contradicts;
 use super::transition::Draft;
-use super::{End, Goal, Known, NotApplied, Origin, Rules, Stamp, State, Write};
+use super::{End, Goal, Known, NotApplied, Origin, Owner, Rules, Stamp, State, Write};
 
 /// The reason why an action cannot be settled. The business transaction must roll back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +25,23 @@ pub enum NotSettled {
 pub enum NotCancelled {
     /// The action is settled, and the caller cannot take the business row back in the same transaction.
     Settled,
+}
+
+/// What became of a wish to cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cancelling {
+    /// The effect is being undone.
+    UnderWay,
+    /// The action has ended in this way. [`End::Stuck`] means that a person must look at it.
+    Ended(End),
+}
+
+impl Cancelling {
+    /// Returns what became of a wish to cancel the action with this state.
+    #[must_use]
+    pub fn of(state: &State) -> Cancelling {
+        state.end.map_or(Cancelling::UnderWay, Cancelling::Ended)
+    }
 }
 
 /// The party that wants to cancel.
@@ -66,7 +83,7 @@ pub enum Resolution {
 /// `false`, since a `false` is easily overlooked. Then an order would count as paid without a charge.
 pub fn settle(state: &State, now: Stamp) -> Result<Option<Write>, NotSettled> {
     match (state.goal, state.end, state.known) {
-        (Goal::Perform, _, _) if state.settled => Ok(None),
+        (Goal::Perform, Some(End::Done), _) => Ok(None),
         (Goal::Cancel, _, _) => Err(NotSettled::TooLate),
         (Goal::Perform, None, Known::Applied) => {
             let mut draft = Draft::of(state, now);
@@ -74,7 +91,7 @@ pub fn settle(state: &State, now: Stamp) -> Result<Option<Write>, NotSettled> {
             Ok(Some(draft.written()))
         }
         (Goal::Perform, Some(End::Failed | End::Cancelled), _) => Err(NotSettled::Failed),
-        (Goal::Perform, None | Some(End::Done | End::Stuck), _) => Err(NotSettled::NotKnown),
+        (Goal::Perform, None | Some(End::Stuck), _) => Err(NotSettled::NotKnown),
     }
 }
 
@@ -114,7 +131,7 @@ pub fn cancel(state: &State, rules: &Rules, by: CancelBy, now: Stamp) -> Result<
     match (state.goal, state.end) {
         (Goal::Perform, Some(End::Failed | End::Cancelled)) => Ok(None),
         (Goal::Perform, None | Some(End::Done | End::Stuck)) => match by {
-            CancelBy::Caller if state.settled => Err(NotCancelled::Settled),
+            CancelBy::Caller if state.settled() => Err(NotCancelled::Settled),
             CancelBy::Caller | CancelBy::Transaction | CancelBy::Person => {
                 let mut draft = Draft::of(state, now);
                 if state.end == Some(End::Stuck) {
@@ -147,7 +164,7 @@ pub fn retry(state: &State, now: Stamp) -> Option<Write> {
 pub fn resolve(
     state: &State,
     rules: &Rules,
-    origin: Origin,
+    origin: Origin<'_>,
     as_what: Resolution,
     why: &str,
     now: Stamp,
@@ -157,7 +174,7 @@ pub fn resolve(
     }
     let mut draft = Draft::of(state, now);
     draft.fresh_tries();
-    draft.to.open_attempts = 0;
+    draft.close_attempts();
     match as_what {
         Resolution::Applied => {
             draft.to.known = Known::Applied;
@@ -173,8 +190,17 @@ pub fn resolve(
 /// Returns the change that follows from a webhook's report; `None` if nothing changes. [`Observed::Applied`] is taken
 /// as a fact, whichever sender reports it, since nobody can see an effect that does not exist. Every other report only
 /// makes a worker ask sooner.
+///
+/// A report that contradicts the end of a row never changes that end silently: the row is marked as disputed
+/// ([`State::disputed_at`]). If the row was closed as not applied and the provider can be asked, it is also asked again.
 #[must_use]
-pub fn observe(state: &State, rules: &Rules, origin: Origin, what: Observed, now: Stamp) -> Option<Write> {
+pub fn observe(
+    state: &State,
+    rules: &Rules,
+    origin: Origin<'_>,
+    what: Observed,
+    now: Stamp,
+) -> Option<Write> {
     let mut draft = Draft::of(state, now);
     match (what, state.end, state.known) {
         (Observed::Applied(answer), None, Known::Unknown) => {
@@ -184,10 +210,30 @@ pub fn observe(state: &State, rules: &Rules, origin: Origin, what: Observed, now
         (Observed::Applied(answer), Some(End::Failed | End::Cancelled), _) if contradicts(state) => {
             draft.contradicted(rules, answer);
         }
-        (Observed::Otherwise, None, Known::Unknown) if rules.confirm.is_some() && state.owner.is_none() => {
+        (Observed::Applied(_), Some(End::Failed | End::Cancelled), _)
+        | (Observed::Otherwise, Some(End::Done), _) => draft.dispute(),
+        (Observed::Otherwise, None, Known::Unknown) if rules.confirm.is_some() && state.claim.is_none() => {
             draft.to.next_at = draft.to.next_at.min(now);
         }
         (Observed::Applied(_) | Observed::Otherwise, _, _) => return None,
     }
     Some(draft.written())
+}
+
+/// Returns the change that closes an action as failed of which nothing was sent, for the caller that waits for it. Only
+/// after this change is the caller told that nothing was done. Returns `None` if `owner` does not have the row, or if an
+/// attempt may take effect.
+#[must_use]
+pub fn close_unsent(state: &State, owner: Owner, why: &str, now: Stamp) -> Option<Write> {
+    let wanted = state.goal == Goal::Perform && state.end.is_none() && state.known == Known::Never;
+    (wanted && state.is_of(owner) && state.in_flight().is_none()).then(|| {
+        let mut draft = Draft::of(state, now);
+        draft.fail(why);
+        draft.written()
+    })
+}
+
+/// Returns a change that changes nothing but the version of the row, so that a note can be written together with it.
+pub fn note(state: &State, now: Stamp) -> Write {
+    Draft::of(state, now).renewed()
 }

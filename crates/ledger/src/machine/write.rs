@@ -55,21 +55,70 @@ pub struct AttemptRow {
     pub status: Option<u16>,
     /// What went wrong, in words, without secrets. `None` if nothing is to be said.
     pub detail: Option<String>,
+    /// The body of a refusal; `None` if the attempt was not refused, or if the body was too long to be kept.
+    pub answer: Option<Vec<u8>>,
 }
 
 /// A compare-and-set of one row. If the row still has the version `from`, the whole change is written, and otherwise
-/// nothing.
+/// nothing. Only the machine makes such a change.
 #[must_use = "a change that no store has taken has not happened"]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Write {
-    /// The version that the row must have for the change to be written.
-    pub from: u64,
-    /// The row after the change. Its version is `from + 1`.
-    pub to: State,
-    /// A line of the attempt log; `None` if the change has no line. It is inserted, or it replaces the action's line
-    /// with the same number.
-    pub attempt: Option<AttemptRow>,
-    /// Whether the other members of the scope are to be cancelled. They may be cancelled in a later transaction, since
-    /// no member can settle any more. If a member is missed, it is cancelled when its worker tries to settle the scope.
-    pub breaks_scope: bool,
+    pub(super) from: u64,
+    pub(super) to: State,
+    pub(super) attempt: Option<AttemptRow>,
+    pub(super) breaks_scope: bool,
+    pub(super) names: Option<SentKey>,
+}
+
+impl Write {
+    /// Returns the version that the row must have for the change to be written.
+    pub fn from(&self) -> u64 {
+        self.from
+    }
+
+    /// Returns the row after the change. Its version is [`Write::from`] plus 1.
+    pub fn to(&self) -> &State {
+        &self.to
+    }
+
+    /// Returns the line of the attempt log that is written with the change; `None` if there is none. It is inserted, or it
+    /// replaces the action's line with the same number.
+    pub fn attempt(&self) -> Option<&AttemptRow> {
+        self.attempt.as_ref()
+    }
+
+    /// Returns whether the other members of the scope are to be cancelled. A later transaction may cancel them: none of
+    /// the members can settle any more, and a member that is missed is cancelled when its worker tries to settle the
+    /// scope.
+    pub fn breaks_scope(&self) -> bool {
+        self.breaks_scope
+    }
+
+    /// Returns the key under which the action will be sent, if this change decides it; `None` if it does not.
+    pub fn names(&self) -> Option<&SentKey> {
+        self.names.as_ref()
+    }
+}
+
+/// The key under which an action is sent, as the ledger keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SentKey {
+    /// The key that is sent; `None` if the caller's key is sent as it is.
+    pub mapped: Option<String>,
+    /// The salt with which it was made.
+    pub salt: u32,
+}
+
+/// A line of the attempt log that is completed although the row of its action does not change: the answer came too late
+/// to change the row. Only the machine makes it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Evidence(pub(super) AttemptRow);
+
+impl Evidence {
+    /// Returns the line of the attempt log.
+    #[must_use]
+    pub fn line(&self) -> &AttemptRow {
+        &self.0
+    }
 }

@@ -16,7 +16,7 @@ use super::{Corrections, Difference, ListedState, Reconciler};
 use crate::action::{Action, ActionId};
 use crate::error::{Error, Refusal};
 use crate::ledger::Ledger;
-use crate::machine::{Observed, Resolution, Rules, Stamp, State, Write};
+use crate::machine::{self, Observed, Resolution, Rules, Stamp};
 use crate::store::{Standing, Store};
 use crate::wishes::By;
 
@@ -88,11 +88,7 @@ impl<S: Store> Ledger<S> {
     ///
     /// [`Refusal::NotFound`] if there is no such action, or an error of the store.
     pub async fn note(&self, id: ActionId, by: &By) -> Result<Action, Error> {
-        let wish = |action: &Action, _: &Rules, _: Stamp| {
-            let from = action.state.version;
-            let to = State { version: from.saturating_add(1), ..action.state.clone() };
-            Ok(Some(Write { from, to, attempt: None, breaks_scope: false }))
-        };
+        let wish = |action: &Action, _: &Rules, now: Stamp| Ok(Some(machine::note(&action.state, now)));
         self.amend(id, Some((by, "note")), wish).await
     }
 }
@@ -143,7 +139,7 @@ impl<S: Store + Tables> Reconciler<S> {
             Correction::Mark => self.ledger.note(id, &by).await,
         };
         match done {
-            Ok(after) if after.state.version == before.state.version => {
+            Ok(after) if after.state.version() == before.state.version() => {
                 Ok("nothing: the protocol had no use for it".to_owned())
             }
             Ok(_) => Ok(format!("{} for {}", step.as_str(), report.asked_by)),

@@ -14,8 +14,9 @@ use super::shelf::{Hold, Shelf};
 use super::tables::{Cells, Statement, Tables, foreign};
 use super::{Amount, Difference, Listed, ListedState, Settings};
 use crate::action::ActionId;
-use crate::machine::{End, Stamp};
-use crate::store::{Result, Standing, words};
+use crate::machine::{Effect, End, Goal, Impossible, Known, NotApplied, Stamp};
+use crate::store::words::Word as _;
+use crate::store::{Result, Standing};
 
 /// The value of the column `span` in the entry of an action for which the provider lists no record.
 const NO_RECORD: u32 = 9;
@@ -198,8 +199,8 @@ impl<T: Tables> Shelf<'_, T> {
         )
     }
 
-    /// Reads the next batch of the window's records, after the record named `after`. Each record comes with the row of
-    /// the same key, whenever that row was recorded.
+    /// Reads the next batch of the window's records, after the record named `after`. Each record comes with the row
+    /// that was sent under the same key, whenever that row was recorded.
     pub(crate) async fn pairs(&self, hold: &Hold, settings: &Settings, after: &str) -> Result<Vec<Pair>> {
         let listed = self.listed();
         let text = format!(
@@ -208,7 +209,10 @@ impl<T: Tables> Shelf<'_, T> {
              AND o.span < {NO_RECORD} AND (o.state < l.state OR (o.state = l.state AND o.name < l.name))) \
              THEN 1 ELSE 0 END, {ours} \
              FROM (SELECT * FROM {listed} WHERE report = $1 AND name > $2 AND span = 0 ORDER BY name LIMIT $4) l \
-             LEFT JOIN {actions} a ON a.dependency = $3 AND a.key = l.key ORDER BY l.name",
+             LEFT JOIN {actions} a ON a.id = coalesce( \
+             (SELECT s.id FROM {actions} s WHERE s.dependency = $3 AND s.sent_key = l.key), \
+             (SELECT k.id FROM {actions} k WHERE k.dependency = $3 AND k.key = l.key AND k.sent_key IS NULL)) \
+             ORDER BY l.name",
             by_key = self.tables.dialect().by_key(),
             ours = self.our_columns(settings),
             actions = self.tables.dialect().table("action"),
@@ -236,7 +240,8 @@ impl<T: Tables> Shelf<'_, T> {
         // The database is made to find the rows by their id. If it used the index on the dependency, it would read and
         // sort all rows of the dependency for each batch.
         let text = format!(
-            "SELECT {ours}, CASE WHEN EXISTS (SELECT 1 FROM {listed} l{by_key} WHERE l.report = $1 AND l.key = a.key \
+            "SELECT {ours}, CASE WHEN EXISTS (SELECT 1 FROM {listed} l{by_key} WHERE l.report = $1 \
+             AND l.key = coalesce(a.sent_key, a.key) \
              AND l.span < {NO_RECORD}) THEN 1 ELSE 0 END \
              FROM {actions} a WHERE a.id > {after} AND a.id < {last} AND {dependency} = $4 \
              AND a.created_at >= {from} AND a.created_at < {to} \
@@ -337,12 +342,14 @@ fn our_row(row: &mut Cells, hold: &Hold, settings: &Settings) -> Result<Option<O
     else {
         return Ok(None);
     };
+    let reason = reason.map(|word| NotApplied::of_word(&word)).transpose()?;
+    let known = Known::of(Effect::of_word(&effect)?, reason).map_err(|Impossible(what)| foreign("an effect", what))?;
     let before = |at: Option<Stamp>| at.is_none_or(|at| at <= hold.began_at);
     let amount = settings.operations.get(&operation).and_then(|compared| compared.amount.as_ref());
     let here = Here {
-        goal: words::read_goal(&goal)?,
-        known: words::read_known(&effect, reason.as_deref())?,
-        end: ended.map(|word| words::read_end(&word)).transpose()?,
+        goal: Goal::of_word(&goal)?,
+        known,
+        end: ended.map(|word| End::of_word(&word)).transpose()?,
         rested: before(ended_at) && before(quiet_until) && before(cancel_quiet),
         amount: amount.zip(request).and_then(|(read, request)| read(&request)),
     };

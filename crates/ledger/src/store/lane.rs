@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::action::{Action, ActionId};
 use crate::error::{StoreError, Trouble};
-use crate::machine::{AttemptRow, NotSettled, Owner, Scope, Stamp};
+use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp};
 
 use super::{Change, Changed, Follow, Insert, Recorded, Result, ScopeSettled, Swept};
 
@@ -37,7 +37,7 @@ pub(crate) enum Task<C> {
     Record(Box<Insert>),
     Change(Arc<Change<C>>),
     Scope { scope: Scope, follow: Option<Follow<C>> },
-    Evidence { id: ActionId, attempt: Box<AttemptRow> },
+    Evidence { id: ActionId, attempt: Box<Evidence> },
     Claim { dependency: String, owner: Owner, most: u32, lease: Duration },
     ClaimOne { id: ActionId, owner: Owner, lease: Duration },
     Sweep { before: Stamp, after: Option<ActionId>, most: u32 },

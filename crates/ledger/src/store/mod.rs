@@ -12,6 +12,8 @@
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod columns;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) mod kept;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod lane;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -28,7 +30,7 @@ use std::time::Duration;
 use crate::action::{Action, ActionId, Mark, Story};
 use crate::clock::DbClock;
 use crate::error::StoreError;
-use crate::machine::{AttemptRow, Known, NotSettled, Owner, Scope, Stamp, State, Write};
+use crate::machine::{AttemptRow, Evidence, Known, NotSettled, Owner, Scope, Stamp, State, Write};
 
 /// The result of a store's operations.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -65,6 +67,9 @@ pub enum Recorded {
     /// The key is already recorded. The value is the existing row. The caller checks whether that row describes its
     /// action.
     Existing(Box<Action>),
+    /// Another action of the dependency is sent under the same key, although the callers' keys differ. Choose the next
+    /// salt, and insert again.
+    Clash,
 }
 
 /// A change of one row. The store writes the change only if the row has not changed since the machine read it.
@@ -89,6 +94,9 @@ pub enum Changed {
     Stale(Option<Box<Action>>),
     /// The handler failed with this error, so nothing was written.
     HandlerFailed(String),
+    /// Nothing was written, since another action of the dependency is sent under the key that the change chose. Choose
+    /// the next salt.
+    Clash,
 }
 
 /// The members of a scope after all of them were settled.
@@ -178,8 +186,8 @@ impl Standing {
     #[must_use]
     pub fn of(state: &State) -> Standing {
         use crate::machine::End;
-        match state.end {
-            None if state.known == Known::Unknown => Standing::Unknown,
+        match state.end() {
+            None if state.known() == Known::Unknown => Standing::Unknown,
             None => Standing::Open,
             Some(End::Stuck) => Standing::Stuck,
             Some(End::Done) => Standing::Done,
@@ -255,7 +263,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<std::result::Result<ScopeSettled, NotSettled>>> + Send;
 
     /// Stores in the attempt log how an attempt ended, without changing the row of the action.
-    fn evidence(&self, id: ActionId, attempt: AttemptRow) -> impl Future<Output = Result<()>> + Send;
+    fn evidence(&self, id: ActionId, attempt: Evidence) -> impl Future<Output = Result<()>> + Send;
 
     /// Claims up to `most` due rows of a dependency for `owner`, for the time `lease`. Returns the claimed rows.
     fn claim(
@@ -280,7 +288,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Loads the row with this id; `None` if there is no such row.
     fn load(&self, id: ActionId) -> impl Future<Output = Result<Option<Action>>> + Send;
 
-    /// Finds the row of this dependency with this key; `None` if there is no such row.
+    /// Finds the row of this dependency with this key, which is the caller's key or the one under which it is sent; `None` if there is no such row.
     fn find(&self, dependency: &str, key: &str) -> impl Future<Output = Result<Option<Action>>> + Send;
 
     /// Loads the recorded members of a scope, in the order of recording.

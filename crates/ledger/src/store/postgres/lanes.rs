@@ -1,6 +1,6 @@
 //! One lane of PostgreSQL. It executes each batch in one transaction.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::pool::PoolConnection;
@@ -67,7 +67,7 @@ impl Lane {
 /// is exactly as the change would have made it, the change was written earlier and its answer was lost.
 pub(super) fn stale(found: Option<Action>, write: &Write) -> Changed {
     match found {
-        Some(action) if action.state == write.to => Changed::Taken,
+        Some(action) if action.state == *write.to() => Changed::Taken,
         other => Changed::Stale(other.map(Box::new)),
     }
 }
@@ -129,7 +129,7 @@ impl Lane {
         &mut self,
         inserts: &[&Insert],
         writes: &[(ActionId, &Write)],
-    ) -> std::result::Result<(Existing, Moved), (Begun, StoreError)> {
+    ) -> std::result::Result<(Inserts, Moved), (Begun, StoreError)> {
         let not_begun = |e| (Begun::No, failed(e));
         let conn = match &mut self.conn {
             Some(conn) => conn,
@@ -145,23 +145,28 @@ impl Lane {
     }
 }
 
-/// The rows whose keys were already recorded, by dependency and key. The rows with all other keys were inserted.
-type Existing = HashMap<(String, String), Action>;
+/// What became of the inserts of a batch.
+#[derive(Default)]
+struct Inserts {
+    /// The ids of the inserted rows.
+    taken: HashSet<ActionId>,
+    /// The rows whose keys were already recorded, by dependency and key.
+    existing: HashMap<(String, String), Action>,
+}
 
-async fn record(session: &mut Session<'_>, inserts: &[&Insert], shared: &SharedClock) -> Result<Existing> {
+async fn record(session: &mut Session<'_>, inserts: &[&Insert], shared: &SharedClock) -> Result<Inserts> {
     if inserts.is_empty() {
-        return Ok(Existing::new());
+        return Ok(Inserts::default());
     }
     let (taken, clock) = session.insert(inserts).await?;
     shared.set(clock);
     let missed = inserts.iter().filter(|insert| !taken.contains(&insert.action.id));
     let keys: Vec<(&str, &str)> =
         missed.map(|insert| (insert.action.dependency.as_str(), insert.action.key.as_str())).collect();
-    if keys.is_empty() {
-        return Ok(Existing::new());
-    }
-    let found = session.find_many(&keys).await?;
-    Ok(found.into_iter().map(|action| ((action.dependency.clone(), action.key.clone()), action)).collect())
+    let found = if keys.is_empty() { Vec::new() } else { session.find_many(&keys).await? };
+    let existing =
+        found.into_iter().map(|action| ((action.dependency.clone(), action.key.clone()), action)).collect();
+    Ok(Inserts { taken, existing })
 }
 
 /// The rows whose changes were not written, as they are now; `None` if a row is gone.
@@ -190,18 +195,19 @@ async fn change(
 
 fn answer(
     task: &Task<PgConnection>,
-    recorded: &Existing,
+    recorded: &Inserts,
     changed: &HashMap<ActionId, Option<Action>>,
 ) -> Result<Answer> {
     match task {
-        Task::Record(_) if recorded.is_empty() => Ok(Answer::Recorded(Recorded::New)),
         Task::Record(insert) => {
+            let id = insert.action.id;
             let key = (insert.action.dependency.clone(), insert.action.key.clone());
-            Ok(Answer::Recorded(match recorded.get(&key) {
+            Ok(Answer::Recorded(match recorded.existing.get(&key) {
+                _ if recorded.taken.contains(&id) => Recorded::New,
                 // The found row is the row that was to be inserted: it was inserted earlier, and the answer was lost.
-                Some(found) if found.id == insert.action.id => Recorded::New,
+                Some(found) if found.id == id => Recorded::New,
                 Some(found) => Recorded::Existing(Box::new(found.clone())),
-                None => Recorded::New,
+                None => Recorded::Clash,
             }))
         }
         Task::Change(change) => Ok(Answer::Changed(match changed.get(&change.action.id) {

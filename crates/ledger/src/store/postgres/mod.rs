@@ -24,7 +24,7 @@ use sqlx::{ConnectOptions, Connection, Postgres as Db, Transaction};
 use crate::action::{Action, ActionId, Mark, Story};
 use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
-use crate::machine::{AttemptRow, NotSettled, Owner, Scope, Stamp, Write, settle_scope};
+use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write, settle_scope};
 
 use super::lane::{Answer, Lanes, RUNS, Task, pause, unexpected};
 use super::{
@@ -198,6 +198,12 @@ impl Postgres {
         if let Some(mark) = &change.mark {
             self.session(&mut tx).mark(id, mark).await?;
         }
+        if let Some(key) = change.write.names()
+            && !self.session(&mut tx).name(id, key).await?
+        {
+            tx.rollback().await.map_err(failed)?;
+            return Ok(Changed::Clash);
+        }
         if let Some(follow) = &change.follow
             && let Err(e) = follow(&mut tx, &change.action).await
         {
@@ -228,11 +234,11 @@ impl Postgres {
             Ok(writes) => writes,
             Err(why) => return Ok(Err(why)),
         };
-        let unsettled = members.iter_mut().filter(|member| !member.state.settled);
+        let unsettled = members.iter_mut().filter(|member| !member.state.settled());
         let mut pairs = Vec::with_capacity(writes.len());
         for (member, write) in unsettled.zip(&writes) {
             pairs.push((member.id, write));
-            member.state = write.to.clone();
+            member.state = write.to().clone();
         }
         if !pairs.is_empty() {
             let (taken, _) = self.session(&mut tx).change(&pairs).await?;
@@ -278,7 +284,7 @@ impl Store for Postgres {
     }
 
     async fn change(&self, change: Arc<Change<PgConnection>>) -> Result<Changed> {
-        if change.follow.is_some() || change.mark.is_some() {
+        if change.follow.is_some() || change.mark.is_some() || change.write.names().is_some() {
             return Box::pin(self.change_alone(&change)).await;
         }
         match self.lanes.run(Task::Change(change.clone())).await {
@@ -308,9 +314,9 @@ impl Store for Postgres {
         }
     }
 
-    async fn evidence(&self, id: ActionId, attempt: AttemptRow) -> Result<()> {
+    async fn evidence(&self, id: ActionId, attempt: Evidence) -> Result<()> {
         let mut tx = self.pool.begin_with(BEGIN_ALONE).await.map_err(failed)?;
-        self.session(&mut tx).evidence(id, &attempt).await?;
+        self.session(&mut tx).evidence(id, attempt.line()).await?;
         tx.commit().await.map_err(failed)
     }
 
@@ -397,7 +403,8 @@ impl Store for Postgres {
             return Ok(Recorded::New);
         }
         let found = session.find(&insert.action.dependency, &insert.action.key).await?;
-        found.map(|action| Recorded::Existing(Box::new(action))).ok_or_else(unexpected)
+        let same_key = found.filter(|found| found.key == insert.action.key);
+        Ok(same_key.map_or(Recorded::Clash, |found| Recorded::Existing(Box::new(found))))
     }
 
     async fn load_in(&self, conn: &mut PgConnection, id: ActionId) -> Result<Option<(Action, Stamp)>> {
@@ -417,6 +424,11 @@ impl Store for Postgres {
         let mut session = self.session(conn);
         let (taken, clock) = session.change(&[(id, write)]).await?;
         self.clock.set(clock);
+        if let (false, Some(key)) = (taken.is_empty(), write.names())
+            && !session.name(id, key).await?
+        {
+            return Err(StoreError::new(Trouble::Refused, "another action is sent under this key"));
+        }
         if let (false, Some(mark)) = (taken.is_empty(), mark) {
             session.mark(id, mark).await?;
         }

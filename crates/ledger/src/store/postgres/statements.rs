@@ -14,60 +14,16 @@ use uuid::Uuid;
 use crate::action::{Action, ActionId, Mark};
 use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
-use crate::machine::{AttemptRow, HANDLER_FAILED, Owner, Stamp, Write};
-use crate::store::{Counts, Filter, Insert, Result, Standing, Swept, columns};
+use crate::machine::{AttemptRow, KNOWS, Owner, Row as StateRow, SentKey, Stamp, Write};
+use crate::store::columns::{self, Columns, Fixed};
+use crate::store::{Counts, Filter, Insert, Result, Standing, Swept};
 
 use super::rows::{self, At, Statement};
 
-const FIXED_TYPES: [&str; 8] = ["uuid", "text", "text", "text", "text", "bigint", "bytea", "timestamptz"];
-
-const CHANGING_TYPES: [&str; 30] = [
-    "bigint",
-    "text",
-    "text",
-    "text",
-    "bigint",
-    "bigint",
-    "bigint",
-    "bigint",
-    "bigint",
-    "bigint",
-    "bigint",
-    "boolean",
-    "text",
-    "text",
-    "uuid",
-    "bigint",
-    "timestamptz",
-    "timestamptz",
-    "timestamptz",
-    "timestamptz",
-    "timestamptz",
-    "bytea",
-    "bigint",
-    "boolean",
-    "bigint",
-    "bigint",
-    "timestamptz",
-    "boolean",
-    "timestamptz",
-    "timestamptz",
-];
-
-const ATTEMPT_TYPES: [&str; 12] = [
-    "uuid",
-    "bigint",
-    "text",
-    "bigint",
-    "bigint",
-    "timestamptz",
-    "timestamptz",
-    "boolean",
-    "timestamptz",
-    "text",
-    "bigint",
-    "text",
-];
+/// The type of each column of `T`, in their order.
+fn types<T: Columns>() -> impl Iterator<Item = &'static str> {
+    T::columns().iter().map(|column| rows::sql_type(column.kind))
+}
 
 /// Returns the SQL `unnest($n::type[], …)` with one array for each of `types`. The parameters are numbered from
 /// `first`.
@@ -81,11 +37,11 @@ fn unnest<'a>(types: impl Iterator<Item = &'a str>, first: usize) -> String {
 /// existing ones, but only for actions that the part named `taken` of the same statement has inserted or changed. Its
 /// parameters are numbered from `first`.
 fn logged(first: usize) -> String {
-    let all = columns::ATTEMPT.join(", ");
-    let assigned = columns::assigned(&columns::ENDED, "excluded");
-    let source = unnest(ATTEMPT_TYPES.into_iter(), first);
+    let all = columns::names::<AttemptRow>();
+    let assigned = columns::assigned(columns::ENDED.into_iter(), "excluded");
+    let source = unnest(std::iter::once("uuid").chain(types::<AttemptRow>()), first);
     format!(
-        "logged AS (INSERT INTO seawall.attempt ({all}) SELECT t.* FROM {source} AS t ({all}) \
+        "logged AS (INSERT INTO seawall.attempt (action, {all}) SELECT t.* FROM {source} AS t (action, {all}) \
          JOIN taken ON taken.id = t.action ON CONFLICT (action, number) DO UPDATE SET {assigned})"
     )
 }
@@ -94,20 +50,19 @@ const GIVE: &str = "SELECT statement_timestamp(), (SELECT array_agg(id) FROM tak
 
 static INSERT: LazyLock<String> = LazyLock::new(|| {
     let all = columns::action();
-    let types = FIXED_TYPES.into_iter().chain(CHANGING_TYPES);
-    let source = unnest(types, 1);
-    let logged = logged(FIXED_TYPES.len() + CHANGING_TYPES.len() + 1);
+    let source = unnest(types::<Fixed<'_>>().chain(types::<StateRow>()), 1);
+    let logged = logged(columns::width() + 1);
     format!(
         "WITH taken AS (INSERT INTO seawall.action ({all}) SELECT * FROM {source} \
-         ON CONFLICT (dependency, key) DO NOTHING RETURNING id), {logged} {GIVE}"
+         ON CONFLICT DO NOTHING RETURNING id), {logged} {GIVE}"
     )
 });
 
 static CHANGE: LazyLock<String> = LazyLock::new(|| {
-    let changing = columns::CHANGING.join(", ");
-    let assigned = columns::assigned(&columns::CHANGING, "w");
-    let source = unnest(["uuid", "bigint"].into_iter().chain(CHANGING_TYPES), 1);
-    let logged = logged(CHANGING_TYPES.len() + 3);
+    let changing = columns::names::<StateRow>();
+    let assigned = columns::assigned(StateRow::columns().iter().map(|column| column.name), "w");
+    let source = unnest(["uuid", "bigint"].into_iter().chain(types::<StateRow>()), 1);
+    let logged = logged(StateRow::columns().len() + 3);
     format!(
         "WITH taken AS (UPDATE seawall.action a SET {assigned}, ended_at = CASE WHEN w.ended IS NULL THEN NULL \
          ELSE coalesce(a.ended_at, statement_timestamp()) END FROM {source} AS w (id, from_version, {changing}) \
@@ -119,11 +74,14 @@ static CHANGE: LazyLock<String> = LazyLock::new(|| {
 /// transaction that allows scans of whole tables, and in a new table.
 static CHANGE_ONE: LazyLock<String> = LazyLock::new(|| {
     let value = |index: usize, kind: &str| format!("(${}::{kind}[])[1]", index + 3);
-    let typed = columns::CHANGING.into_iter().zip(CHANGING_TYPES).enumerate();
-    let assigned: Vec<String> =
-        typed.map(|(index, (column, kind))| format!("{column} = {}", value(index, kind))).collect();
-    let ended = columns::CHANGING.iter().position(|column| *column == "ended").expect("it is one of them");
-    let logged = logged(CHANGING_TYPES.len() + 3);
+    let all = StateRow::columns();
+    let assigned: Vec<String> = all
+        .iter()
+        .enumerate()
+        .map(|(index, column)| format!("{} = {}", column.name, value(index, rows::sql_type(column.kind))))
+        .collect();
+    let ended = all.iter().position(|column| column.name == "ended").expect("it is one of them");
+    let logged = logged(all.len() + 3);
     format!(
         "WITH taken AS (UPDATE seawall.action a SET {}, ended_at = CASE WHEN {} IS NULL THEN NULL \
          ELSE coalesce(a.ended_at, statement_timestamp()) END \
@@ -143,7 +101,11 @@ macro_rules! select {
 
 select!(LOAD, "WHERE id = $1");
 select!(LOAD_MANY, "WHERE id = ANY ($1::uuid[])");
-select!(FIND, "WHERE dependency = $1 AND key = $2");
+// The caller's key comes first, so that a caller finds its own action even if another action is sent under this key.
+select!(
+    FIND,
+    "WHERE dependency = $1 AND (key = $2 OR sent_key = $2) ORDER BY key = $2 DESC LIMIT 1"
+);
 select!(FIND_MANY, "WHERE (dependency, key) IN (SELECT * FROM unnest($1::text[], $2::text[]))");
 select!(MEMBERS, "WHERE scope = $1 ORDER BY id");
 select!(LIST, "WHERE id > $1 AND ($2::text IS NULL OR dependency = $2) ORDER BY id LIMIT $3");
@@ -165,18 +127,18 @@ select!(
 static CLAIM: LazyLock<String> = LazyLock::new(|| {
     claim(
         "a.id = ANY (ARRAY(SELECT d.id FROM seawall.action d WHERE d.dependency = $3 \
-         AND d.due_at <= statement_timestamp() ORDER BY d.due_at LIMIT $4 FOR UPDATE SKIP LOCKED))",
+         AND d.due_at <= statement_timestamp() AND d.needs <= $5 ORDER BY d.due_at LIMIT $4 FOR UPDATE SKIP LOCKED))",
     )
 });
 static CLAIM_ONE: LazyLock<String> =
-    LazyLock::new(|| claim("a.id = $3 AND a.due_at <= statement_timestamp()"));
+    LazyLock::new(|| claim("a.id = $3 AND a.due_at <= statement_timestamp() AND a.needs <= $4"));
 
 fn claim(which: &str) -> String {
     let all: Vec<String> = columns::action().split(", ").map(|column| format!("a.{column}")).collect();
     let until = "statement_timestamp() + $2 * interval '1 microsecond'";
     format!(
         "UPDATE seawall.action a SET version = version + 1, fence = fence + 1, owner = $1, in_flight = NULL, \
-         lease_until = {until}, due_at = {until} WHERE {which} RETURNING {}, statement_timestamp()",
+         leased_until = {until}, due_at = {until} WHERE {which} RETURNING {}, statement_timestamp()",
         all.join(", ")
     )
 }
@@ -237,7 +199,7 @@ impl Session<'_> {
     /// Inserts rows, with their first attempts. Returns the ids of the rows whose key was new.
     pub(super) async fn insert(&mut self, inserts: &[&Insert]) -> Result<TakenIds> {
         let actions: Vec<&Action> = inserts.iter().map(|insert| &insert.action).collect();
-        let states: Vec<_> = actions.iter().map(|action| &action.state).collect();
+        let states: Vec<_> = actions.iter().map(|action| action.state.row()).collect();
         let attempts: Vec<(ActionId, &AttemptRow)> =
             inserts.iter().filter_map(|insert| Some((insert.action.id, insert.attempt.as_ref()?))).collect();
         let query = rows::bind_fixed(self.query(&INSERT), &actions);
@@ -249,10 +211,10 @@ impl Session<'_> {
     /// them.
     pub(super) async fn change(&mut self, writes: &[(ActionId, &Write)]) -> Result<TakenIds> {
         let ids: Vec<Uuid> = writes.iter().map(|(id, _)| rows::uuid(*id)).collect();
-        let from: Vec<i64> = writes.iter().map(|(_, write)| rows::count(write.from)).collect();
-        let states: Vec<_> = writes.iter().map(|(_, write)| &write.to).collect();
+        let from: Vec<i64> = writes.iter().map(|(_, write)| rows::count(write.from())).collect();
+        let states: Vec<_> = writes.iter().map(|(_, write)| write.to().row()).collect();
         let attempts: Vec<(ActionId, &AttemptRow)> =
-            writes.iter().filter_map(|(id, write)| Some((*id, write.attempt.as_ref()?))).collect();
+            writes.iter().filter_map(|(id, write)| Some((*id, write.attempt()?))).collect();
         let text: &'static str = if writes.len() == 1 { &CHANGE_ONE } else { &CHANGE };
         let query = self.query(text).bind(ids).bind(from);
         let query = rows::bind_attempts(rows::bind_states(query, &states), &attempts);
@@ -266,6 +228,18 @@ impl Session<'_> {
         let ids: Option<Vec<Uuid>> = row.try_get(1).map_err(failed)?;
         let ids = ids.into_iter().flatten().map(|id| ActionId::from_u128(id.as_u128()));
         Ok((ids.collect(), DbClock::heard(at.0, asked)))
+    }
+
+    /// Writes the key under which an action is sent. Returns `false` if another action of its dependency has this key. The
+    /// transaction then has to roll back.
+    pub(super) async fn name(&mut self, id: ActionId, key: &SentKey) -> Result<bool> {
+        let query = self.query("UPDATE seawall.action SET sent_key = $2, salt = $3 WHERE id = $1");
+        let query = query.bind(rows::uuid(id)).bind(key.mapped.clone()).bind(i64::from(key.salt));
+        match query.execute(&mut *self.conn).await {
+            Ok(_) => Ok(true),
+            Err(e) if e.as_database_error().is_some_and(|said| said.is_unique_violation()) => Ok(false),
+            Err(e) => Err(failed(e)),
+        }
     }
 
     /// Inserts or completes a line of the attempt log, if its action exists.
@@ -354,7 +328,8 @@ impl Session<'_> {
             .bind(Uuid::from_u128(owner.0))
             .bind(micros(lease))
             .bind(dependency.to_owned())
-            .bind(i64::from(most));
+            .bind(i64::from(most))
+            .bind(i64::from(KNOWS));
         self.claimed(query).await
     }
 
@@ -367,14 +342,14 @@ impl Session<'_> {
         lease: Duration,
     ) -> Result<(Vec<Action>, Option<DbClock>)> {
         let query =
-            self.query(&CLAIM_ONE).bind(Uuid::from_u128(owner.0)).bind(micros(lease)).bind(rows::uuid(id));
+            self.query(&CLAIM_ONE).bind(Uuid::from_u128(owner.0)).bind(micros(lease)).bind(rows::uuid(id)).bind(i64::from(KNOWS));
         self.claimed(query).await
     }
 
     async fn claimed(&mut self, query: Statement<'_>) -> Result<(Vec<Action>, Option<DbClock>)> {
         let asked = Instant::now();
         let rows = query.fetch_all(&mut *self.conn).await.map_err(failed)?;
-        let last = columns::FIXED.len() + columns::CHANGING.len();
+        let last = columns::width();
         let clock = match rows.first() {
             Some(row) => {
                 let at: At = row.try_get_unchecked(last).map_err(failed)?;
@@ -392,16 +367,16 @@ impl Session<'_> {
     pub(super) async fn next_due(&mut self, dependency: &str) -> Result<Option<Stamp>> {
         let query = self.query(
             "SELECT due_at FROM seawall.action WHERE dependency = $1 AND due_at IS NOT NULL \
-             ORDER BY due_at LIMIT 1",
+             AND needs <= $2 ORDER BY due_at LIMIT 1",
         );
-        let row = query.bind(dependency.to_owned()).fetch_optional(&mut *self.conn).await.map_err(failed)?;
+        let row = query.bind(dependency.to_owned()).bind(i64::from(KNOWS)).fetch_optional(&mut *self.conn).await.map_err(failed)?;
         row.map(|row| row.try_get_unchecked::<At, _>(0).map(|at| at.0).map_err(failed)).transpose()
     }
 
     pub(super) async fn attempts(&mut self, id: ActionId) -> Result<Vec<AttemptRow>> {
         static TEXT: LazyLock<String> = LazyLock::new(|| {
-            let all = columns::ATTEMPT.join(", ");
-            format!("SELECT {all} FROM seawall.attempt WHERE action = $1 ORDER BY number")
+            let all = columns::names::<AttemptRow>();
+            format!("SELECT action, {all} FROM seawall.attempt WHERE action = $1 ORDER BY number")
         });
         let query = self.query(&TEXT).bind(rows::uuid(id));
         query.fetch_all(&mut *self.conn).await.map_err(failed)?.iter().map(rows::attempt).collect()
@@ -437,13 +412,12 @@ impl Session<'_> {
             .query(
                 "SELECT count(*), count(*) FILTER (WHERE ended IS NULL), \
                  count(*) FILTER (WHERE ended IS NULL AND effect = 'unknown'), min(created_at), \
-                 count(*) FILTER (WHERE ended IS NULL AND starts_with(why, $3)) FROM \
-                 (SELECT effect, ended, why, created_at FROM seawall.action \
+                 count(*) FILTER (WHERE ended IS NULL AND handler_tries > 0) FROM \
+                 (SELECT effect, ended, handler_tries, created_at FROM seawall.action \
                   WHERE dependency = $1 AND due_at IS NOT NULL ORDER BY due_at LIMIT $2) AS looked_at",
             )
             .bind(dependency.to_owned())
             .bind(i64::from(most))
-            .bind(HANDLER_FAILED)
             .fetch_one(&mut *self.conn)
             .await
             .map_err(failed)?;

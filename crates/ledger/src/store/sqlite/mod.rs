@@ -28,7 +28,7 @@ use sqlx::{ConnectOptions, SqliteConnection};
 use crate::action::{Action, ActionId, Mark, Story};
 use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
-use crate::machine::{AttemptRow, NotSettled, Owner, Scope, Stamp, Write};
+use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 
 use super::lane::{Answer, Lanes, Task, unexpected};
 use super::{
@@ -158,7 +158,7 @@ impl Store for Sqlite {
         }
     }
 
-    async fn evidence(&self, id: ActionId, attempt: AttemptRow) -> Result<()> {
+    async fn evidence(&self, id: ActionId, attempt: Evidence) -> Result<()> {
         self.lanes.run(Task::Evidence { id, attempt: Box::new(attempt) }).await.map(|_| ())
     }
 
@@ -220,8 +220,7 @@ impl Store for Sqlite {
         if statements::insert(conn, &[insert]).await?.contains(&insert.action.id) {
             return Ok(Recorded::New);
         }
-        let found = statements::find(conn, &insert.action.dependency, &insert.action.key).await?;
-        found.map(|action| Recorded::Existing(Box::new(action))).ok_or_else(unexpected)
+        writer::existing(conn, insert).await
     }
 
     async fn load_in(&self, conn: &mut SqliteConnection, id: ActionId) -> Result<Option<(Action, Stamp)>> {
@@ -236,6 +235,11 @@ impl Store for Sqlite {
         mark: Option<&Mark>,
     ) -> Result<bool> {
         let taken = !statements::change(conn, &[(id, write)], stamp()).await?.is_empty();
+        if let (true, Some(key)) = (taken, write.names())
+            && !statements::name(conn, id, key).await?
+        {
+            return Err(StoreError::new(Trouble::Refused, "another action is sent under this key"));
+        }
         if let (true, Some(mark)) = (taken, mark) {
             statements::mark(conn, id, mark).await?;
         }

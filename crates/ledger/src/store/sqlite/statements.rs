@@ -13,9 +13,10 @@ use uuid::Uuid;
 
 use crate::action::{Action, ActionId, Mark};
 use crate::error::{StoreError, Trouble};
-use crate::machine::{AttemptRow, HANDLER_FAILED, Owner, Stamp, Write};
+use crate::machine::{AttemptRow, KNOWS, Owner, Row as StateRow, SentKey, Stamp, Write};
 use crate::store::lane::BATCH;
-use crate::store::{Counts, Filter, Insert, Result, Standing, Swept, columns, words};
+use crate::store::columns::{self, Columns};
+use crate::store::{Counts, Filter, Insert, Result, Standing, Swept, words};
 
 use super::rows;
 
@@ -55,15 +56,15 @@ static INSERT: LazyLock<Sized> = LazyLock::new(|| {
     let text = |values| {
         format!(
             "INSERT INTO seawall_action ({all}) SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL \
-             ON CONFLICT (dependency, key) DO NOTHING RETURNING id"
+             ON CONFLICT DO NOTHING RETURNING id"
         )
     };
-    Sized::new(text, columns::FIXED.len() + columns::CHANGING.len())
+    Sized::new(text, columns::width())
 });
 
 static CHANGE: LazyLock<Sized> = LazyLock::new(|| {
-    let changing = columns::CHANGING.join(", ");
-    let assigned = columns::assigned(&columns::CHANGING, "w");
+    let changing = columns::names::<StateRow>();
+    let assigned = columns::assigned(StateRow::columns().iter().map(|column| column.name), "w");
     let text = |values| {
         format!(
             "WITH w (id, from_version, now, {changing}) AS (VALUES {values}) \
@@ -72,19 +73,19 @@ static CHANGE: LazyLock<Sized> = LazyLock::new(|| {
              FROM w WHERE seawall_action.id = w.id AND seawall_action.version = w.from_version RETURNING id"
         )
     };
-    Sized::new(text, columns::CHANGING.len() + 3)
+    Sized::new(text, StateRow::columns().len() + 3)
 });
 
 static ATTEMPT: LazyLock<Sized> = LazyLock::new(|| {
-    let all = columns::ATTEMPT.join(", ");
-    let assigned = columns::assigned(&columns::ENDED, "excluded");
+    let all = format!("action, {}", columns::names::<AttemptRow>());
+    let assigned = columns::assigned(columns::ENDED.into_iter(), "excluded");
     let text = |values| {
         format!(
             "INSERT INTO seawall_attempt ({all}) SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL \
              ON CONFLICT (action, number) DO UPDATE SET {assigned}"
         )
     };
-    Sized::new(text, columns::ATTEMPT.len())
+    Sized::new(text, AttemptRow::columns().len() + 1)
 });
 
 /// Defines a statement that selects the columns of an action. The text `$rest` follows the name of the table.
@@ -96,7 +97,8 @@ macro_rules! select {
 }
 
 select!(LOAD, "WHERE id = ?");
-select!(FIND, "WHERE dependency = ? AND key = ?");
+// The caller's key comes first, so that a caller finds its own action even if another action is sent under this key.
+select!(FIND, "WHERE dependency = ?1 AND (key = ?2 OR sent_key = ?2) ORDER BY key = ?2 DESC LIMIT 1");
 select!(MEMBERS, "WHERE scope = ? ORDER BY id");
 select!(LIST, "WHERE id > ?1 AND (?2 IS NULL OR dependency = ?2) ORDER BY id LIMIT ?3");
 select!(
@@ -112,15 +114,16 @@ select!(
 
 static CLAIM: LazyLock<String> = LazyLock::new(|| {
     claim(
-        "id IN (SELECT id FROM seawall_action WHERE dependency = ?3 AND due_at <= ?4 ORDER BY due_at LIMIT ?5)",
+        "id IN (SELECT id FROM seawall_action WHERE dependency = ?3 AND due_at <= ?4 \
+         AND needs <= ?6 ORDER BY due_at LIMIT ?5)",
     )
 });
-static CLAIM_ONE: LazyLock<String> = LazyLock::new(|| claim("id = ?3 AND due_at <= ?4"));
+static CLAIM_ONE: LazyLock<String> = LazyLock::new(|| claim("id = ?3 AND due_at <= ?4 AND needs <= ?5"));
 
 fn claim(which: &str) -> String {
     format!(
         "UPDATE seawall_action SET version = version + 1, fence = fence + 1, owner = ?1, in_flight = NULL, \
-         lease_until = ?2, due_at = ?2 WHERE {which} RETURNING {}",
+         leased_until = ?2, due_at = ?2 WHERE {which} RETURNING {}",
         columns::action()
     )
 }
@@ -174,14 +177,14 @@ pub(super) async fn change(
 ) -> Result<HashSet<ActionId>> {
     let mut taken = HashSet::with_capacity(writes.len());
     let bind = |query: rows::Statement<'static>, (id, write): &(ActionId, &Write)| {
-        let query = query.bind(id.to_string()).bind(rows::count(write.from)).bind(now.as_micros());
-        rows::bind_state(query, &write.to)
+        let query = query.bind(id.to_string()).bind(count(write.from())).bind(now.as_micros());
+        rows::bind_state(query, write.to())
     };
     for query in CHANGE.each(writes, bind) {
         collect_ids(query, conn, &mut taken).await?;
     }
     let hit = writes.iter().filter(|(id, _)| taken.contains(id));
-    let attempts: Vec<_> = hit.filter_map(|(id, write)| Some((*id, write.attempt.as_ref()?))).collect();
+    let attempts: Vec<_> = hit.filter_map(|(id, write)| Some((*id, write.attempt()?))).collect();
     log(conn, &attempts).await?;
     Ok(taken)
 }
@@ -205,6 +208,22 @@ pub(super) async fn log(conn: &mut SqliteConnection, attempts: &[(ActionId, &Att
         query.execute(&mut *conn).await.map_err(failed)?;
     }
     Ok(())
+}
+
+/// Writes the key under which an action is sent. Returns `false` if another action of its dependency has this key. The
+/// transaction then has to roll back.
+pub(super) async fn name(conn: &mut SqliteConnection, id: ActionId, key: &SentKey) -> Result<bool> {
+    let query = sqlx::query("UPDATE seawall_action SET sent_key = ?, salt = ? WHERE id = ?");
+    let query = query.bind(key.mapped.clone()).bind(key.salt).bind(id.to_string());
+    match query.execute(conn).await {
+        Ok(_) => Ok(true),
+        Err(e) if e.as_database_error().is_some_and(|said| said.is_unique_violation()) => Ok(false),
+        Err(e) => Err(failed(e)),
+    }
+}
+
+fn count(version: u64) -> i64 {
+    i64::try_from(version).unwrap_or(i64::MAX)
 }
 
 /// Adds a line to the audit trail.
@@ -256,7 +275,8 @@ pub(super) async fn claim_due(
         .bind(until.as_micros())
         .bind(dependency.to_owned())
         .bind(now.as_micros())
-        .bind(most);
+        .bind(most)
+        .bind(KNOWS);
     let rows = query.fetch_all(conn).await.map_err(failed)?;
     // A row that cannot be read must not stop the others. Such a row stays claimed until its lease ends.
     let readable = rows.iter().filter_map(|row| {
@@ -277,15 +297,18 @@ pub(super) async fn claim_one(
         .bind(rows::owner_text(owner))
         .bind(until.as_micros())
         .bind(id.to_string())
-        .bind(now.as_micros());
+        .bind(now.as_micros())
+        .bind(KNOWS);
     one(query, conn).await
 }
 
 pub(super) async fn next_due(conn: &mut SqliteConnection, dependency: &str) -> Result<Option<Stamp>> {
     let row = sqlx::query(
-        "SELECT due_at FROM seawall_action WHERE dependency = ? AND due_at IS NOT NULL ORDER BY due_at LIMIT 1",
+        "SELECT due_at FROM seawall_action WHERE dependency = ? AND due_at IS NOT NULL AND needs <= ? \
+         ORDER BY due_at LIMIT 1",
     )
     .bind(dependency.to_owned())
+    .bind(KNOWS)
     .fetch_optional(conn)
     .await
     .map_err(failed)?;
@@ -294,8 +317,8 @@ pub(super) async fn next_due(conn: &mut SqliteConnection, dependency: &str) -> R
 
 pub(super) async fn attempts(conn: &mut SqliteConnection, id: ActionId) -> Result<Vec<AttemptRow>> {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
-        let all = columns::ATTEMPT.join(", ");
-        format!("SELECT {all} FROM seawall_attempt WHERE action = ? ORDER BY number")
+        let all = columns::names::<AttemptRow>();
+        format!("SELECT action, {all} FROM seawall_attempt WHERE action = ? ORDER BY number")
     });
     let rows = sqlx::query(&**TEXT).bind(id.to_string()).fetch_all(conn).await.map_err(failed)?;
     rows.iter().map(rows::attempt).collect()
@@ -331,11 +354,10 @@ pub(super) async fn list(conn: &mut SqliteConnection, filter: &Filter) -> Result
 pub(super) async fn counts(conn: &mut SqliteConnection, dependency: &str, most: u32) -> Result<Counts> {
     let open = sqlx::query(
         "SELECT count(*), coalesce(sum(effect = 'unknown' AND ended IS NULL), 0), min(created_at), \
-         coalesce(sum(ended IS NULL), 0), coalesce(sum(ended IS NULL AND substr(why, 1, length(?1)) = ?1), 0) \
-         FROM (SELECT effect, ended, why, created_at FROM seawall_action \
-         WHERE dependency = ?2 AND due_at IS NOT NULL ORDER BY due_at LIMIT ?3)",
+         coalesce(sum(ended IS NULL), 0), coalesce(sum(ended IS NULL AND handler_tries > 0), 0) \
+         FROM (SELECT effect, ended, handler_tries, created_at FROM seawall_action \
+         WHERE dependency = ? AND due_at IS NOT NULL ORDER BY due_at LIMIT ?)",
     )
-    .bind(HANDLER_FAILED)
     .bind(dependency.to_owned())
     .bind(most)
     .fetch_one(&mut *conn)

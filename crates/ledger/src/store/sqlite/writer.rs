@@ -9,7 +9,7 @@ use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use crate::action::{Action, ActionId};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Stamp, Write, settle_scope};
-use crate::store::lane::{Answer, Batch, Job, Task, unexpected};
+use crate::store::lane::{Answer, Batch, Job, Task};
 use crate::store::{Change, Changed, Follow, Insert, Recorded, Result, ScopeSettled};
 
 use super::statements::{self, failed};
@@ -101,6 +101,13 @@ async fn transaction(conn: &mut SqliteConnection, jobs: &[&Job<SqliteConnection>
                     tx.rollback().await.map_err(failed)?;
                     return Ok(vec![Answer::Changed(Changed::HandlerFailed(why))]);
                 }
+                Changed::Clash if jobs.len() > 1 => {
+                    return Err(StoreError::new(Trouble::Refused, "another action is sent under this key"));
+                }
+                Changed::Clash => {
+                    tx.rollback().await.map_err(failed)?;
+                    return Ok(vec![Answer::Changed(Changed::Clash)]);
+                }
                 done @ (Changed::Taken | Changed::Stale(_)) => Answer::Changed(done),
             },
             Task::Scope { scope, follow } => {
@@ -108,7 +115,7 @@ async fn transaction(conn: &mut SqliteConnection, jobs: &[&Job<SqliteConnection>
                 Answer::Scope(settled)
             }
             Task::Evidence { id, attempt } => {
-                statements::log(&mut tx, &[(*id, attempt)]).await?;
+                statements::log(&mut tx, &[(*id, attempt.line())]).await?;
                 Answer::Nothing
             }
             Task::Claim { dependency, owner, most, lease } => {
@@ -138,9 +145,14 @@ async fn recorded(
     if inserted.contains(&insert.action.id) {
         return Ok(Answer::Recorded(Recorded::New));
     }
+    existing(conn, insert).await.map(Answer::Recorded)
+}
+
+/// Returns what became of an insert that was not taken.
+pub(super) async fn existing(conn: &mut SqliteConnection, insert: &Insert) -> Result<Recorded> {
     let found = statements::find(conn, &insert.action.dependency, &insert.action.key).await?;
-    let found = found.ok_or_else(unexpected)?;
-    Ok(Answer::Recorded(Recorded::Existing(Box::new(found))))
+    let same_key = found.filter(|found| found.key == insert.action.key);
+    Ok(same_key.map_or(Recorded::Clash, |found| Recorded::Existing(Box::new(found))))
 }
 
 /// Writes the audit mark of a change, and runs its handler. Returns what became of the change. If the change itself was
@@ -155,12 +167,17 @@ async fn followed(
         let found = statements::load(conn, id).await?;
         return Ok(match found {
             // The row is exactly as this change makes it: the change was written earlier, and its answer was lost.
-            Some(action) if action.state == change.write.to => Changed::Taken,
+            Some(action) if action.state == *change.write.to() => Changed::Taken,
             other => Changed::Stale(other.map(Box::new)),
         });
     }
     if let Some(mark) = &change.mark {
         statements::mark(conn, id, mark).await?;
+    }
+    if let Some(key) = change.write.names()
+        && !statements::name(conn, id, key).await?
+    {
+        return Ok(Changed::Clash);
     }
     match &change.follow {
         Some(follow) => match follow(conn, &change.action).await {
@@ -201,10 +218,10 @@ async fn settle_members(
     now: Stamp,
 ) -> Result<()> {
     let mut pairs = Vec::with_capacity(writes.len());
-    let unsettled = members.iter_mut().filter(|member| !member.state.settled);
+    let unsettled = members.iter_mut().filter(|member| !member.state.settled());
     for (member, write) in unsettled.zip(&writes) {
         pairs.push((member.id, write));
-        member.state = write.to.clone();
+        member.state = write.to().clone();
     }
     statements::change(conn, &pairs, now).await?;
     Ok(())

@@ -1,0 +1,75 @@
+//! Decides what the end of a cancel attempt changes in the row.
+
+use super::told::{Case, Report, Told, Undone};
+use super::transition::Draft;
+use super::write::Evidence;
+use super::{AttemptOutcome, AttemptRow, CancelKind, Known, NotApplied};
+
+impl Case<'_> {
+    /// Handles the end of a cancel attempt.
+    pub(super) fn cancelled(&self, line: AttemptRow, how: Undone, report: Report) -> Told {
+        let outcome = match how {
+            Undone::Yes => AttemptOutcome::Yes,
+            Undone::NoSuch | Undone::Refused | Undone::Never => AttemptOutcome::No,
+            Undone::NotSent => AttemptOutcome::NotSent,
+            Undone::Unknown => AttemptOutcome::Unknown,
+        };
+        let closed = self.closed(&line, outcome, &report);
+        let under_way = self.state.in_flight() == Some(line.number);
+        if !self.is_mine(line.fence) || !under_way || self.state.end.is_some() {
+            return Told::Late(Evidence(closed));
+        }
+        let mut draft = Draft::of(self.state, self.now);
+        draft.log(closed);
+        draft.set_in_flight(None);
+        match how {
+            Undone::Yes => draft.cancelled_there(self.rules),
+            Undone::NoSuch => self.no_such(&mut draft, &report),
+            Undone::Refused => self.refused(&mut draft, &report),
+            Undone::Never => draft.stick("the provider says that it cannot be undone"),
+            Undone::NotSent => {
+                draft.close_one_cancel();
+                draft.to.next_at = self.later(draft.to.undo.tries, &report);
+            }
+            Undone::Unknown => draft.to.next_at = self.later(draft.to.undo.tries, &report),
+        }
+        draft.conclude(self.rules, self.origin);
+        Told::Write(draft.rested())
+    }
+
+    /// Handles the answer "no such effect" to a cancel. The key of this generation is not used again, since the
+    /// provider may repeat its first answer to every later request with the same key. The answer is believed only if
+    /// the generation was first sent after the quiet time.
+    fn no_such(&self, draft: &mut Draft, report: &Report) {
+        let seen = self.state.sent.is_some_and(|sent| sent.seen);
+        let early = self.state.undo.open.as_ref().is_some_and(|open| open.early);
+        match self.state.known {
+            Known::Unknown if early => {
+                draft.next_generation();
+                draft.to.undo.tries = draft.to.undo.tries.saturating_sub(1);
+                draft.to.next_at = self.state.quiet_until().unwrap_or(self.now);
+            }
+            Known::Unknown if !seen => {
+                draft.to.undo.open = None;
+                draft.absent(self.rules, Known::NotApplied(NotApplied::NoSuch));
+            }
+            // The effect is known to exist, or the provider has said that the attempt arrived.
+            Known::Unknown | Known::Applied | Known::Never | Known::NotApplied(_) => {
+                draft.next_generation();
+                draft.to.next_at = self.later(draft.to.undo.tries, report);
+            }
+        }
+    }
+
+    /// Handles a refused cancel. The next cancel gets a new key, since a provider that saves answers would repeat its own.
+    /// But if an earlier cancel of this generation has no answer, that one may have undone the effect. If a second cancel
+    /// could undo it twice, the generation then stays, as if this cancel had no answer either.
+    fn refused(&self, draft: &mut Draft, report: &Report) {
+        let alone = self.state.undo.open.as_ref().is_none_or(|open| open.count == 1);
+        let sets_a_state = self.rules.cancel.as_ref().is_some_and(|cancel| cancel.kind == CancelKind::State);
+        if alone || sets_a_state {
+            draft.next_generation();
+        }
+        draft.to.next_at = self.later(draft.to.undo.tries, report);
+    }
+}

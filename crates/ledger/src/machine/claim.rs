@@ -1,0 +1,62 @@
+//! Taking a row and giving it back, without any work on it.
+
+use std::time::Duration;
+
+use super::state::Claim;
+use super::transition::Draft;
+use super::write::SentKey;
+use super::{Naming, Origin, Owner, Rules, Stamp, State, Write};
+
+/// Returns the write that claims the row for `owner`. Returns `None` if the row is not due, or if another worker's
+/// lease has not ended. The stores claim in SQL, with the time at which the database began the statement; this function
+/// defines what that SQL must do.
+#[must_use]
+pub fn claim(state: &State, lease: Duration, owner: Owner, now: Stamp) -> Option<Write> {
+    if state.due_at().is_none_or(|due| due > now) {
+        return None;
+    }
+    let mut draft = Draft::of(state, now);
+    draft.to.fence = draft.to.fence.saturating_add(1);
+    draft.to.claim = Some(Claim { owner, until: now.saturating_add(lease), in_flight: None });
+    Some(draft.renewed())
+}
+
+/// Returns the write that ends a claim without any work on the row. Returns `None` if `owner` does not have the row or
+/// has an attempt under way.
+#[must_use]
+pub fn release(state: &State, owner: Owner, now: Stamp) -> Option<Write> {
+    (state.is_of(owner) && state.in_flight().is_none()).then(|| {
+        let mut draft = Draft::of(state, now);
+        draft.let_go();
+        draft.written()
+    })
+}
+
+/// For how long a row is left alone whose operation is not declared where it was claimed.
+const ASIDE: Duration = Duration::from_secs(60);
+
+/// Returns the write that ends a claim on a row whose operation is not declared in this process. The row is due again
+/// in a minute, since another worker may know the operation. Returns `None` if `owner` does not have the row.
+#[must_use]
+pub fn put_aside(state: &State, owner: Owner, now: Stamp) -> Option<Write> {
+    state.is_of(owner).then(|| {
+        let mut draft = Draft::of(state, now);
+        draft.to.why = Some("its operation is not declared where it was taken up".to_owned());
+        draft.to.next_at = now.saturating_add(ASIDE);
+        draft.let_go();
+        draft.written()
+    })
+}
+
+/// Returns the change that completes an action which plain SQL recorded, since SQL does not know the rules of the
+/// operation: when the action is given up, when it must have been settled, and under which key it is sent. `salt` is 0,
+/// or one more than the salt whose key clashed with another. Returns `None` if nothing is missing.
+#[must_use]
+pub fn completed(state: &State, rules: &Rules, origin: Origin<'_>, salt: u32, now: Stamp) -> Option<Write> {
+    let mut draft = Draft::of(state, now);
+    let was_incomplete = draft.to.complete(rules, origin.created);
+    if origin.naming == Naming::Open {
+        draft.names = Some(SentKey { mapped: rules.keys.sent(origin.dependency, origin.key, salt), salt });
+    }
+    (was_incomplete || draft.names.is_some()).then(|| draft.renewed())
+}

@@ -1,0 +1,162 @@
+//! Decides what the answer to a question changes in the row.
+
+use seawall_policy::Idempotency;
+
+use super::plan::Question;
+use super::told::{Case, Found, Report, Told};
+use super::transition::Draft;
+use super::{AttemptOutcome, AttemptRow, End, Goal, Known, NotApplied, Stamp};
+
+impl Case<'_> {
+    /// Handles the answer to a question.
+    pub(super) fn confirmed(&self, question: Question, found: Found, report: Report) -> Told {
+        let next = self.state.logged.saturating_add(1);
+        if !self.is_mine(question.fence) || question.number != next || self.state.in_flight().is_some() {
+            return Told::Nothing;
+        }
+        let mut draft = Draft::of(self.state, self.now);
+        let outcome = match found {
+            Found::Applied(_) => AttemptOutcome::Yes,
+            Found::Cancelled | Found::Absent => AttemptOutcome::No,
+            Found::Other => AttemptOutcome::Unknown,
+        };
+        let line = draft.question(self.rules, question.asked_at, outcome);
+        draft.log(AttemptRow { status: report.status, detail: report.detail.clone(), ..line });
+        let asked = &mut draft.to.questions.asked;
+        *asked = asked.saturating_add(1);
+        match self.state.end {
+            Some(End::Failed | End::Cancelled) => self.audited(&mut draft, question, found, &report),
+            Some(End::Done | End::Stuck) => return Told::Nothing,
+            None => {
+                match found {
+                    Found::Applied(answer) => self.found(&mut draft, question, answer),
+                    Found::Cancelled => self.found_cancelled(&mut draft, question),
+                    Found::Absent => self.found_nothing(&mut draft, question),
+                    Found::Other => draft.to.next_at = self.later(draft.to.questions.asked, &report),
+                }
+                draft.conclude(self.rules, self.origin);
+            }
+        }
+        Told::Write(draft.rested())
+    }
+
+    fn found(&self, draft: &mut Draft, question: Question, answer: Option<Vec<u8>>) {
+        match self.state.known {
+            Known::Unknown => draft.applied(answer),
+            Known::Applied | Known::Never | Known::NotApplied(_) => {
+                draft.to.answer = answer.or(draft.to.answer.take());
+                draft.to.questions.asked = 0;
+                draft.to.next_at = self.now;
+            }
+        }
+        self.wait_before_cancel(draft);
+        // No cancel of this generation can still arrive, and the effect still exists. So the key of this generation is
+        // of no more use, and the next cancel gets a new key.
+        if self.state.undo.open.as_ref().is_some_and(|open| question.asked_at >= open.quiet_until) {
+            draft.next_generation();
+        }
+        draft.to.undo.asked = draft.to.undo.open.is_none();
+    }
+
+    fn found_cancelled(&self, draft: &mut Draft, question: Question) {
+        match self.state.known {
+            // Without a key, another attempt may still apply the effect again, so the row waits for the end of the
+            // quiet time.
+            Known::Unknown if self.may_return(question.asked_at) => {
+                draft.to.next_at = self.state.quiet_until().unwrap_or(self.now);
+            }
+            Known::Unknown => draft.cancelled_there(self.rules),
+            Known::Applied if self.state.goal == Goal::Cancel => draft.cancelled_there(self.rules),
+            Known::Applied | Known::Never | Known::NotApplied(_) => draft.to.next_at = self.now,
+        }
+    }
+
+    fn may_return(&self, asked_at: Stamp) -> bool {
+        let several = self.state.open_attempts() > 1;
+        !self.rules.honours_keys() && several && self.state.quiet_until().is_some_and(|quiet| asked_at < quiet)
+    }
+
+    /// Handles the answer "not found". It is believed only if the question was asked after the quiet time and before the
+    /// end of the window in which the provider can be asked; the time of the answer does not matter. It is not believed
+    /// at all if the provider has said that it has the key.
+    fn found_nothing(&self, draft: &mut Draft, question: Question) {
+        let quiet = self.state.quiet_until().unwrap_or(question.asked_at);
+        let cancel_quiet = self.state.undo.open.as_ref().map(|open| open.quiet_until);
+        let believable_from = match (self.state.known, cancel_quiet) {
+            (Known::Unknown, _) if !self.was_seen() => Some(quiet),
+            // The effect may be gone if a cancel of it may have been sent. Without a cancel, "not found" proves nothing
+            // against an effect that is known to exist.
+            (Known::Applied, Some(cancel_quiet)) if self.state.goal == Goal::Cancel => {
+                Some(quiet.max(cancel_quiet))
+            }
+            (Known::Unknown | Known::Applied | Known::Never | Known::NotApplied(_), _) => None,
+        };
+        let Some(believable_from) = believable_from.filter(|_| self.is_in_window(question.asked_at)) else {
+            draft.to.next_at = self.later(draft.to.questions.asked, &Report::default());
+            return;
+        };
+        if question.asked_at < believable_from {
+            draft.to.next_at = believable_from;
+            return;
+        }
+        draft.to.questions.absences = draft.to.questions.absences.saturating_add(1);
+        let wanted = self.rules.confirm.as_ref().map_or(1, |confirm| confirm.absences);
+        if draft.to.questions.absences < wanted {
+            let again = quiet.max(question.asked_at.saturating_add(self.rules.quiet));
+            if let Some(sent) = &mut draft.to.sent {
+                sent.quiet_until = again;
+            }
+            draft.to.next_at = again;
+            return;
+        }
+        draft.absent(self.rules, self.after_absence());
+    }
+
+    /// Returns whether the provider has said that it has the key of this action.
+    fn was_seen(&self) -> bool {
+        self.state.sent.is_some_and(|sent| sent.seen)
+    }
+
+    /// Returns whether a question of this time could be answered while the provider still knows of the action.
+    fn is_in_window(&self, asked_at: Stamp) -> bool {
+        self.rules.ask_by(self.state.sent.as_ref()).is_none_or(|end| asked_at < end)
+    }
+
+    fn after_absence(&self) -> Known {
+        let resend = match self.rules.idempotency {
+            Idempotency::Safe | Idempotency::Idempotent => true,
+            Idempotency::Keyed | Idempotency::None => self.rules.honours_keys() || self.rules.resend_absent,
+        };
+        match self.state.goal {
+            Goal::Perform if resend => Known::Never,
+            Goal::Perform | Goal::Cancel => Known::NotApplied(NotApplied::Absent),
+        }
+    }
+
+    /// Handles the answer to the question that is asked after the row's end.
+    fn audited(&self, draft: &mut Draft, question: Question, found: Found, report: &Report) {
+        let moved = self.state.audit_at.is_some_and(|at| question.asked_at < at);
+        match found {
+            Found::Applied(answer) => {
+                draft.reopen(answer);
+                self.wait_before_cancel(draft);
+            }
+            // Meanwhile a report said that the effect exists, so a later question is planned already.
+            Found::Absent | Found::Cancelled if moved => {}
+            Found::Absent | Found::Cancelled => {
+                draft.to.audit_at = None;
+                draft.to.disputed_at = None;
+            }
+            // This answer says nothing about the effect. After the maximum number of questions the provider is asked
+            // less often, but the questions never stop: our side believes that nothing exists, so nobody else would
+            // look for the effect.
+            Found::Other if draft.to.questions.asked < self.rules.limits.confirm => {
+                draft.to.audit_at = Some(self.later(draft.to.questions.asked, report));
+            }
+            Found::Other => {
+                draft.to.questions.asked = self.rules.limits.confirm;
+                draft.to.audit_at = Some(self.now.saturating_add(self.rules.audit_after));
+            }
+        }
+    }
+}

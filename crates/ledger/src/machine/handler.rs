@@ -1,0 +1,52 @@
+//! What is written if the application's handler fails. The handler has to run in the transaction that ends the row.
+
+use std::time::Duration;
+
+use seawall_policy::Draw;
+
+use super::transition::Draft;
+use super::{HandlerTrouble, Owner, Rules, Stamp, State, Write};
+
+/// The shortest wait before a handler that failed is run again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Returns what is written instead of `write`, whose handler failed. What `write` learned is kept, such as the
+/// provider's answer, but the row does not end. The end is tried again later, as often as necessary. `before` is the row
+/// before the change.
+///
+/// The row does not become `stuck`, because the mistake is in the application: once the program is corrected, usually
+/// all such rows can end without a person looking at each.
+pub fn handler_failed(
+    write: Write,
+    before: &State,
+    rules: &Rules,
+    error: &str,
+    now: Stamp,
+    draw: Draw,
+) -> Write {
+    let tries = before.handler.as_ref().map_or(0, |trouble| trouble.tries).saturating_add(1);
+    let wait = rules.backoff.wait(tries, None, draw).max(PAUSE);
+    let to = State {
+        end: None,
+        handler: Some(HandlerTrouble { tries, error: error.to_owned() }),
+        claim: None,
+        next_at: now.saturating_add(wait),
+        ..write.to
+    };
+    Write { to, breaks_scope: false, ..write }
+}
+
+/// Returns what is written if the handler of a member failed when the whole scope was to be settled. Nothing was written
+/// then, so only the trouble is recorded. Returns `None` if `owner` does not have the row.
+#[must_use]
+pub fn scope_handler_failed(
+    state: &State,
+    owner: Owner,
+    rules: &Rules,
+    error: &str,
+    now: Stamp,
+    draw: Draw,
+) -> Option<Write> {
+    let nothing = Draft::of(state, now).renewed();
+    state.is_of(owner).then(|| handler_failed(nothing, state, rules, error, now, draw))
+}

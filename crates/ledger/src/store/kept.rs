@@ -1,0 +1,83 @@
+//! An action as the tables keep it.
+
+use std::borrow::Cow;
+
+use crate::action::{Action, Money};
+use crate::error::{StoreError, Trouble};
+use crate::machine::{Impossible, Naming, Row, Scope, State};
+
+use super::Result;
+use super::columns::{Columns, Fixed, Source};
+
+/// The value of the column `salt` for an action that the first release recorded.
+const FIRST_RELEASE: i64 = -1;
+
+/// Returns the columns of an action that never change.
+pub(crate) fn fixed(action: &Action) -> Fixed<'_> {
+    Fixed {
+        id: action.id,
+        dependency: Cow::Borrowed(&action.dependency),
+        operation: Cow::Borrowed(&action.operation),
+        key: Cow::Borrowed(&action.key),
+        scope: action.scope.as_ref().map(|scope| Cow::Borrowed(scope.name.as_str())),
+        scope_size: action.scope.as_ref().map(|scope| scope.size),
+        request: Cow::Borrowed(&action.request),
+        created_at: action.created_at,
+        sent_key: action.mapped_key.as_deref().map(Cow::Borrowed),
+        salt: match action.naming {
+            Naming::Open => None,
+            Naming::FirstRelease => Some(FIRST_RELEASE),
+            Naming::Salted(salt) => Some(salt.into()),
+        },
+        amount: action.amount.as_ref().map(|money| Cow::Owned(money.amount.to_string())),
+        currency: action.amount.as_ref().map(|money| Cow::Borrowed(money.currency.as_str())),
+    }
+}
+
+/// Reads an action from its columns.
+pub(crate) fn action(from: &mut impl Source) -> Result<Action> {
+    let fixed = Fixed::read(from)?;
+    let state = State::of_row(Row::read(from)?);
+    let id = fixed.id;
+    let impossible = |what: &str| {
+        StoreError::new(Trouble::Foreign, format!("the row of action {id} cannot be right: {what}"))
+    };
+    Ok(Action {
+        id,
+        naming: naming(fixed.salt).ok_or_else(|| impossible("its salt"))?,
+        amount: money(fixed.amount, fixed.currency).ok_or_else(|| impossible("its amount"))?,
+        state: state.map_err(|Impossible(what)| impossible(what))?,
+        dependency: fixed.dependency.into_owned(),
+        operation: fixed.operation.into_owned(),
+        key: fixed.key.into_owned(),
+        scope: match (fixed.scope, fixed.scope_size) {
+            (Some(name), Some(size)) => Some(Scope { name: name.into_owned(), size }),
+            (None, None) => None,
+            _ => return Err(impossible("its scope")),
+        },
+        request: fixed.request.into_owned(),
+        created_at: fixed.created_at,
+        mapped_key: fixed.sent_key.map(Cow::into_owned),
+    })
+}
+
+fn naming(salt: Option<i64>) -> Option<Naming> {
+    match salt {
+        None => Some(Naming::Open),
+        Some(FIRST_RELEASE) => Some(Naming::FirstRelease),
+        Some(salt) => u32::try_from(salt).ok().map(Naming::Salted),
+    }
+}
+
+/// Returns the amount; `Some(None)` if there is none, and `None` if the columns do not hold an amount.
+#[expect(clippy::option_option, reason = "the outer one is the error, which the caller names")]
+fn money(amount: Option<Cow<'_, str>>, currency: Option<Cow<'_, str>>) -> Option<Option<Money>> {
+    match (amount, currency) {
+        (None, None) => Some(None),
+        (Some(amount), Some(currency)) => {
+            let amount = amount.parse().ok()?;
+            Some(Some(Money { amount, currency: currency.into_owned() }))
+        }
+        _ => None,
+    }
+}
