@@ -13,9 +13,9 @@ use support::http2::hear;
 use support::{Caller, Ended, Gateway, Heard, Multiplexed, dependency, soon};
 use tokio::task::JoinSet;
 
-/// How much longer than their `total` a test's calls may take.
+/// The maximum time by which a test's calls may exceed their `total`.
 const BEYOND: Duration = Duration::from_secs(2);
-/// How long a head or a body may pause before the gateway ends it.
+/// The maximum pause in a head or a body, after which the gateway ends it.
 const HEADER_TIME: Duration = Duration::from_millis(400);
 
 /// A gateway with these lines for its only dependency.
