@@ -1,8 +1,9 @@
 //! Streams of random numbers that depend on a seed, and the distributions that are drawn from them.
 //!
-//! Each entity has its own stream, which is made from the seed, the kind of the entity, and its number. With one stream
-//! for all entities, every draw would depend on the order of all other draws: a policy that draws one more number would
-//! change the arrivals. Two arms with the same seed would then not see the same arrivals.
+//! Each entity of a simulation, such as each provider, has its own stream. The stream is made from the seed, the kind
+//! of the entity, and its number. With one stream for all entities, every draw would depend on the order of all other
+//! draws: a policy that draws one more number would change the arrivals. Two arms with the same seed would then not see
+//! the same arrivals.
 
 use std::time::Duration;
 

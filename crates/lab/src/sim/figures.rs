@@ -79,8 +79,8 @@ impl Figure {
         Figure { name: name.into(), value }
     }
 
-    /// Creates a figure whose value is a list with one estimate for each column. Each of the `rows` has the values of
-    /// one seed.
+    /// Creates a figure with one estimate for each column. Each of the `rows` has the values of one seed. The value of
+    /// the figure is a list or, if there is only one column, a single number.
     #[must_use]
     pub fn columns(name: impl Into<String>, rows: &[Vec<f64>]) -> Figure {
         let width = rows.first().map_or(0, Vec::len);

@@ -123,7 +123,8 @@ struct Ran {
     events: u64,
 }
 
-/// Simulates one case. The unit of time is the mean holding time, which is one second here.
+/// Simulates one case with this number of calls, and returns what was measured. The unit of time is the mean holding
+/// time, which is one second here.
 fn simulate(case: &Case, calls: u64, seed: u64) -> Ran {
     let mut arrivals = Stream::of(seed, Whose::Arrivals, 0);
     let mut holding = Stream::of(seed, Whose::Provider, 0);
