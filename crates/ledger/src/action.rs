@@ -229,7 +229,6 @@ impl Action {
     #[must_use]
     pub fn origin(&self) -> Origin<'_> {
         Origin {
-            created: self.created_at,
             scoped: self.scope.is_some(),
             dependency: &self.dependency,
             key: &self.key,
