@@ -106,10 +106,12 @@ impl Declared<'_> {
             error("lease", &["timeout.total"], Wrong::new(message).help(help));
         }
         let resend = total.saturating_add(travel);
-        if self.idempotency == Idempotency::Keyed && rules.key_lifetime <= resend {
+        if let (Idempotency::Keyed, Some(lifetime)) = (self.idempotency, &rules.key_lifetime)
+            && lifetime.shortest() <= resend
+        {
             let message = format!(
                 "the key is forgotten after {}, before a repeat is sure to arrive ({})",
-                show_time(rules.key_lifetime),
+                show_time(lifetime.shortest()),
                 show_time(resend)
             );
             error(

@@ -136,15 +136,19 @@ impl Declared<'_> {
         Rules {
             on_unknown: if asks { OnUnknown::Confirm } else { silent.on_unknown },
             attempt: self.total.unwrap_or(Duration::MAX),
-            confirm: self
-                .confirm
-                .map(|confirm| ConfirmRules { after: confirm.after, absences: confirm.absences.max(1) }),
+            confirm: self.confirm.map(|confirm| ConfirmRules {
+                after: confirm.after,
+                absences: confirm.absences.max(1),
+                until: None,
+            }),
             cancel: self.cancel.map(|cancel| CancelRules {
                 kind: cancel.kind,
                 keyed: cancel.keyed,
                 tombstone: cancel.tombstone,
                 by_key: cancel.by_key(),
                 after: cancel.after,
+                until: None,
+                asks_first: cancel.needs_confirm(),
             }),
             ..silent
         }

@@ -120,7 +120,7 @@ pub(crate) async fn no_row_is_claimed_twice<W: World>(world: W) {
                 if claimed.is_empty() {
                     return mine;
                 }
-                assert!(claimed.len() <= 7 && claimed.iter().all(|action| action.state.owner == Some(owner)));
+                assert!(claimed.len() <= 7 && claimed.iter().all(|action| action.state.owner() == Some(owner)));
                 mine.extend(claimed.into_iter().map(|action| action.id));
             }
         }));
@@ -169,7 +169,7 @@ pub(crate) async fn what_is_stuck_waits_for_a_person_whose_reason_is_kept<W: Wor
     let listed = Filter::first(10).standing(Standing::Stuck);
     assert_eq!(ledger.list(&listed).await.unwrap().len(), 1);
     let done = ledger.resolve(stuck.id, Resolution::Applied, &by).await.unwrap();
-    assert_eq!((done.state.end, done.state.settled), (Some(End::Done), true));
+    assert_eq!((done.state.end(), done.state.settled()), (Some(End::Done), true));
     let again = ledger.retry(done.id, &by).await.unwrap_err();
     assert_eq!(again.refusal(), Some(Refusal::NotStuck));
 

@@ -58,7 +58,7 @@ const SETTLE: Duration = Duration::from_secs(4);
 pub(crate) fn ledger<D: Database>(store: D::Store, books: &str) -> Ledger<D::Store> {
     let wire = Arc::new(Wire(books.to_owned()));
     let after = Operation::new("pay", "after", rules(SettleBy::Reply), wire.clone())
-        .on_settled(|conn, action| D::set_order(conn, &action.key, state(action.state.end)));
+        .on_settled(|conn, action| D::set_order(conn, &action.key, state(action.state.end())));
     let before = Operation::new("pay", "before", rules(SettleBy::Explicit(SETTLE)), wire.clone());
     // Each has a dependency of its own, since the lease of a claim is the longest one of its dependency.
     let asked = Operation::new("asked", "wide", wide(Idempotency::None), wire.clone());

@@ -74,7 +74,7 @@ pub(crate) async fn what_came_to_rest_after_the_asking_began_is_pending<S: Store
             let done =
                 ledger.observe(id, Observed::Applied(None), &By::new("webhook", "paid")).await.unwrap();
             told.send(()).unwrap();
-            done.state.end
+            done.state.end()
         }
     });
     let reconciler = Reconciler::new(ledger, partner, settings("bank")).unwrap();
@@ -306,7 +306,7 @@ pub(crate) async fn corrections_are_made_where_the_operation_allows_them_and_onl
             "failed" => None,
             _ => Some(End::Done),
         };
-        assert_eq!(story.action.state.end, end, "{key}");
+        assert_eq!(story.action.state.end(), end, "{key}");
     }
     let mut paid = followed.lock().unwrap().clone();
     paid.sort();

@@ -50,7 +50,7 @@ impl Account {
         events: Vec<String>,
     ) -> Account {
         let order_state = order_state.unwrap_or_else(|| "none".to_owned());
-        let action_state = match log.as_ref().map(|log| log.action.state.end) {
+        let action_state = match log.as_ref().map(|log| log.action.state.end()) {
             None => "none",
             Some(None) => "open",
             Some(Some(End::Done)) => "done",
@@ -123,7 +123,7 @@ fn write_log(text: &mut String, log: &Log) {
         Known::NotApplied(_) => "not applied",
     };
     let end = state.end.map_or("open".to_owned(), |end| format!("{end:?}").to_lowercase());
-    let why = state.why.as_deref().map(|why| format!(" ({why})")).unwrap_or_default();
+    let why = state.why().map(|why| format!(" ({why})")).unwrap_or_default();
     let _ = writeln!(text, "  action: {end}{why}; goal {goal}, effect {known}");
     for attempt in &log.attempts {
         let status = attempt.status.map(|status| format!(" {status}")).unwrap_or_default();
