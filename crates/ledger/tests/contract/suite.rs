@@ -96,7 +96,7 @@ pub(crate) async fn what_is_recorded_in_a_transaction_shares_its_fate<W: World>(
     assert_eq!(ledger.record_in(&mut conn, &charge("kept")).await.unwrap().id, kept.id);
     W::execute(&mut conn, "COMMIT").await;
 
-    assert_eq!(ended(&ledger, kept.id).await.state.end, Some(End::Done));
+    assert_eq!(ended(&ledger, kept.id).await.state.end(), Some(End::Done));
     assert_eq!(ledger.load(lost.id).await.unwrap_err().refusal(), Some(Refusal::NotFound));
     assert_eq!((provider.performs("lost"), provider.performs("kept")), (0, 1));
     assert_eq!(worker.drain(SECOND * 5).await, 0);
@@ -167,7 +167,7 @@ pub(crate) async fn a_handler_that_keeps_failing_is_counted_and_tried_until_it_i
     };
     let failing = until(&ledger, alone, fourth).await;
     assert_eq!(
-        (failing.state.end, failing.state.settled, failing.state.known),
+        (failing.state.end(), failing.state.settled(), failing.state.known()),
         (None, false, Known::Applied)
     );
     let said = |action: &Action| action.state.why().as_ref().is_some_and(|why| why.contains("no such column"));
@@ -241,7 +241,7 @@ pub(crate) async fn a_reserved_action_is_settled_with_the_business_row_or_undone
     assert_eq!(early.refusal(), Some(Refusal::NotKnown));
     W::execute(&mut conn, "ROLLBACK").await;
     let charged = ledger.run(kept.id).await.unwrap();
-    assert_eq!((charged.state.known, charged.state.end), (Known::Applied, None));
+    assert_eq!((charged.state.known(), charged.state.end()), (Known::Applied, None));
     W::execute(&mut conn, W::BEGIN).await;
     W::write_order(&mut conn, "kept", "paid").await.unwrap();
     ledger.settle_in(&mut conn, kept.id).await.unwrap();
@@ -256,7 +256,7 @@ pub(crate) async fn a_reserved_action_is_settled_with_the_business_row_or_undone
     ledger.settle_in(&mut conn, lost.id).await.unwrap();
     W::execute(&mut conn, "ROLLBACK").await;
     let undone = ended(&ledger, lost.id).await;
-    assert_eq!((undone.state.end, undone.state.goal), (Some(End::Cancelled), Goal::Cancel));
+    assert_eq!((undone.state.end(), undone.state.goal()), (Some(End::Cancelled), Goal::Cancel));
     W::execute(&mut conn, W::BEGIN).await;
     let late = ledger.settle_in(&mut conn, lost.id).await.unwrap_err();
     assert_eq!(late.refusal(), Some(Refusal::TooLate), "{late}");
@@ -282,7 +282,7 @@ pub(crate) async fn a_settled_action_is_taken_back_with_the_business_row<W: Worl
     ledger.cancel_in(&mut conn, done.id).await.unwrap();
     W::execute(&mut conn, "COMMIT").await;
     let undone = ended(&ledger, done.id).await;
-    assert_eq!(undone.state.known, Known::NotApplied(NotApplied::Cancelled));
+    assert_eq!(undone.state.known(), Known::NotApplied(NotApplied::Cancelled));
     assert_eq!((provider.effects("k"), provider.cancels("k")), (0, 1));
     drop(worker);
 }
@@ -346,7 +346,7 @@ pub(crate) async fn a_refusal_fails_the_action_and_tells_the_handler<W: World>(w
         });
     let ledger = Ledger::builder(world.open().await).operation(operation).build().unwrap();
     let failed = ledger.perform(&charge("k")).await.unwrap();
-    assert_eq!(failed.state.known, Known::NotApplied(NotApplied::Refused));
+    assert_eq!(failed.state.known(), Known::NotApplied(NotApplied::Refused));
     let mut conn = world.connect().await;
     assert_eq!(W::number(&mut conn, "SELECT count(*) FROM orders WHERE state = 'failed'").await, 1);
     W::execute(&mut conn, W::BEGIN).await;
@@ -359,16 +359,7 @@ pub(crate) async fn left_behind<S: Store>(store: &S, rules: &Rules, key: &str) -
     let now = store.ask_time().await.unwrap().now();
     let (state, line) = machine::sent(rules, Owner(77), now).unwrap();
     let new = charge(key);
-    let action = Action {
-        id: ActionId::new(),
-        dependency: new.dependency,
-        operation: new.operation,
-        key: new.key,
-        scope: None,
-        request: new.request,
-        created_at: now,
-        state,
-    };
+    let action = Action::of(&new, state, now);
     let recorded = store.record(Insert { action: action.clone(), attempt: Some(line) }).await.unwrap();
     assert!(matches!(recorded, Recorded::New));
     action
@@ -422,7 +413,7 @@ pub(crate) async fn a_dependency_that_hangs_delays_no_other<W: World>(world: W) 
     }
     let new = NewAction { dependency: "fast".to_owned(), ..charge("f") };
     let quick = ledger.record(&new).await.unwrap();
-    assert_eq!(ended(&ledger, quick.id).await.state.end, Some(End::Done));
+    assert_eq!(ended(&ledger, quick.id).await.state.end(), Some(End::Done));
     assert_eq!(slow.most_at_once(), 8, "bounded");
     // The call that hangs is still under way when the drain ends, so it is counted.
     assert_eq!(worker.drain(Duration::from_millis(100)).await, 8);
@@ -448,19 +439,19 @@ pub(crate) async fn a_scope_settles_together_or_not_at_all<W: World>(world: W) {
     let worker = ledger.worker(soon());
     let one = ledger.record(&charge("one").in_scope("order-1", 2)).await.unwrap();
     let waits = until(&ledger, one.id, |action| action.state.known() == Known::Applied).await;
-    assert_eq!((waits.state.settled, waits.state.end), (false, None), "the other is not even recorded");
+    assert_eq!((waits.state.settled(), waits.state.end()), (false, None), "the other is not even recorded");
     let two = ledger.record(&charge("two").in_scope("order-1", 2)).await.unwrap();
-    assert_eq!(ended(&ledger, two.id).await.state.end, Some(End::Done));
-    assert_eq!(ended(&ledger, one.id).await.state.end, Some(End::Done));
+    assert_eq!(ended(&ledger, two.id).await.state.end(), Some(End::Done));
+    assert_eq!(ended(&ledger, one.id).await.state.end(), Some(End::Done));
 
     let three = ledger.record(&charge("three").in_scope("order-2", 2)).await.unwrap();
     until(&ledger, three.id, |action| action.state.known() == Known::Applied).await;
     assert_eq!(worker.drain(SECOND * 5).await, 0);
     let failing = ledger.record(&charge("four").in_scope("order-2", 2)).await.unwrap();
     let cancelled = ledger.cancel(failing.id).await.unwrap();
-    assert_eq!(cancelled.state.end, Some(End::Cancelled), "it was never sent");
+    assert_eq!(cancelled.state.end(), Some(End::Cancelled), "it was never sent");
     let worker = ledger.worker(soon());
-    assert_eq!(ended(&ledger, three.id).await.state.end, Some(End::Cancelled));
+    assert_eq!(ended(&ledger, three.id).await.state.end(), Some(End::Cancelled));
     assert_eq!((provider.effects("three"), provider.performs("four")), (0, 0));
     drop(worker);
 }
@@ -480,6 +471,6 @@ pub(crate) async fn what_was_closed_as_absent_is_asked_about_once_more<W: World>
     let doubtful = ledger.perform(&charge("k")).await.unwrap();
     let healed = until(&ledger, doubtful.id, |action| action.state.end() == Some(End::Cancelled)).await;
     assert_eq!((provider.effects("k"), provider.performs("k"), provider.cancels("k")), (0, 1, 1));
-    assert_eq!(healed.state.goal, Goal::Cancel);
+    assert_eq!(healed.state.goal(), Goal::Cancel);
     drop(worker);
 }

@@ -19,13 +19,11 @@ pub(crate) fn rules(settle: SettleBy) -> Rules {
         on_unknown: OnUnknown::Confirm,
         settle,
         quiet: Duration::from_millis(300),
-        confirm: Some(ConfirmRules { after: Duration::from_millis(50), absences: 1 }),
+        confirm: Some(ConfirmRules { after: Duration::from_millis(50), ..ConfirmRules::default() }),
         cancel: Some(CancelRules {
             kind: CancelKind::State,
-            keyed: false,
-            tombstone: false,
             by_key: true,
-            after: Duration::ZERO,
+            ..CancelRules::default()
         }),
         resend_absent: true,
         attempt: Duration::from_millis(1500),

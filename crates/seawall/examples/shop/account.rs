@@ -112,17 +112,17 @@ impl Account {
 
 fn write_log(text: &mut String, log: &Log) {
     let state = &log.action.state;
-    let goal = match state.goal {
+    let goal = match state.goal() {
         Goal::Perform => "perform",
         Goal::Cancel => "cancel",
     };
-    let known = match state.known {
+    let known = match state.known() {
         Known::Never => "never sent",
         Known::Unknown => "unknown",
         Known::Applied => "applied",
         Known::NotApplied(_) => "not applied",
     };
-    let end = state.end.map_or("open".to_owned(), |end| format!("{end:?}").to_lowercase());
+    let end = state.end().map_or("open".to_owned(), |end| format!("{end:?}").to_lowercase());
     let why = state.why().map(|why| format!(" ({why})")).unwrap_or_default();
     let _ = writeln!(text, "  action: {end}{why}; goal {goal}, effect {known}");
     for attempt in &log.attempts {
