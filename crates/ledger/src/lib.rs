@@ -5,6 +5,7 @@
 //! decides what to do next. A worker only executes what this function decides.
 
 mod action;
+pub mod calendar;
 mod clock;
 mod drive;
 mod error;
@@ -20,6 +21,7 @@ mod wishes;
 mod worker;
 
 pub use action::{Action, ActionId, Mark, NewAction, Sizes, Story};
+pub use calendar::{Lifetime, Window};
 pub use clock::DbClock;
 pub use error::{Error, Misuse, Refusal, StoreError, Trouble};
 pub use ledger::{Ledger, LedgerBuilder};
