@@ -163,6 +163,15 @@ impl UnknownZone {
         let near = names.map(|name| (missed(&name), name)).filter(|(missed, _)| *missed <= 2);
         near.min().map(|(_, name)| name)
     }
+
+    /// Says what is wrong, with the nearest name as help.
+    // This is no `From`: with a second `From` for `Wrong`, the compiler no longer finds the error type of closures that
+    // use `?`.
+    fn into_wrong(self) -> Wrong {
+        let near = self.nearest().map(|near| format!("did you mean `{near}`?"));
+        let help = near.unwrap_or_else(|| "write an IANA name, such as `Asia/Seoul` or `UTC`".to_owned());
+        Wrong::new(self.to_string()).help(help)
+    }
 }
 
 /// Returns the length of what differs between two names: of the longer name, without what both have at their
@@ -181,14 +190,6 @@ impl fmt::Display for UnknownZone {
 }
 
 impl std::error::Error for UnknownZone {}
-
-impl From<UnknownZone> for Wrong {
-    fn from(unknown: UnknownZone) -> Wrong {
-        let near = unknown.nearest().map(|near| format!("did you mean `{near}`?"));
-        let help = near.unwrap_or_else(|| "write an IANA name, such as `Asia/Seoul` or `UTC`".to_owned());
-        Wrong::new(unknown.to_string()).help(help)
-    }
-}
 
 /// An hour and a minute on the clock of a zone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -280,7 +281,10 @@ impl Lifetime {
         match Words::of(text) {
             Words::Two(time, zone) => {
                 let time = TimeOfDay::read(time)?;
-                Ok(Lifetime::Daily(TimeOfDay { time, zone: Zone::named(zone)? }))
+                Ok(Lifetime::Daily(TimeOfDay {
+                    time,
+                    zone: Zone::named(zone).map_err(UnknownZone::into_wrong)?,
+                }))
             }
             Words::One(word) if TimeOfDay::read(word).is_ok() => Err(without_zone(word)),
             Words::One(word) if is_length(word) => positive(length(word)?).map(Lifetime::For),
@@ -354,7 +358,7 @@ impl Window {
         match Words::of(text) {
             Words::Two(days, zone) => {
                 let days = read_days(days).ok_or_else(|| wrong("this is not a number of days"))?;
-                Ok(Window::Days { days, zone: Zone::named(zone)? })
+                Ok(Window::Days { days, zone: Zone::named(zone).map_err(UnknownZone::into_wrong)? })
             }
             Words::One(word) if read_days(word).is_some() => Err(without_zone(word)),
             Words::One(word) if is_length(word) => positive(length(word)?).map(Window::For),
