@@ -30,8 +30,8 @@ impl<T> Draft<T> {
         }
     }
 
-    /// Puts the value of a setting into the declaration with `change`. If the value could not be read, notes its
-    /// problem.
+    /// Changes the declaration with `change`, which gets the value of the setting. If the value could not be read, the
+    /// declaration is not changed, and the problem is noted.
     fn set<V>(&mut self, setting: &'static str, value: Result<V, Wrong>, change: impl FnOnce(&mut T, V)) {
         match (value, &mut self.read) {
             (Ok(value), Some(read)) => change(read, value),
