@@ -1,5 +1,7 @@
 //! Fills the holes of an action's requests.
 
+use seawall_ledger::{Action, Stamp};
+
 use crate::stored::{AnswerOf, StoredAnswer, StoredRequest};
 use crate::template::{Fill, Hole, Pointer, Raw};
 
@@ -8,6 +10,8 @@ pub(crate) struct Filling<'a> {
     key: &'a str,
     cancel_key: Option<&'a str>,
     request: &'a StoredRequest,
+    /// When the request was first sent; `None` if it may not have been sent.
+    sent: Option<Stamp>,
     answer: Option<&'a StoredAnswer>,
     /// Where a confirm's answer holds the provider's own id; `None` if this is not declared.
     id: Option<&'a Pointer>,
@@ -16,34 +20,58 @@ pub(crate) struct Filling<'a> {
 impl<'a> Filling<'a> {
     /// Returns a filling that uses only what was recorded: the action's key and its request.
     pub(crate) fn of_request(key: &'a str, request: &'a StoredRequest) -> Filling<'a> {
-        Filling { key, cancel_key: None, request, answer: None, id: None }
+        Filling { key, cancel_key: None, request, sent: None, answer: None, id: None }
     }
 
-    /// Returns a filling that uses everything that a cancel may use: what was recorded, the cancel's own key, and the
-    /// answer.
+    /// Returns a filling that uses what a confirm may use: what was recorded, and when it was first sent.
+    pub(crate) fn of_confirm(action: &'a Action, request: &'a StoredRequest) -> Filling<'a> {
+        Filling { sent: first_sent(action), ..Filling::of_request(&action.key, request) }
+    }
+
+    /// Returns a filling that uses everything that a cancel may use: what a confirm may use, the cancel's own key, and
+    /// the answer.
     pub(crate) fn of_cancel(
-        key: &'a str,
+        action: &'a Action,
         cancel_key: &'a str,
         request: &'a StoredRequest,
         answer: Option<&'a StoredAnswer>,
         id: Option<&'a Pointer>,
     ) -> Filling<'a> {
-        Filling { key, cancel_key: Some(cancel_key), request, answer, id }
+        Filling { cancel_key: Some(cancel_key), answer, id, ..Filling::of_confirm(action, request) }
     }
 
     /// Returns whether a hole is filled from the action's key or from its recorded request. Neither of them changes
     /// later. So if such a hole cannot be filled when the action is recorded, it can never be filled.
-    pub(crate) fn is_recorded(&self, hole: &Hole) -> bool {
+    fn is_recorded(&self, hole: &Hole) -> bool {
         match hole {
             Hole::Key | Hole::Request(_) | Hole::RequestHeader(_) => true,
-            Hole::CancelKey | Hole::Confirm(_) | Hole::Answer(_) | Hole::From | Hole::To | Hole::Next => {
-                false
-            }
+            Hole::CancelKey
+            | Hole::Sent(_)
+            | Hole::Confirm(_)
+            | Hole::Answer(_)
+            | Hole::From
+            | Hole::To
+            | Hole::Next => false,
         }
     }
 
     fn answer_of(&self, of: AnswerOf) -> Option<&StoredAnswer> {
         self.answer.filter(|answer| answer.of == of)
+    }
+}
+
+/// Returns when the action's request was first sent, on the database's clock; `None` if it may not have been sent.
+fn first_sent(action: &Action) -> Option<Stamp> {
+    action.state.key_first_at
+}
+
+/// Fills a request of the future when its action is recorded. Holes that are not recorded get a text that is valid in
+/// every place. So if the request cannot be filled with this, it can never be filled.
+pub(crate) struct Foreseen<'a>(pub(crate) &'a Filling<'a>);
+
+impl Fill for Foreseen<'_> {
+    fn fill(&self, hole: &Hole) -> Option<Raw> {
+        if self.0.is_recorded(hole) { self.0.fill(hole) } else { Some(Raw::string("x")) }
     }
 }
 
@@ -56,6 +84,7 @@ impl Fill for Filling<'_> {
             Hole::RequestHeader(name) => {
                 self.request.headers.get(name).and_then(|value| value.to_str().ok()).map(Raw::string)
             }
+            Hole::Sent(format) => format.show(self.sent?).as_deref().map(Raw::string),
             Hole::Confirm(pointer) => Raw::at(&self.answer_of(AnswerOf::Confirm)?.body, pointer),
             Hole::Answer(pointer) => match (self.answer_of(AnswerOf::Reply), self.id) {
                 (Some(reply), _) => Raw::at(&reply.body, pointer),
