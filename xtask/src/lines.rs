@@ -98,7 +98,8 @@ fn counted(files: &[Source]) -> Outcome<BTreeMap<String, usize>> {
     of_crates.into_iter().map(|(name, files)| Ok((name, sum(files)?))).collect()
 }
 
-/// Returns the number of lines of production code in one file. For a file that is only for tests, this is 0.
+/// Returns the number of lines of production code in the text of one file. This is 0 for a file that is only for tests.
+/// If the text is not valid Rust, this is an error.
 fn lines_of(text: &str) -> Outcome<usize> {
     let file = syn::parse_file(text).map_err(|e| e.to_string())?;
     if is_test(&file.attrs) {
@@ -160,8 +161,8 @@ impl Tests {
         tests
     }
 
-    /// If the attributes say that `what` is only for tests, adds the lines of `what` to this set and returns `true`.
-    /// Otherwise returns `false`, and the caller then examines the parts of `what`.
+    /// Returns whether these attributes say that `what` is only for tests. If so, the lines of `what` are added to this
+    /// set. If not, the visitor that called this function may examine the parts of `what`.
     fn keep(&mut self, attributes: &[Attribute], what: &impl Spanned) -> bool {
         let is_test = is_test(attributes);
         if is_test {
@@ -249,7 +250,8 @@ mod tests {
 
     #[test]
     fn lines_with_code_count_and_those_of_tests_do_not() {
-        // The twelve lines are: use, derive, struct, field, brace; impl, fn, three lines of text, two braces.
+        // The twelve counted lines of `FILE` are five of `use` and `struct A` (use, derive, struct, field, brace) and
+        // seven of `impl A` (impl, fn, three lines of text, two braces).
         assert_eq!(lines_of(FILE).unwrap(), 12);
         assert_eq!(lines_of("#![cfg(test)]\nfn a() {}\n").unwrap(), 0);
     }

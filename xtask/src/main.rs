@@ -28,7 +28,8 @@ enum Task {
     Test(suite::Options),
     /// Run only the end-to-end stories.
     Stories(stories::Options),
-    /// Compare the simulator's results with its known figures, for several first seeds; the tests use only one.
+    /// Compare the simulator's results with its known figures, several times with different random seeds; the tests do
+    /// this only once.
     Simulate {
         /// The number of first seeds: 1, 1001, 2001 and so on.
         #[arg(long, default_value_t = 5)]

@@ -35,8 +35,8 @@ pub(crate) struct Need {
     present: fn(&Need) -> bool,
 }
 
-/// The name of the step that runs the tests. The table [`NEEDS`], `cargo xtask test` and `cargo xtask bench` refer to
-/// steps by these names.
+/// The name of the step that runs the tests. The table [`NEEDS`], `cargo xtask test` and `cargo xtask stories` refer to
+/// steps by this name and by the names below.
 pub(crate) const TESTS: &str = "tests";
 /// The step that checks licences, banned crates and the sources of dependencies.
 pub(crate) const DENY: &str = "deny";
@@ -45,7 +45,7 @@ pub(crate) const MACHETE: &str = "machete";
 /// The step that runs the end-to-end stories.
 pub(crate) const STORIES: &str = "stories";
 
-/// The whole table. Missing tools are installed in the order of its rows.
+/// The table of all tools that tests and benchmarks need. Missing tools are installed in the order of its rows.
 pub(crate) const NEEDS: &[Need] = &[
     apt("curl", &["curl"], "a client that others wrote, HTTP/1.1 and HTTP/2", &[STORIES], |_| {
         curl_speaks_http2()
@@ -173,7 +173,8 @@ pub(crate) fn envoy_binary() -> Option<PathBuf> {
     file.is_file().then_some(file)
 }
 
-/// Returns the value of PATH with the folder of the test environment's own tools before all others.
+/// Returns the value of PATH with the folder `bin` of the test environment before all other folders. Tools that cargo
+/// built are installed there.
 pub(crate) fn path_with_tools() -> std::ffi::OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let own = [test_env().join("bin")];
@@ -193,7 +194,8 @@ pub(crate) fn for_bench(peers: &[&str]) -> Vec<Need> {
     for_steps(peers)
 }
 
-/// Returns these rows as text. Each line says whether the tool is present or missing.
+/// Returns these rows as text, one line for each tool. The line says whether the tool is present or missing, why it is
+/// needed, and which steps use it.
 pub(crate) fn listed(needs: &[Need]) -> String {
     let rows = needs.iter().map(|need| {
         let state = if (need.present)(need) { "present" } else { "missing" };

@@ -28,8 +28,8 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the root").to_path_buf()
 }
 
-/// Returns cargo's target folder: `CARGO_TARGET_DIR` if it is set, otherwise `target`. A relative path begins at the
-/// repository's root.
+/// Returns cargo's target folder: `CARGO_TARGET_DIR` if it is set, otherwise `target`. If the path is relative, it is
+/// taken to be below the repository's root.
 pub(crate) fn target() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => root().join(folder),
@@ -210,7 +210,8 @@ pub(crate) fn members(group: u32) -> Vec<u32> {
 /// Returns the process group from the text of `/proc/PID/stat`; `None` if the process is a zombie or the text cannot be
 /// read as such a line.
 fn live_in_group(stat: &str) -> Option<u32> {
-    // The second field is the name in parentheses. The name itself may contain spaces and parentheses.
+    // The second field is the name of the process in parentheses. The name itself may contain spaces and parentheses,
+    // so the text is read from the last closing parenthesis on.
     let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
     let state = fields.next()?;
     let group = fields.nth(1)?.parse().ok()?;

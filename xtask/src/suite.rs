@@ -162,8 +162,9 @@ fn tests(scope: &Scope) -> Outcome<()> {
     run(&mut nextest)
 }
 
-/// Compares every scenario of the simulator with its known figures, once for each of `seeds` first seeds: 1, 1001, 2001
-/// and so on. The first comparison that fails is an error and ends the run.
+/// Compares every scenario of the simulator with its known figures, `seeds` times. A comparison uses several seeds that
+/// follow each other; the first of them is 1 in the first comparison, 1001 in the second, 2001 in the third, and so on.
+/// The first comparison that fails is an error and ends the run.
 pub(crate) fn known_figures(seeds: u64) -> Outcome<()> {
     for round in 0..seeds {
         let seed = 1 + round * 1000;

@@ -29,8 +29,8 @@ impl Declared<'_> {
         problems
     }
 
-    /// Adds a problem for each rule that cannot be followed with what is declared, for example a rule that asks the
-    /// provider although no confirm is declared.
+    /// Adds a problem for each rule that needs something that is not declared. For example, a rule may say that the
+    /// provider is asked, although no confirm is declared.
     fn means(&self, rules: &Rules, problems: &mut Vec<Problem>) {
         let mut error = |setting, with, wrong| problems.push(Problem::error(setting, wrong).with(with));
         match (rules.on_unknown, self.idempotency) {
@@ -76,7 +76,7 @@ impl Declared<'_> {
     }
 
     /// Adds a problem for times that contradict each other, for example a lease that is not longer than the total
-    /// timeout, and for a missing total timeout.
+    /// timeout. A missing total timeout is also a problem.
     fn times(&self, rules: &Rules, problems: &mut Vec<Problem>) {
         let mut error = |setting, with, wrong| problems.push(Problem::error(setting, wrong).with(with));
         let travel = rules.network.saturating_add(rules.pause);

@@ -13,7 +13,7 @@ use crate::template::{Hole, Pointer, RequestTemplate};
 pub struct Confirm {
     /// The request that asks.
     pub request: RequestTemplate,
-    /// How long after the end of an attempt the provider is first asked. Default 2 s.
+    /// The time between the end of an attempt and the first question to the provider. Default 2 s.
     pub after: Duration,
     /// The number of times that the provider must answer "absent" before the ledger believes it. Only answers after the
     /// quiet time count, and they must be at least one quiet time apart. Default 1.
@@ -24,8 +24,8 @@ pub struct Confirm {
     pub cancelled: Vec<Predicate>,
     /// Predicates of answers that mean "the provider knows no such action". One matching predicate is enough.
     pub absent: Vec<Predicate>,
-    /// Where the answer to a confirm holds the provider's own id of the action. `None` (the default) if this is not
-    /// declared.
+    /// The pointer to the provider's own id of the action, in the JSON answer to a confirm. `None` (the default) if
+    /// this is not declared.
     pub id: Option<Pointer>,
 }
 
@@ -51,13 +51,14 @@ impl Confirm {
 pub struct Cancel {
     /// The request that undoes it.
     pub request: RequestTemplate,
-    /// What a second cancel does. Default: it undoes a second time.
+    /// What a second cancel of the same action does at the provider. Default: it undoes the action a second time.
     pub kind: CancelKind,
-    /// How long to wait before the first cancel. Default: no wait.
+    /// The wait before the first cancel. Default: no wait.
     pub after: Duration,
     /// Whether the provider honours an idempotency key on the cancel. Default `false`.
     pub keyed: bool,
-    /// Whether the provider refuses an operation that arrives after its cancel. Default `false`.
+    /// Whether the provider refuses to perform an action if the request arrives after the cancel of this action.
+    /// Default `false`.
     pub tombstone: bool,
     /// Predicates of answers that mean "there is no such thing to undo". One matching predicate is enough.
     pub not_found: Vec<Predicate>,
@@ -116,7 +117,7 @@ pub struct Declared<'a> {
     pub confirm: Option<&'a Confirm>,
     /// How an action is undone at the provider. `None` if nothing is declared.
     pub cancel: Option<&'a Cancel>,
-    /// The ledger's rules in force. `None` if the operation is not durable.
+    /// The ledger's rules for actions of this operation. `None` if the operation is not durable.
     pub durable: Option<&'a Rules>,
 }
 
@@ -153,8 +154,8 @@ impl Declared<'_> {
         }
     }
 
-    /// Returns the rule that the application settles each action itself, within this time after the action was
-    /// recorded. With `None`, the time is the total timeout plus 30 s.
+    /// Returns the rule that the application itself settles each action. It must do so within the time `within` after
+    /// the action was recorded. With `None`, this time is the total timeout plus 30 s.
     #[must_use]
     pub fn explicit(&self, within: Option<Duration>) -> SettleBy {
         let by_default = self.total.unwrap_or_default().saturating_add(SETTLE_AFTER_TOTAL);

@@ -36,19 +36,21 @@ impl From<Filled> for Outgoing {
 /// The result of one request: what is known of its effect, and the answer if there is one.
 pub(crate) struct Exchanged {
     pub(crate) effect: Effect,
-    /// Whether it is certain that nothing was sent or that the provider did not process the request.
+    /// Whether the provider certainly did not process the request, for example because nothing was sent.
     pub(crate) unprocessed: bool,
     /// The answer's status; `None` if there is no answer.
     pub(crate) status: Option<u16>,
     content_type: Option<HeaderValue>,
     /// The answer's body. `None` if there is no answer or its body broke on the way; empty if the body was too long.
     pub(crate) body: Option<Bytes>,
-    /// Whether the body was too long to be read. If so, the declared fields could not be looked for in it.
+    /// Whether the body was longer than the call allowed. Such a body was not kept, so the fields that the declaration
+    /// names could not be looked for in it.
     pub(crate) too_long: bool,
     pub(crate) report: Report,
 }
 
-/// Makes one call, and returns what came of it. If the answer's body is longer than `most_bytes`, none of it is kept.
+/// Sends the request `outgoing` to the provider as one call, and returns its result. If the answer's body is longer
+/// than `most_bytes`, none of it is kept. If the request cannot be sent, the result says that nothing was sent.
 pub(crate) async fn exchange(
     connections: &Connections,
     plan: &Arc<Plan>,
@@ -68,9 +70,11 @@ pub(crate) async fn exchange(
     Exchanged::of(plan, outcome, client.clock(), most_bytes).await
 }
 
-/// Converts a moment to the client's time. The result is never later than the moment.
+/// Converts a moment of the system's clock to a time of the client's clock. A moment in the future gives a time that is
+/// never later than this moment. A moment in the past gives the current time.
 pub(crate) fn until(clock: Clock, moment: Instant) -> Time {
-    // The clock is read first, so that the time that passes before the second reading makes the result earlier.
+    // The client's clock is read before the system's clock. So the time that passes between the two readings can only
+    // make the result earlier.
     let now = clock.now();
     now.saturating_add(moment.saturating_duration_since(Instant::now()))
 }
@@ -134,8 +138,9 @@ impl Exchanged {
     }
 
     /// Returns the meaning that the declared predicates give to this answer. The predicates are tried in the given
-    /// order. If the body broke or was too long, its fields count as unknown. Then the status decides alone only if no
-    /// field could have changed the meaning. Without an answer the result is `Said::Nothing`.
+    /// order, and the first that matches decides. If the body broke or was too long, a predicate with fields stays
+    /// undecided. A later predicate without fields then decides only if it has the same meaning as all undecided ones
+    /// before it. Without an answer the result is `Said::Nothing`.
     pub(crate) fn told<T: Copy + PartialEq, const N: usize>(
         &self,
         declared: [(T, &[Predicate]); N],
@@ -150,7 +155,8 @@ impl Exchanged {
         }
     }
 
-    /// Returns the bytes to record of the answer; `None` if it has no status or no body.
+    /// Returns the bytes that the ledger records for this answer; `None` if there is no answer or its body broke. `of`
+    /// says which request the provider answered.
     pub(crate) fn answer(&self, of: AnswerOf) -> Option<Vec<u8>> {
         let content_type = self.content_type.clone();
         let body = self.body.as_ref()?.to_vec();

@@ -69,9 +69,9 @@ fn judge(declared: &Declared<'_>, cancel: &Cancel, hole: &Hole, answers: usize) 
     }
 }
 
-/// Returns what a user must declare so that the cancel can be filled after the operation's own answer was lost. `None`
-/// if nothing is missing: the id then comes from the answer to a confirm, or from the answer to a repeat under the same
-/// key.
+/// Returns what a user must declare so that the cancel can be filled even if the operation's own answer was lost.
+/// `None` if nothing is missing. In that case the id comes from the answer to a confirm, or from the answer to a repeat
+/// under the same key.
 fn when_lost(declared: &Declared<'_>, answers: usize) -> Option<&'static str> {
     match (declared.confirm, declared.idempotency) {
         (Some(confirm), _) if confirm.id.is_none() => {

@@ -5,7 +5,8 @@ use seawall_ledger::{Action, Stamp};
 use crate::stored::{AnswerOf, StoredAnswer, StoredRequest};
 use crate::template::{Fill, Hole, Pointer, Raw};
 
-/// What is known of an action when one of its requests is filled.
+/// The values with which the holes of one of an action's requests are filled: what is known of the action at this
+/// moment.
 pub(crate) struct Filling<'a> {
     key: &'a str,
     cancel_key: Option<&'a str>,
@@ -13,23 +14,24 @@ pub(crate) struct Filling<'a> {
     /// When the request was first sent; `None` if it may not have been sent.
     sent: Option<Stamp>,
     answer: Option<&'a StoredAnswer>,
-    /// Where a confirm's answer holds the provider's own id; `None` if this is not declared.
+    /// The pointer to the provider's own id in the answer to a confirm; `None` if this is not declared.
     id: Option<&'a Pointer>,
 }
 
 impl<'a> Filling<'a> {
-    /// Returns a filling that uses only what was recorded: the action's key and its request.
+    /// Returns a filling that has only what was recorded with the action: its key and its request. Holes of other kinds
+    /// stay without a value.
     pub(crate) fn of_request(key: &'a str, request: &'a StoredRequest) -> Filling<'a> {
         Filling { key, cancel_key: None, request, sent: None, answer: None, id: None }
     }
 
-    /// Returns a filling that uses what a confirm may use: what was recorded, and when it was first sent.
+    /// Returns a filling for a confirm. It has what was recorded with the action, and when the request was first sent.
     pub(crate) fn of_confirm(action: &'a Action, request: &'a StoredRequest) -> Filling<'a> {
         Filling { sent: first_sent(action), ..Filling::of_request(&action.key, request) }
     }
 
-    /// Returns a filling that uses everything that a cancel may use: what a confirm may use, the cancel's own key, and
-    /// the answer.
+    /// Returns a filling for a cancel. It has what a confirm has, the cancel's own key, and the provider's answer if one
+    /// is known.
     pub(crate) fn of_cancel(
         action: &'a Action,
         cancel_key: &'a str,

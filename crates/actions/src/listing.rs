@@ -11,12 +11,13 @@ use crate::exchange::{Connections, exchange};
 use crate::stored::StoredRequest;
 use crate::template::{Fill, Hole, Pointer, Raw, RequestTemplate};
 
-/// How the provider's records are listed, and how the pages of the list are read.
+/// How the list of the provider's records is requested page by page, and how each page is read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listing {
     /// The request for a page.
     pub request: RequestTemplate,
-    /// Where a page has its items and the cursor of the next page, and where an item has its fields.
+    /// How a page is read: the JSON pointers to its items, to the cursor of the next page, and to the fields of an
+    /// item.
     pub form: JsonList,
 }
 
@@ -82,7 +83,8 @@ pub fn recorded_amount(pointer: &str) -> ReadAmount {
     Arc::new(move |recorded| amount_at(&StoredRequest::decode(recorded).body, &pointer))
 }
 
-/// The provider's list, as a reconciler reaches it. It sends requests for pages and no other requests.
+/// The provider's own list, from which a reconciler requests page after page. This remote does not send requests that
+/// perform, confirm or cancel an action.
 pub struct ListRemote {
     /// The connections to the provider.
     pub connections: Connections,

@@ -1,8 +1,8 @@
 //! Finds the valid name that a wrong name was probably meant to be ("did you mean").
 
-/// Returns the candidate that is most like `name`; `None` if no candidate is near enough. The number of differences
-/// must be at most a third of the number of characters of `name`, but one difference is always allowed. Two swapped
-/// neighbours count as one difference.
+/// Returns the candidate that is most like `name`; `None` if every candidate has too many differences. At most a third
+/// of the number of characters of `name` may be different, but one difference is always allowed. Two neighbouring
+/// characters that are swapped count as one difference. Capital and small letters count as equal.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let bound = (name.chars().count() / 3).max(1);
     let lower = name.to_lowercase();
@@ -20,7 +20,8 @@ fn distance(a: &str, b: &str) -> usize {
     strsim::damerau_levenshtein(&a.replace('-', "_"), &b.replace('-', "_"))
 }
 
-/// Returns the help for a wrong name: the nearest valid name, or all valid names if none is near.
+/// Returns the help text for a message about a wrong name. It names the nearest valid name, or all valid names if no
+/// valid name is near.
 pub fn advice<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> String {
     match nearest(name, candidates.clone()) {
         Some(near) => format!("did you mean `{near}`?"),

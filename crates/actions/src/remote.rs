@@ -45,9 +45,9 @@ enum Told {
 }
 
 impl HttpRemote {
-    /// Returns a remote for an operation. `declared` is the operation's plan; the remote uses a copy of it for each
-    /// kind of request. Without `asking`, the provider cannot be asked what became of an action; without `undoing`, an
-    /// action cannot be undone.
+    /// Returns a remote for an operation. `declared` is the operation's plan; the remote uses a copy of this plan for
+    /// each kind of request. `asking` is how the provider is asked what became of an action. With `None`, it cannot be
+    /// asked. `undoing` is how an action is undone. With `None`, an action cannot be undone.
     #[must_use]
     pub fn new(
         connections: Connections,
@@ -75,13 +75,13 @@ impl HttpRemote {
         HttpRemote { connections, sent, asking, undoing, perform, confirm, cancel }
     }
 
-    /// Returns what is recorded for an operation with this body: the whole request, so that a later version of the
-    /// program sends the same request.
+    /// Returns what is recorded for an action with this key and this request body. The whole request is recorded, so
+    /// that a later version of the program sends the same request.
     ///
     /// # Errors
-    /// If the operation has no template, or if a hole is filled from what is recorded (the key, or the request's body
-    /// or headers) and the value is not there, or cannot be sent in that place. The operation, its confirm and its
-    /// cancel are all checked, because such a hole could not be filled later either.
+    /// If the operation has no template. Also if a hole needs a value from the key, the body or the recorded headers,
+    /// and this value is missing or cannot be sent in the hole's place. The operation, its confirm and its cancel are
+    /// all checked, because such a hole could not be filled later either.
     pub fn record(&self, key: &str, body: Vec<u8>) -> Result<Vec<u8>, String> {
         let request = StoredRequest { line: None, headers: self.sent.headers.clone(), body };
         let filling = Filling::of_request(key, &request);
@@ -94,8 +94,9 @@ impl HttpRemote {
         Ok(StoredRequest { line: Some(line), ..request }.encode())
     }
 
-    /// Returns the method and the target of the operation's request, from the filled template. They are needed when an
-    /// action is recorded, and when an action is sent whose record holds only a body.
+    /// Fills the template of the operation's request, and returns the request's method and target. They are needed when
+    /// an action is recorded, and later when an action whose record holds only a body is sent. Fails if there is no
+    /// template or a hole has no value.
     fn line(&self, filling: &Filling<'_>) -> Result<(Method, String), String> {
         let request = self.sent.request.as_ref().ok_or("nothing says where a body alone goes")?;
         let filled = request.fill(filling).map_err(|unfilled| unfilled.to_string())?;
@@ -149,8 +150,8 @@ impl HttpRemote {
             (Told::Missing, &asking.absent),
         ];
         let found = match answer.told(declared) {
-            // There is no answer, or its body broke. The cancel may have holes that are filled from the body, so the
-            // status alone decides nothing.
+            // There is no answer, or its body broke. The cancel may have holes that are filled from the body. So the
+            // status alone is not enough to say what was found.
             _ if answer.body.is_none() => Found::Other,
             Said::Matched(Told::Undone) => Found::Cancelled,
             Said::Matched(Told::Applied) => Found::Applied(answer.answer(AnswerOf::Confirm)),

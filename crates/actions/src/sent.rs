@@ -1,4 +1,5 @@
-//! Describes how an operation's request is recorded, so that it is later sent as it would be sent today.
+//! Describes how an operation's request is sent. The headers are recorded with each action, so that a later version of
+//! the program sends the same request.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use seawall_policy::{Idempotency, Wrong};
@@ -11,8 +12,8 @@ pub(crate) const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-k
 /// How the request of an operation is sent, and which part of it is recorded.
 #[derive(Clone, Debug)]
 pub struct Sent {
-    /// The template of the method and target, for actions whose record holds only a body. `None` if there is no
-    /// template.
+    /// The template of the request's method and target. It is used when an action is recorded, and for actions whose
+    /// record holds only a body. `None` if there is no template.
     pub request: Option<RequestTemplate>,
     /// Headers that are recorded with each action and sent with its request.
     pub headers: HeaderMap,
@@ -21,7 +22,8 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// Returns how a JSON body is sent. If the operation is keyed, the key is sent in the header `Idempotency-Key`.
+    /// Returns the description of a request with a JSON body. If the operation is keyed, the action's key is sent in
+    /// the header `Idempotency-Key`; otherwise the key is not sent.
     #[must_use]
     pub fn new(request: Option<RequestTemplate>, idempotency: Idempotency) -> Sent {
         let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -35,8 +37,8 @@ impl Sent {
     /// Sets a header that is recorded with each action and sent with its request.
     ///
     /// # Errors
-    /// If `name` is not a valid header name, if the header carries credentials, which are never recorded, or if `value`
-    /// is not ASCII text.
+    /// If `name` is not a valid header name, or if `value` is not ASCII text. Also if the header carries credentials,
+    /// because these are never recorded.
     pub fn header(&mut self, name: &str, value: &str) -> Result<(), Wrong> {
         let name = stored_header(name)?;
         let read = HeaderValue::from_str(value).ok().filter(|value| value.to_str().is_ok());
@@ -45,10 +47,10 @@ impl Sent {
         Ok(())
     }
 
-    /// Sends the action's key in this header.
+    /// Sets the name of the header in which the action's key is sent.
     ///
     /// # Errors
-    /// If `name` is not a valid header name, or if the header carries credentials, because the endpoint's credentials
+    /// If `name` is not a valid header name. Also if the header carries credentials, because the endpoint's credentials
     /// would replace the key.
     pub fn key_in(&mut self, name: &str) -> Result<(), Wrong> {
         self.key_header = Some(stored_header(name)?);

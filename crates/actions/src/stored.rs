@@ -3,7 +3,8 @@
 //! Both are kept in the form of an HTTP message: a first line, headers, an empty line, and the body. So an operator can
 //! read them with the database's own tools, and a later version of the program can send what an earlier version
 //! recorded. If an application recorded a request with the ledger's SQL function, the record is the JSON body alone.
-//! The first character tells the two apart: an HTTP message begins with a capital letter, and no JSON text does.
+//! The first character shows which form a record has: an HTTP message begins with a capital letter, and no JSON text
+//! does.
 
 use std::fmt::Write;
 
@@ -12,8 +13,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 /// A request as it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRequest {
-    /// The method and the path. `None` if only the body was recorded; then the operation's declaration says where the
-    /// request goes.
+    /// The method and the path. `None` if the record is a JSON body alone; the operation's declaration then says where
+    /// the request goes.
     pub line: Option<(Method, String)>,
     /// Headers that are sent with the request. Credentials are never among them.
     pub headers: HeaderMap,
@@ -31,7 +32,8 @@ impl StoredRequest {
         joined(head, &self.body)
     }
 
-    /// Reads a recorded request. Bytes that do not have the form of this module are taken for a body alone.
+    /// Reads a recorded request. If the bytes do not have the form of an HTTP message, all of them are taken as a JSON
+    /// body.
     #[must_use]
     pub fn decode(stored: &[u8]) -> StoredRequest {
         StoredRequest::with_line(stored).unwrap_or_else(|| StoredRequest {
@@ -96,7 +98,7 @@ impl StoredAnswer {
         joined(head, &self.body)
     }
 
-    /// Reads a recorded answer; `None` if the bytes do not have the form of this module.
+    /// Reads a recorded answer; `None` if the bytes do not have the form of an HTTP answer.
     #[must_use]
     pub fn decode(stored: &[u8]) -> Option<StoredAnswer> {
         let (line, headers, body) = split(stored)?;
@@ -113,7 +115,7 @@ impl StoredAnswer {
 
 fn write_headers(head: &mut String, headers: &HeaderMap) {
     for (name, value) in headers {
-        // A value that is not ASCII text is not kept, because it could not be read back.
+        // A header whose value is not ASCII text is left out, because the value could not be read back.
         if let Ok(value) = value.to_str() {
             let _ = write!(head, "{name}: {value}\r\n");
         }

@@ -1,4 +1,4 @@
-//! The body of an answer, as it streams through.
+//! The body of an answer. Its consumer gets it piece by piece, while it arrives from the server.
 //!
 //! A body is complete only when its framing says so: on HTTP/1.1 [`seawall_wire::Body`] counts the bytes, and on HTTP/2
 //! the stream must have ended with END_STREAM. A connection that ends earlier does not complete the body.
@@ -54,8 +54,8 @@ impl std::error::Error for Truncated {}
 pub struct AnswerBody(Kind);
 
 enum Kind {
-    /// The whole body is known: these are its bytes. `None` if the body is empty, or if its bytes were returned
-    /// already.
+    /// All bytes of the body have come, and this is what is left to return. `None` if the body is empty, or if its
+    /// bytes were returned already.
     Whole(Option<Bytes>),
     Flowing(Box<Flowing>),
 }
@@ -104,8 +104,8 @@ impl AnswerBody {
         AnswerBody(Kind::Whole((!bytes.is_empty()).then_some(bytes)))
     }
 
-    /// Makes the body of an answer over HTTP/1.1. `first` is the part that came with the head. Mostly this is the whole
-    /// body; in that case the connection goes back to the pool immediately.
+    /// Makes the body of an answer over HTTP/1.1. `first` is the part of the body that was read together with the
+    /// answer's head. This part is often the whole body. In that case the connection goes back to the pool immediately.
     pub(crate) fn on_line(
         mut line: Box<Line>,
         first: Vec<u8>,
@@ -159,8 +159,9 @@ impl AnswerBody {
         }
     }
 
-    /// Sends more of the request while nobody reads its answer. Otherwise a caller that sends its whole body before it
-    /// reads the answer would wait for us, and we would wait for the caller.
+    /// Sends more of the request's body while nobody reads the answer. This is needed for a caller that sends its whole
+    /// body before it reads the answer: without this function, the caller would wait for us, and we would wait for the
+    /// caller.
     pub fn poll_upload(&mut self, cx: &mut Context<'_>) {
         if let Kind::Flowing(flowing) = &mut self.0
             && let Way::Line { line: Some(line), .. } = &mut flowing.way
@@ -169,7 +170,7 @@ impl AnswerBody {
         }
     }
 
-    /// Keeps the call's slot of the concurrency limit until the last byte of the body. If the whole body is known
+    /// Keeps the call's slot of the limit until the last byte of the body has come. If all bytes of the body have come
     /// already, the slot is given back immediately.
     pub(crate) fn hold(&mut self, slot: Option<Slot>) {
         match &mut self.0 {
@@ -178,8 +179,8 @@ impl AnswerBody {
         }
     }
 
-    /// Reads up to `bound` bytes ahead and keeps them for the consumer. Returns the whole body, or `None` if the body
-    /// is longer than `bound`.
+    /// Reads ahead until the body ends or until more than `bound` bytes were read. The consumer still gets everything
+    /// that was read. Returns the whole body, or `None` if the body is longer than `bound`.
     ///
     /// # Errors
     /// If the body breaks before its end or before it is longer than `bound`.
@@ -255,7 +256,8 @@ impl Flowing {
         let lapse = match &mut self.way {
             Way::Line { line: Some(line), .. } => {
                 if line.waits_for_caller() {
-                    // The caller owes the next part of its body, so the server cannot be blamed for its silence.
+                    // The server may be silent because it waits for the next part of the request's body, which the
+                    // caller has not delivered yet. So this time does not count for the read timeout.
                     self.watch.resume();
                 }
                 let progress = line.progress();

@@ -86,7 +86,7 @@ pub trait Work {
     /// Says what the output of an attempt means.
     fn judge(&mut self, output: <Self::Attempt as Future>::Output) -> Judged<Self::Value>;
 
-    /// Returns whether an attempt that was aborted could be made again. By default this is `true`.
+    /// Returns whether another attempt could follow an attempt that was aborted. By default this is `true`.
     fn can_repeat(&self) -> bool {
         true
     }
@@ -129,7 +129,8 @@ impl<S: Deref<Target = Site>, W: Work> AnyCall<S, W> {
         AnyCall { state: State::New, run, wish, work, timer: None, last: None }
     }
 
-    /// Returns a call that does other work, with the site, the wish and the keys of this call.
+    /// Returns a new call with the same site, the same wish and the same keys. Its work is what `change` makes from the
+    /// work of this call.
     pub fn with<V: Work>(self, change: impl FnOnce(W) -> V) -> AnyCall<S, V>
     where
         S: Clone,
@@ -139,7 +140,8 @@ impl<S: Deref<Target = Site>, W: Work> AnyCall<S, W> {
         call
     }
 
-    /// The keys under which the call's guards are kept. A change has an effect only before the first poll.
+    /// The keys that decide which breaker and which limit the call uses. A change has an effect only before the first
+    /// poll.
     pub fn keys(&mut self) -> &mut Keys {
         &mut self.run.keys
     }
@@ -223,7 +225,7 @@ impl<S: Deref<Target = Site>, W: Work> Future for AnyCall<S, W> {
     }
 }
 
-/// Returns the ending of an attempt that is aborted because one of its deadlines has passed.
+/// Returns the ending of an attempt that was aborted at `now`, because its read timeout or its deadline had passed.
 fn cut(attempt: &Attempt, now: Time) -> Ending {
     match (now >= attempt.end_by, attempt.callers_deadline) {
         (true, true) => Ending::CallerDeadline,
@@ -238,8 +240,8 @@ struct CallTimer {
     sleep: Pin<Box<Sleep>>,
 }
 
-/// Waits until `until`, and returns the current time. The clock decides, not the timer: a timer that fires early, or
-/// that was set for an earlier wait, is set again. [`Time::NEVER`] is waited for without a timer.
+/// Is ready when the clock has reached `until`, and returns the current time. If the timer fires before that time, it
+/// is set again. With [`Time::NEVER`] the result is always pending, and no timer is made.
 fn poll_until(timer: &mut Option<CallTimer>, clock: Clock, until: Time, cx: &mut Context<'_>) -> Poll<Time> {
     if until == Time::NEVER {
         return Poll::Pending;

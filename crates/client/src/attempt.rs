@@ -84,8 +84,8 @@ impl Tried {
 type Exchanged = Option<Tried>;
 
 impl Sending<'_> {
-    /// Makes one attempt, and returns how it ended as soon as the head of the answer was judged. If `fresh` is set, no
-    /// pooled connection is used.
+    /// Makes one attempt, and returns how it ended. If an answer comes, the attempt ends when the answer was judged;
+    /// the consumer reads the answer's body later. If `fresh` is set, no pooled connection is used.
     pub(crate) async fn attempt(
         &self,
         endpoint: &Endpoint,
@@ -98,7 +98,7 @@ impl Sending<'_> {
             let pooled = idle.and_then(|now| endpoint.pool.take_idle(self.rules.idempotency, now));
             let (channel, now) = match pooled {
                 Some(channel) => (channel, now),
-                // Most attempts find a pooled connection and never need this future. It is boxed, so that the attempt's
+                // Most attempts find a pooled connection and never make this future. It is boxed, so that the attempt's
                 // own future stays small.
                 None => match Box::pin(self.connect(endpoint, attempt)).await {
                     Ok(channel) => (channel, self.clock.now()),
@@ -126,7 +126,7 @@ impl Sending<'_> {
         }
     }
 
-    /// Makes a new connection, or returns how the attempt ended without one. If the caller's own deadline passes first,
+    /// Makes a new connection, or returns how the attempt ended without one. If the caller's deadline passes first,
     /// this does not count as a failure of the endpoint.
     async fn connect(&self, endpoint: &Endpoint, attempt: &Attempt) -> Result<Channel, Tried> {
         let mut connecting = pin!(endpoint.pool.connect(attempt.own_connect_by));
@@ -181,7 +181,7 @@ impl Sending<'_> {
         let request = line::Request { head, body, sized, asked };
         let mut watch = self.watch(attempt, now, line.progress());
         let exchanged = match line.exchange(request, &mut watch).await {
-            // The answer was there before a byte of this request was sent. So it is a late answer to something else.
+            // An answer came before any byte of this request was sent. So it cannot be the answer to this request.
             Ok(_) if line.meter.written() == base => {
                 Err(LineFailure::Broke(Broke::Misread(Misread::Unasked)))
             }
@@ -247,8 +247,8 @@ impl Sending<'_> {
                 }
                 let wordless = self.template.method == Method::HEAD
                     || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-                // After the head of an answer that has no body, anything that the server still sends belongs to no
-                // request. So the stream ends here.
+                // This answer has no body. Anything that the server still sends on this stream belongs to no request,
+                // so the stream is ended.
                 let body = match wordless {
                     true => AnswerBody::whole(Bytes::new()),
                     false => AnswerBody::on_trunk(incoming, watch, timer, stream),
@@ -257,8 +257,8 @@ impl Sending<'_> {
                 *response.status_mut() = head.status;
                 *response.headers_mut() = head.headers;
                 if head.status == StatusCode::NO_CONTENT {
-                    // RFC 9110, section 8.6: this status must not have a `Content-Length`, so the field is not passed
-                    // on.
+                    // RFC 9110, section 8.6: an answer with status 204 must not have a `Content-Length`, so this field
+                    // is removed.
                     response.headers_mut().remove(CONTENT_LENGTH);
                 }
                 let now = self.clock.now();
@@ -287,9 +287,9 @@ impl Sending<'_> {
         Some((name, remaining_millis(attempt.end_by, now)))
     }
 
-    /// Returns how an attempt ended if its exchange broke. `unsent` says whether no byte of the request was sent, and
-    /// `callers` whether the caller's body is what broke. The result is `None` if the attempt must go on with another
-    /// connection: nothing was sent on a pooled connection, and the body can be sent again.
+    /// Returns how an attempt ended if its exchange broke. `unsent` says whether no byte of the request was sent.
+    /// `callers` says whether the exchange broke because the caller's body broke. The result is `None` if the attempt
+    /// must go on with another connection: nothing was sent on a pooled connection, and the body can be sent again.
     fn broke(
         &self,
         ending: Ending,
@@ -313,8 +313,8 @@ impl Sending<'_> {
         Some(Tried { pooled, ..Tried::ended(ending, detail) })
     }
 
-    /// Judges what the answer means, and returns how the attempt ended. The body is read only if the operation's
-    /// declared answers depend on it.
+    /// Finds out what an answer means for the call, and returns how the attempt ended. The body is read only if the
+    /// operation's declared answers depend on fields of the body.
     async fn judge(&self, attempt: &Attempt, mut response: Response<AnswerBody>, now: Time) -> Tried {
         let status = response.status().as_u16();
         let rules = self.rules;
@@ -329,8 +329,7 @@ impl Sending<'_> {
             at = None;
             match response.body_mut().peek_whole(JUDGED_BYTES).await {
                 Ok(Some(bytes)) => rules.declared(status, &reading::known(&bytes)),
-                // The body is longer than `JUDGED_BYTES`. So the code in it, which decides what the answer means, stays
-                // unknown.
+                // The body is longer than `JUDGED_BYTES`, so its fields stay unknown.
                 Ok(None) => rules.declared(status, &KnownBody::UNREAD),
                 Err(truncated) => return broken_judgement(truncated.reason(), attempt),
             }
@@ -347,7 +346,7 @@ impl Sending<'_> {
     }
 }
 
-/// Returns whether a body has a content coding, such as compression.
+/// Returns whether the headers say that the body has a content coding, such as compression.
 fn is_coded(headers: &HeaderMap) -> bool {
     headers
         .get_all(CONTENT_ENCODING)
@@ -355,8 +354,8 @@ fn is_coded(headers: &HeaderMap) -> bool {
         .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// Returns what is wrong with the fields of an answer over HTTP/2; `None` if they are valid. Only faults are looked for
-/// that the code for HTTP/2 itself does not refuse.
+/// Returns what is wrong with the fields of an answer over HTTP/2; `None` if they are valid. This function looks only
+/// for faults that hyper, which reads HTTP/2, does not refuse itself.
 fn misread(fields: &HeaderMap, limits: Limits) -> Option<Misread> {
     let mut lengths = fields.get_all(CONTENT_LENGTH).iter();
     let one = lengths.next().is_none_or(|length| seawall_wire::decimal(length.as_bytes()).is_some());
@@ -390,7 +389,8 @@ fn unconnected(error: &ConnectError) -> Tried {
     Tried::ended(endings::of_connect(error), chain(error))
 }
 
-/// Returns how an attempt ended if its head came, but its body broke, and the body decides what the answer means.
+/// Returns how an attempt ended if the answer's head came, but the answer's body broke while it was read to judge what
+/// the answer means.
 fn broken_judgement(reason: Reason, attempt: &Attempt) -> Tried {
     let ending = match reason {
         Reason::ReadTimeout => Ending::Lost(Lost::ReadTimeout),

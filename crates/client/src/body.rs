@@ -1,9 +1,9 @@
 //! Request bodies: sent once, or kept so that the same bytes can be sent again.
 //!
-//! A body of unknown or great length is streamed. The bytes that have passed are also kept, so that a repeat can send
-//! them again and go on with the rest. When the kept bytes become more than the bound, they are dropped, and the body
-//! can no longer be repeated. The obvious way would read the whole body first. But a two-way stream would then wait for
-//! ever, and a large upload would fill the memory.
+//! A body of unknown or great length is streamed. The bytes that the caller has delivered are also kept. So a repeat
+//! can send these bytes again, and then go on with the bytes that the caller delivers later. When more bytes than the
+//! bound would have to be kept, all of them are dropped, and the body can no longer be repeated. The obvious way would
+//! read the whole body first. But a two-way stream would then wait for ever, and a large upload would fill the memory.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -20,7 +20,8 @@ pub type BodyError = Box<dyn Error + Send + Sync>;
 /// A body that the caller delivers piece by piece while it is sent.
 pub type BodyStream = Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>;
 
-/// The body of a request. A streaming body is kept for a repeat up to the bound that its request sets.
+/// The body of a request. While a streaming body is sent, its bytes are kept for a repeat, up to the number that
+/// [`crate::CallRequest::keep`] allows.
 pub enum RequestBody {
     /// No body.
     Empty,
@@ -63,7 +64,8 @@ struct KeptState {
     complete: bool,
     /// Whether the caller's body broke.
     broken: bool,
-    /// The number of frames that all attempts together have taken from this body. While it grows, there is progress.
+    /// The number of frames that all attempts together have taken from this body. As long as this number grows, the
+    /// call makes progress.
     taken: u64,
     /// Whether the caller's body had nothing ready when it was last polled.
     waits: bool,
@@ -101,7 +103,8 @@ impl Source {
         }
     }
 
-    /// Returns whether the body can be sent again from its first byte.
+    /// Returns whether the body can be sent again from its first byte. It cannot if it broke, or if it is longer than
+    /// the bound up to which it is kept.
     pub(crate) fn kept(&self) -> bool {
         match self {
             Source::Empty | Source::Full(_) => true,
@@ -136,7 +139,8 @@ impl Source {
         }
     }
 
-    /// Returns a number that grows while a streaming body makes progress. It is always 0 for other bodies.
+    /// Returns a number that grows while a streaming body makes progress. For a body that is empty or known as a whole,
+    /// it is always 0.
     pub(crate) fn progress(&self) -> u64 {
         match self {
             Source::Empty | Source::Full(_) => 0,

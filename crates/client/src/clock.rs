@@ -33,7 +33,8 @@ enum Origin {
 /// The tick counter. On its first use it measures how long a tick is.
 static COUNTER: LazyLock<quanta::Clock> = LazyLock::new(quanta::Clock::new);
 
-/// The origin lies this far in the past, so that no early moment is [`Time::ZERO`].
+/// The time between the origin of a clock and the moment at which the clock is made. It keeps every time that the clock
+/// returns different from [`Time::ZERO`].
 const EARLIER: Duration = Duration::from_secs(1);
 
 impl Clock {
@@ -67,8 +68,8 @@ impl Clock {
         }
     }
 
-    /// Returns the runtime's moment for `time`. A time that is never reached gives a moment about thirty years from
-    /// now.
+    /// Returns the moment of the runtime's clock that corresponds to `time`. If it is more than thirty years away, for
+    /// example for [`Time::NEVER`], the result is a moment in about thirty years.
     #[must_use]
     pub fn instant(&self, time: Time) -> Instant {
         const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
@@ -123,8 +124,8 @@ mod tests {
         }
         let (ticked, ran) = (ticks.now().since(first), runtime.now().since(second));
         let apart = ticked.abs_diff(ran);
-        // The two may differ by the time for which the thread was interrupted between the readings. With a wrong rate
-        // they would differ by more than half.
+        // The two measured spans may differ by the time for which the thread was interrupted between two readings. If
+        // the ticks were counted with a wrong rate, the spans would differ by more than half.
         assert!(apart < ran / 2, "{ticked:?} and {ran:?}");
         let soon = ticks.now().saturating_add(Duration::from_secs(60));
         let left = ticks.instant(soon).duration_since(Instant::now());

@@ -17,25 +17,29 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, HeaderValue, header};
 
 const MILLISECONDS: &str = "retry-after-ms";
-/// The field names of the limits, in parts. The first two texts stand before and after the limit's name in the field
-/// that says when the limit is reset. The third stands before the limit's name in the field that says what is left of
-/// the limit. If the second text is not empty, the latter field ends with `-remaining`.
+/// How the fields of a limit are named. Two fields belong to a limit: one says when the limit is reset, and one says
+/// what is left of it. Each entry has three texts:
+///
+/// - The first text is the beginning of the name of the reset field.
+/// - The second text is the end of the name of the reset field. The limit's own name stands between the two.
+/// - The third text is the beginning of the name of the field that says what is left. The limit's own name follows it,
+///   and then `-remaining` if the second text is not empty.
 const RESETS: [(&str, &str, &str); 4] = [
     ("x-ratelimit-reset", "", "x-ratelimit-remaining"),
     ("x-rate-limit-reset", "", "x-rate-limit-remaining"),
     ("ratelimit-reset", "", "ratelimit-remaining"),
     ("anthropic-ratelimit-", "-reset", "anthropic-ratelimit-"),
 ];
-/// A number from this one on is read as a Unix time in seconds, and a smaller one as a span in seconds. As a Unix time,
-/// this number lies in the year 2001.
+/// The smallest number that is read as a Unix time in seconds (it is a time in the year 2001). Smaller numbers are read
+/// as a span in seconds.
 const UNIX_SECONDS: f64 = 1e9;
-/// A number from this one on is read as a Unix time in milliseconds, not in seconds.
+/// The smallest number that is read as a Unix time in milliseconds. A Unix time below this number is in seconds.
 const UNIX_MILLISECONDS: f64 = 1e12;
 /// The maximum span that is returned, in seconds.
 const MOST_SECONDS: f64 = u32::MAX as f64;
 
-/// Returns when an answer says to come back, as a time from `now`. A moment in the past gives zero. The result is
-/// `None` if no field of the answer says so in a form that can be read.
+/// Returns how long after `now` an answer says to come back. If the answer names a time in the past, the result is
+/// zero. The result is `None` if no field of the answer names a time in a form that can be read.
 pub fn come_back(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let exact = headers.get(MILLISECONDS).and_then(number).and_then(|millis| span(millis / 1e3));
     let standard = || headers.get(header::RETRY_AFTER).and_then(|value| moment(value, now));
@@ -123,7 +127,8 @@ fn since(unix: f64, now: SystemTime) -> Option<Duration> {
     Some(at.duration_since(now).unwrap_or(Duration::ZERO))
 }
 
-/// Turns a number of seconds into a duration. A number that is too great is not an error: it gives the maximum span.
+/// Turns a number of seconds into a duration. A number above the maximum gives the maximum. `None` if the number is
+/// negative.
 fn span(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds.min(MOST_SECONDS)).ok()
 }

@@ -49,8 +49,8 @@ pub struct DependencySettings {
     pub answer: Limits,
 }
 
-/// A system that the program calls but does not own. This value holds the connections to it. The guards are in
-/// [`Shared`], so that several runtimes, each with its own `Dependency`, decide together.
+/// A dependency: a system that the program calls but does not own. This value holds the connections to the dependency.
+/// The guards are in [`Shared`], so that several runtimes, each with its own `Dependency`, decide together.
 pub struct Dependency {
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) shared: Arc<Shared>,
@@ -127,7 +127,8 @@ impl Dependency {
     ///
     /// - If the caller has not yet delivered the whole request body, the attempt is aborted.
     /// - If the attempt is `safe`, it is cancelled immediately and its connection is reset. The exception is an attempt
-    ///   that the guards want as a witness; at most two witnesses are followed for each endpoint or key.
+    ///   that the guards want as a witness, since its real ending shows whether the endpoint hangs. At most two
+    ///   witnesses are followed for each endpoint or key.
     /// - If the attempt is not `safe` and no byte of it was sent, it is aborted.
     /// - If the attempt is not `safe` and a byte of it was sent, it is followed to its end in the background, so that
     ///   the guards and the log learn its effect.
@@ -142,10 +143,11 @@ impl Dependency {
         Followed::new(Box::pin(drive), tracks, Arc::clone(&self.followers)).await
     }
 
-    /// Returns whether this call surely ends when its caller leaves: it is safe, and no attempt that begins now can
-    /// become a witness. Such a call needs no allocation for its future, and no state that is shared with the
-    /// background. With several endpoints or a breaker key the result is `false`, because it is not known yet to which
-    /// endpoint the call goes, and successes with a key are not noted.
+    /// Returns whether this call certainly ends when its caller leaves. This is so if the call is safe, and no attempt
+    /// that begins now can become a witness. Such a call needs no allocation for its future, and no state that is
+    /// shared with the background. With several endpoints the result is `false`, because it is not known yet to which
+    /// endpoint the call goes. With a breaker key it is `false`, because the time of the last success is not kept for
+    /// each key.
     #[inline]
     fn needs_nobody_else(&self, plan: &Plan, request: &CallRequest, now: Time) -> bool {
         plan.rules.idempotency == Idempotency::Safe

@@ -1,9 +1,10 @@
 //! Decides what the end of an exchange proves about the request.
 //!
-//! On HTTP/1.1 the connection is ours, and our own code knows how it broke. On HTTP/2, hyper returns a request only if
-//! it was not sent; if hyper returns no request, that proves nothing. The server did not process a stream that it
-//! refused, or that is above the last stream of its GOAWAY. Errors of these kinds prove nothing if our own library made
-//! them (`is_library`). A server that refuses our certificate under TLS 1.3 has not processed the request either,
+//! On HTTP/1.1 the connection is ours, and our own code knows how it broke. On HTTP/2, hyper gives a request back only
+//! if the request was not sent. If hyper gives no request back, that proves nothing. A server can say in two ways that
+//! it did not process a stream: it refuses the stream, or its GOAWAY names an earlier stream as the last one. This
+//! counts only if the error came from the server. Our own library makes errors of the same kinds (`is_library`), and
+//! these prove nothing. A server that refuses our certificate under TLS 1.3 has not processed the request either,
 //! although the request may have been sent: see [`Meter::certificate_refused`].
 
 use std::error::Error;
@@ -25,8 +26,8 @@ pub(crate) fn of_connect(error: &ConnectError) -> Ending {
     })
 }
 
-/// Returns the ending if the server refused our certificate, or demanded one, before it processed anything; `None` if
-/// it did not. Such a refusal counts as a failed handshake, even if a part of the request was sent.
+/// Returns the ending if the server refused our certificate, or demanded one. The server has then processed nothing, so
+/// the ending is a failed handshake, even if a part of the request was sent. `None` if the server did not do this.
 pub(crate) fn of_certificate(meter: &Meter) -> Option<Ending> {
     meter.certificate_refused().then_some(Ending::Unsent(Unsent::Tls))
 }
@@ -41,7 +42,7 @@ pub(crate) fn of_lapse(lapse: Lapse, callers_deadline: bool) -> Ending {
     }
 }
 
-/// Returns the ending when an exchange over HTTP/1.1 broke after the request may have left.
+/// Returns the ending when an exchange over HTTP/1.1 broke and a part of the request may have been sent.
 pub(crate) fn of_line(broke: &Broke) -> Ending {
     Ending::Lost(match broke {
         Broke::Misread(_) => Lost::BadAnswer,
@@ -49,7 +50,7 @@ pub(crate) fn of_line(broke: &Broke) -> Ending {
     })
 }
 
-/// Returns the ending when an exchange over HTTP/2 broke after the request may have left.
+/// Returns the ending when an exchange over HTTP/2 broke and a part of the request may have been sent.
 pub(crate) fn of_stream(error: &(dyn Error + 'static)) -> Ending {
     let Some(h2) = find::<h2::Error>(error) else { return Ending::Lost(Lost::ConnectionLost) };
     let refused = h2.is_reset() && h2.reason() == Some(h2::Reason::REFUSED_STREAM);
@@ -60,7 +61,7 @@ pub(crate) fn of_stream(error: &(dyn Error + 'static)) -> Ending {
     Ending::Lost(if nonsense { Lost::BadAnswer } else { Lost::ConnectionLost })
 }
 
-/// Returns whether the server's GOAWAY says that the request was not processed.
+/// Returns whether the error is a GOAWAY from the server, which says that the server did not process the request.
 pub(crate) fn left_out(error: &(dyn Error + 'static)) -> bool {
     find::<h2::Error>(error).is_some_and(|h2| h2.is_remote() && h2.is_go_away())
 }

@@ -109,7 +109,8 @@ fn spawn_followed(drive: Drive, followers: &Arc<Followers>) {
     });
 }
 
-/// Follows a witness in a separate task. The task ends early when the program or the dependency is about to end.
+/// Follows a witness in a separate task. The task ends with the witness, or earlier when the program or the dependency
+/// is about to end.
 fn spawn_witness(drive: Drive, following: Following, followers: &Arc<Followers>) {
     let (name, mut ends) = (followers.name.clone(), followers.end.subscribe());
     tokio::spawn(async move {

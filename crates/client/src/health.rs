@@ -1,9 +1,9 @@
 //! Sends the health request, only while a breaker is open.
 //!
-//! An open breaker learns nothing, so it waits for a time that is a guess. If the provider has a request that reports
-//! its health, a good answer (2xx) to this request ends the wait. The health request is not a probe. It passes neither
-//! breaker nor limit, and never carries a caller's request. After a good answer the breaker is half-open as usual, with
-//! a single probe at a time. A bad answer, or none, changes nothing.
+//! An open breaker learns nothing from calls, so it can only guess how long it should stay open. If the provider has a
+//! request that reports its health, a good answer (2xx) to this request ends the wait. The health request is not a
+//! probe. It passes neither breaker nor limit, and never carries a caller's request. After a good answer the breaker is
+//! half-open as usual, with a single probe at a time. A bad answer, or no answer, changes nothing.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -16,7 +16,8 @@ use crate::body::{RequestBody, Source};
 use crate::dependency::Dependency;
 use crate::request::Template;
 
-/// How often it is checked whether the health request is due. 100 ms is enough for the shortest sensible interval.
+/// The time between two checks of whether the health request is due. 100 ms is enough for the shortest sensible
+/// interval.
 const LOOK: Duration = Duration::from_millis(100);
 /// A health request that is not answered within this time counts as a bad answer.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -28,13 +28,13 @@ use crate::connect::{AbsoluteForm, Connection, Meter, Peek, Probe, Stream};
 use crate::upload::{Sized, Unfinished, Upload};
 use crate::watch::{Lapse, Timer, Watch};
 
-/// The maximum number of bytes that one system call reads. A piece of this size, together with the bytes before it,
-/// fits into 16 KiB. This matters to a caller that reads slowly: the piece waits behind a buffer that doubles when it
-/// is full.
+/// The maximum number of bytes that one system call reads. Together with the bytes before it, a piece of this size fits
+/// into a buffer of 16 KiB. This saves memory for a caller that reads slowly: the piece waits in a buffer, and that
+/// buffer doubles when it is full.
 const READ_BYTES: usize = 15 << 10;
 
 thread_local! {
-    /// All bytes that are read pass through this buffer of the thread. Bytes that are used immediately are copied once,
+    /// The buffer of this thread into which all bytes are read first. Bytes that are used immediately are copied once,
     /// to their destination. A connection has a buffer of its own only while a head is incomplete.
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
@@ -49,7 +49,7 @@ pub(crate) struct Line {
     interim: usize,
     /// The part of the answer's body that is still to come.
     body: Body,
-    /// Whether the server keeps the connection and nothing has gone wrong on it.
+    /// Whether the server wants to keep the connection open, and nothing has gone wrong on the connection.
     keep: bool,
     limits: Limits,
     pub(crate) meter: Arc<Meter>,
@@ -59,8 +59,8 @@ pub(crate) struct Line {
     absolute_form: Option<AbsoluteForm>,
     pub(crate) born: Time,
     pub(crate) idle_since: Time,
-    /// How long the connection had been idle when it was last found open, counted from the end of its last exchange.
-    /// Zero if it was not checked since then.
+    /// How long the connection had been idle when a check last found it open, counted from the end of its last
+    /// exchange. Zero if it was not checked since that exchange.
     pub(crate) seen_open: Duration,
     /// Whether the connection has carried an exchange before.
     pub(crate) used: bool,
@@ -158,7 +158,7 @@ impl Line {
         self.upload.is_over() && self.meter.unwritten() == 0
     }
 
-    /// Returns whether the request's body waits for more from its caller.
+    /// Returns whether the request's body is incomplete, and the caller has no further part of it ready.
     pub(crate) fn waits_for_caller(&self) -> bool {
         self.upload.waits_for_caller()
     }
@@ -169,14 +169,15 @@ impl Line {
     }
 
     /// Returns whether an idle connection is still usable: it is open, and no bytes have come that no request asked
-    /// for. On a plain connection, such bytes (for example a late 408) would be taken for the next answer. Under TLS
-    /// they may be a session ticket, so they are read first, and the connection is not used if there is anything else.
+    /// for. On a plain connection, such bytes (for example a late 408) would be taken for the next answer. Under TLS,
+    /// the bytes may be a session ticket. So they are read first, and the connection is usable only if nothing else has
+    /// come.
     pub(crate) fn is_quiet(&mut self) -> bool {
         const ROUNDS: usize = 4;
         for _ in 0..ROUNDS {
             match self.probe.peek() {
-                // Bytes that TLS has decrypted and nobody has read are no longer in the socket. So they are looked for
-                // separately.
+                // TLS may have decrypted bytes that nobody has read. They are no longer in the socket, so they are
+                // looked for separately.
                 Peek::Quiet => return self.is_ready() && !(self.tls && self.has_unread(false)),
                 Peek::Readable if self.tls && self.is_ready() => {
                     if self.has_unread(true) {
@@ -210,8 +211,8 @@ impl Line {
     ) -> Result<Answered, LineFailure> {
         self.used = true;
         (self.head_end, self.interim) = (HeadEnd::default(), 0);
-        // If the exchange is dropped from here on, the connection is reset. The pool turns this off again when it takes
-        // the connection back.
+        // If this future is dropped from here on, the connection is dropped with it, and is reset. The pool turns this
+        // off again when it takes the connection back.
         self.meter.reset_on_drop(true);
         let Request { head, body, sized, asked } = request;
         self.upload.begin(body, sized, |out| head(self.absolute_form.as_ref(), out));
@@ -228,7 +229,8 @@ impl Line {
             }
             let progress = self.meter.progress();
             if !std::mem::replace(&mut begun, true) {
-                // The head was written at the moment for which the watch was set, so the clock need not be read again.
+                // The watch was set for this moment, and the head was written immediately after. So the clock need not
+                // be read again.
                 watch.has_seen(progress);
             }
             watch.poll(&mut self.timer, progress, cx).map(|lapse| Err(LineFailure::Lapsed(lapse)))
@@ -256,23 +258,23 @@ impl Line {
         self.body.take_trailers()
     }
 
-    /// Sends what is available of a request that is answered already. If the request's body breaks, sending stops, but
-    /// the answer is still valid.
+    /// Sends the available part of a request whose answer has already begun. If the request's body breaks, sending
+    /// stops, but the answer is still valid.
     pub(crate) fn go_on(&mut self, cx: &mut Context<'_>) {
         if self.send(cx).is_err() {
             self.upload.stop();
         }
     }
 
-    /// Sends what is available of the request. Fails only if the caller's body breaks.
+    /// Sends the available part of the request. Fails only if the caller's body breaks.
     fn send(&mut self, cx: &mut Context<'_>) -> Result<(), Broke> {
         match self.upload.poll(&mut self.io, cx) {
             Poll::Ready(Err(Unfinished::Body(error))) => {
                 self.keep = false;
                 Err(Broke::Body(error))
             }
-            // The server may have answered before it stopped reading, and that answer is wanted. If there is no answer,
-            // the next read finds the end of the connection and reports what went wrong.
+            // The server may have answered before it stopped reading, and the caller wants that answer. If there is no
+            // answer, the next read finds the end of the connection and reports what went wrong.
             Poll::Ready(Err(Unfinished::Io(error))) => {
                 tracing::debug!(%error, "a request could not be sent whole");
                 self.upload.stop();
@@ -295,8 +297,8 @@ impl Line {
                 // kept.
                 self.keep = false;
             }
-            // The part of the body that has arrived is read before the head is passed on. So an answer whose body
-            // breaks at this moment is not passed on as one that began well.
+            // The part of the body that has arrived is read before the head is passed on. If the body breaks in this
+            // part, the answer is reported as broken, and its head is not passed on.
             if !self.body.is_over()
                 && let Poll::Ready(more) = self.poll_more(&mut answered.first, cx)
             {
@@ -306,8 +308,8 @@ impl Line {
         }
     }
 
-    /// Reads the head of an answer from `read` and the bytes that were kept in `ahead`; `None` if the head is not
-    /// complete yet.
+    /// Reads the head of an answer. Its bytes are those in `ahead`, which came earlier, and those in `read`. `None` if
+    /// the head is not complete yet.
     fn head_in(&mut self, read: &[u8], asked: Asked) -> Result<Option<Answered>, Broke> {
         if read.is_empty() {
             return Err(Broke::Ended);
@@ -344,8 +346,9 @@ impl Line {
         Ok(Some(Answered { head, first }))
     }
 
-    /// Returns the head of the final answer, and the number of bytes up to its end. If that head is not complete yet,
-    /// returns no head, and the number of bytes of the interim answers.
+    /// Reads the heads of the interim answers (1xx), and then the head of the final answer. Returns the final head, and
+    /// the number of bytes up to its end. If the final head is not complete yet, returns no head, and the number of
+    /// bytes of the interim answers.
     fn final_head(&mut self, bytes: &[u8], asked: Asked) -> Result<(Option<AnswerHead>, usize), Misread> {
         let mut at = 0;
         loop {
@@ -364,8 +367,8 @@ impl Line {
                 return Ok((Some(head), at));
             }
             if head.status == StatusCode::SWITCHING_PROTOCOLS {
-                // If this answer were passed on, the caller's connection would change to a protocol that nobody here
-                // reads.
+                // The server has answered 101, to switch the protocol. If this answer were passed on, the caller's
+                // connection would change to a protocol that nobody here reads.
                 return Err(Misread::Switched);
             }
             self.interim += end;
@@ -381,7 +384,7 @@ impl Line {
             if read.is_empty() {
                 return Poll::Ready(if self.body.closed() { Ok(()) } else { Err(Broke::Ended) });
             }
-            // Room is reserved for exactly the bytes that were read. Nearly all of them are content and will be
+            // Memory is reserved for exactly the bytes that were read. Nearly all of them are content and will be
             // appended, so a larger reservation would only waste memory.
             data.reserve_exact(read.len());
             let eaten = self.body.read(read, data).map_err(Broke::Misread)?;
@@ -391,7 +394,7 @@ impl Line {
     }
 }
 
-/// Reads the bytes that are available, and returns them. Returns no bytes at the connection's end.
+/// Is ready when bytes can be read, and returns them. At the connection's end it returns no bytes.
 fn poll_read<'b>(
     io: &mut Stream,
     buffer: &'b mut [u8],

@@ -1,11 +1,11 @@
 //! Keeps the idle connections of one endpoint.
 //!
-//! Which idle connection a request may take depends on what a second delivery of the request would do. A read takes the
-//! newest connection: if the read is lost, it is sent again. A plain POST takes only a connection that has settled
-//! after its last answer and has been idle for much less than the server's idle lifetime ([`IdleLifetime`]). If there
-//! is no such connection, the POST gets a fresh one. A sweep checks the idle connections a few times a second. It
-//! closes those that are dead or old, and learns the lifetime from what it sees. There is no sweep while nothing is
-//! idle.
+//! Which idle connection a request may take depends on what a second delivery of the request would do. A request that
+//! may be delivered twice takes the newest connection: if the request is lost, it is sent again. A plain POST must not
+//! be delivered twice. So it takes only a connection that has settled after its last answer and has been idle for much
+//! less than the server's idle lifetime ([`IdleLifetime`]). If there is no such connection, the POST gets a fresh one.
+//! A sweep checks the idle connections a few times a second. It closes those that are dead or old, and learns the
+//! lifetime from what it sees. There is no sweep while no connection is idle.
 //!
 //! An idle connection saves a handshake for a request that may never come. If no file descriptor is left, a request
 //! that is there already needs the descriptor more. So all pools of the process are registered in one list, and the
@@ -28,8 +28,8 @@ use crate::trunk::{Trunk, TrunkStream};
 /// How idle connections are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolSettings {
-    /// A plain POST takes no connection whose last answer is younger than this. Default 20 ms: servers that close a
-    /// connection after an answer do it within a few milliseconds.
+    /// The time that must pass after an answer before a request that must not be doubled, such as a plain POST, takes
+    /// the connection. Default 20 ms: servers that close a connection after an answer do it within a few milliseconds.
     pub settle: Duration,
     /// An idle connection is closed after this time. Default 60 s: common servers close after 60 s to 75 s. If a server
     /// closes earlier, that shorter time is learned.
@@ -74,7 +74,7 @@ impl PoolSettings {
     }
 }
 
-/// How often idle connections are checked.
+/// The time between two checks of the idle connections.
 const SWEEP: Duration = Duration::from_millis(250);
 /// The maximum number of idle connections that are closed to make room for one new connection.
 const GIVEN_UP: u32 = 3;
@@ -89,8 +89,8 @@ pub(crate) struct Pool {
     clock: Clock,
     idle: Mutex<Idle>,
     trunks: Mutex<Vec<Trunk>>,
-    /// This lock is held while an HTTP/2 connection is opened. So only one is opened at a time, and calls that come
-    /// together share it instead of opening one each.
+    /// This lock is held while an HTTP/2 connection is opened. So the pool opens one connection at a time, and other
+    /// calls that need one wait and then share it.
     opening: tokio::sync::Mutex<()>,
     multiplexed: AtomicBool,
     sweeping: AtomicBool,
@@ -111,8 +111,8 @@ pub(crate) enum Channel {
 }
 
 impl Pool {
-    /// Makes an empty pool. `multiplexed` says whether the connections are known to speak HTTP/2. If so, even the first
-    /// calls that come together share one connection.
+    /// Makes an empty pool. `multiplexed` says whether it is known in advance that the connections speak HTTP/2. If so,
+    /// even the first calls share one connection when they come at the same time.
     pub(crate) fn new(
         connector: Connector,
         settings: PoolSettings,
@@ -164,8 +164,9 @@ impl Pool {
             .find_map(|trunk| Some(Channel::Trunk(trunk.clone(), trunk.take()?)))
     }
 
-    /// Makes a fresh connection. On HTTP/2 the result can also be a stream on a connection that another call has just
-    /// opened.
+    /// Returns a way to send a request that does not use an idle connection. On HTTP/1.1 this is a new connection. On
+    /// HTTP/2 it is a stream on a new connection, or on one that another call has just opened. Fails if no connection
+    /// is made by the time `by`.
     pub(crate) async fn connect(&self, by: Time) -> Result<Channel, ConnectError> {
         if !self.multiplexed.load(Ordering::Relaxed) {
             return self.open(by).await;
@@ -180,10 +181,12 @@ impl Pool {
         }
     }
 
-    /// Makes a fresh connection. If no descriptor is left, idle connections are closed to free one.
+    /// Makes a new connection. If no descriptor is left, an idle connection is closed to free one, and the connection
+    /// is tried again.
     async fn connection(&self, by: Time) -> Result<Connection, ConnectError> {
         let deadline = self.clock.instant(by);
-        // The number of tries is bounded, since another part of the program may take the descriptor that was freed.
+        // The number of tries is bounded, since another part of the program may take each descriptor that is freed
+        // here.
         for _ in 0..GIVEN_UP {
             let connected = self.connector.connect(deadline).await;
             let starved = |error: &ConnectError| error.kind() == ConnectErrorKind::OutOfDescriptors;
@@ -235,12 +238,13 @@ impl Pool {
         }
     }
 
-    /// Is called when a connection that had been idle for `age` was closed just as a request went out on it.
+    /// Is called when the server closed a connection just as a request went out on it. The connection had been idle for
+    /// the time `age`. The pool learns from this how long the server keeps idle connections.
     pub(crate) fn lost(&self, age: Duration) {
         self.idle.lock().lifetime.seen_closed(age);
     }
 
-    /// Is called when the server has said how long it keeps idle connections.
+    /// Is called when the server has said, in an answer, how long it keeps idle connections.
     pub(crate) fn announce(&self, lifetime: Duration) {
         self.idle.lock().lifetime.announce(lifetime);
     }
@@ -316,8 +320,8 @@ impl Idle {
     }
 
     /// Removes and returns the oldest idle connection if more than `max_idle` of them have settled, or if `max_idle` is
-    /// 0. Connections that have not settled do not count: a stream of POSTs needs as many of them as it sends in the
-    /// settle time, and without them it would need a fresh connection for each POST.
+    /// 0. Connections that have not settled do not count. A stream of POSTs needs as many of them as it sends POSTs in
+    /// the settle time. Without them, each POST would need a fresh connection.
     fn over(&mut self, settings: &PoolSettings, now: Time) -> Option<Box<Line>> {
         let too_many = settings.max_idle == 0
             || self.lines.get(settings.max_idle).is_some_and(|l| now.since(l.idle_since) >= settings.settle);
@@ -337,8 +341,8 @@ fn lend(pool: &Arc<Pool>) {
 /// `false` if no connection was idle.
 #[must_use]
 pub fn give_up_idle() -> bool {
-    // The lock is not held after this line: the last reference to a pool may be dropped below, and with it all its
-    // connections.
+    // The lock is released at the end of this line. The last reference to a pool may be dropped below, and with it all
+    // connections of the pool, so the lock must not be held then.
     let pools: Vec<Arc<Pool>> = POOLS.lock().iter().filter_map(Weak::upgrade).collect();
     let longest = pools.iter().filter_map(|pool| Some((pool.longest_idle()?, pool)));
     longest.max_by_key(|(idle, _)| *idle).is_some_and(|(_, pool)| pool.give_up_oldest())

@@ -9,8 +9,8 @@ use crate::body::{Outgoing, RequestBody};
 use crate::connect::{AbsoluteForm, ConfigError};
 use crate::upload::Sized;
 
-/// The request of a call. It has no hop-by-hop headers, no `Host` and no `Content-Length`, because these are made anew
-/// for each attempt.
+/// The request of a call. It has no hop-by-hop headers, no `Host` and no `Content-Length`, because each attempt makes
+/// these fields anew.
 #[derive(Debug)]
 pub struct CallRequest {
     /// The method.
@@ -67,7 +67,8 @@ pub(crate) struct Address {
     headers: HeaderMap,
 }
 
-/// The header that tells the remaining time, and that time in milliseconds. With `None`, no such header is sent.
+/// The name of the header that tells the dependency how much time is left, and this time in milliseconds. With `None`,
+/// no such header is sent.
 pub(crate) type Deadline<'a> = Option<(&'a HeaderName, u64)>;
 
 impl Address {
@@ -178,15 +179,16 @@ impl Address {
     }
 }
 
-/// Writes a field that goes to the final receiver. `Host`, `Content-Length`, `Transfer-Encoding` and `Connection` are
-/// not written here, because they are made elsewhere.
+/// Writes a header that is meant for the final receiver of the request. `Host`, `Content-Length`, `Transfer-Encoding`
+/// and `Connection` are left out, because other code writes them.
 fn pass(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     let made_here = [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION];
     if made_here.contains(name) {
         return;
     }
     if *name == header::TE {
-        // RFC 9110, section 10.1.4: the field `TE` is meant only for the next hop, so `Connection` must name it.
+        // RFC 9110, section 10.1.4: a message with the field `TE` must name it in `Connection`, because the field is
+        // meant only for the next receiver.
         out.extend_from_slice(b"connection: te\r\n");
     }
     field(out, name, value);

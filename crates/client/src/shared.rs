@@ -54,8 +54,8 @@ impl Shared {
         Arc::new(Shared { state, succeeded: AtomicU64::new(0) })
     }
 
-    /// Returns whether an attempt that begins now needs no witness, because another attempt succeeded just before
-    /// ([`RECENT_SUCCESS`]). The result is only right for a dependency with one endpoint and for calls without a
+    /// Returns whether an attempt that begins now needs no witness, because another attempt succeeded less than
+    /// [`RECENT_SUCCESS`] ago. The result is only right for a dependency with one endpoint and for calls without a
     /// breaker key.
     #[inline]
     pub(crate) fn succeeded_lately(&self, now: Time) -> bool {
@@ -79,7 +79,8 @@ impl Shared {
         self.change(look)
     }
 
-    /// Changes the guards, and wakes the callers whose turn comes by this change. Returns the result of `change`.
+    /// Calls `change` with the guards, and returns its result. If the change gives waiting calls their turn, these
+    /// calls are woken.
     #[inline]
     fn change<R>(&self, change: impl FnOnce(&mut DependencyGuards) -> R) -> R {
         let mut state = self.state.lock();
@@ -92,7 +93,8 @@ impl Shared {
         result
     }
 
-    /// Is ready when this ticket's turn has come. Until then, the waker of the caller is kept.
+    /// Is ready when this ticket's turn has come. If it is not ready, the waker of the call is kept, and is woken when
+    /// the turn comes.
     fn poll_turn(&self, ticket: Ticket, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
         if state.guards.is_called(&ticket) {
@@ -102,7 +104,8 @@ impl Shared {
         Poll::Pending
     }
 
-    /// Changes the guards for a caller that no longer waits in a queue, and removes its waker.
+    /// Changes the guards for a call that no longer waits in a queue, and removes the waker of its ticket. Returns the
+    /// result of `change`.
     fn resolve<R>(&self, ticket: Ticket, change: impl FnOnce(&mut DependencyGuards) -> R) -> R {
         self.state.lock().waiting.remove(&ticket);
         self.change(change)
@@ -143,9 +146,9 @@ impl Drop for Slot {
     }
 }
 
-/// Gives one call access to the guards. It borrows the reference that all workers share, because cloning that reference
-/// would cost more than the guards do. Code that cannot keep this value between the steps of a call makes a new one for
-/// each step.
+/// Gives one call access to the guards. It borrows the `Arc` that all workers share, because cloning the `Arc` would
+/// cost more than the guards do. Some code cannot keep this value between the steps of a call. Such code makes a new
+/// one for each step.
 pub(crate) struct CallGuards<'a> {
     shared: &'a Arc<Shared>,
     keys: &'a Keys,
@@ -167,13 +170,14 @@ impl<'a> CallGuards<'a> {
         self.proved_well
     }
 
-    /// Takes the slot of the answered attempt, so that the answer's body can hold it.
+    /// Takes the slot of the answered attempt, so that the answer's body can hold it. `None` if no attempt was
+    /// answered, or if the slot was taken already.
     pub(crate) fn take_slot(&mut self) -> Option<Slot> {
         let slot = self.answered.take()?;
         Some(Slot { shared: Arc::clone(self.shared), clock: self.clock, slot: Some(slot) })
     }
 
-    /// Gives the slot of the answered attempt back, because the answer's body is not passed on.
+    /// Gives the slot of the answered attempt back, because nobody will read the answer's body.
     #[cold]
     pub(crate) fn free_slot(&mut self) {
         if let Some(slot) = self.answered.take() {

@@ -1,4 +1,5 @@
-//! Keeps what is known of a call outside of its future: whether the call can go on without its caller.
+//! Keeps what other code knows of a call, also after the call's future was dropped. From this it follows whether the
+//! call can go on without its caller.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,10 +18,12 @@ pub(crate) const DEADLINE_PASSED: &str = "the deadline passed before an answer c
 /// What code outside of a call's future knows of the call.
 pub(crate) struct Tracks {
     shared: Arc<Shared>,
-    /// Whether the call is safe: it may be repeated, and it may be cancelled when nobody waits for it.
+    /// Whether the call is safe. A safe call changes nothing at the provider, so it may be cancelled when nobody waits
+    /// for it.
     safe: bool,
     left: AtomicBool,
-    /// How long a witness waits for progress, in nanoseconds. [`u64::MAX`] while the call is not a witness.
+    /// The maximum time, in nanoseconds, that a witness waits for progress. [`u64::MAX`] while the call is not a
+    /// witness.
     patience: AtomicU64,
     state: Mutex<State>,
 }
@@ -40,15 +43,15 @@ struct Flight {
     /// How the call would end if its caller's deadline passed now.
     finish: Finish,
     source: Source,
-    /// The connection's meter, and the number of bytes that it showed before the request; `None` while there is no
-    /// connection.
+    /// The connection's meter, and the number of bytes that it showed before the request was sent. `None` while the
+    /// attempt has no connection.
     sent: Option<(Arc<Meter>, u64)>,
     /// Whether the last byte of the request is known to have left. Over HTTP/2 this is not known, and the value stays
     /// `false`.
     sent_whole: bool,
 }
 
-/// The answer to a caller whose deadline has passed while its attempt goes on.
+/// How a call ends for a caller whose deadline has passed, while the attempt goes on as a witness.
 pub(crate) struct Cut {
     pub(crate) finish: Finish,
     pub(crate) following: Following,
@@ -87,8 +90,8 @@ impl Tracks {
         })
     }
 
-    /// Is called when an attempt begins. `read` is its read timeout. `finish` tells how the call ends if its caller's
-    /// deadline passes before the attempt ends.
+    /// Is called when an attempt begins. `read` is the attempt's read timeout. `finish` is how the call ends if its
+    /// caller's deadline passes during this attempt.
     pub(crate) fn begins(&self, underway: Underway, read: Duration, finish: Finish, source: &Source) {
         let source = source.clone();
         let flight = Flight { underway, read, finish, source, sent: None, sent_whole: false };
@@ -114,8 +117,8 @@ impl Tracks {
         self.state.lock().flight = None;
     }
 
-    /// Returns how long an attempt waits for progress. `read` is its read timeout; a witness may wait for a shorter
-    /// time.
+    /// Returns the maximum time that an attempt waits for progress. `read` is the attempt's read timeout. A witness may
+    /// get a shorter time.
     #[inline]
     pub(crate) fn patience(&self, read: Duration) -> Duration {
         read.min(Duration::from_nanos(self.patience.load(Ordering::Relaxed)))
@@ -143,13 +146,14 @@ impl Tracks {
         true
     }
 
-    /// Returns the answer to the caller if the caller's deadline has passed while its attempt goes on. It is returned
-    /// only once; after that, and in all other cases, the result is `None`.
+    /// Returns how the call ends for its caller, if the caller's deadline has passed while the attempt goes on. Only
+    /// the first call of this function returns that; after it, and in all other cases, the result is `None`.
     pub(crate) fn take_cut(&self) -> Option<Cut> {
         self.state.lock().cut.take()
     }
 
-    /// Is called when the call's future is dropped. Returns why the call goes on; `None` if it ends here.
+    /// Is called when the call's future is dropped. Returns why the call goes on without its caller; `None` if the call
+    /// does not go on.
     pub(crate) fn leaves(&self) -> Option<Stays> {
         let mut state = self.state.lock();
         let flight = state.flight.as_ref().filter(|flight| self.can_go_on(flight))?;
@@ -178,8 +182,8 @@ impl Tracks {
     }
 }
 
-/// Returns how a call ends if its caller's deadline passes while an attempt is in flight. The attempt counts as ended
-/// by that deadline.
+/// Returns how a call ends if its caller's deadline passes while an attempt is in flight. `effect` is the effect of the
+/// attempts before it. The attempt in flight counts as ended by the deadline.
 pub(crate) fn cut_now(plan: &Plan, effect: Effect, attempts: u32, endpoint: usize) -> Finish {
     let effect = effect.and(plan.rules.judge(&Ending::CallerDeadline).effect);
     Finish { effect, attempts, endpoint, refusal: None, stopped: None }

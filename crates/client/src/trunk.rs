@@ -1,8 +1,8 @@
 //! One HTTP/2 connection, shared by many exchanges.
 //!
-//! A separate task drives the connection, because no single exchange could. The server may refuse a stream
-//! (REFUSED_STREAM) or say which streams it did not process (GOAWAY). Both prove that the requests of these streams had
-//! no effect.
+//! A separate task drives the connection, because no single exchange could drive it for all others. The server may
+//! refuse a stream (REFUSED_STREAM) or say which streams it did not process (GOAWAY). In both cases it is certain that
+//! the requests of these streams had no effect.
 
 use std::future::Future;
 use std::pin::pin;
@@ -21,8 +21,8 @@ use crate::body::{Outgoing, Source};
 use crate::connect::{Connection, Meter, Peek, Probe};
 use crate::watch::{Lapse, Timer, Watch};
 
-/// When a connection has this number of streams in use, another connection is opened. Servers commonly allow this
-/// number (RFC 9113 recommends that they allow at least 100).
+/// The maximum number of streams in use on one connection. If a further stream is needed, another connection is opened.
+/// Servers commonly allow this number (RFC 9113 recommends that they allow at least 100).
 const STREAMS: u32 = 100;
 
 /// The reason why an exchange has no answer.
@@ -43,8 +43,8 @@ pub(crate) struct Trunk {
     pub(crate) born: Time,
 }
 
-/// One exchange's stream on a trunk. When this value is dropped, at the latest with the answer's body, another exchange
-/// may use the stream's place.
+/// The right of one exchange to use one stream of a trunk. It is dropped at the latest together with the answer's body.
+/// Then another exchange may use a stream in its place.
 pub(crate) struct TrunkStream(Arc<AtomicU32>);
 
 impl Drop for TrunkStream {
@@ -79,7 +79,7 @@ impl Trunk {
         })
     }
 
-    /// Takes a stream. Returns `None` if no stream is free or the connection is closed.
+    /// Takes the right to use a stream. Returns `None` if all streams are in use or the connection is closed.
     pub(crate) fn take(&self) -> Option<TrunkStream> {
         if self.sender.is_closed() {
             return None;

@@ -16,7 +16,7 @@ use tokio::io::AsyncWrite;
 use crate::body::{BodyError, Outgoing};
 use crate::connect::Stream;
 
-/// A piece of a body is copied to the end of the bytes that wait to be sent if it has at most this length, in bytes.
+/// The maximum length, in bytes, of a piece of a body that is copied to the end of the bytes that wait to be sent.
 /// Longer pieces are sent without a copy.
 const COPIED: usize = 2048;
 /// The maximum size, in bytes, of a buffer that a thread keeps for its next request. A larger buffer is freed.
@@ -29,7 +29,7 @@ thread_local! {
 /// How a body's length is declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sized {
-    /// There is no body, and no field says so, since requests of this method usually have no body.
+    /// There is no body. No field of the head says so, since requests of this method usually have no body.
     Nothing,
     /// The number of bytes is declared.
     Length(u64),
@@ -68,13 +68,14 @@ pub(crate) struct Upload {
 struct UploadSource {
     body: Outgoing,
     sized: Sized,
-    /// The number of bytes of the body that are still to come, by the caller's declaration. It is 0 for a body without
-    /// a declared length.
+    /// The number of bytes of the body that the caller must still deliver to reach the declared length. It is 0 for a
+    /// body without a declared length.
     left: u64,
 }
 
 impl Upload {
-    /// Begins a new request. `head` writes its head, and `body` follows.
+    /// Begins a new request. `head` is a function that appends the request's head to a buffer. `body` is sent after the
+    /// head.
     pub(crate) fn begin(&mut self, body: Outgoing, sized: Sized, head: impl FnOnce(&mut Vec<u8>)) {
         let mut out = SPARE.take();
         out.clear();
@@ -107,7 +108,7 @@ impl Upload {
         self.source.is_some() || self.taken < self.out.len() || !self.piece.is_empty()
     }
 
-    /// Drops everything that has not been handed to the socket. Returns `false` if there was nothing.
+    /// Gives up the part of the request that the socket has not taken. Returns whether there was such a part.
     pub(crate) fn stop(&mut self) -> bool {
         let unfinished = self.has_more();
         self.source = None;
@@ -117,8 +118,8 @@ impl Upload {
         unfinished
     }
 
-    /// Writes to the socket what is available of the request. It is ready when the socket has taken the whole request
-    /// and is flushed.
+    /// Writes the available part of the request to the socket. It is ready when the socket has taken the whole request
+    /// and is flushed. Fails if the connection or the caller's body breaks.
     pub(crate) fn poll(&mut self, io: &mut Stream, cx: &mut Context<'_>) -> Poll<Result<(), Unfinished>> {
         loop {
             ready!(self.poll_out(io, cx)).map_err(Unfinished::Io)?;
@@ -220,7 +221,7 @@ impl Upload {
         Poll::Ready(Ok(()))
     }
 
-    /// Gives the buffer back to the thread, unless it has grown too large.
+    /// Gives the send buffer back to the thread for the next request. A buffer that is larger than `KEPT` is freed.
     fn give_back(&mut self) {
         let mut out = std::mem::take(&mut self.out);
         self.taken = 0;

@@ -1,10 +1,10 @@
-//! A call under way over shared guards: the machine, its guards and its waits, in one value that can be dropped at any
+//! A call under way over shared guards. One value holds the call machine and its guards, and can be dropped at any
 //! time.
 //!
 //! The machine says what to do next ([`Step`]), and the owner of the walk does it. The owner sends the attempt and
 //! reports to the walk how the attempt ended ([`Walk::ended`]), or it waits ([`Walk::wait`], [`Walk::queue`]). A walk
-//! that is dropped before its end gives back what it holds: a permit (as abandoned), a place in a queue, or a slot of a
-//! limit.
+//! that is dropped before its end gives back what it holds: a permit (as abandoned), a ticket of a queue, or a slot of
+//! a limit.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -16,7 +16,8 @@ use seawall_policy::{Call, Effect, Ended, Keys, Plan, Step, Time, Underway, Wish
 use crate::clock::Clock;
 use crate::shared::{CallGuards, Shared, Slot, draw};
 
-/// A call under way.
+/// A call under way: the call machine and the guards that it uses, from the first step to the last, at any number of
+/// endpoints.
 pub(crate) struct Walk<'a> {
     call: Call,
     guards: CallGuards<'a>,
@@ -26,8 +27,8 @@ pub(crate) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Begins a call and returns its first step. `now` is a parameter because the caller needs the same time for the
-    /// first attempt.
+    /// Begins a call, and returns the walk and its first step. `now` is a parameter because the caller needs the same
+    /// time for the first attempt.
     pub(crate) fn begin(
         shared: &'a Arc<Shared>,
         keys: &'a Keys,
@@ -92,12 +93,13 @@ impl<'a> Walk<'a> {
         self.guards.proved_well()
     }
 
-    /// Takes the slot of the answered attempt, so that the answer's body can hold it.
+    /// Takes the slot of the answered attempt, so that the answer's body can hold it. `None` if no attempt was
+    /// answered, or if the slot was taken already.
     pub(crate) fn take_slot(&mut self) -> Option<Slot> {
         self.guards.take_slot()
     }
 
-    /// Gives the slot of the answered attempt back, because the answer's body is not passed on.
+    /// Gives the slot of the answered attempt back, because nobody will read the answer's body.
     pub(crate) fn free_slot(&mut self) {
         self.guards.free_slot();
     }

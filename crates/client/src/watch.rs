@@ -1,9 +1,9 @@
-//! Watches over an exchange with one timer. It fires if there was no progress for too long, or if the exchange's
+//! Watches over an exchange with one timer. The timer fires if there was no progress for too long, or if the exchange's
 //! deadline has passed.
 //!
-//! The timer of a connection is not set again at each read, because that would cost more than the read. It stays as it
-//! is, as long as it fires early enough. When it fires, the real deadline is computed by the clock. If that deadline is
-//! later, the timer is moved to it.
+//! The timer of a connection is not set again at each read, because that would cost more than the read. It is left
+//! unchanged as long as it does not fire too late. When it fires, the real deadline is computed by the clock. If that
+//! deadline is later, the timer is moved to it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -44,8 +44,8 @@ pub(crate) struct Watch {
     clock: Clock,
     read: Duration,
     end_by: Time,
-    /// The call, and the time by which the exchange must end if the caller's own deadline does not count. `None` if the
-    /// exchange cannot go on without its caller.
+    /// The call, and the time by which the exchange must end if it goes on after the caller has left, or after the
+    /// caller's deadline. `None` if the exchange cannot go on without its caller.
     call: Option<(Arc<Tracks>, Time)>,
     last: Time,
     seen: u64,
@@ -57,8 +57,9 @@ impl Watch {
         Watch { clock, read, end_by, call: None, last: now, seen }
     }
 
-    /// Allows the exchange to go on as a witness after its caller has left, or after the caller's own deadline has
-    /// passed. A witness ends at `own_end_by` at the latest. It also ends if there is no progress during the read
+    /// Allows the exchange to go on as a witness after its caller has left, or after the caller's deadline has passed.
+    /// `own_end_by` is the time by which the exchange would have to end if the caller had not said how much time it has
+    /// left. A witness ends by `own_end_by` at the latest. It ends earlier if there is no progress during the read
     /// timeout, or during a shorter time that the guards allow.
     pub(crate) fn of_call(mut self, tracks: &Arc<Tracks>, own_end_by: Time) -> Watch {
         self.call = Some((Arc::clone(tracks), own_end_by));
@@ -72,18 +73,20 @@ impl Watch {
         }
     }
 
-    /// Returns whether the exchange may go on past the caller's deadline, so that [`Watch::sent_whole`] must be called.
+    /// Returns whether the exchange may go on after the caller's deadline. If so, the owner of this watch must call
+    /// [`Watch::sent_whole`] when the whole request was sent.
     pub(crate) fn asks_what_was_sent(&self) -> bool {
         self.call.as_ref().is_some_and(|(_, own_end_by)| self.end_by < *own_end_by)
     }
 
-    /// Notes progress at the time of the last reading of the clock. The clock is not read again.
+    /// Notes that the progress counter has reached `seen`. The progress counts as made at the time at which the clock
+    /// was last read, because the clock is not read again.
     pub(crate) fn has_seen(&mut self, seen: u64) {
         self.seen = seen;
     }
 
-    /// Is ready when a deadline has passed. Must be called when there is nothing to do but wait. `seen` is the progress
-    /// counter's present value.
+    /// Is ready when a deadline has passed, and returns which one. Must be called when there is nothing to do but wait.
+    /// `seen` is the present value of the progress counter.
     pub(crate) fn poll(&mut self, timer: &mut Timer, seen: u64, cx: &mut Context<'_>) -> Poll<Lapse> {
         if seen != self.seen {
             self.seen = seen;
@@ -118,8 +121,8 @@ impl Watch {
         self.last.saturating_add(read).min(self.end_by)
     }
 
-    /// Begins the read timeout anew, because the time in which nobody waited for the server does not count against the
-    /// server.
+    /// Begins the read timeout anew. It is called because the time in which nobody waited for the server does not count
+    /// against the server.
     pub(crate) fn resume(&mut self) {
         self.last = self.clock.now();
     }

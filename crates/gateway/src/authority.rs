@@ -23,8 +23,8 @@ pub(crate) enum Host<'a> {
 }
 
 impl<'a> Authority<'a> {
-    /// Reads an authority. Returns `None` if it is malformed. A percent-encoding counts as malformed, since no name of a
-    /// gateway contains one.
+    /// Reads an authority: a host, and perhaps a port after it. Returns `None` if the text is malformed. A
+    /// percent-encoding counts as malformed, since no name of a gateway contains one.
     pub(crate) fn parse(text: &'a str) -> Option<Authority<'a>> {
         let (host, behind) = match text.strip_prefix('[') {
             Some(rest) => {

@@ -19,8 +19,8 @@ use rustix::fs::OFlags;
 
 /// The maximum length of a secret or of a list of tokens, in bytes.
 const LONGEST_TEXT: u64 = 64 << 10;
-/// The maximum number of bytes of a file that are compared. It is fifty times the size of a file with all certificate
-/// authorities of a system.
+/// To find out whether a file has changed, at most this number of bytes from its beginning are read. The number is
+/// fifty times the size of a file with all certificate authorities of a system.
 const LONGEST: u64 = 16 << 20;
 /// The permission bits that allow other users than the owner to write.
 const WRITABLE: u32 = 0o022;
@@ -30,7 +30,8 @@ const MADE: u32 = 0o600;
 /// Opens a file that the configuration names.
 ///
 /// # Errors
-/// If the file cannot be opened, is not a regular file, or may be written by others. The error says so in words.
+/// If the file cannot be opened, is not a regular file, or may be written by other users. The error says in words which
+/// of these it is.
 pub(crate) fn open(path: &Path) -> Result<File, String> {
     let file = open_with(path, OFlags::NONBLOCK).map_err(|error| error.to_string())?;
     let about = file.metadata().map_err(|error| error.to_string())?;
@@ -41,10 +42,10 @@ pub(crate) fn open(path: &Path) -> Result<File, String> {
     Ok(file)
 }
 
-/// Returns the text of a file that the configuration names, up to 64 KiB.
+/// Returns the text of a file that the configuration names.
 ///
 /// # Errors
-/// As for [`open`], or if the file is longer, or is not UTF-8 text.
+/// As for [`open`], or if the file is longer than 64 KiB, or is not UTF-8 text.
 pub(crate) fn read(path: &Path) -> Result<String, String> {
     text_of(open(path)?)
 }
@@ -53,7 +54,7 @@ pub(crate) fn read(path: &Path) -> Result<String, String> {
 /// one in place of a file.
 ///
 /// # Errors
-/// If the file cannot be read, may be written by others, is longer than 64 KiB, or is not UTF-8 text.
+/// If the file cannot be read, may be written by other users, is longer than 64 KiB, or is not UTF-8 text.
 pub(crate) fn read_given(path: &Path) -> Result<String, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     unwritable(&file.metadata().map_err(|error| error.to_string())?)?;
@@ -63,8 +64,8 @@ pub(crate) fn read_given(path: &Path) -> Result<String, String> {
 /// Returns the text of a file that Seawall made in a folder that others may write to.
 ///
 /// # Errors
-/// If the file cannot be read, or if Seawall did not make it. The error says so in words. A file that Seawall made has only
-/// one name, and only its owner may read it.
+/// If the file cannot be read, or if Seawall cannot have made it. Seawall makes regular files that belong to the user
+/// who runs it, that only this user may read, and that have only one name.
 pub(crate) fn read_made(path: &Path) -> Result<String, String> {
     let file = open_with(path, OFlags::NOFOLLOW | OFlags::NONBLOCK).map_err(|error| {
         match error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
@@ -85,15 +86,16 @@ pub(crate) fn read_made(path: &Path) -> Result<String, String> {
     }
 }
 
-/// Returns a number for the file's content, which changes when the content does. `None` if the file cannot be read.
+/// Returns a number that stands for the content of the file at `path`. If the content changes, the number changes.
+/// Returns `None` if the file cannot be read.
 pub(crate) fn stamp(path: &Path) -> Option<u64> {
     let mut content = Vec::new();
     open(path).ok()?.take(LONGEST).read_to_end(&mut content).ok()?;
     Some(number(&content[..]))
 }
 
-/// Returns a number by which contents can be told apart without keeping them. The number has a meaning in this process
-/// only.
+/// Returns a number that stands for this content. Equal contents have equal numbers, so a change is noticed without
+/// keeping the content itself. The same content has another number in another process.
 pub(crate) fn number<T: Hash + ?Sized>(content: &T) -> u64 {
     static STATE: OnceLock<RandomState> = OnceLock::new();
     STATE.get_or_init(RandomState::new).hash_one(content)

@@ -45,7 +45,8 @@ fn note(info: &PanicHookInfo<'_>) {
     tracing::error!(place, seen, suppressed, "a fault of Seawall's own ended one connection or task");
 }
 
-/// Panics if the dependency's name is `panics-` followed by `place`. Tests use such names.
+/// Panics if the dependency's name is `panics-` followed by `place`, the name of a place in the code. A test gives a
+/// dependency such a name to cause a panic at that place.
 #[cfg(test)]
 pub(crate) fn demanded(dependency: &str, place: &str) {
     assert!(dependency.strip_prefix("panics-") != Some(place), "as the test wants it");

@@ -1,7 +1,8 @@
-//! Finds the readings of a path: as it was sent, and as servers read it.
+//! Finds the readings of a request's path. A reading is a path that some server may take the sent bytes for.
 //!
 //! A path is sent on byte for byte, since a signature may cover it. But an operation is looked for under every reading
-//! that is common among servers, and a path that leads above its beginning in any reading is refused.
+//! that is common among servers. If a path leads above its beginning in any reading, as `/a/../../b` does, it is
+//! refused.
 //!
 //! To most servers `/v1/./charges`, `/v1//charges`, `/v1/%63harges` and `/v1/charges` are the same. The obvious rule,
 //! to match operations on the bytes alone, would let the first three pass without the answers and timeouts that the
@@ -25,14 +26,14 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_e
 pub(crate) struct Readings<'p> {
     /// The path as it was sent.
     pub(crate) sent: &'p str,
-    /// The different paths that servers may read here, the most common one first. The list is empty if all servers read
-    /// the path as it was sent.
+    /// The paths for which servers may take the sent path, the most common reading first. The list is empty if all
+    /// servers read the path as it was sent.
     pub(crate) others: Vec<String>,
 }
 
 impl<'p> Readings<'p> {
-    /// Returns the readings of a path, which must not include its query. Most paths have only one reading, and need
-    /// only one look at each byte.
+    /// Returns the readings of a path, which must not include its query. Most paths have only one reading, which is
+    /// found by looking at each byte once.
     pub(crate) fn of(sent: &'p str) -> Readings<'p> {
         let mut others = Vec::new();
         if !is_plain(sent) {
@@ -48,10 +49,10 @@ impl<'p> Readings<'p> {
 
     /// Returns whether some server could read this path as one that leads above where it began.
     ///
-    /// Each segment is read in the way that leads furthest up: as a whole, or cut at encoded slashes and backslashes, with or
-    /// without its parameters. An empty segment does not lead down. Since the readings are mixed here, a path can be refused
-    /// although it does not lead above its beginning in any single reading. No client that builds a path from names makes such
-    /// a path.
+    /// Each segment is read in the way that leads furthest up: as a whole, or cut at encoded slashes and backslashes,
+    /// with or without its parameters (what follows a `;`). An empty segment does not lead down. Since the readings are
+    /// mixed here, a path can be refused although it does not lead above its beginning in any single reading. No client
+    /// that builds a path from names makes such a path.
     pub(crate) fn climb_out(&self) -> bool {
         !self.others.is_empty() && climbs_out(self.sent)
     }
@@ -62,7 +63,8 @@ fn is_plain(path: &str) -> bool {
     let mut before = b'.';
     for byte in path.bytes() {
         let plain = match byte {
-            // After a slash, another slash ends an empty segment, and a dot begins a segment that may be `.` or `..`.
+            // A slash or a dot directly after a slash makes the path ambiguous. A second slash makes an empty segment,
+            // and a dot begins a segment that may be `.` or `..`.
             b'/' | b'.' => before != b'/',
             b';' => false,
             byte => is_literal(byte),
@@ -298,7 +300,9 @@ mod tests {
         }
     }
 
-    /// Returns whether this path leads above its beginning for a server that reads it in this one way.
+    /// Returns whether this path leads above its beginning for a server with these habits. `slashes`: encoded slashes
+    /// and backslashes separate segments. `parameters`: what follows a `;` in a segment is left out. `merges`: empty
+    /// segments do not count.
     fn naive(path: &str, slashes: bool, parameters: bool, merges: bool) -> bool {
         let mut depth = 0_i64;
         let text = segments(path, slashes);

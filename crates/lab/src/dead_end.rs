@@ -21,7 +21,8 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// Takes a free port on 127.0.0.1. The port refuses connections from now on.
+    /// Binds a free port on 127.0.0.1 and returns it. The port refuses connections for as long as the returned value
+    /// lives.
     ///
     /// # Errors
     /// If no port can be bound.
@@ -48,12 +49,13 @@ pub struct BlackHole {
 }
 
 impl BlackHole {
-    /// How long a connection that fills the backlog may take. A connect that takes longer shows that the backlog is
-    /// full, because on loopback the kernel answers within microseconds or not at all.
+    /// The maximum time that one connect may take while the backlog is filled. A connect that takes longer shows that
+    /// the backlog is full, because on loopback the kernel answers within microseconds or not at all.
     const FULL_AFTER: Duration = Duration::from_millis(100);
     const MOST_FILLERS: usize = 64;
 
-    /// Listens on 127.0.0.1 and fills the backlog. Blocks the thread for about 100 ms.
+    /// Listens on a free port of 127.0.0.1, fills the backlog, and returns the listener. Blocks the thread for about
+    /// 100 ms.
     ///
     /// # Errors
     /// If the address cannot be bound, or if the backlog does not fill.

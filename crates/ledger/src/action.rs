@@ -68,7 +68,8 @@ pub struct NewAction {
     pub operation: String,
     /// The key of the action: the name by which the provider and the caller know it. It is unique within a dependency.
     pub key: String,
-    /// What is sent, in the form that the remote understands. It is kept and sent unchanged, and holds no credentials.
+    /// The request that is sent, in the form that the remote understands. It is kept and sent unchanged, and holds no
+    /// credentials.
     pub request: Vec<u8>,
     /// The scope, if the action settles together with other actions; `None` if it settles alone.
     pub scope: Option<Scope>,
@@ -129,7 +130,8 @@ impl Default for Sizes {
 }
 
 impl Sizes {
-    /// Checks `new`. The error says which value is too large, or which name is empty or contains a control character.
+    /// Checks the names and sizes in `new`. Returns an error if a value is too large, if a name is empty or contains a
+    /// control character, or if the size of the scope is zero or above the limit. The error names the value.
     pub fn check(&self, new: &NewAction) -> Result<(), Misuse> {
         word("dependency", &new.dependency, self.name)?;
         word("operation", &new.operation, self.name)?;
@@ -221,7 +223,7 @@ pub struct Mark {
     pub at: Stamp,
     /// The person, the name of a token, or the program that made the change.
     pub who: String,
-    /// What was done, in one word: `retry`, `resolve`, `observe`, `orphan`.
+    /// What was done, in one word: `retry`, `resolve`, `observe` or `note`.
     pub what: String,
     /// The reason that was given.
     pub why: String,

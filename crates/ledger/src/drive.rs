@@ -32,9 +32,10 @@ const AWAY_CAP: Duration = Duration::from_secs(1);
 
 /// What the store did with a write.
 enum Taken {
-    /// The write was taken; this is the action after the write.
+    /// The store has taken the write. The value is the action after the write.
     Yes(Box<Action>),
-    /// The write was not taken, since the row had changed. This is the row as it is now; `None` if the row is gone.
+    /// The store has not taken the write, since the row had changed. The value is the row as it is now; `None` if the
+    /// row is gone.
     No(Option<Box<Action>>),
     /// The application's handler failed, so nothing was written. The fields are the write and the handler's error.
     HandlerFailed(Box<Write>, String),
@@ -52,8 +53,8 @@ impl<S: Store> Inner<S> {
         if clock.age() < CLOCK_AGE { Ok(clock) } else { self.store.ask_time().await }
     }
 
-    /// Works on a row that this process has claimed, until nothing more is to be done now or the row is no longer ours.
-    /// Returns the row as it then is, or `None` if the row is gone or a write was refused.
+    /// Works on a row that this process has claimed, until nothing more is to be done now or this process has lost its
+    /// claim. Returns the row as it then is, or `None` if the row is gone or a write was refused.
     pub(crate) async fn drive(&self, mut action: Action) -> Option<Action> {
         let Ok(operation) = self.operations.of(&action).cloned() else {
             return Some(self.lay_aside(action).await);
@@ -156,7 +157,8 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// Returns the application's handler, if this write ends the action as done, failed or cancelled.
+    /// Returns the application's handler, if this write ends the action as done, failed or cancelled. Returns `None`
+    /// for every other write, and if the operation has no handler.
     fn follow_of(&self, operation: &Operation<S>, write: &Write) -> Option<Follow<S::Connection>> {
         match write.to.end {
             Some(End::Done | End::Failed | End::Cancelled) => operation.follow.clone(),
@@ -189,7 +191,8 @@ impl<S: Store> Inner<S> {
 
     /// Handles a failure of the application's handler. Because of the failure, the write that ends the action was not
     /// made. That write is now made without the end of the action, so that the provider's answer is kept. The end is
-    /// tried again later, as often as necessary.
+    /// tried again later, as often as necessary. Returns the row as it is afterwards, or `None` if the row is gone or
+    /// the write was refused.
     ///
     /// The row does not become `stuck`, because the mistake is in the application: once the program is corrected,
     /// usually all such rows can end without a person looking at each. The row's `why` shows the handler's error, and
@@ -237,7 +240,9 @@ impl<S: Store> Inner<S> {
         self.send(operation, action, line).await
     }
 
-    /// Sends the attempt with which `action` was recorded, and writes how it ended.
+    /// Sends the attempt with which `action` was recorded, and writes how the attempt ended. If the attempt's deadline
+    /// has passed, nothing is sent. Returns the row after that write, or `None` if the row is gone or the write was
+    /// refused.
     pub(crate) async fn send(
         &self,
         operation: &Arc<Operation<S>>,
@@ -407,15 +412,16 @@ impl<S: Store> Inner<S> {
             let wish = cancel(&member.state, &operation.rules, CancelBy::Transaction, now);
             if let Ok(Some(write)) = wish {
                 let follow = self.follow_of(operation, &write);
-                // If a member has changed meanwhile, another worker is working on it, and will find the scope broken.
+                // If the member has changed meanwhile, `offer` changes nothing, because another worker is working on
+                // the member. That worker cancels the member itself when it sees that the scope cannot settle.
                 let _ = self.offer(&member, write, follow).await;
             }
         }
     }
 }
 
-/// Returns the write that sets the time to settle, if that time is missing. It is missing in an action that was
-/// recorded by plain SQL, since SQL does not know the rules of the operation.
+/// Returns the write that sets the time to settle, if that time is missing, and otherwise `None`. The time is missing
+/// in an action that was recorded by plain SQL, since SQL does not know the rules of the operation.
 fn with_deadline(action: &Action, rules: &Rules) -> Option<Write> {
     match (rules.settle, action.state.settle_by, action.state.end) {
         (SettleBy::Explicit(within), None, None) if action.state.goal == Goal::Perform => {

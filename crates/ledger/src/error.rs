@@ -10,7 +10,8 @@ use std::fmt;
 pub enum Refusal {
     /// The key is already recorded with another request.
     KeyConflict,
-    /// The action is being cancelled, or was cancelled, since its deadline had passed or somebody cancelled it.
+    /// The action is being cancelled, or was cancelled: the time in which it had to be settled was over, or somebody
+    /// cancelled it.
     TooLate,
     /// It is not yet known whether the action took effect.
     NotKnown,

@@ -28,7 +28,8 @@ mod armed {
 
     struct Point {
         what: What,
-        /// The pass at which the point takes effect, counted from 1; 0 means at every pass.
+        /// When the failpoint takes effect: 1 means only the first time that it is reached, 2 only the second time, and
+        /// so on. 0 means every time.
         at: u64,
         passed: AtomicU64,
     }

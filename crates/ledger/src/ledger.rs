@@ -212,8 +212,9 @@ impl<S: Store> Ledger<S> {
         self.inner.driven(id, driven).await
     }
 
-    /// Works on an action until the action has an outcome, or until the time of one attempt is over. Returns the action
-    /// as it then is. No database connection is held during the call to the provider.
+    /// Works on an action until the action has an outcome, or until the time of one attempt is over. The time is
+    /// checked only when nothing more is to be done now, so a call to the provider that has begun is waited for.
+    /// Returns the action as it then is. No database connection is held during the call to the provider.
     ///
     /// Dropping the future does not stop an attempt that has begun. If the action has no outcome yet, a worker goes on
     /// with it.
@@ -228,7 +229,8 @@ impl<S: Store> Ledger<S> {
         self.go_on(action, patience).await
     }
 
-    /// Works on an action as [`Ledger::run`] does, but for at most the time `within`.
+    /// Works on an action as [`Ledger::run`] does, but with the time `within` in place of the time of one attempt. A
+    /// call to the provider that has begun is waited for here, too.
     ///
     /// # Errors
     ///

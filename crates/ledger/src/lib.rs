@@ -1,8 +1,8 @@
 //! Remembers external actions, so that none is lost and none is done twice.
 //!
-//! An *action* is an effect on a system of somebody else. Its row says what is wanted ([`Goal`]), what is known
-//! ([`Known`]), and whether our own side has taken the outcome in. A pure function of the row and the time decides what
-//! to do next. A worker only executes what this function decides.
+//! An *action* is an effect on a system of somebody else. Its row says what is wanted ([`Goal`]), what is known of the
+//! effect ([`Known`]), and whether the application has taken the outcome in. A pure function of the row and the time
+//! decides what to do next. A worker only executes what this function decides.
 
 mod action;
 mod clock;

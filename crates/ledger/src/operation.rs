@@ -125,7 +125,8 @@ impl<S: Store> Operations<S> {
     }
 }
 
-/// Returns what the machine must know of a row besides its state.
+/// Returns the facts of an action's row that never change and that the machine needs: when the action was recorded, and
+/// whether it belongs to a scope.
 pub(crate) fn origin(action: &Action) -> Origin {
     Origin { created: action.created_at, scoped: action.scope.is_some() }
 }

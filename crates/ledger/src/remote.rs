@@ -51,10 +51,12 @@ pub trait Remote: Send + Sync + 'static {
     /// Sends a perform attempt, and returns its outcome.
     fn perform<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Performed, Report)>;
 
-    /// Asks the provider what became of the action. This method is called only if the rules declare how to ask.
+    /// Asks the provider what became of the action, and returns what the answer says. This method is called only if the
+    /// rules declare how to ask.
     fn confirm<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Found, Report)>;
 
-    /// Undoes the action at the provider. This method is called only if the rules declare how to cancel.
+    /// Undoes the action at the provider, and returns whether that succeeded. This method is called only if the rules
+    /// declare how to cancel.
     fn cancel<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Undone, Report)>;
 
     /// Asks for one page of the provider's own records for a window of time. Only reconciliation calls this method. The

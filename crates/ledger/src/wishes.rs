@@ -220,7 +220,8 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Reads the row, computes the change with `wish`, and offers the change to the store, until the store takes it or
-    /// nothing is to be changed. Returns the action as it then is.
+    /// nothing is to be changed. Returns the action as it then is. Fails with [`Refusal::InProgress`] if the row had
+    /// changed each time.
     pub(crate) async fn amend<W>(
         &self,
         id: ActionId,
@@ -283,7 +284,8 @@ fn not_cancelled(why: NotCancelled) -> Error {
     }
 }
 
-/// This method of an action is here because callers use it together with the wishes.
+/// Callers ask this question about an action together with their wishes. So the method is defined here, and not with
+/// the type.
 impl Action {
     /// Returns whether the action has an outcome for its caller: an end, or an effect that the caller has to settle.
     #[must_use]

@@ -2,15 +2,15 @@
 //!
 //! An operation may declare predicates over status and JSON body; the first that matches decides. The obvious rule, the
 //! status alone, is wrong for many payment APIs: they answer 200 and say in a result code that the card was declined.
-//! This module never parses: the driver says what it knows of the body ([`KnownBody`]), and passes a function that
-//! looks a JSON pointer up.
+//! This module does not parse bodies. The driver says what it knows of the body ([`KnownBody`]), and passes a function
+//! that returns the value at a JSON pointer.
 //!
 //! # A body that cannot be read
 //!
 //! If a body cannot be read, the rules below say whether the effect is known. The obvious rule would be that such a
 //! body matches no predicate, so that the status decides. But an HTML page of a load balancer, a text in another
-//! charset, and half of a JSON text all come with a 200, and none of them says that the card was charged: the order
-//! would count as paid.
+//! charset, and half of a JSON text all come with a 200, and none of them says that the card was charged. By the
+//! obvious rule, an order would count as paid that was not.
 //!
 //! 1. A predicate with fields needs the body. If its status matches, but the body is unread or is no JSON, the
 //!    predicate is undecided: it is remembered together with its meaning. There is one exception. A predicate with
@@ -19,7 +19,7 @@
 //! 2. A later predicate without fields decides only if its meaning is that of every undecided predicate before it. Then
 //!    the fields would have made no difference. If the meanings differ, the effect is unknown.
 //! 3. If a predicate is undecided and none decides, a body that was not read (too long, or compressed) leaves the
-//!    effect unknown, whatever the status. The code that decides is in a body that nobody has seen.
+//!    effect unknown, whatever the status. The result code that would decide is in a body that nobody has read.
 //! 4. If a predicate is undecided and none decides, a body that is no JSON leaves the effect of a success (2xx)
 //!    unknown, unless the operation declares [`Answers::otherwise`]. An API that answers a plain `OK` and uses JSON
 //!    only for its refusals declares [`Otherwise::Applied`]. Other statuses keep their usual meaning: an HTML page with
@@ -111,15 +111,16 @@ pub enum KnownBody<F> {
     Unread,
     /// The body was read whole, and is no JSON. An empty body is no JSON either.
     NotJson,
-    /// There is no body, even if the head announces one: the answer to a HEAD.
+    /// The answer has no body because it answers a HEAD request. Its head may announce the length of a body all the
+    /// same.
     Absent,
     /// The body was read whole and is JSON. The function finds the scalar at a JSON pointer.
     Json(F),
 }
 
 impl KnownBody<fn(&str) -> Option<Scalar>> {
-    /// [`KnownBody::Unread`] as a value whose type parameter is known, so that the caller need not name a type for a
-    /// function that it does not have.
+    /// The value [`KnownBody::Unread`] for a caller that has no function to look up fields: the constant names a type
+    /// for that function, so the caller need not name one.
     pub const UNREAD: Self = KnownBody::Unread;
     /// The body of the answer to a HEAD.
     pub const ABSENT: Self = KnownBody::Absent;
@@ -130,10 +131,10 @@ impl KnownBody<fn(&str) -> Option<Scalar>> {
 pub enum Said<M> {
     /// This is the meaning of the first predicate that matches.
     Matched(M),
-    /// A predicate without fields matches, but an undecided predicate before it has another meaning. So the effect is
-    /// unknown.
+    /// A predicate without fields matches. But a predicate before it has another meaning and could not be checked,
+    /// because the body is unread or no JSON. So the effect is unknown.
     Contradicted,
-    /// No predicate matches, and at least one could not be decided.
+    /// No predicate matches, and at least one could not be checked, because the body is unread or no JSON.
     Undecided,
     /// No predicate matches.
     Nothing,

@@ -53,7 +53,8 @@ fn a_body_is_needed_only_where_a_field_could_decide() {
     assert!(decided.need_body(201));
 }
 
-/// Each row: the status; what is known of the body; then the effect with `otherwise` absent, unknown and applied.
+/// Each row has the status, what is known of the body, and the three effects that follow: with no `otherwise`, with
+/// `Otherwise::Unknown`, and with `Otherwise::Applied`.
 #[test]
 fn what_fits_no_declared_answer_has_its_row() {
     let coded = Answers {
@@ -133,8 +134,8 @@ fn two_undecided_fields_that_differ_leave_every_later_status_in_doubt() {
     }
 }
 
-/// The naive model: a body that is not known may be any body. If the declared meaning is the same for every possible
-/// body, the model returns that meaning.
+/// The naive model: a body that is not known may be any body. Returns what the answer means if it means the same with
+/// every possible body; `None` if the meanings differ. The value `Some(None)` means that the status decides.
 fn of_all_bodies(answers: &Answers, status: u16) -> Option<Option<Effect>> {
     let silent = Answers { otherwise: None, ..answers.clone() };
     let any = ["A", "B", "C", "else"].map(|code| silent.judge(status, &body(text(code))));
@@ -190,7 +191,7 @@ proptest! {
         }
     }
 
-    /// `otherwise` changes only successes on which no predicate decides.
+    /// Checks that `otherwise` changes the effect of an answer only if its status is 2xx and no predicate decides.
     #[test]
     fn otherwise_speaks_only_of_successes_that_nothing_else_decides(
         answers in declared(),

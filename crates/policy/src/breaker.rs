@@ -6,13 +6,13 @@
 //! - It ignores a call that its caller gives up, so an endpoint that swallows every request looks healthy. Here some of
 //!   these calls are followed to their real ending ([`crate::DependencyGuards::follow`]). The others are evidence only
 //!   if there are successes to compare them with ([`Evidence::Abandoned`]).
-//! - It lets calls that began before its last change of state decide about the new state. Here each pass carries its
-//!   era, and a pass of an earlier era is ignored.
+//! - It lets calls that began before its last change of state decide about the new state. Here each change of state
+//!   begins a new era. A pass carries the era in which it was given, and a pass of an earlier era is ignored.
 //! - When it is half-open, it lets all calls through at the same time. Here only one probe is in flight at a time. A
 //!   probe that never returns blocks the next one only for `open_for`.
 //!
 //! The rule of silence: two slow failures in a row, without a single success in the window, open the breaker, too. A
-//! caller with few calls needs this rule, because it never has twenty calls in a window.
+//! caller with few calls needs this rule, because its window never holds the twenty calls that the failure rate needs.
 //!
 //! The rules and constants were found by simulating callers and server together. In the simulations, doubling the open
 //! time and a ramp after it made recovery slower and prevented nothing, so both are settings that are off by default.
@@ -65,8 +65,8 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// Returns whether the call probes a half-open breaker. A limit admits a probe up to its maximum, even if it has
-    /// adapted to less.
+    /// Returns whether this call is a probe: a call that a half-open breaker lets through to test the endpoint. A limit
+    /// admits a probe up to its maximum, even if it has adapted to less.
     #[must_use]
     pub const fn is_probe(&self) -> bool {
         self.probe > 0
@@ -106,7 +106,8 @@ struct Closed {
 #[derive(Clone, Copy, Debug, Default)]
 struct HalfOpen {
     successes: u32,
-    /// The number of probes begun in this era. It is also the number of the newest probe.
+    /// The number of probes that were admitted since the breaker became half-open. It is also the number of the newest
+    /// probe.
     begun: u32,
     /// When the newest probe began; `None` if it has ended.
     out_since: Option<Time>,
@@ -138,7 +139,7 @@ impl Breaker {
     /// admits this call as a probe.
     ///
     /// # Errors
-    /// The breaker refuses the call. The refusal says until when, if that is known.
+    /// The breaker refuses the call. The refusal has the time until which the breaker refuses, if that is known.
     #[inline]
     pub fn admit(&mut self, now: Time) -> Result<Pass, BreakerRefusal> {
         match self.state {
@@ -167,8 +168,9 @@ impl Breaker {
         }
     }
 
-    /// Gives a pass back and counts the evidence of its call, which may open or close the breaker. A pass of an earlier
-    /// era changes nothing. `draw` is called only if the breaker opens.
+    /// Gives a pass back and counts the evidence of its call, which may open or close the breaker. Returns what the
+    /// evidence counted as, and the new state if it changed. A pass that was given before the last change of state
+    /// changes nothing. `draw` is called only if the breaker opens.
     #[inline]
     pub fn settle(
         &mut self,
@@ -198,7 +200,8 @@ impl Breaker {
             (self.state, evidence)
             && slow_call.is_none_or(|bound| took <= bound)
         {
-            // The result is that of `settle_unusual`, but in this usual case only the window changes.
+            // In this usual case (a good call, a closed breaker, no run of failures), only the window changes. The
+            // result is the same as that of `settle_unusual`.
             self.window.success(now, took);
             return Settled { counted: Counted::Ok, change: None };
         }
@@ -247,9 +250,10 @@ impl Breaker {
         }
     }
 
-    /// Weighs a call that its caller gave up. Most callers leave for reasons of their own, so the call counts as bad
-    /// only if the window has a success and the wait was longer than a bound. While the breaker is half-open, the call
-    /// counts as nothing.
+    /// Returns what a call counts as if its caller gave it up after `waited`. Most callers leave for reasons of their
+    /// own, so the call counts as bad only if the window has a success and `waited` is longer than a bound. The bound
+    /// is `slow_call`. If that is `None`, it is twice the slowest success in the window, but at least `enough`. While
+    /// the breaker is half-open, the call counts as nothing.
     fn weigh_abandoned(
         &mut self,
         now: Time,
@@ -335,7 +339,8 @@ impl Breaker {
                 }
             }
             Weighed::Bad { .. } if newest => return Some(self.reopen(now, draw())),
-            // An older probe failed. That says nothing about the time since the newest probe began.
+            // A probe failed that is older than the newest probe. That says nothing about the time since the newest
+            // probe began.
             Weighed::Bad { .. } | Weighed::Neutral | Weighed::Nothing => {}
         }
         self.state = State::HalfOpen(half);

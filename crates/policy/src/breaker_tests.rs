@@ -17,7 +17,8 @@ fn defaults() -> BreakerSettings {
     BreakerSettings::default()
 }
 
-/// Makes one call and returns what followed from it; `None` if the call was refused.
+/// Makes one call that ends with `evidence`. Returns what the breaker said when it was told of the end; `None` if it
+/// refused the call.
 fn call(breaker: &mut Breaker, now: Time, evidence: Evidence) -> Option<Settled> {
     let pass = breaker.admit(now).ok()?;
     Some(breaker.settle(now, pass, evidence, || MIDDLE))
@@ -266,7 +267,8 @@ fn an_endpoint_that_swallows_calls_trips_it_though_all_are_cut_from_outside() {
     assert!(breaker.why().expect("open").failures.get(FailureKind::Abandoned) > 0);
 }
 
-/// A call that its caller gave up after this number of milliseconds, with a read timeout of one second.
+/// Returns the evidence of a call that its caller gave up after this number of milliseconds. The read timeout is one
+/// second.
 fn abandoned(millis: u32) -> Evidence {
     Evidence::Abandoned { waited: millis * MS, enough: 100 * MS }
 }
@@ -392,7 +394,8 @@ fn new_settings_keep_the_state() {
     assert!(breaker.is_closed());
 }
 
-/// The naive model of a breaker. It never forgets a record, and remembers every probe that was admitted in this era.
+/// The naive model of a breaker. It keeps every record of a call for ever, and every probe that was admitted since the
+/// last change of state.
 struct Model {
     settings: BreakerSettings,
     records: Vec<(u64, bool)>,
@@ -421,7 +424,8 @@ impl Model {
         held.fold((0, 0), |(ok, bad), r| if r.1 { (ok + 1, bad) } else { (ok, bad + 1) })
     }
 
-    /// Returns the era and the number of the probe (zero if it is none); `None` if the call is refused.
+    /// Admits a call. Returns the era and the number of the probe (zero if the call is no probe); `None` if the call is
+    /// refused.
     fn admit(&mut self, now: u64) -> Option<(u32, usize)> {
         if matches!(self.state, ModelState::Open { until } if now >= until) {
             self.enter(ModelState::HalfOpen { successes: 0, probes: Vec::new() });

@@ -2,10 +2,11 @@
 //!
 //! A success earns a share of a token and a repeat costs a whole one, so a dependency without successes soon gets no
 //! repeats at all. The obvious rule, "at most three tries", multiplies the load exactly when the provider can serve the
-//! least. With three tries the provider never recovers from a load above a third of its capacity. A budget that every
-//! request earns (10 % more requests) still feeds a collapse. There is no minimum of repeats per second, and the budget
-//! does not start full, because in a large fleet both would add up to a storm of repeats. A cap bounds the tokens that
-//! a long healthy time can save.
+//! least. With three tries the provider never recovers from a load above a third of its capacity. Another rule lets
+//! every request earn for the budget, also a failed one, so that repeats may add 10 % to the load. That still keeps a
+//! collapse going. Two rules are left out: a minimum of repeats per second, and a full budget at the start. In a large
+//! fleet, the repeats that they allow to each instance add up to a storm. A cap bounds the tokens that a long healthy
+//! time can save.
 
 use crate::problem::{Problem, Wrong};
 

@@ -50,12 +50,13 @@ pub struct Attempt {
     pub read: Duration,
     /// When the attempt must be over, including the answer's body; [`Time::NEVER`] if there is no total timeout.
     pub end_by: Time,
-    /// Whether `end_by` is the caller's own deadline, which is before the end of the total timeout. If so, an attempt
-    /// that runs until then ends as [`Ending::CallerDeadline`].
+    /// Whether `end_by` is the caller's deadline, which is before the end of the total timeout. If so, an attempt that
+    /// runs until then ends as [`Ending::CallerDeadline`].
     pub callers_deadline: bool,
-    /// The value that `connect_by` would have if the caller had no deadline.
+    /// The value that `connect_by` would have if the caller had not said how much time it has left ([`Wish::within`]).
     pub own_connect_by: Time,
-    /// What `end_by` would be without the caller's remaining time ([`Wish::within`]). It is never after [`Wish::by`].
+    /// The value that `end_by` would have if the caller had not said how much time it has left ([`Wish::within`]). It
+    /// is never after [`Wish::by`].
     pub own_end_by: Time,
 }
 
@@ -84,8 +85,8 @@ pub enum Step {
     Send(Attempt),
     /// Wait until this time, then call [`Call::waited`].
     Wait(Time),
-    /// Wait in a queue for a turn, at the latest until this time, then call [`Call::turn`]. The guards tell the driver
-    /// whose turn it is.
+    /// Wait in the endpoint's queue until the guards say that it is this call's turn, but no longer than until this
+    /// time. Then call [`Call::turn`].
     Queue(Time),
     /// The call is over.
     Finish(Finish),
@@ -104,11 +105,11 @@ pub struct Call {
     effect: Effect,
     permit: Option<Permit>,
     held_back: Option<(HeldPass, Report)>,
-    /// The endpoint and the ticket of the queue in which the call waits.
+    /// The endpoint and the ticket of the queue in which the call waits; `None` if the call waits in no queue.
     ticket: Option<(usize, Ticket)>,
 }
 
-/// What the caller demands of its call: how much time it may take, and whether it may be repeated.
+/// What the caller wants for its own call: how much time the call may take, and whether it may be repeated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
     /// The time that the caller has left, counted from the start of the call; `None` if the caller named none.
@@ -203,8 +204,8 @@ impl Call {
         self.ended_short(plan, guards, &Facts { ended, verdict, repeat, report, back }, draw, now)
     }
 
-    /// Reports to the guards that the answer said "come back later". Returns when the endpoint takes calls again;
-    /// `None` if it does not cool.
+    /// Tells the guards that the answer said "come back later". If the endpoint cools, returns the time from which it
+    /// takes calls again; otherwise `None`.
     #[cold]
     fn overloaded(&mut self, guards: &mut impl Guards, answer: Answer, now: Time) -> Option<Time> {
         let told = Overload { named: answer.retry_after, too_many: answer.status == 429 };
@@ -275,8 +276,8 @@ impl Call {
     /// the call waits in a queue, it leaves the queue.
     pub fn abandon(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) {
         if let Some(permit) = self.permit.take() {
-            // The repeat in flight is the call's last attempt at this endpoint. Only the last result counts, so the
-            // result of the attempt before it, which was held back, is dropped.
+            // The attempt in flight is a repeat at the same endpoint, and the evidence of the attempt before it was
+            // held back. Only the last result at an endpoint counts, so that evidence is dropped.
             self.held_back = None;
             let waited = now.since(self.began);
             let report =
@@ -313,8 +314,8 @@ impl Call {
         self.end_by
     }
 
-    /// Returns when and where the next attempt may begin, or why there is none. If the next attempt costs a token, it
-    /// is paid for here.
+    /// Returns the time from which the next attempt may begin, and where it goes; or the reason why there is none. If
+    /// the next attempt costs a token, it is paid for here.
     fn may_go_on(
         &self,
         plan: &Plan,
@@ -371,13 +372,13 @@ impl Call {
         first
     }
 
-    /// Returns when a repeat at the same endpoint may begin: after the time that the answer named, plus a drawn wait.
-    /// If the endpoint cools, the repeat does not begin before the endpoint takes calls again.
+    /// Returns the time at which a repeat at the same endpoint may begin: after the time that the answer named, plus a
+    /// drawn wait. If the endpoint cools, the repeat does not begin before the endpoint takes calls again.
     fn repeats_at(&self, plan: &Plan, facts: &Facts, draw: Draw, now: Time) -> Result<Time, Stopped> {
         let (named, back) = (facts.verdict.retry_after, facts.back);
         if self.end_by == Time::NEVER && named.is_some_and(|named| named > plan.after_max) {
-            // The call has no total timeout, so `after_max` bounds how long it waits, and the answer names a longer
-            // time.
+            // The answer names a longer time than `after_max`. The call has no total timeout, so `after_max` bounds how
+            // long it waits.
             return Err(Stopped::Cooling);
         }
         let wait = plan.backoff.wait(self.attempts, named, draw);
@@ -391,9 +392,10 @@ impl Call {
         if self.attempts == 0 { 0 } else { (self.endpoint + 1) % plan.endpoints.max(1) }
     }
 
-    /// Begins an attempt at the endpoint `first`, or after a "no" at the first of the other endpoints that admits it.
-    /// Each endpoint's cooling, breaker and concurrency limit are asked in this order, if time is left. If all say no,
-    /// the call waits in the queue of the first endpoint whose limit said no, or is refused.
+    /// Begins an attempt at the endpoint `first`. If that endpoint refuses, the other endpoints are asked in their
+    /// order, and the attempt begins at the first one that admits it. Each endpoint asks its cooling, its breaker and
+    /// its concurrency limit, in this order. If all endpoints refuse, the call waits in the queue of the first endpoint
+    /// whose limit refused. The call is refused if there is no such queue, if the queue is full, or if no time is left.
     #[inline(always)]
     fn send(&mut self, plan: &Plan, guards: &mut impl Guards, first: usize, now: Time) -> Step {
         if now >= self.end_by {
@@ -405,15 +407,15 @@ impl Call {
         }
     }
 
-    /// Does the same as `send`, but for a repeat. It is a separate function, so that the code of the first attempt
-    /// needs no jump.
+    /// Does the same as `send`, but for a repeat. It is a separate function, so that the compiler keeps the rare case
+    /// out of the code of the first attempt.
     #[cold]
     fn send_again(&mut self, plan: &Plan, guards: &mut impl Guards, first: usize, now: Time) -> Step {
         self.send(plan, guards, first, now)
     }
 
-    /// Asks the other endpoints, because the endpoint `first` said no. Returns the attempt, the wait in a queue, or the
-    /// finish.
+    /// Asks the other endpoints, because the endpoint `first` refused with `no`. Returns one of three steps: the
+    /// attempt, the wait in a queue, or the finish with a refusal.
     #[cold]
     fn send_elsewhere(
         &mut self,

@@ -141,7 +141,8 @@ pub(super) fn status(status: u16) -> Ending {
     Ending::Answered(Answer::of_status(status))
 }
 
-/// Runs a call whose attempts end with `endings`, each `took` after its start. Waits take no real time.
+/// Runs a call whose attempts end with `endings`, each `took` after its start. Time is a variable, so waits take no
+/// real time. Returns the call's finish, the time of the finish, and the attempts that were made.
 pub(super) fn run(
     plan: &Plan,
     guards: &mut Diary,

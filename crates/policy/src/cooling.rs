@@ -1,9 +1,9 @@
 //! Cooling: remembers that an endpoint said "come back later", and refuses calls until then.
 //!
-//! An answer such as 429 with `Retry-After: 5` is meant for the whole caller, not for one call. So an endpoint (or a
-//! breaker's key) cools, but only if nothing is lost by it: another endpoint takes the calls, or no call succeeds
-//! anyhow. The calls return a random time after the named time, never before it, and gradually, on a ramp. Three
-//! obvious rules are wrong:
+//! An answer such as 429 with `Retry-After: 5` is meant for the whole caller, not for one call. So the endpoint (or the
+//! breaker's key) cools, which means that it refuses all calls until the named time. It does so only if nothing is lost
+//! by it: another endpoint takes the calls, or no call succeeds anyhow. The calls return a random time after the named
+//! time, never before it, and gradually, on a ramp. Three obvious rules are wrong:
 //!
 //! - Only the call that got the answer waits. In a trial, all of the next hundred calls went to the provider within
 //!   those five seconds.
@@ -41,9 +41,10 @@ const UNNAMED: Duration = Duration::from_secs(1);
 const UNNAMED_MOST: Duration = Duration::from_secs(30);
 /// The shortest and the longest time over which calls return gradually after a cooling.
 const BACK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
-/// This number of overload answers in a row shows that the provider refuses all calls. The rule "12 of the last 16" was
-/// simulated, too. If the provider refused one tenant of two, chance alone stopped the calls of both (66 % of the other
-/// tenant's calls were refused; with 12 in a row 4 %). This happened now and then even with one tenant of five.
+/// After this number of overload answers in a row, the provider counts as refusing all calls. The rule "12 of the last
+/// 16" was simulated, too. If the provider refused one of two tenants, that rule stopped the calls of both tenants by
+/// chance: 66 % of the other tenant's calls were refused, and 4 % with 12 in a row. It did so now and then even if the
+/// provider refused one of five tenants.
 const IN_A_ROW: u32 = 12;
 
 /// The settings of an endpoint's cooling.
@@ -73,7 +74,7 @@ impl CoolingSettings {
 /// An answer that says "come back later".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overload {
-    /// How long the provider wants no calls, from now; `None` if the answer names no time.
+    /// For how long, counted from now, the provider wants no calls; `None` if the answer names no time.
     pub named: Option<Duration>,
     /// Whether the answer's status was 429.
     pub too_many: bool,
@@ -82,10 +83,10 @@ pub struct Overload {
 /// A refusal because the endpoint cools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoolingRefusal {
-    /// When a caller may come back. While the provider wants no calls, this is the end of that time. After that, it is
-    /// when the first call passes, or now if some calls pass already.
+    /// When a caller may come back. There are three cases. While the provider wants no calls, it is the end of that
+    /// time. After that, it is the time at which the first call passes. If some calls pass already, it is now.
     pub until: Time,
-    /// The time after `until` over which refused callers are to come back, each at a moment of its own.
+    /// Refused callers are to come back within this time after `until`, each at a random moment of its own.
     pub spread: Duration,
     /// Whether the provider answered 429.
     pub too_many: bool,
@@ -109,7 +110,8 @@ pub struct Cooling {
     state: CoolingState,
     /// The number of overload answers in a row.
     in_a_row: u32,
-    /// The number of coolings since the last success for which the answer named no time.
+    /// The number of coolings since the last success whose overload answer named no time. Each of them lasts twice as
+    /// long as the one before.
     unnamed: u32,
 }
 
@@ -128,7 +130,7 @@ struct Cools {
     until: Time,
     /// The time over which calls return gradually.
     over: Duration,
-    /// The random draw that decides when, within the time `over`, the first call passes.
+    /// The random draw from which it follows when, within the time `over`, the first call passes.
     draw: Draw,
     back: Time,
     too_many: bool,
@@ -187,8 +189,8 @@ impl Cooling {
         }
     }
 
-    /// Is called when an overload answer came. Returns when the first call passes again; `None` if the endpoint does
-    /// not cool.
+    /// Is called when an overload answer came. Returns the time from which the first call passes again; `None` if the
+    /// endpoint does not cool.
     ///
     /// `elsewhere` is `true` if another endpoint takes calls. `nobody` is `true` if no success ended at this endpoint
     /// within the breaker's window. `draw` is called only if the endpoint begins to cool.
@@ -233,8 +235,8 @@ impl Cooling {
         }
     }
 
-    /// Returns how long the endpoint cools if an answer names no time. This is twice as long as the last time, up to
-    /// `UNNAMED_MOST`.
+    /// Returns how long the endpoint cools if an answer names no time: `UNNAMED` at first, and twice as long after each
+    /// further such answer, up to `UNNAMED_MOST`. A success begins anew with `UNNAMED`.
     fn unnamed(&mut self) -> Duration {
         let time = UNNAMED.saturating_mul(1 << self.unnamed.min(5)).min(UNNAMED_MOST);
         self.unnamed = self.unnamed.saturating_add(1);
@@ -249,8 +251,8 @@ impl Cooling {
         let time = match (told.named, before) {
             (Some(named), _) => self.settings.clamped(named),
             (None, None) => self.unnamed(),
-            // The answer names no time, and the endpoint cools already. Its request was sent before the endpoint began
-            // to cool, so nothing is learned from it.
+            // The answer names no time, and the endpoint cools already. The request was sent before the endpoint began
+            // to cool, so its answer tells nothing new.
             (None, Some(_)) => return,
         };
         let (until, over) = (now.saturating_add(time), (time / 4).clamp(BACK.0, BACK.1));
@@ -272,7 +274,8 @@ impl Cooling {
         matches!(self.state, CoolingState::Cools(cools) if now < cools.back)
     }
 
-    /// Returns what can be seen of the cooling; `None` if the endpoint does not cool.
+    /// Returns the time until which the provider wants no calls, the time from which the first call passes again, and
+    /// whether the provider answered 429. Returns `None` if the endpoint does not cool.
     #[must_use]
     pub fn seen(&self, now: Time) -> Option<CoolingSeen> {
         match self.state {

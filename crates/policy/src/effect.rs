@@ -8,7 +8,7 @@ use std::fmt;
 
 /// What is known of the effect of an attempt, or of a whole call, at the provider.
 ///
-/// The enum is closed on purpose: there is no fourth ending, and every `match` on it should name all three.
+/// The enum is not `#[non_exhaustive]`, on purpose: there is no fourth value, and every `match` should name all three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// The request took effect.

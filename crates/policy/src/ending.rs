@@ -98,8 +98,8 @@ pub enum Health {
     Success,
     /// The endpoint does not work.
     Failure,
-    /// The endpoint does not work: the attempt ended at one of our timeouts, or with a 504. Both take about as long as
-    /// a call waits at most.
+    /// The endpoint does not work: the attempt ended at one of our timeouts, or was answered 504 (a proxy's timeout).
+    /// Unlike other failures, such an ending usually comes only after a long wait.
     Timeout,
     /// The endpoint works but has too much to do (429). To a breaker this is neither good nor bad. [`Rules::overload`]
     /// says whether a limit counts it as overload.
@@ -127,8 +127,8 @@ pub struct Verdict {
     pub effect: Effect,
     /// What the ending says of the endpoint.
     pub health: Health,
-    /// What the ending says of the load. A read timeout, a total timeout, and an answer whose status is in
-    /// [`Rules::overload`] count against an adaptive limit.
+    /// How the attempt counts for the limit on calls in flight. A read timeout, a total timeout, and an answer whose
+    /// status is in [`Rules::overload`] count as overload, which can lower an adaptive limit.
     pub load: AttemptEnd,
     /// What the dependency has decided.
     pub decision: Decision,
@@ -202,8 +202,8 @@ impl Rules {
                 Verdict { load: AttemptEnd::Overload, ..Verdict::of(Unknown, Timeout, Open) }
             }
             Ending::Lost(Lost::ConnectionLost | Lost::BadAnswer) => Verdict::of(Unknown, Failure, Open),
-            // A caller's impatience alone says nothing of the endpoint. How long the caller had waited may say
-            // something: see the breaker's rule for abandoned calls.
+            // The caller's own deadline ended the attempt, which alone says nothing of the endpoint. The length of the
+            // caller's wait may say something: see `Evidence::Abandoned`.
             Ending::CallerDeadline => Verdict::of(Unknown, Silent, Definite),
             Ending::CallerStalled { sent } | Ending::CallerLeft { sent } => {
                 Verdict::of(if sent { Unknown } else { NotApplied }, Silent, Definite)
@@ -247,8 +247,8 @@ impl Rules {
 }
 
 impl Verdict {
-    /// Returns a verdict. What it says of the load follows from `health`; the caller changes that afterwards if the
-    /// answer was an overload.
+    /// Returns a verdict whose load follows from `health`. If the answer was an overload, the code that called this
+    /// function must change the load afterwards.
     fn of(effect: Effect, health: Health, decision: Decision) -> Verdict {
         let load = match health {
             Health::Success => AttemptEnd::Success,
@@ -266,8 +266,8 @@ impl Verdict {
 }
 
 impl Ending {
-    /// Returns the reason that an answer of our own gives for this ending; `None` if the dependency's answer is passed
-    /// on.
+    /// Returns the reason that Seawall reports for this ending; `None` if the dependency's answer is passed on to the
+    /// caller instead.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         Some(match self {

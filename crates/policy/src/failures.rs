@@ -1,7 +1,7 @@
 //! Counts failures by kind.
 //!
-//! "42 errors" tells an operator nothing; "31 timeouts, 4 × 503" tells where to look. There are few kinds, so that
-//! counting costs one addition.
+//! "42 errors" tells an operator nothing; "31 timeouts, 4 × 503" tells where to look. There are only a few kinds, so
+//! each kind has a counter, and counting a failure costs one addition.
 
 use std::fmt;
 

@@ -49,9 +49,9 @@ pub struct DependencyGuards {
     called: Vec<Ticket>,
 }
 
-/// Failures are rare if at most one of this number of calls fails.
+/// Failures count as rare if at most one call in this number of calls fails.
 const BAD_SHARE: u64 = 5;
-/// Up to this number of failures in the window, failures count as rare even if their share is higher. This does not
+/// If the window has no more failures than this, they count as rare even if their share is higher. This rule does not
 /// hold in a large fleet.
 const SINGLE: u64 = 2;
 /// A fleet with more instances than this is large. It makes repeats that may double the work only if the window shows
@@ -112,8 +112,8 @@ impl DependencyGuards {
         Ok((ticket, until))
     }
 
-    /// Takes the turn of this ticket, if it has come. Cooling and breaker are asked again, since they may refuse by
-    /// now.
+    /// Takes the turn of this ticket, if it has come. Returns the permit, or that the call still waits, or a refusal.
+    /// The cooling and the breaker are asked again when the turn comes, since they may refuse by now.
     #[must_use]
     pub fn take_turn(&mut self, ticket: Ticket, keys: &Keys, now: Time) -> QueueTurn {
         let guards = &mut self.endpoints[ticket.endpoint as usize];
@@ -144,13 +144,13 @@ impl DependencyGuards {
     }
 
     /// Returns whether this ticket's turn has come and the caller has not yet taken it. A caller that was woken for
-    /// another reason asks this.
+    /// another reason asks this. Asking changes nothing.
     #[must_use]
     pub fn is_called(&mut self, ticket: &Ticket) -> bool {
         self.endpoints[ticket.endpoint as usize].gates.at(ticket.gate).is_called(ticket.waiter)
     }
 
-    /// Leaves the queue. If the turn has come already, its slot is given back.
+    /// Leaves the queue. If the turn has come already, the slot that was taken for this ticket is given back.
     pub fn leave(&mut self, ticket: Ticket, now: Time) {
         self.endpoints[ticket.endpoint as usize].gates.at(ticket.gate).leave(ticket.waiter);
         self.call(ticket.endpoint, ticket.gate, || now);
@@ -163,9 +163,10 @@ impl DependencyGuards {
         self.called.pop()
     }
 
-    /// Settles the permit of an attempt with its report, and returns what is still to be given back. The limit learns
-    /// the load. The breaker learns the health, unless the call repeats at this endpoint. A success with which the call
-    /// ends earns for the budget. `draw` is called only if the breaker opens.
+    /// Settles the permit of an attempt with its report. Returns what is still to be given back: the breaker's pass if
+    /// the call repeats at this endpoint, and the limit's slot if the answer's body is under way. The limit learns the
+    /// load. The breaker learns the health, unless the call repeats at this endpoint: a call counts only once for each
+    /// endpoint. If the call ends with a success, the budget earns. `draw` is called only if the breaker opens.
     #[inline]
     pub fn settle(
         &mut self,
@@ -199,8 +200,9 @@ impl DependencyGuards {
         Remains { pass: held, slot: None }
     }
 
-    /// Gives the breaker the evidence of an ended attempt. It was held back because the call was to be repeated at the
-    /// same endpoint. Must be called if the repeat was then not sent, or went to another endpoint.
+    /// Gives the breaker the evidence of an attempt that has ended. [`DependencyGuards::settle`] held this evidence
+    /// back, because the call was to be repeated at the same endpoint. Must be called if that repeat was not sent, or
+    /// went to another endpoint.
     pub fn witness(&mut self, held: HeldPass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) {
         self.endpoints[held.at.endpoint as usize].weigh(held.at, held.pass, report, now, draw);
     }
@@ -213,8 +215,9 @@ impl DependencyGuards {
 
     /// Pays for one more repeat after a failure of this attempt, or says why the repeat must not be made.
     ///
-    /// A repeat that `doubles` the work is made only if failures are rare and the breaker is closed. The first attempt
-    /// may still use capacity at the provider, and the budget, which counts successes, does not notice that.
+    /// A repeat that `doubles` the work is made only if failures are rare and the breaker is closed. The reason is that
+    /// the first attempt may still use capacity at the provider, and the budget counts only successes, so it does not
+    /// notice that.
     ///
     /// # Errors
     /// The reason that forbids the repeat: `breaker`, `slow` or `budget`.
@@ -236,8 +239,8 @@ impl DependencyGuards {
         if self.budget.spend() { Ok(()) } else { Err(Stopped::Budget) }
     }
 
-    /// Is called when an attempt was answered "come back later". If the attempt's endpoint cools now, returns when the
-    /// first call passes again at this endpoint; else returns `None`.
+    /// Is called when an attempt was answered "come back later". If the attempt's endpoint cools now, returns the time
+    /// from which the first call passes again at this endpoint; otherwise `None`.
     pub fn overloaded(
         &mut self,
         permit: &Permit,
@@ -354,8 +357,8 @@ impl DependencyGuards {
 
 impl EndpointGuards {
     /// Gives evidence to a breaker. If this closes the breaker, the limit of the same call forgets its last endings.
-    /// Returns whether the evidence is a call that was given up and counts as bad: such a call is overload to the
-    /// limit, too.
+    /// Returns `true` if the call was given up by its caller and the breaker counts that as bad. Such a call is
+    /// overload to the limit, too.
     #[inline]
     fn weigh(&mut self, at: At, pass: Pass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) -> bool {
         let ward = self.wards.at(at.breaker);

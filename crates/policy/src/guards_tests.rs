@@ -7,7 +7,7 @@ use crate::ending::{Answer, Ending, Lost, Rules, Unsent};
 use crate::idempotency::Idempotency;
 use crate::limit::LimitSettings;
 
-/// The parts of a permit that the tests of the call machine examine.
+/// Functions with which the tests of the call machine examine a permit.
 impl Permit {
     pub(crate) fn endpoint(&self) -> usize {
         self.at.endpoint as usize
@@ -56,7 +56,8 @@ fn in_flight(guards: &mut DependencyGuards) -> u32 {
     guards.endpoint(0).expect("it is there").limit().in_flight()
 }
 
-/// Pays for a repeat of an attempt, or returns why it must not be made. The attempt is given up afterwards.
+/// Asks the guards to pay for a repeat of an attempt. Returns the reason if the repeat must not be made. The attempt is
+/// given up afterwards.
 fn pay(guards: &mut DependencyGuards, doubles: bool, at: Time) -> Result<(), Stopped> {
     let permit = guards.admit(0, &Keys::NONE, at).expect("admitted");
     let paid = guards.pay(&permit, doubles, at);
@@ -99,7 +100,8 @@ fn each_guard_reads_an_ending_in_its_own_way() {
     }
 }
 
-/// Makes one call that ends after this time. With `None` its future was dropped, so its ending is not known.
+/// Makes one call that begins at `at` and ends after `took`, with this ending. If `ending` is `None`, the call's future
+/// was dropped, so its ending is not known.
 fn end_after(guards: &mut DependencyGuards, ending: Option<Ending>, took: Duration, at: Time) {
     let permit = guards.admit(0, &Keys::NONE, at).expect("admitted");
     let report = match ending {
@@ -113,7 +115,8 @@ fn end_after(guards: &mut DependencyGuards, ending: Option<Ending>, took: Durati
 const READ: Duration = Duration::from_secs(10);
 const TENTH: Duration = Duration::from_secs(1);
 
-/// How a caller gives up: `None` if its future is dropped, or the ending if its own deadline passes.
+/// The two ways in which a caller gives up. `None`: its future is dropped. `Some`: its own deadline passes, with this
+/// ending.
 const CUTS: [Option<Ending>; 2] = [None, Some(Ending::CallerDeadline)];
 
 #[test]
@@ -145,7 +148,8 @@ fn what_the_breaker_counts_of_a_call_that_was_cut_the_limit_hears_too() {
     }
 }
 
-/// Begins an attempt whose caller leaves. Returns its witness; `None` if the attempt is not followed.
+/// Begins an attempt whose caller leaves. Returns the attempt's permit and its witness. The witness is `None` if the
+/// attempt is not followed.
 fn leaves(guards: &mut DependencyGuards, began: Time) -> (Permit, Option<Witness>) {
     let permit = guards.admit(0, &Keys::NONE, began).expect("admitted");
     let witness = guards.follow(&permit.underway(began), READ);
@@ -490,7 +494,8 @@ fn the_health_request_is_due_only_while_open_and_once_for_all_who_ask() {
     leave_off(&mut guards, probe, due);
 }
 
-/// Makes one call that is answered 429 with this named time, in seconds. Returns whether its endpoint cools.
+/// Makes one call that is answered 429. `named` is the time in seconds that the answer names, if any. Returns whether
+/// the call's endpoint cools.
 fn overload(
     guards: &mut DependencyGuards,
     endpoint: usize,

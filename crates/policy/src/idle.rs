@@ -7,10 +7,10 @@
 //!
 //! A request that must not be sent twice takes a connection only if two conditions hold. The connection has *settled*:
 //! some time has passed since its last answer. And it is *young*: its idle age is at most half of the age that is known
-//! to be safe. This age is what the server announced (`Keep-Alive: timeout=N`), or else what was observed: an age is
-//! proved when a connection of this server was seen open at it, and disproved when one was seen closed at a lower age.
-//! Both observations change the same number, so it recovers after a restart of the server has made all connections look
-//! short-lived.
+//! to be safe. This age is what the server announced (`Keep-Alive: timeout=N`), but no more than the lowest age at
+//! which a connection was seen closed. If nothing was announced, the age is observed: it rises to the age at which a
+//! connection of this server was seen open, and falls to the age at which one was seen closed. Because it can rise
+//! again, it recovers after a restart of the server has made all connections look short-lived.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ pub struct IdleLifetime {
     settle: Duration,
     announced: Option<Duration>,
     proved: Duration,
-    /// The lowest idle age at which a connection was seen closed; `None` if there was none. Requests that may be sent
-    /// twice stay below nine tenths of it.
+    /// The lowest idle age at which a connection was seen closed; `None` if there was none. A request that may be sent
+    /// twice takes only connections that have been idle for less than nine tenths of this age.
     closed_at: Option<Duration>,
 }
 
@@ -43,8 +43,9 @@ impl IdleLifetime {
     /// Records that a connection was seen open after being idle for `age`.
     pub fn seen_open(&mut self, age: Duration) {
         self.proved = self.proved.max(age);
-        // If a connection was open at a slightly greater age than the one at which another was closed, the server's
-        // timers are only not exact. If it was open at more than twice that age, age was not the reason for the close.
+        // If a connection is open at an age that is only a little above `closed_at`, the server's timers are merely
+        // inexact. If it is open at more than twice that age, the other connection was not closed because of its age,
+        // so `closed_at` is forgotten.
         if self.closed_at.is_some_and(|closed| age / 2 > closed) {
             self.closed_at = None;
         }
@@ -59,13 +60,14 @@ impl IdleLifetime {
         }
     }
 
-    /// Returns whether a request may take a connection that has been idle for `age`.
+    /// Returns whether a request with this idempotency may take a connection that has been idle for `age`.
     #[must_use]
     pub fn may_reuse(&self, idempotency: Idempotency, age: Duration) -> bool {
         match idempotency {
             Idempotency::Safe | Idempotency::Idempotent | Idempotency::Keyed => {
-                // If the server closes the connection at the wrong moment, that costs only a repeat. So it is enough to
-                // stay below the ages at which the server announced to close connections, or was seen to close one.
+                // These requests may be sent twice. If the server closes the connection at the wrong moment, that costs
+                // only a repeat. So it is enough to stay below the ages at which the server announced to close
+                // connections, or was seen to close one.
                 let end = self.announced.into_iter().chain(self.closed_at).min();
                 end.is_none_or(|end| age < end - end / 10)
             }

@@ -1,10 +1,11 @@
 //! Seawall's decisions, without clocks, sockets, locks or randomness.
 //!
-//! A call to a system one does not own ends in one of three ways: it took effect, it did not, or nobody knows
+//! A call to a system that one does not own ends in one of three ways: it took effect, it did not, or nobody knows
 //! ([`Effect`]). This crate says what an ending means ([`Rules::judge`]), whether the attempt may be repeated
-//! ([`may_repeat`]), when ([`Backoff`]), and whether the repeat can be afforded ([`Budget`]); the call machine
-//! ([`Call`]) asks these questions in their order. Time ([`Time`]) and random draws ([`Draw`]) come in as arguments,
-//! decisions go out as values, each with its reason. The driver (a client, a simulator) waits and sends.
+//! ([`may_repeat`]), how long to wait before the repeat ([`Backoff`]), and whether the repeat can be afforded
+//! ([`Budget`]). The call machine ([`Call`]) asks these questions in their order. Time ([`Time`]) and random draws
+//! ([`Draw`]) are arguments of the functions. Each function returns its decision as a value, with the reason. The
+//! driver (a client, a simulator) waits and sends.
 
 mod answers;
 mod backoff;

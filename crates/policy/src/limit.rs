@@ -98,8 +98,8 @@ pub struct LimitRefusal {
 pub enum AttemptEnd {
     /// The health of the attempt was success.
     Success,
-    /// A read or total timeout; an answer whose status is in [`crate::Rules::overload`]; or a call that its caller gave
-    /// up and that counts as bad to the breaker.
+    /// The attempt met overload. There are three cases: a read or total timeout, an answer whose status is in
+    /// [`crate::Rules::overload`], and a call that its caller gave up and that counts as bad to the breaker.
     Overload,
     /// Any other ending: 500, no connection, a reset.
     Other,
@@ -127,8 +127,8 @@ impl Limit {
         Limit { settings, in_flight: 0, limit_milli: settings.max_milli(), recent: 0, era: 0 }
     }
 
-    /// Returns a slot, if the limit has room. For a breaker's probe only the maximum of the limit counts. At an
-    /// adaptive limit of one, the probe would otherwise wait for the very call that hangs.
+    /// Returns a slot, if the limit has room. For a breaker's probe only the maximum of the limit counts. Otherwise, if
+    /// an adaptive limit has fallen to one, the probe would wait for the slot of a call that hangs.
     ///
     /// # Errors
     /// The limit is reached.
@@ -183,8 +183,8 @@ impl Limit {
         self.era = self.era.wrapping_add(1);
     }
 
-    /// Takes new settings. A limit that is at its maximum, or is not adaptive any more, goes to the new maximum. A
-    /// lower limit keeps its value, but is at most the new maximum.
+    /// Takes new settings. A limit that is at its old maximum, or that is not adaptive any more, goes to the new
+    /// maximum. A lower limit keeps its value, but is at most the new maximum.
     pub fn adopt(&mut self, settings: LimitSettings) {
         let at_most = self.limit_milli == self.settings.max_milli();
         self.settings = settings;

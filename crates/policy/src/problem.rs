@@ -1,9 +1,9 @@
 //! What is wrong with a text, a setting or a declaration, in words for the person who repairs it.
 //!
-//! The types of the settings find the problems, each problem in one place. The program that read or built the settings
-//! reports them: the gateway with the line of its file, the library in the error of its builder. Most wrong values are
-//! excluded by a setting's type. The problems that are found here are values that do not fit together, and the few
-//! wrong values that a type allows.
+//! Each type of settings finds its own problems, so each rule is written in one place. The program that read or built
+//! the settings reports them: the gateway with the line of its file, the library in the error of its builder. Most
+//! wrong values are excluded by a setting's type. The problems that are found here are values that do not fit together,
+//! and the few wrong values that a type allows.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use std::time::Duration;
 pub struct Wrong {
     /// What is wrong.
     pub message: String,
-    /// What helps, if anything is known: the nearest valid name, the list of valid ones, or what to write instead.
+    /// What helps: the nearest valid name, the list of valid names, or what to write instead. `None` if nothing is
+    /// known that helps.
     pub help: Option<String>,
 }
 
@@ -70,7 +71,7 @@ impl Problem {
         Problem { setting, wrong, gravity: Gravity::Error, with: &[] }
     }
 
-    /// Returns a note: the declaration works, but hardly as its author wants.
+    /// Returns a note about one setting: the declaration is accepted, but probably does not do what its author wants.
     #[must_use]
     pub fn note(setting: &'static str, wrong: Wrong) -> Problem {
         Problem { gravity: Gravity::Note, ..Problem::error(setting, wrong) }
@@ -82,8 +83,9 @@ impl Problem {
         Problem { with, ..self }
     }
 
-    /// Returns whether the problem only follows from a setting that could not be read (`unread` returns whether that is
-    /// so for a name). The error of that setting has been reported already, so this problem would only repeat it.
+    /// Returns whether the problem only follows from another error: a setting that the problem is about could not be
+    /// read. The error of that setting has been reported already, so this problem would only repeat it. `unread`
+    /// returns, for a setting's name, whether that setting could not be read.
     #[must_use]
     pub fn is_echo(&self, unread: impl Fn(&str) -> bool) -> bool {
         unread(self.setting) || self.with.iter().any(|setting| unread(setting))

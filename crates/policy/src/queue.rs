@@ -1,4 +1,4 @@
-//! The short queue before a full limit: who waits, until when, and who is next.
+//! The short queue before a full limit: which callers wait, until when, and which of them is next.
 //!
 //! Both the number of waiting callers and the time that each waits are bounded, and the default is no queue at all. The
 //! obvious queue has a length only. Under overload it is always full, and every call waits until all calls before it
@@ -53,7 +53,7 @@ impl QueueSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Waiter {
     place: u32,
-    /// Tells apart callers that were given the same place, one after the other.
+    /// A number that tells apart the callers that were given the same place, one after the other.
     turn: u32,
 }
 
@@ -64,8 +64,9 @@ pub struct QueueFull {
     pub waiting: u32,
 }
 
-/// Callers in the order in which they came. Each operation takes constant time, except that [`Queue::next`] passes over
-/// callers whose time is over. Places are allocated when they are first needed, and never more than the length.
+/// The queue of the waiting callers, in the order in which they came. Each operation takes constant time, except that
+/// [`Queue::next`] passes over callers whose time is over. A place is allocated when it is first needed, and there are
+/// never more places than the length of the queue.
 #[derive(Clone, Debug)]
 pub struct Queue {
     settings: QueueSettings,
@@ -124,8 +125,9 @@ impl Queue {
         Ok((waiter, until))
     }
 
-    /// Takes the caller whose turn it is out of the queue, now that a slot is free. Returns `None` if no such caller
-    /// waits. Callers whose time is over are passed over; [`Queue::expired`] returns them.
+    /// Removes from the queue the caller whose turn it is, and returns it. Call this when a slot is free. Callers whose
+    /// time is over are passed over, and stay in the queue until [`Queue::expired`] returns them. Returns `None` if no
+    /// other caller waits.
     pub fn next(&mut self, now: Time) -> Option<Waiter> {
         let mut place = self.head;
         // The ends of waits never decrease along the queue, so only callers at its front can be over their time.
@@ -135,14 +137,15 @@ impl Queue {
         self.remove(place)
     }
 
-    /// Takes a caller out of the queue whose time is over and whose turn did not come. Call it until it returns `None`.
+    /// Removes and returns a caller whose time is over before its turn came; `None` if there is no such caller. Call it
+    /// until it returns `None`.
     pub fn expired(&mut self, now: Time) -> Option<Waiter> {
         let over = self.next_expiry().is_some_and(|until| now >= until);
         if over { self.remove(self.head) } else { None }
     }
 
-    /// Takes a caller that leaves out of the queue. Returns `false` if it was no longer in the queue, because its turn
-    /// had come or its time was over. If its turn had come, it must give the slot back.
+    /// Removes from the queue a caller that does not wait any longer. Returns `false` if it was no longer in the queue,
+    /// because its turn had come or its time was over. If its turn had come, the caller must give its slot back.
     pub fn leave(&mut self, waiter: Waiter) -> bool {
         self.until(waiter).is_some() && self.remove(waiter.place).is_some()
     }
@@ -154,8 +157,8 @@ impl Queue {
         (place.taken && place.turn == waiter.turn).then_some(place.until)
     }
 
-    /// Returns when the wait of the first caller in the queue is over, so that [`Queue::expired`] returns it; `None` if
-    /// nobody waits.
+    /// Returns the time at which the wait of the first caller in the queue is over. From then on, [`Queue::expired`]
+    /// returns this caller. `None` if nobody waits.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Time> {
         self.places.get(self.head as usize).map(|place| place.until)

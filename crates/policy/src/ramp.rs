@@ -1,7 +1,7 @@
 //! A ramp: over some time, the share of calls that pass grows from a tenth to all.
 //!
-//! Calls that pass are spread evenly. Each call adds the current share to a credit, and each call that passes costs a
-//! credit of one. The first call passes.
+//! Calls that pass are spread evenly. For this, the ramp keeps a credit. Each call adds the current share to the
+//! credit, and passes if the credit is then at least one; this costs one. The first call passes.
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! The words for why a call ended without an answer of the dependency, and for why it was not repeated.
 //!
-//! The words go out in `seawall-reason`, into logs and metrics, and `seawall explain WORD` prints a page for each.
+//! The words appear in the header `seawall-reason`, in logs and in metrics. `seawall explain WORD` prints a page about
+//! a word.
 
 use std::fmt;
 

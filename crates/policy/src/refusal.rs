@@ -13,8 +13,8 @@ pub struct Refusal {
     pub reason: Reason,
     /// Until when the guard refuses; `None` if that is not known.
     pub until: Option<Time>,
-    /// The time after `until` over which refused callers are to come back, each at a moment of its own. With zero all
-    /// come back at `until`.
+    /// Refused callers are to come back within this time after `until`, each at a random moment of its own. If it is
+    /// zero, all of them come back at `until`.
     pub spread: Duration,
     /// Whether the guard refuses because the provider answered 429.
     pub too_many: bool,
@@ -27,13 +27,14 @@ impl Refusal {
         Refusal::until(reason, None)
     }
 
-    /// Returns a refusal that ends at `until`. With `None`, nobody knows when it ends.
+    /// Returns a refusal that ends at `until`. If `until` is `None`, nobody knows when the refusal ends.
     #[must_use]
     pub const fn until(reason: Reason, until: Option<Time>) -> Refusal {
         Refusal { reason, until, spread: Duration::ZERO, too_many: false }
     }
 
-    /// Returns how long the caller is to wait before it comes back; `None` if nobody knows.
+    /// Returns how long, from `now`, the caller is to wait before it comes back; `None` if nobody knows. `draw` chooses
+    /// the moment within `spread`.
     #[must_use]
     pub fn come_back(&self, now: Time, draw: Draw) -> Option<Duration> {
         self.until.map(|until| until.since(now).saturating_add(draw.share_of(self.spread)))

@@ -1,8 +1,8 @@
 //! The report of an attempt: what its ending says to each guard.
 //!
-//! The ending and its verdict are read once, before the lock is taken that all calls share, and the result fits into a
-//! cache line. The obvious report would hold the ending and its verdict, which are more than a hundred bytes, and each
-//! guard would read them under the lock.
+//! The report is made from the ending and its verdict before the driver takes the lock that all calls share, and it
+//! fits into a cache line. The obvious report would hold the ending and its verdict, which are more than a hundred
+//! bytes, and each guard would read them under the lock.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ impl Report {
         Report { health, load, slow_call: None, answered, flowing: false }
     }
 
-    /// Returns the report of an attempt that was given up after `waited`. `tenth` is a tenth of the read timeout.
+    /// Returns the report of an attempt that its caller gave up after `waited`. `tenth` is a tenth of the read timeout.
     #[must_use]
     pub fn abandoned(waited: Duration, tenth: Duration) -> Report {
         let health = Evidence::Abandoned { waited, enough: tenth };

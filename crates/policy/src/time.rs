@@ -14,7 +14,7 @@ pub struct Time(u64);
 impl Time {
     /// The driver's origin.
     pub const ZERO: Time = Time(0);
-    /// A moment later than any that is reached. As a deadline it means that there is none.
+    /// A moment that is later than every moment that is reached. As a deadline it means that there is no deadline.
     pub const NEVER: Time = Time(u64::MAX);
 
     /// Returns the moment `nanos` nanoseconds after the origin.
@@ -40,8 +40,8 @@ impl Time {
     #[must_use]
     #[inline]
     pub const fn saturating_add(self, by: Duration) -> Time {
-        // This is computed with 64 bits, while `Duration::as_nanos` takes 128. If `whole` saturates, the sum does so,
-        // too.
+        // The sum is computed with 64 bits, because `Duration::as_nanos` would take 128. If `whole` saturates, the sum
+        // saturates, too.
         let whole = by.as_secs().saturating_mul(1_000_000_000);
         Time(self.0.saturating_add(whole.saturating_add(by.subsec_nanos() as u64)))
     }

@@ -34,7 +34,7 @@ pub const MAX_WINDOW_CALLS: u32 = 100_000;
 pub enum WindowSpan {
     /// The calls of the last period of this length, in ten buckets. A length below ten nanoseconds counts as ten.
     Time(Duration),
-    /// The last calls, as many as this number, from 1 to [`MAX_WINDOW_CALLS`].
+    /// The last N calls, where N is this number. It is from 1 to [`MAX_WINDOW_CALLS`].
     Calls(u32),
 }
 
@@ -65,8 +65,9 @@ impl Counts {
 
 /// Counts of good and bad calls and the latencies of the good ones, over a span of time or a number of calls.
 ///
-/// If `now` is earlier than the `now` of a call before, the later of the two is used. This happens because callers on
-/// two cores may read their clocks in one order and arrive here in the other.
+/// If the argument `now` of a function is earlier than that of the function call before, the later time is used. This
+/// can happen because two callers on two cores may read their clocks in one order and call this window in the other
+/// order.
 #[derive(Clone, Debug)]
 pub struct Window {
     /// The sum of all entries in the ring.
@@ -240,9 +241,10 @@ impl Default for Bucket {
     }
 }
 
-/// Ten buckets. Slot `n` is the time from `n · width` to `(n + 1) · width` and lives in bucket `n mod 10`.
+/// The ring of a window of time, with ten buckets. Time is cut into slots: slot `n` begins at the time `n · width`,
+/// lasts for `width`, and is counted in bucket `n mod 10`.
 ///
-/// A call writes to one counter only, that of the total. The count of the current slot is the total now less the total
+/// A call writes to one counter only, that of the total. The count of the current slot is the total now minus the total
 /// when the slot began. It is stored in its bucket when the slot is over. Few writes are needed, because otherwise
 /// callers on two cores slow each other down: each cache line that one of them wrote moves to the other. That costs
 /// more than the arithmetic.
@@ -330,11 +332,11 @@ struct CallRing {
     next: usize,
     blocks: [Latencies; BUCKETS],
     block_len: usize,
-    /// The block of the position `next`, and the first position after that block.
+    /// The number of the block in which the position `next` lies. `block_end` is the first position after that block.
     block: usize,
     block_end: usize,
-    /// The latencies that the current block had before calls began to overwrite it. The calls that are not yet
-    /// overwritten are still in the window.
+    /// The latencies that the current block had before new calls began to overwrite it. The old calls that are not
+    /// overwritten yet are still in the window.
     leaving: Latencies,
 }
 

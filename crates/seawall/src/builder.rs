@@ -181,7 +181,8 @@ impl DependencyBuilder {
         self
     }
 
-    /// Sets when calls to an endpoint are refused for a while. The defaults are described in [`Breaker`].
+    /// Sets when the breaker opens, which means that calls to an endpoint are refused for a while. The defaults are
+    /// described in [`Breaker`].
     pub fn breaker(mut self, breaker: Breaker) -> DependencyBuilder {
         self.breaker = breaker;
         self
@@ -278,8 +279,8 @@ impl DependencyBuilder {
         self
     }
 
-    /// Sets how many copies of this program run. If more than 100 run, slow failures are repeated only if the window
-    /// shows that failures are rare. Default 1.
+    /// Sets how many copies of this program run. If more than 100 run, slow failures are repeated only if the breaker's
+    /// window shows that failures are rare. Default 1.
     pub fn instances(mut self, instances: u32) -> DependencyBuilder {
         self.instances = instances;
         self
@@ -296,8 +297,8 @@ impl DependencyBuilder {
         let shared = Shared::new(self.guards(), endpoints);
         let settings = (!self.endpoints.is_empty()).then(|| self.http_side());
         if let Some(settings) = settings.clone() {
-            // This client is not used. It is made so that a certificate that cannot be read is reported here, and not
-            // at the first call.
+            // This client is made only as a check and is not used: a certificate that cannot be read is reported here,
+            // and not at the first call.
             let made = seawall_client::Dependency::new(settings, Arc::clone(&shared), clock);
             problems.extend(made.err().map(|wrong| wrong.to_string()));
         }

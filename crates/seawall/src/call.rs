@@ -18,7 +18,8 @@ use crate::fault::BoxError;
 use crate::fault::{Fault, Meaning};
 use crate::judge::{ByClosure, Judge, Plain};
 
-/// One attempt that a closure is to make. The closure reads the attempt's number, endpoint and deadline from this.
+/// One attempt that a closure is to make. The closure can ask this value for the attempt's number, endpoint and
+/// deadline.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt(Try);
 

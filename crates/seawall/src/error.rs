@@ -24,7 +24,7 @@ use crate::held::ConnectionHeld;
 /// match e.effect() {
 ///     Effect::NotApplied => roll_back(),
 ///     Effect::Unknown => ask_later(),
-///     _ => {} // it took effect; only the rest of the answer is missing
+///     Effect::Applied => {} // it took effect; only the rest of the answer is missing
 /// }
 /// # }
 /// ```
@@ -52,8 +52,8 @@ impl Error {
     }
 
     /// The reason of the failure, as a word that `seawall explain` explains. It is `None` if the last attempt ended in
-    /// an answer or in an error of the closure or the wrapped service. That error is the source of this one. There is
-    /// one exception: an error by a lack of file descriptors has a reason, because the dependency is not its cause.
+    /// an answer, or in an error of the closure or the wrapped service; that error is then the source of this one. A
+    /// lack of file descriptors always has a reason, because the dependency is not its cause.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         self.0.reason
@@ -66,7 +66,7 @@ impl Error {
         self.0.origin
     }
 
-    /// How long after this error a new call may succeed; `None` if that is not known.
+    /// Returns the time to wait, counted from this error, before a new call may succeed; `None` if that is not known.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
@@ -217,7 +217,7 @@ impl Error {
             None => answer.and_then(|answer| answer.retry_after),
         };
         // The error of the closure or of the wrapped service says more than the reason, so the reason is left out. The
-        // exception is a lack of file descriptors.
+        // exception is a lack of file descriptors, because the dependency is not its cause.
         let ours = reason == Some(Reason::OutOfDescriptors);
         let reason = if source.is_some() && !ours { None } else { reason };
         Error(Box::new(Inner {

@@ -1,9 +1,9 @@
 //! The types with which the code that makes an attempt says what the end of the attempt means.
 //!
-//! In a call around any future, only the closure knows what happened. If its error says nothing more, the worst is
-//! assumed: the attempt may have taken effect, and the endpoint has failed. A closure that knows better returns a
-//! [`Fault`]. Then the call can also be repeated in cases in which it must not be repeated while the effect is in
-//! doubt.
+//! In a call around any future, only the closure knows what happened. If the closure returns a plain error, the worst
+//! is assumed: the attempt may have taken effect, and the endpoint has failed. A closure that knows better returns a
+//! [`Fault`]. Then the call can be repeated in more cases, because a call whose effect is in doubt must often not be
+//! repeated.
 
 use std::error::Error;
 use std::fmt;

@@ -151,8 +151,8 @@ pub(crate) fn enter(dependency: &Arc<str>, called: Place) -> Result<Waiting, Con
     enter_holding(dependency, called)
 }
 
-/// Does the work of [`enter`] if at least one task of the program holds a connection, whether or not it is the current
-/// task.
+/// Does the work of [`enter`]. It is called only if at least one task of the program holds a connection, which may be
+/// another task than the current one.
 #[cold]
 fn enter_holding(dependency: &Arc<str>, called: Place) -> Result<Waiting, ConnectionHeld> {
     let held = held_now();

@@ -42,8 +42,8 @@ impl From<Infallible> for Misuse {
     }
 }
 
-/// Adds those `problems` to `found` that are errors, which means that the setting could never work. Problems of
-/// settings that are only odd are left out. Each added text begins with `whose`, the name of the settings.
+/// Adds to `found` the text of each problem that is an error, which means that the setting could never work. Notes are
+/// left out: they are about settings that work. Each text begins with `whose`, the name of the settings.
 pub(crate) fn tell(whose: &str, problems: Vec<Problem>, found: &mut Vec<String>) {
     let grave = problems.into_iter().filter(|problem| problem.gravity == Gravity::Error);
     found.extend(grave.map(|problem| format!("{whose}: {}", problem.wrong)));

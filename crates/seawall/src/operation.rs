@@ -90,8 +90,8 @@ impl When {
         self
     }
 
-    /// Reduces the set to the answers whose JSON body has one of these values at this pointer (RFC 6901, such as
-    /// `/error/code`).
+    /// Adds a condition: the JSON body has one of these values at this pointer (RFC 6901, such as `/error/code`). An
+    /// answer belongs to the set only if all conditions hold.
     pub fn field<V: Into<Value>>(mut self, pointer: &str, any_of: impl IntoIterator<Item = V>) -> When {
         let any_of = any_of.into_iter().map(|value| value.into().0).collect();
         self.0.fields.push(Field { pointer: pointer.to_owned(), any_of });

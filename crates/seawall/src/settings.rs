@@ -8,13 +8,15 @@ use seawall_client::connect::{DnsSettings, TlsSettings};
 use seawall_client::{AnswerLimits, CallRequest, PoolSettings};
 use seawall_policy::{self as policy, Problem, Wrong};
 
-/// Returns a time of this many seconds. The result can also be of the type of a setting that may be "no end".
+/// Returns a length of time of this many seconds: a `Duration`, or an `Option<Duration>` for a setting such as
+/// `Timeouts::total`, where `None` means no bound.
 #[must_use]
 pub fn secs<T: From<Duration>>(seconds: u64) -> T {
     Duration::from_secs(seconds).into()
 }
 
-/// Returns a time of this many milliseconds. The result can also be of the type of a setting that may be "no end".
+/// Returns a length of time of this many milliseconds: a `Duration`, or an `Option<Duration>` for a setting such as
+/// `Timeouts::total`, where `None` means no bound.
 #[must_use]
 pub fn millis<T: From<Duration>>(milliseconds: u64) -> T {
     Duration::from_millis(milliseconds).into()
@@ -61,8 +63,8 @@ impl Retry {
         self
     }
 
-    /// Sets the longest time for which an answer can hold calls back from an endpoint. In a call without a total
-    /// timeout, this is also the longest wait for the time that an answer named. Default 60 s.
+    /// Sets the longest time for which an answer that names a time can hold calls back from an endpoint. If a call has
+    /// no total timeout, this is also the longest time that the call itself waits for the named time. Default 60 s.
     pub fn after_max(mut self, time: Duration) -> Retry {
         self.after_max = time;
         self
@@ -176,7 +178,7 @@ impl Breaker {
         self
     }
 
-    /// Makes the window hold the calls of this last span of time. Default 5 s.
+    /// Makes the window hold the calls of the last `span` of time. Default 5 s.
     pub fn window(mut self, span: Duration) -> Breaker {
         self.0.window = policy::WindowSpan::Time(span);
         self
@@ -200,7 +202,7 @@ impl Breaker {
         self
     }
 
-    /// Counts a successful call that took longer than `bound` as bad. Default: no successful call is bad.
+    /// Counts a successful call that took longer than `bound` as bad. Default: a successful call is never bad.
     pub fn slow_call(mut self, bound: Duration) -> Breaker {
         self.0.slow_call = Some(bound);
         self
@@ -212,8 +214,8 @@ impl Breaker {
         self
     }
 
-    /// Doubles the time for which the breaker stays open after each failed probe, up to this time. Default: the time
-    /// does not grow.
+    /// Makes the open time of the breaker grow: after each failed probe it is twice as long as before, up to `time`.
+    /// Default: the open time does not grow.
     pub fn open_max(mut self, time: Duration) -> Breaker {
         self.0.open_max = Some(time);
         self

@@ -9,7 +9,8 @@ use crate::fields::{Fields, with_room};
 use crate::head::Limits;
 use crate::misread::Misread;
 
-/// The method of the request. It decides, with the status, whether the answer has a body.
+/// The method of the request that is answered. Together with the answer's status it decides whether the answer has a
+/// body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// HEAD: the answer has no body, whatever its fields say.
@@ -23,9 +24,9 @@ pub enum Asked {
 pub struct AnswerHead {
     /// The status, 100 to 999. A status below 200 is an interim answer; the final one follows.
     pub status: StatusCode,
-    /// The fields that are passed on, in their order. A declared `Content-Length` is among them, in canonical form,
-    /// unless the status forbids it (204). The fields for one hop are left out: `Connection` and those that it names,
-    /// `Keep-Alive`, `Transfer-Encoding`.
+    /// The fields that are passed on, in their order. A declared `Content-Length` is among them, written anew from its
+    /// number, unless the status forbids it (204). The fields that concern only this connection are left out:
+    /// `Connection` and the fields that it names, `Keep-Alive`, `Transfer-Encoding`.
     pub fields: HeaderMap,
     /// Where the body ends.
     pub framing: Framing,

@@ -74,8 +74,8 @@ impl Body {
         }
     }
 
-    /// Is called when the server has closed the connection without an error. Returns whether the body is whole: it was
-    /// whole before, or it is of the kind that ends with the connection.
+    /// Is called when the server has closed the connection without an error. Returns whether the body is whole: it had
+    /// been read to its end before, or its framing is [`Framing::UntilClose`].
     pub fn closed(&mut self) -> bool {
         if matches!(self.0, State::UntilClose) {
             self.0 = State::Over(None);

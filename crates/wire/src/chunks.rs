@@ -1,7 +1,7 @@
-//! A body in chunks (RFC 9112, section 7.1), byte for byte.
+//! Reads a body in chunks (RFC 9112, section 7.1) and checks each of its bytes.
 //!
-//! Every byte that is not allowed at its position makes the body invalid. hyper takes a malformed size for the end of
-//! the body, and other readers skip what they do not know in the line of a size.
+//! Every byte that is not allowed at its position makes the body invalid. Other readers are less strict: hyper takes a
+//! malformed size for the end of the body, and some readers skip what they do not know in the line of a size.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -10,7 +10,8 @@ use crate::fields::owned;
 use crate::head::{HeadEnd, Limits};
 use crate::misread::Misread;
 
-/// The longest extension of one chunk, in bytes. No server is known to send extensions.
+/// The maximum length of the extension of one chunk, in bytes. An extension is a text after the chunk's size; no server
+/// is known to send one.
 const EXTENSION: u16 = 4096;
 /// The maximum number of digits of a chunk's size, since a number of 64 bits has no more.
 const DIGITS: u8 = 16;

@@ -1,7 +1,7 @@
 //! Reads the fields of a head, and what they say of the connection and of the body's length.
 //!
-//! The fields for one hop are read here and are not passed on: `Connection` and the fields that it names, `Keep-Alive`,
-//! `Transfer-Encoding`. `Content-Length` is passed on, written anew from its number.
+//! The fields that concern only this connection are read here and are not passed on: `Connection` and the fields that
+//! it names, `Keep-Alive`, `Transfer-Encoding`. `Content-Length` is passed on, written anew from its number.
 
 use std::mem::MaybeUninit;
 
@@ -11,7 +11,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use crate::head::Limits;
 use crate::misread::Misread;
 
-/// Up to this number of fields, the table of fields is on the stack. It is the default of [`Limits::headers`].
+/// The number of fields for which the table is on the stack; a larger table is on the heap. It is the default of
+/// [`Limits::headers`].
 const USUAL: usize = 100;
 
 /// What the fields of one head say.
@@ -95,7 +96,8 @@ impl Fields {
             } else if option.eq_ignore_ascii_case(b"keep-alive") {
                 self.keep = true;
             } else if let Ok(name) = HeaderName::from_bytes(option) {
-                // The body's length is never an option of a connection, even if the server names it as one.
+                // A server may name `Content-Length` in `Connection`. The field is passed on all the same, because a
+                // body's length does not concern this connection only.
                 if name != header::CONTENT_LENGTH {
                     self.named.push(name);
                 }
@@ -104,7 +106,8 @@ impl Fields {
     }
 }
 
-/// Returns a field's name and value. The name is a copy; the value shares the memory of `head`.
+/// Returns a field's name and value as owned values. The name is a copy; the value shares the memory of `head`, in
+/// which it was found.
 pub(crate) fn owned(head: &Bytes, raw: &httparse::Header<'_>) -> Result<(HeaderName, HeaderValue), Misread> {
     let name = HeaderName::from_bytes(raw.name.as_bytes()).map_err(|_| Misread::Field)?;
     let value = HeaderValue::from_maybe_shared(head.slice_ref(raw.value)).map_err(|_| Misread::Field)?;

@@ -9,25 +9,25 @@ pub enum Misread {
     NotHttp,
     /// The status line is malformed, or its status is not 100 to 999.
     StatusLine,
-    /// A line feed without its carriage return, or a carriage return without its line feed.
+    /// A line feed comes without its carriage return, or a carriage return without its line feed.
     LineEnd,
-    /// A field that is malformed: its name, its value, or a value that goes on in the next line.
+    /// A field is malformed: its name or its value is not valid, or the value goes on in the next line.
     Field,
     /// The head has more bytes than the limit allows.
     HeadTooLong,
     /// The head has more fields than the limit allows.
     TooManyFields,
-    /// More than one `Content-Length`, or one that is not a number.
+    /// There is more than one `Content-Length`, or one that is not a number below 2^63.
     Length,
-    /// A `Transfer-Encoding` that is not exactly one `chunked`, or any `Transfer-Encoding` in HTTP/1.0.
+    /// There is a `Transfer-Encoding` that is not exactly one `chunked`, or any `Transfer-Encoding` in HTTP/1.0.
     Coding,
     /// Both `Transfer-Encoding` and `Content-Length`.
     TwoLengths,
     /// A malformed chunk size.
     ChunkSize,
-    /// A chunk's data that is longer than its size says, or does not end with a line end.
+    /// The data of a chunk is longer than the chunk's size says, or has no line end after it.
     ChunkEnd,
-    /// The connection switched to another protocol (101) without a request for that.
+    /// The server switched the connection to another protocol (status 101), but the request did not ask for that.
     Switched,
     /// Bytes of a body where no body is allowed.
     Unasked,

@@ -1,5 +1,5 @@
-//! Writes messages: fields, lengths and chunks. Names and values have types that cannot hold a line end, so nothing
-//! written here can end a line early.
+//! Writes messages: fields, lengths and chunks. The types of field names and values cannot hold a line end, so no name
+//! or value can end its line early.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 

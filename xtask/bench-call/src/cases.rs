@@ -16,7 +16,8 @@ pub(crate) type Calls = Arc<dyn Fn(u64) -> Duration + Send + Sync>;
 pub(crate) struct Case {
     pub(crate) group: &'static str,
     pub(crate) name: &'static str,
-    /// Makes a fresh instance. All threads of a measurement share it.
+    /// Makes a fresh instance of what is measured, and returns the function that calls it. All threads of a measurement
+    /// share this instance.
     pub(crate) make: Box<dyn Fn() -> Calls>,
 }
 
@@ -44,7 +45,8 @@ fn timed(calls: u64, mut call: impl FnMut()) -> Duration {
     start.elapsed()
 }
 
-/// Runs each call to its end in a runtime of this thread. Each call has a new future.
+/// Awaits the future that `$call` makes, `$calls` times, in a runtime on this thread. Each time, `$call` is evaluated
+/// again and makes a new future. The value of the macro is the [`Duration`] of all calls together.
 macro_rules! awaited {
     ($calls:expr, $call:expr) => {{
         let calls: u64 = $calls;
@@ -110,7 +112,8 @@ fn floor() -> Vec<Case> {
     ]
 }
 
-/// The guards and machines alone, behind a lock as in the client.
+/// Returns the cases that call the breaker, the limit or the budget of the policy crate directly. Each is behind a
+/// lock, as it is in the client.
 fn guards() -> Vec<Case> {
     const GROUP: &str = "each machine, behind a lock, told the time";
     let at = policy::Time::from_millis(1_000);
@@ -238,7 +241,8 @@ fn peers() -> Vec<Case> {
     ]
 }
 
-/// A policy that repeats an error as long as the budget pays for it.
+/// A policy for tower's retry layer. It repeats a call that ended in an error as long as tower's budget has a token for
+/// the repeat. Each success adds to the budget.
 #[derive(Clone, Debug)]
 struct Policy(Arc<tower::retry::budget::TpsBudget>);
 

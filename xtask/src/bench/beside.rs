@@ -40,17 +40,18 @@ pub(crate) struct Options {
     /// The number of seconds in which good calls are counted, in each of the three runs.
     #[arg(long, default_value_t = 10.0)]
     seconds: f64,
-    /// Let the callers send their uploads, which the dependency does not read. Without this option, the callers stop
-    /// sending. With it, the gateway does not notice when such a caller leaves.
+    /// Let the uploading callers send as much of their bodies as the gateway accepts, although the dependency does not
+    /// read them. Without this option, these callers stop after the beginning of the body. With it, the gateway does
+    /// not notice when such a caller leaves.
     #[arg(long)]
     unread_uploads: bool,
-    /// The gateway's program. Without this option the gateway is built for this run.
+    /// The path of the gateway's program. Without this option, a release build of this tree is made and measured.
     #[arg(long)]
     program: Option<PathBuf>,
 }
 
-/// The p99 of run B may exceed the mean of the two A runs' p99 by this time, or may be twice that mean, whichever
-/// allows more.
+/// The maximum by which the p99 of run B may exceed the mean of the two A runs' p99. If twice the mean is more than the
+/// mean plus this time, twice the mean is the bound.
 const ABOVE: Duration = Duration::from_millis(5);
 /// The maximum growth of the gateway's memory, in MiB: the memory after the stalled callers have left, minus the memory
 /// before they came.
@@ -183,7 +184,7 @@ impl Runs {
         Ok(Runs { first, beside, last, before, during, after })
     }
 
-    /// Returns the highest p99 that run B may have, in nanoseconds.
+    /// Returns the highest p99 that run B may have, in nanoseconds. [`ABOVE`] says how this bound is computed.
     fn bound_ns(&self) -> u64 {
         let alone = u64::midpoint(self.first.p99_ns, self.last.p99_ns);
         let above = alone.saturating_add(u64::try_from(ABOVE.as_nanos()).unwrap_or(u64::MAX));
@@ -247,7 +248,8 @@ async fn begin(still: &mut Still, port: u16, unread: bool, each: usize) -> Outco
     still.until_waiting(0).await
 }
 
-/// Requests a long answer, and reads [`SLOW_BYTES`] of it each second.
+/// Requests a long answer, and reads [`SLOW_BYTES`] of it each second. Returns only if something fails, for example if
+/// the connection breaks.
 async fn read_slowly(address: SocketAddr, begun: &AtomicUsize) -> Outcome<()> {
     let broke = |e: std::io::Error| format!("a slow reader's connection broke: {e}");
     let mut stream = connect(address).await.map_err(broke)?;

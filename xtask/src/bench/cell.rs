@@ -10,8 +10,9 @@ use super::measure::{self, Memory};
 use super::proxies::{self, Arm, Programs};
 use crate::process::{self, Outcome, Server, cargo, run};
 
-/// One kind of load, and the number of the proxy's workers. With `rate`, that number of requests per second is sent in
-/// an open loop; with `None` the loop is closed.
+/// One kind of load, and the number of the proxy's workers. If `rate` is set, that number of requests is sent per
+/// second, whether or not earlier ones were answered. If it is `None`, each connection sends its next request when its
+/// last one was answered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scenario {
     pub(super) name: &'static str,
@@ -43,7 +44,8 @@ pub(super) struct Cell {
     /// The proxy's memory before the load starts. Until then, the proxy has answered only the requests that ask whether
     /// it is ready.
     pub(super) idle: Memory,
-    /// The largest memory of the proxy that was seen before or during the load, for each figure separately.
+    /// The largest memory of the proxy that was seen before or during the load. The largest RSS, PSS and anonymous
+    /// memory may come from different times.
     pub(super) peak: Memory,
 }
 
@@ -97,8 +99,9 @@ impl Bench {
         Ok(Cell { round, scenario: index, arm, seen, cpu_ns, idle, peak: peak.max(idle) })
     }
 
-    /// Runs the load generator once. Returns what the generator measured, and the CPU time (in nanoseconds) and the
-    /// largest memory of the process group while requests were counted. If `group` is `None`, both are 0.
+    /// Runs the load generator once against this port. Returns what the generator measured, and two figures of the
+    /// process group `group`, which is the proxy's: the CPU time in nanoseconds, and the largest memory. Both are taken
+    /// while requests are counted. If `group` is `None`, both are 0.
     pub(super) fn load(
         &self,
         scenario: &Scenario,

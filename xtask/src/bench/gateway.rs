@@ -23,7 +23,8 @@ pub(crate) struct Options {
     /// Run only one round, with two seconds for each proxy in each scenario.
     #[arg(long)]
     quick: bool,
-    /// The proxies with which the gateway is compared, in this order; ratios are to HAProxy.
+    /// The proxies with which the gateway is compared, in this order. The tables show the CPU time of each as a ratio
+    /// to HAProxy's.
     #[arg(long, value_delimiter = ',', default_value = "haproxy,nginx,envoy")]
     peers: Vec<String>,
     /// The number of seconds in which requests are counted, for each proxy in each scenario and round [default: 5].
@@ -42,7 +43,7 @@ pub(crate) struct Options {
     /// Measure without the gateway of this tree, and do not build it.
     #[arg(long)]
     without_seawall: bool,
-    /// The program of an earlier gateway. It is measured in the same rounds as the gateway of this tree.
+    /// The path of an earlier gateway's program. It is measured in the same rounds as the gateway of this tree.
     #[arg(long, value_name = "PROGRAM")]
     before: Option<PathBuf>,
     /// Install missing tools; for root this is the default.

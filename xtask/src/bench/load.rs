@@ -52,7 +52,8 @@ pub(crate) struct Load {
     /// The number of seconds in which requests are counted.
     #[arg(long)]
     pub(crate) seconds: f64,
-    /// The number of requests per second in an open loop. Without this option the loop is closed.
+    /// The number of requests that are sent per second, whether or not earlier ones were answered (an open loop).
+    /// Without this option, each connection sends its next request when its last one was answered (a closed loop).
     #[arg(long)]
     pub(crate) rate: Option<u32>,
 }
@@ -62,8 +63,8 @@ pub(crate) struct Load {
 pub(crate) struct Seen {
     /// The number of requests that were answered with 200 and a complete body.
     pub(crate) requests: u64,
-    /// The number of requests that failed, were still not answered after more than a second when the run ended, or were
-    /// due but never sent.
+    /// The number of requests that failed or got no complete answer. A request that is still not answered when the run
+    /// ends counts if it has waited for more than a second. A request that was due but never sent counts as well.
     pub(crate) errors: u64,
     /// The length of the time in which requests were counted, in seconds.
     pub(crate) seconds: f64,
@@ -71,7 +72,8 @@ pub(crate) struct Seen {
     pub(crate) p50_ns: u64,
     /// The 99th percentile of the time to the complete answer, in nanoseconds.
     pub(crate) p99_ns: u64,
-    /// The text of the first error, for a person who looks for the cause; `None` if there was no error.
+    /// The text of the first error, for a person who looks for the cause; `None` if there was no error. It may be of
+    /// the warm-up, whose errors are not counted in `errors`.
     pub(crate) first_error: Option<String>,
 }
 
@@ -116,6 +118,15 @@ struct Book {
     running: Vec<Option<Instant>>,
 }
 
+impl Book {
+    /// Forgets the results of the warm-up. Requests that are waiting for an answer stay in the book.
+    fn forget_results(&mut self) {
+        self.latencies_ns.clear();
+        self.errors = 0;
+        self.first_error = None;
+    }
+}
+
 type Shared = Rc<RefCell<Book>>;
 type Due = Rc<Mutex<UnboundedReceiver<Instant>>>;
 
@@ -157,8 +168,7 @@ async fn drive(load: &Load, due: Option<Due>) -> Seen {
         tokio::task::spawn_local(keep_sending(load.clone(), slot, due.clone(), book.clone()));
     }
     tokio::time::sleep(Duration::from_secs_f64(load.warm_up)).await;
-    book.borrow_mut().latencies_ns.clear();
-    book.borrow_mut().errors = 0;
+    book.borrow_mut().forget_results();
     println!("begin");
     let _ = std::io::stdout().flush();
     let start = Instant::now();
@@ -258,8 +268,9 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> IoResult<()> 
     Ok(())
 }
 
-/// Returns the announced length of the body of a 200. Any other status is an error. A chunked body is an error as well,
-/// since none of the benchmark's upstreams sends one to the generator.
+/// Returns the length of the body that the head of an answer announces. It is an error if the status is not 200, or if
+/// the head has no `content-length`, as with a chunked body. None of the benchmark's upstreams sends a chunked body to
+/// the generator.
 fn body_length(head: &[u8]) -> IoResult<usize> {
     if head.get(9..12) != Some(b"200") {
         return Err(Error::other(format!(
@@ -307,6 +318,21 @@ mod tests {
         let seen = sum_up(&mut book, start, now, 4);
         assert_eq!((seen.requests, seen.errors, seen.p50_ns), (3, 5, 2));
         assert!(seen.first_error.is_some());
+    }
+
+    #[test]
+    fn errors_of_the_warm_up_are_forgotten() {
+        let start = Instant::now();
+        let mut book = Book {
+            latencies_ns: vec![7],
+            errors: 1,
+            first_error: Some("refused".into()),
+            running: vec![Some(start)],
+        };
+        book.forget_results();
+        let seen = sum_up(&mut book, start, start + Duration::from_secs(5), 0);
+        assert_eq!((seen.requests, seen.errors), (0, 1));
+        assert_eq!(seen.first_error.as_deref(), Some("at the end 1 hung and 0 were overdue"));
     }
 
     #[test]

@@ -21,14 +21,14 @@ pub(crate) fn family_cpu_ns(parent: u32) -> u64 {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let live: u64 = pids.filter(of_parent).map(process_cpu_ns).sum();
-    // The time of children that have ended is found only in the parent's cutime and cstime, which count in ticks of 10
-    // ms.
+    // The time of children that have ended is found only in two fields of the parent's `/proc/PID/stat`: `cutime` and
+    // `cstime`. They count in ticks of 10 ms.
     let ended = [13, 14].into_iter().filter_map(|field| stat_field(parent, field)).sum::<u64>() * 10_000_000;
     process_cpu_ns(parent) + live + ended
 }
 
-/// Returns a number from `/proc/PID/stat`; `None` if the process is gone. Field 0 is the first field after the process
-/// name.
+/// Returns a number from `/proc/PID/stat`. Field 0 is the first field after the process name. If the process is gone,
+/// or if the field is not a number, this is `None`.
 fn stat_field(pid: u32, field: usize) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat[stat.rfind(')')? + 1..].split_whitespace().nth(field)?.parse().ok()
@@ -50,11 +50,11 @@ fn first_number(text: &str) -> u64 {
 /// The memory of a process group, in KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Memory {
-    /// The resident set size (RSS). A page that several processes share counts once for each of them.
+    /// The resident set size (RSS) in KiB. A page that several processes share counts once for each of them.
     pub(crate) rss_kib: u64,
-    /// The proportional set size (PSS). A page that n processes share counts 1/n for each of them.
+    /// The proportional set size (PSS) in KiB. A page that n processes share counts 1/n for each of them.
     pub(crate) pss_kib: u64,
-    /// The part of the resident set that is not backed by a file: heap and stacks.
+    /// The part of the resident set that is not backed by a file, in KiB: heap and stacks.
     pub(crate) anonymous_kib: u64,
 }
 

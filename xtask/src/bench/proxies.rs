@@ -23,7 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// A proxy through which requests are sent, or the direct way without a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arm {
-    /// No proxy: requests go directly to the upstream. The latency that a proxy adds is the difference from this.
+    /// No proxy: requests go directly to the upstream. The latency that a proxy adds is its own latency minus the
+    /// latency of this arm.
     Direct,
     /// This project's gateway.
     Seawall,
@@ -50,7 +51,8 @@ impl Arm {
         }
     }
 
-    /// Returns the other proxy with this name. If the name is not known, the error lists the known names.
+    /// Returns the arm of the proxy with this name: `haproxy`, `nginx` or `envoy`. For any other name, the error lists
+    /// these three.
     pub(crate) fn peer(name: &str) -> Outcome<Arm> {
         match name {
             "haproxy" => Ok(Arm::Haproxy),
@@ -60,7 +62,8 @@ impl Arm {
         }
     }
 
-    /// Returns the version that the program prints; the empty text for the direct way.
+    /// Returns the version that the program of this arm prints; the empty text for [`Arm::Direct`], which has no
+    /// program.
     pub(crate) fn version(self, programs: &Programs) -> Outcome<String> {
         let flag = match self {
             Arm::Direct => return Ok(String::new()),
@@ -69,8 +72,8 @@ impl Arm {
         };
         let text = output(Command::new(programs.of(self)?).arg(flag))?;
         let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        // What the programs print: "HAProxy version 2.6", "nginx version: nginx/1.22", "PATH  version: …", "seawall
-        // 0.1".
+        // The programs print their versions in these forms: "HAProxy version 2.6", "nginx version: nginx/1.22", for
+        // Envoy "PATH  version: …", and "seawall 0.1".
         let said = line.rsplit_once("version").map_or(line, |(_, version)| version);
         Ok(said.trim_start_matches([':', ' ']).trim_end().to_owned())
     }

@@ -33,7 +33,14 @@ pub(super) fn heading(bench: &Bench) -> Outcome<String> {
     Ok(text)
 }
 
-/// Returns the tables as text: one for each scenario, then one with the idle memory, then the geometric means.
+/// Returns all tables of a report as text, in this order:
+///
+/// - one for each scenario;
+/// - one with the idle memory of each proxy with one worker;
+/// - one with the geometric mean of each proxy's CPU time as a ratio to HAProxy's, if HAProxy was measured;
+/// - one with the CPU time of the gateway as a ratio to an earlier gateway's, if an earlier one was measured.
+///
+/// After the tables, one line for each result with an error shows its first error.
 pub(super) fn tables(scenarios: &[Scenario], arms: &[Arm], cells: &[Cell]) -> String {
     let mut text = String::new();
     for (index, scenario) in scenarios.iter().enumerate() {
@@ -118,13 +125,14 @@ fn row(scenario: usize, arm: Arm, cells: &[Cell]) -> Vec<String> {
     ]
 }
 
-/// Returns the result of another arm in the same round and scenario; `None` if that arm was not measured there.
+/// Returns the result of `arm` in the same round and scenario as `cell`; `None` if `arm` was not measured there.
 fn beside<'a>(cell: &Cell, arm: Arm, cells: &'a [Cell]) -> Option<&'a Cell> {
     cells.iter().find(|c| c.arm == arm && c.round == cell.round && c.scenario == cell.scenario)
 }
 
 /// Returns the CPU time per request of `arm`, divided by that of `base` in the same round, as the median over the
-/// rounds. For [`Arm::Direct`] this is `None`, because there is no proxy whose CPU time could be measured.
+/// rounds. This is `None` if `arm` or `base` is [`Arm::Direct`], where there is no proxy whose CPU time could be
+/// measured. It is also `None` if `base` or `arm` was not measured in this scenario.
 fn ratio(scenario: usize, arm: Arm, base: Arm, cells: &[Cell]) -> Option<f64> {
     if arm == Arm::Direct {
         return None;

@@ -35,7 +35,7 @@ pub(crate) struct Options {
     /// The number of stalled callers that each case has at the same time.
     #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u16).range(2..=1000))]
     readers: u16,
-    /// The gateway's program. Without this option the gateway is built for this run.
+    /// The path of the gateway's program. Without this option, a release build of this tree is made and measured.
     #[arg(long)]
     program: Option<PathBuf>,
     /// Run only the cases whose name contains this text.
@@ -213,8 +213,9 @@ impl Callers {
     }
 }
 
-/// Makes one exchange that does not end. For an answer, the caller reads only the status. For an upload, the caller
-/// sends until the upstream, which does not read, makes it wait.
+/// Makes one exchange that makes no progress. With `upload`, the caller sends until the upstream, which does not read,
+/// makes it wait. Otherwise the caller reads only the status of the answer, and then waits without end. Returns an
+/// error if the connection breaks or no answer with status 200 begins, and `Ok` only if the whole upload was accepted.
 async fn stand_still(address: SocketAddr, head: &str, upload: bool, begun: &AtomicUsize) -> Outcome<()> {
     let mut stream = connect(address).await.map_err(|e| format!("a caller could not connect: {e}"))?;
     let broke = |e: std::io::Error| format!("a caller's connection broke: {e}");

@@ -19,7 +19,7 @@ pub(super) const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 pub(super) struct Still {
     begun: Arc<AtomicUsize>,
     tasks: JoinSet<Outcome<()>>,
-    /// The text of the error if a caller's task ends although its exchange did not fail.
+    /// The text of the error if a caller's task ends without an error of its own. A caller's task should not end.
     ended: &'static str,
 }
 

@@ -41,7 +41,8 @@ fn in_crate(root: &str, files: &[Source]) -> Vec<String> {
     found
 }
 
-/// Finds paths `crate::X` where the crate's root does not define `X` but only re-exports it.
+/// Returns one text for each item that a file names as `crate::X` although the crate's root does not define `X` but
+/// only re-exports it. Names in the root's own file are allowed.
 fn through_the_front_page(tree: &Tree) -> Vec<String> {
     let mut found = BTreeSet::new();
     for (id, module) in tree.modules.iter().enumerate() {
@@ -113,9 +114,9 @@ fn resolve(tree: &Tree, id: Id, path: &[String], outer: bool, steps: usize) -> O
     Some(Target::Module(at))
 }
 
-/// Returns what `name` means in module `id`: one of its own modules or items, an import, or something from a `use
-/// x::*`; `None` if nothing has this name. If a module and an item have this name, it is the module with `outer`, and
-/// otherwise the item.
+/// Returns what `name` means in module `id`; `None` if nothing has this name. The name is searched among the module's
+/// own modules and items, then among its imports, then in what each `use x::*` brings in. If a module and an item have
+/// the same name, `outer` decides: with `outer` the module is returned, and without it the item.
 fn lookup(tree: &Tree, id: Id, name: &str, outer: bool, steps: usize) -> Option<Target> {
     if steps > MOST_STEPS {
         return None;
@@ -135,8 +136,10 @@ fn lookup(tree: &Tree, id: Id, name: &str, outer: bool, steps: usize) -> Option<
     own.or_else(import).or_else(globbed)
 }
 
-/// Returns what `name` means if the module `id` imports it from `path`. In `use name::X as name`, the first `name` is
-/// another crate and not the import itself; for such a path this is `None`.
+/// Returns the module or item to which `path` leads; `None` if there is none. `path` is written in a `use` of the
+/// module `id`: it is the import of `name`, or the path of a `use x::*` among whose names `name` is searched. If `path`
+/// begins with another crate that is itself called `name`, as in `use serde::X as serde`, this is `None`. Without this
+/// rule, the first word of `path` would be looked up in its own import.
 fn behind(tree: &Tree, id: Id, path: &[String], name: &str, outer: bool, steps: usize) -> Option<Target> {
     let other_crate =
         path.first().is_some_and(|first| first == name) && !tree.modules[id].children.contains_key(name);

@@ -96,8 +96,8 @@ fn floors(packages: &[Package]) -> Vec<String> {
             } else if dependency == FREE {
                 found.push(format!("{}: depends on {FREE}", package.name));
             } else if *dependency == package.name {
-                // A crate's own tests and examples can depend on the crate itself to enable features. This is allowed.
-                // cargo itself refuses every other dependency of a crate on itself.
+                // This dependency is allowed: a crate's own tests and examples can depend on the crate itself to enable
+                // features. cargo itself refuses every other dependency of a crate on itself.
             } else if inside.contains(dependency.as_str()) && floor(dependency).is_none_or(|low| low >= own) {
                 found.push(format!(
                     "{}: depends on {dependency}, which is not on a lower floor",
@@ -146,7 +146,8 @@ fn lines_of(files: &[Source]) -> impl Iterator<Item = (&str, usize, &str)> {
     })
 }
 
-/// Returns folders that exist only on this machine: the folder of this tree, its parent folder, and the user's home.
+/// Returns folders that exist only on this machine, each with `/` at its end: the folder of this tree, its parent
+/// folder, and the user's home. Their paths must not be in any file.
 fn own_places() -> Vec<String> {
     let home = std::env::var("HOME").unwrap_or_default();
     let root = root();
@@ -180,7 +181,8 @@ fn has_path(line: &str, place: &str) -> bool {
     })
 }
 
-/// Finds pages in `docs/reasons` that explain no known reason, and reasons that have no page there.
+/// Returns one line for each page in `docs/reasons` that explains no known reason, and for each reason that has no page
+/// there.
 #[cfg(test)]
 fn reason_pages(words: &[&str], pages: &[&str]) -> Vec<String> {
     let words: BTreeSet<&str> = words.iter().copied().collect();

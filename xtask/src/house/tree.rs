@@ -228,8 +228,8 @@ impl Names<'_> {
         }
     }
 
-    /// Collects the paths in the arguments of a macro. A word after a dot is skipped, because it is a field or a
-    /// method.
+    /// Adds to the module's `named` all paths in the arguments of a macro or an attribute. A word after a dot is
+    /// skipped, because it is a field or a method.
     fn take_tokens(&mut self, tokens: &TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut colons = 0;
@@ -285,7 +285,7 @@ impl<'ast> Visit<'ast> for Names<'_> {
                 let public = !matches!(item.vis, Visibility::Inherited);
                 return self.take_use(&item.tree, &[], public);
             }
-            // An inline module is read separately, as a module of its own.
+            // All other items are skipped. Modules are among them, because `take_items` reads each module separately.
             _ => return,
         };
         self.module.items.extend(name.map(ToString::to_string));

@@ -1,4 +1,4 @@
-//! Runs curl, and reads the answer that curl received from what curl printed.
+//! Runs curl, and reads from curl's output the answer that curl received.
 
 use std::process::Command;
 
@@ -28,8 +28,8 @@ pub(super) fn curl(args: &[&str]) -> Outcome<Answer> {
 }
 
 impl Answer {
-    /// Reads the heads of the interim answers, then the head of the final answer, then its body. Returns `None` if the
-    /// head of the final answer is not complete.
+    /// Reads an answer from what curl printed: the heads of the interim answers, then the head of the final answer,
+    /// then its body. Returns `None` if a head is not complete or does not begin with a status line.
     fn parse(mut bytes: &[u8]) -> Option<Answer> {
         let mut interim = Vec::new();
         loop {
@@ -57,7 +57,8 @@ impl Answer {
         self.headers.iter()
     }
 
-    /// Returns this answer if it has this status and these headers. Otherwise the error shows the whole answer.
+    /// Returns this answer if it has this status and these headers. Otherwise the error shows what was wanted, and the
+    /// answer with the first 500 characters of its body.
     pub(super) fn expect(&self, status: u16, headers: &[(&str, &str)]) -> Outcome<&Answer> {
         let wrong = headers.iter().find(|(name, value)| self.header(name) != Some(value));
         match wrong {

@@ -22,7 +22,8 @@ use crate::process::{Outcome, cargo, run as run_command, target};
 pub(crate) struct Options {
     /// Run only the stories whose name contains this text.
     name: Option<String>,
-    /// The gateway's program that is tested. Without this option a development build is made.
+    /// The path of the gateway's program that is tested. Without this option, a development build of this tree is made
+    /// and tested.
     #[arg(long)]
     program: Option<PathBuf>,
     /// Install missing tools; for root this is the default.
@@ -61,7 +62,8 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     if failed == 0 { Ok(()) } else { Err(format!("{failed} of {} stories failed", passed + failed)) }
 }
 
-/// Starts the servers and runs these stories. Returns how many passed and how many failed.
+/// Starts the servers, runs these stories one after the other, and prints how each of them ended. Returns how many
+/// passed and how many failed. If there are no stories to run, no server is started.
 fn tell(chosen: &[&Story], program: &Path) -> Outcome<(usize, usize)> {
     if chosen.is_empty() {
         return Ok((0, 0));

@@ -11,7 +11,7 @@ use crate::process::{Outcome, Server, free_port, on_path, output, root, target};
 /// The maximum time that a server may take until it is ready.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The size of the file that nginx serves for the transfer stories.
+/// The size in bytes of the file that nginx serves, and that the stories about large downloads and uploads transfer.
 pub(super) const LARGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// The running servers and their addresses. The gateway is the first field, because fields are dropped in order and the

@@ -50,7 +50,8 @@ impl fmt::Display for Pointer {
 pub enum Hole {
     /// `{key}`: the action's key.
     Key,
-    /// `{cancel_key}`: the key of this cancel. It consists of the action's key and the generation of the cancel.
+    /// `{cancel_key}`: the key of the cancel. It consists of the action's key and the cancel's generation, a number
+    /// that grows when the action is cancelled under a new key.
     CancelKey,
     /// `{request:/ptr}`: a field of the recorded request's JSON body.
     Request(Pointer),
@@ -105,7 +106,8 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// Returns the holes that a template for this purpose may have, as they are written.
+    /// Returns the holes that a template for this purpose may have. They are written as in a template, but without
+    /// braces.
     fn holes(self) -> &'static [&'static str] {
         match self {
             Purpose::Perform => &["key", "request:/ptr"],

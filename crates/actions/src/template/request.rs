@@ -83,7 +83,7 @@ impl RequestTemplate {
     /// target are percent-encoded.
     ///
     /// # Errors
-    /// If `written` is not a method and a path, if the method is not allowed for this purpose, or if a hole is wrong.
+    /// If `written` is not a method and a path, or if the method or a hole is not allowed for this purpose.
     pub fn parse(written: &str, purpose: Purpose) -> Result<RequestTemplate, Wrong> {
         let (name, target) = written.split_once(' ').ok_or_else(|| {
             Wrong::new("a request is a method and a path").help("as in \"GET /v1/charges?key={key}\"")

@@ -53,10 +53,10 @@ enum Part {
 }
 
 impl Template {
-    /// Reads a text with holes. `{{` and `}}` stand for the braces themselves.
+    /// Reads a text with holes. A hole is written in braces. `{{` and `}}` stand for the braces themselves.
     ///
     /// # Errors
-    /// If a brace stands alone, if a hole does not exist, or if a hole is not allowed for this purpose.
+    /// If a brace has no partner, or if a hole is unknown or is not allowed for this purpose.
     pub fn parse(written: &str, purpose: Purpose) -> Result<Template, Wrong> {
         let mut parts = Vec::new();
         let mut literal = String::new();
@@ -121,7 +121,8 @@ impl Template {
         parts.collect()
     }
 
-    /// Fills all holes and returns the text. `encode` converts the text of each value before it is inserted.
+    /// Fills all holes and returns the text. `encode` receives the text of each value, and appends it in encoded form
+    /// to the string. Fails with the first hole that has no value.
     pub(super) fn fill(
         &self,
         with: &dyn Fill,

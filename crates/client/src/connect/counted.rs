@@ -25,9 +25,10 @@ pub(super) struct Counted {
     socket: Arc<Socket>,
     meter: Arc<Meter>,
     outbox: Arc<Outbox>,
-    /// Whether another program made the connection. If so, the bytes that still wait when the stream is dropped are
-    /// part of an answer, and are sent. If we made the connection, these bytes are part of a request that nobody wants
-    /// any more or that counts as unsent, and are not sent.
+    /// Whether another program made the connection to us. It decides what happens to bytes that still wait when the
+    /// stream is dropped. On a connection that another program made, they are part of an answer, and are sent. On a
+    /// connection that we made, they are part of a request that nobody wants any more or that counts as unsent, and are
+    /// dropped.
     accepted: bool,
 }
 
@@ -94,14 +95,14 @@ impl Counted {
         }
     }
 
-    /// Takes one message, to be sent now or at the end of the turn of the runtime. Returns the number of bytes that
-    /// were taken.
+    /// Takes one message. It is sent immediately, or at the end of the turn of the runtime. Returns the number of bytes
+    /// that were taken.
     fn poll_post(&self, cx: &mut Context<'_>, message: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_post_all(cx, &[IoSlice::new(message)])
     }
 
-    /// Takes a message in pieces, to be sent now or at the end of the turn of the runtime. Returns the number of bytes
-    /// that were taken, which may be those of the first piece only.
+    /// Takes a message in pieces. It is sent immediately, or at the end of the turn of the runtime. Returns the number
+    /// of bytes that were taken, which may be those of the first piece only.
     fn poll_post_all(&self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let mut rest = pieces.iter().filter(|piece| !piece.is_empty());
         let Some(first) = rest.next() else { return Poll::Ready(Ok(0)) };
@@ -153,8 +154,7 @@ impl AsyncRead for Counted {
                     this.meter.add_read(bytes);
                     return Poll::Ready(Ok(()));
                 }
-                // Nothing could be read by asking the kernel. So the ordinary read below follows, which also registers
-                // the waker.
+                // The kernel gave us no bytes. The ordinary read below then registers the waker.
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(error) => return Poll::Ready(Err(error)),

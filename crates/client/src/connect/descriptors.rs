@@ -38,7 +38,7 @@ pub fn is_reserved(held: &impl AsRawFd) -> bool {
     held.as_raw_fd() >= LINE.load(Ordering::Relaxed)
 }
 
-/// Returns the socket, or an error if its descriptor is a reserved one.
+/// Returns the socket. If its descriptor is a reserved one, closes the socket and returns an error.
 pub(super) fn unreserved<S: AsRawFd>(socket: S) -> io::Result<S> {
     if is_reserved(&socket) {
         let why = "all file descriptors but those kept for the process itself are in use";
@@ -59,7 +59,7 @@ impl fmt::Display for Exhausted {
 
 impl Error for Exhausted {}
 
-/// Returns `error` with `text` as its message. [`is_ours`] gives the same result for both errors.
+/// Returns an error whose message is `text`. [`is_ours`] returns the same for this error as for `error`.
 pub(super) fn in_words(error: &io::Error, text: String) -> io::Error {
     match is_ours(error) {
         true => io::Error::other(Exhausted(text)),

@@ -1,9 +1,9 @@
 //! Makes the TCP connection to one address, or to the first of several that connects.
 //!
-//! Each next attempt starts when the one before has failed or has taken 250 ms (RFC 8305, "connection attempt delay").
-//! The address families alternate, and the first address that connects wins. If addresses were tried one after the
-//! other, one dead address could use up the whole connect timeout. If all were tried at the same time, a provider with
-//! three addresses would get three connections for each one that is needed.
+//! The next attempt starts when an attempt has failed, or 250 ms after the last one was started (RFC 8305, "connection
+//! attempt delay"). The address families alternate, and the first address that connects wins. If addresses were tried
+//! one after the other, one dead address could use up the whole connect timeout. If all were tried at the same time, a
+//! provider with three addresses would get three connections for each one that is needed.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -16,11 +16,12 @@ use super::descriptors::{in_words, is_ours, no_port, unreserved};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// The time after which the next attempt starts, as RFC 8305, section 8, recommends.
+/// The time between the starts of two attempts, if no attempt fails in between. RFC 8305, section 8, recommends this
+/// value.
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// Returns the addresses in the order in which they are tried: the families alternate, and each keeps the resolver's
-/// order. If `bind` is set, only addresses of its family are returned.
+/// Returns the addresses in the order in which they are tried. IPv4 and IPv6 alternate, and within each family the
+/// resolver's order is kept. If `bind` is set, only addresses of its family are returned.
 fn interleaved(addresses: &[IpAddr], bind: Option<IpAddr>) -> Vec<IpAddr> {
     let usable = |ip: &&IpAddr| bind.is_none_or(|from| from.is_ipv4() == ip.is_ipv4());
     let first_is_v4 = addresses.first().is_some_and(IpAddr::is_ipv4);
@@ -36,9 +37,9 @@ fn interleaved(addresses: &[IpAddr], bind: Option<IpAddr>) -> Vec<IpAddr> {
     order
 }
 
-/// Connects to the first of these addresses that answers. If none answers, returns an error that this process itself
-/// caused, if there is one, because an address that we could not try might have answered. Otherwise returns the first
-/// error.
+/// Connects to the first of these addresses that answers. Fails if no address answers. If an attempt failed because of
+/// this process itself, the error of that attempt is returned, because an address that we could not try might have
+/// answered. Otherwise the first error is returned.
 pub(super) async fn dial(addresses: &[IpAddr], port: u16, bind: Option<IpAddr>) -> io::Result<TcpStream> {
     let order = interleaved(addresses, bind);
     if order.is_empty() {
@@ -76,8 +77,9 @@ async fn dial_one(address: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpSt
     Ok(tcp)
 }
 
-/// Runs `attempt` on one address after the other. Each attempt starts when the one before has failed or [`STAGGER`] has
-/// passed. Returns the first success, or an error if all attempts fail. `order` must not be empty.
+/// Runs `attempt` on the addresses in their order. The next attempt starts when any attempt has failed, or when
+/// [`STAGGER`] has passed since the last start. Returns the first success, or an error if all attempts fail. `order`
+/// must not be empty.
 async fn race<T, F>(order: Vec<IpAddr>, attempt: impl Fn(IpAddr) -> F) -> io::Result<T>
 where
     F: Future<Output = io::Result<T>>,
@@ -189,7 +191,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn first_error_is_returned_when_all_fail() {
         let (lost, starts, took) = run(&[(300, false), (10, false), (1, false)]).await;
-        // The second address failed first, at 260 ms. The attempt on the third started at that moment.
+        // The second address failed first, at 260 ms, and the attempt on the third address started at that moment.
         assert_eq!((lost.unwrap_err().to_string().as_str(), starts, took), ("1", vec![0, 250, 260], 300));
     }
 }

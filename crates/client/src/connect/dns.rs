@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout_at};
 use super::descriptors::starved_lookup;
 use super::error::{ConnectError, ConnectErrorKind};
 
-/// How long answers of the name service are used.
+/// For how long answers of the name service are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DnsSettings {
     /// The age from which an answer is renewed in the background. Default 30 s: short enough to follow a provider that
@@ -52,7 +52,8 @@ impl DnsSettings {
     }
 }
 
-/// How long callers wait for a lookup if there is an old answer to use instead. It is counted from the lookup's start.
+/// The maximum time that callers wait for a lookup if there is an old answer to use instead. It is counted from the
+/// lookup's start.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The minimum time between a failed lookup and the next one in the background.
@@ -81,14 +82,14 @@ impl Lookup for SystemLookup {
 
 type Addresses = Arc<[IpAddr]>;
 
-/// What a call must do to get addresses, depending on the last good answer and its age.
+/// What a call must do to get addresses. This depends on the age of the last good answer and on the last failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Advice {
     /// Use this answer.
     Serve(Addresses),
     /// Use this answer, and look up in the background.
     ServeAndRenew(Addresses),
-    /// Look up, and wait a little. Use this old answer if the lookup brings nothing in that time.
+    /// Look up, and wait at most for `PATIENCE`. Use this old answer if the lookup brings none in that time.
     Prefer(Addresses),
     /// There is no answer to use: look up, and wait.
     Ask,
@@ -194,8 +195,8 @@ impl Resolver {
             });
             (advice, running.since, running.ending.clone())
         };
-        // The task is spawned after the lock is released: a runtime that shuts down drops the task immediately, and
-        // dropping the task takes the lock.
+        // The task is spawned after the lock is released. The reason is a runtime that shuts down: it drops the task
+        // immediately, and the task takes the same lock when it is dropped.
         if let Some(flight) = flight {
             tokio::spawn(flight.run());
         }
@@ -227,7 +228,7 @@ impl Resolver {
     }
 }
 
-/// Waits until a lookup ends, and returns its result; `None` if `limit` comes first.
+/// Waits until a lookup ends, and returns its result. `None` if the lookup has not ended at the time `limit`.
 async fn ended(ending: &mut watch::Receiver<Ending>, limit: Instant) -> Option<Result<Addresses, Failed>> {
     match timeout_at(limit, ending.wait_for(Option::is_some)).await {
         Ok(Ok(known)) => known.clone(),
@@ -236,8 +237,8 @@ async fn ended(ending: &mut watch::Receiver<Ending>, limit: Instant) -> Option<R
     }
 }
 
-/// The lookup under way. Its task owns this value. If the value is dropped before the lookup's end (because its runtime
-/// shut down), another lookup can begin.
+/// The lookup under way. The task that runs it owns this value. The value is dropped at the lookup's end, or earlier if
+/// the task's runtime shuts down. After that, another lookup can begin.
 struct DnsFlight {
     shared: Arc<Shared>,
     announce: watch::Sender<Ending>,
@@ -261,8 +262,9 @@ impl DnsFlight {
                 Ok(addresses) => answers.succeeded(Arc::clone(addresses), now),
                 Err(Failed { why, starved }) => {
                     answers.failed(now);
-                    // A lack of descriptors is logged at `debug`: while no address is known, there would be a line for
-                    // each call. It is also reported where the refused calls are reported.
+                    // A lack of descriptors is logged at `debug`, because there would be a line for each call while no
+                    // address is known. Each of these calls fails with the reason `out-of-descriptors`, so the lack is
+                    // visible anyway.
                     match starved {
                         true => tracing::debug!(name = %self.shared.name, error = %why, "lookup failed"),
                         false => tracing::warn!(name = %self.shared.name, error = %why, "lookup failed"),
@@ -451,7 +453,8 @@ mod tests {
         });
         assert_eq!(first.unwrap(), addresses(1));
         settled(&resolver).await;
-        // The answer is renewed in the background: this caller does not wait, although the lookup does not end.
+        // The answer is old enough to be renewed in the background. This caller does not wait, although the lookup has
+        // not ended.
         advance(secs(31)).await;
         let before = Instant::now();
         assert_eq!(resolver.resolve(soon()).await.unwrap(), addresses(1));
@@ -459,7 +462,7 @@ mod tests {
         script.reach(2).await;
         script.answer(Err("name server away"));
         settled(&resolver).await;
-        // Much later, lookups still fail. The old answer is still used, until it is older than `stale`.
+        // Lookups still fail. The old answer stays in use until it is older than `stale`.
         advance(secs(3000)).await;
         assert_eq!(resolver.resolve(soon()).await.unwrap(), addresses(1));
         script.reach(3).await;

@@ -66,7 +66,7 @@ pub struct Settings {
     pub tls: TlsSettings,
     /// The HTTP versions that may be used.
     pub http: HttpVersion,
-    /// How long the looked-up addresses of a name are used.
+    /// For how long the looked-up addresses of a name are used.
     pub dns: DnsSettings,
 }
 
@@ -80,8 +80,9 @@ pub struct Connection {
     pub version: NegotiatedVersion,
     /// The peer of the TCP connection: the proxy if there is one, else the server.
     pub peer: SocketAddr,
-    /// Is set if requests go to a proxy that forwards them. Each request must then name the whole URL, and carry the
-    /// credential in this value.
+    /// Is set if the connection leads to a proxy that forwards each request. Each request must then name the whole URL,
+    /// and carry the proxy's credential if this value has one. `None` if requests go to the server itself, directly or
+    /// through a tunnel.
     pub absolute_form: Option<AbsoluteForm>,
     /// Counts the bytes that pass through the socket of `io`.
     pub meter: Arc<Meter>,
@@ -127,8 +128,8 @@ impl fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// Reads the certificates and prepares everything that does not need the network. Makes no lookup yet. Fails if a
-    /// setting could never work.
+    /// Makes a connector: reads the certificates, and prepares everything that does not need the network. Looks up no
+    /// name yet. Fails if a setting could never work.
     pub fn new(target: Target, settings: Settings) -> Result<Connector, ConfigError> {
         Connector::with_lookup(target, settings, Arc::new(SystemLookup))
     }
@@ -213,8 +214,8 @@ impl Connector {
         Ok(Connection { io, version, peer, absolute_form, meter, probe })
     }
 
-    /// Returns the error of a failed TCP connection or tunnel. If the kernel itself gave up, which it does after some
-    /// minutes, this counts as a timeout.
+    /// Returns the error for a TCP connection or a tunnel that could not be made. If the kernel itself gave up, which
+    /// it does after some minutes, the error is a timeout.
     fn unreachable(&self, error: io::Error) -> ConnectError {
         let kind = match error.kind() {
             _ if is_ours(&error) => ConnectErrorKind::OutOfDescriptors,

@@ -43,7 +43,7 @@ impl FromStr for Proxy {
     type Err = ConfigError;
 
     /// Reads the URL of a proxy. User and password may contain percent escapes. The port is required, since proxies
-    /// have no usual one. Error messages never repeat the text, since it may contain a password.
+    /// have no usual port. Error messages never repeat the URL, since it may contain a password.
     fn from_str(text: &str) -> Result<Proxy, ConfigError> {
         let wrong = |message: &str| ConfigError::new("proxy", message);
         let rest = match text.split_once("://") {
@@ -99,9 +99,13 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
     Some(plain)
 }
 
-/// Asks the proxy for a tunnel to `target`; `io` is the connection to the proxy. Fails if that connection fails, or if
-/// the proxy's answer is not valid, has a status other than 2xx, or is followed by further bytes. The error's text says
-/// which of these happened.
+/// Asks the proxy for a tunnel to `target`. `io` is the connection to the proxy. The tunnel fails in four cases, and
+/// the error's text says which of them it is:
+///
+/// - The connection to the proxy fails.
+/// - The proxy's answer is not valid.
+/// - The answer has a status other than 2xx.
+/// - Further bytes follow the answer.
 pub(super) async fn tunnel<S>(
     io: &mut S,
     target: &Target,
@@ -136,8 +140,8 @@ where
     let answer = seawall_wire::answer(&head[..end], Asked::Other, LIMITS).map_err(not_http)?;
     match answer.status.as_u16() {
         200..=299 if end == head.len() => Ok(()),
-        // In a tunnel we always send first. So bytes that follow the proxy's answer immediately do not come from the
-        // target.
+        // In a tunnel we always send first, and the target only answers. So bytes that come before we have sent
+        // anything are not from the target.
         200..=299 => Err(io::Error::other("the proxy sent more than an answer to CONNECT")),
         status => Err(io::Error::other(format!("the proxy answered CONNECT with status {status}"))),
     }

@@ -36,7 +36,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Returns the number of bytes that the kernel has taken from us since the connection was made.
+    /// Returns the number of bytes that the kernel has taken from us to send, since the connection was made.
     pub fn written(&self) -> u64 {
         self.written.load(Relaxed)
     }
@@ -47,7 +47,8 @@ impl Meter {
         self.accepted() + self.read()
     }
 
-    /// Returns the number of bytes that were accepted for writing, now or at the end of the turn of the runtime.
+    /// Returns the number of bytes that were accepted for writing. They were given to the kernel, or still wait for the
+    /// end of the turn of the runtime.
     pub fn accepted(&self) -> u64 {
         self.accepted.load(Relaxed)
     }
@@ -148,9 +149,9 @@ impl Probe {
         }
     }
 
-    /// Returns whether the peer has reset the connection, as far as the reactor has seen. Unlike [`Probe::peek`], this
-    /// function needs no system call, and it also finds a reset that follows bytes which nobody has read. It also
-    /// returns `true` after [`Probe::shut_down`], or if our side has dropped the connection.
+    /// Returns whether the reactor has seen that the peer reset the connection. Unlike [`Probe::peek`], this function
+    /// needs no system call, and it also finds a reset that follows bytes which nobody has read. It also returns `true`
+    /// after [`Probe::shut_down`], or if our side has dropped the connection.
     pub fn is_reset(&self) -> bool {
         let Some(socket) = self.socket.upgrade() else { return true };
         let Some(tcp) = socket.tcp() else { return true };
@@ -182,9 +183,9 @@ impl Probe {
     }
 }
 
-/// The handle with which a probe uses the TCP stream. It holds tokio's write half, because the write half can be shared.
-/// When tokio's write half is dropped, it sends an end-of-file, even if the connection is to be reset. The drop code here
-/// prevents that.
+/// The part of a TCP stream that every [`Probe`] shares with the stream's owner. It holds tokio's write half, because
+/// the write half can be shared. When tokio's write half is dropped, it sends an end-of-file, even if the connection is
+/// to be reset. The `Drop` of this type prevents that.
 #[derive(Debug)]
 pub(super) struct Socket(Option<OwnedWriteHalf>);
 

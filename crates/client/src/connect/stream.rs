@@ -1,4 +1,4 @@
-//! The byte stream of a connection: plain or TLS, over the counting socket.
+//! The byte stream of a connection. It is plain or uses TLS, and its bytes are counted at the socket.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -18,12 +18,13 @@ use super::tls::refuses_our_certificate;
 
 /// The byte stream of one connection. It implements tokio's traits, and also hyper's for connections that hyper drives.
 ///
-/// There is no dynamic call in it, because every request passes through. Plain streams write several buffers in one
-/// system call.
+/// Each call goes directly to the plain or the TLS stream and not through a trait object, because every byte of every
+/// request passes here. Plain streams write several buffers in one system call.
 pub struct Stream(TokioIo<Transport>);
 
 impl Stream {
-    /// Wraps a connection that another program made to us. Returns its stream, its meter and its probe.
+    /// Wraps a connection that another program made to us. Returns its stream, the `Meter` that counts its bytes, and
+    /// the `Probe` that looks at its socket.
     pub fn accepted(tcp: tokio::net::TcpStream) -> (Stream, Arc<Meter>, Probe) {
         let socket = Counted::accepted(tcp);
         let (meter, probe) = (socket.meter(), socket.probe());
@@ -56,7 +57,8 @@ enum Transport {
     Tls(Box<Secured>),
 }
 
-/// A TLS connection that notices if the server refuses our certificate after our side of the handshake has ended.
+/// A TLS connection of ours. Under TLS 1.3 the server may refuse our certificate after our side of the handshake has
+/// ended. This type notices such a refusal, and notes it in the meter.
 struct Secured {
     stream: TlsStream<Counted>,
     meter: Arc<Meter>,

@@ -1,5 +1,5 @@
-//! Connections over real sockets on loopback: every way to fail, TLS with its certificates, a proxy, and what the meter
-//! and the probe report.
+//! Connections over real sockets on loopback: every way to fail, TLS with its certificates, a proxy, and what `Meter`
+//! and `Probe` report.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -112,7 +112,8 @@ impl Authority {
         settings
     }
 
-    /// A server for `name`, which may ask for a certificate of this authority.
+    /// Returns the TLS side of a server that has a certificate for `name`. If `ask_client` is set, it asks the client
+    /// for a certificate of this authority.
     fn acceptor(&self, name: &str, alpn: &[&str], ask_client: bool) -> TlsAcceptor {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let (certificate, key) = self.issue(name);
@@ -347,7 +348,8 @@ async fn shutdown_ends_our_direction_alone() {
     assert_eq!(ours.io.read(&mut [0; 1]).await.unwrap(), 1);
 }
 
-/// The reactor learns of new bytes only when its thread is idle; a forced read does not wait for the reactor.
+/// The reactor learns of new bytes only when its thread is idle. A forced read asks the kernel, and does not wait for
+/// the reactor.
 #[tokio::test]
 async fn forced_read_asks_the_kernel_and_else_the_reactor_is_believed() {
     use std::io::Write;

@@ -23,9 +23,9 @@ use super::version::{HttpVersion, NegotiatedVersion};
 /// The certificates that are trusted, and our own certificate. All files hold PEM.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsSettings {
-    /// The certificates to trust *instead of* the system's. With `None`, the system's are trusted. The two are never
-    /// trusted together, because a person who names a private authority does not want a public one to be able to act in
-    /// its place.
+    /// A file with the certificates to trust *instead of* the system's. With `None`, the system's certificates are
+    /// trusted. A connector never trusts both, because a person who names a private authority does not want a public
+    /// one to be able to act in its place.
     pub ca_file: Option<PathBuf>,
     /// Our certificate, with its chain, for servers that ask for one; `None` if we have none. Needs `client_key`.
     pub client_cert: Option<PathBuf>,
@@ -77,7 +77,8 @@ pub(super) struct Tls {
     connector: TlsConnector,
     name: ServerName<'static>,
     http: HttpVersion,
-    /// Whether no root certificate is trusted at all. If so, the error of a failed handshake says this.
+    /// Whether no root certificate is trusted, so that every handshake fails. The error of a failed handshake then says
+    /// this.
     rootless: bool,
 }
 
@@ -109,8 +110,8 @@ impl Tls {
             HttpVersion::Http1 => vec![b"http/1.1".to_vec()],
             HttpVersion::Http2 => vec![b"h2".to_vec()],
         };
-        // There is only one server, so room for the tickets of one is enough (rustls keeps up to eight tickets for each
-        // server).
+        // This configuration is used for one server only. So it is enough to keep the session tickets of one server
+        // (rustls keeps up to eight tickets for each server).
         config.resumption = Resumption::in_memory_sessions(8);
         Ok(Tls { connector: TlsConnector::from(Arc::new(config)), name, http, rootless })
     }
@@ -137,7 +138,8 @@ impl Tls {
     }
 }
 
-/// Adds a step to the builder of rustls: it takes our own certificate, or none if the settings name none.
+/// Adds a step to the builder of rustls. The step sets the certificate with which we identify ourselves, or none if the
+/// settings name none. It fails if the certificate or its key cannot be used.
 trait WithClientIdentity {
     fn with_client_identity(
         self,
@@ -193,8 +195,9 @@ fn certificates(
     Ok(found)
 }
 
-/// Says in our own words what is wrong with a PEM file. The library's error text is not used, because it can quote a
-/// line of the file. In a file without line breaks that line contains the whole key.
+/// Returns what is wrong with a PEM file, in our own words. `what` is what the file should contain. The library's error
+/// text is not used, because it can quote a line of the file. In a file without line breaks that line contains the
+/// whole key.
 fn words(error: &pem::Error, what: &str) -> String {
     match error {
         pem::Error::NoItemsFound => format!("no {what} in it"),

@@ -57,8 +57,8 @@ pub fn join_turns() {
     });
 }
 
-/// Sends the messages of this thread's turn. The runtime must call this function before the thread parks. If the event
-/// loop returns early, nothing is lost: the messages stay queued until they are sent.
+/// Sends the messages of this thread's turn. The runtime must call this function before the thread parks. If it is
+/// called later, nothing is lost: the messages stay queued until they are sent.
 pub fn send_turn() {
     let Some(Turn { mut queued, .. }) = TURN.with_borrow_mut(|turn| turn.as_mut().map(std::mem::take)) else {
         return;
@@ -104,9 +104,9 @@ struct State {
 pub(super) enum Posted {
     /// The message is queued, and is sent with the turn.
     Taken,
-    /// The caller must send the message immediately; no other message waits before it.
+    /// The message was not taken, and no earlier message of this connection waits. The caller must send it immediately.
     Direct,
-    /// The message was not taken, because bytes that wait must be sent first.
+    /// The message was not taken, because earlier bytes of this connection wait. They must be sent first.
     Full,
 }
 
@@ -135,8 +135,8 @@ impl Outbox {
                 Posted::Taken
             }
             true => Posted::Taken,
-            // The messages of this turn are sent first. Otherwise a connection that sends immediately could overtake
-            // them again and again.
+            // This message does not join the turn, so the messages of the turn are sent before it. Otherwise a
+            // connection that never joins the turn could be served before them again and again.
             false => {
                 send_turn();
                 if waits { Posted::Full } else { Posted::Direct }
@@ -158,7 +158,8 @@ impl Outbox {
         })
     }
 
-    /// Returns whether no bytes wait, or the waiting bytes are sent with the turn.
+    /// Returns whether nothing more needs to be done to send the bytes: no bytes wait, or the waiting bytes are sent at
+    /// the end of the turn.
     pub(super) fn is_settled(&self) -> bool {
         let state = self.state.lock();
         state.queued || state.bytes.is_empty()

@@ -65,7 +65,8 @@ impl Word {
 #[derive(Debug, Serialize)]
 pub(super) struct BreakerAnswer {
     change: Change,
-    /// For each endpoint that was changed: its breaker's new state, and what that means for calls.
+    /// One text for each endpoint that was changed. It says the new state of the endpoint's breaker, and what that
+    /// state means for calls.
     results: Vec<String>,
     dependency: DependencyView,
 }
@@ -115,7 +116,8 @@ pub(super) async fn force(
     Ok(Json(BreakerAnswer { change, results, dependency }))
 }
 
-/// Returns what a state means for calls, in words. This text is shown to the operator who has just set the state.
+/// Returns what a breaker's new state means for calls, in words. This text is shown to the operator who has just set
+/// the state. `enabled` says whether the results of calls may open the breaker.
 fn result(endpoint: usize, state: &str, enabled: bool) -> String {
     let means = match state {
         "forced-open" => "every call is refused, until it is set to auto or closed",

@@ -59,7 +59,7 @@ impl OperatorChanges {
     }
 }
 
-/// Returns a moment in the form of RFC 3339, to the millisecond.
+/// Returns a time of the wall clock in the form of RFC 3339, with milliseconds.
 pub(super) fn stamp(at: SystemTime) -> String {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let millis = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);

@@ -36,9 +36,14 @@ pub(super) async fn pass(
 }
 
 impl Desk {
-    /// Returns the name of the request's token, or `None` if the request has no valid token and needs none. A read
-    /// needs none on loopback, or if its path is not under `/api/`. The error is the reason for a refusal. The token is
-    /// checked last, so a web page of another origin is refused whatever token it sends.
+    /// Decides whether a request is allowed. Returns the name of its token, or `None` if it has no valid token and
+    /// needs none. A request that only reads needs no token if it came in on loopback, or if its path is not under
+    /// `/api/`. Every other request needs a valid token.
+    ///
+    /// The token is checked last. So a web page of another origin cannot change anything, whatever token it sends.
+    ///
+    /// # Errors
+    /// The reason why the request is refused.
     fn judge(&self, ends: Ends, request: &Request) -> Result<Option<Who>, AdminProblem> {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let compiled = self.running.compiled.load();

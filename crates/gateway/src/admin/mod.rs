@@ -48,8 +48,9 @@ use desk::{Desk, Ends};
 use problem::AdminProblem;
 use seats::{Asked, Seats};
 
-/// The maximum number of connections at the same time. This is enough for people and a few scrapers. If one more
-/// connection comes, the connection that has sent no request for the longest time is closed.
+/// The maximum number of connections at the same time. It is lower if the process may open only few files. This is
+/// enough for people and a few scrapers. If one more connection comes, the connection that has sent no request for the
+/// longest time is closed.
 const MOST_CONNECTIONS: usize = 256;
 /// The maximum time that a request's head may take to arrive. An idle connection is kept for this time too.
 const HEAD_TIME: Duration = Duration::from_secs(30);
@@ -96,7 +97,8 @@ async fn attend(stream: TcpStream, peer: SocketAddr, router: Router, asked: Aske
     }
 }
 
-/// Turns an IPv4 address that came over an IPv6 socket back into an IPv4 address.
+/// Returns the address. An IPv4 address that an IPv6 socket shows in the form of IPv6 is turned back into an IPv4
+/// address.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

@@ -62,7 +62,8 @@ impl fmt::Debug for MadeFile {
 
 impl Drop for MadeFile {
     fn drop(&mut self) {
-        // The next gateway on this port may have written its own token to this path already.
+        // The file is removed only if it still holds this token. The next gateway on this port may have written its own
+        // token to this path already.
         if read_made(&self.path).is_ok_and(|text| text.trim_end() == self.secret) {
             let _ = std::fs::remove_file(&self.path);
         }
@@ -106,8 +107,9 @@ impl AdminToken {
         Ok((AdminToken { source: Source::Made { path, secret } }, file))
     }
 
-    /// Returns the name of the token in this `Authorization` value; `None` if the token is not known. Every known token
-    /// is compared to its last byte, so that the time of the comparison reveals nothing about the tokens.
+    /// Returns the name of the token in the value of an `Authorization` field. Returns `None` if the token is not
+    /// known. Every known token is compared in full, so that the time of the comparison reveals nothing about the
+    /// tokens.
     pub(super) fn name_of(&self, authorization: &HeaderValue) -> Option<String> {
         let (scheme, shown) = authorization.to_str().ok()?.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") {

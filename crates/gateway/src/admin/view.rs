@@ -44,8 +44,8 @@ pub struct Overview {
 pub struct ReloadView {
     /// When the reload happened, in the form of RFC 3339.
     pub at: String,
-    /// Why the new configuration was refused; the old one is then still in force. `null` if the new one came into
-    /// force.
+    /// Why the new configuration was refused. In that case the old configuration is still in force. `null` if the new
+    /// configuration came into force.
     #[serde(default)]
     pub refused: Option<String>,
     /// The settings that the reload changed, one line for each, without their values.
@@ -73,8 +73,8 @@ pub struct DependencyView {
     pub last_refusals: Vec<RefusalView>,
     /// The number of attempts since the start, or since the dependency's settings changed.
     pub attempts: u64,
-    /// The number of answers whose body broke after the head had been sent to the caller, since the start or since the
-    /// dependency's settings changed.
+    /// The number of answers whose body broke off after their head had been sent to the caller. It counts from the
+    /// start, or from the last change of the dependency's settings.
     pub truncated: u64,
     /// The operations, in the order of the file. The last one, `other`, is for requests that match none of the file's
     /// operations.
@@ -106,7 +106,8 @@ pub struct EndpointView {
     pub breaker: BreakerView,
     /// The calls in the window of the endpoint's breaker.
     pub window: WindowView,
-    /// The number of seconds until the endpoint is called again, if the provider asked for time. Absent if it did not.
+    /// The number of seconds until the endpoint is called again, if the provider asked callers to come back later.
+    /// Absent if the endpoint is not held back in this way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cooling_seconds: Option<f64>,
     /// The endpoint's limit on the attempts in flight.
@@ -133,8 +134,8 @@ pub struct BreakerKeyView {
     pub breaker: BreakerView,
     /// The calls in the window of this breaker.
     pub window: WindowView,
-    /// The number of seconds until calls with this key are made again, if the provider asked for time. Absent if it did
-    /// not.
+    /// The number of seconds until calls with this key are made again, if the provider asked callers to come back
+    /// later. Absent if these calls are not held back in this way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cooling_seconds: Option<f64>,
 }
@@ -160,18 +161,21 @@ pub struct BreakerView {
     pub since: String,
     /// The number of seconds since the state began.
     pub for_seconds: f64,
-    /// When the breaker left the state `closed`, in the form of RFC 3339. Absent while it is closed or forced.
+    /// When the breaker left the state `closed` because of failures, in the form of RFC 3339. Absent in all other
+    /// cases: while the breaker is closed or forced, and while it probes because an operator set it from open to
+    /// `auto`.
     #[serde(default)]
     pub opened_at: Option<String>,
-    /// How many seconds ago the breaker left the state `closed`. If probes have failed since then, this is longer than
-    /// `for_seconds`. Absent while the breaker is closed or forced.
+    /// The number of seconds since the breaker left the state `closed`. If probes have failed since then, this is
+    /// longer than `for_seconds`. Absent if `opened_at` is absent.
     #[serde(default)]
     pub opened_seconds: Option<f64>,
     /// Why the breaker is not closed. Absent while it is closed.
     #[serde(default)]
     pub why: Option<String>,
-    /// When the next probe may be sent, in the form of RFC 3339. If a probe is under way, this is the time at which the
-    /// next one may be sent although the present one has not ended.
+    /// When the next probe may be sent, in the form of RFC 3339. If a probe is under way, this is the time at which
+    /// another probe may be sent although the present one has not ended. Absent if the breaker is closed or forced, or
+    /// if the next call may be a probe.
     #[serde(default)]
     pub until: Option<String>,
     /// The number of seconds until the next probe may be sent. Absent if `until` is absent.
@@ -217,13 +221,13 @@ pub struct LimitView {
     pub queue: u32,
 }
 
-/// The refusals that callers got for one reason, instead of an answer of the dependency: how many, and when and why the
-/// last one was sent.
+/// The refusals that callers got for one reason, instead of an answer of the dependency: their number, and the time and
+/// the cause of the last one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusalView {
     /// The reason, as in the header `seawall-reason`.
     pub reason: String,
-    /// When a caller last got this refusal, in the form of RFC 3339.
+    /// When the last of these refusals was sent, in the form of RFC 3339.
     pub at: String,
     /// The explanation in the last of these refusals.
     pub why: String,
@@ -254,7 +258,8 @@ pub struct OperationView {
     pub total_ms: Option<u64>,
 }
 
-/// The present time by two clocks that are read together: the clock of the guards and the wall clock.
+/// The present time by two clocks that are read together. `time` is the time of the clock that the guards use, and
+/// `wall` is the time of the wall clock.
 #[derive(Clone, Copy)]
 struct Moment {
     time: Time,
@@ -383,8 +388,8 @@ struct SeenEndpoint {
 
 impl SeenEndpoint {
     fn of(guards: &mut EndpointGuards, now: Time) -> SeenEndpoint {
-        // Every call waits while this lock is held. So at most `MOST_KEYS` keys of each kind are copied: open and
-        // cooling ones are kept apart from those that let calls through, and come first in the list.
+        // Every call waits while this lock is held. So at most `MOST_KEYS` keys of each kind are copied. Breakers that
+        // hold calls back go into the list `breakers`, and all others into `flowing`, which is appended afterwards.
         let (mut breakers, mut flowing) = (Vec::new(), Vec::new());
         guards.each_breaker(now, |key, breaker, cooling| {
             let flows = breaker.is_closed() && cooling.is_none();
@@ -538,7 +543,8 @@ fn why(opening: &Opening) -> String {
     words
 }
 
-/// Returns what a breaker does next, in words; `None` if it is closed.
+/// Returns what a breaker does next, in words. `None` if the breaker is closed. `left` is the time until the next probe
+/// may be sent, and `probes` is the number of good answers that close the breaker.
 fn next(state: BreakerState, left: Option<Duration>, probes: u32) -> Option<String> {
     let good = if probes == 1 {
         "1 good answer closes it".to_owned()

@@ -10,10 +10,11 @@ use tokio::sync::watch;
 
 use super::patience::{IDLE, SETTLE};
 
-/// Returns whether the connection begins with HTTP/2's preface (RFC 9113, section 3.4). `None` if the connection ends,
-/// or if the caller sends too little in time:
+/// Returns whether the connection begins with HTTP/2's preface (RFC 9113, section 3.4). It does not if the caller
+/// closes the connection without a byte. `None` if the connection fails, or if the caller sends too little in time:
 ///
-/// - The first byte may take as long as the pause between two calls, or until a drain closes idle connections.
+/// - The first byte may take as long as a connection may be idle (`IDLE`). When the gateway begins to stop, it may take
+///   only `SETTLE` longer.
 /// - The rest of a preface may take as long as a request's head (`header_time`).
 pub(crate) async fn speaks_http2(
     tcp: &TcpStream,
@@ -44,7 +45,8 @@ pub(crate) async fn speaks_http2(
         if tokio::time::Instant::now() >= end {
             return None;
         }
-        // Only a part of the preface has come. The socket stays readable, so nothing wakes this task when more comes.
+        // Only a part of the preface has come. The socket stays readable, so nothing wakes this task when more bytes
+        // come. So the task looks again after a pause.
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(50));
         n = tcp.peek(&mut seen).await.ok()?;
@@ -72,7 +74,7 @@ pub(crate) fn refuse_new(listener: &TcpListener) {
     }
 }
 
-/// Makes the filter `return 0`, which keeps no byte of any packet (BPF_RET | BPF_K).
+/// Makes a socket filter of one instruction, `return 0` (BPF_RET | BPF_K), which keeps no byte of any packet.
 fn libc_filter() -> socket2::SockFilter {
     const RETURN: u16 = 0x06;
     socket2::SockFilter::new(RETURN, 0, 0, 0)

@@ -29,15 +29,20 @@ pub(crate) struct Caller {
     probe: Probe,
     task: Task,
     phase: AtomicU8,
-    /// During a call: the time by which the call must be over. In every other phase: the time when the phase began.
-    /// Both are in nanoseconds of the clock.
+    /// A time in nanoseconds of the clock. Its meaning depends on `phase`:
+    ///
+    /// - `CALL` over HTTP/1: the time by which the call must be over.
+    /// - `FREED`: it has no meaning until the next run of [`Caller::look_after`] sets it.
+    /// - All others: the time when the phase began. Over HTTP/2 the phases `CALL` and `LEAVING` begin anew at each run
+    ///   of [`Caller::look_after`] that finds a stream, `LEAVING` also at each run that finds bytes waiting to be
+    ///   written.
     marked: AtomicU64,
     /// The number of requests that hyper has passed to the gateway so far.
     requests: AtomicU64,
-    /// The number of the first request that has two readings, counted from 1; `u64::MAX` if there is none. All later
-    /// requests count as doubtful, too.
+    /// The number of the first request that can be read in two ways, counted from 1; `u64::MAX` if there is none. That
+    /// request and all later ones are called doubtful.
     doubtful_from: AtomicU64,
-    /// Whether the first doubtful request has two readings because of a `#` in its target.
+    /// Whether a `#` in its target is the only reason why the first doubtful request can be read in two ways.
     fragment: AtomicBool,
     /// Whether the beginning of a head has come, but not its end.
     in_head: AtomicBool,
@@ -52,19 +57,21 @@ pub(crate) struct Caller {
     standstill: Mutex<Standstill>,
     /// Whether bytes could not be written.
     write_failed: AtomicBool,
-    /// A number of written bytes, counted from the beginning of the connection. When the socket has taken this number
-    /// of bytes, it has taken the whole last piece of a body.
+    /// A count of bytes since the beginning of the connection. When the connection has accepted this number of bytes
+    /// for writing, hyper holds no more bytes of the piece of a body that it got last.
     owed: AtomicU64,
-    /// Whether a body waits until the socket has taken the piece that hyper holds.
+    /// Whether the task of an answer's body (`body`) waits to be woken when the socket has taken the piece that hyper
+    /// holds.
     body_waits: AtomicBool,
     body: Mutex<Option<Waker>>,
 }
 
-/// The task that serves a connection. It is set as soon as the task is spawned.
+/// The handle with which the task that serves a connection can be ended. It is set as soon as the task is spawned.
 pub(crate) type Task = Arc<OnceLock<AbortHandle>>;
 
-/// `since` is the time since which the bytes that wait to be written have made no progress; `None` if no bytes wait. It
-/// is updated only by [`Caller::look_after`].
+/// What the last run of [`Caller::look_after`] saw of the bytes that wait to be written. `moved` is how far the writing
+/// had come, in bytes since the beginning of the connection. `since` is the time since which there has been no
+/// progress; `None` if no bytes wait.
 #[derive(Debug, Default)]
 struct Standstill {
     moved: u64,
@@ -74,10 +81,10 @@ struct Standstill {
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const CALL: u8 = 2;
-/// The call is over. The connection has been idle since some moment after the last run of [`Caller::look_after`]; the
-/// next run notes the time.
+/// The phase after a call. The call ended after the last run of [`Caller::look_after`], and the time of its end is not
+/// known. The next run changes the phase to `IDLE` or `HEAD` and notes the time.
 const FREED: u8 = 3;
-/// The connection has been asked to close.
+/// The phase of an HTTP/2 connection that has been asked to close.
 const LEAVING: u8 = 4;
 
 impl Caller {
@@ -104,28 +111,29 @@ impl Caller {
         }
     }
 
-    /// Notes that a request's head has been read, and that the call to the dependency must be over at `end_by`. A
-    /// second call of this function for the same request replaces the time.
+    /// Notes that a request's head has been read, and that the call to the dependency must be over at `end_by`. If the
+    /// time is set again for the same request, the new time replaces the old one. This is for HTTP/1 only.
     pub(crate) fn ends_by(&self, end_by: Time) {
         self.phase.store(CALL, Relaxed);
         self.marked.store(end_by.as_nanos(), Relaxed);
     }
 
-    /// Notes that the call is over, because its answer has been passed on to be written. The clock is not read here:
-    /// the next run of [`Caller::look_after`] notes the time.
+    /// Notes that the call is over: hyper has got the whole answer, or the answer was dropped. The clock is not read
+    /// here. The next run of [`Caller::look_after`] notes the time.
     pub(crate) fn call_over(&self) {
         self.phase.store(FREED, Relaxed);
     }
 
-    /// Counts a request that hyper passes on, and returns whether it has two readings. This is for HTTP/1 only, where one task
-    /// passes requests on in the order in which they were read.
+    /// Counts a request that hyper passes to the gateway. Returns whether it is doubtful: whether this request, or an
+    /// earlier one of the connection, can be read in two ways. This is for HTTP/1 only, where one task passes requests
+    /// on in the order in which they were read.
     pub(crate) fn next_is_doubtful(&self) -> bool {
         let number = self.requests.load(Relaxed) + 1;
         self.requests.store(number, Relaxed);
         number >= self.doubtful_from.load(Relaxed)
     }
 
-    /// Returns whether the first doubtful request has two readings because of a `#` in its target.
+    /// Returns whether a `#` in its target is the only reason why the first doubtful request can be read in two ways.
     pub(crate) fn sent_fragment(&self) -> bool {
         self.fragment.load(Relaxed)
     }
@@ -135,12 +143,13 @@ impl Caller {
         self.meter.reset_on_drop(true);
     }
 
-    /// Notes that hyper gets a piece of a body to write, which has this number of bytes.
+    /// Notes that hyper gets a piece of a body to write. `bytes` is the length of the piece.
     pub(crate) fn owe(&self, bytes: usize) {
         self.owed.store(self.meter.accepted() + bytes as u64, Relaxed);
     }
 
-    /// Returns whether the socket has not taken all of the last piece yet.
+    /// Returns whether hyper still holds bytes of the piece of a body that it got last, because the socket has not
+    /// taken them yet.
     pub(crate) fn owes(&self) -> bool {
         self.meter.accepted() < self.owed.load(Relaxed)
     }
@@ -236,7 +245,8 @@ impl Caller {
             self.marked.store(now.as_nanos(), Relaxed);
         };
         match phase {
-            // Nothing is left but an answer that a late caller does not take.
+            // All streams are over. Only bytes of a late stream's answer wait to be written, and the caller does not
+            // take them.
             _ if !busy && forlorn => self.end(),
             HEAD if self.in_head.load(Relaxed) => {
                 if since > limits.head {
@@ -259,7 +269,8 @@ impl Caller {
     }
 
     /// Returns for how long the bytes that wait to be written have made no progress. `None` if no bytes wait. Normally
-    /// each byte that the socket takes is progress. While a piece of a body waits, only the whole piece counts.
+    /// each byte that the socket takes is progress. While hyper holds a piece of a body, there is no progress until the
+    /// whole piece has been taken.
     fn stands_still(&self, now: Time) -> Option<Duration> {
         let owes = self.owes();
         if !owes && !self.blocked.load(Relaxed) && self.meter.unwritten() == 0 {

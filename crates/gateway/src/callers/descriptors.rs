@@ -3,12 +3,13 @@
 //! At its start, the gateway raises the limit of file descriptors as far as the system allows, and divides the
 //! descriptors:
 //!
-//! - A few descriptors, those with the highest numbers, are kept for the admin side, for lookups and for files. Connections of
-//!   callers and to dependencies never use them (`reserve_descriptors`), and the admin side takes no more connections than
-//!   they allow.
-//! - Of the rest, those that the configured dependencies can use are kept for them, but never more than half. Callers get
-//!   all others. A caller over HTTP/1.1 makes one call at a time, and so needs at most one connection to a dependency.
-//!   So there is a descriptor for the call of each caller that is let in.
+//! - A few descriptors, those with the highest numbers, are kept for the admin side, for lookups and for files.
+//!   Connections of callers and to dependencies never use them (`reserve_descriptors`), and the admin side takes no
+//!   more connections than they allow.
+//! - Of the other descriptors, connections to dependencies get the number that the configuration lets them use, but
+//!   never more than half. Connections of callers get those that then remain. A caller over HTTP/1.1 makes one call at
+//!   a time, and so needs at most one connection to a dependency. So there is a descriptor for the call of each caller
+//!   that is let in.
 //!
 //! A caller for which there is no room gets an answer that says so. Its connection uses a descriptor only until that
 //! answer is sent.
@@ -88,8 +89,8 @@ impl Share {
         self.limit.saturating_sub(self.kept).saturating_sub(self.own)
     }
 
-    /// Returns a warning, in words, if the limit is too small for what this configuration may need. `hard` is the hard
-    /// limit.
+    /// Returns a warning, in words, if the limit is too small for what this configuration may need; `None` if it is
+    /// large enough. `hard` is the hard limit, which the warning names.
     fn too_small(&self, hard: u64) -> Option<String> {
         let Share { limit, kept, own, callers, wanted: (of_callers, of_dependencies) } = *self;
         if of_callers.saturating_add(of_dependencies) <= self.rest() {
@@ -107,8 +108,8 @@ impl Share {
     }
 }
 
-/// Raises the limit as far as the system allows, divides the descriptors, and warns if they are too few. This must be
-/// called before anything listens.
+/// Raises this process's limit of file descriptors as far as the system allows, divides the descriptors, and warns if
+/// they are too few. This must be called before anything listens.
 pub(crate) fn divide(settings: &Settings, workers: usize) {
     let (limit, hard) = raise();
     let workers = workers as u64;
@@ -144,7 +145,8 @@ pub(crate) fn no_room(tcp: &TcpStream, connected: u64) -> Option<Problem> {
     Some(Problem::refused(Reason::OutOfDescriptors, None, why))
 }
 
-/// Raises the soft limit to the hard limit, and returns both as they are afterwards.
+/// Raises the soft limit of file descriptors to the hard limit. Returns the soft limit and the hard limit as they are
+/// afterwards.
 fn raise() -> (u64, u64) {
     let before = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: before.maximum, maximum: before.maximum };
@@ -158,7 +160,7 @@ fn raise() -> (u64, u64) {
     (now.current.unwrap_or(u64::MAX), now.maximum.unwrap_or(u64::MAX))
 }
 
-/// Returns the number of descriptors that the program holds once it serves, without any call.
+/// Returns the number of descriptors that the program holds while it serves and no caller is connected.
 fn own(settings: &Settings, workers: u64) -> u64 {
     // The kernel gives out the lowest free number, counted from 0. So the number of this file equals the number of
     // descriptors in use before it was opened.

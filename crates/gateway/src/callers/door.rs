@@ -1,5 +1,5 @@
-//! A door of the gateway. It consists of the listener that callers connect to, the gate that decides who may come in, and the
-//! dependency that a request is meant for.
+//! A door of the gateway: the rules of one listener. They say which requests are accepted, and to which dependency each
+//! request goes.
 
 use std::net::{SocketAddr, TcpListener};
 

@@ -41,8 +41,8 @@ impl Exchange {
         }
     }
 
-    /// Notes that the request was refused, and that hyper gets the refusal to write. Over HTTP/2, the time by which the
-    /// stream must be over is set to `now`.
+    /// Notes that the request was refused, and that hyper gets the refusal to write. Over HTTP/1, the call counts as
+    /// over. Over HTTP/2, the time by which the stream must be over is set to `now`.
     pub(crate) fn refused(&self, now: impl FnOnce() -> Time) {
         match &self.stream {
             Some(stream) => stream.ends_by(now()),
@@ -82,8 +82,8 @@ where
 {
     fn execute(&self, future: F) {
         let task = tokio::spawn(future);
-        // hyper passes the stream's future to this executor directly after it has called the service. By then the service has
-        // noted the stream.
+        // hyper calls the service with a request, and passes the future that the service returns to this executor
+        // directly after that. So the stream that was made last (`Exchange::next`) is the stream of this task.
         if let Some(streams) = self.0.streams() {
             streams.watch(task.abort_handle());
         }

@@ -8,7 +8,7 @@
 //! code bounds floods of resets and of CONTINUATION frames, but answers every PING and SETTINGS frame. So without
 //! tokens, one connection that sends nothing else would keep a worker busy. The obvious rule, a limit on the rate of
 //! such frames, would be wrong in two ways. It would hit honest clients, which measure the connection with a PING for
-//! each piece of an answer (over loopback, thousands in a second). And a slow flood would pass.
+//! each piece of an answer: over loopback, these are thousands of PINGs in a second. And a slow flood would pass.
 //!
 //! Only the first nine bytes of each frame are read here (RFC 9113, section 4.1). Malformed frames are left to hyper.
 
@@ -108,7 +108,8 @@ impl FrameHead {
     }
 }
 
-/// Makes a GOAWAY frame with the error ENHANCE_YOUR_CALM (RFC 9113, sections 6.8 and 7).
+/// Makes a GOAWAY frame with the error ENHANCE_YOUR_CALM (RFC 9113, sections 6.8 and 7). `last_stream` is the highest
+/// number of a stream that the caller opened.
 pub(crate) fn enough(last_stream: u32) -> [u8; HEAD + 8] {
     let [a, b, c, d] = last_stream.to_be_bytes();
     [0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, a, b, c, d, 0, 0, 0, 0x0b]
@@ -141,9 +142,10 @@ impl Purse {
             DATA if frame.flags & END_STREAM != 0 => 0,
             // hyper's own HTTP/2 code bounds floods of these frames.
             RST_STREAM | CONTINUATION => 0,
-            // Clients send several of these frames for each piece of an answer that they take.
+            // Clients send several of these frames for each piece of an answer that they take. So they cost less than a
+            // PING.
             WINDOW_UPDATE => -1,
-            // Each of these frames is applied to all streams, and acknowledged.
+            // Each of these frames is applied to all streams, and acknowledged. So it costs more than a PING.
             SETTINGS => -8,
             _ => -4,
         });

@@ -23,7 +23,7 @@ pub struct Framing {
     head_limit: usize,
     heads: u64,
     doubtful: Option<u64>,
-    /// Whether the first doubtful request has two readings because of a fragment in its target.
+    /// Whether a `#` in its target is the only reason why the first doubtful request can be read in two ways.
     fragment: bool,
 }
 
@@ -35,7 +35,7 @@ enum State {
     Data(u64),
     /// Within the line that gives a chunk's size.
     Size,
-    /// Within a chunk. This number of bytes has yet to come, including the line end after the data.
+    /// Within a chunk. This number of bytes of its data has yet to come, and after them a line end.
     Chunk(u64),
     /// After the last chunk, where trailers may come.
     Trailers,
@@ -71,15 +71,15 @@ impl Framing {
         }
     }
 
-    /// Returns the number of the first request that has two readings, counted from 1; `None` if there is none. All
-    /// requests after the first doubtful one count as doubtful, too.
+    /// Returns the number of the first request that can be read in two ways, counted from 1; `None` if there is none.
+    /// All requests after that one count as doubtful, too.
     #[must_use]
     pub fn doubtful_from(&self) -> Option<u64> {
         self.doubtful
     }
 
-    /// Returns whether the first doubtful request has two readings because of a `#` in its target. hyper ends the
-    /// target at that character.
+    /// Returns whether a `#` in its target is the only reason why the first doubtful request can be read in two ways.
+    /// hyper ends the target at that character.
     #[must_use]
     pub fn is_fragment(&self) -> bool {
         self.fragment
@@ -91,7 +91,8 @@ impl Framing {
         self.state == State::Head && (self.head.bytes > 0 || !self.line.is_empty())
     }
 
-    /// Returns whether the bytes of a body come next.
+    /// Returns whether a body, with its chunks and trailers, has not ended yet. Also `true` after the framing is lost,
+    /// when nobody can tell what comes next.
     #[must_use]
     pub fn is_in_body(&self) -> bool {
         self.state != State::Head
@@ -119,7 +120,8 @@ impl Framing {
     }
 
     /// Reads `bytes` up to the end of the current line, and returns the bytes after that line. If the end of the line
-    /// has not come yet, keeps all bytes, and returns none.
+    /// has not come yet, keeps all bytes, and returns none. If the head is then longer than its limit, the framing is
+    /// lost.
     fn read_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let Some(end) = memchr::memchr(b'\n', bytes) else {
             if self.head.bytes + self.line.len() + bytes.len() > self.head_limit {
@@ -237,8 +239,8 @@ impl Head {
 }
 
 /// Returns the value of a line whose field name is `name`; `None` if the line has another name. Some programs take
-/// whitespace before the colon for a part of the name, and some ignore it. If there is such whitespace, the returned
-/// value is everything after the name, including the colon, which is not a valid value of any field.
+/// whitespace before the colon for a part of the name, and some ignore it. If there is such whitespace, everything
+/// after the name is returned, including the colon. No field has such a value, so the head counts as doubtful.
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let (found, rest) = line.split_at_checked(name.len())?;
     if !found.eq_ignore_ascii_case(name) {

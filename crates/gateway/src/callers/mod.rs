@@ -1,4 +1,5 @@
-//! The side that applications call: accepts connections, decides who may call, and finds where each message ends.
+//! The part of the gateway that applications connect to: it watches their connections, decides who may call, and finds
+//! where each message ends.
 
 pub(crate) mod arrival;
 pub(crate) mod caller;

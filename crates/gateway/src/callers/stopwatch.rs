@@ -1,10 +1,10 @@
 //! For tests: measures the time between a request's parsed head and its written answer.
 //!
-//! The worker's thread measures by itself. Each time that a head was parsed, and each time that the thread parks, the
-//! thread looks at what its connections have written since. The time in which the thread is ready, but something else
-//! has the processor, for example a test's thousand callers, is counted separately. A caller's own clock would not be
-//! good enough: it would include the time for the callers before this one, and the time in which the caller itself
-//! waited for the processor.
+//! The worker's thread measures by itself. It looks at what its connections have written each time that a head was
+//! parsed, and each time that the thread parks. Time in which the thread is ready to run, but something else has the
+//! processor, is counted separately. In a test, this can be a thousand callers. A caller's own clock would not be good
+//! enough: it would include the time for the callers before this one, and the time in which the caller itself waited
+//! for the processor.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -42,8 +42,8 @@ struct Laps {
 }
 
 impl Laps {
-    /// Returns for how long in all this thread has been ready to run while the processor ran something else, as the
-    /// kernel counts it. Zero if the kernel does not count it.
+    /// Returns the total time in which this thread was ready to run while the processor ran something else. The kernel
+    /// counts this time. Zero if the kernel does not count it.
     fn displaced(&mut self) -> Duration {
         let mut told = || {
             let file = match &self.schedule {
@@ -89,7 +89,8 @@ pub(crate) fn look() {
     });
 }
 
-/// Returns the requests that this thread has measured, and forgets them.
+/// Returns the measured times of the requests that this thread has answered. Forgets all requests, also those that have
+/// no answer yet.
 pub(crate) fn take_laps() -> Vec<Lap> {
     LAPS.take().over
 }

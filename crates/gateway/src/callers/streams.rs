@@ -25,7 +25,7 @@ pub(crate) struct Stream {
     end_by: AtomicU64,
     /// The number of pieces of the answer that were passed to hyper.
     pieces: AtomicU64,
-    /// Whether the caller has not taken the last of these pieces yet.
+    /// Whether the caller has not yet taken the last piece that was passed to hyper.
     owes: AtomicBool,
     /// Whether the stream is being ended because it is late.
     late: AtomicBool,
@@ -65,18 +65,20 @@ pub(crate) struct Streams {
     leave: Notify,
 }
 
-/// A stream's task, as the round sees it.
+/// A stream's task, as the worker's round checks it.
 #[derive(Debug)]
 struct Watched {
     task: AbortHandle,
     stream: Arc<Stream>,
-    /// The number of pieces of the answer at an earlier look. `since` is the time of that look; [`Time::ZERO`] if there
-    /// was none.
+    /// The values at the last check that found progress: `seen` is the number of pieces that hyper had got by then, and
+    /// `since` is the time of that check. [`Time::ZERO`] if there was no check yet. A check finds progress if hyper has
+    /// got a new piece, or if the caller has taken all pieces.
     seen: u64,
     since: Time,
 }
 
-/// If the list is this long, tasks that have ended are removed from it without waiting for the next round.
+/// A number of streams. If the list of a connection's streams has at least this length and would have to grow, tasks
+/// that have ended are removed from it first, without waiting for the worker's next round.
 const LONG: usize = 256;
 
 impl Streams {
@@ -104,7 +106,7 @@ impl Streams {
     }
 
     /// Ends the streams that are late. Returns whether any streams were in the list, including those that have ended
-    /// since the last look.
+    /// since the last call of this function.
     pub(crate) fn look_after(&self, now: Time) -> bool {
         let mut all = self.all.lock();
         let any = !all.is_empty();

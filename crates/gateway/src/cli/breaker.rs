@@ -24,7 +24,8 @@ pub(super) enum Setting {
 /// The part of the admin side's answer that this command shows.
 #[derive(Deserialize)]
 struct ShownAnswer {
-    /// What each changed breaker means for calls. Absent in the answer of an older gateway.
+    /// One text for each breaker that was changed, with what its new state means for calls. Empty if the answer comes
+    /// from an older gateway, which does not send these texts.
     #[serde(default)]
     results: Vec<String>,
     dependency: DependencyView,

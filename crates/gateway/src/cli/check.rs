@@ -11,8 +11,8 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let env = |name: &str| std::env::var(name).ok();
     let loaded = config::load(path, &env)
         .map_err(|report| Failure::misuse(report.render(terminal::colour_on_errors())))?;
-    // This builds what `seawall serve` builds. It finds mistakes that would otherwise show only at a start: a
-    // certificate that cannot be read, or two operations that cannot be told apart.
+    // `seawall check` builds what `seawall serve` builds. This finds mistakes that would otherwise show only at a
+    // start: a certificate that cannot be read, or two operations that cannot be told apart.
     Running::new(loaded.settings.clone(), 1)
         .map_err(|why| Failure::misuse(format!("{}: {why}", path.display())))?;
 

@@ -18,8 +18,8 @@ macro_rules! pages {
     };
 }
 
-/// Every word with its page: the reasons, the words for why a call was not repeated, and the ways in which an answer may
-/// break.
+/// The pages of `docs/reasons`, each with its word. There is a page for each reason, for each word for why a call was
+/// not repeated, and for each way in which an answer may break.
 const PAGES: &[(&str, &str)] = pages!["reasons":
     "breaker-open",
     "concurrency-limit",
@@ -67,7 +67,8 @@ fn pages() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
     PAGES.iter().chain(NOTIONS)
 }
 
-/// Prints the page of one word. `words` are the parts of its name: `callers left` means `callers-left`.
+/// Prints the page of one word, or the reasons that belong to an HTTP status. Without any word, prints the list of all
+/// words. `words` are the parts of one word: `callers left` means `callers-left`.
 pub(super) fn run(words: &[String]) -> Result<(), Failure> {
     let word = words.join(" ");
     let asked = word.trim().to_lowercase().replace(['_', ' '], "-");
@@ -172,7 +173,8 @@ mod tests {
 
     #[test]
     fn a_page_states_what_the_caller_sees() {
-        // Programs that use the library see `connection-held`. Callers of the gateway never do.
+        // `connection-held` is left out here. Only programs that use the library see this reason, and callers of the
+        // gateway never do.
         for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::ConnectionHeld) {
             let page = page(reason.as_str());
             let status = reasons::status(*reason).as_u16();

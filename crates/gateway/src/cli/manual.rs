@@ -11,8 +11,8 @@ pub(super) fn completions(mut command: Command, shell: Shell) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// Returns the manual page of the whole program. The generator makes one page for each command, which mentions the
-/// others. But a person who types `man seawall` wants to see all commands. So each command becomes a part of the
+/// Returns the manual page of the whole program. The library that makes manual pages would make one page for each
+/// command. But a person who types `man seawall` wants to see all commands. So each command becomes a part of the
 /// section COMMANDS.
 pub(super) fn page(mut command: Command) -> String {
     command.build();
@@ -77,7 +77,8 @@ fn named(argument: &Arg) -> String {
 fn plain(text: &str) -> String {
     let escaped = text.replace('\\', "\\e").replace('-', "\\-");
     let lines = escaped.lines().filter(|line| !line.trim().is_empty()).map(|line| {
-        // roff takes a full stop or an apostrophe at the beginning of a line for a command of its own.
+        // At the beginning of a line, roff takes a full stop or an apostrophe for the beginning of a command. The
+        // characters `\&` before it prevent that.
         if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line.to_owned() }
     });
     lines.collect::<Vec<_>>().join("\n.br\n")

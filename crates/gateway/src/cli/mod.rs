@@ -79,17 +79,18 @@ enum Command {
         #[command(flatten)]
         gateway: RemoteGateway,
     },
-    /// Open or close a dependency's breaker by hand, or give it back to the evidence
+    /// Open or close a dependency's breaker by hand, or let the results of calls decide again
     Breaker {
         /// The dependency whose breaker is set
         dependency: String,
         /// What the breaker is set to
         #[arg(value_enum)]
         state: Setting,
-        /// Set only this endpoint's breaker; endpoints are numbered from 0. Without it, those of all endpoints are set
+        /// Change only the breaker of this endpoint; endpoints are numbered from 0. Without it, the breakers of all
+        /// endpoints are changed
         #[arg(long, value_name = "N")]
         endpoint: Option<usize>,
-        /// Why; it is kept, logged, and shown beside the breaker's state
+        /// Why the breaker is changed; the text is kept, logged, and shown beside the breaker's state
         #[arg(long, value_name = "TEXT")]
         reason: String,
         #[command(flatten)]

@@ -72,8 +72,8 @@ impl Remote {
                     .and_then(|text| token_in(&text))
                     .map_err(|why| Failure::misuse(format!("--token-file {}: {why}", path.display())))?,
             ),
-            // A gateway on this machine made the token in this file. It is sent to loopback only, because a program on
-            // another machine would learn it.
+            // Without `--token-file`, this uses the token that a gateway on this machine made. The token is sent only
+            // to loopback. If it were sent to another machine, a program there would learn it.
             None if remote.is_loopback() => made_token(&default_token_path(remote.port)).ok(),
             None => None,
         };
@@ -174,7 +174,8 @@ fn split(answer: &[u8]) -> Option<(u16, String)> {
     Some((status, String::from_utf8_lossy(&answer[end + 4..]).into_owned()))
 }
 
-/// Turns a status into the command's result. A mistake in the request counts as wrong usage; every other error is a failure.
+/// Returns the body if the status is 200. Otherwise returns the failure of the command: wrong usage if the gateway
+/// explains a mistake in the request, and exit code 1 for everything else. `shown` is the URL for messages.
 fn judge(status: u16, body: String, shown: &str) -> Result<String, Failure> {
     if status == 200 {
         return Ok(body);
@@ -201,7 +202,8 @@ fn made_token(path: &Path) -> Result<String, String> {
     read_made(path).and_then(|text| token_in(&text))
 }
 
-/// Returns the first token of a file, whose lines are `TOKEN` or `NAME TOKEN`.
+/// Returns the first token of a file, whose lines are `TOKEN` or `NAME TOKEN`. Empty lines and lines that begin with
+/// `#` are skipped. The error says that there is no token, or that it has a wrong length or character.
 fn token_in(text: &str) -> Result<String, String> {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
     let line = line.ok_or("it holds no token")?;

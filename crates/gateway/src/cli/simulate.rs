@@ -27,7 +27,7 @@ pub(super) struct SimulateArguments {
     /// List the scenarios, with the question that each asks and the settings that it takes
     #[arg(long)]
     list: bool,
-    /// A configuration, whose settings the arms that run Seawall use
+    /// A configuration file. The arms that run Seawall use its settings
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     config: Option<PathBuf>,
     /// The dependency of the configuration whose settings are used
@@ -109,7 +109,8 @@ fn named(arguments: &SimulateArguments) -> Result<&str, Failure> {
     })
 }
 
-/// Reads a dependency's settings in the form that a simulation needs.
+/// Reads a configuration file, and returns the settings of one dependency as a simulation needs them. `name` is the
+/// dependency's name. It may be `None` if the file has only one dependency.
 fn dependency(path: &Path, name: Option<&str>) -> Result<Dependency, Failure> {
     let env = |name: &str| std::env::var(name).ok();
     let loaded = config::load(path, &env)
@@ -160,7 +161,8 @@ fn ask(arguments: &SimulateArguments) -> Result<Ask, Failure> {
     })
 }
 
-/// Returns a function that shows the progress of the simulation, on a terminal only.
+/// Returns a function that is told how many runs are done and how many there are, and writes that to standard error. It
+/// writes nothing if standard error is not a terminal. `name` is the scenario's name.
 fn progress(name: &'static str) -> impl Fn(usize, usize) + Sync {
     let shown = std::io::stderr().is_terminal();
     move |done, runs| {

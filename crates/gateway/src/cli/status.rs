@@ -68,8 +68,8 @@ pub(super) fn table(mut dependencies: Vec<DependencyView>, colour: bool) -> Stri
     lines.collect()
 }
 
-/// Returns the worst endpoint, which the dependency's line is about. If two endpoints are equally bad, the first of
-/// them is returned.
+/// Returns the worst endpoint, which the dependency's line is about. If two endpoints are equally bad, returns the
+/// first of them. `None` if there are no endpoints.
 fn worst(dependency: &DependencyView) -> Option<&EndpointView> {
     dependency
         .endpoints
@@ -85,7 +85,7 @@ fn badness(state: &str) -> u8 {
         "half-open" => 3,
         "forced-closed" => 1,
         "closed" => 0,
-        // This state is unknown here, so the gateway is newer than this program.
+        // This program does not know this state, so the gateway is newer than the program.
         _ => 2,
     }
 }
@@ -99,8 +99,8 @@ fn facts(dependency: &DependencyView) -> String {
     let mut facts = Vec::new();
     if let Some(endpoint) = worst(dependency) {
         let breaker = &endpoint.breaker;
-        // With each failed probe the state begins anew. But a person wants to know for how long the endpoint has been
-        // away.
+        // The state `open` begins anew with each failed probe. But a person wants to know for how long in all the
+        // endpoint has not been working.
         let span = breaker.opened_seconds.unwrap_or(breaker.for_seconds);
         let span = Duration::try_from_secs_f64(span).unwrap_or_default();
         let of = dependency.endpoints.len();

@@ -4,7 +4,8 @@ use std::io::{ErrorKind, IsTerminal, Write};
 
 use super::failure::Failure;
 
-/// Writes to standard output. If the reader has closed the output, that is neither a failure nor a panic.
+/// Writes a text to standard output. Fails if it cannot be written. But if the reader of the output has closed it
+/// early, that is neither a failure nor a panic.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -31,7 +32,8 @@ pub(super) fn colour_on_errors() -> bool {
     std::io::stderr().is_terminal() && wanted()
 }
 
-/// Returns whether colour is wanted. It is not if `NO_COLOR` is set and not empty, or if the terminal has no colours.
+/// Returns whether the user and the terminal allow colour. They do not if the variable `NO_COLOR` is set and not empty,
+/// or if `TERM` is `dumb`, which means a terminal without colours.
 fn wanted() -> bool {
     let set = |name, value: Option<&str>| {
         std::env::var_os(name).is_some_and(|found| value.map_or(!found.is_empty(), |value| found == value))

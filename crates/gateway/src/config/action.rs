@@ -18,7 +18,8 @@ pub struct Ledger {
     pub lease: Duration,
 }
 
-/// The words of the setting `on_unknown`, each with what it asks for if the effect is unknown.
+/// The words of the setting `on_unknown`. Each stands with its meaning: what is done if nobody knows whether the action
+/// took effect.
 pub(super) const ON_UNKNOWN: [(&str, OnUnknown); 4] = [
     ("repeat", OnUnknown::Repeat),
     ("confirm", OnUnknown::Confirm),

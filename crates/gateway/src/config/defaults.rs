@@ -1,7 +1,7 @@
-//! The value of each setting that the file does not name, and the reason for that value.
+//! Default values of settings, each with the reason for it.
 //!
 //! The settings of policies and connections have their defaults beside their types, in `seawall_policy` and
-//! `seawall_client`. The rest are here.
+//! `seawall_client`. All other defaults are here.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -16,8 +16,9 @@ pub const LISTEN: SocketAddr = SocketAddr::new(LOOPBACK, 8400);
 /// The address that people and monitoring use. It has a port of its own, so that a firewall can treat it differently
 /// from the port for calls.
 pub const ADMIN: SocketAddr = SocketAddr::new(LOOPBACK, 8401);
-/// The number of copies of the gateway that run. With a larger number, each copy repeats more carefully. If the number
-/// is too small, repeats can add up to a storm. If it is too large, some repeats are lost.
+/// The number of copies of the gateway that run. With more than 100 copies, each copy repeats slow failures only if it
+/// has seen that failures are rare. If the number is too small, the repeats of many copies can add up to a storm. If it
+/// is too large, some repeats are not made.
 pub const INSTANCES: u32 = 1;
 /// How long accepted work may take to finish after SIGTERM. This is as long as the default total timeout, so that a
 /// restart aborts no call.
@@ -25,7 +26,7 @@ pub const DRAIN: Duration = Duration::from_secs(30);
 
 /// Limits on what callers send.
 pub const LIMITS: Limits = Limits {
-    // Cookies and tokens of large sites stay below 16 KiB. Twice that leaves room.
+    // The cookies and tokens of large sites take less than 16 KiB. The default is twice that.
     header_bytes: 32 << 10,
     // hyper and most servers allow 100 header fields too.
     headers: 100,

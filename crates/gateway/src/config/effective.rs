@@ -151,8 +151,8 @@ fn dependency(page: &mut Page, dependency: &Dependency) {
     fallback(page, dependency);
 }
 
-/// Returns a request as it may be shown. Of its query only names and placeholders are kept, since anything else may be
-/// a credential.
+/// Returns a request as it may be shown. In its query, only names and placeholders are kept, and everything else is
+/// shown as `***`, since it may be a credential.
 fn without_query(request: &str) -> String {
     let Some((path, query)) = request.split_once('?') else { return request.to_owned() };
     let shown = query.split('&').map(|pair| match pair.split_once('=') {
@@ -215,7 +215,7 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
     page.line(2, "timeout", rows::show(keys::TIMEOUT, &[], &operation.timeout));
     page.line(2, "retry", show_retry(&operation.retry));
     if let Some(slow) = operation.slow_call {
-        // Only an operation's own value is shown, since the breaker's value holds for every operation.
+        // This is the value in force. It is the operation's own value, or else the breaker's value.
         page.line(2, "slow_call", show_time(slow));
     }
     if !operation.refuses.is_empty() {

@@ -13,7 +13,8 @@ impl Secret {
         Secret(text.into())
     }
 
-    /// Returns the text itself, for the code that connects with it.
+    /// Returns the secret text itself. Only code that needs the text to connect may call this, and it must not show the
+    /// text.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0

@@ -14,7 +14,8 @@ struct NotYet {
     tables: &'static [&'static str],
     /// The value that needs no note, if there is one.
     but: But,
-    /// Says what happens instead of the setting. This text is the rest of a sentence that begins with the key.
+    /// What is true while the setting has no effect. This text is the rest of a sentence that begins with the key, for
+    /// example "is not in force yet: nothing is recorded".
     says: &'static str,
 }
 
@@ -78,8 +79,8 @@ const NOT_YET: &[NotYet] = &[
     },
 ];
 
-/// Returns the note on a key that stands in the file with this value. `None` if the setting is in force, or if the
-/// value needs no note.
+/// Returns the note on a key that stands in the file with this value. `table` is the name of the key's table. `None` if
+/// the setting is in force, or if the value asks for what the gateway does anyway.
 pub(super) fn not_yet(table: &str, key: &str, value: &DeValue<'_>) -> Option<&'static str> {
     let entry = NOT_YET.iter().find(|entry| entry.key == key && entry.tables.contains(&table))?;
     (!entry.but.is(value)).then_some(entry.says)

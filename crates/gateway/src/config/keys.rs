@@ -1,8 +1,8 @@
-//! The one table of all keys that may stand in a file.
+//! The one table of all keys that may stand in a configuration file.
 //!
-//! This table decides which keys are unknown, which valid name is nearest, how each value must look, and what the JSON
-//! Schema says. So these four cannot contradict each other. The reader (`read`) asks for values by the names in this
-//! table only.
+//! Four things come from this table, so they cannot contradict each other: which keys are unknown, which valid name is
+//! nearest to an unknown key, how each value must look, and what the JSON Schema says. The reader (`read`) asks for
+//! values only by the names in this table.
 
 mod dependency;
 mod gateway;
@@ -24,7 +24,7 @@ pub(super) struct Spec {
     /// The table's name in messages.
     pub(super) name: &'static str,
     pub(super) doc: &'static str,
-    /// The keys, in groups, so that several tables can share a group.
+    /// The keys of the table, in groups. A group may belong to several tables.
     pub(super) groups: &'static [&'static [Key]],
 }
 

@@ -6,8 +6,9 @@
 //! - The second ([`read`]) takes each setting from the operation, else from the dependency, else from `[defaults]`. It
 //!   also checks what depends on two values.
 //!
-//! Both collect all mistakes: a file with ten mistakes gives ten reports, each at its line. The obvious way,
-//! deserialising into structures, stops at the first mistake, and loses the places of values in flattened structures.
+//! Both passes collect all mistakes: a file with ten mistakes gives ten reports, each at its line. The obvious way is
+//! to deserialise the file into structures. This stops at the first mistake. In flattened structures it also does not
+//! know at which line a value stood.
 //!
 //! A setting that is accepted but has no effect yet is never passed over in silence: it comes back as a note
 //! ([`Loaded::notes`]).
@@ -90,7 +91,7 @@ pub fn load(path: &Path, env: &Environment<'_>) -> Result<Loaded, Report> {
     parse(&path.display().to_string(), &text(path)?, env)
 }
 
-/// Reads the text of a file.
+/// Returns the text of the configuration file at `path`.
 ///
 /// # Errors
 /// If the file cannot be read, or is not UTF-8 text.
@@ -157,8 +158,8 @@ pub fn parse(name: &str, text: &str, env: &Environment<'_>) -> Result<Loaded, Re
     Ok(Loaded { settings, notes, files: book.files.take() })
 }
 
-/// Returns the text with its open brackets and quotes closed. `None` if the text is valid TOML, or if closing these
-/// marks does not make the text's mistakes fewer.
+/// Returns the text with its open brackets and quotes closed. `None` if the text is valid TOML, or if the parser finds
+/// no fewer mistakes in the text after these marks are closed.
 fn repaired(text: &str) -> Option<Repaired> {
     let complaints = |text: &str| DeTable::parse_recoverable(text).1.len();
     let before = complaints(text);

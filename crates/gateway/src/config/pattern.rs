@@ -1,8 +1,8 @@
-//! `match = "POST /v1/charges/{id}"`: which requests belong to an operation.
+//! Reads patterns such as `match = "POST /v1/charges/{id}"`, which say which requests belong to an operation.
 //!
-//! If two patterns match one path, the narrower one wins, whatever their order in the file. If neither is narrower, as with
-//! `/a/{x}` and `/{y}/b`, the file is refused. Otherwise an order that nobody wrote down would decide whether a charge is
-//! repeated.
+//! One pattern is narrower than another if it matches only a part of the paths that the other matches. If two patterns
+//! match one path, the narrower one wins, whatever their order in the file. If neither is narrower, as with `/a/{x}`
+//! and `/{y}/b`, the file is refused. Otherwise an order that nobody chose would decide whether a charge is repeated.
 //!
 //! Text in a pattern matches every path that servers read as the same text, however it is encoded. [`crate::paths`] says how a
 //! path is read.
@@ -95,8 +95,9 @@ impl Pattern {
         format!("/{}{}", parts.join("/"), if self.slash { "{/}" } else { "" })
     }
 
-    /// Returns the path in the syntax of the router, once for each form that a request may use: as it is written, in
-    /// its normal form, and, if a slash at the end is optional, also in both forms with that slash.
+    /// Returns the paths to give to the router, in the router's syntax. There is one path for each form in which the
+    /// pattern may be met: as it is written, and in its normal form. If a slash at the end is optional, each of these
+    /// also stands with that slash. Equal paths stand only once.
     pub(crate) fn routes(&self) -> Vec<String> {
         let mut routes = Vec::new();
         for segments in self.forms() {
@@ -112,9 +113,9 @@ impl Pattern {
         routes
     }
 
-    /// Returns whether `other` has an optional slash at the end and the same method, and this pattern matches exactly
-    /// the paths that `other` matches with that slash, or without it. `false` if this pattern has an optional slash
-    /// itself.
+    /// Returns whether this pattern takes paths away from `other`, in which a slash at the end is optional. That is so
+    /// if both have the same method, and if this pattern matches exactly the paths that `other` matches with the slash,
+    /// or exactly those that it matches without it. `false` if a slash at the end is optional in this pattern, too.
     pub(crate) fn takes_a_form_of(&self, other: &Pattern) -> bool {
         let same = |form: &Vec<Segment>| covers(&self.segments, form) && covers(form, &self.segments);
         !self.slash && other.slash && self.method == other.method && other.forms().iter().any(same)
@@ -233,8 +234,8 @@ fn overlap(a: &[Segment], b: &[Segment]) -> bool {
     }
 }
 
-/// Returns whether the last segments of a path can hold at least one character, which `{*rest}` needs. `false` if there
-/// are none, or only an empty literal.
+/// Returns whether `{*rest}` can match these last segments of a path, for which they must hold at least one character.
+/// `false` if there are no segments, or if the only one is an empty literal.
 fn takes_something(rest: &[Segment]) -> bool {
     match rest {
         [] => false,

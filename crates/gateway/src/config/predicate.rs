@@ -1,4 +1,5 @@
-//! A condition on an answer, for example `{ status = 200, json = { "/code" = ["DECLINED", "LIMIT"] } }`.
+//! Reads predicates. A predicate is a condition on an answer, for example
+//! `{ status = 200, json = { "/code" = ["DECLINED", "LIMIT"] } }`.
 
 use seawall_actions::field_pointer;
 use seawall_actions::nearest::advice;

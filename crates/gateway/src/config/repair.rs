@@ -80,8 +80,8 @@ fn code_of(line: &str) -> &str {
     line.trim_end()
 }
 
-/// Returns the marks that are never closed: brackets that are open at the end of the text, and quotes that are open at
-/// the end of their line.
+/// Returns the marks that are never closed, each with its place. They are the brackets that are open at the end of the
+/// text, and the quotes that are open at the end of their line.
 fn open_marks(text: &str) -> Vec<(usize, char)> {
     let mut brackets: Vec<(usize, char)> = Vec::new();
     let mut quotes = Vec::new();

@@ -88,7 +88,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Makes a report on `text`. `shown` are the byte ranges that may be shown.
+    /// Makes a report on `text`, sorted by place and without mistakes that are there twice. `shown` are the byte ranges
+    /// of `text` that may be shown. Stars replace all other characters.
     pub(super) fn new(name: &str, text: &str, shown: &[Range<usize>], mut mistakes: Vec<Mistake>) -> Report {
         mistakes.sort_by(|a, b| (a.span.start, &a.message).cmp(&(b.span.start, &b.message)));
         mistakes.dedup_by(|a, b| a.span.start == b.span.start && a.message == b.message);
@@ -171,7 +172,7 @@ impl fmt::Display for Report {
 
 impl std::error::Error for Report {}
 
-/// Returns the end of the part of `span` that lies on the first line of `span`.
+/// Returns where `span` ends, but at most the end of the line on which `span` begins.
 fn line_bound(text: &str, span: &Range<usize>) -> usize {
     let start = span.start.min(text.len());
     let line_end =

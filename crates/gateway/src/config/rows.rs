@@ -13,7 +13,7 @@ use super::values::{self, Wrong, show_size, show_time};
 /// One setting of a table that is read into an `S`.
 pub(super) struct Row<S: 'static> {
     pub(super) key: Key,
-    /// Where the value is stored, and how it is written. `None` if a function of its own reads the setting.
+    /// Where the value is stored, and how it is written in the file. `None` if a function of its own reads the setting.
     pub(super) field: Option<&'static dyn Field<S>>,
 }
 
@@ -33,8 +33,8 @@ pub(super) trait Field<S>: Sync {
     /// Reads a value of the file into the field.
     fn read(&self, value: &DeValue<'_>, into: &mut S) -> Result<(), Wrong>;
 
-    /// Returns the field's value in the form in which it would stand in the file. `None` if the setting is off and its
-    /// form does not show that.
+    /// Returns the field's value in the form in which it would stand in the file. `None` if the setting is off and is
+    /// not shown in that case. The field's `Form` decides that.
     fn show(&self, of: &mut S) -> Option<String>;
 }
 
@@ -67,7 +67,7 @@ pub(super) static NUMBER: Form<usize> =
 pub(super) static TIME: Form<Duration> = Form { read: values::time, show: |it| Some(show_time(*it)) };
 pub(super) static TIME_OR_OFF: Form<Option<Duration>> =
     Form { read: values::time_or_off, show: |it| it.map(show_time) };
-/// A time or `"off"`, as with `TIME_OR_OFF`, but the setting is shown even if it is off.
+/// A time or `"off"`, as with `TIME_OR_OFF`. But `seawall check` shows the setting even if it is off.
 pub(super) static TIME_OR_OFF_TOLD: Form<Option<Duration>> =
     Form { read: values::time_or_off, show: |it| Some(it.map_or_else(|| "off".to_owned(), show_time)) };
 pub(super) static PPM: Form<u32> =
@@ -81,8 +81,11 @@ fn as_usize(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// Returns the settings of these rows as text, each as `name value`. Left out are the settings named in `apart`, those
-/// that a function of its own reads, and most of those that are off.
+/// Returns the settings of these rows as text, each as `name value`. Three kinds of settings are left out:
+///
+/// - those named in `apart`,
+/// - those that a function of its own reads,
+/// - those that are off and have a form that shows nothing then.
 pub(super) fn show<S: Clone>(rows: &[Row<S>], apart: &[&str], of: &S) -> String {
     let mut of = of.clone();
     let rows = rows.iter().filter(|row| !apart.contains(&row.key.name));

@@ -16,8 +16,8 @@ use super::values::Wrong;
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// Returns `written` with every `${…}` filled in; `$${` stands for `${` itself. Relative paths begin at `base`. Each
-/// file that a `${file:PATH}` names is added to `files` with a number for its content, or with `None` if it cannot be
-/// read.
+/// file that a `${file:PATH}` names is added to `files` with a number for its content, or with `None` if the file
+/// cannot be read. Returns a mistake if something cannot be filled in.
 pub(super) fn fill(
     written: &str,
     env: &Environment<'_>,
@@ -52,7 +52,8 @@ fn look_up(
 ) -> Result<String, Wrong> {
     match inner.split_once(':') {
         Some((_, "")) => Err(Wrong::new("`${…:}` names nothing").help("as in ${env:NAME} or ${file:PATH}")),
-        // Somebody may have pasted the secret here in place of its name. So the text is shown only if it looks like a name.
+        // The text should be the name of a variable, but somebody may have pasted the secret itself here. So the text
+        // is shown only if it looks like a name.
         Some(("env", name)) => env(name).ok_or_else(|| {
             let shown = if is_variable(name) { format!("`{name}`") } else { "of this name".to_owned() };
             Wrong::new(format!("the environment variable {shown} is not set"))
@@ -75,7 +76,7 @@ fn look_up(
     }
 }
 
-/// Returns the text of a file, without one line end at its end.
+/// Returns the text of a file. If the text ends with a line end, this one line end is left out.
 fn read(path: &Path) -> Result<String, String> {
     let mut text = crate::files::read(path)?;
     if text.ends_with('\n') {

@@ -49,8 +49,8 @@ impl<'a> Book<'a> {
         }
     }
 
-    /// Returns the text of `value` with every `${…}` filled in. If this fails, a mistake is reported at the place of
-    /// `value`, and `None` is returned.
+    /// Returns the text of `value` with every `${…}` filled in. If this fails, reports a mistake at the place of
+    /// `value`, and returns `None`. Also returns `None` if `value` is not a text.
     pub(super) fn fill(&self, value: &Value<'_>) -> Option<String> {
         let written = value.get_ref().as_str()?;
         let mut files = self.files.borrow_mut();
@@ -116,7 +116,7 @@ impl<'a> Section<'a> {
         self.raw(name).is_some()
     }
 
-    /// Returns whether the key is really absent, and is not there in a misspelt form either.
+    /// Returns whether the key is absent, and no unknown key stands in the table that may be a misspelt form of it.
     pub(super) fn lacks(&self, name: &str) -> bool {
         let Some(table) = self.table else { return true };
         !self.has(name)
@@ -132,7 +132,8 @@ impl<'a> Section<'a> {
         found.map_or_else(|| self.at.clone(), |(key, _)| key.span())
     }
 
-    /// Reads the value of a key with `read`. The result is `Broken` if the key is misspelt or its value is wrong.
+    /// Reads the value of a key with `read`. Returns `Absent` if the key is not there, and `Broken` if it is misspelt
+    /// or its value is wrong. Otherwise returns the value and its place.
     pub(super) fn get<T>(&self, name: &str, read: impl Fn(&'a DeValue<'a>) -> Result<T, Wrong>) -> Found<T> {
         match self.raw(name) {
             None if self.lacks(name) => Found::Absent,
@@ -192,8 +193,9 @@ impl<'a> Section<'a> {
             .collect()
     }
 
-    /// Returns a path of the file system, relative to the configuration file; `None` if the key is absent or its value
-    /// is wrong. A file that cannot be opened is reported as a mistake.
+    /// Returns a path of the file system; relative paths begin at the configuration file's folder. Returns `None` if
+    /// the key is absent or its value is wrong. If the file cannot be opened, reports a mistake, and returns the path
+    /// nevertheless.
     pub(super) fn file(&self, name: &str) -> Option<PathBuf> {
         let path = self.book.base.join(self.opt(name, super::values::text)?);
         if let Err(why) = crate::files::open(&path) {
@@ -217,7 +219,8 @@ pub(super) struct Picked<T> {
     pub(super) layer: usize,
     /// The value's place in the file.
     pub(super) at: Range<usize>,
-    /// Whether this value really is the one in force: no unreadable value was skipped that would have overridden it.
+    /// Whether this is the value that the file asks for. `false` if a more specific table has a value for this key that
+    /// cannot be read, so that this value only stands in for it.
     pub(super) sound: bool,
 }
 

@@ -59,7 +59,8 @@ pub struct Gateway {
 pub struct Clients {
     /// A file with the callers' tokens, one on each line. `None` means that no token is needed.
     pub tokens_file: Option<PathBuf>,
-    /// A file with the authorities that client certificates must come from. `None` if it is not set.
+    /// A file with the authorities that client certificates must come from. `None` if no file is named. The setting has
+    /// no effect yet: callers are not asked for certificates.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -81,7 +82,7 @@ pub struct Limits {
 /// The settings of a dependency: a system that applications do not own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dependency {
-    /// The first segment of the path, and the dependency's label in metrics and logs.
+    /// The dependency's name. It is the first segment of the paths that callers use, and a label in metrics and logs.
     pub name: String,
     /// The endpoints, in order of preference. There is at least one. The headers of the dependency are already part of each
     /// endpoint.
@@ -92,7 +93,7 @@ pub struct Dependency {
     /// The request that checks whether an endpoint works. It is sent only while a breaker is open. `None` means that no
     /// such request is sent.
     pub health: Option<Health>,
-    /// Whether a POST or PATCH that matches no operation counts as `keyed` if it has an `Idempotency-Key` header.
+    /// Whether a POST or PATCH with an `Idempotency-Key` header counts as `keyed` although it matches no operation.
     /// Default `false`.
     pub keys: bool,
     /// The version of HTTP that is used to call the dependency. Default `auto`.
@@ -136,7 +137,7 @@ pub struct Dependency {
 /// The settings of one endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
-    /// The scheme, the authority and perhaps a base path, without a query.
+    /// The endpoint's URL: the scheme, the authority and perhaps a base path, without a query.
     pub url: Uri,
     /// Header fields that are set on each request. They replace the caller's fields of the same name. The values are marked
     /// sensitive.
@@ -169,9 +170,12 @@ pub struct Retry {
     pub attempts: u32,
     /// The waits between attempts.
     pub backoff: Backoff,
-    /// The longest time for which an answer may keep an endpoint from getting calls. Default 60 s.
+    /// The longest time for which an answer that says "come back later" keeps an endpoint from getting calls. If the
+    /// answer names a longer time, the endpoint gets no calls for this maximum only. A call without a total timeout is
+    /// then not repeated at that endpoint, because nothing else would bound its wait. A call with a total timeout waits
+    /// for the named time, and is repeated there if that time ends before the total timeout. Default 60 s.
     pub after_max: Duration,
-    /// The maximum length of a request's body that is kept so that it can be sent again, in bytes. Default 64 KiB.
+    /// The maximum length, in bytes, of a request's body that is kept so that it can be sent again. Default 64 KiB.
     pub buffer: usize,
 }
 
@@ -265,6 +269,7 @@ pub struct Fallback {
     /// How calls are repeated.
     pub retry: Retry,
     /// A good answer that takes longer than this counts as bad for the breaker, as in [`BreakerSettings::slow_call`].
+    /// `None` means that this setting is off.
     pub slow_call: Option<Duration>,
 }
 

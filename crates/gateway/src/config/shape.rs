@@ -1,5 +1,5 @@
-//! Judges each value of the file by itself: what each kind of value must look like. Values that both passes read are
-//! read here.
+//! Judges each value of the file by itself: what each kind of value must look like. This module also reads the values
+//! that both passes need.
 
 use std::borrow::Cow;
 
@@ -20,8 +20,8 @@ use super::predicate::{self, Misplaced};
 use super::settings::GuardKey;
 use super::values::{self, Value, Wrong};
 
-/// Returns the mistakes in a value; empty if there are none. If the value is a table with keys of our own, its keys are
-/// judged one by one in the first pass (`walk`).
+/// Returns the mistakes in a value; empty if there are none. Of a table whose keys stand in the table of keys, only
+/// that it is a table is judged here. Its keys are judged one by one in the first pass (`walk`).
 pub(super) fn judge(kind: &Kind, value: &Value<'_>) -> Vec<Misplaced> {
     let found = value.get_ref();
     let one =
@@ -204,7 +204,8 @@ fn label(name: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// Reads which calls share one guard: `endpoint`, `operation`, `header:NAME` or `path:{name}`.
+/// Reads a text that says which calls share one guard: `endpoint`, `operation`, `header:NAME` or `path:{name}`. Any
+/// other text is a mistake.
 pub(super) fn guard_key(written: &str) -> Result<GuardKey, Wrong> {
     let forms = ["endpoint", "operation", "header:NAME", "path:{name}"];
     match written.split_once(':') {

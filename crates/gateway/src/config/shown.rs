@@ -16,8 +16,9 @@ use super::keys::{Kind, ROOT, Spec};
 use super::shape::judge;
 use super::values::Value;
 
-/// The maximum length of a value that is shown, in bytes. A longer value is hidden even if its key is harmless. Its
-/// quote may not be closed, and then the value contains the lines after it.
+/// The maximum length of a value that is shown, in bytes. A longer value is hidden even if its key is harmless. The
+/// reason is that a value may have an opening quote and no closing one. The parser then takes the lines after it for a
+/// part of the value.
 const LONGEST_VALUE: usize = 200;
 /// Returns whether this may be the name of an environment variable. A text with both digits and lowercase letters is
 /// refused, since nobody names a variable in this way, and many secrets look like that.
@@ -43,8 +44,8 @@ pub(super) fn masked(text: &str, shown: &[Range<usize>]) -> String {
     text.char_indices().map(|(at, c)| if visible[at] { c } else { '*' }).collect()
 }
 
-/// Returns the position in the masked text of byte `at` of `text`. A star may have fewer bytes than the character that
-/// it replaces.
+/// Returns which byte of the masked text stands for byte `at` of `text`. The two differ, since a star may have fewer
+/// bytes than the character that it replaces.
 pub(super) fn masked_offset(text: &str, shown: &[Range<usize>], at: usize) -> usize {
     let visible = visible(text, shown);
     text.char_indices()
@@ -53,7 +54,8 @@ pub(super) fn masked_offset(text: &str, shown: &[Range<usize>], at: usize) -> us
         .sum()
 }
 
-/// Returns for each byte of the text whether the character that begins there is shown.
+/// Returns one entry for each byte of the text. The entry for the first byte of a character says whether that character
+/// is shown. Blanks, and the marks that TOML is made of, are always shown.
 fn visible(text: &str, shown: &[Range<usize>]) -> Vec<bool> {
     let mut visible = vec![false; text.len()];
     for range in shown {
@@ -111,8 +113,9 @@ impl Shown<'_> {
         }
     }
 
-    /// Hides again what an unclosed bracket brought into a value. The parser takes the lines after such a bracket for a
-    /// part of the value. So the ranges from index `first` on are dropped, unless they are on the line of `key`.
+    /// Hides again what is not on the line of `key`. If a value has a bracket that is never closed, the parser takes
+    /// the lines after it for a part of the value. So the ranges from index `first` on are dropped, unless they are on
+    /// the line of `key`.
     fn keep_to_the_line_of(&mut self, key: Range<usize>, first: usize) {
         let end = self.text[key.end..].find('\n').map_or(self.text.len(), |n| key.end + n);
         let mut at = 0;
@@ -127,8 +130,8 @@ impl Shown<'_> {
         self.ranges.push(span);
     }
 
-    /// Shows the names of dependencies. They are not secrets, since a dependency's name is the first segment of the
-    /// paths that callers use.
+    /// Lets the names of dependencies be shown. They are not secrets, since a dependency's name is the first segment of
+    /// the paths that callers use.
     fn named(&mut self, spec: &'static Spec, tables: &DeTable<'_>) {
         for (name, value) in tables {
             let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
@@ -177,7 +180,8 @@ impl Shown<'_> {
             )
             | (Kind::Table(_) | Kind::Tables(_) | Kind::Named(_), _) => {}
             (Kind::Pattern | Kind::Pointer | Kind::File, _) => self.scalar(value),
-            // A long text that is not valid for this key probably belongs to another key.
+            // A long text that is not valid for this key is not shown. It probably belongs to another key, and may be a
+            // secret.
             _ if value.get_ref().as_str().is_some_and(|text| text.len() > LONGEST_WORD)
                 && !judge(kind, value).is_empty() => {}
             _ => self.scalar(value),
@@ -311,8 +315,8 @@ impl Shown<'_> {
         }
     }
 
-    /// Shows the names of tables in all headlines. The parser keeps only one place of a name, but several headlines may
-    /// contain it.
+    /// Lets the known names of tables be shown in all headlines, such as `[dependency.pay]`. A name may stand in
+    /// several headlines, but the parser keeps only one of these places. So the headlines are searched here.
     fn headlines(&mut self) {
         let mut start = 0;
         for line in self.text.split_inclusive('\n') {

@@ -1,4 +1,4 @@
-//! Whole files: what is accepted, what is refused, and where the reports point.
+//! Tests of whole configuration files: which are accepted, which are refused, and where the reports point.
 
 mod accepted;
 mod declared;
@@ -22,7 +22,8 @@ fn env(name: &str) -> Option<String> {
     }
 }
 
-/// Returns the name of a file in this crate's own folder, so that paths in a fixture exist.
+/// Returns the path of a configuration file in this crate's folder. Relative paths in the test files begin at that
+/// folder, so they lead to files that exist.
 fn name() -> String {
     concat!(env!("CARGO_MANIFEST_DIR"), "/seawall.toml").to_owned()
 }

@@ -23,7 +23,8 @@ pub(super) use seawall_policy::{Wrong, show_time};
 /// A value with its place.
 pub(super) type Value<'a> = Spanned<DeValue<'a>>;
 
-/// Returns the mistake that a value is of another kind than the expected one.
+/// Returns the mistake for a value of the wrong kind. `expected` says which kind is expected, and the message also says
+/// which kind was found.
 pub(super) fn wrong_kind(expected: &str, found: &DeValue<'_>) -> Wrong {
     Wrong::new(format!("expected {expected}, found {}", kind_of(found)))
 }
@@ -158,6 +159,7 @@ pub(super) fn size_or_off(value: &DeValue<'_>) -> Outcome<Option<u64>> {
 }
 
 /// Splits `"1.5s"` into (15, 1, "s"): the digits without the point, the number of digits after the point, and the unit.
+/// Returns `None` if there is no unit, or if the part before it is not a number.
 fn split_quantity(written: &str) -> Option<(u128, u32, &str)> {
     let unit_at = written.find(|c: char| c.is_ascii_alphabetic())?;
     let (digits, unit) = written.split_at(unit_at);

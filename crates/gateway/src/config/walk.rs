@@ -91,7 +91,7 @@ fn unknown(spec: &Spec, name: &str) -> Wrong {
     wrong.help(advice(name, spec.names()))
 }
 
-/// Adds the names of all tables that may have this key to `homes`.
+/// Searches `spec` and all tables below it. Adds to `homes` the name of each table that may have this key.
 fn homes_of(spec: &'static Spec, name: &str, homes: &mut Vec<&'static str>) {
     if spec.key(name).is_some() && !homes.contains(&spec.name) {
         homes.push(spec.name);

@@ -22,7 +22,8 @@ pub(crate) struct Problem {
     pub(crate) dependency: Option<String>,
     pub(crate) detail: String,
     pub(crate) retry_after: Option<Duration>,
-    /// Whether the provider answered 429, so that the caller gets a 429, too.
+    /// Whether the request is refused because the provider answered an earlier request with 429. The caller then gets a
+    /// 429, too.
     pub(crate) too_many: bool,
     pub(crate) stopped: Option<Stopped>,
 }

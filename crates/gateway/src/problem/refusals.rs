@@ -1,5 +1,5 @@
-//! Logs refusals: at most one line in a second for each class of refusal. Further refusals are only counted. Otherwise an
-//! outage would fill the disk with the same sentence.
+//! Logs refusals: at most one line in a second for each class of refusal. A class is a dependency together with a
+//! reason. Further refusals are only counted. Otherwise an outage would fill the disk with the same sentence.
 
 use std::collections::HashMap;
 use std::io;
@@ -57,7 +57,8 @@ impl Refusals {
     }
 
     /// Logs that an answer did not reach its caller whole. If the same was logged for this dependency less than a
-    /// second ago, it is only counted. The call's effect stays as it is, but the caller does not learn it.
+    /// second ago, it is only counted. What the call changed at the provider stays changed, but the caller may not
+    /// learn of it.
     pub(crate) fn undelivered(&self, dependency: Option<&str>, effect: Option<Effect>, why: &str) {
         let class = (dependency.map(str::to_owned), What::Undelivered);
         let Some(suppressed) = self.may_say(class, why, Instant::now()) else { return };

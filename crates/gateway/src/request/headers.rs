@@ -15,7 +15,7 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 pub(crate) struct Kinds {
     /// Whether there is a `Connection`.
     pub(crate) connection: bool,
-    /// Whether there are other fields that belong to one hop only.
+    /// Whether there are fields other than `Connection` that belong to one hop only, such as `Upgrade` or `TE`.
     pub(crate) one_hop: bool,
     /// Whether there are fields that are meant for Seawall: `grpc-timeout`, or names that begin with `seawall-`.
     pub(crate) ours: bool,
@@ -49,7 +49,8 @@ impl Kinds {
     }
 }
 
-/// Returns whether this header belongs to one hop (RFC 9110, section 7.6.1), or is written anew for the next hop.
+/// Returns whether the header of this name belongs to one hop (RFC 9110, section 7.6.1), or is written anew for the
+/// next hop. Such headers are not passed on.
 fn is_one_hop(name: &str) -> bool {
     matches!(
         name,
@@ -65,8 +66,8 @@ fn is_one_hop(name: &str) -> bool {
     )
 }
 
-/// Removes the headers that belong to one hop, and those that the `Connection` header names. `TE: trailers` stays, so that the
-/// next hop knows that it may send trailers.
+/// Removes the headers that belong to one hop, and those that the `Connection` header names. `TE: trailers` stays, so
+/// that the next hop knows that it may send trailers. `kinds` must have been found from these headers.
 pub(crate) fn strip_hop(headers: &mut HeaderMap, kinds: Kinds) {
     if kinds.connection {
         strip_named(headers);
@@ -121,9 +122,12 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes all trailers that have no meaning after a body, and all fields of our own. It also removes trailers that a reader
-/// could take for fields that were checked in the head: framing, routing, credentials, how to read the body (RFC 9110, section
-/// 6.5.1).
+/// Removes these fields from the trailers of a message:
+///
+/// - Fields that belong to one hop.
+/// - Fields whose names begin with `seawall-`.
+/// - Fields about framing, routing, credentials, or how to read the body. They were checked in the head, and a reader
+///   could take such a trailer for the field of the head (RFC 9110, section 6.5.1).
 pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
     let refused = |name: &&HeaderName| {
         let name = name.as_str();
@@ -179,7 +183,8 @@ fn welcomes_trailers(value: &HeaderValue) -> bool {
     value.to_str().is_ok_and(|text| text.split(',').any(|part| part.trim().eq_ignore_ascii_case("trailers")))
 }
 
-/// The caller's wishes from the headers that are meant for Seawall, which are not passed on.
+/// What the caller said in the headers that are meant for Seawall. `within` is the time that the call may take; `None`
+/// if the caller named none. `no_repeats` says that Seawall must not repeat the call.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Said {
     pub(crate) within: Option<Duration>,
@@ -190,7 +195,7 @@ pub(crate) struct Said {
 /// begin with `seawall-`. If there are two timeouts, the shorter one counts.
 ///
 /// # Errors
-/// If a value cannot be read. The error says so in words.
+/// If one of the three values cannot be read. The error says which one, in words.
 pub(crate) fn take_said(headers: &mut HeaderMap) -> Result<Said, String> {
     let mut said = Said::default();
     if let Some(value) = headers.remove(TIMEOUT) {
@@ -216,8 +221,9 @@ pub(crate) fn take_said(headers: &mut HeaderMap) -> Result<Said, String> {
     Ok(said)
 }
 
-/// Removes all headers whose names begin with `seawall-`, since only Seawall may write or read them. Otherwise a dependency
-/// could make statements in Seawall's name, and would get tokens that are meant for Seawall.
+/// Removes all headers whose names begin with `seawall-`, since only Seawall may write or read them. Otherwise a
+/// dependency's answer could make statements in Seawall's name, and a request would carry the caller's token to the
+/// dependency.
 pub(crate) fn strip_ours(headers: &mut HeaderMap) {
     let is_ours = |name: &&HeaderName| name.as_str().starts_with("seawall-");
     while let Some(name) = headers.keys().find(is_ours).cloned() {

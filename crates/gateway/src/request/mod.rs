@@ -1,4 +1,4 @@
-//! One request, from its head to its answer. It begins in [`handle`].
+//! Handles one request, from its head to its answer. The handling begins in [`handle`].
 
 pub(crate) mod handle;
 pub mod headers;

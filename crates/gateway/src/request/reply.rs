@@ -80,18 +80,18 @@ fn put_verdict(headers: &mut HeaderMap, finish: &Finish) {
 /// What is known of a call that ended without an answer to pass on.
 #[derive(Clone, Copy)]
 struct Unanswered {
-    /// Why the call was refused, or why its last attempt failed.
+    /// Why the call was refused, or why its last attempt failed. `None` if the outcome names no reason.
     told: Option<Reason>,
     ending: Option<Ending>,
     /// Whether the request's body grew longer than `gateway.limits.body` while it was passed on.
     too_large: bool,
     /// Whether the time by which the call had to be over has passed.
     past_its_end: bool,
-    /// Whether that time was set by the gateway's drain.
+    /// Whether the time by which the call had to be over was set by the gateway's drain.
     drain_ends_it: bool,
 }
 
-/// Returns the reason that the answer gives to the caller.
+/// Returns the reason that the gateway's answer gives to the caller.
 fn reason(call: &Unanswered) -> Reason {
     let no_time_left = if call.drain_ends_it { Reason::Draining } else { Reason::NoTimeLeft };
     match (call.ending, call.told) {
@@ -168,8 +168,9 @@ mod tests {
         let refused = Some(Ending::Unsent(Unsent::Refused));
         let (no_time, open) = (Some(Reason::NoTimeLeft), Some(Reason::BreakerOpen));
         let read = Some(Reason::ReadTimeout);
-        // The columns: the reason so far, the last ending, whether the body grew too large, whether the end has passed,
-        // whether the drain set that end.
+        // The columns are: the reason that the outcome names, the ending of the last attempt, whether the body grew too
+        // large, whether the time by which the call had to be over has passed, whether the drain set that time, and the
+        // reason that the caller gets.
         for (told, ending, too_large, past_its_end, drain_ends_it, expected) in [
             (open, None, false, false, false, Reason::BreakerOpen),
             (open, refused, false, true, true, Reason::BreakerOpen),

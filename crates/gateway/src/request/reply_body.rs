@@ -18,16 +18,18 @@ use crate::running::router::Router;
 /// The body of an answer: our own, or the dependency's.
 pub(crate) struct ReplyBody {
     kind: BodyKind,
-    /// The call that is over when this body ends or is dropped. `None` if there is no such call.
+    /// The call that this body answers. The call is over when the body ends or is dropped. `None` if the request was
+    /// refused before a call began, or if the body has ended.
     underway: Option<Underway>,
-    /// Set when the dependency's body has broken and the caller has not been told yet. The next poll returns this
-    /// error.
+    /// Set when the dependency's body broke off and hyper has not been told yet. The next poll gives this error to
+    /// hyper.
     broken: Option<Truncated>,
     /// Set when the dependency's body has broken and this has been logged.
     cut: bool,
     /// The stream on which the body is sent. `None` over HTTP/1.
     stream: Option<Arc<Stream>>,
-    /// The last byte of a piece, if it is held back, which happens only over HTTP/2.
+    /// The last byte of the piece that hyper got last, if that byte is held back (see `poll_for_stream`). Always `None`
+    /// over HTTP/1.
     held: Option<Bytes>,
 }
 
@@ -36,7 +38,8 @@ enum BodyKind {
     Passed(AnswerBody),
 }
 
-/// A call under way. It is over when the body of its answer ends or is dropped.
+/// A call under way. It is over when the body of its answer ends or is dropped. Dropping this value counts the call as
+/// over.
 pub(crate) struct Underway {
     dependency: Arc<CompiledDependency>,
     router: Arc<Router>,
@@ -74,7 +77,7 @@ impl ReplyBody {
         ReplyBody::new(BodyKind::Own((!bytes.is_empty()).then_some(bytes)), None)
     }
 
-    /// Makes the call last until this body has ended or is dropped.
+    /// Makes this body the answer to a call: the call counts as under way until the body has ended or is dropped.
     pub(crate) fn ends(&mut self, underway: Underway) {
         self.underway = Some(underway);
     }
@@ -116,12 +119,12 @@ impl ReplyBody {
 }
 
 impl Drop for ReplyBody {
-    /// Logs an answer that was dropped before its end although its body did not break: the caller was late or left, or
-    /// its connection failed.
+    /// Logs an answer of the dependency that was dropped before its end, although the dependency's body did not break
+    /// off. The cause is then the caller: it was late, it left, or its connection failed.
     fn drop(&mut self) {
         let Some(underway) = &self.underway else { return };
-        // hyper asks for no more once it has got the whole known length of a body. So such a body is complete, although
-        // hyper never polled its end.
+        // If the length of a body is known, hyper stops polling as soon as it has got all bytes. Such a body is
+        // complete, although hyper never polled its end.
         let whole = self.is_end_stream() || self.size_hint().exact() == Some(0);
         if matches!(self.kind, BodyKind::Passed(_)) && !self.cut && !whole {
             let dependency = underway.dependency.settings.name.as_str();
@@ -149,9 +152,9 @@ impl ReplyBody {
             BodyKind::Passed(body) => {
                 let caller =
                     this.underway.as_ref().map(|t| t.exchange.caller()).filter(|c| c.streams().is_none());
-                // hyper gets a piece only when the socket has taken the last one. Otherwise hyper would take the next
-                // piece while it still holds the last one, and its buffer doubles when it is full: 900 callers that
-                // read slowly cost 70 KiB each.
+                // hyper gets the next piece only when the socket has taken the piece before it. Otherwise hyper would
+                // hold two pieces in its buffer, and that buffer doubles when it is full: 900 callers that read slowly
+                // cost 70 KiB each.
                 if let Some(caller) = caller.filter(|caller| caller.owes()) {
                     caller.wake_when_taken(cx.waker());
                     body.poll_upload(cx);
@@ -164,8 +167,9 @@ impl ReplyBody {
                 match polled {
                     Some(Err(truncated)) => {
                         this.cut(&truncated);
-                        // The error is not returned yet, since hyper would then throw away what it has not written, perhaps even
-                        // the head with the effect. While the body returns nothing, hyper writes.
+                        // The next poll returns the error; this poll does not. As soon as hyper gets an error, it
+                        // throws away what it has not written, perhaps even the head with the effect. While hyper waits
+                        // for the body, it writes.
                         this.broken = Some(truncated);
                         cx.waker().wake_by_ref();
                         Poll::Pending
@@ -185,14 +189,14 @@ impl ReplyBody {
         }
     }
 
-    /// Returns the next piece for a stream. If this may be the last piece, its last byte is held back and returned
-    /// alone.
+    /// Returns the next piece of the body to an HTTP/2 stream. If this may be the last piece, its last byte is held
+    /// back, and the next poll returns that byte alone.
     ///
-    /// This shows us whether the caller reads. hyper takes the first piece when the caller's window has room for one
-    /// byte, and each further piece when the window has room for the whole previous piece. After the last piece it asks
-    /// for nothing more. Without the held byte the stream would count as finished here, while hyper keeps the last piece
-    /// for as long as the caller grants no window. If the last piece is one byte, hyper takes it only when the window has
-    /// room for the whole body.
+    /// The held byte shows us whether the caller reads. hyper takes the first piece when the caller's window has room
+    /// for one byte, and each further piece when the window has room for the whole previous piece. After the last piece
+    /// it asks for nothing more. Without the held byte the stream would count as finished here, while hyper keeps the
+    /// last piece for as long as the caller grants no window. If the last piece is one byte, hyper takes it only when
+    /// the window has room for the whole body.
     fn poll_for_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
         if let Some(stream) = &self.stream {
             stream.has_taken();

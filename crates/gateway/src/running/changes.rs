@@ -68,8 +68,9 @@ fn named<'a>(settings: &'a Settings, name: &str) -> Option<&'a Dependency> {
     settings.dependencies.iter().find(|dependency| dependency.name == name)
 }
 
-/// Returns the names of the fields that differ, or `other settings` if no field in `all` does. Returns nothing if
-/// `differs` is not set.
+/// Returns the names of the fields that differ. `all` says of each field whether it differs. `differs` says whether the
+/// two values differ at all: if not, nothing is returned; if they do, but no field in `all` does, `other settings` is
+/// returned.
 fn fields(differs: bool, all: &[(&str, bool)]) -> Vec<String> {
     let mut found: Vec<String> =
         all.iter().filter(|(_, differs)| *differs).map(|(name, _)| (*name).to_owned()).collect();

@@ -55,7 +55,8 @@ impl std::fmt::Debug for CompiledDependency {
 pub(crate) enum Before<'a> {
     /// Nothing was in force: the new configuration is the first one.
     Nothing,
-    /// A configuration is in force: `old`. `parked` is what is kept of dependencies that earlier configurations had.
+    /// A configuration is in force: `old`. `parked` holds the dependencies that a reload removed not long ago, and
+    /// `now` is the time of the present reload.
     Ran { old: &'a Compiled, parked: &'a Parked<Arc<CompiledDependency>>, now: Time },
 }
 
@@ -194,7 +195,7 @@ pub(crate) fn guard_settings(settings: &config::Dependency, instances: u32) -> G
     GuardSettings {
         breaker: BreakerSettings {
             // `slow_call` is unset in the breaker's settings, because the plan of each call carries the value in force.
-            // So an operation can turn it off.
+            // So an operation can turn the rule for slow calls off.
             slow_call: None,
             health: settings.health.as_ref().map(|_| health_interval(from.open_for)),
             ..from
@@ -222,7 +223,7 @@ fn client_settings(settings: &config::Dependency) -> Result<DependencySettings, 
     let connect = connect::Settings {
         proxy: settings.proxy.as_ref().map(|uri| uri.to_string().parse()).transpose()?,
         bind: settings.bind,
-        // The files are read once, so that all workers have the same content.
+        // The files with certificates and keys are read once, so that all workers have the same content.
         tls: TlsSettings { files: Some(settings.tls.read()?), ..settings.tls.clone() },
         http: settings.http,
         dns: settings.dns,

@@ -36,7 +36,7 @@ impl Counters {
         add(&self.in_flight, 1);
     }
 
-    /// Counts a call that has ended, with or without an answer.
+    /// Takes a call that has ended, with or without an answer, out of the number of calls under way.
     pub fn over(&self) {
         self.in_flight.store(self.in_flight.load(Relaxed).saturating_sub(1), Relaxed);
     }

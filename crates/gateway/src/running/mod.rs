@@ -1,4 +1,5 @@
-//! What is in force: the compiled configuration, and what all workers and the admin side share.
+//! The state of a running gateway: the compiled configuration that is in force, and what all workers and the admin side
+//! share.
 
 pub mod changes;
 pub mod compiled;

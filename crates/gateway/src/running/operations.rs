@@ -2,10 +2,13 @@
 //!
 //! A request is matched under every reading of its path ([`crate::paths`]), so that what the file declares for
 //! `/v1/charges` holds for `/v1/./charges` too. This has a danger. An operation may allow more than its method does,
-//! for example `keyed` for a POST, and would then allow it for paths that nobody wrote down. So a request that matches
-//! only in another reading gets everything that the operation declares, except the idempotency. Its idempotency is the
-//! most careful of these: that of the operation, that of every other operation that matches in some reading, and that
-//! of the request without any operation.
+//! for example `keyed` for a POST. It would then allow this for paths that nobody wrote down. So a request whose path
+//! matches the operation only in another reading gets everything that the operation declares, except the idempotency.
+//! Its idempotency is the most careful of these:
+//!
+//! - That of the operation.
+//! - That of every other operation that matches in some reading.
+//! - That of the request without any operation.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -34,7 +37,7 @@ pub(crate) struct Operations {
 struct CompiledOperation {
     /// The operation's name; `other` for requests that match no operation.
     name: Arc<str>,
-    /// The declared idempotency, before `dangerous` changes it.
+    /// The declared idempotency. The plan may have another one, because of `dangerous.retry_none`.
     idempotency: Idempotency,
     plan: Arc<Plan>,
     /// The maximum number of bytes of a request's body that are kept for a repeat.
@@ -124,9 +127,10 @@ impl Operations {
 
     /// Finds the operation for a path that some servers read in another way than it was sent (see [`Readings`]).
     ///
-    /// - The operation is that of the first reading that matches one. The path as it was sent is tried last.
-    /// - The idempotency is the most careful among the operations of all readings. Unless the path as it was sent
-    ///   matches the chosen operation, the fallback's idempotency counts among them.
+    /// - The operation is the one that the first matching reading leads to. The path as it was sent is tried last. If
+    ///   no reading matches, it is the fallback (`undeclared`).
+    /// - The idempotency is the most careful one among the operations of all readings. If the path as it was sent does
+    ///   not match the chosen operation, the fallback's idempotency is one of those that are compared.
     fn find_careful<'a>(
         &'a self,
         router: Option<&Router<usize>>,
@@ -184,8 +188,11 @@ impl CompiledOperation {
         FoundOperation { plan: Cow::Borrowed(&self.plan), keep: self.keep, keys }
     }
 
-    /// Returns the key of a guard. `None` means that the endpoint's own guard is used: the request has no such header
-    /// or part of the path, or its value is empty or too long.
+    /// Returns the key of a guard. `None` means that the endpoint's own guard is used:
+    ///
+    /// - The guard is configured to have no key.
+    /// - The request has no such header or part of the path.
+    /// - The value is empty, or longer than `MOST_KEY`.
     fn key(
         &self,
         filed: &Filed,
@@ -226,7 +233,8 @@ fn routers(settings: &config::Dependency) -> Result<Vec<(Method, Router<usize>)>
             routers.push((pattern.method.clone(), Router::new()));
             routers.len() - 1
         });
-        // A pattern with an optional slash has two forms. A narrower pattern may have taken one of them already.
+        // A pattern with an optional slash has two forms: with the slash and without it. A narrower pattern may have
+        // taken one of them already.
         let shared = settings.operations.iter().any(|other| other.pattern.takes_a_form_of(pattern));
         for route in pattern.routes() {
             match routers[at].1.insert(route, index) {
@@ -318,8 +326,8 @@ mod tests {
         for path in ["/v1/./charges", "/v1//charges", "/v1/%63harges", "/x/../v1/charges"] {
             assert_eq!(post(&both, path), narrow(Idempotency::None), "{path}");
         }
-        // Few servers read these paths in this way. The request still belongs to the operation, but it is repeated no more
-        // than a request to the other operation.
+        // Few servers read these paths as `/v1/charges`. So the request belongs to `wide`. But it gets the idempotency
+        // of `narrow`, so that it is repeated no more than a request to `narrow`.
         for path in ["/v1%2Fcharges", "/v1/charges;x"] {
             assert_eq!(post(&both, path), wide(Idempotency::None), "{path}");
         }

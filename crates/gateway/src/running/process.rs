@@ -19,7 +19,7 @@ use super::tokens::{TokenFile, TokenKind};
 use crate::config;
 use crate::problem::refusals::Refusals;
 
-/// The gateway's process, as its workers and its admin side see it.
+/// What the workers and the admin side of the gateway's process share.
 #[derive(Debug)]
 pub struct Running {
     /// The configuration in force.
@@ -38,13 +38,14 @@ pub struct Running {
     pub connections: AtomicU64,
     /// The refusals that callers got instead of a dependency's answer, for the log and for the admin side.
     pub(crate) refusals: Refusals,
-    /// The generation of the configuration in force. Workers wait for it to change.
+    /// The generation of the configuration in force: a number that grows with each new configuration. Workers wait for
+    /// it to change.
     newest: watch::Sender<u64>,
     /// The generation of the configuration that each worker uses for routing.
     taken: Vec<AtomicU64>,
-    /// The tokens of callers. Their file is the one that was named at the start.
+    /// The tokens of callers, from the file that was named at the start. `None` if no file was named.
     clients_tokens: Option<TokenFile>,
-    /// The tokens of operators. Their file is the one that was named at the start.
+    /// The tokens of operators, from the file that was named at the start. `None` if no file was named.
     admin_tokens: Option<TokenFile>,
     /// The dependencies that a reload removed, each kept for ten minutes.
     parked: Mutex<Parked<Arc<CompiledDependency>>>,
@@ -61,11 +62,12 @@ pub struct Reload {
     pub changed: Vec<String>,
 }
 
-/// How long before the end of a drain no call may begin any more, because most such calls would be aborted by the end
-/// of the drain. If the configured drain is shorter than two seconds, this is half of the drain.
+/// The length of the last part of a drain, in which no call may begin, because most such calls would be aborted by the
+/// end of the drain. If the configured drain is shorter than two seconds, half of it is used instead.
 const LAST_CALLS: Duration = Duration::from_secs(1);
-/// How long before the end of a drain the remaining calls are ended, so that their answers still reach their callers.
-/// If a tenth of the configured drain is shorter, that is used.
+/// The time between the end of the remaining calls and the end of a drain. The calls are ended this long before, so
+/// that their answers still reach their callers. If a tenth of the configured drain is shorter than this, that tenth is
+/// used instead, so that a short drain leaves time for calls.
 const LAST_WORD: Duration = Duration::from_millis(100);
 
 const CLIENTS_TOKENS: &str = "gateway.clients.tokens_file";
@@ -115,7 +117,8 @@ impl Running {
         })
     }
 
-    /// Returns a channel that changes whenever a new configuration comes into force.
+    /// Returns a channel with the generation of the configuration in force. Its value changes whenever a new
+    /// configuration comes into force.
     pub(crate) fn replaced(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
     }

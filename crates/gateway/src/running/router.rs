@@ -27,7 +27,8 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    /// Makes a worker's router, with a client for each dependency of the configuration in force.
+    /// Makes a worker's router, with a client for each dependency of the configuration in force. Fails if a client
+    /// cannot be made.
     pub(crate) fn new(index: usize, running: Arc<Running>) -> Result<Router, String> {
         let routes = Routes::new(running.compiled.load_full(), None, running.clock, index)?;
         Ok(Router { index, running, routes: ArcSwap::from_pointee(routes), retired: Mutex::default() })
@@ -42,8 +43,8 @@ impl Router {
         self.routes().watch_health(None);
     }
 
-    /// Returns whether some calls are still running although their callers' connections are gone. Each running call
-    /// holds a reference to its dependency.
+    /// Returns whether any call of this worker is still running: each running call holds a reference to its dependency.
+    /// A call may go on after its caller's connection has ended.
     pub(crate) fn follows_calls(&self) -> bool {
         let now = self.routes();
         now.dependencies.iter().any(|dependency| Arc::strong_count(dependency) > 1)
@@ -60,7 +61,8 @@ impl Router {
     }
 
     /// Makes this worker use the configuration in force, if it does not yet. The connections of every dependency that
-    /// did not change are kept.
+    /// did not change are kept. If the new configuration cannot be used, an error is logged, and the worker keeps the
+    /// old one.
     pub(crate) fn take_over(&self) {
         let compiled = self.running.compiled.load_full();
         let old = self.routes();

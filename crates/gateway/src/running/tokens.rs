@@ -1,4 +1,4 @@
-//! Reads the files with tokens: that of callers and that of operators.
+//! Reads the two files with tokens: one has the tokens of callers, and the other has the tokens of operators.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -73,8 +73,8 @@ impl TokenFile {
         self.lines.load_full()
     }
 
-    /// Returns whether this is one of the file's tokens. Each token is compared to its end, so the time that this takes
-    /// reveals only lengths.
+    /// Returns whether `shown` is one of the file's tokens. It is compared with every token, and each comparison goes
+    /// on after the first difference, so the time that this takes reveals only lengths.
     pub(crate) fn knows(&self, shown: &[u8]) -> bool {
         self.lines.load().iter().fold(Choice::from(0), |known, token| known | token.ct_eq(shown)).into()
     }

@@ -5,9 +5,9 @@
 //! request may pass this process again on its way to another dependency. But a request that carries the same pair
 //! already is a loop, and is refused.
 //!
-//! A configuration can lead a call back to the gateway that made it, over another proxy or over a name that points
-//! here. Without this check, one GET would then lead to one call after another until no connection is left. The obvious
-//! rule, to count hops, would stop such a loop late, and would also stop honest chains of gateways.
+//! A configuration can lead a call back to the gateway that made it, through another proxy or through a host name that
+//! leads to this gateway. Without this check, one GET would then lead to one call after another until no connection is
+//! left. The obvious rule, to count hops, would stop such a loop late, and would also stop honest chains of gateways.
 //!
 //! Answers carry no `Via`. The RFC lets a gateway decide this, and the callers know which gateway they called.
 

@@ -1,4 +1,5 @@
-//! `seawall serve --demo`: the gateway in front of a provider that misbehaves on request, and three commands to try.
+//! Runs the demo of `seawall serve --demo`: the gateway in front of a provider that misbehaves on request. It prints
+//! three commands to try.
 
 use std::net::SocketAddr;
 

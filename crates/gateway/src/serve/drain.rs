@@ -8,8 +8,8 @@ use tokio::sync::watch;
 
 use crate::running::process::Running;
 
-/// Lets accepted work finish within the configured time (`gateway.drain`). Returns `false` if that time passed with
-/// work left.
+/// Tells the workers to stop, and waits until accepted work is finished, but at most for the configured time
+/// (`gateway.drain`). Returns `true` if all work was finished, and `false` if work was left when that time was over.
 pub(super) async fn drain(
     running: &Arc<Running>,
     stop: &watch::Sender<bool>,

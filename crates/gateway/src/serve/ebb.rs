@@ -14,8 +14,9 @@ pub(crate) struct Ebb {
 }
 
 impl Ebb {
-    /// Returns whether memory should be given back now: the number of open connections has fallen to half of `most` or
-    /// less, and by at least `CROWD`. If so, `most` begins again at `open`.
+    /// Returns whether memory should be given back now. That is so if the number of open connections has fallen from
+    /// `most` to half of it or less, and by at least `CROWD`. In that case `most` is set to `open`, so that the next
+    /// crowd is measured from there.
     pub(crate) fn is_due(&mut self, open: u64) -> bool {
         self.most = self.most.max(open);
         let due = self.most - open >= CROWD && open <= self.most / 2;

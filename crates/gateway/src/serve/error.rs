@@ -5,7 +5,7 @@ use std::fmt;
 /// Why the gateway did not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// The configuration is wrong. This is the report, ready to print.
+    /// The configuration is wrong. The text is the report on its mistakes, ready to print.
     Config(String),
     /// The machine does not allow the start: a port is in use, or a file cannot be written.
     Machine(String),

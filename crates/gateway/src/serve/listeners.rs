@@ -12,7 +12,8 @@ use crate::running::process::Running;
 /// The maximum number of connections to one listener that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 1024;
 
-/// Opens every listener for callers, once for each worker. Returns one list of entrances for each worker.
+/// Opens every listener for callers, once for each worker. Returns one list for each worker, with all listeners of that
+/// worker.
 pub(super) fn open_doors(running: &Running, workers: usize) -> Result<Vec<Vec<Entrance>>, StartError> {
     let compiled = running.compiled.load();
     let gateway = &compiled.settings.gateway;
@@ -25,7 +26,8 @@ pub(super) fn open_doors(running: &Running, workers: usize) -> Result<Vec<Vec<En
         let mut address = address;
         for entrances in &mut doors {
             let listener = listen(address, true)?;
-            // If port 0 is configured, all workers use the port that the first one got.
+            // If port 0 is configured, the kernel chooses a port for the first worker. The other workers use the same
+            // port.
             address = listener.local_addr().map_err(|e| in_use(address, &e))?;
             entrances.push(Entrance { listener, address, own: own.clone(), tokens: tokens.clone() });
         }

@@ -31,7 +31,8 @@ pub struct Options {
     pub demo: bool,
 }
 
-/// Runs until SIGTERM or SIGINT comes, and then until accepted work is finished.
+/// Runs the gateway until SIGTERM or SIGINT comes, and then until accepted work is finished. If work is left after the
+/// time `gateway.drain`, the process exits without waiting for it.
 ///
 /// # Errors
 /// If the gateway could not start. In that case nothing was served.
@@ -43,8 +44,9 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     runtime.block_on(start(options))
 }
 
-/// Runs one worker with one listener on the runtime of the calling task, until `stop` becomes true. There are no signals, no
-/// admin side and no file. This is for tests and fuzz targets that keep callers, gateway and dependencies on one thread.
+/// Runs one worker with one listener on the runtime of the calling task, until `stop` becomes true. It does not handle
+/// signals, has no admin side, and reads no configuration file. This is for tests and fuzz targets that keep callers,
+/// gateway and dependencies on one thread.
 ///
 /// # Errors
 /// If the worker could not start. In that case nothing was served.

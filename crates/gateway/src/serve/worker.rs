@@ -31,7 +31,7 @@ use crate::request::handle::handle;
 use crate::running::process::Running;
 use crate::running::router::Router;
 
-/// How often each worker checks all its connections.
+/// The time between two checks of all connections of a worker: the worker's round.
 const ROUND: Duration = Duration::from_millis(250);
 
 /// One worker, which all its tasks share.
@@ -113,8 +113,8 @@ impl Worker {
             match accepted {
                 Ok((tcp, _)) => {
                     self.welcome(tcp, &door, &stop);
-                    // Other tasks get their turn here, so that answers do not wait until a whole crowd of connections has been
-                    // accepted.
+                    // Answers that wait to be sent together are sent now if they are due. Without this, they would wait
+                    // until a whole crowd of connections has been accepted.
                     send_overdue();
                 }
                 Err(error) => {
@@ -154,7 +154,7 @@ impl Worker {
         let task = Task::default();
         let its = Arc::clone(&task);
         let spawned = tokio::spawn(async move { counted.0.converse(tcp, its, door, limits, stop).await });
-        // The task has not run yet, and this is the only place that sets it.
+        // `task` cannot have been set before: the spawned task has not run yet, and no other code sets `task`.
         let _ = task.set(spawned.abort_handle());
     }
 
@@ -213,8 +213,8 @@ impl Worker {
             if limits.headers != HYPERS_HEADERS {
                 builder.max_headers(limits.headers);
             }
-            // Each version of HTTP has a service of its own, because a service that is used in only one place is built there
-            // and not copied.
+            // This service is for HTTP/1 only, and HTTP/2 has another one. The reason is that a service that is used in
+            // only one place is built there and not copied.
             let service = service_fn(move |request| {
                 handle(Arc::clone(&router), Arc::clone(&door), Exchange::next(&caller), request)
             });
@@ -222,7 +222,8 @@ impl Worker {
             if let Some(why) = caller_seen.unread() {
                 self.router.running.refusals.note(&Problem::refused(Reason::BadRequest, None, why));
             }
-            // The caller cannot be informed any more, but the log can help a person who looks for the answer.
+            // The connection is over, but some bytes of an answer were not sent. The caller cannot be informed any
+            // more. But the log can help a person who looks for the answer.
             if caller_seen.lost_bytes() {
                 let why = served
                     .err()

@@ -59,7 +59,7 @@ async fn a_refusal_is_written_at_once_in_the_midst_of_a_crowd() {
     let settings = config::parse("test", &text, &|_| None).unwrap().settings;
     let running = Arc::new(Running::new(settings, 1).unwrap());
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    // The kernel keeps as many connections as for the program's own listeners.
+    // The kernel keeps as many connections that are not accepted yet as it does for the gateway's own listeners.
     socket2::SockRef::from(&listener).listen(1024).unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
@@ -110,7 +110,8 @@ async fn a_refusal_is_written_at_once_in_the_midst_of_a_crowd() {
     assert!(!FULL || p99 < Duration::from_millis(1), "{p99:?}");
 }
 
-/// Prints a figure of the laps, and returns its 99th percentile.
+/// Prints the median, the 99th percentile and the maximum of one figure of the laps, which are the measured times of
+/// the requests. Returns the 99th percentile.
 fn figures(what: &str, laps: &mut [Lap], figure: fn(&Lap) -> Duration) -> Duration {
     laps.sort_unstable_by_key(figure);
     let at = |share: usize| figure(&laps[laps.len() * share / 1000]);

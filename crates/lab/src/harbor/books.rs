@@ -4,7 +4,10 @@
 //! **effect** is a change: a charge made, a refund made, a charge deleted, a customer written with a content that
 //! differs from the previous one. An answer that is replayed, declined or lost changes nothing in the books.
 //!
-//! A request is counted when it has been read whole. A request whose body broke off is counted under `broken` only.
+//! A request is counted when it has been read whole. Three kinds of requests are not counted: those to `/books`, those
+//! whose `harbor-fault` header is wrong, and those that come while the books are full. A request whose body broke off
+//! or was too large is counted under `broken` only.
+//!
 //! Everything that is kept has a bound. When [`MOST_ENTRIES`] entries or [`MOST_BYTES`] bytes of bodies are kept, the
 //! harbor answers 507 until its books are cleared.
 
@@ -39,7 +42,8 @@ pub struct Books {
 pub struct Snapshot {
     /// The number of changes made.
     pub effects: u64,
-    /// The number of requests that were read whole, without those to `/books`.
+    /// The number of requests that were read whole. Requests to `/books`, requests with a wrong `harbor-fault` header,
+    /// and requests that came while the books were full are not counted.
     pub requests: u64,
     /// The number of the `requests` that only read (GET, HEAD, OPTIONS).
     pub reads: u64,
@@ -49,9 +53,9 @@ pub struct Snapshot {
     pub refunds: u64,
     /// What happened under each `Idempotency-Key`, by the key.
     pub by_key: BTreeMap<String, KeyCount>,
-    /// How often each `harbor-id` header was seen, in requests without an `Idempotency-Key`.
+    /// For each value of the `harbor-id` header: the number of requests that had this value and no `Idempotency-Key`.
     pub by_id: BTreeMap<String, u64>,
-    /// The number of writing requests without a key, and the number of changes that they made.
+    /// The number of writing requests without an idempotency key, and the number of changes that they made.
     pub unkeyed: Count,
     /// Every charge that was not deleted, the oldest first.
     pub charges: Vec<Charge>,
@@ -268,8 +272,9 @@ impl Default for Pages {
 }
 
 impl Pages {
-    /// Counts a request that was read whole. Returns whether the request is the first of its key or identity, so that a
-    /// fault in its header strikes it. For a request with neither key nor identity, returns `true`.
+    /// Counts a request that was read whole. Returns whether it is the first request with its idempotency key or, if it
+    /// has no key, with its `harbor-id`. A request that has neither counts as the first. The result matters for a fault
+    /// in the header: without `always`, the fault strikes only the first request.
     pub(super) fn note(&mut self, asked: &Asked) -> bool {
         if let Err(error) = self.keep(Line::Seen { asked: asked.clone() }) {
             tracing::error!(%error, "harbor: a request could not be entered in the file of the books");
@@ -313,8 +318,9 @@ impl Pages {
         largest.iter().all(|len| *len < MOST_ENTRIES) && self.kept < MOST_BYTES
     }
 
-    /// Decides whether the work of a request may be done. If it may, and the request writes and has a key, the key is
-    /// marked as being worked on. A request that only reads or has no key is always admitted.
+    /// Decides whether the work of a request may be done, and returns the decision. A request that only reads, or that
+    /// has no key, always gets `Fresh`. If a writing request with a key gets `Fresh`, its key is marked as being worked
+    /// on.
     pub(super) fn admit(&mut self, asked: &Asked) -> Admission {
         let Some(key) = asked.key.as_ref().filter(|_| asked.writes()) else { return Admission::Fresh };
         let page = self.keys.entry(key.clone()).or_default();
@@ -345,8 +351,9 @@ impl Pages {
         };
     }
 
-    /// Does the work of an admitted request and settles its key. A writing request is first written to the file of the
-    /// books, if there is one. If this fails, its work is not done, and the reply is a 507.
+    /// Does the work of an admitted request, ends the work of its key ([`Books::settle`]), and returns the reply. If
+    /// the books are kept in a file, a writing request is first written to this file. If that fails, the work is not
+    /// done, and the reply is a 507.
     pub(super) fn work(&mut self, asked: &Asked) -> Reply {
         let at = Timestamp::now();
         let kept = if asked.writes() { self.keep(Line::Done { at, asked: asked.clone() }) } else { Ok(()) };
@@ -377,7 +384,8 @@ impl Pages {
         self.journal.as_mut().map_or(Ok(()), |journal| journal.write(&line))
     }
 
-    /// Counts one change, under the request's key or as a change without a key.
+    /// Counts one change: in the total, and under the key of the request. If the request has no key, the change is
+    /// counted among the changes without a key.
     pub(super) fn enter(&mut self, asked: &Asked) {
         self.counts.effects += 1;
         match &asked.key {

@@ -31,7 +31,8 @@ use crate::wire::{self, Rewound, Speech};
 enum Order {
     Reset,
     Close,
-    /// Writes these bytes and then closes. The first `slow` bytes are written one per `interval`.
+    /// Writes these bytes and then closes the connection. The first `slow` bytes are written one by one, with a wait of
+    /// `interval` after each of them.
     Say {
         bytes: Bytes,
         slow: usize,
@@ -145,8 +146,8 @@ fn show_books(method: &Method, pier: &Pier) -> Reply {
     }
 }
 
-/// Reads the whole request, and the fault that its header asks for, if any. A request that cannot be read is returned
-/// as a refusal.
+/// Reads the whole request. Returns it with the fault that its `harbor-fault` header asks for; the fault is `None` if
+/// there is no such header. If the request cannot be read or accepted, the error is the answer that says so.
 async fn read(request: Request<Incoming>, pier: &Pier) -> Result<(Asked, Option<Fault>), Reply> {
     let (head, body) = request.into_parts();
     let broken = |status, why: &str| {
@@ -188,9 +189,9 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 impl Pier {
-    /// Returns the fault that strikes this request: the one in its header, or else the script's, or else none. `first`
-    /// says whether the request is the first one of its key or identity; a later one is struck only by a fault with
-    /// `always`.
+    /// Returns the fault that strikes this request: the one in its header, or else the script's, or else no fault.
+    /// `first` says whether the request is the first one with its idempotency key or its `harbor-id`. If it is a later
+    /// one, the fault in its header strikes only with `always`.
     fn fault_of(&self, asked: &Asked, carried: Option<Fault>, first: bool) -> Fault {
         // The script draws for every request, even if a fault in the header takes precedence over the script. So a
         // request with such a header does not change what the script draws for later requests.
@@ -303,7 +304,8 @@ fn respond(
     response
 }
 
-/// Returns the head of an answer as bytes of HTTP/1.1, and the length of the head in bytes.
+/// Returns the head of an answer as bytes of HTTP/1.1, and the length of this head in bytes. The argument `length` is
+/// the length of the body in bytes, which the head announces.
 fn written(response: &Response<ReplyBody>, length: usize) -> (BytesMut, usize) {
     let status = response.status();
     let reason = status.canonical_reason().unwrap_or_default();

@@ -108,8 +108,8 @@ impl Pages {
         }
     }
 
-    /// Returns one page of the charges made in `[from, to)`, the oldest first. The cursor of the next page is the id of
-    /// the last charge on this page.
+    /// Returns one page of the charges that were made from the query's `from` on and before its `to`, the oldest first.
+    /// The cursor of the next page is the id of the last charge on this page.
     fn list(&self, asked: &Asked) -> Reply {
         let (from, to) = match (moment(asked, "from"), moment(asked, "to")) {
             (Ok(from), Ok(to)) => (from.unwrap_or(Timestamp::MIN), to.unwrap_or(Timestamp::MAX)),
@@ -220,8 +220,9 @@ impl Pages {
     }
 }
 
-/// Reads a moment from the query: RFC 3339, a date (its midnight in UTC), or seconds since 1970. Returns `None` if the
-/// parameter is missing or empty.
+/// Reads a time from the query's parameter `name`. The time is written as in RFC 3339, as a date (its midnight in UTC),
+/// or as seconds since 1970. Returns `None` if the parameter is missing or empty, and an error text if it is not a
+/// time.
 fn moment(asked: &Asked, name: &str) -> Result<Option<Timestamp>, String> {
     let Some(text) = asked.parameter(name).filter(|text| !text.is_empty()) else { return Ok(None) };
     let parsed = text.parse::<Timestamp>().ok().or_else(|| {

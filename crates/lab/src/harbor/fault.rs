@@ -43,13 +43,13 @@ pub struct Fault {
     pub(super) effect: bool,
     pub(super) ending: Ending,
     pub(super) retry_after: Option<Duration>,
-    /// Whether the fault strikes every request that carries it. If not, it strikes only the first request of its key or
-    /// identity.
+    /// Whether the fault strikes every request that carries it. If `false`, it strikes only the first request with the
+    /// same idempotency key or the same `harbor-id`.
     pub(super) always: bool,
 }
 
 impl Default for Fault {
-    /// Returns no fault at all: the effect takes place, and the answer is sent immediately.
+    /// Returns the value that stands for no fault: the effect takes place, and the answer is sent immediately.
     fn default() -> Self {
         Fault {
             before: Duration::ZERO,
@@ -130,8 +130,9 @@ impl FromStr for Fault {
 }
 
 impl Fault {
-    /// Applies one word of a fault. If the word is a wait, the wait is stored in this fault. If the word is an ending,
-    /// it is returned, together with whether the effect takes place.
+    /// Applies one word of a fault. If the word sets a wait (`delay`, `delay-after-effect`, `retry-after`), stores the
+    /// wait in this fault and returns `None`. If the word says how the request ends, returns this ending, and whether
+    /// the effect takes place. Fails if the word is unknown or its value is wrong.
     fn take(&mut self, name: &str, value: Option<&str>) -> Result<Option<(Ending, bool)>, FaultError> {
         const INTERVAL: Duration = Duration::from_millis(100);
         let bare = |ending, effect| match value {

@@ -1,4 +1,5 @@
-//! The body of an answer: whole, byte by byte, or broken off. The request counts as in flight until the body is sent.
+//! The body of an answer. It is sent whole, sent byte by byte, or broken off after its first half. The request counts
+//! as in flight until the body is sent.
 
 use std::io;
 use std::pin::Pin;
@@ -17,7 +18,8 @@ pub(super) enum Pace {
     Whole,
     /// Sends one byte per interval.
     Drip(Pin<Box<Sleep>>, Duration),
-    /// Sends half of the bytes and returns an error 10 ms later. hyper turns the error into a reset of the stream.
+    /// Sends half of the bytes and, 10 ms later, returns an error in place of the remaining bytes. hyper turns the
+    /// error into a reset of the stream.
     Half(Option<Pin<Box<Sleep>>>),
 }
 

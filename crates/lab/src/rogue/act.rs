@@ -82,8 +82,8 @@ impl Answer {
         Answer { load, ..self }
     }
 
-    /// Sets what happens to an HTTP/1.1 connection after the answer. The head of the answer does not announce it. The
-    /// default is [`Then::Keep`]. HTTP/2 connections are always kept.
+    /// Sets what happens to an HTTP/1.1 connection after the answer. The header fields of the answer do not say what
+    /// will happen. The default is [`Then::Keep`]. HTTP/2 connections are always kept.
     #[must_use]
     pub fn then(self, then: Then) -> Answer {
         Answer { then, ..self }
@@ -96,10 +96,12 @@ impl From<Answer> for Act {
     }
 }
 
-/// What a rogue does with an HTTP/1.1 connection that is idle. A connection is idle after an answer until the next
-/// request arrives. If the closure given to the builder's `welcome` returned this value, it is for a new connection
-/// before its first byte. If a request arrives within the given time, it is served as usual. With a time of zero the
-/// rogue acts immediately and does not look for a request.
+/// What a rogue does with an HTTP/1.1 connection that is idle. A connection is idle from the end of an answer until the
+/// next request arrives. The closure given to the builder's `welcome` returns this type too: there it says what the
+/// rogue does with a new connection before its first byte.
+///
+/// If a request arrives within the given time, it is served as usual. If the time is zero, the rogue acts immediately
+/// and does not look for a request.
 #[derive(Clone, Debug, Default)]
 pub enum Idle {
     /// Waits for the next request.

@@ -83,8 +83,9 @@ pub(super) async fn rest(stream: &mut TcpStream, idle: Idle) -> bool {
     then == Then::Keep
 }
 
-/// Reads the next request; `None` if the connection ended before it. The first `bool` says whether the request is the
-/// last of its connection, the second whether its body was left unread.
+/// Reads the next request. Returns `None` if the connection ended before the first byte of a request. The first `bool`
+/// says whether the request is the last of its connection, the second whether its body was left unread. Fails if the
+/// request is malformed or breaks off.
 async fn request(
     reader: &mut Reader<'_>,
     den: &Den,
@@ -192,8 +193,8 @@ impl Turn<'_> {
         Ok(if answer.load.framing() == Framing::UntilClose && !bodiless { Then::Close } else { answer.then })
     }
 
-    /// Writes the body, except for its last piece, which stays in `out`. Returns `false` if the body breaks off,
-    /// because a step of `load` says so.
+    /// Writes the body to the socket. The last piece stays in `out`, and the caller of this function writes it. Returns
+    /// `true` if the body is complete, and `false` if it breaks off because a step of `load` says so.
     async fn body(&mut self, load: &Load, out: &mut BytesMut) -> Result<bool, Departed> {
         let chunked = load.framing() == Framing::Chunked;
         let mut steps = load.steps();

@@ -28,7 +28,8 @@ const MOST_STREAMS: u32 = 1000;
 /// How long a stream waits before it is reset. Without this wait, the reset would discard everything that is not yet
 /// written to the socket.
 const FLUSHED: Duration = Duration::from_millis(10);
-/// How long the streams of a connection may take to notice that it has ended.
+/// The maximum time to wait, after a connection has ended, until the tasks of its streams have noticed the end. Tasks
+/// that still run after this time are aborted.
 const NOTICED: Duration = Duration::from_secs(1);
 
 /// Bytes that are written directly to the socket, and what happens to the connection afterwards.
@@ -116,7 +117,7 @@ fn go_away(last: u32) -> Bytes {
     frame.into()
 }
 
-/// One stream of a connection, with its request and its way to answer.
+/// One stream of a connection: its request, and the handle of the `h2` crate with which it is answered.
 struct Limb {
     trunk: Arc<Trunk>,
     body: RecvStream,
@@ -274,7 +275,8 @@ impl Limb {
     }
 }
 
-/// Sends the body. Returns `false` if the body breaks off, because a step of `load` says so.
+/// Sends the body. Returns `true` if the whole body was sent, and `false` if it breaks off because a step of `load`
+/// says so. If the caller left before the end, the error says how it left.
 async fn body(send: &mut SendStream<Bytes>, load: &Load) -> Result<bool, Departed> {
     let mut steps = load.steps();
     loop {

@@ -18,7 +18,7 @@ pub struct Load {
 #[derive(Clone, Debug)]
 enum Source {
     Bytes(Bytes),
-    /// The first bytes of [`pattern`], as many as the number says.
+    /// This number of bytes from the beginning of [`pattern`].
     Pattern(u64),
 }
 
@@ -74,7 +74,8 @@ impl Load {
         Load { framing: Framing::Chunked, ..self }
     }
 
-    /// Lets the end of the connection end the body, as in HTTP/1.0.
+    /// Lets the end of the connection end the body, as in HTTP/1.0: the answer has neither a content-length nor chunks.
+    /// HTTP/2 only leaves the content-length out.
     #[must_use]
     pub fn until_close(self) -> Load {
         Load { framing: Framing::UntilClose, ..self }

@@ -60,11 +60,12 @@ impl Heard {
 /// What became of the requests with one `x-id`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// How often a request with this id was received.
+    /// The number of times that a request with this id was received.
     pub received: u32,
-    /// How often the request may have had an effect. Requests that were refused as unprocessed do not count.
+    /// The number of requests with this id that may have had an effect. A request does not count if the rogue has told
+    /// the caller that it was not processed.
     pub processed: u32,
-    /// How often an answer was sent completely.
+    /// The number of answers that were sent completely.
     pub answered: u32,
 }
 
@@ -86,7 +87,7 @@ pub struct Departure {
 /// How a caller left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Departed {
-    /// The caller closed the connection, or its half of the connection.
+    /// The caller closed the connection, or only the direction in which the caller sends.
     Closed,
     /// The caller reset the connection or the stream.
     Reset,
@@ -142,7 +143,8 @@ impl Log {
         result
     }
 
-    /// Waits until `reached` returns `true`. `reached` is called with the counts after every change of the counts.
+    /// Waits until `reached` returns `true`. `reached` is called with the counts when the wait begins, and after every
+    /// change of the counts.
     pub(super) async fn until(&self, mut reached: impl FnMut(&Counts) -> bool) {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());

@@ -13,7 +13,7 @@
 //! use seawall_lab::rogue::{Act, Answer, Idle, Rogue};
 //!
 //! # async fn rogues() -> std::io::Result<()> {
-//! // Reads 1 % of the requests and closes without an answer.
+//! // Reads each request. Closes the connection without an answer for 1 % of them.
 //! let reader = Rogue::builder()
 //!     .seed(7)
 //!     .each(|_, draw| if draw.f64() < 0.01 { Act::Close } else { Answer::ok("fine").into() })
@@ -29,10 +29,10 @@
 //!     })
 //!     .bind()?;
 //!
-//! // Hangs twice, then answers.
+//! // Does not answer the first two requests, and answers all later ones.
 //! let waker = Rogue::builder().acts([Act::Hang, Act::Hang, Answer::ok("at last").into()]).bind()?;
 //!
-//! // Takes four HTTP/2 streams, then sends them away: stream 1 may have been processed, 3, 5 and 7 were not.
+//! // Reads four requests on HTTP/2, then sends GOAWAY: stream 1 may have been processed; 3, 5 and 7 were not.
 //! use seawall_lab::rogue::Then;
 //! let leaver = Rogue::builder()
 //!     .each(|heard, _| match (heard.connection, heard.on_connection) {
@@ -191,8 +191,9 @@ impl Builder {
         Builder { welcome: Box::new(welcome), ..self }
     }
 
-    /// Lets the rogue act as soon as the head is read, and leave the body unread. An HTTP/1.1 connection whose body is
-    /// unread is ended after the act, even if the act says to keep it. By default, the body is read first.
+    /// Lets the rogue act as soon as the head of a request is read, and leave the body unread. An HTTP/1.1 connection
+    /// with an unread body is ended after the act, even if the act says to keep it. By default, the rogue reads the
+    /// body before it acts.
     #[must_use]
     pub fn at_head(mut self) -> Builder {
         self.settings.at_head = true;

@@ -1,8 +1,9 @@
 //! Streams of random numbers that depend on a seed, and the distributions that are drawn from them.
 //!
-//! Each entity has its own stream, which is made from the seed, the kind of the entity, and its number. With one stream
-//! for all entities, every draw would depend on the order of all other draws: a policy that draws one more number would
-//! change the arrivals. Two arms with the same seed would then not see the same arrivals.
+//! Each entity of a simulation, such as each provider, has its own stream. The stream is made from the seed, the kind
+//! of the entity, and its number. With one stream for all entities, every draw would depend on the order of all other
+//! draws: a policy that draws one more number would change the arrivals. Two arms with the same seed would then not see
+//! the same arrivals.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ pub struct Stream(u64);
 pub enum Whose {
     /// The beginnings of calls, and which caller makes them.
     Arrivals,
-    /// A caller's own draws: its waits and probes.
+    /// A caller's own draws, such as the waits before its repeats.
     Caller,
     /// A provider's service times and failures.
     Provider,

@@ -4,8 +4,11 @@
 //! Let `a` be the number of attempts that a call makes when all of them fail. Above a load of `1/a`, an overload never
 //! ends once it has begun, because the repeats keep it alive. Below that load the time of its end can be computed. So
 //! these formulas say at which load repeats do harm. It is not enough to ask whether repeats help: the same repeats only
-//! make an overload longer below that load, and keep it alive above it. The formulas are fluid limits. They assume many callers, a queue that is first come, first served, and work that continues after its
-//! caller has given up. A test checks them against the simulator over a grid of loads, triggers and budgets.
+//! make an overload longer below that load, and keep it alive above it.
+//!
+//! The formulas are fluid limits. They assume many callers, a queue that is first come, first served, and work that
+//! continues after its caller has given up. A test checks them against the simulator over a grid of loads, triggers and
+//! budgets.
 //!
 //! In all formulas, the load is the number of calls as a share of the capacity (without repeats), and times are in
 //! seconds.
@@ -13,19 +16,20 @@
 //! ```
 //! use seawall_lab::sim::closed_forms::{Overload, critical_load};
 //!
-//! // Three tries: never again whole above a third of the capacity.
+//! // With three tries, an overload never ends if the load is above a third of the capacity.
 //! assert!((critical_load(3.0) - 1.0 / 3.0).abs() < 1e-9);
-//! // Ten seconds at a fifth of the capacity, at 70 % load, without repeats: whole again 13 s later.
+//! // For ten seconds the provider has a fifth of its capacity. The load is 70 %, and there are no repeats. Calls are
+//! // answered in time again 13 s later. With three attempts for each call, that never happens.
 //! let overload = Overload { load: 0.7, lasts: 10.0, left: 0.2, attempts: 1.0, stored: 0.0, timeout: 1.0 };
 //! assert_eq!(overload.recovery().map(f64::round), Some(13.0));
 //! assert_eq!(Overload { attempts: 3.0, ..overload }.recovery(), None);
 //! ```
 
-/// Returns the load above which an overload never ends, for callers that make `attempts` attempts of a call while all
-/// attempts fail: `1/a`.
+/// Returns the load above which an overload never ends: `1/a`. Here `a` stands for `attempts`, the number of attempts
+/// that each call makes while all attempts fail.
 ///
-/// For three tries it is 1/3. For a budget of `b` repeats for each *request* it is `1/(1 + b)`. For a budget that only
-/// *successes* pay for, and for calls without repeats, it is 1.
+/// For three tries the load is 1/3. For a budget that pays for `b` repeats with each *request*, it is `1/(1 + b)`. For
+/// a budget that only *successes* pay for, and for calls without repeats, it is 1.
 #[must_use]
 pub fn critical_load(attempts: f64) -> f64 {
     1.0 / attempts.max(1.0)
@@ -34,25 +38,27 @@ pub fn critical_load(attempts: f64) -> f64 {
 /// An overload: a provider that loses a part of its capacity for a while, and its callers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Overload {
-    /// The number of calls per second, as a share of the capacity; ρ.
+    /// The number of calls per second, as a share of the capacity. The formulas call it ρ.
     pub load: f64,
-    /// How long a part of the capacity is missing, in seconds; T.
+    /// How long a part of the capacity is missing, in seconds. The formulas call it T.
     pub lasts: f64,
-    /// The share of the capacity that is left during this time; d.
+    /// The share of the capacity that is left during this time. The formulas call it d.
     pub left: f64,
-    /// The number of attempts for each call while all attempts fail; a. It is 1 if repeats have a budget that only
-    /// successes pay for.
+    /// The number of attempts for each call while all attempts fail. It is 1 if repeats have a budget that only
+    /// successes pay for. The formulas call it a.
     pub attempts: f64,
-    /// The time that the provider would need at full capacity for all repeats that the callers together have saved up,
-    /// in seconds; B. It is `callers · tokens / capacity`.
+    /// The time that the provider would need at full capacity for all repeats for which the callers together have saved
+    /// tokens, in seconds. It is `callers · tokens / capacity`. The formulas call it B.
     pub stored: f64,
-    /// How long an attempt waits for its answer, in seconds; τ.
+    /// How long an attempt waits for its answer, in seconds. The formulas call it τ.
     pub timeout: f64,
 }
 
 impl Overload {
     /// Returns the number of seconds from the end of the trouble until calls are answered in time again: `[T(aρ − d) +
-    /// B − τ] / (1 − aρ)`. Returns `None` if this never happens, which is the case if `aρ ≥ 1`.
+    /// B − τ] / (1 − aρ)`. The docs of the fields say what the letters mean. Returns zero if the trouble is too short
+    /// for the backlog to reach the timeout. Otherwise, returns `None` if `aρ ≥ 1`, because then calls are never
+    /// answered in time again.
     ///
     /// During the trouble a backlog of attempts builds up. Afterwards the backlog is worked off with the capacity that
     /// new attempts do not need. An attempt that waits for less than the timeout is answered in time.
@@ -72,18 +78,18 @@ impl Overload {
     }
 }
 
-/// Returns the number of attempts at the last of several tiers for one call at the first tier, if all attempts fail and
-/// each tier makes `tries` attempts: `r^t`.
+/// Returns the number of attempts that reach the last of `tiers` tiers for one call at the first tier, if all attempts
+/// fail and each tier makes `tries` attempts. The number is `r^t`, where `r` stands for `tries` and `t` for `tiers`.
 ///
-/// If only the top tier has a budget, the number is still `r^(t − 1)`. If every tier has a budget that only successes
+/// If only the first tier has a budget, the number is still `r^(t − 1)`. If every tier has a budget that only successes
 /// pay for, the number is 1.
 #[must_use]
 pub fn amplification(tries: f64, tiers: u32) -> f64 {
     tries.max(1.0).powi(i32::try_from(tiers).unwrap_or(i32::MAX))
 }
 
-/// Returns how large the minimum of each caller's concurrency limit may be if the limits are to protect a provider:
-/// `µτ/N`.
+/// Returns the largest minimum that each caller's concurrency limit may have if the limits are to protect a provider:
+/// `capacity · timeout / callers`. The capacity is in attempts per second, the timeout in seconds.
 ///
 /// If `callers` callers each keep at least this number of attempts under way, they fill a queue that takes the whole
 /// timeout to work off. Every attempt then times out, even if all limits are at their minimum.
@@ -92,8 +98,9 @@ pub fn largest_minimum_limit(callers: f64, capacity: f64, timeout: f64) -> f64 {
     capacity * timeout / callers.max(1.0)
 }
 
-/// Returns how many repeats all callers of a fleet together may have saved up, if these repeats may lengthen the
-/// recovery by `seconds`: `(1 − ρ) · µ · seconds`.
+/// Returns the number of repeats for which all callers of a fleet together may have saved tokens, if these repeats may
+/// lengthen the recovery by `seconds`: `(1 − load) · capacity · seconds`. The load is a share of the capacity, and the
+/// capacity is in attempts per second.
 #[must_use]
 pub fn affordable_credit(load: f64, capacity: f64, seconds: f64) -> f64 {
     (1.0 - load).max(0.0) * capacity * seconds

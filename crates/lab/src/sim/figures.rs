@@ -66,7 +66,7 @@ pub enum Value {
 /// A named result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
-    /// The name of the figure, in the form `study/case`.
+    /// The name of the figure, in the form `study/case`: the study that it belongs to, and the case within this study.
     pub name: String,
     /// The value that the run found.
     pub value: Value,
@@ -79,8 +79,8 @@ impl Figure {
         Figure { name: name.into(), value }
     }
 
-    /// Creates a figure whose value is a list with one estimate for each column. Each of the `rows` has the values of
-    /// one seed.
+    /// Creates a figure with one estimate for each column. Each of the `rows` has the values of one seed. The value of
+    /// the figure is a list or, if there is only one column, a single number.
     #[must_use]
     pub fn columns(name: impl Into<String>, rows: &[Vec<f64>]) -> Figure {
         let width = rows.first().map_or(0, Vec::len);

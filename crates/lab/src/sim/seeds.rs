@@ -1,4 +1,4 @@
-//! Makes many runs in parallel: each run has one thread and one seed, and the results are in the order of the runs.
+//! Makes many runs in parallel, each on one thread. The results are in the order of the runs.
 //!
 //! A single run is never split over threads. So the number of threads changes how long all runs take, and nothing else.
 
@@ -11,7 +11,8 @@ pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 /// A progress function that reports nothing.
 pub fn silent(_: usize, _: usize) {}
 
-/// Calls `run(0)` to `run(runs - 1)` on a number of threads, and returns the results in the order of these numbers.
+/// Calls `run(0)` to `run(runs - 1)` on up to `threads` threads, and returns the results in the order of these numbers.
+/// `progress` is called after each run.
 pub fn each<T: Send>(
     runs: usize,
     threads: usize,

@@ -16,7 +16,8 @@ pub(super) fn at(seconds: i64) -> Stamp {
     Stamp::from_micros(1_000_000_000 + seconds * 1_000_000)
 }
 
-/// Rules for a provider that can be asked, and whose refunds add up and have no key. They are the cautious rules.
+/// The cautious rules, for a provider that knows no keys and can be asked. Its cancel has no key, and a second cancel
+/// undoes the effect once more, as a second refund does.
 pub(super) fn lookup() -> Rules {
     Rules {
         on_unknown: OnUnknown::Confirm,
@@ -32,7 +33,8 @@ pub(super) fn lookup() -> Rules {
     }
 }
 
-/// Rules for a provider that honours keys and cannot be asked. A cancel names our key and sets a state.
+/// Rules for a provider that honours keys and cannot be asked. A cancel names the action by our key, and a second
+/// cancel changes nothing.
 pub(super) fn keyed() -> Rules {
     Rules { cancel: Some(void()), ..Rules::of(Idempotency::Keyed) }
 }
@@ -47,8 +49,8 @@ pub(super) fn void() -> CancelRules {
     }
 }
 
-/// Rules for a provider that knows no keys and cannot be asked. A cancel names our key, and is sent whether the effect
-/// exists or not.
+/// Rules for a provider that knows no keys and cannot be asked. A cancel names the action by our key. If the effect is
+/// unknown, the cancel is sent without a question to the provider.
 pub(super) fn net_cancel() -> Rules {
     Rules { on_unknown: OnUnknown::Cancel, cancel: Some(void()), ..Rules::of(Idempotency::None) }
 }
@@ -94,7 +96,8 @@ impl Bench {
         plan(&self.row, &self.rules, self.origin, self.now, ME)
     }
 
-    /// Plans and takes each change, until a request is to be sent or nothing is to be done. Returns that last step.
+    /// Asks the machine for the next step of the row, and writes each planned change into the row. Returns the first
+    /// step that is more than a change: a request to send, a scope to settle, or nothing to do.
     pub(super) fn step(&mut self) -> Step {
         for _ in 0..10 {
             match self.plan() {

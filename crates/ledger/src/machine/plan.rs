@@ -23,8 +23,8 @@ pub enum Step {
     Leave,
     /// Write this change. After that, plan again if this worker still has the row.
     Change(Write),
-    /// Write this change. Once the store has taken it, send the attempt that it records: the first byte before
-    /// `send_by`, or nothing.
+    /// Write this change. Once the store has taken it, send the attempt that it records. The first byte must leave
+    /// before `send_by`; from then on nothing is sent.
     Perform(Write),
     /// Write this change. Once the store has taken it, send the cancel that it records, under the key of the current
     /// generation.
@@ -130,9 +130,9 @@ impl View<'_> {
         }
     }
 
-    /// Sends the first attempt, or a new one if no earlier attempt can still take effect. The action fails instead if
-    /// the time for sending is over, if the limit on attempts is reached, or if the provider may have forgotten the
-    /// key.
+    /// Returns the step that sends the first attempt, or a new one if no earlier attempt can still take effect. The
+    /// action fails instead if the time for sending is over, if the limit on attempts is reached, or if the provider
+    /// may have forgotten the key. The row rests instead if the attempt could end after the deadline to settle.
     fn first(&self) -> Step {
         let given_up = self.now >= self.origin.created.saturating_add(self.rules.give_up);
         if given_up {
@@ -147,7 +147,9 @@ impl View<'_> {
         Step::Perform(self.draft().perform(self.rules))
     }
 
-    /// Sends another attempt although an earlier one may still take effect. If that is not allowed, the error says why.
+    /// Returns the step that sends another attempt although an earlier one may still take effect. If the attempt could
+    /// end after the deadline to settle, or if the last attempt has to wait for the end of the quiet time, the step
+    /// lets the row rest. If another attempt is not allowed, the error says why.
     fn repeat(&self) -> Result<Step, &'static str> {
         match self.rules.idempotency {
             Idempotency::Safe | Idempotency::Idempotent | Idempotency::Keyed => {}
@@ -164,9 +166,9 @@ impl View<'_> {
         }
         let is_last = self.state.attempts.saturating_add(1) == self.rules.limits.perform;
         match self.quiet_ahead() {
-            // No attempt follows the last one, so a refusal of the last attempt can close the action only if it also
-            // holds for the earlier attempts. Unless the provider saves refusals under the key, it holds for them only
-            // after the quiet time, so the last attempt waits for the end of that time.
+            // The last attempt waits for the end of the quiet time. No attempt follows it, so its refusal can close the
+            // action only if the refusal also holds for the earlier attempts. Before the end of the quiet time, it
+            // holds for them only if the provider saves refusals under the key.
             Some(quiet) if is_last => Ok(self.rest(quiet)),
             Some(_) | None => Ok(Step::Perform(self.draft().perform(self.rules))),
         }
@@ -186,7 +188,7 @@ impl View<'_> {
     }
 
     /// Returns the deadline to settle, if an attempt that is recorded now could end after that deadline. Such an
-    /// attempt would be of no use.
+    /// attempt would be of no use. Returns `None` if the attempt ends in time, or if there is no such deadline.
     fn too_late_to_settle(&self) -> Option<Stamp> {
         let end = self.now.saturating_add(self.rules.attempt);
         self.state.settle_by.filter(|by| self.state.goal == Goal::Perform && end > *by)

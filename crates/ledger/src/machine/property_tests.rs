@@ -51,7 +51,8 @@ struct World {
     rules: Rules,
     origin: Origin,
     now: Stamp,
-    /// The attempts and questions that have begun. Their ends may be reported to the machine a long time later.
+    /// The attempts that have begun: the owner, the line in the attempt log, and whether the attempt is a cancel. The
+    /// ends of these attempts, and of the questions below, may be reported to the machine a long time later.
     attempts: Vec<(Owner, AttemptRow, bool)>,
     questions: Vec<(Owner, Question)>,
 }

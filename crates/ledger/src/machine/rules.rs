@@ -18,7 +18,8 @@ pub enum OnUnknown {
     Hold,
 }
 
-/// How an action is settled, that is, how our side takes its outcome in.
+/// How an action is settled: by the provider's answer alone, or by the application, which takes the outcome into its
+/// own data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SettleBy {
     /// The provider's answer settles the action; the application need not do anything.
@@ -40,9 +41,9 @@ pub struct ConfirmRules {
 /// What a second cancel of one effect does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CancelKind {
-    /// Nothing: the cancel sets a state, which a second cancel does not change.
+    /// A second cancel changes nothing, because a cancel only sets a state.
     State,
-    /// The effect is undone once more, as by a second refund. This is the default.
+    /// A second cancel undoes the effect once more, as a second refund does. This is the default.
     Additive,
 }
 
@@ -51,7 +52,8 @@ pub enum CancelKind {
 pub struct CancelRules {
     /// What a second cancel of one effect does. Default [`CancelKind::Additive`].
     pub kind: CancelKind,
-    /// Whether the provider honours a key on the cancel. Default no.
+    /// Whether the provider honours a key on the cancel, so that a repeat with the same key undoes nothing again.
+    /// Default no.
     pub keyed: bool,
     /// Whether the provider remembers the cancel of an action that it does not know, and refuses that action if it
     /// arrives later. Default no.
@@ -86,13 +88,14 @@ pub struct Rules {
     pub on_unknown: OnUnknown,
     /// How the action is settled. Default: by the provider's answer.
     pub settle: SettleBy,
-    /// How long after its recording the action is tried while no attempt can have taken effect. After that time the
-    /// action fails. Default 10 min.
+    /// How long after its recording an action is tried while no attempt can have taken effect. If no attempt can have
+    /// taken effect when this time is over, the action fails. Default 10 min.
     pub give_up: Duration,
     /// How long after the last possible send an attempt may still take effect. The answer "not found" is believed only
     /// after this time. Default 2 min.
     pub quiet: Duration,
-    /// For how long the provider remembers a key. Default 24 h.
+    /// For how long the provider remembers a key, counted from the first attempt. An attempt that could arrive later is
+    /// not sent. Default 24 h.
     pub key_lifetime: Duration,
     /// How the provider is asked; `None` if it cannot be asked.
     pub confirm: Option<ConfirmRules>,
@@ -117,9 +120,12 @@ pub struct Rules {
     pub lease: Duration,
     /// The longest time that a request may travel to the provider after it was sent. Default 5 s.
     pub network: Duration,
-    /// The longest pause of a process between a check and the write that follows it. Default 5 s.
+    /// The longest time for which the process may stand still between its last check and the sending of a request.
+    /// Default 5 s. Together with `attempt` and `network` it says how late an attempt may arrive, and whether the
+    /// provider still remembers the key then.
     pub pause: Duration,
-    /// The wait between two tries of any kind. Default: 1 s, doubled with each try up to 60 s.
+    /// The wait between two tries of any kind. The wait is random, below a bound. By default the bound is 1 s at first,
+    /// and doubles with each try up to 60 s.
     pub backoff: Backoff,
 }
 

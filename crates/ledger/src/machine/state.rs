@@ -21,7 +21,7 @@ pub enum Known {
     Unknown,
     /// The effect exists. Only a successful cancel changes this.
     Applied,
-    /// The effect does not exist and will not, or it was undone.
+    /// The effect does not exist and never will, or it was undone. The value is the reason.
     NotApplied(NotApplied),
 }
 
@@ -130,8 +130,9 @@ pub struct State {
     /// The time by which the application must have settled the action. Otherwise the effect is cancelled. `None` if the
     /// provider's answer settles the action, or while no worker has seen an action that plain SQL recorded.
     pub settle_by: Option<Stamp>,
-    /// The provider's answer from which the effect became known to be applied. `{answer:/…}` and `{confirm:/…}` are
-    /// read from this answer. `None` if there is no answer, or if it was too long to be kept.
+    /// The provider's answer from which the effect became known to be applied. The values for the holes `{answer:/…}`
+    /// and `{confirm:/…}` of a declared request are read from this answer. `None` if there is no answer, or if it was
+    /// too long to be kept.
     pub answer: Option<Vec<u8>>,
     /// The generation of the cancel key, from 0.
     pub cancel_gen: u32,
@@ -143,8 +144,9 @@ pub struct State {
     pub cancel_open: u32,
     /// The number of cancel attempts since a person last started the action again.
     pub cancel_tries: u32,
-    /// The end of the quiet time of the current generation's cancels. A question about a cancel without an answer is
-    /// believed only if it was asked at this time or later. `None` if no cancel of this generation may have been sent.
+    /// The end of the quiet time of the current generation's cancels. If a question is asked at this time or
+    /// later, its answer "applied" proves that these cancels had no effect, and its answer "not found" is believed.
+    /// `None` if no cancel of this generation may have been sent.
     pub cancel_quiet_until: Option<Stamp>,
     /// Whether the action ended because the provider did not know it. The provider is asked once more at `audit_at`.
     pub closed_by_absence: bool,

@@ -222,7 +222,7 @@ impl Case<'_> {
     }
 
     /// Returns whether a refusal proves nothing, not even about the attempt that was refused. That is so for a 401, 403
-    /// or 422 while an earlier attempt is still open: the provider may have refused before it looked up the key.
+    /// or 422 while another attempt is still open: the provider may have refused before it looked up the key.
     fn says_nothing(&self, report: &Report) -> bool {
         self.state.open_attempts > 1 && matches!(report.status, Some(401 | 403 | 422))
     }

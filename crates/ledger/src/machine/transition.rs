@@ -1,13 +1,13 @@
-//! The changes that several events share. A [`Draft`] is the row as it will be after the change. It ends as a
-//! [`Write`].
+//! The changes that several events share. A [`Draft`] is the row as it will be after the change. A finished draft
+//! becomes a [`Write`], which a store can execute.
 
 use super::{
     AttemptKind, AttemptOutcome, AttemptRow, End, Goal, Known, NotApplied, Origin, Owner, Rules, SettleBy,
     Stamp, State, Write,
 };
 
-/// The beginning of `why` while the outcome is known, but the application's handler fails. The row is then still open,
-/// and `asks` counts the runs of the handler.
+/// The first words of the row's `why` while the outcome is known, but the application's handler fails. The row is then
+/// still open, and `asks` counts the runs of the handler.
 pub(crate) const HANDLER_FAILED: &str = "the application's handler failed";
 
 /// A change of a row that is not complete yet.
@@ -109,9 +109,9 @@ impl Draft {
         }
     }
 
-    /// Postpones the planned question after the end, if there is one, so that it is asked a full `audit_after` from
-    /// now. Directly after a cancel, a status that lags behind may still say "applied", and if that were believed, the
-    /// effect would be undone twice.
+    /// Postpones the question that is planned for after the end, if there is one. It is then asked a full `audit_after`
+    /// from now. Directly after a cancel, the provider's status may lag behind and still say "applied". If that were
+    /// believed, the effect would be undone twice.
     fn postpone_audit(&mut self, rules: &Rules) {
         if self.to.audit_at.is_some() {
             self.to.audit_at = Some(self.now.saturating_add(rules.audit_after));
@@ -275,9 +275,9 @@ impl Draft {
     }
 }
 
-/// Claims the row for `owner`. Returns `None` if the row is not due, or if another worker's lease has not ended. The
-/// stores claim in SQL, with the time at which the database began the statement; this function defines what that SQL
-/// must do.
+/// Returns the write that claims the row for `owner`. Returns `None` if the row is not due, or if another worker's
+/// lease has not ended. The stores claim in SQL, with the time at which the database began the statement; this function
+/// defines what that SQL must do.
 #[must_use]
 pub fn claim(state: &State, rules: &Rules, owner: Owner, now: Stamp) -> Option<Write> {
     if state.due_at().is_none_or(|due| due > now) {

@@ -57,13 +57,13 @@ pub enum Resolution {
     NotApplied,
 }
 
-/// Returns the change that settles an action: our side takes the action's outcome in. Returns `Ok(None)` if the action
-/// is settled already.
+/// Returns the change that settles an action: the application takes the action's outcome in. Returns `Ok(None)` if the
+/// action is settled already.
 ///
 /// # Errors
 ///
 /// If there is no outcome that can be taken in. The transaction has to roll back. This case is an error and not a
-/// `false`, since a `false` is easily overlooked, and then an order would be paid without a charge.
+/// `false`, since a `false` is easily overlooked. Then an order would count as paid without a charge.
 pub fn settle(state: &State, now: Stamp) -> Result<Option<Write>, NotSettled> {
     match (state.goal, state.end, state.known) {
         (Goal::Perform, _, _) if state.settled => Ok(None),

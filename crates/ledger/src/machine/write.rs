@@ -69,7 +69,7 @@ pub struct Write {
     /// A line of the attempt log; `None` if the change has no line. It is inserted, or it replaces the action's line
     /// with the same number.
     pub attempt: Option<AttemptRow>,
-    /// Whether the other members of the scope are to be cancelled. A later transaction may cancel them: none of the
-    /// members can settle any more, and a member that is missed is cancelled when its worker tries to settle the scope.
+    /// Whether the other members of the scope are to be cancelled. They may be cancelled in a later transaction, since
+    /// no member can settle any more. If a member is missed, it is cancelled when its worker tries to settle the scope.
     pub breaks_scope: bool,
 }

@@ -109,7 +109,8 @@ impl JsonList {
 /// whole HTTP request with its request line and header fields. Returns `None` if there is no amount at the pointer.
 #[must_use]
 pub fn amount_at(request: &[u8], pointer: &str) -> Option<Amount> {
-    // Every HTTP request line begins with a capital letter, and no JSON text does.
+    // The first byte shows which of the two forms the request has: every HTTP request line begins with a capital
+    // letter, and no JSON text does.
     let headed = request.first().is_some_and(u8::is_ascii_uppercase);
     let body = if headed {
         let end = request.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
@@ -160,7 +161,8 @@ impl std::borrow::Borrow<str> for Name<'_> {
     }
 }
 
-/// Returns the content of a string, the digits of a number, `true` or `false`; `None` for `null`, a list or an object.
+/// Returns a single JSON value as text: the content of a string, the digits of a number, `true` or `false`. Returns
+/// `None` for `null`, an array or an object.
 #[must_use]
 pub fn text(raw: &RawValue) -> Option<String> {
     match raw.get().as_bytes().first()? {

@@ -1,7 +1,7 @@
 //! Compares the ledger's row and the provider's record of one key.
 //!
-//! If an action had not ended before the provider was asked, its row is `pending` and not a difference, unless the row
-//! and the record agree already.
+//! An action may not have ended before the provider was asked. If the row and the record of such an action do not
+//! agree, the result is only [`Difference::Pending`]: a later report will decide.
 //!
 //! The obvious rule would compare the two lists as they are. It would report many keys that are only late: an action
 //! that was sent while the list was being read, a charge that was cancelled after its page of the list was read, an
@@ -18,14 +18,14 @@ pub enum Difference {
     OnlyHere,
     /// The provider lists a record, but the ledger has no row with its key.
     OnlyThere,
-    /// The effect is applied on both sides, with different amounts.
+    /// The effect is applied both in the ledger and in the provider's list, but with different amounts.
     Amount,
-    /// Both sides have the key, but the effect is applied on one side only.
+    /// The ledger and the provider's list both have the key, but the effect is applied in only one of them.
     State,
     /// The provider applied the effect of one key more than once.
     Doubled,
-    /// The sides do not agree, and the action is stuck in the ledger or had not ended before the provider was asked. A
-    /// later report will decide.
+    /// The ledger and the provider's list do not agree about an action that is stuck, or that had not ended before the
+    /// provider was asked. A later report will decide.
     Pending,
 }
 
@@ -66,8 +66,8 @@ pub(crate) struct Here {
     pub(crate) goal: Goal,
     pub(crate) known: Known,
     pub(crate) end: Option<End>,
-    /// Whether both were true before the provider was asked: the action had ended, and no request of its last attempt
-    /// could still arrive.
+    /// Whether nothing could change any more before the provider was asked: the action had ended, and no request that
+    /// was sent for it could still arrive.
     pub(crate) rested: bool,
     pub(crate) amount: Option<Amount>,
 }
@@ -86,7 +86,8 @@ pub(crate) struct There {
     pub(crate) amount: Option<Amount>,
 }
 
-/// Returns how the row and the record of one key differ; `None` if they agree. A missing row or record is `None`.
+/// Returns how the row and the record of one key differ; `None` if they agree. `here` is `None` if the ledger has no
+/// row with the key, and `there` is `None` if the provider lists no record.
 pub(crate) fn judge(here: Option<&Here>, there: Option<&There>) -> Option<Difference> {
     let Some(here) = here else { return there.map(|_| Difference::OnlyThere) };
     let Some(end) = here.end else { return unless_agreed(here, there) };
@@ -105,7 +106,7 @@ pub(crate) fn judge(here: Option<&Here>, there: Option<&There>) -> Option<Differ
     }
 }
 
-/// Compares a row that may still change with its record. Returns `None` if the two agree already, and
+/// Compares a row that may still change with its record. Returns `None` if the row and the record agree already, and
 /// [`Difference::Pending`] otherwise.
 fn unless_agreed(here: &Here, there: Option<&There>) -> Option<Difference> {
     let over = matches!(here.end, Some(End::Failed | End::Cancelled));
@@ -116,8 +117,8 @@ fn unless_agreed(here: &Here, there: Option<&There>) -> Option<Difference> {
     if agreed { None } else { Some(Difference::Pending) }
 }
 
-/// Compares the amounts of both sides. If a side names no amount, the result is `None`, and the report counts the
-/// record as not compared.
+/// Compares the amounts of the row and the record. Returns [`Difference::Amount`] if they differ. Returns `None` if
+/// they are equal or if one of them is missing. The report counts a record with a missing amount as not compared.
 fn amounts(here: &Here, there: Option<&There>) -> Option<Difference> {
     match (here.amount, there.and_then(|there| there.amount)) {
         (Some(ours), Some(theirs)) if ours != theirs => Some(Difference::Amount),

@@ -22,7 +22,7 @@ pub struct ListAsk {
     /// The dependency whose provider is asked.
     pub dependency: String,
     /// The window of time whose records are requested, on the provider's clock. `from` is included, `to` is not.
-    /// [`Window::from_text`] and [`Window::to_text`] write both with the offset of the provider's zone.
+    /// [`Window::from_text`] and [`Window::to_text`] write these two times with the offset of the provider's zone.
     pub window: Window,
     /// The cursor in `next` of the previous page; `None` asks for the first page.
     pub cursor: Option<String>,
@@ -48,7 +48,7 @@ pub struct Listed {
     pub key: Option<String>,
     /// The provider's own name for the record.
     pub id: Option<String>,
-    /// The amount, in the unit in which our own requests name amounts.
+    /// The amount, in the unit in which our own requests name amounts; `None` if the record names no amount.
     pub amount: Option<Amount>,
     /// The state of the effect at the provider.
     pub state: ListedState,

@@ -19,10 +19,12 @@ use crate::store::{Result, Standing, words};
 
 /// The value of the column `span` in the entry of an action for which the provider lists no record.
 const NO_RECORD: u32 = 9;
-/// The maximum length of a request whose amount is read, in bytes. The amount of a longer request is missing.
+/// The maximum length of a request whose amount is read, in bytes. If a request is longer, its amount counts as
+/// missing.
 const LONGEST_REQUEST_BYTES: usize = 64 << 10;
-/// The maximum difference between the application's clock, which makes ids, and the database's clock, which writes
-/// `created_at`, in microseconds.
+/// The maximum difference that is allowed for between the application's clock and the database's clock, in
+/// microseconds. The rows of a window are searched by their ids, which come from the application's clock. Whether a row
+/// belongs to the window is decided by `created_at`, which comes from the database's clock.
 const ID_SLACK_MICROS: i64 = 24 * 3600 * 1_000_000;
 
 /// The part of a ledger's row that is compared.
@@ -32,7 +34,8 @@ pub(crate) struct OurRow {
     pub(crate) operation: String,
     pub(crate) key: String,
     pub(crate) here: Here,
-    /// The time until which a request that was sent for the action may still arrive.
+    /// The time until which a perform request that was sent for the action may still take effect; `None` if none may
+    /// have been sent.
     pub(crate) quiet_until: Option<Stamp>,
 }
 
@@ -42,10 +45,11 @@ pub(crate) struct Pair {
     pub(crate) name: String,
     pub(crate) state: ListedState,
     pub(crate) amount: Option<Amount>,
-    /// Whether another record of the same key is compared with the ledger's row instead of this one. Among several
-    /// records of a key, this is the first by [`ListedState::as_str`], and then by name.
+    /// Whether another record of the same key is compared with the ledger's row instead of this one. Of several records
+    /// with one key, the record that comes first by [`ListedState::as_str`], and then by name, is compared.
     pub(crate) beaten: bool,
-    /// The result of an earlier comparison of this record; `None` if the two agreed, or if there was no comparison.
+    /// The result of an earlier comparison of this record; `None` if the record and the row agreed, or if there was no
+    /// comparison.
     pub(crate) judged: Option<Difference>,
     pub(crate) ours: Option<OurRow>,
 }
@@ -114,7 +118,8 @@ impl<T: Tables> Shelf<'_, T> {
         self.tables.dialect().table("listed")
     }
 
-    /// Counts the records of this page that were not listed before in the current try.
+    /// Counts the records of this page that were not listed before in the current try. A try is one reading of the list
+    /// from its first page.
     pub(crate) async fn fresh(&self, hold: &Hold, page: &[Listed]) -> Result<usize> {
         let page = once_each(page);
         let names: Vec<_> = page.keys().map(|name| BTreeMap::from([("name", name)])).collect();
@@ -282,7 +287,8 @@ impl<T: Tables> Shelf<'_, T> {
         self.tables.transact(vec![self.guard(hold, "", []), Statement::new(text, values)]).await
     }
 
-    /// Reads the differences of a report after the one named `after`, in the order of their names.
+    /// Reads the differences of a report after the one named `after`, in the order of their names, and at most `most`
+    /// of them. `only` selects one kind of difference; `None` selects all kinds.
     pub(crate) async fn entries(
         &self,
         report: ReportId,

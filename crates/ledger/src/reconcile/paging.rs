@@ -1,17 +1,18 @@
 //! Decides when a list is whole, and when a list seems to have no end.
 //!
 //! The rule counts the pages in a row that bring no new record. If there are 100 such pages in a row, the list is
-//! treated as endless. If the cursor does not change either, 3 are enough.
+//! treated as endless. If the cursor does not change either, 3 such pages in a row are enough.
 //!
 //! The obvious rule would ask until there is no next page. But some lists never end: a cursor can point to its own
-//! page, or two cursors to each other. Remembering every cursor would find such a circle, but would need memory without
-//! a bound. Forbidding a cursor to come twice would refuse a provider that only repeats a page once. A circle, however,
-//! never brings new records.
+//! page, or two cursors can point to each other. Remembering every cursor would find such a circle, but would need
+//! memory without a bound. Refusing a cursor that comes twice would refuse a provider that only repeats a page once. A
+//! circle, however, never brings new records.
 
-/// The maximum number of pages in a row without a new record while the cursor changes. It is more than 1, because some
-/// lists have pages that are empty or repeat old records, and go on after them.
+/// If this number of pages in a row bring no new record, the list is treated as endless, even if the cursor changes.
+/// The number is more than 1, because some lists have pages that are empty or repeat old records, and go on after them.
 const EMPTY_PAGES: u32 = 100;
-/// The maximum number of times in a row that the same cursor may come back without a new record.
+/// If a page names its own cursor as the next one and brings no new record, this number of times in a row, the list is
+/// treated as endless.
 const SAME_CURSOR: u32 = 3;
 
 /// How far a list has been read. This position is stored with each page, so that another worker can go on from it.

@@ -1,4 +1,5 @@
-//! The interface for people and programs: comparisons on demand, reports and their differences.
+//! The reconciler, which people and programs use: it compares a window on demand, and reads reports and their
+//! differences.
 
 use std::sync::Arc;
 
@@ -95,8 +96,8 @@ impl<S: Store + Tables> Reconciler<S> {
         self.shelf().report(id).await?.ok_or(Refusal::NotFound.into())
     }
 
-    /// Reads reports, the latest first: those from before `before`, or all if `before` is `None`. At most `most`
-    /// reports are returned, and never more than 1000.
+    /// Reads reports, the latest first: those that are older than the report `before`, or all if `before` is `None`. At
+    /// most `most` reports are returned, and never more than 1000.
     ///
     /// # Errors
     ///

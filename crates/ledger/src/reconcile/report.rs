@@ -89,15 +89,16 @@ pub struct Report {
     pub totals: Option<Totals>,
 }
 
-/// The counts and sums of a complete report. A sum is `None` if amounts are not compared, if one amount is missing, or
-/// if the sum is too large.
+/// The counts and sums of a complete report. A sum is `None` if one of its amounts is missing, or if the sum is too
+/// large. The two sums of the ledger's amounts, `sum_here` and `sum_only_here`, are also `None` if amounts are not
+/// compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// The number of records of the window that are applied at the provider.
     pub there: u64,
     /// The sum of the amounts of those records.
     pub sum_there: Option<Amount>,
-    /// The number of actions recorded in the window that are applied in the ledger.
+    /// The number of actions of the compared operations that were recorded in the window and are applied in the ledger.
     pub here: u64,
     /// The sum of the amounts of those actions.
     pub sum_here: Option<Amount>,
@@ -108,9 +109,9 @@ pub struct Totals {
     pub uncompared: u64,
     /// The number of differences of each kind, in the order of [`Difference::ALL`].
     pub differences: [u64; 6],
-    /// The sum of the amounts of actions that only the ledger has.
+    /// The sum of the amounts of the actions that are [`Difference::OnlyHere`].
     pub sum_only_here: Option<Amount>,
-    /// The sum of the amounts of applied records that only the provider has.
+    /// The sum of the amounts of the applied records that are [`Difference::OnlyThere`].
     pub sum_only_there: Option<Amount>,
 }
 
@@ -162,7 +163,7 @@ pub struct Entry {
     pub state_here: Option<Standing>,
     /// The state of the provider's record when it was listed; `None` if there is no record.
     pub state_there: Option<ListedState>,
-    /// The amount that our request names; `None` if it is not read.
+    /// The amount that our request names; `None` if it names no amount, or if amounts are not compared.
     pub amount_here: Option<Amount>,
     /// The amount that the provider's record names; `None` if there is none.
     pub amount_there: Option<Amount>,

@@ -1,7 +1,7 @@
 //! Does the work on one report, from the first page to the last difference.
 //!
 //! The work has four stages. Each can be done again from its beginning, so a worker that takes a report over may repeat
-//! the current one:
+//! the current stage:
 //!
 //! 1. **List.** The provider is asked page by page. Each page is stored in one transaction with the cursor of the next
 //!    one. An error that does not go away makes the report incomplete. Then it shows no differences, and the list is
@@ -34,7 +34,7 @@ use crate::store::Store;
 
 /// How one stage of the work ended.
 enum Went {
-    /// The stage is finished, and the work goes on with the next stage.
+    /// The stage is finished, and the work goes on with the stage that the hold names.
     On,
     /// Another worker has taken the report over.
     Lost,
@@ -216,8 +216,8 @@ impl<S: Store + Tables> Reconciler<S> {
     }
 
     /// Examines the ledger's rows of the window whose keys were not listed. Returns the latest time at which a request
-    /// of a row that is "only here" can have reached the provider, or the end of the window if that is later; `None` if
-    /// another worker has taken the report over.
+    /// of a row that is "only here" can have reached the provider. The returned time is never before the end of the
+    /// window. Returns `None` if another worker has taken the report over.
     async fn join_ours(
         &self,
         shelf: &Shelf<'_, S>,
@@ -251,9 +251,9 @@ impl<S: Store + Tables> Reconciler<S> {
     }
 }
 
-/// Returns the difference between one record and the ledger; `None` if there is none. If another record is compared in
-/// place of all records with this key, this record is [`Difference::Doubled`] if it is applied, and no difference
-/// otherwise.
+/// Returns the difference between one record and the ledger; `None` if there is none. Of several records with one key,
+/// only the first is compared with the ledger. Each of the other records is [`Difference::Doubled`] if it is applied,
+/// and no difference otherwise.
 fn verdict(pair: &Pair) -> Option<Difference> {
     if pair.beaten {
         return (pair.state == ListedState::Applied).then_some(Difference::Doubled);

@@ -17,13 +17,15 @@ pub type ReadAmount = Arc<dyn Fn(&[u8]) -> Option<Amount> + Send + Sync>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Corrections {
-    /// Whether an action whose outcome we do not know is corrected as the provider's list says: if the list has the
-    /// action as applied, it becomes applied in the ledger. Default no.
+    /// Whether an action whose outcome we do not know, or that is stuck, is corrected as the provider's list says. If
+    /// the list has the action as applied, it becomes applied in the ledger. If the list has it as cancelled, a worker
+    /// asks the provider; a stuck action becomes not applied. Nothing is corrected if the amounts differ. Default no.
     pub adopt: bool,
-    /// Whether an effect is undone at the provider if its action failed or was cancelled in the ledger. The action
-    /// protocol undoes the effect. Default no.
+    /// Whether an effect is undone at the provider if the list has it as applied, but its action failed or was
+    /// cancelled in the ledger. The action protocol undoes the effect. Default no.
     pub cancel: bool,
-    /// Whether every other difference is noted in the audit trail of its action, except pending ones. Default no.
+    /// Whether each difference for which no other correction is allowed is noted in the audit trail of its action.
+    /// Pending differences are never noted. Default no.
     pub mark: bool,
 }
 
@@ -79,7 +81,7 @@ pub struct Settings {
     pub zone: Zone,
     /// The length of a window of the schedule. Default 24 h, which means the days of the provider's calendar.
     pub every: Duration,
-    /// How long after the end of a window the window is compared. Default 10 min. By then, requests that were under way
+    /// The time between the end of a window and its comparison. Default 10 min. By then, requests that were under way
     /// at the end of the window have arrived and are in the list.
     pub delay: Duration,
     /// The maximum difference between the provider's clock and the database's. Default 10 min. Before an action is
@@ -87,25 +89,28 @@ pub struct Settings {
     /// sides. A larger value makes the list longer. With a smaller value, an action that the provider dates into the
     /// next window may be reported as "only here".
     pub skew: Duration,
-    /// The maximum number of missed windows, which ended while no process ran, that are compared afterwards, in the
-    /// order of time. If more were missed, only the latest ones are compared. Default 31.
+    /// The maximum number of missed windows that are compared afterwards, in the order of time. A window is missed if
+    /// no process ran when it ended. If more windows were missed, only the latest ones are compared. Default 31; 0
+    /// means 1.
     pub catch_up: u32,
     /// Whether the reports of the schedule also correct differences, as far as the operation allows. Default no.
     pub fix: bool,
     /// The longest time to wait for one page. Default 30 s.
     pub page: Duration,
-    /// The number of times that one page is asked for, the first included. If all fail, the report becomes incomplete.
-    /// Default 3.
+    /// The number of times that one page is asked for, the first time included. If all of them fail, the report becomes
+    /// incomplete. Default 3.
     pub page_tries: u32,
-    /// The wait between two tries of one page. Default 1 s, which doubles up to 10 s.
+    /// The wait between two tries of one page. The wait is random, below a bound. By default the bound is 1 s at first,
+    /// and doubles with each try up to 10 s.
     pub page_backoff: Backoff,
-    /// How long a report belongs to its worker after the last sign of work. Default 2 min. It must be longer than
+    /// For how long a report belongs to its worker after the last sign of work. Default 2 min. It must be longer than
     /// `page` and the longest wait of `page_backoff` together.
     pub lease: Duration,
-    /// The maximum number of times that reading the list of one report is begun at its first page, the first included.
-    /// Default 10. If all fail, the report stays incomplete.
+    /// The maximum number of times that reading the list of one report is begun at its first page, the first time
+    /// included. Default 10. If all of them fail, the report stays incomplete.
     pub tries: u32,
-    /// The wait before the list of a report is begun again. Default 5 min, which doubles up to 6 h.
+    /// The wait before the list of a report is begun again. The wait is random, below a bound, but at least half of
+    /// `base`. By default the bound is 5 min at first, and doubles with each try up to 6 h.
     pub backoff: Backoff,
     /// The maximum number of pages of a list. Default 100 000. If there are more, the report becomes incomplete.
     pub most_pages: u32,

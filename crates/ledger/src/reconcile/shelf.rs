@@ -67,7 +67,8 @@ impl<T: Tables> Shelf<'_, T> {
         REPORT.iter().chain(&HOLD).map(column).collect::<Vec<_>>().join(", ")
     }
 
-    /// Stores a new report; `false` if the schedule already has a report for this window.
+    /// Stores a new report; `false` if the schedule already has a report for this window. A report that a person
+    /// requests is always stored.
     pub(crate) async fn want(&self, id: ReportId, wanted: &Wanted<'_>) -> Result<bool> {
         let dialect = self.tables.dialect();
         let (from, to) = (wanted.window.from().as_micros(), wanted.window.to().as_micros());
@@ -101,8 +102,8 @@ impl<T: Tables> Shelf<'_, T> {
         rows.into_iter().next().map(|row| read(row).map(|(report, _)| report)).transpose()
     }
 
-    /// Reads the reports of a dependency from before `before`, or from all times if `before` is `None`. The latest
-    /// reports come first. At most `most` reports are returned.
+    /// Reads the reports of a dependency that are older than the report `before`, or all of them if `before` is `None`.
+    /// The latest reports come first. At most `most` reports are returned.
     pub(crate) async fn list(
         &self,
         dependency: &str,
@@ -231,12 +232,13 @@ impl<T: Tables> Shelf<'_, T> {
         Statement { text, values: all }
     }
 
-    /// Begins the lease again; `false` if another worker has taken the report over.
+    /// Begins the lease again, so that the report stays with this worker; `false` if another worker has taken the
+    /// report over.
     pub(crate) async fn keep(&self, hold: &Hold) -> Result<bool> {
         self.tables.transact(vec![self.guard(hold, "", [])]).await
     }
 
-    /// Returns the statement that stores the stage, and how far the list was read.
+    /// Returns the statement that stores the current stage of the work, and how far the provider's list has been read.
     pub(crate) fn placed(&self, hold: &Hold) -> Statement {
         let edge = self.tables.dialect().at("$7");
         let sets = format!(

@@ -1,10 +1,10 @@
 //! Group commit: the writes that arrive during one commit are committed together by the next commit.
 //!
 //! Each caller that writes hands its job to a task, which is called the lane, and waits for the answer. The lane takes
-//! all jobs that are waiting, executes them with few statements in one transaction, commits, and answers. A lane does
-//! not wait for a batch to fill: an idle lane takes the first job immediately. The obvious design has one transaction
-//! for each write. But a commit waits some milliseconds for the disk, whether it carries one row or a hundred, so a
-//! hundred writers would wait for the disk one after the other.
+//! the jobs that are waiting, at most [`BATCH`] of them, executes them with few statements in one transaction, commits,
+//! and answers. A lane does not wait for a batch to fill: an idle lane takes the first job immediately. The obvious
+//! design has one transaction for each write. But a commit waits some milliseconds for the disk, whether it carries one
+//! row or a hundred, so a hundred writers would wait for the disk one after the other.
 //!
 //! If the database refuses one job, the whole batch fails. Then the jobs of the batch are run again one by one, and
 //! only the refused job fails.
@@ -25,8 +25,8 @@ use super::{Change, Changed, Follow, Insert, Recorded, Result, ScopeSettled, Swe
 /// The maximum number of jobs in one transaction.
 pub(crate) const BATCH: usize = 128;
 
-/// The maximum number of jobs that wait for a lane. If this number is reached, further callers wait until there is
-/// room.
+/// The maximum number of jobs that wait for a lane. If this number is reached, further callers wait until a lane has
+/// taken some of the jobs.
 const WAITING: usize = 4096;
 
 /// The maximum number of times that a transaction is run, if the database refuses it in favour of another one.
@@ -172,14 +172,15 @@ async fn run_again<C: Send, B: Batch<C>>(batch: &mut B, jobs: &[&Job<C>]) -> Res
     }
 }
 
-/// Returns the wait before a transaction is run again. The wait is random, so that two transactions that collided do
-/// not collide again.
+/// Returns the wait before a transaction is run again, after the run number `run` (1 is the first). The wait is random,
+/// so that two transactions that collided do not collide again. It is below 2 ms after the first run; this bound
+/// doubles with each run up to 64 ms.
 pub(crate) fn pause(run: u32) -> Duration {
     Duration::from_micros(fastrand::u64(0..(1000 << run.min(6))))
 }
 
-/// Splits the jobs into those that can run together, and those that change a row that an earlier job changes, too. One
-/// statement can change a row only once.
+/// Splits the jobs into two lists. The first list can be executed together. The second list has the jobs that change a
+/// row that an earlier job changes, too, since one statement can change a row only once.
 fn without_doubles<C>(jobs: Vec<Job<C>>) -> (Vec<Job<C>>, Vec<Job<C>>) {
     let mut seen = HashSet::with_capacity(jobs.len());
     jobs.into_iter().partition(|job| match &job.task {

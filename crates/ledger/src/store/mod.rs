@@ -98,7 +98,8 @@ pub struct ScopeSettled {
     pub members: Vec<Action>,
 }
 
-/// A filter for a list of actions. By default, no field except `most` restricts the list.
+/// A filter for a list of actions. The default filter selects the actions of all dependencies, with any standing, from
+/// the first action on. But its `most` is 0, so set that field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Filter {
@@ -132,7 +133,7 @@ impl Filter {
     }
 }
 
-/// The standing of an action, in the words that lists and counts use.
+/// The standing of an action: whether it is open, and otherwise how it ended. Lists and counts use these words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {
     /// The action has not ended. In a filter, this includes the actions whose effect is unknown.
@@ -238,11 +239,12 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Asks the database for its time, and returns the answer.
     fn ask_time(&self) -> impl Future<Output = Result<DbClock>> + Send;
 
-    /// Inserts a row, unless its key is already recorded. The store may commit the row together with other rows.
+    /// Inserts a row, unless its key is already recorded. Returns whether the row was inserted, or else the existing
+    /// row. The store may commit the row together with other rows.
     fn record(&self, insert: Insert) -> impl Future<Output = Result<Recorded>> + Send;
 
-    /// Changes a row, unless it has changed since the machine read it. The store may commit the change together with
-    /// others.
+    /// Changes a row, unless it has changed since the machine read it. Returns whether the change was written, or else
+    /// the row as it is now. The store may commit the change together with other changes.
     fn change(&self, change: Arc<Change<Self::Connection>>) -> impl Future<Output = Result<Changed>> + Send;
 
     /// Settles all members of a scope, or returns why none was settled.
@@ -302,7 +304,8 @@ pub trait Store: Clone + Send + Sync + 'static {
         most: u32,
     ) -> impl Future<Output = Result<Swept>> + Send;
 
-    /// Inserts a row in the caller's transaction, unless its key is already recorded.
+    /// Inserts a row in the caller's transaction, unless its key is already recorded. Returns whether the row was
+    /// inserted, or else the existing row.
     fn record_in(
         &self,
         conn: &mut Self::Connection,

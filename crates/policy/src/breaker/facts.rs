@@ -1,4 +1,5 @@
-//! The types of what a breaker receives and of what it reports.
+//! The facts that a breaker receives (commands and evidence), and the facts that it returns (refusals, changes of
+//! state, and why it opened).
 
 use std::time::Duration;
 
@@ -49,8 +50,8 @@ impl BreakerState {
 /// A refusal by the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerRefusal {
-    /// The state of the breaker: open, half-open (another probe is in flight), forced open, or closed (calls return on
-    /// the ramp).
+    /// The state of the breaker when it refused the call. Open and forced open refuse every call. Half-open refuses
+    /// while another probe is in flight. Closed refuses some calls while the calls return gradually, on the ramp.
     pub state: BreakerState,
     /// When a call may be tried again; `None` if only an operator can end the refusal.
     pub until: Option<Time>,
@@ -76,16 +77,16 @@ pub enum Evidence {
     Neutral,
     /// The caller left, or its own deadline ended the attempt. This counts as a slow failure only if the window holds a
     /// success and the wait was longer than a bound. The bound is `slow_call`. Without that setting, it is twice the
-    /// slowest success in the window, but at least `enough`. In every other case this says nothing.
+    /// slowest success in the window, but at least `enough`. In every other case the call is no evidence.
     Abandoned {
         /// The time from the permit to the end of the attempt.
         waited: Duration,
-        /// A tenth of the read timeout. If `slow_call` is not set, a caller that waited for less than this says
-        /// nothing.
+        /// A tenth of the read timeout. If `slow_call` is not set, a call that was given up after a shorter wait is no
+        /// evidence.
         enough: Duration,
     },
-    /// The evidence says nothing: no attempt was made, this process had no means to send, or the caller's own body
-    /// broke. It neither lengthens nor ends a run of failures.
+    /// The call is no evidence: no attempt was made, this process had no means to send, or the caller's own body broke.
+    /// Such a call neither lengthens nor ends a run of failures.
     Nothing,
 }
 
@@ -96,7 +97,8 @@ pub enum Counted {
     Ok,
     /// A bad call.
     Bad,
-    /// It counted as nothing: the evidence was neutral or says nothing, or its pass was of an earlier era.
+    /// The evidence counted as nothing. It was neutral or [`Evidence::Nothing`], or it was an abandoned call that is no
+    /// evidence, or its pass was given before the last change of state.
     Nothing,
 }
 

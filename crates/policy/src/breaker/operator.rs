@@ -6,8 +6,8 @@ use super::{Breaker, BreakerSettings, BreakerState, Closed, Force, HalfOpen, Sta
 use crate::time::Time;
 use crate::window::Window;
 
-/// A breaker is stale if it could have probed for this long, but no call has come. Its state is then too old to be of
-/// use.
+/// An open breaker becomes stale if its open time has been over for this long and no call came to probe. A half-open
+/// breaker becomes stale if it has been half-open for this long. A stale breaker may be forgotten.
 const STALE: Duration = Duration::from_secs(60);
 
 impl Breaker {
@@ -91,8 +91,11 @@ impl Breaker {
         self.enter(model.unseen(), now);
     }
 
-    /// Returns whether nothing is lost if the breaker is forgotten. That is so if it lets calls pass, if it is forced
-    /// (then all breakers of the endpoint are forced), or if it could have probed for a minute and no call asked.
+    /// Returns whether the breaker can be forgotten without a loss. That is so in three cases:
+    ///
+    /// - It is closed.
+    /// - An operator forced it. Then all breakers of the endpoint are forced, and a new one is forced, too.
+    /// - It is stale: it has waited for a minute for a probe that would close it.
     #[must_use]
     pub(crate) fn is_at_rest(&self, now: Time) -> bool {
         match self.state {

@@ -9,7 +9,7 @@ use crate::window::{MAX_WINDOW_CALLS, WindowSpan};
 /// The shortest window. A shorter one would hold no calls.
 const SHORTEST_WINDOW: Duration = Duration::from_millis(1);
 
-/// The settings of one breaker. Some of them must not be zero: a zero there counts as one.
+/// The settings of one breaker. If a number must not be zero, a zero counts as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerSettings {
     /// Whether the breaker may open. Default `true`. With `false` every call passes, unless an operator forces the
@@ -21,10 +21,12 @@ pub struct BreakerSettings {
     /// The number of calls that the window must hold before the failure rate can open the breaker. If the window cannot
     /// hold that many, it must be full. Default 20, since fewer calls say too little.
     pub min_calls: u32,
-    /// How far back calls count. Default 5 s: a longer window would count failures that are long over.
+    /// The part of the past whose calls count: a span of time, or a number of calls. Default 5 s: a longer window would
+    /// count failures that are long over.
     pub window: WindowSpan,
-    /// How long an open breaker refuses calls before it probes. The real time is drawn at random between 80 % and 120 %
-    /// of this. Default 3 s: in simulations, a longer time made recovery slower and prevented nothing.
+    /// For how long an open breaker refuses calls before it lets the first probe through. The real time is drawn at
+    /// random between 80 % and 120 % of this. Default 3 s: in simulations, a longer time made recovery slower and
+    /// prevented nothing.
     pub open_for: Duration,
     /// The number of successful probes that close the breaker. Default 3, since one success may be chance.
     pub probes: u32,
@@ -39,7 +41,7 @@ pub struct BreakerSettings {
     /// After the breaker has closed, the share of calls that pass grows from a tenth to all over this time. With `None`
     /// (the default), all calls pass immediately.
     pub ramp: Option<Duration>,
-    /// How often the health request is due while the breaker is open. With `None` (the default), none is sent.
+    /// The time between two health requests while the breaker is open. With `None` (the default), none is sent.
     pub health: Option<Duration>,
 }
 

@@ -33,25 +33,26 @@ pub trait Guards {
     fn leave(&mut self, ticket: Ticket, now: Time);
 
     /// Reports that the attempt was answered "come back later". If this makes the attempt's endpoint cool, nothing is
-    /// sent to it for some time: returns when the first call passes again. Returns `None` if the endpoint does not
-    /// cool.
+    /// sent to it for some time. Returns the time from which the first call passes again; `None` if the endpoint does
+    /// not cool.
     fn overloaded(&mut self, permit: &Permit, told: Overload, now: Time) -> Option<Time>;
 
     /// Returns why an endpoint would refuse the call now; `None` if the endpoint would admit it. No permit is taken.
     fn refuses(&mut self, endpoint: usize, now: Time) -> Option<Stopped>;
 
-    /// Gives a permit back with the report of its attempt. A success with which the call ends earns for the budget.
-    /// With [`After::RepeatsHere`] the evidence is held back, and the pass is returned. If the repeat does not reach
-    /// the same endpoint, that pass is given to [`Guards::witness`]; otherwise it is dropped.
+    /// Gives a permit back with the report of its attempt. If the call ends with a success, the budget earns. With
+    /// [`After::RepeatsHere`], the breaker does not get the evidence yet, and the breaker's pass is returned; else
+    /// returns `None`. If the repeat does not reach the same endpoint, the pass must be given to [`Guards::witness`].
+    /// If the repeat reaches it, the pass is dropped.
     fn settle(&mut self, permit: Permit, report: &Report, after: After, now: Time) -> Option<HeldPass>;
 
     /// Gives the breaker the evidence of an attempt. [`Guards::settle`] held this evidence back, because a repeat at the
     /// same endpoint was to follow. The call machine calls this function if that repeat did not reach the endpoint.
     fn witness(&mut self, pass: HeldPass, report: &Report, now: Time);
 
-    /// Asks whether one more repeat can be afforded after a failure of this attempt, and pays for it. `doubles` says
-    /// whether the work may then be done twice. That is so in two cases: the failure was slow, or the repeat goes to the
-    /// same endpoint and the attempt was not refused unprocessed.
+    /// Pays for one more repeat after a failure of this attempt, if the repeat can be afforded. `doubles` says whether
+    /// the work may then be done twice. That is so in two cases: the failure was slow, or the repeat goes to the same
+    /// endpoint and the attempt was not refused unprocessed.
     ///
     /// # Errors
     /// [`Stopped::Budget`], [`Stopped::Slow`] or [`Stopped::Breaker`]: the repeat must not be made.

@@ -1,4 +1,4 @@
-//! An attempt that ended: what is known of it, and where the call may go on.
+//! How an attempt ended: what is known of it, and whether a repeat elsewhere costs a token or may do the work twice.
 
 use crate::ending::{Ending, Verdict};
 use crate::repeat::Repeat;
@@ -12,11 +12,13 @@ pub struct Ended {
     pub ending: Ending,
     /// Whether the request's body was kept, so that the same bytes can be sent again.
     pub body_kept: bool,
-    /// Whether the attempt was lost because its connection was stale. A stale connection had carried an earlier call.
-    /// Then it broke before a byte of this attempt's answer came, or its GOAWAY did not cover the request. A stale
-    /// connection says nothing of the load, so a repeat that the table allows goes immediately to the same endpoint on
-    /// a fresh connection, and costs no token. Such repeats cannot multiply, since each stale connection has carried an
-    /// answer before.
+    /// Whether the attempt was lost because its connection was stale. A connection is stale if it had carried an
+    /// earlier call and then broke before a byte of this attempt's answer came. It is also stale if the server's GOAWAY
+    /// did not cover this request.
+    ///
+    /// A stale connection says nothing of the load. So a repeat, if [`crate::may_repeat`] allows it, goes immediately
+    /// to the same endpoint on a fresh connection, and costs no token. Such repeats cannot multiply, since each stale
+    /// connection has carried an answer before.
     pub stale: bool,
     /// Whether the answer's body is still under way.
     pub flowing: bool,
@@ -55,9 +57,9 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Returns whether a move to another endpoint costs no token. It costs none if no endpoint works on this call: the
-    /// request was not sent, or the answer proves that it was not worked on. It also costs none if the endpoint cools,
-    /// since load is to move away from a cooling endpoint.
+    /// Returns whether a move to another endpoint costs no token. There are two such cases. In the first, no endpoint
+    /// works on this call: the request was not sent, or the answer proves that it was not worked on. In the second, the
+    /// endpoint cools: then its load is to move to other endpoints.
     pub(super) fn moves_free(&self) -> bool {
         match self.ended.ending {
             Ending::Unsent(_) => true,

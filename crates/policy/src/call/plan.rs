@@ -84,8 +84,8 @@ pub struct Plan {
     /// A good answer that took longer than this counts as a failure. So does an attempt that its caller gave up after a
     /// longer wait. With `None` (the default), the breaker's setting is used.
     pub slow_call: Option<Duration>,
-    /// The longest time that a call without a total timeout waits because an answer names it. If an answer names a
-    /// longer time, the call is not repeated at that endpoint. Default 60 s.
+    /// The longest wait of a call that has no total timeout, if an answer names a time to come back at. If the answer
+    /// names a longer time, the call is not repeated at that endpoint. Default 60 s.
     pub after_max: Duration,
 }
 

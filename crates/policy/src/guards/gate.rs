@@ -42,8 +42,8 @@ impl LimitGate {
         LimitGate { limit: Limit::new(limit), queue: Queue::new(queue), called: BTreeMap::new() }
     }
 
-    /// Returns a slot, or `None` if none is free or another call waits for it. A new call never overtakes a call that
-    /// waits, unless it is a breaker's probe: a breaker sends one probe at a time.
+    /// Returns a slot, or `None` if none is free or another call waits for one. A new call never overtakes a call that
+    /// waits. A breaker's probe may overtake, since a breaker has only one probe in flight at a time.
     #[inline]
     pub(crate) fn admit(&mut self, probe: bool) -> Option<Slot> {
         if !probe && !self.queue.is_empty() {
@@ -54,8 +54,12 @@ impl LimitGate {
 
     /// Puts a caller into the queue. Returns its place and the latest end of its wait. The wait ends with
     /// [`LimitGate::take_turn`] or [`LimitGate::leave`].
+    ///
+    /// # Errors
+    /// The queue is full.
     pub(crate) fn join(&mut self, now: Time) -> Result<(Waiter, Time), QueueFull> {
-        // Callers whose time is over will notice that by themselves, but their room in the queue is free now.
+        // Callers whose time is over are removed here, so that their places in the queue are free. Each of them notices
+        // by itself that its time is over.
         while self.queue.expired(now).is_some() {}
         self.queue.join(now)
     }

@@ -17,8 +17,8 @@ use crate::time::Time;
 
 /// The number that means "no entry".
 const NONE: u32 = u32::MAX;
-/// How many entries are searched for an idle one, beginning with the one that was used longest ago. An entry that is
-/// not idle counts as used now, so that the next search looks at others.
+/// The number of entries among which an idle one is searched, beginning with the entry that was used longest ago. An
+/// entry that is not idle counts as used now, so that the next search looks at other entries.
 const LOOKS: usize = 8;
 
 /// A guard that can be kept for each key.
@@ -32,7 +32,7 @@ pub(crate) trait Kept {
     fn renew(&mut self, model: &Self, now: Time);
 }
 
-/// Where a guard is kept. The place stays valid while an attempt that uses this guard is in flight.
+/// Where a guard is kept. The value stays valid while an attempt that uses this guard is in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum KeyPlace {
     /// The guard of all calls without a key.
@@ -105,9 +105,9 @@ impl<G: Kept> Keyed<G> {
         KeyPlace::Entry(at)
     }
 
-    /// Makes room for a new key, and returns the index of its entry, which becomes the newest in the list. If all entries
-    /// are in use, it takes the entry of an old key that has no call in flight and whose guard is at rest. `None` if none
-    /// of the oldest entries can be taken.
+    /// Finds an entry for a new key and returns its index. The entry becomes the newest in the list. Up to the maximum
+    /// number of keys, a new entry is made. After that, the entry of an old key is taken, if it has no call in flight
+    /// and its guard is idle. Returns `None` if none of the oldest entries can be taken.
     fn room(&mut self, now: Time) -> Option<u32> {
         if (self.entries.len() as u32) < self.most {
             let at = self.entries.len() as u32;
@@ -367,7 +367,7 @@ mod tests {
                             list.insert(0, (name, false));
                             prop_assert!(place != KeyPlace::Overflow);
                         } else if let Some(resting) = list.iter().rposition(|(_, held)| !held) {
-                            // Held keys that were looked at count as used. The one that was looked at last is the
+                            // Held keys that the search looked at count as used. The last one that it looked at is the
                             // newest.
                             let after = list.split_off(resting + 1);
                             list.pop();

@@ -1,4 +1,5 @@
-//! What the guards hand out: permits, passes, slots of a limit, tickets of a queue. Each of them is given back once.
+//! What the guards give to callers: permits, passes, slots of a limit, and tickets of a queue. Each of them is given
+//! back once.
 
 use std::time::Duration;
 
@@ -49,9 +50,9 @@ pub struct Ticket {
 #[derive(Debug)]
 #[must_use = "a slot is given back in `release`"]
 pub struct Remains {
-    /// The pass that was held back; `None` unless the call repeats at the same endpoint.
+    /// The pass whose evidence was held back, because the call repeats at the same endpoint; `None` in all other cases.
     pub pass: Option<HeldPass>,
-    /// The slot that is still held; `None` unless the answer's body is still under way.
+    /// The slot that is kept until the answer's body is over; `None` if no body is under way.
     pub slot: Option<LimitSlot>,
 }
 
@@ -90,7 +91,8 @@ impl Permit {
         self.pass.is_probe()
     }
 
-    /// Returns the attempt that this permit is for. `began` is when the attempt began.
+    /// Returns a description of the attempt that this permit is for, with its guards and its start `began`. It is used
+    /// to decide whether the attempt is followed as a witness.
     #[must_use]
     pub fn underway(&self, began: Time) -> Underway {
         Underway { at: self.at, probe: self.pass.is_probe(), began }
@@ -104,7 +106,8 @@ pub struct Witness {
     pub(super) endpoint: u32,
     pub(super) breaker: KeyPlace,
     pub(super) patience: Duration,
-    /// Whether the attempt counts towards the bounds on witnesses. A probe does not, since it is followed in any case.
+    /// Whether the attempt counts towards the maximum numbers of witnesses. A probe does not count, since it is
+    /// followed in any case.
     pub(super) counted: bool,
 }
 

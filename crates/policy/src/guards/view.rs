@@ -52,7 +52,7 @@ impl EndpointGuards {
         &mut self.wards.plain().breaker
     }
 
-    /// Returns how calls without a key cool; `None` if they do not.
+    /// Returns the cooling of calls without a key, as it is now; `None` if the endpoint does not cool for them.
     pub fn cooling(&mut self, now: Time) -> Option<CoolingSeen> {
         self.wards.plain().cooling.seen(now)
     }
@@ -95,9 +95,9 @@ impl EndpointGuards {
         (self.wards.keys(), self.gates.keys())
     }
 
-    /// Gives back a pass that was not used, because another guard said no.
+    /// Gives a breaker's pass back that was not used, because another guard refused the attempt.
     pub(super) fn unused(&mut self, breaker: KeyPlace, pass: Pass, now: Time) {
-        // No attempt was made, so this opens nothing, and the draw is not used.
+        // No attempt was made. This evidence cannot open the breaker, so the draw is not used.
         let _unused = self.wards.at(breaker).breaker.settle(now, pass, Evidence::Nothing, || Draw::new(0));
     }
 
@@ -108,7 +108,8 @@ impl EndpointGuards {
             Some(BreakerState::Open | BreakerState::HalfOpen | BreakerState::ForcedOpen) | None => {}
         });
         if closed {
-            // The limits forget their last endings, because these tell only of the time before.
+            // The last endings that the limits remember are from the time before the breaker closed, so they are
+            // forgotten.
             self.gates.each(|_, gate| gate.limit.breaker_closed());
         }
     }

@@ -1,5 +1,5 @@
-//! A ward holds what watches over one endpoint, or over one key at an endpoint: the breaker, the cooling, and the count
-//! of witnesses. A witness follows an attempt to its end.
+//! A ward holds the breaker and the cooling of one endpoint, or of one key at an endpoint, and the number of its
+//! witnesses. A witness is an attempt that is followed to its end without its caller.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const WITNESSES: u32 = 2;
 
 /// An attempt that begins up to this time after a success needs no witness, because the success shows that the endpoint
 /// does not hang. So a driver rarely has to let an attempt go on without its caller. The price is that a hang is
-/// noticed later by this time.
+/// noticed up to this much later.
 pub const RECENT_SUCCESS: Duration = Duration::from_millis(100);
 
 /// The breaker and the cooling of one endpoint or key, and what is needed to decide whether an attempt is followed as a
@@ -52,8 +52,7 @@ impl Ward {
         self.breaker.admit(now).map_err(|no| Refusal::until(Reason::BreakerOpen, no.until))
     }
 
-    /// Returns the refusal of a cooling endpoint. If the breaker refuses, too, returns the one of the two refusals that
-    /// ends later.
+    /// Returns the refusal of an endpoint that cools. If the breaker refuses, too, returns the refusal that ends later.
     #[cold]
     fn cools(&self, no: CoolingRefusal, now: Time) -> Refusal {
         let breaker = match self.breaker.state(now) {
@@ -98,10 +97,10 @@ impl Ward {
     /// Returns how long a witness waits for progress if its attempt's read timeout is `read`: four fifths of `read` or
     /// twice the slowest success that is remembered, whichever is more, but never longer than `read`.
     ///
-    /// When an endpoint begins to hang, attempts from before the hang occupy the places for witnesses, so the next
-    /// witnesses begin late. Because their wait is shorter, their evidence comes as early as that of callers that wait
-    /// for the whole read timeout. If nothing has succeeded yet, nobody knows how slow the endpoint may be, and a
-    /// witness waits for the whole of `read`.
+    /// Witnesses wait for less than the read timeout, because they may begin late. When an endpoint begins to hang, the
+    /// permitted number of witnesses is used up by attempts from before the hang. With the shorter wait, the evidence
+    /// of later witnesses comes as early as that of callers that wait for the whole read timeout. If nothing has
+    /// succeeded yet, nobody knows how slow the endpoint may be, and a witness waits for the whole of `read`.
     pub(crate) fn patience(&self, read: Duration) -> Duration {
         match self.slowest.known() {
             Some(slowest) => (read / 5 * 4).max(slowest.saturating_mul(2)).min(read),

@@ -1,11 +1,11 @@
 //! Witnesses: attempts that are followed to their real ending although their callers left.
 //!
-//! A caller that leaves is no evidence by itself: the endpoint may hang, or the caller may be impatient. The question
-//! is open only if no success has ended at the endpoint since the attempt began, or within 100 ms before that. Then the
-//! attempt goes on without its caller until its own timeouts, and its real ending is the evidence. While calls succeed,
-//! the question is not open, so only few attempts go on with work that nobody waits for. The obvious rule would be: if
-//! the window holds no success, every wait that a caller gave up is a failure. In simulations this rule opened the
-//! breakers of healthy partners in 397 of 960 runs.
+//! A caller that leaves is no evidence by itself: the endpoint may hang, or the caller may be impatient. If a success
+//! has ended at the endpoint since the attempt began, or within 100 ms before that, the endpoint does not hang. If
+//! there was no such success, the attempt goes on without its caller until its own timeouts, and its real ending is the
+//! evidence. So while calls succeed, only few attempts go on with work that nobody waits for. The obvious rule would
+//! be: if the window holds no success, every wait that a caller gave up is a failure. In simulations this rule opened
+//! the breakers of healthy partners in 397 of 960 runs.
 
 use std::time::Duration;
 

@@ -18,7 +18,7 @@ pub(super) enum Holder {
     Thread(ThreadId),
 }
 
-/// A scope, with the scope in which it lies. That is `None` for a scope that lies in no other.
+/// A scope. `outer` is the scope around it; `None` if there is no scope around it.
 struct Scope {
     id: u64,
     outer: Option<Arc<Scope>>,
@@ -42,8 +42,8 @@ pub(super) fn current() -> Option<Holder> {
     SCOPE.try_with(|scope| Holder::Scope(scope.id)).ok().or_else(outermost)
 }
 
-/// Returns all holders whose connections count for the code that runs now: the scopes around it, and the task or
-/// thread.
+/// Returns all holders whose connections count as held by the code that runs now: the scopes around that code, and its
+/// task or thread.
 pub(super) fn all() -> impl Iterator<Item = Holder> {
     let innermost = SCOPE.try_with(Arc::clone).ok();
     let scopes = std::iter::successors(innermost, |scope| scope.outer.clone());

@@ -1,4 +1,5 @@
-//! Counts what the guard has seen: the connection-seconds of each dependency, and the pairs of places in the code.
+//! Counts what the connection guard has seen. It adds up, for each dependency, how long connections were held during
+//! calls, and it counts the pairs of places in the code.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,8 +10,8 @@ use parking_lot::Mutex;
 
 use super::violation::{ConnectionHeld, Place};
 
-/// The maximum number of pairs of places that are kept. A program normally has few. A call with one pair more is
-/// counted for its dependency, but the pair is not kept, and no warning is logged for it.
+/// The maximum number of pairs of places that are kept. A program normally has few. If a further pair is seen, its call
+/// is counted for the dependency, but the pair is not kept and no warning is logged.
 const MOST_PLACES: usize = 1024;
 
 /// The shortest time between two warnings for the same pair of places.
@@ -22,10 +23,10 @@ const WARN_EVERY: Duration = Duration::from_secs(1);
 pub struct HeldTotal {
     /// The dependency's name.
     pub dependency: String,
-    /// How long connections were held during calls to this dependency, added up over all connections. The value grows
-    /// at the end of each call. The metric `seawall_held_connection_seconds_total` has the same value.
+    /// The time for which connections were held during calls to this dependency, added up over all connections. The
+    /// value grows at the end of each call. The metric `seawall_held_connection_seconds_total` has the same value.
     pub waited: Duration,
-    /// The number of calls that were made while a connection was held.
+    /// The number of calls that were made while a connection was held. Refused calls are not among them.
     pub calls: u64,
     /// The number of calls that were refused because a connection was held.
     pub denied: u64,

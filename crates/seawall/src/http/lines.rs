@@ -21,13 +21,14 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Makes the value, without any connection. The caller must have checked that a client can be made from `settings`,
-    /// because later errors are not reported.
+    /// Makes a collection that has no connection yet. The caller must have checked that a client can be made from
+    /// `settings`, because later errors are not reported.
     pub(crate) fn new(settings: DependencySettings, shared: Arc<Shared>, clock: Clock) -> Lines {
         Lines { settings, shared, clock, made: Mutex::default() }
     }
 
-    /// Returns the connections of the current runtime; `None` outside of a runtime.
+    /// Returns the client with the connections of the current runtime, and makes it at the first call. Returns `None`
+    /// outside of a runtime.
     pub(crate) fn here(&self) -> Option<Arc<Dependency>> {
         let id = Handle::try_current().ok()?.id();
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);

@@ -111,8 +111,8 @@ impl Request {
         self
     }
 
-    /// Says whether a second delivery of this request could have a second effect. This replaces what follows from its
-    /// method or its operation.
+    /// Says whether a second delivery of this request could have a second effect. This replaces the value that follows
+    /// from the request's method or from its operation.
     pub fn idempotency(mut self, idempotency: Idempotency) -> Request {
         self.idempotency = Some(idempotency);
         self

@@ -1,4 +1,4 @@
-//! Says what an HTTP request belongs to: a dependency, or one of its operations.
+//! The type [`Whom`]: the dependency, or the operation of a dependency, to which an HTTP request belongs.
 
 use std::sync::Arc;
 

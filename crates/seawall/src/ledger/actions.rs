@@ -14,9 +14,9 @@ use crate::call_site::CallSite;
 use crate::entry::{self, Entered};
 
 impl Durable {
-    /// Returns the declaration of this operation for a ledger's builder. [`super::LedgerBuilder::operation`] takes the
-    /// operation itself, too. Use this function to add a handler that runs in the transaction in which the ledger
-    /// writes an end: `charge.declare::<Sqlite>().on_settled(…)`.
+    /// Returns the declaration of this operation for a ledger's builder. Use this function to add a handler, which runs
+    /// in the transaction in which the ledger writes the action's end: `charge.declare::<Sqlite>().on_settled(…)`.
+    /// Without a handler it is not needed: [`super::LedgerBuilder::operation`] also takes the operation itself.
     #[must_use]
     pub fn declare<S: Store>(&self) -> Operation<S> {
         Operation::new(self.dependency(), self.operation(), self.rules().clone(), self.remote())
@@ -59,8 +59,8 @@ impl<S: Store> std::fmt::Debug for Actions<S> {
 }
 
 impl<S: Store> Actions<S> {
-    /// Returns the ledger itself. It can list actions, show their stories, and carry out a person's decisions about
-    /// them.
+    /// Returns the ledger itself. The ledger can list actions, show what happened to each of them, and carry out a
+    /// person's decisions about them.
     #[must_use]
     pub fn ledger(&self) -> &Ledger<S> {
         &self.ledger
@@ -72,7 +72,7 @@ impl<S: Store> Actions<S> {
         &self.durable
     }
 
-    /// Does the first half of "call after commit": records the action in the caller's transaction. The action exists if
+    /// Records the action in the caller's transaction, as the first half of "call after commit". The action exists if
     /// and only if that transaction commits. After the commit, [`Actions::run`] or a worker makes the call. If the key
     /// is recorded already with the same body, nothing is added, and the id of the recorded action is returned.
     ///
@@ -112,7 +112,7 @@ impl<S: Store> Actions<S> {
         recorded.map(|action| action.id).map_err(ActionError::before)
     }
 
-    /// Does the first half of "call before commit": records the action in a transaction of the ledger's own. Next, call
+    /// Records the action in a transaction of the ledger's own, as the first half of "call before commit". Next, call
     /// [`Actions::run`], and after it [`Actions::settle`].
     ///
     /// # Errors
@@ -212,9 +212,9 @@ impl<S: Store> Actions<S> {
         self.ledger.settle_in(conn, action).await.map_err(ActionError::before)
     }
 
-    /// Takes an action back in the caller's transaction, which also takes the business row back. The action may be
-    /// settled or not. Its effect at the provider is undone, even if it is not known yet whether there is an effect. If
-    /// the action belongs to a scope, all actions of the scope are taken back.
+    /// Cancels an action in the caller's transaction, in which the caller also takes the business row back. The action
+    /// may be settled or not. Its effect at the provider is undone, even if it is not known yet whether there is an
+    /// effect. If the action belongs to a scope, all actions of the scope are cancelled.
     ///
     /// # Errors
     /// If there is no such action, or if the database failed. Roll the transaction back.
@@ -222,7 +222,7 @@ impl<S: Store> Actions<S> {
         self.ledger.cancel_in(conn, action).await.map_err(ActionError::before)
     }
 
-    /// Takes back an action that is not settled, in a transaction of the ledger's own. Returns the outcome afterwards.
+    /// Cancels an action that is not settled, in a transaction of the ledger's own. Returns the outcome afterwards.
     ///
     /// # Errors
     /// [`super::Refusal::Settled`], if the application has settled the action. For a settled action, use
@@ -231,7 +231,8 @@ impl<S: Store> Actions<S> {
         self.ledger.cancel(action).await.map(Outcome::of).map_err(ActionError::before)
     }
 
-    /// Lets a stuck action go on, and counts its tries from zero again. Returns the outcome afterwards.
+    /// Lets a stuck action go on, and counts its tries from zero again. `by` says which person or program wants this,
+    /// and why. Returns the outcome afterwards.
     ///
     /// # Errors
     /// If the action is not stuck.

@@ -45,8 +45,8 @@ impl Durable {
         self.operation.name()
     }
 
-    /// Returns the provider, as the ledger reaches it. Each question of the ledger is sent as one request, without
-    /// repeats.
+    /// Returns the remote through which the ledger reaches the provider. Each question of the ledger is sent as one
+    /// request, without repeats.
     #[must_use]
     pub fn remote(&self) -> Arc<dyn seawall_ledger::Remote> {
         Arc::clone(&self.remote) as _
@@ -73,8 +73,8 @@ pub struct DurableBuilder {
     confirm: Option<Confirm>,
     cancel: Option<Cancel>,
     on_unknown: Option<OnUnknown>,
-    /// Who settles an action. `None`: the provider's answer does. `Some(None)`: the application does, within the
-    /// default time. `Some(Some(time))`: the application does, within this time.
+    /// Says what settles an action. `None`: the provider's answer. `Some(None)`: the application, within the default
+    /// time. `Some(Some(time))`: the application, within this time.
     explicit: Option<Option<Duration>>,
     rules: Rules,
     unread: Vec<Problem>,
@@ -128,9 +128,11 @@ impl DurableBuilder {
         self
     }
 
-    /// Sets what happens if the effect of an action is unknown. Default: the request is repeated if the operation is
-    /// keyed or idempotent; else the provider is asked if a confirm is declared; else the action becomes stuck until a
-    /// person decides.
+    /// Sets what happens if the effect of an action is unknown. By default, the first of these rules that fits decides:
+    ///
+    /// 1. If the operation is keyed or idempotent, the request is repeated.
+    /// 2. If a confirm is declared, the provider is asked.
+    /// 3. Else the action becomes stuck until a person decides.
     pub fn on_unknown(mut self, what: OnUnknown) -> DurableBuilder {
         self.on_unknown = Some(what);
         self
@@ -151,7 +153,8 @@ impl DurableBuilder {
         self
     }
 
-    /// Sets how long a request is tried again if it was provably not sent. Default 10 min.
+    /// Sets how long after its record an action is tried again while no attempt can have taken effect. After that time
+    /// the action fails. Default 10 min.
     pub fn give_up(mut self, time: Duration) -> DurableBuilder {
         self.rules.give_up = time;
         self
@@ -170,28 +173,29 @@ impl DurableBuilder {
         self
     }
 
-    /// Sets the statuses of refusals that prove that the provider has looked the key up. A refusal with one of these
-    /// statuses says about earlier attempts with the key, too, that they had no effect. Default: none.
+    /// Sets the statuses with which the provider refuses only after it has looked the action's key up. A refusal with
+    /// one of these statuses proves that earlier attempts with the key had no effect, too. Default: none.
     pub fn refusal_binds(mut self, statuses: impl IntoIterator<Item = u16>) -> DurableBuilder {
         self.rules.refusal_binds.extend(statuses);
         self
     }
 
-    /// Says that the provider saves refusals under the key, as it saves successes. Default: it does not.
+    /// Says that the provider saves a refusal under the key, as it saves a success. Then a refusal proves that earlier
+    /// attempts with the key had no effect, too. Default: it does not.
     pub fn saves_refusals(mut self) -> DurableBuilder {
         self.rules.saves_refusals = true;
         self
     }
 
-    /// Says that an action is sent again if the provider's answer "not found" is believed, even if the provider does
-    /// not recognize repeats by a key. Default: it is not sent again.
+    /// Says that an action is sent again once the provider's answer "not found" is believed. This holds even if the
+    /// provider does not recognize repeats by a key. Default: the action is not sent again.
     pub fn resend_absent(mut self) -> DurableBuilder {
         self.rules.resend_absent = true;
         self
     }
 
-    /// Sets how long after its end the provider is asked once more about an action that ended because the provider did
-    /// not know it. Default 24 h.
+    /// Sets the time of one last question to the provider. If an action ended because the provider did not know it, the
+    /// provider is asked once more this long after that end. Default 24 h.
     pub fn audit_after(mut self, time: Duration) -> DurableBuilder {
         self.rules.audit_after = time;
         self
@@ -205,8 +209,8 @@ impl DurableBuilder {
         self
     }
 
-    /// Sets for how long a process that works on an action keeps all others from working on it. The time must be longer
-    /// than the operation's total timeout. Default 2 min.
+    /// Sets the lease: while one process works on an action, no other process may work on it for this time. The lease
+    /// must be longer than the operation's total timeout. Default 2 min.
     pub fn lease(mut self, time: Duration) -> DurableBuilder {
         self.rules.lease = time;
         self
@@ -297,8 +301,8 @@ impl Misuse {
 }
 
 impl Dependency {
-    /// Returns a function that finds the connections of this dependency in the current runtime; `None` without an
-    /// endpoint.
+    /// Returns a function that finds the dependency's connections in the current runtime. Returns `None` if the
+    /// dependency has no endpoint.
     pub(super) fn connections(&self) -> Option<Connections> {
         self.0.lines.as_ref()?;
         let dependency = self.clone();

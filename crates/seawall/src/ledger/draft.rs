@@ -26,8 +26,8 @@ impl<T> Draft<T> {
         }
     }
 
-    /// Puts the value of a setting into the declaration with `change`. If the value could not be read, notes its
-    /// problem.
+    /// Changes the declaration with `change`, which gets the value of the setting. If the value could not be read, the
+    /// declaration is not changed, and the problem is noted.
     pub(super) fn set<V>(
         &mut self,
         setting: &'static str,
@@ -41,8 +41,8 @@ impl<T> Draft<T> {
         }
     }
 
-    /// Puts the value of a setting into the request with `change`. If the value could not be read, or the request cannot
-    /// have it, notes the problem.
+    /// Changes the declaration's request with `change`, which gets the value of the setting. If the value could not be
+    /// read, or the request cannot have it, the request is not changed, and the problem is noted.
     pub(super) fn put<V>(
         &mut self,
         setting: &'static str,

@@ -70,7 +70,7 @@ impl Listing {
         self
     }
 
-    /// Sets the JSON pointer to the cursor of the next page in a page. Default: there is only one page.
+    /// Sets the JSON pointer at which a page has the cursor of the next page. Default: there is only one page.
     pub fn next(mut self, pointer: impl Into<String>) -> Listing {
         self.form.next = Some(pointer.into());
         self

@@ -7,9 +7,9 @@ use seawall_policy::Idempotency;
 use super::Protocol;
 use crate::fault::Meaning;
 
-/// The protocol of tower services that use the requests and responses of the crate `http`. The request's method says what a second delivery does. The HTTP status
-/// says what an answer means, together with the gRPC status if there is one. A request whose service returns an error
-/// may have taken effect.
+/// The protocol of tower services that use the requests and responses of the crate `http`. The request's method says
+/// what a second delivery does. The HTTP status says what an answer means, together with the gRPC status if there is
+/// one. A request whose service returns an error may have taken effect.
 #[derive(Clone, Copy, Debug)]
 pub struct Http<C = Cloned> {
     keys: bool,
@@ -67,8 +67,8 @@ impl Http<Never> {
 }
 
 impl<C> Http<C> {
-    /// Says that the server honours the header `Idempotency-Key`. A POST or PATCH with this header is also repeated if
-    /// an attempt may have taken effect.
+    /// Says that the server honours the header `Idempotency-Key`. Then a POST or PATCH with this header is repeated
+    /// even if an attempt may have taken effect.
     #[must_use]
     pub fn keys(mut self) -> Http<C> {
         self.keys = true;
@@ -106,8 +106,8 @@ impl<C: BodyCopy<B>, B, R, E> Protocol<Request<B>, Response<R>, E> for Http<C> {
     }
 }
 
-/// Says what a second delivery of a request does, from its method and its key. `keys` says whether the server honours
-/// keys.
+/// Returns what a second delivery of a request does, from the request's method and its `Idempotency-Key`. `keys` says
+/// whether the server honours keys.
 pub(super) fn of_request(method: &Method, headers: &HeaderMap, keys: bool) -> Idempotency {
     let keyed =
         keys && matches!(*method, Method::POST | Method::PATCH) && headers.contains_key("idempotency-key");
@@ -129,13 +129,13 @@ pub(super) fn of_head(status: u16, headers: &HeaderMap) -> Meaning {
 }
 
 /// Returns the HTTP status that means the same for the effect as this gRPC code. A server that refuses a call before it
-/// begins the work answers with a head only. But `UNAVAILABLE` in such an answer can also come from a proxy that lost
-/// the answer of a server that did the work.
+/// begins the work answers with a head only. That does not prove that nothing was done: `UNAVAILABLE` in such an answer
+/// can also come from a proxy that lost the answer of a server that did the work.
 fn of_grpc(code: &str) -> u16 {
     match code {
         "0" => 200,
         // INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION, OUT_OF_RANGE,
-        // UNIMPLEMENTED and UNAUTHENTICATED are a definite "no".
+        // UNIMPLEMENTED and UNAUTHENTICATED are a definite "no": the call took no effect.
         "3" | "5" | "6" | "7" | "9" | "11" | "12" | "16" => 400,
         // RESOURCE_EXHAUSTED
         "8" => 429,

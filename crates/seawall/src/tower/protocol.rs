@@ -34,8 +34,8 @@ impl<P: Protocol<Req, Res, E> + ?Sized, Req, Res, E> Protocol<Req, Res, E> for A
     }
 }
 
-/// The protocol of requests of any kind that can be cloned and that all have this idempotency. A request with the
-/// result `Ok` took effect. A request with an error may have taken effect.
+/// The protocol of requests of any kind that can be cloned and that all have this idempotency. A request whose service
+/// returns `Ok` took effect. A request whose service returns an error may have taken effect.
 #[derive(Clone, Copy, Debug)]
 pub struct Each(pub Idempotency);
 

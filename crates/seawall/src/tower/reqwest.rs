@@ -21,8 +21,8 @@ impl Reqwest {
         Reqwest::default()
     }
 
-    /// Says that the server honours the header `Idempotency-Key`. A POST or PATCH with this header is also repeated if
-    /// an attempt may have taken effect.
+    /// Says that the server honours the header `Idempotency-Key`. Then a POST or PATCH with this header is repeated
+    /// even if an attempt may have taken effect.
     #[must_use]
     pub fn keys(mut self) -> Reqwest {
         self.keys = true;

@@ -138,7 +138,8 @@ impl Whom {
     }
 }
 
-/// The dependency or the operation to which a call belongs. The call holds it, because it borrows its [`Site`].
+/// The dependency or the operation to which a call belongs. The call keeps a clone of it, because the [`Site`] that the
+/// call borrows lies inside.
 enum Held {
     Dependency(Dependency, Idempotency),
     Operation(Operation),

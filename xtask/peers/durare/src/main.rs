@@ -1,4 +1,5 @@
-//! Measures what one step of a durable workflow costs: intent, one call, outcome.
+//! Measures the library durare, as an arm of the ledger's benchmark: each action is a durable workflow with one step,
+//! which makes one HTTP call. durare records the workflow before the call and its outcome after it.
 
 #[path = "../../../../crates/ledger/examples/load/drive.rs"]
 mod drive;
@@ -32,7 +33,8 @@ async fn main() -> Result<()> {
     let _ = LINE.set(Line::new(asked.upstream));
     let engine = match asked.url.strip_prefix("sqlite:") {
         Some(file) => {
-            // durare's default is NORMAL, which can lose committed data when the power fails.
+            // Without this setting, durare opens SQLite with `synchronous=NORMAL`, which can lose committed data when
+            // the power fails. The ledger uses FULL, so this arm does as well.
             let options = SqliteConnectOptions::from_str(&format!("sqlite:{file}"))
                 .expect("a file")
                 .create_if_missing(true)

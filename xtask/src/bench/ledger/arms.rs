@@ -242,8 +242,8 @@ fn pgbench(size: Size, cluster: &Cluster, database: &str) -> Outcome<Seen> {
     })
 }
 
-/// Reads pgbench's log files, and removes them. Returns the third number of each of their lines, which is the latency
-/// of one run of the script in µs.
+/// Reads the log files of pgbench whose path begins with `prefix`, and removes them. Each line is about one run of the
+/// script. Returns the third number of each line, which is the time that this run took, in µs.
 fn latencies_us(prefix: &Path) -> Vec<u64> {
     let Some((folder, name)) = prefix.parent().zip(prefix.file_name()) else { return Vec::new() };
     let start = format!("{}.", name.to_string_lossy());

@@ -1,5 +1,6 @@
-//! Runs a private PostgreSQL for the benchmark: a new cluster on a free port of loopback, with Debian's settings except
-//! for memory, and with `fsync` on. The server ends when [`Cluster`] is dropped.
+//! Runs a private PostgreSQL for the benchmark: a new cluster on a free port of loopback. Its settings are the defaults
+//! of the installed package, so `fsync` is on. Only the settings for addresses, memory, the number of connections and
+//! the size of the write-ahead log are changed. The server ends when [`Cluster`] is dropped.
 
 use std::fs;
 use std::path::{Path, PathBuf};

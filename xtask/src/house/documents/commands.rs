@@ -122,7 +122,8 @@ fn kebab(name: &Ident) -> String {
     text.replace('_', "-")
 }
 
-/// Finds the commands on a page that do not exist, or that have an unknown flag, package, test or example.
+/// Returns one line for each command on a page that the program does not have, or that has an unknown flag, package,
+/// test or example.
 pub(super) fn unknown(
     page: &Page,
     own: &Program,

@@ -46,7 +46,8 @@ pub(super) fn findings(files: &[Source]) -> Vec<String> {
     found
 }
 
-/// Finds the settings that the pages name but that the configuration does not have.
+/// Returns one line for each setting that the pages name but that the configuration, as `schema` describes it, does not
+/// have.
 #[cfg(test)]
 pub(super) fn unknown_settings(files: &[Source], schema: &serde_json::Value) -> Vec<String> {
     let settings = settings::Settings::of(schema);
@@ -82,8 +83,8 @@ fn words(files: &[Source]) -> BTreeSet<&str> {
     pages.filter_map(|file| file.path.rsplit('/').next()?.strip_suffix(".md")).collect()
 }
 
-/// Finds addresses on a page that look like the gateway's own addresses, such as `GET /api/dependencies`, but that the
-/// gateway does not serve.
+/// Returns one line for each address on a page that the gateway does not serve, although it looks like one of the
+/// gateway's own addresses, such as `GET /api/dependencies`.
 fn unknown_addresses(page: &Page, gateway: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for span in &page.spans {
@@ -97,8 +98,8 @@ fn unknown_addresses(page: &Page, gateway: &[&str]) -> Vec<String> {
     found
 }
 
-/// Finds words on a page that `seawall explain` does not know. A word is checked if it follows `seawall explain`, or if
-/// it is the value of one of Seawall's headers for a reason, a stop or an effect.
+/// Returns one line for each word on a page that `seawall explain` does not know. A word is checked if it follows
+/// `seawall explain`, or if it is the value of one of Seawall's headers for a reason, a stop or an effect.
 fn unknown_words(page: &Page, words: &BTreeSet<&str>) -> Vec<String> {
     let fronts = ["seawall explain ", "seawall-reason: ", "seawall-retry-stopped: ", "seawall-effect: "];
     let mut found = Vec::new();

@@ -28,8 +28,8 @@ impl<'a> Places<'a> {
         Places { files, folders, names }
     }
 
-    /// Returns the files and folders that `name` can mean, if their path from the root begins with `base`. `name` can
-    /// be a path from the root, or from any other folder.
+    /// Returns all files and folders that `name` can mean. Only those whose path from the root begins with `base` are
+    /// returned. `name` can be a path from the root, or from any other folder.
     fn meant(&self, base: &str, name: &str) -> Vec<&'a str> {
         let folder = name.trim_end_matches('/');
         let ends = |path: &str| {
@@ -59,7 +59,7 @@ pub(super) fn missing(page: &Page, places: &Places<'_>) -> Vec<String> {
     lost.map(|span| format!("{}: there is no `{}`", span.place(page), span.text)).collect()
 }
 
-/// Finds the links of a page whose file or heading does not exist. Links to the web are not checked.
+/// Returns one line for each link of a page whose file or heading does not exist. Links to the web are not checked.
 pub(super) fn dead_links(page: &Page, pages: &[Page], places: &Places<'_>) -> Vec<String> {
     let inside =
         page.links.iter().filter(|link| !link.text.contains("://") && !link.text.starts_with("mailto:"));
@@ -88,14 +88,15 @@ fn beside(path: &str, link: &str) -> String {
     parts.join("/")
 }
 
-/// Finds the source files that the map in ARCHITECTURE.md does not show. A file is shown if the map names the file or a
-/// folder that contains it.
+/// Returns one line for each source file that the map in ARCHITECTURE.md does not show. A file is shown if the map
+/// names the file or a folder that contains it.
 pub(super) fn unmapped(map: &Page, places: &Places<'_>) -> Vec<String> {
     let mut shown: BTreeSet<&str> = BTreeSet::new();
     for spot in &map.spans {
         if places.is_path(&spot.text) {
             let meant = places.meant(&base(map, spot, places), &spot.text);
-            // If the map names only the folder of a crate, the files in this folder do not count as shown.
+            // If the map names the folder of a whole crate, this does not count as showing the crate's files. Each of
+            // them needs a row that names the file, or a folder inside the crate.
             shown.extend(
                 meant.iter().filter(|path| path.matches('/').count() != 1 || !path.starts_with("crates/")),
             );
@@ -115,11 +116,12 @@ fn base(map: &Page, spot: &Spot, places: &Places<'_>) -> String {
     let above = map.headings.iter().rfind(|heading| heading.line <= spot.line);
     let named = above.map(|heading| heading.text.split(':').next().unwrap_or_default()).unwrap_or_default();
     let one = codes(named).next().unwrap_or(named);
-    // A section about two crates, or about none, may name files of any crate.
+    // If the heading names two crates or none, this section of the map may name files of any crate.
     if places.folders.contains(one) { format!("{one}/") } else { String::new() }
 }
 
-/// Returns whether the map may leave this file out, as it may for `mod.rs`, `lib.rs` and test files.
+/// Returns whether the map in ARCHITECTURE.md may leave out the file at `path`. This is so for `mod.rs`, `lib.rs` and
+/// files of tests.
 fn speaks_for_itself(path: &str) -> bool {
     let tests = path.ends_with("_tests.rs") || path.ends_with("/tests.rs") || path.contains("/tests/");
     tests || ["lib.rs", "mod.rs"].iter().any(|name| path.ends_with(&format!("/{name}")))

@@ -26,8 +26,8 @@ impl<'a> Settings<'a> {
         Settings { root: schema, tables }
     }
 
-    /// Returns the tables that `name` can mean. Examples of such a name are `[gateway.limits]`,
-    /// `[[dependency.NAME.endpoint]]` and `timeout`.
+    /// Returns the schemas of all tables that `name` can mean, since tables in different places can have the same short
+    /// name. Examples of such a name are `[gateway.limits]`, `[[dependency.NAME.endpoint]]` and `timeout`.
     fn named(&self, name: &str) -> Vec<&'a Value> {
         self.tables.iter().filter_map(|table| follow(table, &parts(name))).filter_map(inner).collect()
     }
@@ -42,7 +42,8 @@ impl<'a> Settings<'a> {
         begins.then(|| self.tables.iter().any(|table| follow(table, &parts).is_some()))
     }
 
-    /// Returns whether a table has this full name, counted from the outermost table.
+    /// Returns whether there is a table with this full name. A full name contains the names of all outer tables, as in
+    /// `dependency.NAME.timeout`.
     fn has_table(&self, name: &str) -> bool {
         follow(self.root, &parts(name)).is_some_and(|table| inner(table).is_some())
     }
@@ -120,8 +121,8 @@ fn named_by_users(name: &str) -> String {
     parts.join(".")
 }
 
-/// Finds rows of a page's tables whose first cell names a key that does not exist. The heading before the row says
-/// which configuration table must have the key.
+/// Checks the rows of a page's tables whose heading names a configuration table. Returns one line for each key in a
+/// row's first cell that this configuration table does not have.
 fn rows(page: &Page, settings: &Settings<'_>) -> Vec<String> {
     let mut found = Vec::new();
     for cell in &page.cells {

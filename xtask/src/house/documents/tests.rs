@@ -19,7 +19,7 @@ fn schema() -> Value {
     }))
 }
 
-/// Returns the findings of all checks, those of the settings included.
+/// Returns what all checks of the documents find in `files`, the check of the settings included.
 fn faults(files: &[Source]) -> Vec<String> {
     [findings(files), unknown_settings(files, &schema())].concat()
 }
@@ -37,7 +37,8 @@ const README: &str = "# It\n\nSee [the map](ARCHITECTURE.md#map) and `docs/confi
                       ```sh\nseawall status --json --admin URL   # what it sees\nseawall lab slow-harbor\ncargo xtask test --only policy\n```\n\n\
                       ```toml\n[dependency.pay.timeout]\nread = \"1s\"\n```\n";
 
-/// Returns the small tree, with `text` at the end of the page `page`.
+/// Returns the files of a small repository whose pages are right. `text` is added at the end of the file `page`; if no
+/// file has this name, nothing is added.
 fn tree(page: &str, text: &str) -> Vec<Source> {
     let files = [
         ("README.md", README),

@@ -24,7 +24,8 @@ pub(super) fn up(case: &Case) -> Outcome<Seen> {
     upload(case, &case.huge(), &["--header", "expect:"])
 }
 
-/// Uploads 1.5 MB. The caller sends the body only after the interim answer `100 Continue`.
+/// Uploads 1.5 MB with the header field `expect: 100-continue`. It is an error if the caller does not receive the
+/// interim answer `100 Continue`.
 pub(super) fn expect_continue(case: &Case) -> Outcome<Seen> {
     let file = part(case, "part", 1_500_000)?;
     upload(case, &file, &["--header", "expect: 100-continue"])
@@ -38,7 +39,8 @@ pub(super) fn chunked_upload(case: &Case) -> Outcome<Seen> {
     upload(case, &file, &["--header", "transfer-encoding: chunked", "--header", "expect:"])
 }
 
-/// Copies the first `bytes` bytes of the huge file to a file with this name, and returns its path.
+/// Copies the first `bytes` bytes of the file of [`HUGE_BYTES`] to a file with the name `name`. Returns the path of the
+/// copy.
 fn part(case: &Case, name: &str, bytes: usize) -> Outcome<std::path::PathBuf> {
     let file = case.folder.join(name);
     let all = fs::read(case.huge()).map_err(|e| format!("{}: {e}", case.huge().display()))?;
@@ -46,7 +48,8 @@ fn part(case: &Case, name: &str, bytes: usize) -> Outcome<std::path::PathBuf> {
     Ok(file)
 }
 
-/// Sends the file through the gateway, and compares its length and checksum with those of what the server received.
+/// Sends the file through the gateway, and compares its length and checksum with those of what the server received. If
+/// they differ, this is an error. If the server takes no uploads, nothing is sent.
 fn upload(case: &Case, file: &Path, args: &[&str]) -> Outcome<Seen> {
     let Some(way) = case.kind.paths.upload else { return Ok(Seen::NotOffered) };
     let name = file.display().to_string();

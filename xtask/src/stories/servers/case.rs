@@ -32,18 +32,21 @@ impl Case<'_> {
         format!("http://127.0.0.1:{}/{}{path}", self.gateway, self.kind.name)
     }
 
-    /// Returns the URL of a path at this server through a second dependency. If an exchange opens the breaker of this
-    /// dependency, the other exchanges are not affected.
+    /// Returns the URL of a path at this server, through the gateway's second dependency for the server. It is for
+    /// exchanges that could open a breaker: each dependency has a breaker of its own, so the other exchanges are not
+    /// affected.
     pub(super) fn through_apart(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}/{}_apart{path}", self.gateway, self.kind.name)
     }
 
-    /// Calls a URL with curl, with `args` and with the arguments that every call of this kind of server needs.
+    /// Calls a URL with curl, and returns the answer. curl gets `args`, and before them the arguments that every call
+    /// of this kind of server needs.
     pub(super) fn call(&self, url: &str, args: &[&str]) -> Outcome<Answer> {
         curl(&[self.kind.curl, args, &[url]].concat())
     }
 
-    /// Returns the path of the file of [`HUGE_BYTES`](super::kinds::HUGE_BYTES).
+    /// Returns the path of the file whose bytes the exchanges transfer. Its size is
+    /// [`HUGE_BYTES`](super::kinds::HUGE_BYTES).
     pub(super) fn huge(&self) -> PathBuf {
         self.folder.join("files").join("huge")
     }

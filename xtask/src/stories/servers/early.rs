@@ -25,15 +25,16 @@ const BLIND_BYTES: usize = 8 * 1024 * 1024;
 /// The maximum time of one read or write of the caller that sends everything first.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Tests with curl, which looks for an answer while it sends, and stops sending when the refusal comes.
+/// Tests that curl receives the refusal, through the gateway and directly. curl looks for an answer while it sends, and
+/// stops sending when the refusal comes.
 pub(super) fn to_curl(case: &Case) -> Outcome<Seen> {
     let path = case.kind.paths.refuse;
     let tries = |url: &str| (0..TRIES).map(|_| by_curl(case, url)).collect();
     counted(&[(THROUGH, tries(&case.through_apart(path))), (PAST, tries(&case.direct(path)))])
 }
 
-/// Tests with Node's HTTP/2 client, which looks for an answer while it sends. Calls are made only through the gateway:
-/// the servers speak only HTTP/1.1, so this client cannot call them directly for comparison.
+/// Tests that Node's HTTP/2 client receives the refusal. This client looks for an answer while it sends. Calls are made
+/// only through the gateway: the servers speak only HTTP/1.1, so this client cannot call them directly for comparison.
 pub(super) fn over_http2(case: &Case) -> Outcome<Seen> {
     let path = format!("/{}_apart{}", case.kind.name, case.kind.paths.refuse);
     let mut command = Command::new(found("node")?);
@@ -44,7 +45,9 @@ pub(super) fn over_http2(case: &Case) -> Outcome<Seen> {
     counted(&[(THROUGH, tries)])
 }
 
-/// Tests with a caller that reads only after it has sent everything, or after sending has failed.
+/// Tests that a caller receives the refusal although it reads only after it has sent everything, or after sending has
+/// failed. The calls are made through the gateway and directly. If sending failed in some calls through the gateway,
+/// this is not an error, but it is noted.
 pub(super) fn to_a_blind_caller(case: &Case) -> Outcome<Seen> {
     let path = case.kind.paths.refuse;
     let through = format!("/{}_apart{path}", case.kind.name);
@@ -58,8 +61,8 @@ pub(super) fn to_a_blind_caller(case: &Case) -> Outcome<Seen> {
 const THROUGH: &str = "through the gateway";
 const PAST: &str = "past the gateway";
 
-/// Counts the tries that received the refusal (413). If any try did not receive it, this is an error that shows the
-/// counts.
+/// Returns that the exchange passed if every try of every caller received the refusal (413). Otherwise the error shows
+/// for each caller how many of its tries received it, and the first other result.
 fn counted(callers: &[(&str, Vec<Outcome<u16>>)]) -> Outcome<Seen> {
     let mut lines = Vec::new();
     let mut lost = 0;

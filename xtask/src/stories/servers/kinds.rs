@@ -112,8 +112,8 @@ const HTTPBIN: Paths = Paths {
     connections: Some("/own/connections"),
 };
 
-/// The paths of localstripe. It serves its script as one body with a length. An upload of more than 1 MiB is refused
-/// after 1 MiB was read.
+/// The paths of localstripe, a server that imitates Stripe. Its answer with a length is a file of JavaScript. It
+/// refuses an upload of more than 1 MiB after it has read 1 MiB.
 const LOCALSTRIPE: Paths = Paths {
     length: "/js.stripe.com/v3/",
     chunked: None,

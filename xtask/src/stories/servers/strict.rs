@@ -28,8 +28,8 @@ pub(super) fn look(case: &Case) -> Outcome<Seen> {
     }
     asked.push(("GET", "/not-there", ""));
     if let Some(path) = paths.tagged {
-        // nginx makes its own entity tags, so `"one"` matches no tag of nginx. The second request has `*`, which
-        // matches any tag.
+        // Both requests ask for a 304, which means that the entity tag matches. `"one"` is the tag of every server
+        // except nginx. nginx makes its own tags, so there only `*` matches, which matches any tag.
         asked.push(("GET", path, "if-none-match: \"one\"\r\n"));
         asked.push(("GET", path, "if-none-match: *\r\n"));
     }
@@ -80,8 +80,9 @@ fn raw(case: &Case, method: &str, path: &str, more: &str) -> Outcome<Vec<u8>> {
     }
 }
 
-/// Returns the oddities in `bytes`, which are the interim answers to one request and its final answer. With
-/// `head_only`, this was a HEAD request. The request told the server to close the connection after the answer.
+/// Returns the oddities in `bytes`, which are the interim answers to one request and its final answer. `head_only` says
+/// whether this was a HEAD request. The server was told to close the connection after the answer, so nothing may follow
+/// the answer.
 fn oddities(head_only: bool, bytes: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {

@@ -154,7 +154,7 @@ impl CallerIo {
         Poll::Ready(Ok(()))
     }
 
-    /// Counts the frames in those bytes of `pieces` that the socket has taken.
+    /// Counts the frames in those bytes of `pieces` that the socket has taken. Does nothing on HTTP/1.
     fn follow_written(&mut self, written: &Poll<io::Result<usize>>, pieces: &[IoSlice<'_>]) {
         let Follows::Frames { outbound, purse, .. } = &mut self.follows else { return };
         let &Poll::Ready(Ok(mut left)) = written else { return };
@@ -194,7 +194,8 @@ impl CallerIo {
         written
     }
 
-    /// Copies what the framing has found into `caller`, where it can be read from outside the connection's task.
+    /// Copies what the framing has found into `caller`, where it can be read from outside the connection's task. If a
+    /// head has begun, also notes the time in `caller`. Does nothing on HTTP/2.
     fn note_framing(&self) {
         let Follows::Requests(framing) = &self.follows else { return };
         let caller = &self.caller;

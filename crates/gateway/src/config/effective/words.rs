@@ -47,7 +47,8 @@ pub(super) fn otherwise(answers: &Answers) -> Option<&'static str> {
     }
 }
 
-/// Returns the sentences that follow from the ledger's settings.
+/// Returns the sentences about a durable operation that follow from its rules: what happens if an effect is unknown,
+/// and what settles the action.
 pub(super) fn durable_follows(operation: &Operation, durable: &Rules) -> Vec<String> {
     let mut all = Vec::new();
     let quiet = show_time(durable.quiet);

@@ -99,7 +99,7 @@ pub(in crate::config) fn needs_durable() -> impl Iterator<Item = &'static str> {
     DURABLE.iter().skip(1).chain(ACTION_BOUNDS).map(|key| key.name)
 }
 
-/// Returns what the schema says about a setting of an operation.
+/// Returns the documentation of a key of an operation, as the schema shows it. Panics if there is no such key.
 #[cfg(test)]
 pub(in crate::config) fn operation_doc(key: &str) -> &'static str {
     OPERATION.key(key).expect("a key of the table").doc

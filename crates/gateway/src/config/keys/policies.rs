@@ -20,8 +20,8 @@ const COUNT_OR_ZERO: Kind = Kind::Whole { min: 0, max: 1_000_000 };
 const GUARD_KEY: &str = "endpoint (default), operation, header:NAME or path:{name}.";
 
 /// Makes a table of the file from rows. A row holds the key, the kind of its value, its documentation, where the value
-/// is stored in the settings, and how it is written. The last two are left out if a function of its own reads the
-/// setting.
+/// is stored in the settings, and how it is written. The place and the way to write are left out if the setting has a
+/// function of its own that reads it.
 macro_rules! table {
     ($spec:ident, $name:literal, $doc:literal, $rows:ident: $of:ty,
      $($key:literal, $kind:expr, $key_doc:expr $(=> $($field:ident).+: $form:ident)?;)*) => {

@@ -17,8 +17,9 @@ use super::super::values;
 use super::gateway::count_u32;
 use super::readers::{Inherited, predicates, statuses, word};
 
-/// Reads a request with its headers and its body. Returns `None` if the request is absent or cannot be read. Headers
-/// and bodies that cannot be read have been reported already, and checks that need them are skipped.
+/// Reads the request under `key`, together with the headers and the body in the same table. Returns `None` if the
+/// request is absent or cannot be read. Headers and bodies that cannot be read have been reported already, and checks
+/// that need them are skipped.
 fn request(section: &Section<'_>, key: &str, purpose: Purpose) -> Option<RequestTemplate> {
     let mut request = section.opt(key, |value| RequestTemplate::parse(values::text(value)?, purpose))?;
     let raw = |key| section.spec.key(key).and_then(|_| section.raw(key));
@@ -115,7 +116,8 @@ fn at<'a, 's>(section: &Section<'a>, setting: &'s str) -> (Section<'a>, &'s str)
     }
 }
 
-/// Returns whether a setting is missing although it is required, or cannot be read. Both were reported before.
+/// Returns whether a setting is required but missing, or is there but cannot be read. Both mistakes were reported
+/// before.
 fn is_unread(section: &Section<'_>, setting: &str) -> bool {
     let (table, key) = at(section, setting);
     let required = table.spec.key(key).is_some_and(|key| key.required);
@@ -124,7 +126,8 @@ fn is_unread(section: &Section<'_>, setting: &str) -> bool {
 
 fn tell(section: &Section<'_>, problem: Problem) {
     let (table, key) = match problem.setting {
-        // These settings may stand in other tables, but the mistake concerns this operation, so it is reported here.
+        // The values of these settings may come from other tables. But the mistake concerns this operation, so it is
+        // reported at its `durable`.
         "lease" | "timeout.total" => (section.clone(), "durable"),
         setting => at(section, setting),
     };

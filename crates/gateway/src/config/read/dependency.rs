@@ -1,4 +1,4 @@
-//! `[dependency.NAME]`: where the dependency is, how it is reached, and its operations.
+//! Reads `[dependency.NAME]`: where the dependency is, how it is reached, and its operations.
 
 use http::{HeaderName, HeaderValue, Uri};
 use seawall_actions::template::{Purpose, RequestTemplate, header_name};
@@ -162,7 +162,8 @@ fn endpoints(section: &Section<'_>) -> Option<Vec<Endpoint>> {
     (!found.is_empty()).then_some(found)
 }
 
-/// Warns of credentials that are sent to another machine over plain HTTP, since other people can read them on the way.
+/// Adds a note if header fields are sent to another machine over plain HTTP. They may hold credentials, which other
+/// people could read on the way.
 fn warn_of_plain_text(section: &Section<'_>, url: &Uri, headers: &[(HeaderName, HeaderValue)]) {
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     let near = host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
@@ -173,7 +174,7 @@ fn warn_of_plain_text(section: &Section<'_>, url: &Uri, headers: &[(HeaderName, 
 }
 
 /// Returns the names and the filled-in values of the header fields, in the order of the file. The values are marked
-/// sensitive.
+/// sensitive. Fields that cannot be read are left out, and their mistakes are reported.
 fn headers(section: &Section<'_>) -> Vec<(HeaderName, HeaderValue)> {
     let Some(table) = section.raw("headers").and_then(|value| value.get_ref().as_table()) else {
         return Vec::new();

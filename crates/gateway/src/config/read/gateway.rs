@@ -57,7 +57,8 @@ fn limits(section: &Section<'_>) -> Limits {
 pub(super) fn ledger(section: &Section<'_>) -> Ledger {
     let url = section.raw("url").and_then(|value| {
         let filled = section.book.fill(value)?;
-        // The written text was checked already. This checks it again with its variables filled in.
+        // The URL was checked already as it is written. If it begins with `${`, only the filled-in URL shows its
+        // scheme, so this URL is checked, too.
         if let Err(wrong) = url_with_secrets(&filled, &["sqlite:", "postgres://", "postgresql://"])
             && value.get_ref().as_str().is_some_and(|raw| raw.starts_with("${"))
         {
@@ -91,7 +92,8 @@ pub(super) fn check_addresses(
             Found::Broken => return,
         };
         if let Some((_, other, there)) = taken.iter().find(|(other, ..)| clashes(address, *other)) {
-            // The mistake is reported at an address that was written in the file. At least one of the two was written.
+            // The mistake is reported at an address that stands in the file. One of the two addresses may be a default,
+            // which stands nowhere in the file. But both cannot be defaults, since the defaults differ.
             let (span, by) = match (&at, there) {
                 (Some(at), _) => (at.clone(), other),
                 (None, there) => (there.clone().unwrap_or_default(), &owner),

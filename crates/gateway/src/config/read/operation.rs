@@ -48,8 +48,8 @@ pub(super) fn operation<'a>(
     operation
 }
 
-/// Adds a note if `otherwise` is `unknown` and no answers are declared as applied, so that no call can count as
-/// applied. This is not a mistake, because the provider may be asked after every call.
+/// Adds a note if `otherwise` is `unknown` and no answers are declared as applied. Then no call can ever count as
+/// applied. This is not a mistake, because the provider may be asked after every call what became of it.
 fn nothing_is_applied(answers: &Section<'_>, operation: &Operation) {
     if operation.answers.otherwise == Some(Otherwise::Unknown) && answers.lacks("applied") {
         let says =
@@ -58,9 +58,9 @@ fn nothing_is_applied(answers: &Section<'_>, operation: &Operation) {
     }
 }
 
-/// Returns the declared idempotency, or the idempotency of the pattern's method if none is declared. If the one that is
-/// needed cannot be read, `keyed` is returned: it is the most permissive value, so one mistake does not lead to further
-/// reports.
+/// Returns the declared idempotency. If none is declared, returns the idempotency of the pattern's method. If the
+/// declared word or the pattern cannot be read, returns `keyed`. This value permits most, so the one mistake does not
+/// lead to further reports.
 fn idempotency(section: &Section<'_>, pattern: Option<&Pattern>) -> Idempotency {
     let words = Idempotency::ALL.map(|it| (it.as_str(), it));
     match section.get("idempotency", |value| word(&words, value)) {

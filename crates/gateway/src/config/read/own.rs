@@ -29,7 +29,8 @@ pub(super) fn check(named: &[(&str, Section<'_>)], gateway: &Gateway, dependenci
         };
         if let Some(proxy) = &dependency.proxy {
             if let Some(owner) = own(proxy, &listeners) {
-                // The proxy may stand in `[defaults]`. Then every dependency has it.
+                // The proxy may stand in `[defaults]`. Then every dependency has it, and the mistake is reported at the
+                // dependency.
                 let span = if section.has("proxy") { section.key_span("proxy") } else { section.at.clone() };
                 section.book.wrong(span, wrong("the proxy", owner));
             }

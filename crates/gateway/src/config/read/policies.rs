@@ -47,9 +47,10 @@ impl<'a, S> Merged<'a, S> {
         &found.expect("the types name their settings as the file does").1
     }
 
-    /// Reports each problem, and returns the settings. A problem concerns one or more values, and is reported at the
-    /// value from the most particular table. It is not reported if one of its values is only used because a more
-    /// particular one could not be read.
+    /// Reports each problem, and returns the settings. A problem concerns one or more values. It is reported at the
+    /// value that comes from the most specific table.
+    ///
+    /// A problem is not reported if one of its values only stands in for an unreadable value of a more specific table.
     fn checked(self, problems: Vec<Problem>) -> S {
         for Problem { setting, wrong, gravity, with } in problems {
             let said: Vec<_> = with.iter().chain([&setting]).map(|name| self.picked(name)).collect();
@@ -114,8 +115,8 @@ pub(super) fn breaker(layers: &Layers<'_>, paths: &[&str]) -> Breaker {
     read.checked(problems)
 }
 
-/// Reads the window, which is a time or a number of calls. If two tables name one of them each, the more specific
-/// table decides. A single table may name only one of the two.
+/// Reads the breaker's window, which is a time (`window`) or a number of calls (`window_calls`). If two tables name
+/// different ones, the more specific table decides. If a single table names both, that is reported as a mistake.
 fn window(breaker: &mut Merged<'_, Breaker>) {
     let layers = &breaker.layers;
     for section in &layers.0 {
@@ -140,8 +141,9 @@ fn window(breaker: &mut Merged<'_, Breaker>) {
     breaker.picked.push(("window_calls", by_calls.without_value()));
 }
 
-/// Reads which calls share one guard. If calls share it by a part of the path, a mistake is reported unless the pattern
-/// of some operation names that part.
+/// Reads the setting `key`, which says which calls share one guard. With `path:{name}`, the calls with the same value
+/// of that part of the path share a guard. It is a mistake if no operation's pattern has such a part. `paths` are the
+/// names of the parts that the patterns have.
 fn guard_key(layers: &Layers<'_>, paths: &[&str]) -> GuardKey {
     let read = |value: &DeValue<'_>| values::text(value).and_then(shape::guard_key);
     let picked = layers.pick("key", read, GuardKey::Endpoint);

@@ -26,7 +26,7 @@ pub(super) fn predicates(section: &Section<'_>, key: &str) -> Vec<Predicate> {
     section.raw(key).map(|value| predicate::predicates(value).0).unwrap_or_default()
 }
 
-/// Reads a word of this list, and returns the value that it stands for.
+/// Reads a value that must be one of these words, and returns what the word stands for. Any other value is a mistake.
 pub(super) fn word<T: Copy>(words: &[(&str, T)], value: &DeValue<'_>) -> Result<T, Wrong> {
     let written = values::text(value)?;
     let found = words.iter().find(|(word, _)| *word == written);

@@ -271,7 +271,8 @@ fn a_file_is_loaded_with_paths_beside_it() {
     assert!(load(&path, &|_| None).unwrap_err().to_string().contains("1:6"));
 }
 
-/// The documentation of a key is for editors. A default that it names must be the default of the setting's type.
+/// Checks the documentation of the keys, which editors show. If it names a default, that must be the default of the
+/// setting's type.
 #[test]
 fn what_is_said_of_a_default_is_the_default() {
     fn look<S: Clone>(rows: &[Row<S>], silent: &S) {

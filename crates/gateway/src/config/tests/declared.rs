@@ -1,4 +1,5 @@
-//! Wrong declarations of durable operations. The library's builders are tested by the same table.
+//! Tests that wrong declarations of durable operations are refused. The library's builders are tested by the same
+//! table.
 
 use serde::Deserialize;
 

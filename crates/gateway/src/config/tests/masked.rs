@@ -18,7 +18,8 @@ fn secret_is_shown_nowhere() {
     let s = SECRET;
     let head = "[dependency.pay]\nurl = \"https://pay.example\"\n";
     let cases = [
-        // The secret stands under a misspelt key, in each way to write it, and in a table that does not exist.
+        // The secret stands under a misspelt key, written in each of the ways that TOML has for it. Or it stands in a
+        // table that does not exist.
         format!("{head}headerz = {{ authorization = \"Bearer {s}\" }}\n"),
         format!("{head}headerz.authorization = \"Bearer {s}\"\n"),
         format!("{head}[dependency.pay.headerz]\nauthorization = \"Bearer {s}\"\n"),

@@ -40,7 +40,7 @@ fn columns_are_right_after_characters_of_several_bytes() {
     let text = dependency("headers = { x-a = \"日本語ö\", \"X-ß\" = \"1\" }");
     let report = read(&text).unwrap_err();
     let places: Vec<String> = report.mistakes().iter().map(|it| it.place.unwrap().to_string()).collect();
-    // A value may have such bytes, but the name of a header may not.
+    // The value of a header may have characters outside ASCII, but the name of a header may not.
     assert_eq!(places, ["3:27"], "{report}");
     let report = read("# 日本\n\"ключ\" = 1\n[gateway]\n  workers = 0 # ö\n").unwrap_err();
     let places: Vec<String> = report.mistakes().iter().map(|it| it.place.unwrap().to_string()).collect();

@@ -1,4 +1,4 @@
-//! The schema compared with the parser: each knows what the other knows.
+//! Compares the JSON Schema with the parser: both must know the same keys, and accept the same values.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! Any text at all: reading it never panics, and every report can be shown. proptest prints the failing case and its seed.
+//! Tests that reading any text as a configuration never panics, and that every report can be shown. If a test fails,
+//! proptest prints the failing case and its seed.
 
 use proptest::prelude::*;
 
@@ -78,8 +79,8 @@ proptest! {
         survive(&text.into_iter().collect::<String>());
     }
 
-    /// A secret in a header stays hidden, whatever happens to the file around it. If a report contains sixteen of its
-    /// characters, that counts as showing it.
+    /// A secret in a header stays hidden, whatever happens to the file around it. If a report contains sixteen
+    /// successive characters of the secret, the secret counts as shown.
     #[test]
     fn a_secret_in_a_broken_file_is_not_shown(
         everything in any::<bool>(),

@@ -16,10 +16,10 @@ use crate::running::changes::{Changes, losses};
 use crate::running::process::{Reload, Running};
 use watch::{FileWatch, Move, NamedWatch, Step};
 
-/// How often the configuration file is looked at. Its content is compared, so that a replaced link, as in Kubernetes mounts,
-/// is noticed.
+/// The time between two looks at the configuration file. Its content is compared, so that a replaced link, as in
+/// Kubernetes mounts, is noticed.
 pub(crate) const LOOK: Duration = Duration::from_millis(500);
-/// How long to wait until all workers use a new configuration. They take it over immediately unless they are busy.
+/// The maximum wait until all workers use a new configuration. They take it over immediately unless they are busy.
 const TAKE_OVER: Duration = Duration::from_secs(2);
 
 /// Reloads one configuration file.
@@ -28,15 +28,16 @@ pub(crate) struct Reloader {
     file: PathBuf,
     /// The text of the file in force.
     text: String,
-    /// The present text of the file, if it was refused and is not the text in force.
+    /// The text of the file that was refused last. `None` if the file was not refused since a text came into force, or
+    /// if the refused text is the one in force.
     refused: Option<String>,
     watch: FileWatch,
     /// The files that the text in force names, each with a number that stands for its content when it was read. The
     /// number is `None` if the file could not be read.
     named: BTreeMap<PathBuf, Option<u64>>,
     named_watch: NamedWatch,
-    /// The most recent reason why changed files that the configuration names could not be put in force. `None` if no
-    /// such attempt has failed since the last success or the last report.
+    /// Why the files that the configuration names could not be put in force when that was last tried. `None` if no try
+    /// has failed since the last success, or since the last reason was reported.
     unfit: Option<String>,
 }
 
@@ -55,7 +56,8 @@ impl Reloader {
         }
     }
 
-    /// Returns how soon the next look at the files should come. `None` if the usual interval is short enough.
+    /// Returns the time until the next look at the files, if it should come earlier than usual because a file has just
+    /// changed. `None` if the usual interval is short enough.
     pub(crate) fn hurry(&self) -> Option<Duration> {
         self.watch.is_settling().then_some(watch::SETTLE)
     }
@@ -87,7 +89,12 @@ impl Reloader {
     }
 
     /// Decides whether a new content of the file lacks something that is in force, and reports the decision to `watch`.
-    /// A lack is logged, too. A content that will be refused anyway counts as lacking nothing.
+    /// What is lacking is logged. Two cases count as a lack:
+    ///
+    /// - The content is a valid configuration without something that the configuration in force has.
+    /// - The content is the text in force without its end.
+    ///
+    /// Any other content that is not valid counts as lacking nothing, since it will be refused anyway.
     fn judge(&mut self, running: &Running, content: &[u8]) {
         let text = str::from_utf8(content).unwrap_or_default();
         let old = running.compiled.load();
@@ -108,7 +115,8 @@ impl Reloader {
         }
     }
 
-    /// Puts this content of the file in force, or refuses it. The result is logged.
+    /// Puts this content of the configuration file in force, or refuses it. `None` means that the file could not be
+    /// read. The result is logged.
     async fn take(&mut self, running: &Running, content: Option<Vec<u8>>) {
         let number = content.as_ref().map(|content| files::number(&content[..]));
         let text = match content.map(String::from_utf8) {
@@ -185,7 +193,7 @@ impl Reloader {
     }
 }
 
-/// What is to be reported of a configuration that has come into force.
+/// What is to be reported after a configuration has come into force.
 #[derive(Debug)]
 struct TakenConfig {
     restart: Vec<&'static str>,
@@ -197,7 +205,7 @@ pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Logs what changed, once every worker uses the new configuration, or after two seconds.
+/// Logs what the reload changed. It waits until every worker uses the new configuration, but at most two seconds.
 async fn announce(running: &Running, file: &Path, taken: TakenConfig) {
     for what in taken.restart {
         tracing::warn!(what, "takes effect at the next start only");
@@ -233,7 +241,8 @@ fn refuse(running: &Running, report: &str) {
     *running.last_reload.lock() = Some(Reload { at: SystemTime::now(), refused, changed: Vec::new() });
 }
 
-/// Returns the names of the settings that changed but are read only at the start.
+/// Returns the names of the settings that differ from those in force but cannot be changed by a reload. The gateway
+/// reads these settings only when it starts.
 fn needs_restart(running: &Running, new: &Settings) -> Vec<&'static str> {
     let compiled = running.compiled.load();
     let (old, new_gateway) = (&compiled.settings.gateway, &new.gateway);

@@ -13,16 +13,16 @@ use std::time::Duration;
 
 use seawall_policy::Time;
 
-/// How long a changed file must be unchanged before it is taken, since a program may be writing it.
+/// For how long a changed file must stay the same before it is taken, since a program may be writing it.
 pub(super) const SETTLE: Duration = Duration::from_millis(100);
-/// How long a file that lacks something that is in force must be unchanged before it is taken, since it may be only
-/// half written.
+/// For how long a changed file that lacks something that is in force must stay the same before it is taken, since it
+/// may be only half written.
 pub(super) const LOSS: Duration = Duration::from_secs(10);
-/// How often the files that the configuration names are looked at.
+/// The time between two looks at the files that the configuration names.
 const LOOK: Duration = Duration::from_secs(10);
-/// How often the files that the configuration names are looked at while they change.
+/// The time between two looks at the files that the configuration names, while they change.
 const LOOK_CLOSER: Duration = Duration::from_secs(1);
-/// How long changed files may fail to fit together (a certificate and its key, for example) before that is reported.
+/// For how long changed files that do not fit together (a certificate and its key, for example) are not reported.
 pub(super) const HALF: Duration = Duration::from_secs(60);
 
 /// What to do after a look at the configuration file.
@@ -59,7 +59,8 @@ impl FileWatch {
         FileWatch { known, seen: None }
     }
 
-    /// Returns whether the next look should come early, because the file may soon have been unchanged for long enough.
+    /// Returns whether the file has changed and may soon have been unchanged for long enough. In that case the next
+    /// look should come early.
     pub(super) fn is_settling(&self) -> bool {
         self.seen.as_ref().is_some_and(|seen| seen.loses.is_none())
     }
@@ -142,7 +143,7 @@ impl NamedWatch {
         now >= self.next
     }
 
-    /// Receives the files' present contents, and returns what to do.
+    /// Receives the present contents of all files, represented by one number, and returns what to do.
     pub(super) fn look(&mut self, contents: u64, now: Time) -> Move {
         if contents == self.known {
             self.other = None;
@@ -211,7 +212,8 @@ mod tests {
         assert!(!watch.is_settling());
         assert_eq!(watch.look(Some(2), at(9999)), Step::Wait);
         assert_eq!(watch.look(Some(2), at(10_000)), Step::Take);
-        // The time begins anew after a change, after a file was gone, and after the old content came back.
+        // The ten seconds begin anew in three cases: after a further change, after the file was gone, and after the old
+        // content came back.
         for between in [Some(3), None, Some(1)] {
             let mut watch = FileWatch::new(Some(1));
             watch.look(Some(2), at(0));

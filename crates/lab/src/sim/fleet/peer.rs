@@ -1,7 +1,9 @@
-//! Small models of other products: tries, waits, and perhaps a budget, a breaker, a limit or a throttle.
+//! Small models of other products. Each has a number of tries and a rule for the waits between them. It may also have a
+//! budget, a breaker, a limit, a throttle or a controller.
 //!
 //! These models are for comparison only. The doc of each part names the product whose rule the part models. As in those
-//! products, each attempt counts as a success or failure by itself. A refusal by the caller's own guards ends the call.
+//! products, it is each attempt that counts as a success or a failure, and not the call as a whole. If the caller's own
+//! guards refuse an attempt, the call ends.
 
 use std::time::Duration;
 
@@ -38,11 +40,12 @@ pub struct PeerPolicy {
     /// `None`, there is no controller.
     pub pid: Option<PidPolicy>,
     /// Whether the caller obeys an answer that names a time to come back. If so, it sends nothing until exactly that
-    /// time, and gives the time to the calls that it refuses.
+    /// time. Each call that it refuses until then is told that time.
     pub obeys: bool,
 }
 
-/// The rule for the waits before repeats. The two numbers are the base and the maximum in seconds.
+/// The rule for the waits before repeats. The two numbers of a variant are the wait before the first repeat and the
+/// maximum wait, both in seconds and before any randomness.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Waits {
     /// Repeats without a wait.
@@ -116,8 +119,8 @@ impl PeerPolicy {
 /// The state of one call of a peer.
 pub(in crate::sim) struct PeerCall {
     tried: u32,
-    /// The era of the breaker in which the attempt under way was admitted. If the breaker is in a later era when the
-    /// attempt ends, it ignores the ending.
+    /// The era of the breaker in which the attempt under way was admitted. A new era begins each time the breaker
+    /// changes its state. If the breaker is in a later era when the attempt ends, it ignores how the attempt ended.
     era: u32,
     in_flight: bool,
 }
@@ -130,7 +133,8 @@ pub(super) struct Peer {
     limit: Option<Aimd>,
     throttle: Option<Throttle>,
     pid: Option<Pid>,
-    /// The time until which the caller sends nothing, because an answer said to come back only then.
+    /// The latest time to come back that an answer has named, if the caller obeys such answers. The caller sends
+    /// nothing before this time.
     until: Time,
 }
 

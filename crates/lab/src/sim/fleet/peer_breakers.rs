@@ -65,8 +65,9 @@ impl PeerBreaker {
         }
     }
 
-    /// Admits an attempt and returns the era of the breaker, or returns `None` if the breaker refuses the attempt. The
-    /// era has to be given back to the breaker when the attempt ends.
+    /// Returns the era of the breaker if the breaker admits an attempt, and `None` if it refuses the attempt. A new era
+    /// begins each time the breaker changes its state. The era has to be given back to the breaker when the attempt
+    /// ends.
     pub(super) fn admit(&mut self, now: Time) -> Option<u32> {
         match self.state {
             State::Closed => Some(self.era),

@@ -51,7 +51,7 @@ pub enum PeerBudgetPolicy {
         ratio: f64,
         /// The number of repeats per second that are always allowed.
         per_second: f64,
-        /// The number of seconds for which a call and a repeat count.
+        /// The number of seconds for which a call or a repeat is remembered.
         seconds: f64,
     },
 }
@@ -62,8 +62,8 @@ pub(super) struct PeerBudget {
     tokens: f64,
     /// The price of the last repeat, in tokens.
     paid: f64,
-    /// Each of the last seconds: its number, how many calls began in it, and how many repeats were made in it. Only
-    /// Finagle's rule uses this list.
+    /// The last seconds, the oldest first. Each entry has the number of its second, the number of calls that began in
+    /// this second, and the number of repeats that were made in it. Only Finagle's rule uses this list.
     recent: VecDeque<(u64, f64, f64)>,
 }
 
@@ -103,7 +103,8 @@ impl PeerBudget {
         }
     }
 
-    /// Records that an attempt succeeded. `repeat` says whether the attempt was a repeat.
+    /// Records that an attempt succeeded, and adds the tokens that this earns. `repeat` says whether the attempt was a
+    /// repeat.
     pub(super) fn succeeded(&mut self, repeat: bool) {
         let (more, cap) = match self.policy {
             PeerBudgetPolicy::PerSuccess { per, cap, .. } => (per, cap),
@@ -121,8 +122,9 @@ impl PeerBudget {
         }
     }
 
-    /// Returns whether the budget allows a repeat, and takes the price of the repeat if so. With gRPC's rule nothing is
-    /// taken: a repeat is allowed while the bucket is more than half full.
+    /// Returns whether the budget allows a repeat. If it does, takes the price of the repeat. `timed_out` says whether
+    /// the attempt before the repeat timed out. With gRPC's rule nothing is taken: a repeat is allowed while the bucket
+    /// is more than half full.
     pub(super) fn spend(&mut self, timed_out: bool, now: Time) -> bool {
         let cost = match self.policy {
             PeerBudgetPolicy::PerSuccess { .. } | PeerBudgetPolicy::PerRequest { .. } => 1.0,

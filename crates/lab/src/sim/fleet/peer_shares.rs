@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use seawall_policy::Time;
 
-/// A concurrency limit that grows by one after a good ending if at least half of it is in use, and is multiplied by a
-/// factor after each bad ending (AIMD).
+/// A concurrency limit that grows by a constant and shrinks by a factor (AIMD). It grows by one after an attempt that
+/// ended well, if at least half of the limit was in use. A timeout or an overload answer (429, 503) multiplies it by
+/// `factor`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AimdPolicy {
     /// The limit at the start.
@@ -56,7 +57,7 @@ impl Aimd {
 /// accepts) / (requests + 1))` of its own attempts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ThrottlePolicy {
-    /// The factor K: the number of requests for each accepted request up to which nothing is refused.
+    /// The factor K. Nothing is refused while there are at most K requests for each accepted request.
     pub k: f64,
     /// The length of the window over which requests and accepts are counted, in seconds.
     pub window: f64,

@@ -153,8 +153,9 @@ impl SeawallGuards {
         self.next(step, false, None, now)
     }
 
-    /// Returns what the caller does next, according to the machine's step. `told` is the time at which the last answer
-    /// said to come back, and is used only if the call ends with this step.
+    /// Returns what the caller does next, according to the machine's step. `ok` says whether the last attempt ended
+    /// well, and `told` is the time at which its answer said to come back. Both are used only if the call ends with this
+    /// step. If the call ends with a refusal, the refusal's own time is used in place of `told`.
     fn next(&mut self, step: Step, ok: bool, told: Option<Time>, now: Time) -> Next {
         match step {
             Step::Send(attempt) => {
@@ -199,7 +200,8 @@ impl SeawallGuards {
     }
 
     /// Returns the report that the obvious rule would give to the guards. It differs from `report` only if the caller
-    /// gave up waiting and the breaker's window contains no success: then it says that the attempt failed.
+    /// gave up waiting and the breaker's window contains no success. Then it says that the attempt was a slow failure
+    /// and a sign of overload.
     fn obvious(&mut self, report: &Report, now: Time) -> Report {
         let breaker = self.guards.endpoint(0).expect("there is one").breaker();
         let gave_up = matches!(report.health, Evidence::Abandoned { .. });

@@ -1,4 +1,5 @@
-//! What a caller does next, and what can be seen of its guards. Both types are used for all policies.
+//! What a caller does next, and what can be seen of its guards. Seawall's policy and the models of other products use
+//! the same two types for this.
 
 use seawall_policy::{BreakerState, Ending, Time};
 
@@ -22,7 +23,8 @@ pub enum Next {
         ok: bool,
         /// Whether the caller's own guards refused the call before anything was sent.
         refused: bool,
-        /// The time at which the last answer, or the refusal, said to come back; `None` if it named no time.
+        /// The time to come back that the last answer, or the refusal by the caller's own guards, has named. `None` if
+        /// no time was named.
         told: Option<Time>,
     },
 }

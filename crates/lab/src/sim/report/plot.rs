@@ -10,8 +10,9 @@ const LEFT: f32 = 34.0;
 const BOTTOM: f32 = 16.0;
 const TOP: f32 = 6.0;
 
-/// Returns a plot of the line as SVG, with the seconds of the run from left to right. `most` is the top of the scale.
-/// The time between the two seconds in `trouble` is shaded.
+/// Returns a plot of the line as SVG, with the seconds of the run from left to right. The scale begins at zero and ends
+/// at `most`, rounded up to a round number. The time between the two seconds in `trouble` is shaded. `label` describes
+/// the plot for screen readers.
 pub(super) fn plot(line: &Line, trouble: (f32, f32), most: f32, label: &str) -> String {
     let seconds = line.points.len().max(2) as f32 - 1.0;
     let ceiling = round_up(most);

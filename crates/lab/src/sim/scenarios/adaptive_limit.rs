@@ -84,7 +84,8 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
 
 /// Returns four figures of one run:
 ///
-/// - the share of its capacity that the provider used for good answers;
+/// - the number of calls that ended well, divided by the number that the provider could have served: its remaining
+///   capacity or, if that is smaller, the load;
 /// - the mean number of attempts that waited at the provider;
 /// - the mean limit;
 /// - the number of seconds from the end of the trouble until goodput stays at 95 % or more; -1 if it does not.

@@ -42,7 +42,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// The calls per second, the seconds before anything is counted, and the length of the run in seconds.
+/// Three constants: the calls per second, the number of seconds before anything is counted, and the length of the run
+/// in seconds.
 const PER_SECOND: f64 = 1000.0;
 const WARM: f64 = 20.0;
 const LASTS: f64 = 40.0;

@@ -1,4 +1,4 @@
-//! Plays and measures the arms of a study. Arms are worlds that differ in one thing.
+//! Simulates and measures the arms of a study. The arms of a study are worlds that differ in one thing.
 
 use seawall_policy::Time;
 
@@ -19,10 +19,11 @@ pub(super) struct Arm {
     pub(super) measure: Measure,
 }
 
-/// What is measured in an arm. The numbers are seconds of the run.
+/// What is measured in an arm. The numbers of the variants are seconds, counted from the start of the run.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Measure {
-    /// The number of seconds from this second until goodput is 95 % or more and stays so.
+    /// The recovery: the number of seconds from the given second, in which the trouble ends, until goodput is 95 % or
+    /// more and stays so.
     Recovery(usize),
     /// Three figures: the recovery as in [`Measure::Recovery`], the share of calls refused before the trouble, and the
     /// peak amplification. Seawall promises bounds for the last two.
@@ -31,7 +32,7 @@ pub(super) enum Measure {
     Goodput(usize, usize),
 }
 
-/// Plays every world with every seed. Returns the records of each world, in the order of the seeds.
+/// Simulates every world with every seed of the run. Returns the records of each world, in the order of the seeds.
 pub(super) fn play(study: &Study<'_>, worlds: &[World]) -> Vec<Vec<Record>> {
     let each = study.seeds as usize;
     let ran = seeds::each(worlds.len() * each, study.threads, study.progress, |index| {
@@ -51,7 +52,8 @@ pub(super) fn count(findings: &mut Findings, runs: &[Record]) {
     }
 }
 
-/// Counts the runs of an arm in the findings. If plots are wanted, also adds the means of the runs, second by second.
+/// Counts the runs of an arm in the findings. If plots are wanted, also adds the course of the arm: the means over the
+/// runs, second by second.
 pub(super) fn note(study: &Study<'_>, findings: &mut Findings, arm: &str, world: &World, runs: &[Record]) {
     count(findings, runs);
     if !study.plots {
@@ -83,7 +85,7 @@ pub(super) fn note(study: &Study<'_>, findings: &mut Findings, arm: &str, world:
     });
 }
 
-/// Plays the arms and returns the figures that they are measured by.
+/// Simulates the arms and returns the figures that they are measured by.
 pub(super) fn measure(study: &Study<'_>, arms: &[Arm]) -> Result<Findings, Misuse> {
     let worlds: Vec<World> = arms.iter().map(|arm| arm.world.clone()).collect();
     let mut findings = Findings::default();

@@ -6,7 +6,11 @@
 //! A 429 is often about one tenant only. A caller that then sends nothing at all to the provider turns the quota of one
 //! tenant into an outage for all tenants.
 //!
-//! There are three studies: the return, a second endpoint, and one tenant of several.
+//! There are three studies:
+//!
+//! - The return: the provider answers 429 to every attempt for a second. What happens when the callers come back?
+//! - A second endpoint: the first endpoint answers 429 for a minute. Do the calls go to the second one?
+//! - One tenant of several: the provider answers 429 to one tenant for a minute. What happens to the other tenants?
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,11 +65,12 @@ pub(super) const SCENARIO: Scenario = Scenario {
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The second in which the trouble begins.
 const FROM: usize = 30;
-/// How many seconds the provider answers 429, in the study of the return.
+/// For how many seconds the provider answers 429 in the study of the return, which is the first of the three studies.
 const LASTS: usize = 1;
-/// How many seconds the provider answers 429, in the other two studies.
+/// For how many seconds the provider answers 429 in the other two studies.
 const LONG: usize = 60;
-/// How many seconds after the trouble are observed for the goodput, in the study of one tenant.
+/// For how many seconds after the end of the trouble the goodput is measured in the third study, in which the provider
+/// refuses one tenant of several.
 const AFTER: usize = 15;
 /// The maximum number of times that a call is made again after an answer or a refusal that names a time.
 const RETURNS: u8 = 3;
@@ -113,8 +118,9 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// Adds whether Seawall's two promises for the return hold: in no tenth of a second the provider gets more than twice
-/// its capacity, and there are at most half of the refusals of exact obedience.
+/// Adds whether Seawall keeps its two promises in the study of the return, as a mean over the seeds. The first promise:
+/// from the named time on, the provider gets at most twice its capacity in any tenth of a second. The second promise:
+/// the calls refused by callers and the attempts answered 429 are together at most half of those with exact obedience.
 fn promises(study: &Study<'_>, findings: &mut Findings) {
     let mean = |name: &str, column: usize| {
         let figure = findings.figures.iter().find(|figure| figure.name == format!("cooling_return/{name}"));
@@ -168,7 +174,7 @@ fn returning(study: &Study<'_>, policy: Policy, returns: u8, over: usize) -> Wor
 
 /// Returns the figures of one run, in this order:
 ///
-/// - the maximum number of attempts that reached the provider in a tenth of a second after the return;
+/// - the maximum number of attempts that reached the provider in a tenth of a second, from the named time on;
 /// - the sum of the next two figures;
 /// - the calls that callers refused, from the beginning of the trouble on;
 /// - the attempts that the provider answered 429, from the beginning of the trouble on;
@@ -235,13 +241,13 @@ fn moved_on(run: &Record) -> Vec<f64> {
     vec![run.goodput(from, to), second / begun, at_first / begun, limit]
 }
 
-/// Returns six figures of one run:
+/// Returns six figures of one run. The other tenants are those for whom nothing goes wrong:
 ///
 /// - of the other tenants' calls during the trouble, the share that ended well;
-/// - of the same calls, the share that was refused;
+/// - of the other tenants' calls during the trouble, the share that was refused;
 /// - of all calls during the trouble, the share that was refused;
 /// - the number of attempts for each call during the trouble;
-/// - the smallest limit;
+/// - the smallest limit in the whole run;
 /// - the share of calls that ended well in the seconds after the trouble.
 fn others(run: &Record) -> Vec<f64> {
     let (from, to) = (FROM, FROM + LONG);

@@ -1,7 +1,7 @@
 //! The critical load: above it, an overload never ends once it has begun, because repeats keep it alive.
 //!
 //! While all attempts time out, each call makes `a` attempts. If `aρ ≥ 1`, where `ρ` is the load, the server never
-//! works off its queue. So the critical load is `1/a`. The study finds it by halving an interval of loads. Each step
+//! works off its queue. So the critical load is `1/a`. The scenario finds it by halving an interval of loads. Each step
 //! asks whether the backlog that a strong trigger leaves shrinks or grows.
 
 use super::arms::count;
@@ -84,8 +84,8 @@ fn search(storm: Storm, policy: &Policy, seed: u64) -> (f64, Vec<Record>) {
     ((recovers + never) / 2.0, records)
 }
 
-/// Returns whether the provider has recovered or will recover. It will if the backlog in the last third of the time
-/// after the trouble is smaller than in the third before.
+/// Returns whether the provider has recovered or will recover. The time after the trouble is divided into three thirds.
+/// The provider will recover if the backlog is smaller in the last third than in the middle one.
 fn shrinks(record: &Record, over: usize) -> bool {
     if record.recovery(over).is_some() {
         return true;

@@ -39,7 +39,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 const HOLDING: &[&str] = &["exp", "det", "lognormal"];
 
-/// One case of the study.
+/// One case of a study: a number of permits, a number of places in the queue, a load and a kind of holding times.
 struct Case {
     name: String,
     permits: u32,
@@ -123,7 +123,8 @@ struct Ran {
     events: u64,
 }
 
-/// Simulates one case. The unit of time is the mean holding time, which is one second here.
+/// Simulates one case with this number of calls, and returns what was measured. The unit of time is the mean holding
+/// time, which is one second here.
 fn simulate(case: &Case, calls: u64, seed: u64) -> Ran {
     let mut arrivals = Stream::of(seed, Whose::Arrivals, 0);
     let mut holding = Stream::of(seed, Whose::Provider, 0);

@@ -95,8 +95,8 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// The number of seconds that a policy gets to notice the failure. The number of attempts under way is not measured in
-/// these seconds, because it depends then on the outage and not on the policy.
+/// The number of seconds that a policy gets to notice the failure. The maximum number of attempts under way is measured
+/// only after these seconds, because before that it depends on the outage and not on the policy.
 const SETTLES: usize = 5;
 
 /// Returns four figures of one run:
@@ -158,7 +158,7 @@ fn world(study: &Study<'_>, policy: Policy, kind: Kind) -> World {
     let mut world = World::new(callers, policy, per_second, station, TO + 20.0);
     world.keys = study.knobs.number("shards") as u32;
     world.timeout = timeout(study);
-    // Shard 3 fails, or the first shard if there are only two or three.
+    // Shard 3 fails, counted from 0. If there are only two or three shards, the first one fails.
     for trouble in &mut world.providers[0].troubles {
         trouble.key = trouble.key.map(|key| if key < world.keys { key } else { 0 });
     }

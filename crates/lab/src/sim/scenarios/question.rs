@@ -184,8 +184,8 @@ pub fn ask(
     Ok(findings)
 }
 
-/// Returns the user's settings, and other settings to compare with them. Settings that are already in the list are not
-/// added again.
+/// Returns what is compared: the user's settings, other settings of Seawall, and callers without Seawall. Settings that
+/// are already in the list are not added again.
 fn arms(dependency: &Dependency) -> Vec<Variant> {
     let own = dependency.seawall;
     let read = dependency.read;

@@ -120,13 +120,14 @@ impl Storm {
         (self.from + self.lasts).ceil() as usize
     }
 
-    /// Returns Seawall with these settings and full buckets, as in a fleet that has run for a long time.
+    /// Returns the policy of callers that run Seawall with these settings. Their budgets are full at the start, as in a
+    /// fleet that has run for a long time.
     pub(super) fn seawall(&self, settings: &Seawall) -> Policy {
         Policy::Seawall(Arc::new(SeawallPolicy::new(settings, 1, self.timeout(), true)))
     }
 
-    /// Returns Seawall with these settings and full buckets, with the storm's number of callers as the number of
-    /// instances. A number of instances that the user chose is kept.
+    /// Returns the policy of callers that run Seawall with these settings, with budgets that are full at the start. The
+    /// number of instances is the storm's number of callers, unless the user has chosen another number.
     pub(super) fn seawall_fleet(&self, settings: &Seawall) -> Policy {
         let mut told = *settings;
         if told.guards.instances == Seawall::default().guards.instances {
@@ -136,7 +137,8 @@ impl Storm {
     }
 }
 
-/// The study's waits: full jitter, from 0 to a bound that begins at 100 ms and doubles up to 2 s.
+/// The waits before repeats in all arms that have jitter: full jitter, from 0 to a bound that begins at 100 ms and
+/// doubles up to 2 s.
 pub(super) const JITTER: Waits = Waits::Full(0.1, 2.0);
 
 pub(super) fn peer(policy: PeerPolicy) -> Policy {

@@ -1,4 +1,4 @@
-//! The tail at scale: a request that calls many leaves waits for the slowest of them.
+//! The tail at scale: a request that calls many servers, its leaves, waits for the slowest of them.
 //!
 //! If one leaf in a hundred stalls, a root request that calls a hundred leaves stalls with a probability of 63 %. A
 //! second request to another replica of a leaf, sent only when the leaf is late, costs little and removes nearly all of
@@ -38,8 +38,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// The answer time of a healthy leaf, the answer time of a leaf that stalls, and the number of seconds from which a
-/// root request counts as slow.
+/// Three constants: the answer time of a healthy leaf, the answer time of a leaf that stalls, and the number of seconds
+/// from which a root request counts as slow.
 const LEAF: Spread = Spread::Exponential(0.005);
 const STALL: Spread = Spread::Uniform(1.0, 2.0);
 const SLOW: f64 = 1.0;
@@ -93,8 +93,9 @@ struct Ran {
     events: u64,
 }
 
-/// Simulates root requests one after the other, so that no leaf waits because of another root request. Returns the
-/// shares of slow requests and of second requests.
+/// Simulates root requests one after the other, so that no leaf waits because of another root request. With `hedge`, a
+/// leaf that has not answered after this number of seconds gets a second request. Returns the shares of slow requests
+/// and of second requests.
 fn play(stalls: f64, fan: u32, hedge: Option<f64>, roots: u32, seed: u64) -> Ran {
     let mut stream = Stream::of(seed, Whose::Provider, 0);
     let mut agenda = Agenda::new();

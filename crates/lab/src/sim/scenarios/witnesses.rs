@@ -1,12 +1,13 @@
 //! Callers that leave: is the provider hanging, or are the callers impatient?
 //!
 //! A caller that leaves after 50 ms proves nothing about the provider. But if all callers leave early, nobody notices
-//! that a provider has stopped answering. So the machines follow two attempts to their real ending. By the obvious
-//! rule, any wait that was given up is a failure while the window holds no success. The obvious rule opens breakers of
-//! healthy providers.
+//! that a provider has stopped answering. So Seawall's guards follow some attempts to their real ending: up to two at a
+//! time for each breaker. The obvious rule follows none. It counts each wait that was given up as a failure, as long as
+//! the breaker's window holds no success. This rule opens the breakers of healthy providers.
 //!
-//! There are two studies: a grid of healthy providers, loads and impatient callers, and a provider that answers nothing
-//! from some second on.
+//! There are four studies. Three of them run the same grid of healthy providers, loads and impatient callers: with one
+//! breaker for all calls, with a breaker for each key, and with the obvious rule. In the fourth study, a provider stops
+//! answering in the course of the run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +66,7 @@ const PATIENCE: [f64; 6] = [0.005, 0.05, 0.1, 0.25, 1.0, 3.0];
 const HANGS: f64 = 30.0;
 const WATCHED: f64 = 30.0;
 const WATCHED_CALLS: f64 = 36.0;
-/// How many seconds callers wait before they leave a provider that hangs.
+/// The number of seconds that callers wait before they leave a provider that hangs.
 const RESTLESS: Spread = Spread::Uniform(0.05, 1.0);
 /// The number of runs of the hanging provider for each seed. With few calls a second, single runs differ much by
 /// chance.
@@ -156,7 +157,8 @@ fn row(cell: &Cell) -> Row {
     }
 }
 
-/// Returns a figure with the sums over the runs, and the smallest limit in any of them.
+/// Returns a figure with one number for each of the `COLUMNS`. The smallest limit is the minimum over the runs. All
+/// other numbers are sums over the runs.
 fn sums(name: String, rows: &[&Row]) -> Figure {
     let sum = |of: &dyn Fn(&Row) -> f64| rows.iter().map(|row| of(row)).sum::<f64>();
     let least = rows.iter().map(|row| row.least_limit).min().unwrap_or(0);
@@ -184,8 +186,8 @@ fn policy(study: &Study<'_>, leaving: Leaving, keys: u32) -> SeawallPolicy {
     own
 }
 
-/// Runs the study of a provider that answers nothing, and adds its figures: how long the breaker takes to open if all
-/// callers leave, and if no caller leaves.
+/// Runs the study of a provider that stops answering, and adds its figures: the number of seconds that the breaker
+/// takes to open if all callers leave, the same if no caller leaves, and the difference.
 fn hang(study: &Study<'_>, findings: &mut Findings) {
     let seeds = (study.seeds * HANG_SEEDS) as usize;
     let cases: Vec<(String, [World; 2])> = [PROVIDERS[0], PROVIDERS[1]]

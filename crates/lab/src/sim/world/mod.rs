@@ -30,15 +30,15 @@ pub struct World {
     pub network: Option<Spread>,
     /// The calls whose callers leave before the end; `None` if all callers wait until the end.
     pub leavers: Option<Leavers>,
-    /// The maximum number of times that a caller makes a call again at the time to come back that an answer or a
-    /// refusal has named. Zero means that no call is made again.
+    /// The maximum number of times that a caller makes the same call again. It does so at the time to come back that an
+    /// answer or a refusal has named. Zero means that no call is made again.
     pub returns: u8,
     /// Whether answers name the time to come back in whole seconds, rounded up, as in `Retry-After`.
     pub whole_seconds: bool,
     /// The tiers between the callers and the providers, beginning with the tier nearest to the callers. A tier answers
     /// 200 if its own call to the next tier ends well, and 500 otherwise.
     pub middle: Vec<Tier>,
-    /// The providers that the last tier calls, in order of preference.
+    /// The providers, in order of preference. The last tier calls them or, if there is no tier, the callers do.
     pub providers: Vec<Station>,
     /// When the run ends.
     pub horizon: Time,
@@ -65,7 +65,7 @@ pub enum Arrivals {
     /// Waves of calls. The first number is the number of calls a second for all callers together, the second is the
     /// mean size of a wave (Poisson waves, geometric sizes). The waves do not depend on how calls end.
     Waves(f64, f64),
-    /// A closed loop: each caller makes its next call this time after its last call ended.
+    /// A closed loop: when a call has ended, its caller waits for this time and then makes its next call.
     Closed(Spread),
 }
 
@@ -74,7 +74,7 @@ pub enum Arrivals {
 pub struct Leavers {
     /// The share of calls that are impatient.
     pub share: f64,
-    /// How long the caller waits for such a call, from its beginning.
+    /// The time that the caller waits for such a call, counted from the beginning of the call.
     pub patience: Spread,
 }
 
@@ -92,7 +92,8 @@ pub struct Tier {
 /// A place where attempts are served.
 #[derive(Clone, Debug)]
 pub struct Station {
-    /// The number of attempts that are served at the same time. `None` means no bound, so no attempt waits in a queue.
+    /// The number of attempts that are served at the same time. `None` means no bound, so no attempt waits for a
+    /// worker.
     pub workers: Option<u32>,
     /// How long one attempt takes while nothing is wrong.
     pub takes: Spread,
@@ -101,7 +102,8 @@ pub struct Station {
     /// The maximum number of attempts that wait in the queue. Further attempts are answered 503 immediately. `None`
     /// means no bound.
     pub bound: Option<u32>,
-    /// Whether an attempt whose caller no longer waits, because its time is over, is dropped when its turn comes.
+    /// Whether the station drops an attempt when its turn in the queue comes, if the caller's time for this attempt is
+    /// over by then.
     pub drops_expired: bool,
     /// Whether the station learns that a caller has given an attempt up. If so, the station drops such an attempt when
     /// its turn comes.

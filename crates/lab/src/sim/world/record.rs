@@ -15,22 +15,23 @@ pub struct Second {
     pub begun: u32,
     /// The number of calls begun that ended well.
     pub ok: u32,
-    /// The number of calls begun that their own caller's guards refused before anything was sent.
+    /// Of the calls begun, the number that the caller's own guards refused before anything was sent.
     pub refused: u32,
-    /// The number of refused calls whose caller would have waited until the end.
+    /// Of the refused calls, the number whose caller would have waited until the end.
     pub patient_refused: u32,
-    /// The number of calls begun whose caller would wait until the end.
+    /// Of the calls begun, the number whose caller would wait until the end.
     pub patient: u32,
-    /// The number of calls begun whose caller left before they ended.
+    /// Of the calls begun, the number whose caller left before the call ended.
     pub left: u32,
-    /// The number of calls begun for a key that has no trouble of its own.
+    /// Of the calls begun, the number for a key that has no trouble of its own. A call counts here when it ends; if its
+    /// caller leaves before, it does not count.
     pub spared: u32,
-    /// The number of calls begun for a key without trouble of its own that ended well.
+    /// Of the calls that count in `spared`, the number that ended well.
     pub spared_ok: u32,
-    /// The number of calls begun for a key without trouble of its own that were refused.
+    /// Of the calls that count in `spared`, the number that were refused.
     pub spared_refused: u32,
-    /// The number of calls begun that their caller made again, at the time to come back that an answer or a refusal had
-    /// named.
+    /// Of the calls begun, the number that the same caller had made before. The caller made such a call again at the
+    /// time to come back that an answer or a refusal had named.
     pub returned: u32,
     /// The number of attempts that the callers sent.
     pub attempts: u32,
@@ -71,8 +72,8 @@ pub struct Record {
     pub calls: Vec<(f32, f32, bool)>,
     /// The number of attempts that were followed to their real ending after their caller had left.
     pub followed: u32,
-    /// The first moment at which a breaker of a caller was seen not closed, in seconds. `None` if no such breaker was
-    /// seen, or if `World::watch` is not set.
+    /// The first time at which a caller had a breaker that was not closed, in seconds. `None` if there was no such
+    /// time, or if `World::watch` is not set.
     pub opened: Option<f64>,
     /// The smallest limit that any caller had. `None` if no caller has a limit, or if `World::watch` is not set.
     pub least_limit: Option<u32>,
@@ -84,8 +85,8 @@ pub struct Record {
     pub events: u64,
 }
 
-/// The state of all callers' guards at one moment: how many callers have a breaker that is not closed, the sum of the
-/// limits, and how many callers have a limit.
+/// The state of all callers' guards at one moment: the number of callers whose breaker is not closed, the sum of the
+/// limits, and the number of callers that have a limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Guarded {
     pub(super) open: u32,
@@ -136,8 +137,8 @@ impl Record {
         count(&mut self.providers[provider].turned_away, now, 1_000_000_000);
     }
 
-    /// Returns the largest number of attempts that reached a provider in one tenth of a second. `from` and `to` are
-    /// numbers of tenths.
+    /// Returns the largest number of attempts that reached a provider in one tenth of a second. `from` and `to` count
+    /// tenths of a second from the start of the run; the tenth `to` is left out.
     #[must_use]
     pub fn peak(&self, provider: usize, from: usize, to: usize) -> u32 {
         let tenths = self.providers.get(provider).map_or(&[][..], |provider| &provider.tenths);
@@ -164,15 +165,16 @@ impl Record {
         self.seconds[from.min(end)..end].iter().map(what).sum()
     }
 
-    /// Returns the share of calls begun in these seconds that ended well. If no call was begun, the share is zero.
+    /// Returns the share of the calls begun in the seconds from `from` to `to`, without `to`, that ended well. If no
+    /// call was begun, the share is zero.
     #[must_use]
     pub fn goodput(&self, from: usize, to: usize) -> f64 {
         let begun = self.sum(from, to, |second| f64::from(second.begun));
         self.sum(from, to, |second| f64::from(second.ok)) / begun.max(1.0)
     }
 
-    /// Returns the share of calls begun in these seconds that their own caller's guards refused. If no call was begun,
-    /// the share is zero.
+    /// Returns the share of the calls begun in the seconds from `from` to `to`, without `to`, that their own caller's
+    /// guards refused. If no call was begun, the share is zero.
     #[must_use]
     pub fn refused(&self, from: usize, to: usize) -> f64 {
         let begun = self.sum(from, to, |second| f64::from(second.begun));
@@ -193,8 +195,8 @@ impl Record {
         }
     }
 
-    /// Returns the number of attempts per call begun, in the ten seconds between `from` and `to` in which it is
-    /// largest.
+    /// Returns the largest number of attempts for each call begun, as a mean over ten successive seconds. All such
+    /// spans of ten seconds between `from` and `to` are compared. If there is none, returns zero.
     #[must_use]
     pub fn peak_amplification(&self, from: usize, to: usize) -> f64 {
         let end = to.min(self.seconds.len());
@@ -205,22 +207,24 @@ impl Record {
         self.seconds[from.min(end)..end].windows(10).map(share).fold(0.0, f64::max)
     }
 
-    /// Returns the maximum number of attempts that were under way at the same time in these seconds.
+    /// Returns the maximum number of attempts that were under way at the same time, in the seconds from `from` to `to`,
+    /// without `to`.
     #[must_use]
     pub fn most_in_flight(&self, from: usize, to: usize) -> u32 {
         let end = to.min(self.seconds.len());
         self.seconds[from.min(end)..end].iter().map(|second| second.in_flight).max().unwrap_or(0)
     }
 
-    /// Returns the mean time that a call begun in these seconds took, in seconds.
+    /// Returns the mean time, in seconds, that a call took. The calls begun in the seconds from `from` to `to`, without
+    /// `to`, count.
     #[must_use]
     pub fn mean_latency(&self, from: usize, to: usize) -> f64 {
         let begun = self.sum(from, to, |second| f64::from(second.begun));
         self.sum(from, to, |second| second.took) / begun.max(1.0)
     }
 
-    /// Returns the quantile of the times that calls took, in seconds, over the recorded calls that began between two
-    /// seconds. Returns `None` if no call was recorded there.
+    /// Returns a quantile of the times that calls took, in seconds; `quantile` is from 0 to 1. Only recorded calls that
+    /// began in the second `from` or later, and before the second `to`, count. Returns `None` if there are none.
     #[must_use]
     pub fn latency_quantile(&self, from: f32, to: f32, quantile: f64) -> Option<f64> {
         let begun = self.calls.iter().filter(|(began, _, _)| (from..to).contains(began));

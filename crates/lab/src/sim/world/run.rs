@@ -314,7 +314,8 @@ impl Play {
         }
     }
 
-    /// Records a caller's guards after something happened to them. This is not an event, since it changes nothing.
+    /// Records the state of a caller's guards after something happened to them, if `World::watch` is set. This is not
+    /// an event of the simulation, since it changes nothing.
     fn looks_at(&mut self, caller: u32, now: Time) {
         if self.world.watch && caller < self.levels[1] {
             let seen = self.callers[caller as usize].seen(now);
@@ -363,8 +364,8 @@ impl Play {
         }
     }
 
-    /// Records all callers and stations at the end of each second that has passed. This is not an event, since it
-    /// changes nothing.
+    /// Records the state of the stations and, if `World::watch` is set, of the callers' guards at the end of each
+    /// second that has passed. This is not an event of the simulation, since it changes nothing.
     fn samples(&mut self, now: Time) {
         let passed = ((now.as_nanos() / 1_000_000_000) as usize).min(self.record.seconds.len());
         while self.sampled < passed {

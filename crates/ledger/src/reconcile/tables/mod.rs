@@ -145,7 +145,7 @@ impl Cells {
         self.must_int().map(Stamp::from_micros)
     }
 
-    /// Reads a word or an amount with `parse`. A value that `parse` cannot read is an error.
+    /// Reads a word or an amount with `parse`. Returns `None` for null. A value that `parse` cannot read is an error.
     pub(crate) fn parsed<T>(
         &mut self,
         what: &str,
@@ -267,8 +267,9 @@ impl Dialect {
         }
     }
 
-    /// Returns a hint that makes SQLite search the listed records by their key. Without the hint, SQLite assumes that a
-    /// report has about ten rows, because it has no statistics. Then it would read all rows of the report for each key.
+    /// Returns a hint for a statement. The hint makes SQLite search the listed records by their key; for PostgreSQL the
+    /// hint is empty. Without it, SQLite assumes that a report has about ten rows, because it has no statistics. Then
+    /// it would read all rows of the report for each key.
     pub(crate) const fn by_key(self) -> &'static str {
         match self {
             Dialect::Sqlite => " INDEXED BY seawall_listed_key",

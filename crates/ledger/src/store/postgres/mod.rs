@@ -52,7 +52,7 @@ pub struct Settings {
     /// is set to less. No connection is held during a call to the provider.
     pub connections: u32,
     /// The number of batches that can be under way at the same time. Default 2, so that one batch is gathered while the
-    /// other waits for the disk.
+    /// other waits for the disk; 0 means 1.
     pub lanes: u32,
     /// Whether prepared statements are kept in the server session. Default yes. Set this to no behind a pooler in
     /// transaction mode (pgbouncer), since each transaction may then run in another server session.

@@ -358,7 +358,8 @@ impl Session<'_> {
         self.claimed(query).await
     }
 
-    /// Claims one row, if it is due. If it is not due, the list is empty and the time is `None`.
+    /// Claims one row, if it is due. Returns the claimed row in a list, and the database's time. If the row is not due,
+    /// the list is empty and the time is `None`.
     pub(super) async fn claim_one(
         &mut self,
         id: ActionId,
@@ -477,6 +478,7 @@ impl Session<'_> {
     }
 
     /// Looks at the next `most` rows after `after`, and deletes those that ended before `before` and are no longer due.
+    /// Returns the number of deleted rows, and the row after which the next call goes on.
     pub(super) async fn sweep(&mut self, before: Stamp, after: Option<ActionId>, most: u32) -> Result<Swept> {
         let query = self.query(
             "WITH page AS (SELECT id, ended, ended_at, due_at FROM seawall.action \

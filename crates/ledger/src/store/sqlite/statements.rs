@@ -1,9 +1,9 @@
-//! The SQL statements for SQLite. Those that insert or change take many rows.
+//! The SQL statements for SQLite. Each statement that inserts or changes rows takes many rows.
 //!
 //! Each statement has to be sent to the thread of the connection, and its result has to come back. So a statement over
 //! several rows costs little more than one over a single row. But the text of a statement depends on its number of
-//! rows. So there are texts only for a few numbers of rows, whose prepared statements are kept. If a batch has fewer
-//! rows than the text, the rest is filled with rows of NULLs, which the statement ignores.
+//! rows. So there are texts only for a few numbers of rows, whose prepared statements are kept. If a batch has
+//! fewer rows than the text, the missing rows are filled with NULL, and the statement ignores them.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -134,7 +134,7 @@ pub(super) fn claim_text() -> &'static str {
 pub(crate) fn failed(e: sqlx::Error) -> StoreError {
     let trouble = match &e {
         sqlx::Error::Database(said) => {
-            // The low byte is the primary result code (https://sqlite.org/rescode.html).
+            // The low byte of SQLite's error code is the primary result code (https://sqlite.org/rescode.html).
             let code: i64 = said.code().and_then(|code| code.parse().ok()).unwrap_or(1);
             match code & 0xff {
                 5 | 6 => Trouble::Again,
@@ -370,6 +370,7 @@ pub(super) async fn counts(conn: &mut SqliteConnection, dependency: &str, most: 
 }
 
 /// Looks at the next `most` rows after `after`, and deletes those that ended before `before` and are no longer due.
+/// Returns the number of deleted rows, and the row after which the next call goes on.
 pub(super) async fn sweep(
     conn: &mut SqliteConnection,
     before: Stamp,

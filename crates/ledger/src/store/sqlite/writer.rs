@@ -40,7 +40,7 @@ impl Writer {
 async fn verify(conn: &mut SqliteConnection) -> Result<()> {
     let journal: String = pragma(conn, "PRAGMA journal_mode").await?;
     let synchronous: i64 = pragma(conn, "PRAGMA synchronous").await?;
-    // FULL is 2, EXTRA 3 (https://sqlite.org/pragma.html#pragma_synchronous).
+    // `PRAGMA synchronous` returns 2 for FULL and 3 for EXTRA (https://sqlite.org/pragma.html#pragma_synchronous).
     if journal != "wal" || synchronous < 2 {
         let found = format!("journal_mode is {journal}, synchronous {synchronous}; wal and 2 are needed");
         return Err(StoreError::new(Trouble::Refused, found));
@@ -143,8 +143,8 @@ async fn recorded(
     Ok(Answer::Recorded(Recorded::Existing(Box::new(found))))
 }
 
-/// Writes the audit mark of a change, and runs its handler. If the change itself was not written, returns the row as it
-/// is now.
+/// Writes the audit mark of a change, and runs its handler. Returns what became of the change. If the change itself was
+/// not written, the result holds the row as it is now.
 async fn followed(
     conn: &mut SqliteConnection,
     change: &Change<SqliteConnection>,

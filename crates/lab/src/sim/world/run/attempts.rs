@@ -181,8 +181,8 @@ impl Play {
         self.goes_on(call, next, now);
     }
 
-    /// Records that nobody waits for the attempt any longer. Returns its call and its caller, or `None` if nobody
-    /// waited for it even before.
+    /// Records that nobody waits for the attempt any longer. Returns its call and its caller. Returns `None` if nobody
+    /// was waiting for the attempt.
     pub(super) fn not_awaited(&mut self, handle: Handle) -> Option<(Handle, u32)> {
         let attempt = self.attempts.get(handle).filter(|attempt| attempt.awaited)?;
         attempt.awaited = false;

@@ -41,8 +41,8 @@ impl Play {
         self.thinks(caller);
     }
 
-    /// Lets the wait for an attempt end earlier, by the time `sooner`. If the wait would end at the call's total
-    /// deadline, changes nothing.
+    /// Lets the wait for an attempt end earlier, by the time `sooner`. Changes nothing if there is no attempt, or if
+    /// the wait would end at the call's total deadline.
     fn waits_less(&mut self, flight: Option<Handle>, sooner: Duration) {
         let Some(handle) = flight else { return };
         let Some(attempt) = self.attempts.get(handle).filter(|attempt| !attempt.total) else { return };
