@@ -16,10 +16,10 @@ use seawall_policy::{Effect, Idempotency, Plan, Said, Timeouts, Wish};
 
 use crate::declared::{Cancel, Confirm};
 use crate::exchange::{Connections, Exchanged, Outgoing, detail, exchange, until};
-use crate::filling::Filling;
+use crate::filling::{Filling, Foreseen};
 use crate::sent::{KEY_HEADER, Sent};
 use crate::stored::{AnswerOf, StoredAnswer, StoredRequest};
-use crate::template::{Fill, Filled, RequestTemplate};
+use crate::template::Filled;
 
 /// The maximum length of an answer's body that is read and kept, in bytes. If a body is longer, only the answer's
 /// status is known.
@@ -80,18 +80,16 @@ impl HttpRemote {
     ///
     /// # Errors
     /// If the operation has no template. Also if a hole needs a value from the key, the body or the recorded headers,
-    /// and this value is missing. The holes of the operation, its confirm and its cancel are all checked, because a
-    /// value that is missing now is missing later, too.
+    /// and this value is missing or cannot be sent in the hole's place. The operation, its confirm and its cancel are
+    /// all checked, because such a hole could not be filled later either.
     pub fn record(&self, key: &str, body: Vec<u8>) -> Result<Vec<u8>, String> {
         let request = StoredRequest { line: None, headers: self.sent.headers.clone(), body };
         let filling = Filling::of_request(key, &request);
         let line = self.line(&filling)?;
         let later = self.asking.iter().map(|asking| &asking.request);
         let later = later.chain(self.undoing.iter().map(|undoing| &undoing.request));
-        for hole in later.flat_map(RequestTemplate::holes) {
-            if filling.is_recorded(hole) && filling.fill(hole).is_none() {
-                return Err(format!("there is nothing to fill `{hole}` with, now or later"));
-            }
+        for request in later {
+            request.fill(&Foreseen(&filling)).map_err(|unfilled| format!("{unfilled}, now or later"))?;
         }
         Ok(StoredRequest { line: Some(line), ..request }.encode())
     }
@@ -141,7 +139,7 @@ impl HttpRemote {
     async fn ask(&self, action: &Action, deadline: Instant) -> (Found, Report) {
         let Some(asking) = &self.asking else { return (Found::Other, detail("there is no confirm")) };
         let stored = StoredRequest::decode(&action.request);
-        let filled = match asking.request.fill(&Filling::of_request(action.sent_key(), &stored)) {
+        let filled = match asking.request.fill(&Filling::of_confirm(action, &stored)) {
             Ok(filled) => filled,
             Err(unfilled) => return (Found::Other, detail(unfilled)),
         };
@@ -170,7 +168,7 @@ impl HttpRemote {
         let stored = StoredRequest::decode(&action.request);
         let cancel_key = action.cancel_key();
         let id = self.asking.as_ref().and_then(|asking| asking.id.as_ref());
-        let filling = Filling::of_cancel(action.sent_key(), &cancel_key, &stored, known.as_ref(), id);
+        let filling = Filling::of_cancel(action, &cancel_key, &stored, known.as_ref(), id);
         let filled = match undoing.request.fill(&filling) {
             Ok(filled) => filled,
             Err(unfilled) => return (Undone::NotSent, detail(unfilled)),

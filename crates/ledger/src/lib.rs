@@ -21,11 +21,7 @@ pub mod store;
 mod wishes;
 mod worker;
 
-<<<<<<< HEAD
 pub use action::{Action, ActionId, Mark, Money, NewAction, Sizes, Story};
-=======
-pub use action::{Action, ActionId, Mark, NewAction, Sizes, Story};
->>>>>>> s13-hc
 pub use calendar::{Lifetime, Window};
 pub use clock::DbClock;
 pub use error::{Error, Misuse, Refusal, StoreError, Trouble};

@@ -250,6 +250,7 @@ impl DurableBuilder {
             idempotency: plan.rules.idempotency,
             total: plan.timeouts.total,
             repeats_in_doubt: false,
+            key_header: self.sent.key_header.as_ref(),
             confirm: confirm.as_ref(),
             cancel: cancel.as_ref(),
             durable: None,

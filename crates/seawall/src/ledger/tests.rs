@@ -74,6 +74,7 @@ fn a_builder_that_is_told_nothing_has_the_default_rules() {
             idempotency,
             total: Some(secs(30)),
             repeats_in_doubt: false,
+            key_header: None,
             confirm: None,
             cancel: None,
             durable: None,
