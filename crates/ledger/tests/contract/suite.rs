@@ -25,13 +25,11 @@ pub(crate) fn charge(key: &str) -> NewAction {
 pub(crate) fn asking(idempotency: Idempotency) -> Rules {
     Rules {
         on_unknown: OnUnknown::Confirm,
-        confirm: Some(ConfirmRules { after: Duration::from_millis(20), absences: 1 }),
+        confirm: Some(ConfirmRules { after: Duration::from_millis(20), ..ConfirmRules::default() }),
         cancel: Some(CancelRules {
             kind: seawall_ledger::CancelKind::State,
-            keyed: false,
-            tombstone: false,
             by_key: true,
-            after: Duration::ZERO,
+            ..CancelRules::default()
         }),
         ..quick(idempotency)
     }
@@ -262,7 +260,7 @@ pub(crate) async fn a_reserved_action_is_settled_with_the_business_row_or_undone
     assert_eq!(late.refusal(), Some(Refusal::TooLate), "{late}");
     W::execute(&mut conn, "ROLLBACK").await;
     assert_eq!((provider.effects("kept"), provider.effects("lost")), (1, 0));
-    assert_eq!(ledger.load(kept.id).await.unwrap().state.end, Some(End::Done));
+    assert_eq!(ledger.load(kept.id).await.unwrap().state.end(), Some(End::Done));
     drop(worker);
 }
 
@@ -429,8 +427,8 @@ pub(crate) async fn a_drain_finishes_what_is_under_way_and_takes_up_nothing<W: W
     tokio::time::sleep(Duration::from_millis(50)).await;
     let second = ledger.record(&charge("second")).await.unwrap();
     assert_eq!(draining.await.unwrap(), 0);
-    assert_eq!(ledger.load(first.id).await.unwrap().state.end, Some(End::Done));
-    assert_eq!(ledger.load(second.id).await.unwrap().state.attempts, 0);
+    assert_eq!(ledger.load(first.id).await.unwrap().state.end(), Some(End::Done));
+    assert_eq!(ledger.load(second.id).await.unwrap().state.attempts(), 0);
 }
 
 pub(crate) async fn a_scope_settles_together_or_not_at_all<W: World>(world: W) {
@@ -462,7 +460,7 @@ pub(crate) async fn what_was_closed_as_absent_is_asked_about_once_more<W: World>
     let rules = Rules {
         attempt: Duration::from_millis(200),
         quiet: Duration::from_millis(100),
-        confirm: Some(ConfirmRules { after: Duration::from_millis(400), absences: 1 }),
+        confirm: Some(ConfirmRules { after: Duration::from_millis(400), ..ConfirmRules::default() }),
         audit_after: Duration::from_millis(200),
         ..asking(Idempotency::None)
     };
