@@ -10,6 +10,7 @@ mod drive;
 mod error;
 mod failpoint;
 mod inner;
+pub mod keys;
 mod ledger;
 pub mod machine;
 mod operation;
