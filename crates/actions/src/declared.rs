@@ -12,7 +12,7 @@ use crate::template::{Hole, Pointer, RequestTemplate};
 pub struct Confirm {
     /// The request that asks.
     pub request: RequestTemplate,
-    /// How long after the end of an attempt the provider is first asked. Default 2 s.
+    /// The time between the end of an attempt and the first question to the provider. Default 2 s.
     pub after: Duration,
     /// The number of times that the provider must answer "absent" before the ledger believes it. Only answers after the
     /// quiet time count, and they must be at least one quiet time apart. Default 1.
@@ -52,7 +52,7 @@ pub struct Cancel {
     pub request: RequestTemplate,
     /// What a second cancel of the same action does at the provider. Default: it undoes the action a second time.
     pub kind: CancelKind,
-    /// How long to wait before the first cancel. Default: no wait.
+    /// The wait before the first cancel. Default: no wait.
     pub after: Duration,
     /// Whether the provider honours an idempotency key on the cancel. Default `false`.
     pub keyed: bool,

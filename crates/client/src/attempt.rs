@@ -126,7 +126,7 @@ impl Sending<'_> {
         }
     }
 
-    /// Makes a new connection, or returns how the attempt ended without one. If the caller's own deadline passes first,
+    /// Makes a new connection, or returns how the attempt ended without one. If the caller's deadline passes first,
     /// this does not count as a failure of the endpoint.
     async fn connect(&self, endpoint: &Endpoint, attempt: &Attempt) -> Result<Channel, Tried> {
         let mut connecting = pin!(endpoint.pool.connect(attempt.own_connect_by));

@@ -127,7 +127,8 @@ impl Dependency {
     ///
     /// - If the caller has not yet delivered the whole request body, the attempt is aborted.
     /// - If the attempt is `safe`, it is cancelled immediately and its connection is reset. The exception is an attempt
-    ///   that the guards want as a witness; at most two witnesses are followed for each endpoint or key.
+    ///   that the guards want as a witness, since its real ending shows whether the endpoint hangs. At most two
+    ///   witnesses are followed for each endpoint or key.
     /// - If the attempt is not `safe` and no byte of it was sent, it is aborted.
     /// - If the attempt is not `safe` and a byte of it was sent, it is followed to its end in the background, so that
     ///   the guards and the log learn its effect.

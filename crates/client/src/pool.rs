@@ -74,7 +74,7 @@ impl PoolSettings {
     }
 }
 
-/// How often idle connections are checked.
+/// The time between two checks of the idle connections.
 const SWEEP: Duration = Duration::from_millis(250);
 /// The maximum number of idle connections that are closed to make room for one new connection.
 const GIVEN_UP: u32 = 3;

@@ -16,7 +16,8 @@ use seawall_policy::{Call, Effect, Ended, Keys, Plan, Step, Time, Underway, Wish
 use crate::clock::Clock;
 use crate::shared::{CallGuards, Shared, Slot, draw};
 
-/// A call under way.
+/// A call under way: the call machine and the guards that it uses, from the first step to the last, at any number of
+/// endpoints.
 pub(crate) struct Walk<'a> {
     call: Call,
     guards: CallGuards<'a>,

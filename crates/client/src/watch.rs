@@ -44,8 +44,8 @@ pub(crate) struct Watch {
     clock: Clock,
     read: Duration,
     end_by: Time,
-    /// The call, and the time by which the exchange must end when the caller's own deadline no longer counts. `None` if
-    /// the exchange cannot go on without its caller.
+    /// The call, and the time by which the exchange must end if it goes on after the caller has left, or after the
+    /// caller's deadline. `None` if the exchange cannot go on without its caller.
     call: Option<(Arc<Tracks>, Time)>,
     last: Time,
     seen: u64,
@@ -57,8 +57,9 @@ impl Watch {
         Watch { clock, read, end_by, call: None, last: now, seen }
     }
 
-    /// Allows the exchange to go on as a witness after its caller has left, or after the caller's own deadline has
-    /// passed. A witness ends at `own_end_by` at the latest. It also ends if there is no progress during the read
+    /// Allows the exchange to go on as a witness after its caller has left, or after the caller's deadline has passed.
+    /// `own_end_by` is the time by which the exchange would have to end if the caller had not said how much time it has
+    /// left. A witness ends by `own_end_by` at the latest. It ends earlier if there is no progress during the read
     /// timeout, or during a shorter time that the guards allow.
     pub(crate) fn of_call(mut self, tracks: &Arc<Tracks>, own_end_by: Time) -> Watch {
         self.call = Some((Arc::clone(tracks), own_end_by));

@@ -12,7 +12,8 @@ use tokio::net::TcpListener;
 
 /// The read timeout of these tests.
 const READ: Duration = Duration::from_millis(300);
-/// How much longer than the timeout a call may take: for a busy machine, and for the back-off before a repeat (at most 50 ms).
+/// The maximum time by which a call may exceed its timeout. It allows for a busy machine, and for the back-off before a
+/// repeat (at most 50 ms).
 const ROOM: Duration = Duration::from_millis(1000);
 
 const SETTINGS: &str = "keys = true\ntimeout = { read = \"300ms\", total = \"5s\" }";

@@ -10,7 +10,7 @@ use support::{Call, Gateway, Load, Pace, dependency, percentile};
 
 /// Whether the build is optimised. Other builds run for a shorter time, and their times are not compared.
 const FULL: bool = !cfg!(debug_assertions);
-/// How long one dependency of a pair hangs while the other gets a thousand calls a second.
+/// For how long one dependency of a pair hangs while the other gets a thousand calls a second.
 const HANGS: Duration = Duration::from_secs(if FULL { 30 } else { 2 });
 const PAIRS: usize = if FULL { 3 } else { 1 };
 

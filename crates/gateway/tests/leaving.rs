@@ -9,7 +9,7 @@ use seawall_lab::dead_end::BlackHole;
 use seawall_lab::rogue::{Act, Answer, Departed, Rogue};
 use support::{Caller, Ended, Gateway, Multiplexed, dependency, harbor, soon};
 
-/// How soon the connection must be closed. The rule is 20 ms, but a busy machine may take this long.
+/// The maximum time until the connection must be closed. The rule is 20 ms, but a busy machine may take this long.
 const RELEASED_WITHIN: Duration = Duration::from_millis(100);
 const FOLLOWED: &str = "followed to its end";
 

@@ -13,9 +13,9 @@ use support::http2::hear;
 use support::{Caller, Ended, Gateway, Heard, Multiplexed, dependency, soon};
 use tokio::task::JoinSet;
 
-/// How much longer than their `total` a test's calls may take.
+/// The maximum time by which a test's calls may exceed their `total`.
 const BEYOND: Duration = Duration::from_secs(2);
-/// How long a head or a body may pause before the gateway ends it.
+/// The maximum pause in a head or a body, after which the gateway ends it.
 const HEADER_TIME: Duration = Duration::from_millis(400);
 
 /// A gateway with these lines for its only dependency.
@@ -150,6 +150,45 @@ async fn an_answer_that_is_not_read_over_http1_gives_its_place_back() {
     assert_eq!(gateway.ask("GET", "/up/x", &[], "").await.verdict().3, "concurrency-limit");
     until_served(&gateway).await;
     assert!(began.elapsed() < Duration::from_secs(1) + BEYOND + Duration::from_millis(500));
+}
+
+/// Makes an upload whose first chunk comes 500 ms after its head, and reads nothing of its endless answer. Returns how
+/// much later than the chunk the gateway ended the call.
+async fn ended_after_chunk(over_http2: bool) -> Duration {
+    let late = Duration::from_millis(500);
+    let rogue = Rogue::builder().answer(Answer::status(200).load(Load::endless())).bind().unwrap();
+    let lines = "timeout = { connect = \"400ms\", read = \"800ms\", total = \"900ms\" }";
+    let gateway = Gateway::start(&dependency("up", rogue.address(), lines)).await;
+    let over = rogue.until(|counts| counts.departures.len() == 1);
+    let sent = if over_http2 {
+        let mut caller = Multiplexed::with_window(gateway.address(), 100).await;
+        let (_response, mut body) = caller.open("POST", "/up/x", &[], false).await;
+        tokio::time::sleep(late).await;
+        let sent = Instant::now();
+        body.send_data("amount=5".into(), true).unwrap();
+        soon("the end of the call", over).await;
+        sent
+    } else {
+        let mut caller = gateway.connect().await;
+        caller.write("POST /up/x HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n").await;
+        tokio::time::sleep(late).await;
+        let sent = Instant::now();
+        caller.write("8\r\namount=5\r\n0\r\n\r\n").await;
+        soon("the end of the call", over).await;
+        sent
+    };
+    rogue.read(|counts| counts.departures[0].at) - sent
+}
+
+#[tokio::test]
+async fn the_time_before_the_first_chunk_does_not_count() {
+    let (http1, http2) = tokio::join!(ended_after_chunk(false), ended_after_chunk(true));
+    println!("ended after {http1:?} over HTTP/1.1 and {http2:?} over HTTP/2");
+    // The call begins with the first chunk. Two seconds after its `total` of 900 ms it is ended, since its caller does
+    // not read.
+    assert!(http1 >= Duration::from_millis(2_900), "{http1:?}");
+    // Over HTTP/2 the call begins with the head, 500 ms before the chunk. A late stream is ended after one second.
+    assert!(http2 >= Duration::from_millis(1_400), "{http2:?}");
 }
 
 /// Sends `sent` bytes of a body with this length, and then nothing. Returns what comes back, and after how much time.

@@ -412,7 +412,8 @@ impl<S: Store> Inner<S> {
             let wish = cancel(&member.state, &operation.rules, CancelBy::Transaction, now);
             if let Ok(Some(write)) = wish {
                 let follow = self.follow_of(operation, &write);
-                // If a member has changed meanwhile, another worker is working on it, and will find the scope broken.
+                // If the member has changed meanwhile, `offer` changes nothing, because another worker is working on
+                // the member. That worker cancels the member itself when it sees that the scope cannot settle.
                 let _ = self.offer(&member, write, follow).await;
             }
         }

@@ -30,7 +30,7 @@ pub struct WorkerSettings {
     /// The maximum number of rows in one claim. Default 32. If the process crashes, the rows that it has claimed wait
     /// until their leases end.
     pub claim: u32,
-    /// How long actions are kept after their end. Default 90 days, since a charge can be disputed for that long.
+    /// For how long actions are kept after their end. Default 90 days, since a charge can be disputed for that long.
     pub keep: Duration,
     /// The number of rows in one step of the clean-up. Default 500, so that none of its transactions is long.
     pub sweep: u32,

@@ -139,7 +139,7 @@ impl Breaker {
     /// admits this call as a probe.
     ///
     /// # Errors
-    /// The breaker refuses the call. The refusal says until when, if that is known.
+    /// The breaker refuses the call. The refusal has the time until which the breaker refuses, if that is known.
     #[inline]
     pub fn admit(&mut self, now: Time) -> Result<Pass, BreakerRefusal> {
         match self.state {

@@ -50,12 +50,13 @@ pub struct Attempt {
     pub read: Duration,
     /// When the attempt must be over, including the answer's body; [`Time::NEVER`] if there is no total timeout.
     pub end_by: Time,
-    /// Whether `end_by` is the caller's own deadline, which is before the end of the total timeout. If so, an attempt
-    /// that runs until then ends as [`Ending::CallerDeadline`].
+    /// Whether `end_by` is the caller's deadline, which is before the end of the total timeout. If so, an attempt that
+    /// runs until then ends as [`Ending::CallerDeadline`].
     pub callers_deadline: bool,
-    /// The value that `connect_by` would have if the caller had no deadline.
+    /// The value that `connect_by` would have if the caller had not said how much time it has left ([`Wish::within`]).
     pub own_connect_by: Time,
-    /// What `end_by` would be without the caller's remaining time ([`Wish::within`]). It is never after [`Wish::by`].
+    /// The value that `end_by` would have if the caller had not said how much time it has left ([`Wish::within`]). It
+    /// is never after [`Wish::by`].
     pub own_end_by: Time,
 }
 
@@ -203,8 +204,8 @@ impl Call {
         self.ended_short(plan, guards, &Facts { ended, verdict, repeat, report, back }, draw, now)
     }
 
-    /// Tells the guards that the answer said "come back later". If the endpoint cools, returns when it takes calls
-    /// again; else returns `None`.
+    /// Tells the guards that the answer said "come back later". If the endpoint cools, returns the time from which it
+    /// takes calls again; otherwise `None`.
     #[cold]
     fn overloaded(&mut self, guards: &mut impl Guards, answer: Answer, now: Time) -> Option<Time> {
         let told = Overload { named: answer.retry_after, too_many: answer.status == 429 };
@@ -313,8 +314,8 @@ impl Call {
         self.end_by
     }
 
-    /// Returns when and where the next attempt may begin, or why there is none. If the next attempt costs a token, it
-    /// is paid for here.
+    /// Returns the time from which the next attempt may begin, and where it goes; or the reason why there is none. If
+    /// the next attempt costs a token, it is paid for here.
     fn may_go_on(
         &self,
         plan: &Plan,
@@ -371,8 +372,8 @@ impl Call {
         first
     }
 
-    /// Returns when a repeat at the same endpoint may begin: after the time that the answer named, plus a drawn wait.
-    /// If the endpoint cools, the repeat does not begin before the endpoint takes calls again.
+    /// Returns the time at which a repeat at the same endpoint may begin: after the time that the answer named, plus a
+    /// drawn wait. If the endpoint cools, the repeat does not begin before the endpoint takes calls again.
     fn repeats_at(&self, plan: &Plan, facts: &Facts, draw: Draw, now: Time) -> Result<Time, Stopped> {
         let (named, back) = (facts.verdict.retry_after, facts.back);
         if self.end_by == Time::NEVER && named.is_some_and(|named| named > plan.after_max) {

@@ -74,7 +74,7 @@ impl CoolingSettings {
 /// An answer that says "come back later".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overload {
-    /// How long the provider wants no calls, from now; `None` if the answer names no time.
+    /// For how long, counted from now, the provider wants no calls; `None` if the answer names no time.
     pub named: Option<Duration>,
     /// Whether the answer's status was 429.
     pub too_many: bool,
@@ -189,8 +189,8 @@ impl Cooling {
         }
     }
 
-    /// Is called when an overload answer came. Returns when the first call passes again; `None` if the endpoint does
-    /// not cool.
+    /// Is called when an overload answer came. Returns the time from which the first call passes again; `None` if the
+    /// endpoint does not cool.
     ///
     /// `elsewhere` is `true` if another endpoint takes calls. `nobody` is `true` if no success ended at this endpoint
     /// within the breaker's window. `draw` is called only if the endpoint begins to cool.
@@ -274,8 +274,8 @@ impl Cooling {
         matches!(self.state, CoolingState::Cools(cools) if now < cools.back)
     }
 
-    /// Returns until when the provider wants no calls, when the first call passes again, and whether the provider
-    /// answered 429. Returns `None` if the endpoint does not cool.
+    /// Returns the time until which the provider wants no calls, the time from which the first call passes again, and
+    /// whether the provider answered 429. Returns `None` if the endpoint does not cool.
     #[must_use]
     pub fn seen(&self, now: Time) -> Option<CoolingSeen> {
         match self.state {

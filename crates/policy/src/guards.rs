@@ -165,8 +165,8 @@ impl DependencyGuards {
 
     /// Settles the permit of an attempt with its report. Returns what is still to be given back: the breaker's pass if
     /// the call repeats at this endpoint, and the limit's slot if the answer's body is under way. The limit learns the
-    /// load. The breaker learns the health, unless the call repeats at this endpoint. If the call ends with a success,
-    /// the budget earns. `draw` is called only if the breaker opens.
+    /// load. The breaker learns the health, unless the call repeats at this endpoint: a call counts only once for each
+    /// endpoint. If the call ends with a success, the budget earns. `draw` is called only if the breaker opens.
     #[inline]
     pub fn settle(
         &mut self,
@@ -239,8 +239,8 @@ impl DependencyGuards {
         if self.budget.spend() { Ok(()) } else { Err(Stopped::Budget) }
     }
 
-    /// Is called when an attempt was answered "come back later". If the attempt's endpoint cools now, returns when the
-    /// first call passes again at this endpoint; else returns `None`.
+    /// Is called when an attempt was answered "come back later". If the attempt's endpoint cools now, returns the time
+    /// from which the first call passes again at this endpoint; otherwise `None`.
     pub fn overloaded(
         &mut self,
         permit: &Permit,

@@ -157,8 +157,8 @@ impl Queue {
         (place.taken && place.turn == waiter.turn).then_some(place.until)
     }
 
-    /// Returns when the wait of the first caller in the queue is over, so that [`Queue::expired`] returns it; `None` if
-    /// nobody waits.
+    /// Returns the time at which the wait of the first caller in the queue is over. From then on, [`Queue::expired`]
+    /// returns this caller. `None` if nobody waits.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Time> {
         self.places.get(self.head as usize).map(|place| place.until)

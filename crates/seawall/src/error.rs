@@ -24,7 +24,7 @@ use crate::held::ConnectionHeld;
 /// match e.effect() {
 ///     Effect::NotApplied => roll_back(),
 ///     Effect::Unknown => ask_later(),
-///     _ => {} // it took effect; only the rest of the answer is missing
+///     Effect::Applied => {} // it took effect; only the rest of the answer is missing
 /// }
 /// # }
 /// ```
@@ -66,7 +66,7 @@ impl Error {
         self.0.origin
     }
 
-    /// How long after this error a new call may succeed; `None` if that is not known.
+    /// Returns the time to wait, counted from this error, before a new call may succeed; `None` if that is not known.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
@@ -217,7 +217,7 @@ impl Error {
             None => answer.and_then(|answer| answer.retry_after),
         };
         // The error of the closure or of the wrapped service says more than the reason, so the reason is left out. The
-        // exception is a lack of file descriptors.
+        // exception is a lack of file descriptors, because the dependency is not its cause.
         let ours = reason == Some(Reason::OutOfDescriptors);
         let reason = if source.is_some() && !ours { None } else { reason };
         Error(Box::new(Inner {

@@ -23,7 +23,6 @@
 //!         Effect::NotApplied => roll_back(),      // it did not happen, and will not
 //!         Effect::Unknown => ask_later(),         // it may have happened
 //!         Effect::Applied => {}                   // it happened; only the rest of the answer is missing
-//!         _ => ask_later(),                       // a word that a later version may add
 //!     }
 //! }
 //! # Ok(())

@@ -91,7 +91,7 @@ async fn call_inside_an_open_transaction_is_seen_in_each_mode_on_postgres() {
     each_mode(postgres_pool(&postgres(), 5).await, "postgres").await;
 }
 
-/// How long each call takes, and the bound for the business queries, if there is one.
+/// Returns the time that each call takes, and the bound for the business queries, if there is one.
 fn size() -> (Duration, Option<Duration>) {
     match std::env::var_os("SEAWALL_FULL") {
         Some(_) => (Duration::from_secs(2), Some(Duration::from_millis(50))),

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use crate::misread::Misread;
 
-/// How long a head may be, and how many fields it may have.
+/// The maximum length of a head, and the maximum number of its fields.
 ///
 /// A head is kept in memory until it is complete. Without a bound, a server that never ends its head would use up all
 /// memory. The bounds are wide, because a refused head is a lost answer, and the call may have had its effect by then.

@@ -122,7 +122,7 @@ pub(crate) struct Exchange {
     /// The answers of the dependency: the first one for the first delivery of the request, the second one for all
     /// further deliveries.
     pub(crate) answers: [Answer; 2],
-    /// How long nothing happens before the next exchange, in milliseconds.
+    /// The number of milliseconds without any event before the next exchange.
     pub(crate) quiet: u64,
 }
 

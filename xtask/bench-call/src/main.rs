@@ -41,7 +41,7 @@ fn measure(cases: &[Case], rounds: usize, batch: Duration) -> Vec<[f64; 2]> {
     samples.into_iter().map(|both| both.map(median)).collect()
 }
 
-/// How many calls fill a batch.
+/// Returns the number of calls that take as long as a batch.
 fn calls_in(case: &Case, batch: Duration) -> u64 {
     let mut calls = 1_000;
     loop {

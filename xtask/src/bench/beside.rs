@@ -50,8 +50,8 @@ pub(crate) struct Options {
     program: Option<PathBuf>,
 }
 
-/// How far the p99 of run B may exceed the mean of the two A runs' p99. The bound is this much above the mean, or twice
-/// the mean if that is more.
+/// The maximum by which the p99 of run B may exceed the mean of the two A runs' p99. If twice the mean is more than the
+/// mean plus this time, twice the mean is the bound.
 const ABOVE: Duration = Duration::from_millis(5);
 /// The maximum growth of the gateway's memory, in MiB: the memory after the stalled callers have left, minus the memory
 /// before they came.

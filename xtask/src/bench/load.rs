@@ -118,6 +118,15 @@ struct Book {
     running: Vec<Option<Instant>>,
 }
 
+impl Book {
+    /// Forgets the results of the warm-up. Requests that are waiting for an answer stay in the book.
+    fn forget_results(&mut self) {
+        self.latencies_ns.clear();
+        self.errors = 0;
+        self.first_error = None;
+    }
+}
+
 type Shared = Rc<RefCell<Book>>;
 type Due = Rc<Mutex<UnboundedReceiver<Instant>>>;
 
@@ -159,8 +168,7 @@ async fn drive(load: &Load, due: Option<Due>) -> Seen {
         tokio::task::spawn_local(keep_sending(load.clone(), slot, due.clone(), book.clone()));
     }
     tokio::time::sleep(Duration::from_secs_f64(load.warm_up)).await;
-    book.borrow_mut().latencies_ns.clear();
-    book.borrow_mut().errors = 0;
+    book.borrow_mut().forget_results();
     println!("begin");
     let _ = std::io::stdout().flush();
     let start = Instant::now();
@@ -310,6 +318,21 @@ mod tests {
         let seen = sum_up(&mut book, start, now, 4);
         assert_eq!((seen.requests, seen.errors, seen.p50_ns), (3, 5, 2));
         assert!(seen.first_error.is_some());
+    }
+
+    #[test]
+    fn errors_of_the_warm_up_are_forgotten() {
+        let start = Instant::now();
+        let mut book = Book {
+            latencies_ns: vec![7],
+            errors: 1,
+            first_error: Some("refused".into()),
+            running: vec![Some(start)],
+        };
+        book.forget_results();
+        let seen = sum_up(&mut book, start, start + Duration::from_secs(5), 0);
+        assert_eq!((seen.requests, seen.errors), (0, 1));
+        assert_eq!(seen.first_error.as_deref(), Some("at the end 1 hung and 0 were overdue"));
     }
 
     #[test]

@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout_at};
 use super::descriptors::starved_lookup;
 use super::error::{ConnectError, ConnectErrorKind};
 
-/// How long answers of the name service are used.
+/// For how long answers of the name service are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DnsSettings {
     /// The age from which an answer is renewed in the background. Default 30 s: short enough to follow a provider that
@@ -52,7 +52,8 @@ impl DnsSettings {
     }
 }
 
-/// How long callers wait for a lookup if there is an old answer to use instead. It is counted from the lookup's start.
+/// The maximum time that callers wait for a lookup if there is an old answer to use instead. It is counted from the
+/// lookup's start.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The minimum time between a failed lookup and the next one in the background.

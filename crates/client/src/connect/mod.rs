@@ -66,7 +66,7 @@ pub struct Settings {
     pub tls: TlsSettings,
     /// The HTTP versions that may be used.
     pub http: HttpVersion,
-    /// How long the looked-up addresses of a name are used.
+    /// For how long the looked-up addresses of a name are used.
     pub dns: DnsSettings,
 }
 

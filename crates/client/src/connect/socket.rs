@@ -183,9 +183,9 @@ impl Probe {
     }
 }
 
-/// The part of a TCP stream that probes share with its owner. It holds tokio's write half, because the write half can
-/// be shared. When tokio's write half is dropped, it sends an end-of-file, even if the connection is to be reset. The
-/// `Drop` of this type prevents that.
+/// The part of a TCP stream that every [`Probe`] shares with the stream's owner. It holds tokio's write half, because
+/// the write half can be shared. When tokio's write half is dropped, it sends an end-of-file, even if the connection is
+/// to be reset. The `Drop` of this type prevents that.
 #[derive(Debug)]
 pub(super) struct Socket(Option<OwnedWriteHalf>);
 

@@ -23,7 +23,8 @@ use super::tls::refuses_our_certificate;
 pub struct Stream(TokioIo<Transport>);
 
 impl Stream {
-    /// Wraps a connection that another program made to us. Returns its stream, its meter and its probe.
+    /// Wraps a connection that another program made to us. Returns its stream, the `Meter` that counts its bytes, and
+    /// the `Probe` that looks at its socket.
     pub fn accepted(tcp: tokio::net::TcpStream) -> (Stream, Arc<Meter>, Probe) {
         let socket = Counted::accepted(tcp);
         let (meter, probe) = (socket.meter(), socket.probe());

@@ -1,5 +1,5 @@
-//! Connections over real sockets on loopback: every way to fail, TLS with its certificates, a proxy, and what the meter
-//! and the probe report.
+//! Connections over real sockets on loopback: every way to fail, TLS with its certificates, a proxy, and what `Meter`
+//! and `Probe` report.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;

@@ -166,8 +166,8 @@ pub struct BreakerView {
     /// `auto`.
     #[serde(default)]
     pub opened_at: Option<String>,
-    /// How many seconds ago the breaker left the state `closed`. If probes have failed since then, this is longer than
-    /// `for_seconds`. Absent if `opened_at` is absent.
+    /// The number of seconds since the breaker left the state `closed`. If probes have failed since then, this is
+    /// longer than `for_seconds`. Absent if `opened_at` is absent.
     #[serde(default)]
     pub opened_seconds: Option<f64>,
     /// Why the breaker is not closed. Absent while it is closed.
@@ -221,8 +221,8 @@ pub struct LimitView {
     pub queue: u32,
 }
 
-/// The refusals that callers got for one reason, instead of an answer of the dependency: how many, and when and why the
-/// last one was sent.
+/// The refusals that callers got for one reason, instead of an answer of the dependency: their number, and the time and
+/// the cause of the last one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusalView {
     /// The reason, as in the header `seawall-reason`.

@@ -65,7 +65,7 @@ pub(crate) struct Streams {
     leave: Notify,
 }
 
-/// A stream's task, as the round sees it.
+/// A stream's task, as the worker's round checks it.
 #[derive(Debug)]
 struct Watched {
     task: AbortHandle,

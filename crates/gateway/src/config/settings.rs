@@ -171,8 +171,9 @@ pub struct Retry {
     /// The waits between attempts.
     pub backoff: Backoff,
     /// The longest time for which an answer that says "come back later" keeps an endpoint from getting calls. If the
-    /// answer names a longer time, this maximum counts. In that case a call without a total timeout is not repeated at
-    /// that endpoint. Default 60 s.
+    /// answer names a longer time, the endpoint gets no calls for this maximum only. A call without a total timeout is
+    /// then not repeated at that endpoint, because nothing else would bound its wait. A call with a total timeout waits
+    /// for the named time, and is repeated there if that time ends before the total timeout. Default 60 s.
     pub after_max: Duration,
     /// The maximum length, in bytes, of a request's body that is kept so that it can be sent again. Default 64 KiB.
     pub buffer: usize,

@@ -1,4 +1,5 @@
-//! One request, from its head to its answer. The functions are in the order in which they are called.
+//! Handles one request of a caller, from its head to its answer. The functions are in the order in which they are
+//! called.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -6,6 +7,7 @@ use std::sync::Arc;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
+use http_body::Body;
 use hyper::body::Incoming;
 use seawall_client::CallRequest;
 use seawall_policy::{Reason, Time, Wish};
@@ -25,7 +27,9 @@ use crate::running::compiled::CompiledDependency;
 use crate::running::operations::FoundOperation;
 use crate::running::router::Router;
 
-/// Answers one request.
+/// Handles one request that came through `door`, and returns the answer for its caller: the dependency's answer, or a
+/// problem that the gateway describes itself. Also decides whether the caller's HTTP/1 connection closes after the
+/// answer.
 pub(crate) async fn handle(
     router: Arc<Router>,
     door: Arc<Door>,
@@ -52,25 +56,26 @@ pub(crate) async fn handle(
         response.body_mut().goes_out_on(stream);
     }
     if asks_head {
-        // For a HEAD request, hyper leaves the body of the answer out on HTTP/1, but would send it on HTTP/2.
+        // The answer to a HEAD request must have no body. On HTTP/1 hyper leaves the body out, but on HTTP/2 it would
+        // send it.
         without_body(&mut response);
     }
     // If the request is malformed or unfinished, the bytes that follow may be a part of it and not a new request. So
-    // the connection is closed.
+    // the connection is closed. It is also closed during a drain.
     if http1 && (unfinished || router.running.is_draining()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
 }
 
-/// Returns whether this is an answer of our own with this reason.
+/// Returns whether this answer was made by the gateway itself for this reason.
 fn says(response: &Response<ReplyBody>, reason: Reason) -> bool {
     response.status() == status(reason)
         && response.headers().get(REASON).is_some_and(|said| said.as_bytes() == reason.as_str().as_bytes())
 }
 
-/// Turns an answer of our own into the answer to a HEAD request: removes the body, and gives its length in a header. An
-/// answer of the dependency is not changed.
+/// Turns an answer that the gateway made itself into the answer to a HEAD request: removes the body, and writes the
+/// body's length into `Content-Length`. An answer of the dependency is not changed.
 fn without_body(response: &mut Response<ReplyBody>) {
     if let Some(length) = response.body_mut().take_own() {
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -105,12 +110,13 @@ async fn answer(
         true => take_said(&mut head.headers).map_err(|why| in_words(compiled, Reason::BadRequest, why))?,
         false => Said::default(),
     };
-    // From here on, decisions depend on what is sent to the dependency, not on what the caller sent.
+    // From here on, `head.headers` has the headers that the dependency gets. So whether the call is keyed, and which
+    // operation it is, is decided by them and not by the headers that the caller sent.
     pass_on(&mut head.headers, kinds, head.version);
     let keyed = kinds.key && has_key(&head.headers).map_err(refused)?;
     let operation = compiled.operations.find(&head.method, &readings, keyed, &head.headers);
 
-    // Near the end of a drain the call is refused, because the end of the drain would probably abort it.
+    // Near the end of a drain a new call is refused, because the end of the drain would probably abort it.
     let leaving = router.running.leaving();
     if leaving.is_some_and(|leaving| router.running.clock.now() >= leaving.begin_by) {
         let why = "the gateway is about to end, and takes no new calls";
@@ -120,6 +126,7 @@ async fn answer(
     let wish = Wish { within: said.within, by, no_repeats: said.no_repeats };
     let end_by = latest_end(router, &operation.plan, &wish);
     exchange.ends_by(end_by);
+    let has_body = !body.is_end_stream();
     let limits = &routes.compiled.settings.gateway.limits;
     let pace = Pace::new(router.running.clock, limits.header_time, end_by);
     let limit = limits.body;
@@ -135,9 +142,14 @@ async fn answer(
         TakenBody::Broken => return Err(in_words(compiled, Reason::BadRequest, "the body broke off")),
     };
 
-    // The time limit of the call begins now, so the time that the body took to arrive does not count.
-    let end_by = if kinds.body { latest_end(router, &operation.plan, &wish) } else { end_by };
-    exchange.ends_by(end_by);
+    // The time limit of the call begins now. So the time for which the gateway waited for the body does not count.
+    let end_by = if has_body {
+        let later = latest_end(router, &operation.plan, &wish);
+        exchange.ends_by(later);
+        later
+    } else {
+        end_by
+    };
     let mut underway = Underway::new(compiled, router, exchange);
     let FoundOperation { plan, keep, keys } = operation;
     let via = Some(compiled.via.entry(head.version));
@@ -150,12 +162,12 @@ async fn answer(
     Ok(reply(router, compiled, outcome, &too_large, (end_by, by), underway))
 }
 
-/// Refuses a request in these cases:
+/// Returns a problem if the request must be refused because of its head, and `Ok` otherwise. These are the cases:
 ///
-/// - Its head can be read in two ways.
-/// - It asks for something that is not passed on.
-/// - It has too many fields.
-/// - This door's gate does not accept it.
+/// - Over HTTP/1, the end of the request can be read in two ways, or its target has a `#`.
+/// - Its method is `CONNECT` or `TRACE`.
+/// - It has more than [`MOST_FIELDS`] header fields.
+/// - The gate of this door does not accept it: its host, its origin or its token is wrong.
 fn may_pass(door: &Door, exchange: &Exchange, head: &Parts) -> Result<(), Problem> {
     let caller = exchange.caller();
     if head.version < Version::HTTP_2 && caller.next_is_doubtful() {
@@ -181,11 +193,12 @@ fn may_pass(door: &Door, exchange: &Exchange, head: &Parts) -> Result<(), Proble
     })
 }
 
-/// The maximum number of fields that a head may have, even if `gateway.limits` allows more. In a full map of headers
-/// there would be no room for our own fields.
+/// The maximum number of header fields in a request, even if `gateway.limits` allows more. A header map has a maximum
+/// size, and the gateway must still be able to add fields of its own.
 const MOST_FIELDS: usize = 10_000;
 
-/// Changes the caller's headers into those that the dependency gets.
+/// Changes the caller's headers into those that the dependency gets: removes the fields that are meant for the gateway
+/// or its connection only, and joins the cookie lines of HTTP/2 into one. `kinds` says which fields the caller sent.
 fn pass_on(headers: &mut HeaderMap, kinds: Kinds, version: Version) {
     strip_hop(headers, kinds);
     if kinds.cookie && version >= Version::HTTP_2 {
@@ -193,13 +206,14 @@ fn pass_on(headers: &mut HeaderMap, kinds: Kinds, version: Version) {
     }
     if kinds.body {
         headers.remove(CONTENT_LENGTH);
-        // The gateway itself handles this field: it asks for the caller's body when the body is needed.
+        // The gateway answers `Expect: 100-continue` itself: it asks its caller for the body when it begins to read it.
         headers.remove(EXPECT);
     }
 }
 
-/// Returns the time by which a call that begins now must be over; [`Time::NEVER`] if the call has no time limit. The
-/// worker's round, four times a second, compares this time with the clock.
+/// Returns the time by which a call that begins now must be over. This is the earliest of three times: the end of the
+/// plan's `total`, the end of the time that the caller allows, and the end of a drain. Without any of them it is
+/// [`Time::NEVER`].
 fn latest_end(router: &Router, plan: &seawall_policy::Plan, wish: &Wish) -> Time {
     let total = match (plan.timeouts.total, wish.within) {
         (Some(total), Some(within)) => Some(total.min(within)),

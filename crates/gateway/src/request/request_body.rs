@@ -1,4 +1,4 @@
-//! Takes in the body of a caller's request.
+//! Takes in the body of a caller's request, before and while it is sent to the dependency.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,49 +18,55 @@ use crate::request::headers::strip_trailers;
 
 /// The result of taking in a request's body.
 pub(crate) enum TakenBody {
-    /// The body can be sent. If it is streamed, the second value says later whether it grew too large.
+    /// The body can be sent to the dependency. The flag is set later if the body is streamed and grows longer than is
+    /// allowed.
     Body(RequestBody, TooLarge),
-    /// The body is longer than allowed, according to its announced length or to its first chunk.
+    /// The body is longer than allowed: its announced length is, or its first chunk. Nothing of it may be sent.
     TooLarge,
-    /// The caller stopped in the middle of the body, and its connection or stream ended.
+    /// The body cannot be read to its end: the caller's connection or stream ended before it, or a chunk is malformed.
     Broken,
-    /// The body did not come in time; the text says what was missing.
+    /// The body did not come in time. The text names the time limits of [`Pace`], one of which was exceeded.
     Stalled(String),
 }
 
 /// The time limits for the part of a body that is read before anything is sent to the dependency.
 ///
-/// - No pause may be longer than `pause`.
-/// - After the first pause, a body must also come at a minimum rate, as with Apache's `RequestReadTimeout`.
+/// - Between two parts of the body, no more time than `pause` may pass.
+/// - When the time `pause` has passed since the gateway first had to wait, the body must also come at a minimum rate
+///   ([`LEAST_RATE`]). Apache's `RequestReadTimeout` works in the same way.
+/// - Everything must have come by `end_by`.
 ///
-/// A limit on the pause alone would not be enough: a caller that sends one byte before each pause is over would keep
+/// The first limit alone would not be enough: a caller that sends one byte shortly before each pause is over would keep
 /// its connection for as long as it likes.
 pub(crate) struct Pace {
     clock: Clock,
     pause: Duration,
     end_by: Time,
-    /// When the body was first waited for. `None` if nothing was waited for yet.
+    /// The time when the gateway first had to wait for the body. `None` if it has not had to wait yet.
     began: Option<Time>,
+    /// The number of bytes that were read so far.
     received: u64,
 }
 
-/// The minimum rate of a body after the first pause, in bytes per second.
+/// The minimum rate at which a body must come, in bytes per second. [`Pace`] says from when on it is demanded.
 const LEAST_RATE: u64 = 500;
 
 impl Pace {
-    /// Makes the rules for one body: no pause may be longer than `pause`, and the whole body must be there by `end_by`.
+    /// Makes the time limits for one body. None of its pauses may be longer than `pause`, and everything that is read
+    /// before the call begins must have come by `end_by`.
     pub(crate) fn new(clock: Clock, pause: Duration, end_by: Time) -> Pace {
         Pace { clock, pause, end_by, began: None, received: 0 }
     }
 
-    /// Returns the next part of a body. Fails if the part does not come in time.
+    /// Returns the next part of a body, and `None` at its end. Fails with [`TakenBody::Stalled`] if the part does not
+    /// come in time, and with [`TakenBody::Broken`] if the body cannot be read on.
     async fn next(&mut self, body: &mut Incoming) -> Result<Option<Frame<Bytes>>, TakenBody> {
         let mut sleep: Option<Pin<Box<Sleep>>> = None;
         let next = std::future::poll_fn(|cx| {
             if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
                 return Poll::Ready(Some(frame));
             }
-            // Most bodies arrive together with their heads, and need no timer.
+            // The timer is made only when the body has to be waited for. Most bodies arrive together with their heads.
             let sleep = sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(self.due())));
             std::future::Future::poll(sleep.as_mut(), cx).map(|()| None)
         });
@@ -78,7 +84,7 @@ impl Pace {
         }
     }
 
-    /// Returns the time by which the next part must be there.
+    /// Returns the time by which the next part of the body must have come.
     fn due(&mut self) -> tokio::time::Instant {
         let now = self.clock.now();
         let began = *self.began.get_or_insert(now);
@@ -88,7 +94,8 @@ impl Pace {
     }
 }
 
-/// A flag that is set when a body that is being streamed grows longer than is allowed.
+/// A flag that is set when a request's body turns out to be longer than is allowed while it is read. Clones share the
+/// flag.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TooLarge(Arc<AtomicBool>);
 
@@ -98,12 +105,15 @@ impl TooLarge {
     }
 }
 
-/// Reads a body, or begins to read it. `limit` is the maximum length in bytes; `None` means no limit.
+/// Reads a request's body, or begins to read it, and returns what became of it. `limit` is the maximum length in bytes;
+/// `None` means no limit.
 ///
 /// - A body whose length is known and at most `keep` bytes is read whole before anything is sent. So the dependency's
-///   time is not spent on a caller that sends slowly, and a request that breaks off in the middle never reaches it.
-/// - Every other body is streamed. If it comes in the chunks of HTTP/1.1, the first chunk is read before anything is
-///   sent, so that a body with a malformed first chunk never reaches the dependency.
+///   time is not spent on a caller that sends slowly, and a request that breaks off in the middle never reaches the
+///   dependency.
+/// - Every other body is streamed. If its length is unknown, the first chunk is waited for over HTTP/1, so that a body
+///   with a malformed first chunk never reaches the dependency. Over HTTP/2 nothing is waited for.
+/// - A body with announced trailers (`Trailer`) is treated like one of unknown length.
 pub(crate) async fn take(
     version: Version,
     headers: &HeaderMap,
@@ -147,6 +157,7 @@ pub(crate) async fn take(
     }
 }
 
+/// Reads a whole body of this length, in bytes. Fails if the body does not come in time, or if it ends early.
 async fn whole(mut body: Incoming, length: u64, pace: &mut Pace) -> Result<Bytes, TakenBody> {
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
@@ -169,23 +180,25 @@ async fn whole(mut body: Incoming, length: u64, pace: &mut Pace) -> Result<Bytes
     if bytes.len() as u64 == length { Ok(bytes) } else { Err(TakenBody::Broken) }
 }
 
+/// A request's body that is streamed to the dependency. Reading it fails as soon as it is longer than is allowed.
 struct Bounded {
     body: Incoming,
-    /// The first part of a body of unknown length, which has been read already.
+    /// The first part of the body, if [`take`] has read it already. It is passed on before anything else is read.
     ahead: Option<Frame<Bytes>>,
+    /// The number of bytes that the rest of the body may still have.
     left: u64,
-    /// Whether the body's length is sent to the dependency. It is `false` if the length is unknown or if trailers were
-    /// announced, since on HTTP/1.1 only a chunked body can have trailers, and a chunked body is sent without its
-    /// length.
+    /// Whether the body's length is sent to the dependency. It is `false` if the length is unknown, and also if trailers
+    /// were announced: on HTTP/1.1 only a chunked body can have trailers, and a chunked body is sent without its length.
     known: bool,
     /// Whether the body comes over HTTP/2.
     streams: bool,
+    /// Set when the body is longer than is allowed.
     too_large: TooLarge,
 }
 
 impl Bounded {
-    /// Returns a part of the body without the trailers that are not allowed. Fails if the body is now longer than is
-    /// allowed.
+    /// Counts one part of the body (`frame`), and returns it without the trailers that must not be passed on. If this
+    /// part makes the body longer than is allowed, sets `too_large` and fails.
     fn pass(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
         if let Some(trailers) = frame.trailers_mut() {
             strip_trailers(trailers);
@@ -212,8 +225,8 @@ impl Body for Bounded {
             return Poll::Ready(Some(Ok(first)));
         }
         let frame = match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-            // A stream that its caller resets with NO_ERROR looks like a complete body. But it is complete only if END_STREAM
-            // has come.
+            // When a caller resets its stream with NO_ERROR, hyper reports the normal end of the body. But the body is
+            // complete only if END_STREAM has come.
             None if self.streams && !self.body.is_end_stream() => {
                 return Poll::Ready(Some(Err("the caller reset its stream before the body's end".into())));
             }

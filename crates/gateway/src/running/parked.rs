@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use seawall_policy::Time;
 
-/// How long a removed dependency's state is kept.
+/// For how long a removed dependency's state is kept.
 const KEPT_FOR: Duration = Duration::from_secs(600);
 /// The maximum number of states that are kept. When another state comes, the oldest is dropped.
 const MOST: usize = 1000;

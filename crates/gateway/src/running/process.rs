@@ -38,7 +38,8 @@ pub struct Running {
     pub connections: AtomicU64,
     /// The refusals that callers got instead of a dependency's answer, for the log and for the admin side.
     pub(crate) refusals: Refusals,
-    /// The generation of the configuration in force. Workers wait for it to change.
+    /// The generation of the configuration in force: a number that grows with each new configuration. Workers wait for
+    /// it to change.
     newest: watch::Sender<u64>,
     /// The generation of the configuration that each worker uses for routing.
     taken: Vec<AtomicU64>,
@@ -64,8 +65,9 @@ pub struct Reload {
 /// The length of the last part of a drain, in which no call may begin, because most such calls would be aborted by the
 /// end of the drain. If the configured drain is shorter than two seconds, half of it is used instead.
 const LAST_CALLS: Duration = Duration::from_secs(1);
-/// How long before the end of a drain the remaining calls are ended, so that their answers still reach their callers.
-/// If a tenth of the configured drain is shorter than this, that tenth is used instead.
+/// The time between the end of the remaining calls and the end of a drain. The calls are ended this long before, so
+/// that their answers still reach their callers. If a tenth of the configured drain is shorter than this, that tenth is
+/// used instead, so that a short drain leaves time for calls.
 const LAST_WORD: Duration = Duration::from_millis(100);
 
 const CLIENTS_TOKENS: &str = "gateway.clients.tokens_file";

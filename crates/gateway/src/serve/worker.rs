@@ -31,7 +31,7 @@ use crate::request::handle::handle;
 use crate::running::process::Running;
 use crate::running::router::Router;
 
-/// How often each worker checks all its connections.
+/// The time between two checks of all connections of a worker: the worker's round.
 const ROUND: Duration = Duration::from_millis(250);
 
 /// One worker, which all its tasks share.

@@ -27,8 +27,8 @@ struct Seen {
     hold: Duration,
     /// The most requests at the same time. Requests beyond this number are answered 503.
     capacity: AtomicUsize,
-    /// How long the work on each request takes. Requests are worked on one after the other. If this is zero, all are worked on
-    /// at the same time.
+    /// The time that the work on each request takes. Requests are worked on one after the other. If this is zero, all
+    /// are worked on at the same time.
     work: std::sync::Mutex<Duration>,
     /// When the work on all requests so far will be done. This includes requests that were abandoned.
     done: std::sync::Mutex<Instant>,
@@ -100,7 +100,7 @@ impl Gauge {
 }
 
 impl Seen {
-    /// How long the request that has just come will take.
+    /// Returns the time until the request that has just come is answered.
     fn turn(&self) -> Duration {
         let work = *self.work.lock().unwrap();
         let mut done = self.done.lock().unwrap();

@@ -351,8 +351,9 @@ impl Pages {
         };
     }
 
-    /// Does the work of an admitted request, settles its key, and returns the reply. If the books are kept in a file, a
-    /// writing request is first written to this file. If that fails, the work is not done, and the reply is a 507.
+    /// Does the work of an admitted request, ends the work of its key ([`Books::settle`]), and returns the reply. If
+    /// the books are kept in a file, a writing request is first written to this file. If that fails, the work is not
+    /// done, and the reply is a 507.
     pub(super) fn work(&mut self, asked: &Asked) -> Reply {
         let at = Timestamp::now();
         let kept = if asked.writes() { self.keep(Line::Done { at, asked: asked.clone() }) } else { Ok(()) };

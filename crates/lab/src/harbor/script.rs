@@ -45,7 +45,7 @@ struct Rule {
     rate: f64,
     from: Duration,
     until: Duration,
-    /// How many more requests this rule may strike. At zero the rule strikes no more.
+    /// The number of requests that this rule may still strike. At zero the rule strikes no more.
     left: u64,
     draws: fastrand::Rng,
 }

@@ -60,12 +60,12 @@ impl Heard {
 /// What became of the requests with one `x-id`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// How often a request with this id was received.
+    /// The number of times that a request with this id was received.
     pub received: u32,
     /// The number of requests with this id that may have had an effect. A request does not count if the rogue has told
     /// the caller that it was not processed.
     pub processed: u32,
-    /// How often an answer was sent completely.
+    /// The number of answers that were sent completely.
     pub answered: u32,
 }
 

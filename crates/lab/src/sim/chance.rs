@@ -19,7 +19,7 @@ pub struct Stream(u64);
 pub enum Whose {
     /// The beginnings of calls, and which caller makes them.
     Arrivals,
-    /// A caller's own draws: its waits and probes.
+    /// A caller's own draws, such as the waits before its repeats.
     Caller,
     /// A provider's service times and failures.
     Provider,

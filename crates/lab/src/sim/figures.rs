@@ -66,7 +66,7 @@ pub enum Value {
 /// A named result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
-    /// The name of the figure, in the form `study/case`.
+    /// The name of the figure, in the form `study/case`: the study that it belongs to, and the case within this study.
     pub name: String,
     /// The value that the run found.
     pub value: Value,

@@ -66,8 +66,8 @@ pub(crate) struct Here {
     pub(crate) goal: Goal,
     pub(crate) known: Known,
     pub(crate) end: Option<End>,
-    /// Whether the action had come to rest before the provider was asked: it had ended, and no request that was sent
-    /// for it could still arrive.
+    /// Whether nothing could change any more before the provider was asked: the action had ended, and no request that
+    /// was sent for it could still arrive.
     pub(crate) rested: bool,
     pub(crate) amount: Option<Amount>,
 }

@@ -11,7 +11,7 @@
 //! | if an error cuts the list short, compare what was read | everything after the error is reported as "only here" | either the list is whole, or the report is incomplete and shows no differences ([`Status`]) |
 //! | both lists for the same window | what was recorded at 23:59 and dated 00:01 is "only here" today and "only there" tomorrow | a record's row is looked up by key, whenever the row was recorded; before a row is called "only here", the time around the window is listed, too |
 //! | a row without a record is a difference | every action that is still under way is reported | an action that had not ended when the asking began is [`Difference::Pending`] |
-//! | load both into maps | memory grows with the provider's business | each page is stored as it arrives; the joins walk an index, [`Settings::batch`] rows at a time |
+//! | load both into maps | memory grows with the provider's business | each page is stored as it arrives; the comparison reads an index in order, [`Settings::batch`] rows at a time |
 //! | days of 24 hours, amounts as floats | windows that overlap twice a year; sums that drift | [`Window`], [`Amount`] |
 //! | correct every difference | one wrong mapping cancels a day's business | differences are only reported, unless the operation allows more ([`Corrections`]) |
 //!

@@ -81,7 +81,7 @@ pub struct Settings {
     pub zone: Zone,
     /// The length of a window of the schedule. Default 24 h, which means the days of the provider's calendar.
     pub every: Duration,
-    /// How long after the end of a window the window is compared. Default 10 min. By then, requests that were under way
+    /// The time between the end of a window and its comparison. Default 10 min. By then, requests that were under way
     /// at the end of the window have arrived and are in the list.
     pub delay: Duration,
     /// The maximum difference between the provider's clock and the database's. Default 10 min. Before an action is
@@ -103,7 +103,7 @@ pub struct Settings {
     /// The wait between two tries of one page. The wait is random, below a bound. By default the bound is 1 s at first,
     /// and doubles with each try up to 10 s.
     pub page_backoff: Backoff,
-    /// How long a report belongs to its worker after the last sign of work. Default 2 min. It must be longer than
+    /// For how long a report belongs to its worker after the last sign of work. Default 2 min. It must be longer than
     /// `page` and the longest wait of `page_backoff` together.
     pub lease: Duration,
     /// The maximum number of times that reading the list of one report is begun at its first page, the first time

@@ -1,5 +1,5 @@
-//! Ends real processes at every step between record and settle, and checks what the next process does with the rows
-//! they left.
+//! Ends real processes at every step between the recording and the settling of an action, and checks what the next
+//! process does with the rows they left.
 //!
 //! The last test can be run with ten thousand actions and eight workers. It then takes some minutes:
 //!

@@ -177,7 +177,8 @@ impl Search<'_> {
 
     /// Finds a world from which no end is reached, although nothing more goes wrong.
     fn hangs(&self) -> Option<BadRun> {
-        // 0 means not visited; otherwise it is the number of the walk that passed the world.
+        // One number for each world: 0 if it was not visited, otherwise the number of the path that passed it. The path
+        // from each start has a number of its own.
         let mut walked = vec![0_u32; self.lucky.len()];
         for start in 0..self.lucky.len() {
             let walk = start as u32 + 1;

@@ -23,7 +23,8 @@ pub(crate) const NOW: Stamp = Stamp::from_micros(1000 * TICK_MICROS);
 const FAR: i64 = 14;
 /// More ticks than any run. A rule with this time never takes effect.
 pub(crate) const FOR_EVER: u32 = 1000;
-/// How many ticks a worker that holds a time may lag. After that, all comparisons with that time have the same result.
+/// The maximum number of ticks that may pass while a worker holds a time. After that, all comparisons with that time
+/// have the same result.
 const LAG: i64 = 6;
 /// The value to which counters that only grow are moved.
 const BASE: u32 = 100;
@@ -59,9 +60,9 @@ pub(crate) struct Case {
     pub(crate) network: u8,
     /// The number of things that may go wrong: losses, crashes, refusals, stale reads.
     pub(crate) faults: u8,
-    /// How often the application may cancel.
+    /// The number of times that the application may cancel.
     pub(crate) cancels: u8,
-    /// How often a person may press "retry".
+    /// The number of times that a person may press "retry".
     pub(crate) retries: u8,
 }
 

@@ -40,7 +40,7 @@ struct Books {
     bytes: HashMap<String, Vec<Vec<u8>>>,
     script: Vec<Fate>,
     cancel_script: Vec<Fate>,
-    /// How many of the next questions find nothing.
+    /// The number of questions, from now on, to which the provider answers that it finds nothing.
     blind: u32,
     /// Whether the provider honours keys, so that a second delivery changes nothing.
     keyed: bool,

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// The folder with the programs of all server versions, besides those on PATH. The newest version is used.
 const FOLDERS: &str = "/usr/lib/postgresql";
 
-/// How long the cluster keeps running without a user, in seconds.
+/// For how many seconds the cluster keeps running without a user.
 const LINGER_SECONDS: u32 = 10;
 
 /// The longest time that a server may take to answer.

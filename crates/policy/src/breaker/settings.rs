@@ -24,8 +24,9 @@ pub struct BreakerSettings {
     /// The part of the past whose calls count: a span of time, or a number of calls. Default 5 s: a longer window would
     /// count failures that are long over.
     pub window: WindowSpan,
-    /// How long an open breaker refuses calls before it probes. The real time is drawn at random between 80 % and 120 %
-    /// of this. Default 3 s: in simulations, a longer time made recovery slower and prevented nothing.
+    /// For how long an open breaker refuses calls before it lets the first probe through. The real time is drawn at
+    /// random between 80 % and 120 % of this. Default 3 s: in simulations, a longer time made recovery slower and
+    /// prevented nothing.
     pub open_for: Duration,
     /// The number of successful probes that close the breaker. Default 3, since one success may be chance.
     pub probes: u32,
@@ -40,7 +41,7 @@ pub struct BreakerSettings {
     /// After the breaker has closed, the share of calls that pass grows from a tenth to all over this time. With `None`
     /// (the default), all calls pass immediately.
     pub ramp: Option<Duration>,
-    /// How often the health request is due while the breaker is open. With `None` (the default), none is sent.
+    /// The time between two health requests while the breaker is open. With `None` (the default), none is sent.
     pub health: Option<Duration>,
 }
 

@@ -27,7 +27,7 @@ impl Breaker {
         }
     }
 
-    /// Returns when the current state began.
+    /// Returns the time at which the current state began.
     #[must_use]
     pub fn state_since(&self, now: Time) -> Time {
         match self.state {

@@ -33,8 +33,8 @@ pub trait Guards {
     fn leave(&mut self, ticket: Ticket, now: Time);
 
     /// Reports that the attempt was answered "come back later". If this makes the attempt's endpoint cool, nothing is
-    /// sent to it for some time: returns when the first call passes again. Returns `None` if the endpoint does not
-    /// cool.
+    /// sent to it for some time. Returns the time from which the first call passes again; `None` if the endpoint does
+    /// not cool.
     fn overloaded(&mut self, permit: &Permit, told: Overload, now: Time) -> Option<Time>;
 
     /// Returns why an endpoint would refuse the call now; `None` if the endpoint would admit it. No permit is taken.

@@ -106,8 +106,8 @@ impl<G: Kept> Keyed<G> {
     }
 
     /// Finds an entry for a new key and returns its index. The entry becomes the newest in the list. Up to the maximum
-    /// number of keys, a new entry is made. After that, the entry of an old key is taken that has no call in flight and
-    /// whose guard is at rest. Returns `None` if none of the oldest entries can be taken.
+    /// number of keys, a new entry is made. After that, the entry of an old key is taken, if it has no call in flight
+    /// and its guard is idle. Returns `None` if none of the oldest entries can be taken.
     fn room(&mut self, now: Time) -> Option<u32> {
         if (self.entries.len() as u32) < self.most {
             let at = self.entries.len() as u32;

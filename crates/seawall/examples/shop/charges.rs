@@ -12,11 +12,11 @@ pub(crate) const PROVIDER: &str = "harbor";
 
 /// The longest time of one attempt.
 pub(crate) const ATTEMPT: Duration = Duration::from_secs(1);
-/// How long the claims of a worker that died keep other workers from its actions.
+/// For how long the claims of a worker that died keep other workers from its actions.
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
 /// The quiet time: for this long after the last possible send, "no such charge" is not believed.
 pub(crate) const QUIET: Duration = Duration::from_secs(2);
-/// How long the shop has to settle a charge that was made before its order was committed.
+/// The time within which the shop must settle a charge that was made before its order was committed.
 pub(crate) const SETTLE: Duration = Duration::from_secs(6);
 
 /// The two operations of the shop: the same charge, settled in two ways.

@@ -13,7 +13,7 @@ use sqlx::sqlite::SqlitePoolOptions;
 /// Any error, in words.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// How far a story was told before.
+/// Which part of a story an earlier run of the example has played already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     Never,

@@ -35,7 +35,7 @@ pub(crate) struct Play {
 
 /// If a story takes longer than this, it counts as not ended.
 const MOST: Duration = Duration::from_secs(27);
-/// How long the database is unavailable, or refuses.
+/// For how long the database is unavailable, or refuses.
 const OUTAGE: Duration = Duration::from_secs(2);
 
 /// Tells the story. If it has been told before, only reports how it ended.

@@ -16,7 +16,7 @@ pub(crate) struct Story {
     pub(crate) about: String,
     /// What the harbor does: a script of faults.
     pub(crate) script: &'static str,
-    /// How long the harbor's port is closed.
+    /// For how long the harbor's port is closed.
     pub(crate) closed: Duration,
     /// Whether the database becomes unavailable once the charge is made.
     pub(crate) away: bool,
@@ -42,7 +42,7 @@ pub(crate) enum Crash {
     InFlight,
 }
 
-/// All points of the ledger's code at which the shop can die, from the record to the settle.
+/// All points of the ledger's code at which the shop can die, from the recording of an action to its settling.
 pub(crate) const POINTS: [&str; 15] = [
     "before-record",
     "after-record",

@@ -23,8 +23,8 @@ const WARN_EVERY: Duration = Duration::from_secs(1);
 pub struct HeldTotal {
     /// The dependency's name.
     pub dependency: String,
-    /// How long connections were held during calls to this dependency, added up over all connections. The value grows
-    /// at the end of each call. The metric `seawall_held_connection_seconds_total` has the same value.
+    /// The time for which connections were held during calls to this dependency, added up over all connections. The
+    /// value grows at the end of each call. The metric `seawall_held_connection_seconds_total` has the same value.
     pub waited: Duration,
     /// The number of calls that were made while a connection was held. Refused calls are not among them.
     pub calls: u64,

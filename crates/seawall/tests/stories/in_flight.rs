@@ -26,7 +26,7 @@ pub(crate) const FLIGHT: &str = "SEAWALL_FLIGHT";
 const CALLS: usize = 200;
 const LEASE: Duration = Duration::from_secs(9);
 const QUIET: Duration = Duration::from_secs(2);
-/// How much longer than the lease and the quiet time the ledger may take.
+/// The maximum time that the ledger may take beyond the lease and the quiet time.
 const MARGIN: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]

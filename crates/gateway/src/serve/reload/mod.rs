@@ -16,10 +16,10 @@ use crate::running::changes::{Changes, losses};
 use crate::running::process::{Reload, Running};
 use watch::{FileWatch, Move, NamedWatch, Step};
 
-/// How often the configuration file is looked at. Its content is compared, so that a replaced link, as in Kubernetes mounts,
-/// is noticed.
+/// The time between two looks at the configuration file. Its content is compared, so that a replaced link, as in
+/// Kubernetes mounts, is noticed.
 pub(crate) const LOOK: Duration = Duration::from_millis(500);
-/// How long to wait until all workers use a new configuration. They take it over immediately unless they are busy.
+/// The maximum wait until all workers use a new configuration. They take it over immediately unless they are busy.
 const TAKE_OVER: Duration = Duration::from_secs(2);
 
 /// Reloads one configuration file.
@@ -241,7 +241,8 @@ fn refuse(running: &Running, report: &str) {
     *running.last_reload.lock() = Some(Reload { at: SystemTime::now(), refused, changed: Vec::new() });
 }
 
-/// Returns the names of the settings that changed but are read only at the start.
+/// Returns the names of the settings that differ from those in force but cannot be changed by a reload. The gateway
+/// reads these settings only when it starts.
 fn needs_restart(running: &Running, new: &Settings) -> Vec<&'static str> {
     let compiled = running.compiled.load();
     let (old, new_gateway) = (&compiled.settings.gateway, &new.gateway);

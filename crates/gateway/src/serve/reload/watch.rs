@@ -13,16 +13,16 @@ use std::time::Duration;
 
 use seawall_policy::Time;
 
-/// How long a changed file must be unchanged before it is taken, since a program may be writing it.
+/// For how long a changed file must stay the same before it is taken, since a program may be writing it.
 pub(super) const SETTLE: Duration = Duration::from_millis(100);
-/// How long a file that lacks something that is in force must be unchanged before it is taken, since it may be only
-/// half written.
+/// For how long a changed file that lacks something that is in force must stay the same before it is taken, since it
+/// may be only half written.
 pub(super) const LOSS: Duration = Duration::from_secs(10);
-/// How often the files that the configuration names are looked at.
+/// The time between two looks at the files that the configuration names.
 const LOOK: Duration = Duration::from_secs(10);
-/// How often the files that the configuration names are looked at while they change.
+/// The time between two looks at the files that the configuration names, while they change.
 const LOOK_CLOSER: Duration = Duration::from_secs(1);
-/// How long changed files may fail to fit together (a certificate and its key, for example) before that is reported.
+/// For how long changed files that do not fit together (a certificate and its key, for example) are not reported.
 pub(super) const HALF: Duration = Duration::from_secs(60);
 
 /// What to do after a look at the configuration file.

@@ -32,7 +32,7 @@ pub(super) enum Measure {
     Goodput(usize, usize),
 }
 
-/// Simulates every world with every seed of the study. Returns the records of each world, in the order of the seeds.
+/// Simulates every world with every seed of the run. Returns the records of each world, in the order of the seeds.
 pub(super) fn play(study: &Study<'_>, worlds: &[World]) -> Vec<Vec<Record>> {
     let each = study.seeds as usize;
     let ran = seeds::each(worlds.len() * each, study.threads, study.progress, |index| {

@@ -65,11 +65,12 @@ pub(super) const SCENARIO: Scenario = Scenario {
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The second in which the trouble begins.
 const FROM: usize = 30;
-/// How many seconds the provider answers 429, in the study of the return.
+/// For how many seconds the provider answers 429 in the study of the return, which is the first of the three studies.
 const LASTS: usize = 1;
-/// How many seconds the provider answers 429, in the other two studies.
+/// For how many seconds the provider answers 429 in the other two studies.
 const LONG: usize = 60;
-/// How many seconds after the trouble are observed for the goodput, in the study of one tenant.
+/// For how many seconds after the end of the trouble the goodput is measured in the third study, in which the provider
+/// refuses one tenant of several.
 const AFTER: usize = 15;
 /// The maximum number of times that a call is made again after an answer or a refusal that names a time.
 const RETURNS: u8 = 3;

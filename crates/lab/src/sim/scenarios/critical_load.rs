@@ -1,7 +1,7 @@
 //! The critical load: above it, an overload never ends once it has begun, because repeats keep it alive.
 //!
 //! While all attempts time out, each call makes `a` attempts. If `aρ ≥ 1`, where `ρ` is the load, the server never
-//! works off its queue. So the critical load is `1/a`. The study finds it by halving an interval of loads. Each step
+//! works off its queue. So the critical load is `1/a`. The scenario finds it by halving an interval of loads. Each step
 //! asks whether the backlog that a strong trigger leaves shrinks or grows.
 
 use super::arms::count;

@@ -39,7 +39,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 const HOLDING: &[&str] = &["exp", "det", "lognormal"];
 
-/// One case of the study.
+/// One case of a study: a number of permits, a number of places in the queue, a load and a kind of holding times.
 struct Case {
     name: String,
     permits: u32,

@@ -24,7 +24,7 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     measure(study, &arms(study, storm))
 }
 
-/// Returns the arms with the policies that are compared, in the order of the study.
+/// Returns the arms with the policies that are compared.
 pub(super) fn arms(study: &Study<'_>, storm: Storm) -> Vec<Arm> {
     let tries = study.knobs.number("tries") as u32;
     let jittered = || PeerPolicy::tries(tries, storm::JITTER);

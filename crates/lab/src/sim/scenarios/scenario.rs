@@ -57,8 +57,9 @@ impl Default for Ask {
     }
 }
 
-/// What the user asked for, after it was checked. What the user did not choose has the scenario's default. The
-/// exception is the number of callers: there, `None` means that each scenario uses its own number.
+/// The settings of one run of a scenario: what the user asked for, after it was checked. What the user did not choose
+/// has the scenario's default. The exception is the number of callers: there, `None` means that each scenario uses its
+/// own number.
 pub(super) struct Study<'a> {
     pub(super) callers: Option<u32>,
     pub(super) seeds: u32,
@@ -95,8 +96,8 @@ impl Scenario {
         (self.run)(&self.study(ask, progress)?)
     }
 
-    /// Checks what the user asked for, and returns it as a study. What the user did not choose gets the scenario's
-    /// default. Fails if the number of callers, the number of seeds or a setting is not valid.
+    /// Checks what the user asked for, and returns the settings of the run. What the user did not choose gets the
+    /// scenario's default. Fails if the number of callers, the number of seeds or a setting is not valid.
     pub(super) fn study<'a>(&self, ask: &Ask, progress: Progress<'a>) -> Result<Study<'a>, Misuse> {
         if let (Some(_), Err(why)) = (ask.callers, self.callers) {
             return Err(Misuse::new(format!("{} takes no --callers: {why}", self.name)));

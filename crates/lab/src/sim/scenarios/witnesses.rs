@@ -5,8 +5,9 @@
 //! time for each breaker. The obvious rule follows none. It counts each wait that was given up as a failure, as long as
 //! the breaker's window holds no success. This rule opens the breakers of healthy providers.
 //!
-//! There are two studies. The first is a grid of healthy providers, loads and impatient callers. In the second, a
-//! provider stops answering in the course of the run.
+//! There are four studies. Three of them run the same grid of healthy providers, loads and impatient callers: with one
+//! breaker for all calls, with a breaker for each key, and with the obvious rule. In the fourth study, a provider stops
+//! answering in the course of the run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +66,7 @@ const PATIENCE: [f64; 6] = [0.005, 0.05, 0.1, 0.25, 1.0, 3.0];
 const HANGS: f64 = 30.0;
 const WATCHED: f64 = 30.0;
 const WATCHED_CALLS: f64 = 36.0;
-/// How many seconds callers wait before they leave a provider that hangs.
+/// The number of seconds that callers wait before they leave a provider that hangs.
 const RESTLESS: Spread = Spread::Uniform(0.05, 1.0);
 /// The number of runs of the hanging provider for each seed. With few calls a second, single runs differ much by
 /// chance.

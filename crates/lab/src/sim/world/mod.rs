@@ -30,8 +30,8 @@ pub struct World {
     pub network: Option<Spread>,
     /// The calls whose callers leave before the end; `None` if all callers wait until the end.
     pub leavers: Option<Leavers>,
-    /// How often a caller makes the same call again, at most. It does so at the time to come back that an answer or a
-    /// refusal has named. Zero means that no call is made again.
+    /// The maximum number of times that a caller makes the same call again. It does so at the time to come back that an
+    /// answer or a refusal has named. Zero means that no call is made again.
     pub returns: u8,
     /// Whether answers name the time to come back in whole seconds, rounded up, as in `Retry-After`.
     pub whole_seconds: bool,
@@ -74,7 +74,7 @@ pub enum Arrivals {
 pub struct Leavers {
     /// The share of calls that are impatient.
     pub share: f64,
-    /// How long the caller waits for such a call, from its beginning.
+    /// The time that the caller waits for such a call, counted from the beginning of the call.
     pub patience: Spread,
 }
 

@@ -85,8 +85,8 @@ pub struct Record {
     pub events: u64,
 }
 
-/// The state of all callers' guards at one moment: how many callers have a breaker that is not closed, the sum of the
-/// limits, and how many callers have a limit.
+/// The state of all callers' guards at one moment: the number of callers whose breaker is not closed, the sum of the
+/// limits, and the number of callers that have a limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Guarded {
     pub(super) open: u32,

@@ -1,7 +1,8 @@
-//! A list that uses the place of a removed entry again. The handle of an entry names its place, and how often that
-//! place was used before. So an old handle, such as the handle of a late timer, finds nothing if its entry is gone.
+//! A list that uses the place of a removed entry again. The handle of an entry names its place in the list, and the
+//! number of earlier entries that had this place. So an old handle, such as the handle of a late timer, finds nothing
+//! if its entry is gone.
 
-/// The handle of an entry: its place in the list, and how often that place was used before.
+/// The handle of an entry: its place in the list, and the number of earlier entries that had this place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Handle {
     pub(super) place: u32,

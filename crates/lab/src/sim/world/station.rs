@@ -17,8 +17,8 @@ pub(super) struct Working {
     queue: VecDeque<Handle>,
     /// The share of its capacity that the station has now, from 0 to 1.
     capacity: f64,
-    /// How many permissions were in the quota's bucket when they were last counted, and when that was; `None` before
-    /// the first attempt.
+    /// The number of permissions in the quota's bucket at the last count, and the time of that count; `None` before the
+    /// first attempt.
     permissions: Option<(f64, Time)>,
 }
 
