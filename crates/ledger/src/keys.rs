@@ -7,13 +7,19 @@
 //! 1. A caller's key that fits the rules is sent as it is, unless it begins with the prefix of rule 3.
 //! 2. Any other caller's key is *mapped*: a text that fits is computed from it, and is sent instead. The key of a cancel
 //!    is always mapped.
-//! 3. A mapped key is a prefix and a hash. The prefix is `sw` if the rules allow both characters. Otherwise it is the
-//!    first two allowed characters in the order of ASCII. No key that is sent as it is begins with the prefix, so it
-//!    never equals a mapped one, and no caller can choose a key that equals a mapped one.
+//! 3. A mapped key is a prefix and a hash. It consists of allowed letters and digits only, if 128 bits of the hash fit
+//!    into the greatest length that way. Otherwise it consists of any allowed characters. The prefix is `sw` if the rules
+//!    allow both characters. Otherwise it is the first two, in the order of ASCII, of the characters that mapped keys
+//!    consist of. No key that is sent as it is begins with the prefix, so it never equals a mapped one, and no caller can
+//!    choose a key that equals a mapped one.
 //!
 //! The obvious rule repairs a key: it cuts what is too long, fills up what is too short, and replaces what is not
 //! allowed. Then `order 1` and `order_1` become the same key, and the provider answers the second order with the
 //! answer to the first.
+//!
+//! Another obvious rule uses every allowed character in a mapped key, which makes it a little shorter. But a key often
+//! stands in a header field, and some programs on the way change a comma, a quote or a backslash there. Letters and
+//! digits arrive as they were sent.
 //!
 //! # How a mapped key is computed
 //!
@@ -23,8 +29,10 @@
 //! - The hash is SHA-256 of these fields, one after the other: the text `seawall key v1`, the dependency, the caller's
 //!   key, the kind (`perform` or `cancel`), the generation, the salt. Before each text stands its length in bytes.
 //!   Lengths and numbers are written as eight bytes, the most significant first. A perform has generation 0.
+//! - The characters of the mapped key are the allowed ones among `A-Z`, `a-z` and `0-9`, if a number with 128 bits can
+//!   be written with them in two characters less than the greatest length. Otherwise they are all allowed characters.
 //! - The hash is read as one number, the most significant byte first, and is written in base N. N is the number of
-//!   allowed characters, and these characters in the order of ASCII are the digits 0 to N - 1.
+//!   these characters, and they are the digits 0 to N - 1 in the order of ASCII.
 //! - Only the last digits are kept. The number of kept digits is the smallest that tells 2^128 values apart. It is
 //!   larger if the key would be shorter than the least length, and smaller if the key would be longer than the greatest
 //!   length. If the hash has fewer digits than that, zeros stand before them.
@@ -34,8 +42,8 @@
 //!
 //! let rules = KeyRules::parse("A-Za-z0-9_-", 16, 256)?;
 //! assert_eq!(rules.sent("payments", "order-2026-11-30", 0), None, "it is sent as it is");
-//! assert_eq!(rules.sent("payments", "order-1", 0).as_deref(), Some("swloRVBKJka4A-lNnBXYBmKd"));
-//! assert_eq!(rules.cancel_key("payments", "order-1", 0, 0), "swL1T9ADDUq30WoODD1uvopm");
+//! assert_eq!(rules.sent("payments", "order-1", 0).as_deref(), Some("swG0dnh8lcWqsbfBczgB3h8r"));
+//! assert_eq!(rules.cancel_key("payments", "order-1", 0, 0), "swqWaKizXWpgZhXyAsfUQSIs");
 //! # Ok::<(), Vec<seawall_policy::Problem>>(())
 //! ```
 
@@ -78,10 +86,11 @@ pub struct KeyChars {
 
 impl KeyChars {
     /// Reads a set that is written as characters and ranges, for example `A-Za-z0-9_-`. The character `-` itself
-    /// stands first or last, or is a part of a range: `!-~` is every visible character. Nothing else has a special
-    /// meaning, so signs of a regular expression would count as allowed characters. Since that is hardly meant, brackets
-    /// around the whole set are refused, and so is a backslash that does not end a range. A backslash that is allowed
-    /// itself is written `\-\`.
+    /// stands first or last, or is a part of a range: `!-~` is every visible character. It may also stand directly after
+    /// a range, as in regular expressions, since providers write `A-Za-z0-9-_`. Nothing else has a special meaning, so
+    /// other signs of a regular expression would count as allowed characters. Since that is hardly meant, brackets around
+    /// the whole set are refused, and so is a backslash that does not end a range. A backslash that is allowed itself is
+    /// written `\-\`.
     ///
     /// # Errors
     /// If the set is empty or has only one character, if a character is not visible ASCII, if a range is reversed, or
@@ -104,6 +113,9 @@ impl KeyChars {
         let mut rest = inner.as_bytes();
         while let Some(range) = Range::take(&mut rest)? {
             bits |= (range.first..=range.last).fold(0, |bits, byte| bits | bit(byte));
+            if range.takes_hyphen_after(&mut rest) {
+                bits |= bit(b'-');
+            }
         }
         if bits.count_ones() < 2 {
             return Err(Wrong::new("only one character is allowed").help("a mapped key needs at least two"));
@@ -126,6 +138,22 @@ impl KeyChars {
     /// Returns the characters in the order of ASCII.
     fn in_order(self) -> impl Iterator<Item = u8> {
         (FIRST..=LAST).filter(move |&byte| self.contains(byte))
+    }
+
+    /// Returns the letters and digits of the set, which can be fewer than two characters.
+    fn letters_and_digits(self) -> KeyChars {
+        let bytes = self.in_order().filter(u8::is_ascii_alphanumeric);
+        KeyChars { bits: bytes.fold(0, |bits, byte| bits | bit(byte)) }
+    }
+
+    /// Returns the number of digits with which every number of [`BITS`] bits can be written, if these characters are the
+    /// digits. Returns `None` for a set of fewer than two characters.
+    fn digits(self) -> Option<usize> {
+        if self.count() < 2 {
+            return None;
+        }
+        let mut powers = std::iter::successors(Some(Number::ONE), |power| power.times(self.count()));
+        powers.position(|power| power.log2() >= BITS)
     }
 }
 
@@ -204,6 +232,18 @@ impl Range {
         *rest = &rest[length..];
         Ok(Some(range))
     }
+
+    /// Takes the `-` that stands for itself directly after this part, and returns whether there is one. The part is a
+    /// range then, since a single character before a `-` would begin one. A second `-` or a `\` beside the `-` could mean
+    /// something else in a regular expression, so these are left for [`Range::take`] to refuse.
+    fn takes_hyphen_after(&self, rest: &mut &[u8]) -> bool {
+        let [b'-', next, ..] = **rest else { return false };
+        if self.last == b'\\' || matches!(next, b'-' | b'\\') {
+            return false;
+        }
+        *rest = &rest[1..];
+        true
+    }
 }
 
 /// Returns the bit that stands for an ASCII character.
@@ -223,13 +263,15 @@ pub struct KeyRules {
     chars: KeyChars,
     min: usize,
     max: usize,
+    /// The characters that mapped keys consist of: the letters and digits of `chars` if they suffice, otherwise `chars`.
+    alphabet: KeyChars,
 }
 
 impl Default for KeyRules {
     /// Returns the rules of a provider of which nothing is declared: 1 to 255 bytes, with every visible ASCII
     /// character. These can stand in a header field, and 255 bytes is the length that the ledger records.
     fn default() -> Self {
-        KeyRules { chars: KeyChars::default(), min: 1, max: 255 }
+        KeyRules::unchecked(KeyChars::default(), 1, 255)
     }
 }
 
@@ -240,10 +282,17 @@ impl KeyRules {
     /// Every error in the two lengths: `min` is 0 or above 255, `max` is 0 or below `min`, or mapped keys would have
     /// fewer than 64 bits of the hash.
     pub fn new(chars: KeyChars, min: usize, max: usize) -> Result<KeyRules, Vec<Problem>> {
-        let rules = KeyRules { chars, min, max };
+        let rules = KeyRules::unchecked(chars, min, max);
         let mut errors = rules.problems();
         errors.retain(|problem| problem.gravity == Gravity::Error);
         if errors.is_empty() { Ok(rules) } else { Err(errors) }
+    }
+
+    /// Returns the rules, which [`KeyRules::problems`] has not judged yet.
+    fn unchecked(chars: KeyChars, min: usize, max: usize) -> KeyRules {
+        let plain = chars.letters_and_digits();
+        let suffices = plain.digits().is_some_and(|digits| PREFIX + digits <= max);
+        KeyRules { chars, min, max, alphabet: if suffices { plain } else { chars } }
     }
 
     /// Returns the rules for keys of `min` to `max` bytes, both included, that consist of the characters `chars`,
@@ -291,7 +340,7 @@ impl KeyRules {
     /// Returns the number of bits of the hash in a mapped key, rounded down: 64 to 256.
     #[must_use]
     pub fn bits(&self) -> u32 {
-        let count = self.chars.count();
+        let count = self.alphabet.count();
         let values = (0..self.digits()).try_fold(Number::ONE, |values, _| values.times(count));
         values.map_or(Number::BITS, Number::log2)
     }
@@ -324,13 +373,13 @@ impl KeyRules {
     }
 
     fn mapped(&self, dependency: &str, key: &str, kind: &str, generation: u32, salt: u32) -> String {
-        let alphabet: Vec<u8> = self.chars.in_order().collect();
+        let alphabet: Vec<u8> = self.alphabet.in_order().collect();
         let mut number = Number::from_hash(hash(dependency, key, kind, generation, salt));
         let mut mapped = vec![0; PREFIX + self.digits()];
         let (prefix, digits) = mapped.split_at_mut(PREFIX);
         prefix.copy_from_slice(&self.prefix());
         for digit in digits.iter_mut().rev() {
-            *digit = alphabet[number.divide(self.chars.count()) as usize];
+            *digit = alphabet[number.divide(self.alphabet.count()) as usize];
         }
         String::from_utf8(mapped).expect("every allowed character is ASCII")
     }
@@ -340,7 +389,7 @@ impl KeyRules {
         if self.chars.contains(b's') && self.chars.contains(b'w') {
             return *b"sw";
         }
-        let mut bytes = self.chars.in_order();
+        let mut bytes = self.alphabet.in_order();
         [(); PREFIX].map(|()| bytes.next().expect("a set has at least two characters"))
     }
 
@@ -348,16 +397,12 @@ impl KeyRules {
     fn digits(&self) -> usize {
         let least = self.min.saturating_sub(PREFIX);
         let most = self.max.saturating_sub(PREFIX);
-        self.digits_for(BITS).max(least).min(most)
+        self.needed().max(least).min(most)
     }
 
-    /// Returns the number of digits that are needed for this number of bits of the hash. It is at most [`BITS`].
-    fn digits_for(&self, bits: u32) -> usize {
-        let count = self.chars.count();
-        let mut powers = std::iter::successors(Some(Number::ONE), |power| power.times(count));
-        powers
-            .position(|power| power.log2() >= bits)
-            .expect("the last power below 2^256 has more than 249 bits")
+    /// Returns the number of digits that [`BITS`] bits of the hash need.
+    fn needed(&self) -> usize {
+        self.alphabet.digits().expect("a mapped key consists of two characters or more")
     }
 
     /// Returns all that is wrong with the lengths, and with the lengths together with the characters.
@@ -389,7 +434,7 @@ impl KeyRules {
         let (bits, count) = (self.bits(), self.chars.count());
         let help = format!(
             "with these {count} characters, {} bytes would be safe for any number of keys",
-            PREFIX + self.digits_for(BITS)
+            PREFIX + self.needed()
         );
         let problem = if bits < TOO_FEW_BITS {
             let message = format!("keys could collide: a mapped key would have only {bits} bits of its hash");

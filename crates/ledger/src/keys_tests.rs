@@ -34,15 +34,64 @@ fn golden() -> Vec<Golden> {
     vec![
         Golden {
             rules: KeyRules::default(),
+            bits: 130,
+            sent: [None, Some("swOAAkejzXUCOKjCDzWNsXLQ")],
+            cancels: ["swqWaKizXWpgZhXyAsfUQSIs", "swfGbmb06DXogTZU74nURB0D", "swLJ9z0jYlcGXtyq4QjLmPFW"],
+        },
+        Golden {
+            rules: rules("A-Za-z0-9_-", 16, 256),
+            bits: 130,
+            sent: [Some("swG0dnh8lcWqsbfBczgB3h8r"), Some("swOAAkejzXUCOKjCDzWNsXLQ")],
+            cancels: ["swqWaKizXWpgZhXyAsfUQSIs", "swfGbmb06DXogTZU74nURB0D", "swLJ9z0jYlcGXtyq4QjLmPFW"],
+        },
+        // Letters and digits would need 24 bytes, so all characters are used.
+        Golden {
+            rules: rules("!-~", 1, 23),
             bits: 131,
             sent: [None, Some("swKA2%kD5,-m]m8TG!B+Au")],
             cancels: ["sw!IMvTrt#f'HLFiX~'QyC", "sw,1CCt$T'oH~HN2<h'JIN", "swh?0C3dea`ZaS6|gJXSGc"],
         },
+        // Letters and digits need 41 bytes, and have them. The prefix consists of two of them.
         Golden {
-            rules: rules("A-Za-z0-9_-", 16, 256),
-            bits: 132,
-            sent: [Some("swloRVBKJka4A-lNnBXYBmKd"), Some("sw5Uoue4JNQ3eKSsH-9oCXJo")],
-            cancels: ["swL1T9ADDUq30WoODD1uvopm", "swtqzY3KrPS1w0bFWpc2wzuW", "sw2I62ZMeZGy7TDbzy_IvhML"],
+            rules: rules("0-9_-", 1, 41),
+            bits: 129,
+            sent: [
+                Some("01905976218374269173431236925251311052137"),
+                Some("01340287551659487505930024515863148111156"),
+            ],
+            cancels: [
+                "01658611296716307037032715730021897948530",
+                "01733702812322510253622438917391344991905",
+                "01141410031364037447626223568056033924566",
+            ],
+        },
+        // They have one byte less, so all characters are used, in the prefix too.
+        Golden {
+            rules: rules("0-9_-", 1, 40),
+            bits: 129,
+            sent: [
+                Some("-0-127960245-7_96_703327665756010689-8"),
+                Some("-0-06726109795909_-_-88812_37150488507"),
+            ],
+            cancels: [
+                "-024458687870079237-61_2-30124_3372105",
+                "-0885190_56904658-96017581380059705804",
+                "-0605_--665_8--039200445-7426933728989",
+            ],
+        },
+        // One letter cannot be the digits of a number.
+        Golden {
+            rules: rules("+-/a", 1, 64),
+            bits: 129,
+            sent: [
+                Some("+,+,..-.--++.a./+a/+,-/,/,..-,-,.a--,.-.,+-a+//a+/,."),
+                Some("+,a.///,-.+,a+.a,/-//+,aaa/-,/,a/a.-,aaaa-.+.a++/+.-"),
+            ],
+            cancels: [
+                "+,+a.,,+a-/,,//++.+...,.-a/a-+./a.,-a/--.+,/-a++,-.+",
+                "+,+++/+,+--++--a--+..-a///-.-a+a/a--,-/+++.+aa-,++-a",
+                "+,-+,+--/.+a+-,/,.,.,a+a/a/++,++.//+++.+.a+,/+-,,,,/",
+            ],
         },
         Golden {
             rules: rules("0-9", 1, 40),
@@ -124,7 +173,7 @@ fn keys_never_change() {
         }
     }
     let salted = rules("A-Za-z0-9_-", 16, 256).sent("payments", "order-1", 1);
-    assert_eq!(salted.as_deref(), Some("swCT3a_wGXzXiXUMBjOvCXmS"));
+    assert_eq!(salted.as_deref(), Some("swyUxeC58Oads0lTCloqUzO9"));
 }
 
 #[test]
@@ -162,9 +211,17 @@ fn prefix_consists_of_allowed_characters() {
         ("a-s", "ab"),
         ("z_-", "-_"),
         ("9876", "67"),
+        ("A-Z_-", "AB"),
+        ("!-r", "01"),
     ] {
         let key = rules(chars, 1, 255).cancel_key("payments", "order-1", 0, 0);
         assert!(key.starts_with(prefix), "{chars}: {key}");
+    }
+    for (chars, max, prefix) in
+        [("!-~", 23, "sw"), ("!-r", 23, "!\""), ("A-Z_-", 29, "-A"), ("A-Z_-", 30, "AB")]
+    {
+        let key = rules(chars, 1, max).cancel_key("payments", "order-1", 0, 0);
+        assert!(key.starts_with(prefix), "{chars} {max}: {key}");
     }
 }
 
@@ -184,6 +241,14 @@ fn characters_are_read_and_written() {
         ("[-]", "[-]", 3),
         ("\\-\\x", "\\-\\x", 2),
         ("Z-^", "Z-^", 5),
+        ("A-Za-z0-9-_", "-0-9A-Z_a-z", 64),
+        ("0-9-A-Z", "-0-9A-Z", 37),
+        ("a-z-9", "-9a-z", 28),
+        ("a-c-e", "-a-ce", 5),
+        ("a-c-e-g", "-a-ce-g", 7),
+        ("-a-c-e-", "-a-ce", 5),
+        ("0-9-_-a", "-0-9_-a", 14),
+        ("+-/-9", "+-/9", 6),
     ] {
         let chars = KeyChars::parse(written).expect(written);
         assert_eq!((chars.to_string().as_str(), chars.count()), (shown, count), "{written}");
@@ -213,7 +278,7 @@ fn wrong_characters_are_refused() {
     ] {
         assert_eq!(refused(chars, 1, 255), expected);
     }
-    for chars in ["A-Za-z0-9-_", "a-z-9", "a-c-e", "a--", "+--", "---", "--9"] {
+    for chars in ["a--", "+--", "---", "--9", "a-z--", "a-z--9", "a-z---", "Z-\\-_", "\\-\\-_", "a-z-\\-\\"] {
         assert!(refused(chars, 1, 255).contains("a `-` stands where it is no range"), "{chars}");
     }
     assert!(refused("[A-Za-z0-9]", 1, 255).contains("brackets"));
@@ -341,6 +406,20 @@ proptest! {
         let mapped = rules.cancel_key(dependency, key, generation.unwrap_or(0), *salt);
         prop_assert!(mapped.as_bytes().starts_with(&rules.prefix()));
         prop_assert!(rules.sent(dependency, &mapped, 0).is_some(), "a caller could choose {}", mapped);
+    }
+
+    #[test]
+    fn mapped_keys_consist_of_letters_and_digits_where_they_suffice(rules in any_rules(), wanted in wanted()) {
+        let mapped = rules.cancel_key(&wanted.0, &wanted.1, 0, wanted.3);
+        let count = rules.chars().in_order().filter(u8::is_ascii_alphanumeric).count() as u128;
+        // The number of keys that the greatest length allows; `None` if it is 2^128 or more.
+        let keys = (PREFIX..rules.max()).try_fold(1_u128, |keys, _| keys.checked_mul(count));
+        if keys.is_none() {
+            prop_assert!(mapped.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{}", mapped);
+            prop_assert!(rules.bits() >= BITS);
+        } else {
+            prop_assert_eq!(rules.alphabet, rules.chars);
+        }
     }
 
     #[test]
