@@ -5,14 +5,14 @@ use std::time::Duration;
 use super::state::Claim;
 use super::transition::Draft;
 use super::write::SentKey;
-use super::{Naming, Origin, Owner, Rules, Stamp, State, Write};
+use super::{KNOWS, Naming, Origin, Owner, Rules, Stamp, State, Write};
 
-/// Returns the write that claims the row for `owner`. Returns `None` if the row is not due, or if another worker's
-/// lease has not ended. The stores claim in SQL, with the time at which the database began the statement; this function
-/// defines what that SQL must do.
+/// Returns the write that claims the row for `owner`. Returns `None` if the row is not due, if another worker's lease has
+/// not ended, or if only a newer program knows how to go on with the row ([`State::needs`]). The stores claim in SQL, with
+/// the time at which the database began the statement; this function defines what that SQL must do.
 #[must_use]
 pub fn claim(state: &State, lease: Duration, owner: Owner, now: Stamp) -> Option<Write> {
-    if state.due_at().is_none_or(|due| due > now) {
+    if state.needs > KNOWS || state.due_at().is_none_or(|due| due > now) {
         return None;
     }
     let mut draft = Draft::of(state, now);
