@@ -55,7 +55,8 @@ impl Case<'_> {
         if self.state.undo.open.as_ref().is_some_and(|open| question.asked_at >= open.quiet_until) {
             draft.next_generation();
         }
-        draft.to.undo.asked = draft.to.undo.open.is_none();
+        // A question that was asked before there was anything to undo may be long past when the cancel comes.
+        draft.to.undo.asked = self.state.goal == Goal::Cancel && draft.to.undo.open.is_none();
     }
 
     fn found_cancelled(&self, draft: &mut Draft, question: Question) {

@@ -229,13 +229,15 @@ impl Draft {
         self.to.why = Some("orphan: found alive after its end".to_owned());
     }
 
-    /// Opens a row again, as a person has asked, with the full number of tries.
+    /// Opens a row again, as a person has asked, with the full number of tries. An answer of before may be long past, so it
+    /// does not say any more what is left to undo.
     pub(super) fn fresh_tries(&mut self) {
         self.to.end = None;
         self.to.why = None;
         self.to.attempts = 0;
         self.to.questions.asked = 0;
         self.to.undo.tries = 0;
+        self.to.undo.asked = false;
         self.to.next_at = self.now;
     }
 
