@@ -144,17 +144,15 @@ impl Case<'_> {
             }
             // Meanwhile a report said that the effect exists, so a later question is planned already.
             Found::Absent | Found::Cancelled if moved => {}
-            Found::Absent | Found::Cancelled => {
-                draft.to.audit_at = None;
-                draft.to.disputed_at = None;
-            }
-            // This answer says nothing about the effect. After the maximum number of questions the provider is asked
-            // less often, but the questions never stop: our side believes that nothing exists, so nobody else would
-            // look for the effect.
-            Found::Other if draft.to.questions.asked < self.rules.limits.confirm => {
+            Found::Cancelled => draft.audit_ends(),
+            Found::Absent if !self.was_seen() => draft.audit_ends(),
+            // This answer says nothing about the effect. So does "not found", if the provider has said that it has the
+            // key. After the maximum number of questions the provider is asked less often, but the questions never
+            // stop: our side believes that nothing exists, so nobody else would look for the effect.
+            Found::Absent | Found::Other if draft.to.questions.asked < self.rules.limits.confirm => {
                 draft.to.audit_at = Some(self.later(draft.to.questions.asked, report));
             }
-            Found::Other => {
+            Found::Absent | Found::Other => {
                 draft.to.questions.asked = self.rules.limits.confirm;
                 draft.to.audit_at = Some(self.now.saturating_add(self.rules.audit_after));
             }

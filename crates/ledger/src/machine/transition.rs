@@ -198,6 +198,12 @@ impl Draft {
         self.to.disputed_at = Some(self.now);
     }
 
+    /// Records that the question after the end confirmed the end.
+    pub(super) fn audit_ends(&mut self) {
+        self.to.audit_at = None;
+        self.to.disputed_at = None;
+    }
+
     /// Handles a report that the effect exists, although the row was closed as not applied. The provider is asked after
     /// one more quiet time. Before that time, a status that lags behind could still say "absent", and nobody would look
     /// again. If the provider cannot be asked, the report is believed.
@@ -213,6 +219,9 @@ impl Draft {
     /// one more quiet time. If it cannot be asked, the report is only noted.
     pub(super) fn arrived_after_all(&mut self, rules: &Rules) {
         self.dispute();
+        if let Some(sent) = &mut self.to.sent {
+            sent.seen = true;
+        }
         if rules.confirm.is_some() {
             self.to.audit_at = Some(self.now.saturating_add(rules.quiet));
         }
