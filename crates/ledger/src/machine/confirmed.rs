@@ -3,6 +3,7 @@
 use seawall_policy::Idempotency;
 
 use super::plan::Question;
+use super::state::Questions;
 use super::told::{Case, Found, Report, Told};
 use super::transition::Draft;
 use super::{AttemptOutcome, AttemptRow, End, Goal, Known, NotApplied, Stamp};
@@ -45,7 +46,7 @@ impl Case<'_> {
             Known::Unknown => draft.applied(answer),
             Known::Applied | Known::Never | Known::NotApplied(_) => {
                 draft.to.answer = answer.or(draft.to.answer.take());
-                draft.to.questions.asked = 0;
+                draft.to.questions = Questions::default();
                 draft.to.next_at = self.now;
             }
         }
@@ -74,7 +75,9 @@ impl Case<'_> {
 
     fn may_return(&self, asked_at: Stamp) -> bool {
         let several = self.state.open_attempts() > 1;
-        !self.rules.honours_keys() && several && self.state.quiet_until().is_some_and(|quiet| asked_at < quiet)
+        !self.rules.honours_keys()
+            && several
+            && self.state.quiet_until().is_some_and(|quiet| asked_at < quiet)
     }
 
     /// Handles the answer "not found". It is believed only if the question was asked after the quiet time and before the

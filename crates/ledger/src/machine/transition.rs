@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::state::{OpenCancels, Sent};
+use super::state::{OpenCancels, Questions, Sent};
 use super::write::SentKey;
 use super::{
-    AttemptKind, AttemptOutcome, AttemptRow, End, Goal, Known, Naming, NotApplied, Origin, Rules,
-    SettleBy, Stamp, State, Write,
+    AttemptKind, AttemptOutcome, AttemptRow, End, Goal, Known, Naming, NotApplied, Origin, Rules, SettleBy,
+    Stamp, State, Write,
 };
 
 /// A change of a row that is not complete yet.
@@ -71,7 +71,8 @@ impl Draft {
             },
             (Goal::Perform, Known::NotApplied(why)) => self.fail(refusal(why)),
             (Goal::Cancel, Known::Never | Known::NotApplied(_)) => self.end(End::Cancelled),
-            (Goal::Cancel, Known::Unknown | Known::Applied) | (Goal::Perform, Known::Never | Known::Unknown) => {}
+            (Goal::Cancel, Known::Unknown | Known::Applied)
+            | (Goal::Perform, Known::Never | Known::Unknown) => {}
         }
     }
 
@@ -168,12 +169,14 @@ impl Draft {
         self.to.undo.open = None;
     }
 
-    /// Records that the effect exists. This closes one of the open attempts.
+    /// Records that the effect exists. This closes one of the open attempts. The answer in the row is kept if the new
+    /// one is missing, but not if it is a refusal, since a refusal does not name the effect.
     pub(super) fn applied(&mut self, answer: Option<Vec<u8>>) {
+        let refused = self.to.known == Known::NotApplied(NotApplied::Refused);
+        self.to.answer = answer.or(self.to.answer.take().filter(|_| !refused));
         self.to.known = Known::Applied;
         self.close_one_attempt();
-        self.to.questions.asked = 0;
-        self.to.answer = answer.or(self.to.answer.take());
+        self.to.questions = Questions::default();
         self.to.next_at = self.now;
     }
 
