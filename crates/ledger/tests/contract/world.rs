@@ -249,7 +249,7 @@ pub(crate) fn quick(idempotency: Idempotency) -> Rules {
         network: Duration::from_millis(50),
         pause: Duration::from_millis(50),
         backoff: Backoff { base: Duration::from_millis(20), cap: Duration::from_millis(200) },
-        ..Rules::of(idempotency)
+        ..Rules::of(idempotency).remembered(Lifetime::For(Duration::from_secs(24 * 3600)))
     }
 }
 
