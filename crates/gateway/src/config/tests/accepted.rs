@@ -147,7 +147,10 @@ fn the_default_for_unknown_is_the_most_careful_that_is_declared() {
     let confirm = "confirm = { request = \"GET /c?key={key}\", applied = { status = 200 } }";
     let none = "durable = true\nidempotency = \"none\"";
     for (text, expected) in [
-        (operation("durable = true"), OnUnknown::Repeat),
+        (operation("durable = true"), OnUnknown::Hold),
+        (operation("durable = true\nkey_lifetime = \"24h\""), OnUnknown::Repeat),
+        (operation(&format!("durable = true\n{confirm}")), OnUnknown::Confirm),
+        (operation(&format!("durable = true\nkey_lifetime = \"midnight Asia/Seoul\"\n{confirm}")), OnUnknown::Repeat),
         (operation(none).replace("idempotency = \"keyed\"\n", ""), OnUnknown::Hold),
         (
             operation(&format!("{none}\n{confirm}")).replace("idempotency = \"keyed\"\n", ""),
@@ -178,7 +181,6 @@ fn what_is_not_said_of_a_durable_operation_is_as_the_ledger_has_it() {
     for (key, default) in [
         ("give_up", silent.give_up),
         ("quiet", silent.quiet),
-        ("key_lifetime", silent.key_lifetime),
         ("audit_after", silent.audit_after),
         ("network", silent.network),
         ("pause", silent.pause),
