@@ -7,8 +7,9 @@
 use seawall_ledger::{CancelKind, OnUnknown, Rules, SettleBy};
 use seawall_policy::{Gravity, Idempotency, Predicate, Problem, Wrong, show_time};
 
-use crate::declared::Declared;
+use crate::declared::{Cancel, Declared};
 use crate::fillable;
+use crate::sent::KEY_HEADER;
 use crate::template::Pointer;
 
 impl Declared<'_> {
@@ -22,6 +23,7 @@ impl Declared<'_> {
         }
         self.answers(&mut problems);
         if let Some(cancel) = self.cancel {
+            self.cancel_key(cancel, &mut problems);
             fillable::check(self, cancel, &mut problems);
         }
         problems
@@ -106,10 +108,12 @@ impl Declared<'_> {
             error("lease", &["timeout.total"], Wrong::new(message).help(help));
         }
         let resend = total.saturating_add(travel);
-        if self.idempotency == Idempotency::Keyed && rules.key_lifetime <= resend {
+        if let (Idempotency::Keyed, Some(lifetime)) = (self.idempotency, &rules.key_lifetime)
+            && lifetime.shortest() <= resend
+        {
             let message = format!(
                 "the key is forgotten after {}, before a repeat is sure to arrive ({})",
-                show_time(rules.key_lifetime),
+                show_time(lifetime.shortest()),
                 show_time(resend)
             );
             error(
@@ -129,6 +133,16 @@ impl Declared<'_> {
                 let help = "an attempt would leave no time to settle, so none would be sent";
                 error("settle_within", &["timeout.total", "pause"], Wrong::new(message).help(help));
             }
+        }
+    }
+
+    /// Adds a problem if the declared headers of a cancel have the header in which the cancel's key is sent.
+    fn cancel_key(&self, cancel: &Cancel, problems: &mut Vec<Problem>) {
+        let name = self.key_header.cloned().unwrap_or(KEY_HEADER);
+        if cancel.keyed && cancel.request.headers().iter().any(|header| *header.name() == name) {
+            let message = format!("`{name}` is given twice: `keyed` sends the cancel's key in this header");
+            let wrong = Wrong::new(message).help("leave one of the two out");
+            problems.push(Problem::error("cancel.headers", wrong).with(&["cancel.keyed"]));
         }
     }
 

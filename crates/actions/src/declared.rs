@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
 use seawall_ledger::{CancelKind, CancelRules, ConfirmRules, OnUnknown, Rules, SettleBy};
 use seawall_policy::{Idempotency, Predicate};
 
@@ -109,6 +110,9 @@ pub struct Declared<'a> {
     /// Whether the declaration asks to repeat an attempt whose effect is unknown, although the repeat may take effect a
     /// second time.
     pub repeats_in_doubt: bool,
+    /// The header in which the action's key is sent. `None` if this is not declared, or if the key is not sent; a cancel
+    /// that is `keyed` then carries its key in `Idempotency-Key`.
+    pub key_header: Option<&'a HeaderName>,
     /// How the provider is asked what became of an action. `None` if nothing is declared.
     pub confirm: Option<&'a Confirm>,
     /// How an action is undone at the provider. `None` if nothing is declared.
@@ -136,15 +140,19 @@ impl Declared<'_> {
         Rules {
             on_unknown: if asks { OnUnknown::Confirm } else { silent.on_unknown },
             attempt: self.total.unwrap_or(Duration::MAX),
-            confirm: self
-                .confirm
-                .map(|confirm| ConfirmRules { after: confirm.after, absences: confirm.absences.max(1) }),
+            confirm: self.confirm.map(|confirm| ConfirmRules {
+                after: confirm.after,
+                absences: confirm.absences.max(1),
+                until: None,
+            }),
             cancel: self.cancel.map(|cancel| CancelRules {
                 kind: cancel.kind,
                 keyed: cancel.keyed,
                 tombstone: cancel.tombstone,
                 by_key: cancel.by_key(),
                 after: cancel.after,
+                until: None,
+                asks_first: cancel.needs_confirm(),
             }),
             ..silent
         }

@@ -28,13 +28,8 @@ pub(crate) struct Outgoing {
 
 impl From<Filled> for Outgoing {
     fn from(filled: Filled) -> Outgoing {
-        let json = filled.body.is_some().then_some(HeaderValue::from_static("application/json"));
-        Outgoing {
-            method: filled.method,
-            target: filled.target,
-            headers: json.into_iter().map(|json| (header::CONTENT_TYPE, json)).collect(),
-            body: filled.body,
-        }
+        let Filled { method, target, headers, body } = filled;
+        Outgoing { method, target, headers, body }
     }
 }
 

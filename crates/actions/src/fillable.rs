@@ -10,22 +10,32 @@ use std::collections::BTreeSet;
 use seawall_policy::{Idempotency, Problem, Wrong};
 
 use crate::declared::{Cancel, Declared};
-use crate::template::Hole;
+use crate::template::{Body, Hole};
 
 /// The settings that decide whether a hole of a cancel can always be filled.
 const WITH: &[&str] = &["confirm", "confirm.id", "cancel.tombstone", "idempotency"];
 
-/// Adds a problem for the cancel's target, and one for its body, if a hole there may stay empty.
+/// Adds a problem for each of the cancel's places, which are its target, its headers and its body, in which a hole may
+/// stay empty.
 pub(crate) fn check(declared: &Declared<'_>, cancel: &Cancel, problems: &mut Vec<Problem>) {
     let answers = cancel.request.holes().filter_map(|hole| match hole {
         Hole::Answer(pointer) => Some(pointer.as_str()),
         _ => None,
     });
     let answers = answers.collect::<BTreeSet<_>>().len();
-    let in_body = cancel.request.body().into_iter().flat_map(|body| body.holes());
-    let in_target = cancel.request.target().holes().find_map(|hole| judge(declared, cancel, hole, answers));
-    let in_body = in_body.into_iter().find_map(|hole| judge(declared, cancel, hole, answers));
-    for (setting, wrong) in [("cancel.request", in_target), ("cancel.json", in_body)] {
+    let request = &cancel.request;
+    let body = match request.body() {
+        Some(Body::Json(_)) | None => "cancel.json",
+        Some(Body::Form(_)) => "cancel.form",
+    };
+    let judge = |hole| judge(declared, cancel, hole, answers);
+    let mut in_headers = request.headers().iter().flat_map(|header| header.value().holes());
+    let places = [
+        ("cancel.request", request.target().holes().find_map(judge)),
+        ("cancel.headers", in_headers.find_map(judge)),
+        (body, request.body().into_iter().flat_map(Body::holes).find_map(judge)),
+    ];
+    for (setting, wrong) in places {
         problems.extend(wrong.map(|wrong| Problem::error(setting, wrong).with(WITH)));
     }
 }
@@ -42,7 +52,7 @@ fn judge(declared: &Declared<'_>, cancel: &Cancel, hole: &Hole, answers: usize) 
             let why = "with `tombstone` a cancel is sent although nothing was found";
             Some(
                 Wrong::new(format!("`{hole}` cannot be filled in every case: {why}"))
-                    .help("use `{key}`, `{request:/ptr}` or `{request-header:NAME}`"),
+                    .help("use `{key}`, `{request:/ptr}`, `{request-header:NAME}` or `{sent:FORMAT@ZONE}`"),
             )
         }
         Hole::Answer(_) => when_lost(declared, answers)
@@ -52,6 +62,7 @@ fn judge(declared: &Declared<'_>, cancel: &Cancel, hole: &Hole, answers: usize) 
         | Hole::CancelKey
         | Hole::Request(_)
         | Hole::RequestHeader(_)
+        | Hole::Sent(_)
         | Hole::From
         | Hole::To
         | Hole::Next => None,

@@ -1,5 +1,7 @@
 //! Fills the holes of an action's requests.
 
+use seawall_ledger::{Action, Stamp};
+
 use crate::stored::{AnswerOf, StoredAnswer, StoredRequest};
 use crate::template::{Fill, Hole, Pointer, Raw};
 
@@ -9,6 +11,8 @@ pub(crate) struct Filling<'a> {
     key: &'a str,
     cancel_key: Option<&'a str>,
     request: &'a StoredRequest,
+    /// When the request was first sent; `None` if it may not have been sent.
+    sent: Option<Stamp>,
     answer: Option<&'a StoredAnswer>,
     /// The pointer to the provider's own id in the answer to a confirm; `None` if this is not declared.
     id: Option<&'a Pointer>,
@@ -18,34 +22,58 @@ impl<'a> Filling<'a> {
     /// Returns a filling that has only what was recorded with the action: its key and its request. Holes of other kinds
     /// stay without a value.
     pub(crate) fn of_request(key: &'a str, request: &'a StoredRequest) -> Filling<'a> {
-        Filling { key, cancel_key: None, request, answer: None, id: None }
+        Filling { key, cancel_key: None, request, sent: None, answer: None, id: None }
     }
 
-    /// Returns a filling for a cancel. It has what was recorded with the action, the cancel's own key, and the
-    /// provider's answer if one is known.
+    /// Returns a filling for a confirm. It has what was recorded with the action, and when the request was first sent.
+    pub(crate) fn of_confirm(action: &'a Action, request: &'a StoredRequest) -> Filling<'a> {
+        Filling { sent: first_sent(action), ..Filling::of_request(action.sent_key(), request) }
+    }
+
+    /// Returns a filling for a cancel. It has what a confirm has, the cancel's own key, and the provider's answer if one
+    /// is known.
     pub(crate) fn of_cancel(
-        key: &'a str,
+        action: &'a Action,
         cancel_key: &'a str,
         request: &'a StoredRequest,
         answer: Option<&'a StoredAnswer>,
         id: Option<&'a Pointer>,
     ) -> Filling<'a> {
-        Filling { key, cancel_key: Some(cancel_key), request, answer, id }
+        Filling { cancel_key: Some(cancel_key), answer, id, ..Filling::of_confirm(action, request) }
     }
 
     /// Returns whether a hole is filled from the action's key or from its recorded request. Neither of them changes
     /// later. So if such a hole cannot be filled when the action is recorded, it can never be filled.
-    pub(crate) fn is_recorded(&self, hole: &Hole) -> bool {
+    fn is_recorded(&self, hole: &Hole) -> bool {
         match hole {
             Hole::Key | Hole::Request(_) | Hole::RequestHeader(_) => true,
-            Hole::CancelKey | Hole::Confirm(_) | Hole::Answer(_) | Hole::From | Hole::To | Hole::Next => {
-                false
-            }
+            Hole::CancelKey
+            | Hole::Sent(_)
+            | Hole::Confirm(_)
+            | Hole::Answer(_)
+            | Hole::From
+            | Hole::To
+            | Hole::Next => false,
         }
     }
 
     fn answer_of(&self, of: AnswerOf) -> Option<&StoredAnswer> {
         self.answer.filter(|answer| answer.of == of)
+    }
+}
+
+/// Returns when the action's request was first sent, on the database's clock; `None` if it may not have been sent.
+fn first_sent(action: &Action) -> Option<Stamp> {
+    action.state.first_sent_at()
+}
+
+/// Fills a request of the future when its action is recorded. Holes that are not recorded get a text that is valid in
+/// every place. So if the request cannot be filled with this, it can never be filled.
+pub(crate) struct Foreseen<'a>(pub(crate) &'a Filling<'a>);
+
+impl Fill for Foreseen<'_> {
+    fn fill(&self, hole: &Hole) -> Option<Raw> {
+        if self.0.is_recorded(hole) { self.0.fill(hole) } else { Some(Raw::string("x")) }
     }
 }
 
@@ -58,6 +86,7 @@ impl Fill for Filling<'_> {
             Hole::RequestHeader(name) => {
                 self.request.headers.get(name).and_then(|value| value.to_str().ok()).map(Raw::string)
             }
+            Hole::Sent(format) => format.show(self.sent?).as_deref().map(Raw::string),
             Hole::Confirm(pointer) => Raw::at(&self.answer_of(AnswerOf::Confirm)?.body, pointer),
             Hole::Answer(pointer) => match (self.answer_of(AnswerOf::Reply), self.id) {
                 (Some(reply), _) => Raw::at(&reply.body, pointer),

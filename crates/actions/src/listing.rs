@@ -110,6 +110,7 @@ impl Fill for Asked<'_> {
             | Hole::CancelKey
             | Hole::Request(_)
             | Hole::RequestHeader(_)
+            | Hole::Sent(_)
             | Hole::Confirm(_)
             | Hole::Answer(_) => None,
         }

@@ -16,10 +16,10 @@ use seawall_policy::{Effect, Idempotency, Plan, Said, Timeouts, Wish};
 
 use crate::declared::{Cancel, Confirm};
 use crate::exchange::{Connections, Exchanged, Outgoing, detail, exchange, until};
-use crate::filling::Filling;
+use crate::filling::{Filling, Foreseen};
 use crate::sent::{KEY_HEADER, Sent};
 use crate::stored::{AnswerOf, StoredAnswer, StoredRequest};
-use crate::template::{Fill, Filled, RequestTemplate};
+use crate::template::Filled;
 
 /// The maximum length of an answer's body that is read and kept, in bytes. If a body is longer, only the answer's
 /// status is known.
@@ -80,18 +80,16 @@ impl HttpRemote {
     ///
     /// # Errors
     /// If the operation has no template. Also if a hole needs a value from the key, the body or the recorded headers,
-    /// and this value is missing. The holes of the operation, its confirm and its cancel are all checked, because a
-    /// value that is missing now is missing later, too.
+    /// and this value is missing or cannot be sent in the hole's place. The operation, its confirm and its cancel are
+    /// all checked, because such a hole could not be filled later either.
     pub fn record(&self, key: &str, body: Vec<u8>) -> Result<Vec<u8>, String> {
         let request = StoredRequest { line: None, headers: self.sent.headers.clone(), body };
         let filling = Filling::of_request(key, &request);
         let line = self.line(&filling)?;
         let later = self.asking.iter().map(|asking| &asking.request);
         let later = later.chain(self.undoing.iter().map(|undoing| &undoing.request));
-        for hole in later.flat_map(RequestTemplate::holes) {
-            if filling.is_recorded(hole) && filling.fill(hole).is_none() {
-                return Err(format!("there is nothing to fill `{hole}` with, now or later"));
-            }
+        for request in later {
+            request.fill(&Foreseen(&filling)).map_err(|unfilled| format!("{unfilled}, now or later"))?;
         }
         Ok(StoredRequest { line: Some(line), ..request }.encode())
     }
@@ -110,7 +108,7 @@ impl HttpRemote {
         let stored = StoredRequest::decode(&action.request);
         let line = match &stored.line {
             Some(line) => Ok(line.clone()),
-            None => self.line(&Filling::of_request(&action.key, &stored)),
+            None => self.line(&Filling::of_request(action.sent_key(), &stored)),
         };
         let (method, target) = match line {
             Ok(line) => line,
@@ -118,7 +116,7 @@ impl HttpRemote {
         };
         let mut headers = stored.headers;
         if let Some(name) = &self.sent.key_header {
-            match HeaderValue::from_str(&action.key) {
+            match HeaderValue::from_str(action.sent_key()) {
                 Ok(value) => headers.insert(name.clone(), value),
                 Err(_) => return (Performed::NotSent, detail("the key is no header's value")),
             };
@@ -132,7 +130,7 @@ impl HttpRemote {
             Effect::Applied if sent.body.is_none() => Performed::Unknown,
             Effect::Applied => Performed::Yes(sent.answer(AnswerOf::Reply)),
             Effect::NotApplied if sent.unprocessed => Performed::NotSent,
-            Effect::NotApplied => Performed::No,
+            Effect::NotApplied => Performed::No(sent.answer(AnswerOf::Reply)),
             Effect::Unknown => Performed::Unknown,
         };
         (performed, sent.report)
@@ -141,7 +139,7 @@ impl HttpRemote {
     async fn ask(&self, action: &Action, deadline: Instant) -> (Found, Report) {
         let Some(asking) = &self.asking else { return (Found::Other, detail("there is no confirm")) };
         let stored = StoredRequest::decode(&action.request);
-        let filled = match asking.request.fill(&Filling::of_request(&action.key, &stored)) {
+        let filled = match asking.request.fill(&Filling::of_confirm(action, &stored)) {
             Ok(filled) => filled,
             Err(unfilled) => return (Found::Other, detail(unfilled)),
         };
@@ -166,22 +164,11 @@ impl HttpRemote {
     async fn undo(&self, delivery: Delivery<'_>) -> (Undone, Report) {
         let Some(undoing) = &self.undoing else { return (Undone::NotSent, detail("there is no cancel")) };
         let action = delivery.action;
-        let mut known = action.state.answer.as_deref().and_then(StoredAnswer::decode);
-        let asked = known.as_ref().is_some_and(|answer| answer.of == AnswerOf::Confirm);
-        // The cancel has a hole that is filled from an answer, and no such answer is recorded. So the provider is asked
-        // first. This is safe, since a confirm has no effect.
-        if (undoing.needs_confirm() && !asked) || (undoing.needs_answer() && known.is_none()) {
-            match self.ask(action, delivery.deadline).await {
-                (Found::Applied(answer), _) => known = answer.as_deref().and_then(StoredAnswer::decode),
-                (Found::Cancelled, report) => return (Undone::Yes, report),
-                (Found::Absent, report) => return (Undone::NoSuch, report),
-                (Found::Other, report) => return (Undone::NotSent, report),
-            }
-        }
+        let known = action.state.answer().and_then(StoredAnswer::decode);
         let stored = StoredRequest::decode(&action.request);
         let cancel_key = action.cancel_key();
         let id = self.asking.as_ref().and_then(|asking| asking.id.as_ref());
-        let filling = Filling::of_cancel(&action.key, &cancel_key, &stored, known.as_ref(), id);
+        let filling = Filling::of_cancel(action, &cancel_key, &stored, known.as_ref(), id);
         let filled = match undoing.request.fill(&filling) {
             Ok(filled) => filled,
             Err(unfilled) => return (Undone::NotSent, detail(unfilled)),

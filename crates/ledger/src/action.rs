@@ -201,6 +201,25 @@ pub struct Action {
 }
 
 impl Action {
+    /// Returns the action as which `new` is recorded at the time `now`, with a new id and the state `state`. The caller's
+    /// key is sent as it is.
+    #[must_use]
+    pub fn of(new: &NewAction, state: State, now: Stamp) -> Action {
+        Action {
+            id: ActionId::new(),
+            dependency: new.dependency.clone(),
+            operation: new.operation.clone(),
+            key: new.key.clone(),
+            scope: new.scope.clone(),
+            request: new.request.clone(),
+            created_at: now,
+            naming: Naming::Salted(0),
+            mapped_key: None,
+            amount: new.amount.clone(),
+            state,
+        }
+    }
+
     /// Returns a copy of this action with another state.
     pub(crate) fn in_state(&self, state: State) -> Action {
         Action {
@@ -229,7 +248,6 @@ impl Action {
     #[must_use]
     pub fn origin(&self) -> Origin<'_> {
         Origin {
-            created: self.created_at,
             scoped: self.scope.is_some(),
             dependency: &self.dependency,
             key: &self.key,

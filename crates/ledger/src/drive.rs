@@ -16,7 +16,7 @@ use crate::error::{StoreError, Trouble};
 use crate::failpoint::point;
 use crate::inner::Inner;
 use crate::machine::{
-    self, AttemptRow, CancelBy, End, Event, Found, KNOWS, NotSettled, Performed, Question, Report, Stamp, State, Step,
+    self, AttemptRow, CancelBy, End, Event, Found, NotSettled, Performed, Question, Report, Stamp, State, Step,
     Told, Undone, Write, cancel, completed, plan, told,
 };
 use crate::operation::Operation;
@@ -64,7 +64,7 @@ impl<S: Store> Inner<S> {
         let mut salt = 0;
         loop {
             let now = self.patient_time().await.now();
-            if action.state.needs() > KNOWS {
+            if action.state.needs() > self.store.knows() {
                 return Some(action);
             }
             if let Some(write) = completed(&action.state, &operation.rules, action.origin(), salt, now) {
@@ -328,6 +328,9 @@ impl<S: Store> Inner<S> {
     async fn tell(&self, operation: &Arc<Operation<S>>, mut action: Action, event: Event) -> Option<Action> {
         let mut tries = 0;
         loop {
+            if action.state.needs() > self.store.knows() {
+                return Some(action);
+            }
             let now = self.patient_time().await.now();
             let draw = Draw::new(fastrand::u64(..));
             let rules = &operation.rules;

@@ -23,6 +23,8 @@ pub enum Refusal {
     NotFound,
     /// Only a stuck action can be retried or resolved.
     NotStuck,
+    /// A newer version of the program wrote this action, and only a program of that version may change it.
+    NeedsNewer,
     /// Other writers changed the action so often that this change could not be written. Try again.
     InProgress,
 }
@@ -39,6 +41,7 @@ impl Refusal {
             Refusal::Settled => "settled",
             Refusal::NotFound => "not-found",
             Refusal::NotStuck => "not-stuck",
+            Refusal::NeedsNewer => "needs-newer",
             Refusal::InProgress => "in-progress",
         }
     }

@@ -317,7 +317,7 @@ impl<S: Store> Inner<S> {
             let action = Action {
                 naming: Naming::Salted(salt),
                 mapped_key: rules.keys.sent(&new.dependency, &new.key, salt),
-                ..new_action(new, state, now)
+                ..Action::of(new, state, now)
             };
             point("before-record").await;
             let insert = Insert { action: action.clone(), attempt: attempt.clone() };
@@ -412,21 +412,5 @@ fn born(rules: &Rules, birth: Birth, now: Stamp) -> (State, Option<AttemptRow>) 
             Some((state, attempt)) => (state, Some(attempt)),
             None => (machine::reserved(rules, owner, now), None),
         },
-    }
-}
-
-fn new_action(new: &NewAction, state: State, now: Stamp) -> Action {
-    Action {
-        id: ActionId::new(),
-        dependency: new.dependency.clone(),
-        operation: new.operation.clone(),
-        key: new.key.clone(),
-        scope: new.scope.clone(),
-        request: new.request.clone(),
-        created_at: now,
-        naming: Naming::Open,
-        mapped_key: None,
-        amount: new.amount.clone(),
-        state,
     }
 }

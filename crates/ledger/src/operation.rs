@@ -43,7 +43,7 @@ impl<S: Store> Operation<S> {
         Operation { dependency: dependency.into(), name: name.into(), rules, remote, follow: None }
     }
 
-    /// Sets a handler. The ledger runs the handler when an action ends as done, failed or cancelled; `action.state.end`
+    /// Sets a handler. The ledger runs the handler when an action ends as done, failed or cancelled; `action.state.end()`
     /// says which. The handler runs in the transaction that writes this end, so both are committed or neither is. If
     /// the handler fails, it is run again later.
     ///

@@ -14,7 +14,7 @@ use crate::failpoint::point;
 use crate::inner::{Inner, LOOKS};
 use crate::ledger::Ledger;
 use crate::machine::{
-    self, CancelBy, End, NotCancelled, NotSettled, Observed, Resolution, Rules, Scope, Stamp, State, Write,
+    self, CancelBy, Cancelling, End, NotCancelled, NotSettled, Observed, Resolution, Rules, Scope, Stamp, State, Write,
 };
 use crate::store::{Change, Changed, Store};
 
@@ -75,6 +75,7 @@ impl<S: Store> Ledger<S> {
         now: Stamp,
     ) -> Result<bool, Error> {
         let members = self.inner.store.members_in(conn, &scope.name).await?;
+        members.iter().try_for_each(|member| self.inner.may_change(member))?;
         let states: Vec<_> = members.iter().map(|member| member.state.clone()).collect();
         let writes = machine::settle_scope(&states, scope.size, now).map_err(not_settled)?;
         let unsettled = members.iter().filter(|member| !member.state.settled());
@@ -89,32 +90,35 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Cancels an action in the transaction that also takes the business row back. The action may be settled or not.
-    /// All members of its scope are cancelled, too.
+    /// All members of its scope are cancelled, too. Returns what became of this action: it is being undone, or it has
+    /// ended, and how.
     ///
     /// # Errors
     ///
     /// [`Refusal::NotFound`] if there is no such action, [`Refusal::InProgress`] if other writers change it too often,
     /// or an error of the store. After each of them the transaction has to roll back.
-    pub async fn cancel_in(&self, conn: &mut S::Connection, id: ActionId) -> Result<(), Error> {
+    pub async fn cancel_in(&self, conn: &mut S::Connection, id: ActionId) -> Result<Cancelling, Error> {
         let (action, _) = self.inner.read_in(conn, id).await?;
         let members = match &action.scope {
             Some(scope) => self.inner.store.members_in(conn, &scope.name).await?,
             None => vec![action],
         };
+        let mut became = Cancelling::UnderWay;
         for member in members {
-            self.cancel_one_in(conn, member.id).await?;
+            let of_member = self.cancel_one_in(conn, member.id).await?;
+            became = if member.id == id { of_member } else { became };
         }
-        Ok(())
+        Ok(became)
     }
 
-    async fn cancel_one_in(&self, conn: &mut S::Connection, id: ActionId) -> Result<(), Error> {
+    async fn cancel_one_in(&self, conn: &mut S::Connection, id: ActionId) -> Result<Cancelling, Error> {
         for _ in 0..LOOKS {
             let (action, now) = self.inner.read_in(conn, id).await?;
             let rules = &self.inner.operations.of(&action)?.rules;
             let wish = machine::cancel(&action.state, rules, CancelBy::Transaction, now);
-            let Some(write) = wish.map_err(not_cancelled)? else { return Ok(()) };
+            let Some(write) = wish.map_err(not_cancelled)? else { return Ok(Cancelling::of(&action.state)) };
             if self.inner.store.change_in(conn, id, &write, None).await? {
-                return Ok(());
+                return Ok(Cancelling::of(write.to()));
             }
         }
         Err(Refusal::InProgress.into())
@@ -228,6 +232,7 @@ impl<S: Store> Ledger<S> {
     {
         let mut action = self.load(id).await?;
         for _ in 0..LOOKS {
+            self.inner.may_change(&action)?;
             let now = self.inner.time().await?.now();
             let operation = self.inner.operations.of(&action)?;
             let Some(write) = wish(&action, &operation.rules, now)? else { return Ok(action) };
@@ -261,7 +266,14 @@ impl<S: Store> Ledger<S> {
 
 impl<S: Store> Inner<S> {
     async fn read_in(&self, conn: &mut S::Connection, id: ActionId) -> Result<(Action, Stamp), Error> {
-        self.store.load_in(conn, id).await?.ok_or(Refusal::NotFound.into())
+        let (action, now) = self.store.load_in(conn, id).await?.ok_or(Refusal::NotFound)?;
+        self.may_change(&action)?;
+        Ok((action, now))
+    }
+
+    /// Checks that this program knows everything that it must know to change the action.
+    pub(crate) fn may_change(&self, action: &Action) -> Result<(), Refusal> {
+        if action.state.needs() > self.store.knows() { Err(Refusal::NeedsNewer) } else { Ok(()) }
     }
 }
 

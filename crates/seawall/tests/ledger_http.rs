@@ -149,7 +149,7 @@ async fn refused_connection_is_not_sent_and_tried_again<S: Store, D: stage::Orde
         .until("two attempts were proved unsent", async || {
             let story = rig.charges.ledger().story(outcome.id()).await.unwrap();
             let unsent = story.attempts.iter().filter(|line| line.outcome == AttemptOutcome::NotSent);
-            unsent.count() >= 2 && story.action.state.known == Known::Never
+            unsent.count() >= 2 && story.action.state.known() == Known::Never
         })
         .await;
     let address = closed.address();

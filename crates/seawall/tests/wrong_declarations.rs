@@ -44,6 +44,11 @@ fn json(value: &Value) -> serde_json::Value {
     serde_json::to_value(value).unwrap()
 }
 
+/// The entries of a table of texts.
+fn entries(value: &Value) -> impl Iterator<Item = (&str, &str)> {
+    value.as_table().unwrap().iter().map(|(name, value)| (name.as_str(), text(value)))
+}
+
 fn confirm(table: &Value) -> Confirm {
     let mut confirm = Confirm::by(text(&table["request"]));
     for (key, value) in table.as_table().unwrap() {
@@ -52,6 +57,9 @@ fn confirm(table: &Value) -> Confirm {
             "applied" if value.is_array() => confirm,
             "applied" => confirm.applied(when(value)),
             "id" => confirm.id(text(value)),
+            "headers" => entries(value).fold(confirm, |confirm, (name, value)| confirm.header(name, value)),
+            "json" => confirm.json(json(value)),
+            "form" => confirm.form(entries(value)),
             other => panic!("no method for `confirm.{other}`"),
         };
     }
@@ -63,7 +71,10 @@ fn cancel(table: &Value) -> Cancel {
     for (key, value) in table.as_table().unwrap() {
         cancel = match (key.as_str(), value.as_str()) {
             ("request", _) => cancel,
+            ("headers", _) => entries(value).fold(cancel, |cancel, (name, value)| cancel.header(name, value)),
             ("json", _) => cancel.json(json(value)),
+            ("form", _) => cancel.form(entries(value)),
+            ("keyed", _) => cancel.keyed(),
             ("kind", Some("state")) => cancel.sets_a_state(),
             ("tombstone", _) => cancel.leaves_a_tombstone(),
             (other, _) => panic!("no method for `cancel.{other}`"),

@@ -5,6 +5,7 @@ use std::fmt;
 use http::HeaderName;
 use seawall_policy::Wrong;
 
+use super::date::DateFormat;
 use crate::nearest::nearest;
 use crate::shown::{quoted, tellable};
 
@@ -45,7 +46,7 @@ impl fmt::Display for Pointer {
 }
 
 /// What fills a hole.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hole {
     /// `{key}`: the action's key.
     Key,
@@ -56,6 +57,8 @@ pub enum Hole {
     Request(Pointer),
     /// `{request-header:NAME}`: a header of the recorded request.
     RequestHeader(HeaderName),
+    /// `{sent:FORMAT@ZONE}`: when the operation's request was first sent, as a date and time of this zone.
+    Sent(DateFormat),
     /// `{confirm:/ptr}`: a field of the JSON answer to a confirm.
     Confirm(Pointer),
     /// `{answer:/ptr}`: a field of the JSON answer to the operation itself. Such an answer exists only if the operation
@@ -77,6 +80,7 @@ impl fmt::Display for Hole {
             Hole::CancelKey => f.write_str("{cancel_key}"),
             Hole::Request(pointer) => write!(f, "{{request:{pointer}}}"),
             Hole::RequestHeader(name) => write!(f, "{{request-header:{name}}}"),
+            Hole::Sent(format) => write!(f, "{{sent:{format}}}"),
             Hole::Confirm(pointer) => write!(f, "{{confirm:{pointer}}}"),
             Hole::Answer(pointer) => write!(f, "{{answer:{pointer}}}"),
             Hole::From => f.write_str("{from}"),
@@ -107,10 +111,16 @@ impl Purpose {
     fn holes(self) -> &'static [&'static str] {
         match self {
             Purpose::Perform => &["key", "request:/ptr"],
-            Purpose::Confirm => &["key", "request:/ptr", "request-header:NAME"],
-            Purpose::Cancel => {
-                &["key", "cancel_key", "request:/ptr", "request-header:NAME", "confirm:/ptr", "answer:/ptr"]
-            }
+            Purpose::Confirm => &["key", "request:/ptr", "request-header:NAME", "sent:FORMAT@ZONE"],
+            Purpose::Cancel => &[
+                "key",
+                "cancel_key",
+                "request:/ptr",
+                "request-header:NAME",
+                "sent:FORMAT@ZONE",
+                "confirm:/ptr",
+                "answer:/ptr",
+            ],
             Purpose::List => &["from", "to", "next"],
             Purpose::Health => &[],
         }
@@ -154,11 +164,12 @@ impl Purpose {
 /// Headers that carry credentials. They are never stored, so no hole can be filled from them.
 const NOT_STORED: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "set-cookie"];
 
-/// Reads the name of a header that is recorded with a request.
+/// Reads the name of a header that is recorded with a request, or that a confirm, a cancel or a list sets.
 ///
 /// # Errors
-/// If `written` is not a valid header name, or if the header carries credentials.
-pub(crate) fn stored_header(written: &str) -> Result<HeaderName, Wrong> {
+/// If `written` is not a valid header name, if the header carries credentials, or if it is set by Seawall or belongs to
+/// the connection.
+pub fn stored_header(written: &str) -> Result<HeaderName, Wrong> {
     let name = header_name(written)?;
     if NOT_STORED.contains(&name.as_str()) {
         return Err(Wrong::new(format!("`{name}` carries credentials, which are never stored"))
@@ -213,6 +224,7 @@ impl Hole {
             ("confirm", Some(pointer)) => Hole::Confirm(Pointer::parse(pointer)?),
             ("answer", Some(pointer)) => Hole::Answer(Pointer::parse(pointer)?),
             ("request-header", Some(header)) => Hole::RequestHeader(stored_header(header)?),
+            ("sent", Some(format)) => Hole::Sent(DateFormat::parse(format)?),
             ("request" | "confirm" | "answer", None) => {
                 return Err(Wrong::new(format!("`{{{name}}}` needs a JSON pointer"))
                     .help(format!("as in `{{{name}:/id}}`")));
@@ -221,6 +233,10 @@ impl Hole {
                 return Err(
                     Wrong::new("`{request-header}` needs a name").help("as in `{request-header:x-order}`")
                 );
+            }
+            ("sent", None) => {
+                return Err(Wrong::new("`{sent}` needs a format and a time zone")
+                    .help("as in `{sent:%Y%m%d@Asia/Seoul}`"));
             }
             ("key" | "cancel_key" | "from" | "to" | "next", Some(_)) => {
                 return Err(Wrong::new(format!("`{{{name}}}` takes no argument")));

@@ -68,7 +68,7 @@ impl JsonTemplate {
         match self {
             JsonTemplate::Text(template) => match template.sole_hole() {
                 Some(hole) => {
-                    let raw = with.fill(hole).ok_or_else(|| Unfilled(hole.clone()))?;
+                    let raw = with.fill(hole).ok_or_else(|| Unfilled::NoValue(hole.clone()))?;
                     out.push_str(raw.as_json());
                 }
                 None => {

@@ -1,8 +1,11 @@
-//! Requests with holes: `GET /v1/charges?key={key}`, and the JSON bodies that belong to them.
+//! Requests with holes: `GET /v1/charges?key={key}`, and the headers and bodies that belong to them.
 //!
 //! Every hole is checked when its template is read: which value it takes, and where it may stand. Otherwise a hole that
 //! cannot be filled would be noticed only when a cancel is needed, and the cancel would never be sent. A value that
 //! fills a hole is copied digit by digit, because a number that was converted to a float could become another id.
+//!
+//! Each place escapes values in its own way: the target and a form by percent-encoding, a JSON body as JSON does. A
+//! header has no way to escape, so a value that no header carries makes the request unfillable, and nothing is sent.
 //!
 //! ```
 //! use seawall_actions::template::{Purpose, RequestTemplate};
@@ -12,17 +15,22 @@
 //! assert!(RequestTemplate::parse("GET /v1/charges/{answer:/id}", Purpose::Confirm).is_err());
 //! ```
 
+mod date;
+mod form;
+mod header;
 mod hole;
 mod json;
 mod raw;
 mod request;
 mod text;
 
-pub(crate) use hole::stored_header;
-pub use hole::{Hole, Pointer, Purpose, header_name};
+pub use date::DateFormat;
+pub use form::FormTemplate;
+pub use header::HeaderTemplate;
+pub use hole::{Hole, Pointer, Purpose, header_name, stored_header};
 pub use json::JsonTemplate;
 pub use raw::Raw;
-pub use request::{Filled, RequestTemplate};
+pub use request::{Body, Filled, RequestTemplate};
 pub use text::{Fill, Template, Unfilled};
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use http::HeaderName;
 use seawall_policy::Wrong;
 
 use super::hole::{Hole, Purpose};
@@ -13,13 +14,27 @@ pub trait Fill {
     fn fill(&self, hole: &Hole) -> Option<Raw>;
 }
 
-/// A hole that has no value.
+/// Why a request cannot be filled. The words never repeat a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unfilled(pub Hole);
+pub enum Unfilled {
+    /// There is no value for this hole.
+    NoValue(Hole),
+    /// The value of this header would not be one: it has a character that no header carries, or begins or ends with a
+    /// space.
+    Header(HeaderName),
+    /// A segment of the path would be empty, `.` or `..`. Such a path leads to another resource than the declared one.
+    Path,
+}
 
 impl fmt::Display for Unfilled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "there is nothing to fill `{}` with", self.0)
+        match self {
+            Unfilled::NoValue(hole) => write!(f, "there is nothing to fill `{hole}` with"),
+            Unfilled::Header(name) => {
+                write!(f, "the header `{name}` would be filled with what no header carries")
+            }
+            Unfilled::Path => f.write_str("a segment of the path would be filled with nothing, `.` or `..`"),
+        }
     }
 }
 
@@ -97,6 +112,15 @@ impl Template {
         }
     }
 
+    /// Returns the text with other text in the place of each hole.
+    pub(super) fn with_holes(&self, instead: impl Fn(&Hole) -> &'static str) -> String {
+        let parts = self.parts.iter().map(|part| match part {
+            Part::Text(text) => text.as_str(),
+            Part::Hole(hole) => instead(hole),
+        });
+        parts.collect()
+    }
+
     /// Fills all holes and returns the text. `encode` receives the text of each value, and appends it in encoded form
     /// to the string. Fails with the first hole that has no value.
     pub(super) fn fill(
@@ -110,7 +134,7 @@ impl Template {
                 Part::Text(text) => filled.push_str(text),
                 Part::Hole(hole) => {
                     let value = with.fill(hole).and_then(|raw| raw.text());
-                    let value = value.ok_or_else(|| Unfilled(hole.clone()))?;
+                    let value = value.ok_or_else(|| Unfilled::NoValue(hole.clone()))?;
                     encode(&value, &mut filled);
                 }
             }

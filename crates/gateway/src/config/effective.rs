@@ -9,6 +9,7 @@ mod words;
 
 use std::fmt::Write;
 
+use seawall_actions::template::{Body, RequestTemplate};
 use seawall_ledger::{CancelKind, SettleBy};
 use seawall_policy::{Idempotency, Predicate, Timeouts};
 
@@ -137,7 +138,7 @@ fn dependency(page: &mut Page, dependency: &Dependency) {
             "every {} ({}): {}",
             show_time(reconcile.every),
             reconcile.zone,
-            without_query(&reconcile.listing.request.to_string())
+            show_request(&reconcile.listing.request)
         );
         page.line(1, "reconcile", format!("{text}{}", pending("reconcile")));
     }
@@ -160,6 +161,18 @@ fn without_query(request: &str) -> String {
         None => "***".to_owned(),
     });
     format!("{path}?{}", shown.collect::<Vec<_>>().join("&"))
+}
+
+/// Returns a request as it may be shown. Of its headers only the names are kept, and of its body only the kind.
+fn show_request(request: &RequestTemplate) -> String {
+    let headers = request.headers().iter().map(|header| format!("{}: ***", header.name()));
+    let body = request.body().map(|body| match body {
+        Body::Json(_) => "a JSON body".to_owned(),
+        Body::Form(_) => "a form".to_owned(),
+    });
+    let parts: Vec<String> = headers.chain(body).collect();
+    let with = if parts.is_empty() { String::new() } else { format!(" with {}", parts.join(", ")) };
+    format!("{}{with}", without_query(&request.to_string()))
 }
 
 /// Returns which answers say "come back later" and what follows from such an answer, in words.
@@ -241,7 +254,7 @@ fn action(page: &mut Page, operation: &Operation) {
     if let Some(confirm) = &operation.confirm {
         let shown = format!(
             "{} after {}{}",
-            without_query(&confirm.request.to_string()),
+            show_request(&confirm.request),
             show_time(confirm.after),
             pending("confirm")
         );
@@ -256,13 +269,12 @@ fn action(page: &mut Page, operation: &Operation) {
         }
     }
     if let Some(cancel) = &operation.cancel {
-        let body = if cancel.request.body().is_some() { " with a JSON body" } else { "" };
-        let request = without_query(&cancel.request.to_string());
+        let request = show_request(&cancel.request);
         let kind = match cancel.kind {
             CancelKind::Additive => "additive",
             CancelKind::State => "sets a state",
         };
-        page.line(2, "cancel", format!("{request}{body}, {kind}{}", pending("cancel")));
+        page.line(2, "cancel", format!("{request}, {kind}{}", pending("cancel")));
     }
     let Some(durable) = &operation.durable else { return };
     let settle = match durable.settle {
@@ -275,7 +287,7 @@ fn action(page: &mut Page, operation: &Operation) {
         show_time(durable.give_up),
         ON_UNKNOWN.iter().find(|(_, what)| *what == durable.on_unknown).map_or("", |(word, _)| *word),
         show_time(durable.quiet),
-        show_time(durable.key_lifetime),
+        durable.key_lifetime.as_ref().map_or("not declared".to_owned(), |lifetime| show_time(lifetime.shortest())),
         attempts.perform,
         attempts.cancel,
         attempts.confirm,

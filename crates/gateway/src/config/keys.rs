@@ -63,8 +63,12 @@ pub(super) enum Kind {
     Named(&'static Spec),
     /// Header names and values.
     Headers,
+    /// Header names, and values with placeholders.
+    HeaderTemplates(Purpose),
     /// A JSON body with placeholders.
     Json(Purpose),
+    /// The fields of a form, with placeholders in their values.
+    Form(Purpose),
     /// Conditions on an answer.
     Predicates,
     Flag,

@@ -61,12 +61,17 @@ fn of_kind(kind: &Kind) -> Value {
             "propertyNames": { "pattern": "^[a-z0-9_][a-z0-9_-]{0,63}$" },
             "additionalProperties": table(spec),
         }),
-        Kind::Headers => json!({
+        Kind::Headers | Kind::HeaderTemplates(_) => json!({
             "type": "object",
             "propertyNames": { "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" },
             "additionalProperties": { "type": "string" },
         }),
         Kind::Json(_) => json!({}),
+        Kind::Form(_) => json!({
+            "type": "object",
+            "propertyNames": { "pattern": "." },
+            "additionalProperties": { "type": ["string", "integer", "boolean"] },
+        }),
         Kind::Predicates => json!({
             "anyOf": [
                 { "$ref": "#/definitions/predicate" },

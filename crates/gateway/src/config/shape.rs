@@ -1,13 +1,18 @@
 //! Judges each value of the file by itself: what each kind of value must look like. This module also reads the values
 //! that both passes need.
 
+use std::borrow::Cow;
+
 use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use seawall_actions::nearest::advice;
 use seawall_actions::shown::quoted;
-use seawall_actions::template::{JsonTemplate, Pointer, Purpose, RequestTemplate, Template, header_name};
+use seawall_actions::template::{
+    FormTemplate, HeaderTemplate, JsonTemplate, Pointer, Purpose, RequestTemplate, Template, header_name,
+    stored_header,
+};
 use toml::Spanned;
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
 use super::keys::Kind;
 use super::pattern::Pattern;
@@ -32,7 +37,9 @@ pub(super) fn judge(kind: &Kind, value: &Value<'_>) -> Vec<Misplaced> {
                 .help("a list of tables is written with double brackets, [[…]]")),
         }),
         Kind::Headers => headers(value),
+        Kind::HeaderTemplates(purpose) => header_templates(value, *purpose).1,
         Kind::Json(purpose) => json(value, *purpose).1,
+        Kind::Form(purpose) => form(value, *purpose).1,
         Kind::Predicates => predicate::predicates(value).1,
         Kind::Statuses => {
             let mut wrong = Vec::new();
@@ -101,7 +108,9 @@ fn judge_scalar(kind: &Kind, found: &DeValue<'_>) -> Result<(), Wrong> {
         | Kind::Tables(_)
         | Kind::Named(_)
         | Kind::Headers
+        | Kind::HeaderTemplates(_)
         | Kind::Json(_)
+        | Kind::Form(_)
         | Kind::Predicates
         | Kind::Statuses
         | Kind::Failures
@@ -128,9 +137,7 @@ fn headers(value: &Value<'_>) -> Vec<Misplaced> {
     };
     let mut wrong = Vec::new();
     let mut seen = std::collections::BTreeMap::new();
-    let mut in_order: Vec<_> = headers.iter().collect();
-    in_order.sort_by_key(|(name, _)| name.span().start);
-    for (name, value) in in_order {
+    for (name, value) in in_order(headers) {
         match header_name(name.get_ref()) {
             Ok(header) => {
                 if seen.insert(header.as_str().to_owned(), ()).is_some() {
@@ -144,6 +151,13 @@ fn headers(value: &Value<'_>) -> Vec<Misplaced> {
         }
     }
     wrong
+}
+
+/// Returns the entries of a table in the order in which they stand in the file.
+fn in_order<'t, 'a>(table: &'t DeTable<'a>) -> Vec<(&'t Spanned<Cow<'a, str>>, &'t Value<'a>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    entries
 }
 
 fn list(value: &Value<'_>, check: impl Fn(&str) -> Result<(), Wrong>) -> Vec<Misplaced> {
@@ -250,10 +264,77 @@ fn json_value(value: &Value<'_>, purpose: Purpose, wrong: &mut Vec<Misplaced>) -
         }
         DeValue::Table(fields) => {
             let field = |(name, value): (&Spanned<_>, &Value<'_>)| {
-                let name: &std::borrow::Cow<'_, str> = name.get_ref();
+                let name: &Cow<'_, str> = name.get_ref();
                 (name.to_string(), json_value(value, purpose, wrong))
             };
             JsonTemplate::Object(fields.iter().map(field).collect())
+        }
+    }
+}
+
+/// Reads headers whose values have placeholders, in the order of the file. Returns the headers, and all mistakes in
+/// them.
+pub(super) fn header_templates(value: &Value<'_>, purpose: Purpose) -> (Vec<HeaderTemplate>, Vec<Misplaced>) {
+    let DeValue::Table(headers) = value.get_ref() else {
+        let help = "as in { x-merchant = \"{request-header:x-merchant}\" }";
+        let error = values::wrong_kind("a table of headers", value.get_ref()).help(help);
+        return (Vec::new(), vec![(value.span(), error)]);
+    };
+    let mut read: Vec<HeaderTemplate> = Vec::new();
+    let mut wrong = Vec::new();
+    for (name, value) in in_order(headers) {
+        let header = match stored_header(name.get_ref()) {
+            Ok(header) if read.iter().any(|other| *other.name() == header) => {
+                wrong.push((name.span(), Wrong::new(format!("the header `{header}` is given twice"))));
+                continue;
+            }
+            Ok(header) => header,
+            Err(error) => {
+                wrong.push((name.span(), error));
+                continue;
+            }
+        };
+        match values::text(value.get_ref()).and_then(|text| HeaderTemplate::parse(header, text, purpose)) {
+            Ok(header) => read.push(header),
+            Err(error) => wrong.push((value.span(), error)),
+        }
+    }
+    (read, wrong)
+}
+
+/// Reads the fields of a form whose values have placeholders, in the order of the file. Returns the form, and all
+/// mistakes in it.
+pub(super) fn form(value: &Value<'_>, purpose: Purpose) -> (FormTemplate, Vec<Misplaced>) {
+    let mut form = FormTemplate::default();
+    let DeValue::Table(fields) = value.get_ref() else {
+        let help = "as in { orderId = \"{key}\" }";
+        let error = values::wrong_kind("a table of fields", value.get_ref()).help(help);
+        return (form, vec![(value.span(), error)]);
+    };
+    let mut wrong = Vec::new();
+    for (name, value) in in_order(fields) {
+        match form_value(value.get_ref()).and_then(|text| Template::parse(&text, purpose)) {
+            Ok(template) => {
+                wrong.extend(form.push(name.get_ref(), template).err().map(|error| (name.span(), error)));
+            }
+            Err(error) => wrong.push((value.span(), error)),
+        }
+    }
+    (form, wrong)
+}
+
+/// Reads the value of a field as the text that is sent.
+fn form_value<'a>(found: &'a DeValue<'_>) -> Result<Cow<'a, str>, Wrong> {
+    match found {
+        DeValue::String(text) => Ok(Cow::Borrowed(text)),
+        DeValue::Integer(_) => values::integer(found).map(|number| Cow::Owned(number.to_string())),
+        DeValue::Boolean(flag) => Ok(Cow::Borrowed(if *flag { "true" } else { "false" })),
+        // A float would be written anew, and `1.10` would become `1.1`.
+        DeValue::Float(_) => {
+            Err(Wrong::new("a form keeps no float as it was written").help("write it as a string: \"1.10\""))
+        }
+        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+            Err(values::wrong_kind("a string, a whole number or true or false", found))
         }
     }
 }

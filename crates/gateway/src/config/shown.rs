@@ -154,7 +154,15 @@ impl Shown<'_> {
                     self.holes(value);
                 }
             }
-            (Kind::Json(_), _) => self.json(value),
+            (Kind::HeaderTemplates(_), DeValue::Table(headers)) => {
+                for (name, value) in headers {
+                    if is_header(name.get_ref()) {
+                        self.ranges.push(name.span());
+                    }
+                    self.json(value);
+                }
+            }
+            (Kind::Json(_) | Kind::Form(_), _) => self.json(value),
             (Kind::EndpointUrl | Kind::ProxyUrl, DeValue::String(_)) => self.url(value, false),
             (Kind::LedgerUrl, DeValue::String(_)) => self.url(value, true),
             (Kind::Request(_), DeValue::String(_)) => self.request(value),
@@ -162,7 +170,14 @@ impl Shown<'_> {
             (Kind::HostNames | Kind::Statuses | Kind::Texts, DeValue::Array(items)) => {
                 items.iter().for_each(|item| self.scalar(item));
             }
-            (Kind::Headers | Kind::EndpointUrl | Kind::ProxyUrl | Kind::LedgerUrl, _)
+            (
+                Kind::Headers
+                | Kind::HeaderTemplates(_)
+                | Kind::EndpointUrl
+                | Kind::ProxyUrl
+                | Kind::LedgerUrl,
+                _,
+            )
             | (Kind::Table(_) | Kind::Tables(_) | Kind::Named(_), _) => {}
             (Kind::Pattern | Kind::Pointer | Kind::File, _) => self.scalar(value),
             // A long text that is not valid for this key is not shown. It probably belongs to another key, and may be a

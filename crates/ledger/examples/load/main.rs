@@ -100,7 +100,7 @@ async fn run<S: Store>(store: S, asked: &Asked) -> Result<(), Box<dyn std::error
         let ledger = ledger.clone();
         async move {
             let new = NewAction::new("pay", "charge", format!("order-{run}-{number}"), REQUEST);
-            ledger.perform(&new).await.is_ok_and(|action| action.state.end == Some(End::Done))
+            ledger.perform(&new).await.is_ok_and(|action| action.state.end() == Some(End::Done))
         }
     })
     .await;

@@ -25,7 +25,7 @@ pub fn recorded(rules: &Rules, now: Stamp) -> State {
         fence: 0,
         claim: None,
         next_at: now,
-        give_up_at: Some(now.saturating_add(rules.give_up)),
+        begun_at: now,
         settle_by: settle_by(rules, now),
         answer: None,
         audit_at: None,
@@ -118,14 +118,11 @@ impl State {
         self.claim = Some(Claim { owner, until: now.saturating_add(rules.lease), in_flight: None });
     }
 
-    /// Sets what plain SQL does not know of an action: when it is given up, and when it must have been settled. Returns
-    /// whether one of them was missing.
-    pub(super) fn complete(&mut self, rules: &Rules, recorded_at: Stamp) -> bool {
-        let before = (self.give_up_at, self.settle_by);
-        self.give_up_at = self.give_up_at.or(Some(recorded_at.saturating_add(rules.give_up)));
-        if self.goal == Goal::Perform && self.end.is_none() {
-            self.settle_by = self.settle_by.or_else(|| settle_by(rules, recorded_at));
-        }
-        (self.give_up_at, self.settle_by) != before
+    /// Sets the time by which the action must be settled, if the operation has such a time and the row has not. Plain SQL
+    /// does not know the rules of the operation. Returns whether the time was missing.
+    pub(super) fn set_deadline(&mut self, rules: &Rules) -> bool {
+        let wanted = self.goal == Goal::Perform && self.end.is_none() && self.settle_by.is_none();
+        self.settle_by = if wanted { settle_by(rules, self.begun_at) } else { self.settle_by };
+        wanted && self.settle_by.is_some()
     }
 }

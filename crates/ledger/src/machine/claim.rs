@@ -55,14 +55,14 @@ pub fn put_aside(state: &State, owner: Owner, now: Stamp) -> Option<Write> {
 }
 
 /// Returns the change that completes an action which plain SQL recorded, since SQL does not know the rules of the
-/// operation: when the action is given up, when it must have been settled, and under which key it is sent. `salt` is 0,
+/// operation: when the action must have been settled, and under which key it is sent. `salt` is 0,
 /// or one more than the salt whose key clashed with another. Returns `None` if nothing is missing.
 #[must_use]
 pub fn completed(state: &State, rules: &Rules, origin: Origin<'_>, salt: u32, now: Stamp) -> Option<Write> {
     let mut draft = Draft::of(state, now);
-    let was_incomplete = draft.to.complete(rules, origin.created);
+    let lacked_deadline = draft.to.set_deadline(rules);
     if origin.naming == Naming::Open {
         draft.names = Some(SentKey { mapped: rules.keys.sent(origin.dependency, origin.key, salt), salt });
     }
-    (was_incomplete || draft.names.is_some()).then(|| draft.renewed())
+    (lacked_deadline || draft.names.is_some()).then(|| draft.renewed())
 }

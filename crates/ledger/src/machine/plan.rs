@@ -134,7 +134,7 @@ impl View<'_> {
     /// action fails instead if the time for sending is over, if the limit on attempts is reached, or if the provider
     /// may have forgotten the key. The row rests instead if the attempt could end after the deadline to settle.
     fn first(&self) -> Step {
-        if self.state.give_up_at.is_some_and(|at| self.now >= at) {
+        if self.now >= self.state.begun_at.saturating_add(self.rules.give_up) {
             return self.change(|draft| draft.fail("given up: it could not be sent in time"));
         }
         if self.state.attempts >= self.rules.limits.perform || !self.key_lives() {

@@ -46,6 +46,12 @@ pub struct ConfirmRules {
     pub until: Option<Window>,
 }
 
+impl Default for ConfirmRules {
+    fn default() -> ConfirmRules {
+        ConfirmRules { after: Duration::from_secs(2), absences: 1, until: None }
+    }
+}
+
 /// What a second cancel of one effect does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CancelKind {
@@ -77,6 +83,20 @@ pub struct CancelRules {
     /// Whether the provider must be asked directly before each cancel, because the cancel names what is left to undo.
     /// Default no.
     pub asks_first: bool,
+}
+
+impl Default for CancelRules {
+    fn default() -> CancelRules {
+        CancelRules {
+            kind: CancelKind::Additive,
+            keyed: false,
+            tombstone: false,
+            by_key: false,
+            after: Duration::ZERO,
+            until: None,
+            asks_first: false,
+        }
+    }
 }
 
 /// The maximum number of tries for each kind of request. After that number of tries the action is stuck, or fails if it

@@ -65,8 +65,6 @@ pub struct Scope {
 /// The part of a row that never changes, as far as the machine needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Origin<'a> {
-    /// When the action was recorded.
-    pub created: Stamp,
     /// Whether the action settles together with others.
     pub scoped: bool,
     /// The name of the dependency.
@@ -127,9 +125,8 @@ pub struct State {
     pub(super) claim: Option<Claim>,
     /// The time before which nothing is to be done with the row.
     pub(super) next_at: Stamp,
-    /// The time from which on the action is not sent any more if no attempt can have taken effect. `None` while no
-    /// worker has seen an action that plain SQL recorded.
-    pub(super) give_up_at: Option<Stamp>,
+    /// When the action was recorded, or when its key was last used anew.
+    pub(super) begun_at: Stamp,
     /// The time by which the application must have settled the action. Otherwise the effect is cancelled. `None` if the
     /// provider's answer settles the action, or while no worker has seen an action that plain SQL recorded.
     pub(super) settle_by: Option<Stamp>,
@@ -342,6 +339,12 @@ impl State {
     #[must_use]
     pub fn next_at(&self) -> Stamp {
         self.next_at
+    }
+
+    /// Returns when the action was recorded, or when its key was last used anew.
+    #[must_use]
+    pub fn begun_at(&self) -> Stamp {
+        self.begun_at
     }
 
     /// Returns the time by which the application must have settled the action; `None` if the provider's answer settles

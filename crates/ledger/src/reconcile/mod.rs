@@ -24,10 +24,11 @@ mod json;
 mod list;
 mod window;
 
+pub use crate::calendar::Zone;
 pub use amount::{Amount, NoAmount};
 pub use json::{JsonList, amount_at, find, text, whole};
 pub use list::{LONGEST_TEXT_BYTES, ListAsk, Listed, ListedState, NoPage, Page};
-pub use window::{DAY, NoWindow, Window, Zone};
+pub use window::{DAY, NoWindow, Window};
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod fix;

@@ -12,80 +12,16 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::Span;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp, Zoned};
 
+use crate::calendar::{UnknownZone, Zone};
 use crate::machine::Stamp;
 
 /// The default length of a window of a schedule: one day of the provider's calendar.
 pub const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The minimum length of a window of a schedule.
 const SHORTEST: Duration = Duration::from_secs(60);
-
-/// A time zone of the IANA database. The zone's rules are read from the database of the operating system if there is
-/// one, and otherwise from a copy that is built into the program.
-#[derive(Clone)]
-pub struct Zone {
-    name: String,
-    zone: TimeZone,
-}
-
-impl Zone {
-    /// Returns universal time (UTC).
-    #[must_use]
-    pub fn utc() -> Zone {
-        Zone { name: "UTC".to_owned(), zone: TimeZone::UTC }
-    }
-
-    /// Finds the zone with this name, such as `Asia/Seoul`.
-    ///
-    /// # Errors
-    /// If the database has no zone with this name.
-    pub fn named(name: &str) -> Result<Zone, NoWindow> {
-        let zone = TimeZone::get(name).map_err(|_| NoWindow::UnknownZone(name.to_owned()))?;
-        Ok(Zone { name: name.to_owned(), zone })
-    }
-
-    /// The name with which the zone was made.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn at(&self, moment: Stamp) -> Result<Zoned, NoWindow> {
-        let moment = Timestamp::from_microsecond(moment.as_micros()).map_err(|_| NoWindow::OffTheCalendar)?;
-        Ok(moment.to_zoned(self.zone.clone()))
-    }
-
-    /// Returns the first moment of a day. If the clock was moved over midnight, so that the day has no 00:00, it is the
-    /// first moment after that change.
-    fn start_of(&self, day: Date) -> Result<Stamp, NoWindow> {
-        let start = day.to_zoned(self.zone.clone()).map_err(|_| NoWindow::OffTheCalendar)?;
-        Ok(Stamp::from_micros(start.timestamp().as_microsecond()))
-    }
-
-    fn text(&self, moment: Stamp) -> String {
-        match self.at(moment) {
-            Ok(zoned) => zoned.timestamp().display_with_offset(zoned.offset()).to_string(),
-            Err(_) => moment.as_micros().to_string(),
-        }
-    }
-}
-
-impl fmt::Debug for Zone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Zone").field(&self.name).finish()
-    }
-}
-
-impl PartialEq for Zone {
-    fn eq(&self, other: &Zone) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for Zone {}
 
 /// The reason why a window cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +45,12 @@ impl fmt::Display for NoWindow {
 }
 
 impl std::error::Error for NoWindow {}
+
+impl From<UnknownZone> for NoWindow {
+    fn from(unknown: UnknownZone) -> NoWindow {
+        NoWindow::UnknownZone(unknown.0)
+    }
+}
 
 /// A span of time on the provider's calendar: `from` is part of it, `to` is not.
 ///
@@ -175,7 +117,7 @@ impl Window {
 
     /// Returns the window that contains `moment`, in a schedule whose windows have the length `every`.
     pub(super) fn around(zone: &Zone, every: Duration, moment: Stamp) -> Result<Window, NoWindow> {
-        let day = zone.at(moment)?.date();
+        let day = zone.at(moment).ok_or(NoWindow::OffTheCalendar)?.date();
         let days = i64::try_from(every.as_secs() / DAY.as_secs()).unwrap_or(i64::MAX).min(366);
         if days > 0 {
             let number = day
@@ -192,7 +134,7 @@ impl Window {
     }
 
     fn days(zone: &Zone, first: Date, days: i64) -> Result<Window, NoWindow> {
-        Window::new(zone, zone.start_of(first)?, zone.start_of(back(first, -days)?)?)
+        Window::new(zone, start(zone, first)?, start(zone, back(first, -days)?)?)
     }
 
     /// The first moment of the window.
@@ -216,13 +158,24 @@ impl Window {
     /// Returns [`Window::from`] as RFC 3339, with the offset that the zone has at that moment.
     #[must_use]
     pub fn from_text(&self) -> String {
-        self.zone.text(self.from)
+        text(&self.zone, self.from)
     }
 
     /// Returns [`Window::to`] as RFC 3339, with the offset that the zone has at that moment.
     #[must_use]
     pub fn to_text(&self) -> String {
-        self.zone.text(self.to)
+        text(&self.zone, self.to)
+    }
+}
+
+fn start(zone: &Zone, day: Date) -> Result<Stamp, NoWindow> {
+    zone.start_of(day).ok_or(NoWindow::OffTheCalendar)
+}
+
+fn text(zone: &Zone, moment: Stamp) -> String {
+    match zone.at(moment) {
+        Some(zoned) => zoned.timestamp().display_with_offset(zoned.offset()).to_string(),
+        None => moment.as_micros().to_string(),
     }
 }
 
@@ -233,6 +186,8 @@ fn back(day: Date, days: i64) -> Result<Date, NoWindow> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     fn stamp(text: &str) -> Stamp {
@@ -306,7 +261,8 @@ mod tests {
 
     #[test]
     fn what_is_no_window_is_refused() {
-        assert_eq!(Zone::named("Asia/Soul"), Err(NoWindow::UnknownZone("Asia/Soul".into())));
+        let unknown = Zone::named("Asia/Soul").map_err(NoWindow::from);
+        assert_eq!(unknown, Err(NoWindow::UnknownZone("Asia/Soul".into())));
         assert_eq!(Window::day(&Zone::utc(), "2026-02-30"), Err(NoWindow::OffTheCalendar));
         assert_eq!(
             Window::new(&Zone::utc(), stamp("2026-11-26T15:00:00Z"), Stamp::default()),

@@ -180,8 +180,8 @@ columns!(Fixed<'_> {
 
 columns!(Row {
     version, needs, goal, effect, reason, open_attempts, attempts, maybe_sent, first_sent_at, quiet_until,
-    key_ends_at, seen, logged, in_flight, asks, absences, ended, why, owner, fence, leased_until, next_at,
-    give_up_at, settle_by, answer, cancel_gen, cancel_tries, cancel_asked, cancel_open, cancel_gen_early,
+    key_ends_at, seen, logged, in_flight, asks, absences, ended, why, owner, fence, leased_until,
+    begun_at, next_at, settle_by, answer, cancel_gen, cancel_tries, cancel_asked, cancel_open, cancel_gen_early,
     cancel_first_at, cancel_quiet_until, cancel_key, handler_tries, handler_error, audit_at, disputed_at, due_at,
 });
 

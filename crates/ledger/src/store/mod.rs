@@ -20,6 +20,8 @@ pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) mod version;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod words;
 
 use std::future::Future;
@@ -239,6 +241,10 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Creates the tables, or updates them to this version of the program. Any number of processes may call this method
     /// at the same time.
     fn migrate(&self) -> impl Future<Output = Result<()>> + Send;
+
+    /// Returns the highest [`State::needs`] of a row that this program works on. Rows with a higher one are left to newer
+    /// programs.
+    fn knows(&self) -> u32;
 
     /// Returns the database's time without a question to the database: the last answer that carried the time, which is
     /// carried forward by the monotonic clock.

@@ -76,16 +76,16 @@ pub(crate) async fn a_stale_worker_changes_no_row<W: World>(world: W) {
         assert!(Instant::now() < end, "the lease does not end");
         tokio::time::sleep(Duration::from_millis(10)).await;
     };
-    assert_eq!((claimed.state.fence, claimed.state.owner), (2, Some(Owner(5))));
+    assert_eq!((claimed.state.fence(), claimed.state.owner()), (2, Some(Owner(5))));
 
     // The old worker wakes up with its answer, and tries to write a change of the row that it knew.
-    let origin = seawall_ledger::Origin { created: old.created_at, scoped: false };
+    let origin = old.origin();
     let event = seawall_ledger::Event::Performed(line, Performed::Yes(None), Report::default());
     let now = store.clock().now();
     let told = machine::told(&old.state, &rules, origin, Owner(77), event.clone(), now, Draw::new(0));
     let seawall_ledger::Told::Write(write) = told else { panic!("{told:?}") };
     let stale =
-        Change { action: Action { state: write.to.clone(), ..old.clone() }, write, mark: None, follow: None };
+        Change { action: Action { state: write.to().clone(), ..old.clone() }, write, mark: None, follow: None };
     let Changed::Stale(Some(found)) = store.change(Arc::new(stale)).await.unwrap() else {
         panic!("it was taken")
     };
@@ -120,7 +120,7 @@ pub(crate) async fn no_row_is_claimed_twice<W: World>(world: W) {
                 if claimed.is_empty() {
                     return mine;
                 }
-                assert!(claimed.len() <= 7 && claimed.iter().all(|action| action.state.owner == Some(owner)));
+                assert!(claimed.len() <= 7 && claimed.iter().all(|action| action.state.owner() == Some(owner)));
                 mine.extend(claimed.into_iter().map(|action| action.id));
             }
         }));
@@ -164,18 +164,18 @@ pub(crate) async fn what_is_stuck_waits_for_a_person_whose_reason_is_kept<W: Wor
     let ledger = ledger(world.open().await, quick(Idempotency::None), &provider);
     let by = By::new("ann", "the provider's log shows it");
     let stuck = ledger.perform(&charge("k")).await.unwrap();
-    assert_eq!(stuck.state.end, Some(End::Stuck), "{stuck:?}");
+    assert_eq!(stuck.state.end(), Some(End::Stuck), "{stuck:?}");
     assert_eq!(ledger.counts("pay").await.unwrap().stuck, 1);
     let listed = Filter::first(10).standing(Standing::Stuck);
     assert_eq!(ledger.list(&listed).await.unwrap().len(), 1);
     let done = ledger.resolve(stuck.id, Resolution::Applied, &by).await.unwrap();
-    assert_eq!((done.state.end, done.state.settled), (Some(End::Done), true));
+    assert_eq!((done.state.end(), done.state.settled()), (Some(End::Done), true));
     let again = ledger.retry(done.id, &by).await.unwrap_err();
     assert_eq!(again.refusal(), Some(Refusal::NotStuck));
 
     let other = ledger.perform(&charge("l")).await.unwrap();
     let retried = ledger.retry(other.id, &By::new("bob", "again")).await.unwrap();
-    assert_eq!((retried.state.end, retried.state.goal), (None, Goal::Perform));
+    assert_eq!((retried.state.end(), retried.state.goal()), (None, Goal::Perform));
     let story = ledger.story(stuck.id).await.unwrap();
     let marks: Vec<_> =
         story.marks.iter().map(|m| (m.who.as_str(), m.what.as_str(), m.why.as_str())).collect();

@@ -41,11 +41,11 @@ async fn backlog<W: World>(world: &W, rows: u64) {
     let table = W::ACTIONS;
     let text = format!(
         "INSERT INTO {table} (id, dependency, operation, key, request, created_at, version, goal, effect, \
-         open_attempts, attempts, maybe_sent, logged, asks, absences, settled, fence, lease_until, next_at, \
-         cancel_gen, cancel_gen_early, cancel_open, cancel_tries, closed_by_absence, due_at) \
+         open_attempts, attempts, maybe_sent, logged, asks, absences, fence, begun_at, next_at, \
+         cancel_gen, cancel_gen_early, cancel_open, cancel_tries, due_at) \
          SELECT {id}, dependency, operation, 'b' || n.n, request, created_at, version, goal, effect, \
-         open_attempts, attempts, maybe_sent, logged, asks, absences, settled, fence, lease_until, next_at, \
-         cancel_gen, cancel_gen_early, cancel_open, cancel_tries, closed_by_absence, {due} \
+         open_attempts, attempts, maybe_sent, logged, asks, absences, fence, begun_at, next_at, \
+         cancel_gen, cancel_gen_early, cancel_open, cancel_tries, {due} \
          FROM {table}, {series} WHERE key = 'seed'"
     );
     W::execute(&mut conn, &text).await;

@@ -25,13 +25,11 @@ pub(crate) fn charge(key: &str) -> NewAction {
 pub(crate) fn asking(idempotency: Idempotency) -> Rules {
     Rules {
         on_unknown: OnUnknown::Confirm,
-        confirm: Some(ConfirmRules { after: Duration::from_millis(20), absences: 1 }),
+        confirm: Some(ConfirmRules { after: Duration::from_millis(20), ..ConfirmRules::default() }),
         cancel: Some(CancelRules {
             kind: seawall_ledger::CancelKind::State,
-            keyed: false,
-            tombstone: false,
             by_key: true,
-            after: Duration::ZERO,
+            ..CancelRules::default()
         }),
         ..quick(idempotency)
     }
@@ -61,19 +59,19 @@ pub(crate) async fn until<S: Store>(
 }
 
 pub(crate) async fn ended<S: Store>(ledger: &Ledger<S>, id: ActionId) -> Action {
-    until(ledger, id, |action| action.state.end.is_some()).await
+    until(ledger, id, |action| action.state.end().is_some()).await
 }
 
 pub(crate) async fn performs_at_once_and_keeps_the_answer<W: World>(world: W) {
     let provider = Provider::new();
     let ledger = ledger(world.open().await, quick(Idempotency::Keyed), &provider);
     let done = ledger.perform(&charge("k1")).await.unwrap();
-    assert_eq!((done.state.end, done.state.known), (Some(End::Done), Known::Applied));
-    assert_eq!(done.state.answer.as_deref(), Some(&b"{\"id\":\"ch_1\"}"[..]));
+    assert_eq!((done.state.end(), done.state.known()), (Some(End::Done), Known::Applied));
+    assert_eq!(done.state.answer(), Some(&b"{\"id\":\"ch_1\"}"[..]));
     assert_eq!(ledger.load(done.id).await.unwrap(), done);
     assert_eq!((provider.performs("k1"), provider.effects("k1")), (1, 1));
     // There were two changes in all: the record with its attempt, and the outcome.
-    assert_eq!(done.state.version, 2);
+    assert_eq!(done.state.version(), 2);
     let again = ledger.perform(&charge("k1")).await.unwrap();
     assert_eq!((again, provider.performs("k1")), (done, 1));
 }
@@ -96,7 +94,7 @@ pub(crate) async fn what_is_recorded_in_a_transaction_shares_its_fate<W: World>(
     assert_eq!(ledger.record_in(&mut conn, &charge("kept")).await.unwrap().id, kept.id);
     W::execute(&mut conn, "COMMIT").await;
 
-    assert_eq!(ended(&ledger, kept.id).await.state.end, Some(End::Done));
+    assert_eq!(ended(&ledger, kept.id).await.state.end(), Some(End::Done));
     assert_eq!(ledger.load(lost.id).await.unwrap_err().refusal(), Some(Refusal::NotFound));
     assert_eq!((provider.performs("lost"), provider.performs("kept")), (0, 1));
     assert_eq!(worker.drain(SECOND * 5).await, 0);
@@ -112,7 +110,7 @@ pub(crate) async fn what_is_reserved_in_a_transaction_is_run_by_its_caller<W: Wo
     W::execute(&mut conn, "COMMIT").await;
     let done = ledger.run(action.id).await.unwrap();
     // There were three changes: the record, the attempt and the outcome. No further claim was needed.
-    assert_eq!((done.state.end, done.state.version, done.state.fence), (Some(End::Done), 3, 1));
+    assert_eq!((done.state.end(), done.state.version(), done.state.fence()), (Some(End::Done), 3, 1));
     drop(worker);
 }
 
@@ -135,9 +133,9 @@ pub(crate) async fn the_handler_shares_the_transaction_of_the_outcome<W: World>(
     let worker = ledger.worker(soon());
     let first = ledger.perform(&charge("k")).await.unwrap();
     // What was learned is kept although the handler failed, and no further request is sent.
-    assert_eq!(first.state.known, Known::Applied);
+    assert_eq!(first.state.known(), Known::Applied);
     let done = ended(&ledger, first.id).await;
-    assert_eq!((done.state.end, done.state.settled, provider.performs("k")), (Some(End::Done), true, 1));
+    assert_eq!((done.state.end(), done.state.settled(), provider.performs("k")), (Some(End::Done), true, 1));
     let mut conn = world.connect().await;
     assert_eq!(W::number(&mut conn, "SELECT count(*) FROM orders WHERE state = 'paid'").await, 1);
     assert_eq!(failures.load(Ordering::SeqCst), 0);
@@ -163,14 +161,14 @@ pub(crate) async fn a_handler_that_keeps_failing_is_counted_and_tried_until_it_i
     ledger.record(&charge("two").in_scope("both", 2)).await.unwrap();
     // The handler is run again and again, with longer and longer waits. No further request is sent.
     let fourth = |action: &Action| {
-        action.state.why.as_deref() == Some("the application's handler failed (4): no such column")
+        action.state.why() == Some("the application's handler failed (4): no such column")
     };
     let failing = until(&ledger, alone, fourth).await;
     assert_eq!(
-        (failing.state.end, failing.state.settled, failing.state.known),
+        (failing.state.end(), failing.state.settled(), failing.state.known()),
         (None, false, Known::Applied)
     );
-    let said = |action: &Action| action.state.why.as_ref().is_some_and(|why| why.contains("no such column"));
+    let said = |action: &Action| action.state.why().as_ref().is_some_and(|why| why.contains("no such column"));
     until(&ledger, one, said).await;
     let counts = ledger.counts("pay").await.unwrap();
     assert_eq!((counts.open, counts.stuck), (3, 0));
@@ -179,7 +177,7 @@ pub(crate) async fn a_handler_that_keeps_failing_is_counted_and_tried_until_it_i
     broken.store(false, Ordering::SeqCst);
     for id in [alone, one] {
         let done = ended(&ledger, id).await;
-        assert_eq!((done.state.end, done.state.why, done.state.settled), (Some(End::Done), None, true));
+        assert_eq!((done.state.end(), done.state.why(), done.state.settled()), (Some(End::Done), None, true));
     }
     assert_eq!(ledger.counts("pay").await.unwrap().failing, 0);
     assert!(tries.load(Ordering::SeqCst) >= 7);
@@ -215,10 +213,10 @@ pub(crate) async fn two_workers_send_each_of_five_hundred_rows_once<W: World>(wo
     for (number, id) in ids.into_iter().enumerate() {
         let action = ended(&one, id).await;
         let key = format!("k{number}");
-        assert_eq!((action.state.end, action.state.settled), (Some(End::Done), true));
+        assert_eq!((action.state.end(), action.state.settled()), (Some(End::Done), true));
         assert_eq!((provider.performs(&key), provider.effects(&key)), (1, 1), "{key}");
         let story = one.story(id).await.unwrap();
-        assert_eq!((story.attempts.len(), story.action.state.fence), (1, 1), "{key}: claimed and sent once");
+        assert_eq!((story.attempts.len(), story.action.state.fence()), (1, 1), "{key}: claimed and sent once");
     }
     drop(workers);
 }
@@ -241,7 +239,7 @@ pub(crate) async fn a_reserved_action_is_settled_with_the_business_row_or_undone
     assert_eq!(early.refusal(), Some(Refusal::NotKnown));
     W::execute(&mut conn, "ROLLBACK").await;
     let charged = ledger.run(kept.id).await.unwrap();
-    assert_eq!((charged.state.known, charged.state.end), (Known::Applied, None));
+    assert_eq!((charged.state.known(), charged.state.end()), (Known::Applied, None));
     W::execute(&mut conn, W::BEGIN).await;
     W::write_order(&mut conn, "kept", "paid").await.unwrap();
     ledger.settle_in(&mut conn, kept.id).await.unwrap();
@@ -256,13 +254,13 @@ pub(crate) async fn a_reserved_action_is_settled_with_the_business_row_or_undone
     ledger.settle_in(&mut conn, lost.id).await.unwrap();
     W::execute(&mut conn, "ROLLBACK").await;
     let undone = ended(&ledger, lost.id).await;
-    assert_eq!((undone.state.end, undone.state.goal), (Some(End::Cancelled), Goal::Cancel));
+    assert_eq!((undone.state.end(), undone.state.goal()), (Some(End::Cancelled), Goal::Cancel));
     W::execute(&mut conn, W::BEGIN).await;
     let late = ledger.settle_in(&mut conn, lost.id).await.unwrap_err();
     assert_eq!(late.refusal(), Some(Refusal::TooLate), "{late}");
     W::execute(&mut conn, "ROLLBACK").await;
     assert_eq!((provider.effects("kept"), provider.effects("lost")), (1, 0));
-    assert_eq!(ledger.load(kept.id).await.unwrap().state.end, Some(End::Done));
+    assert_eq!(ledger.load(kept.id).await.unwrap().state.end(), Some(End::Done));
     drop(worker);
 }
 
@@ -282,7 +280,7 @@ pub(crate) async fn a_settled_action_is_taken_back_with_the_business_row<W: Worl
     ledger.cancel_in(&mut conn, done.id).await.unwrap();
     W::execute(&mut conn, "COMMIT").await;
     let undone = ended(&ledger, done.id).await;
-    assert_eq!(undone.state.known, Known::NotApplied(NotApplied::Cancelled));
+    assert_eq!(undone.state.known(), Known::NotApplied(NotApplied::Cancelled));
     assert_eq!((provider.effects("k"), provider.cancels("k")), (0, 1));
     drop(worker);
 }
@@ -293,7 +291,7 @@ pub(crate) async fn a_lost_answer_is_asked_about_and_never_sent_again<W: World>(
     let worker = ledger.worker(soon());
     let doubtful = ledger.perform(&charge("k")).await.unwrap();
     let done = ended(&ledger, doubtful.id).await;
-    assert_eq!((done.state.end, done.state.known), (Some(End::Done), Known::Applied));
+    assert_eq!((done.state.end(), done.state.known()), (Some(End::Done), Known::Applied));
     assert_eq!((provider.performs("k"), provider.confirms("k"), provider.effects("k")), (1, 1, 1));
     drop(worker);
 }
@@ -305,7 +303,7 @@ pub(crate) async fn a_lost_request_is_sent_again_only_after_the_quiet_time<W: Wo
     let worker = ledger.worker(soon());
     let doubtful = ledger.perform(&charge("k")).await.unwrap();
     let done = ended(&ledger, doubtful.id).await;
-    assert_eq!((done.state.end, provider.performs("k"), provider.effects("k")), (Some(End::Done), 2, 1));
+    assert_eq!((done.state.end(), provider.performs("k"), provider.effects("k")), (Some(End::Done), 2, 1));
     assert!(provider.bytes_never_changed());
     let story = ledger.story(done.id).await.unwrap();
     let performs: Vec<_> =
@@ -321,7 +319,7 @@ pub(crate) async fn a_keyed_action_that_cannot_be_asked_about_is_sent_again_unch
     let worker = ledger.worker(soon());
     let doubtful = ledger.perform(&charge("k")).await.unwrap();
     let done = ended(&ledger, doubtful.id).await;
-    assert_eq!((done.state.end, provider.performs("k"), provider.effects("k")), (Some(End::Done), 3, 1));
+    assert_eq!((done.state.end(), provider.performs("k"), provider.effects("k")), (Some(End::Done), 3, 1));
     assert!(provider.bytes_never_changed());
     drop(worker);
 }
@@ -332,7 +330,7 @@ pub(crate) async fn what_was_not_sent_is_tried_again<W: World>(world: W) {
     let worker = ledger.worker(soon());
     let waiting = ledger.perform(&charge("k")).await.unwrap();
     let done = ended(&ledger, waiting.id).await;
-    assert_eq!((done.state.end, provider.performs("k"), provider.effects("k")), (Some(End::Done), 4, 1));
+    assert_eq!((done.state.end(), provider.performs("k"), provider.effects("k")), (Some(End::Done), 4, 1));
     assert_eq!(ledger.story(done.id).await.unwrap().attempts.len(), 4);
     drop(worker);
 }
@@ -341,12 +339,12 @@ pub(crate) async fn a_refusal_fails_the_action_and_tells_the_handler<W: World>(w
     let provider = Provider::new().script(&[Fate::No]);
     let operation = Operation::new("pay", "charge", quick(Idempotency::Keyed), Arc::new(provider.clone()))
         .on_settled(|conn, action| {
-            let state = if action.state.end == Some(End::Failed) { "failed" } else { "other" };
+            let state = if action.state.end() == Some(End::Failed) { "failed" } else { "other" };
             W::write_order(conn, &action.key, state)
         });
     let ledger = Ledger::builder(world.open().await).operation(operation).build().unwrap();
     let failed = ledger.perform(&charge("k")).await.unwrap();
-    assert_eq!(failed.state.known, Known::NotApplied(NotApplied::Refused));
+    assert_eq!(failed.state.known(), Known::NotApplied(NotApplied::Refused));
     let mut conn = world.connect().await;
     assert_eq!(W::number(&mut conn, "SELECT count(*) FROM orders WHERE state = 'failed'").await, 1);
     W::execute(&mut conn, W::BEGIN).await;
@@ -359,16 +357,7 @@ pub(crate) async fn left_behind<S: Store>(store: &S, rules: &Rules, key: &str) -
     let now = store.ask_time().await.unwrap().now();
     let (state, line) = machine::sent(rules, Owner(77), now).unwrap();
     let new = charge(key);
-    let action = Action {
-        id: ActionId::new(),
-        dependency: new.dependency,
-        operation: new.operation,
-        key: new.key,
-        scope: None,
-        request: new.request,
-        created_at: now,
-        state,
-    };
+    let action = Action::of(&new, state, now);
     let recorded = store.record(Insert { action: action.clone(), attempt: Some(line) }).await.unwrap();
     assert!(matches!(recorded, Recorded::New));
     action
@@ -388,7 +377,7 @@ pub(crate) async fn what_a_dead_worker_left_is_asked_about_after_its_lease<W: Wo
     let done = ended(&ledger, left.id).await;
     // The attempt had not been sent. The provider was asked first, and did not know the action after the quiet time.
     // Then the action was sent once.
-    assert_eq!((done.state.end, provider.performs("k"), provider.effects("k")), (Some(End::Done), 1, 1));
+    assert_eq!((done.state.end(), provider.performs("k"), provider.effects("k")), (Some(End::Done), 1, 1));
     assert!(provider.confirms("k") >= 1);
     let log = ledger.story(done.id).await.unwrap().attempts;
     assert_eq!(
@@ -422,7 +411,7 @@ pub(crate) async fn a_dependency_that_hangs_delays_no_other<W: World>(world: W) 
     }
     let new = NewAction { dependency: "fast".to_owned(), ..charge("f") };
     let quick = ledger.record(&new).await.unwrap();
-    assert_eq!(ended(&ledger, quick.id).await.state.end, Some(End::Done));
+    assert_eq!(ended(&ledger, quick.id).await.state.end(), Some(End::Done));
     assert_eq!(slow.most_at_once(), 8, "bounded");
     // The call that hangs is still under way when the drain ends, so it is counted.
     assert_eq!(worker.drain(Duration::from_millis(100)).await, 8);
@@ -433,13 +422,13 @@ pub(crate) async fn a_drain_finishes_what_is_under_way_and_takes_up_nothing<W: W
     let ledger = ledger(world.open().await, quick(Idempotency::Keyed), &provider);
     let first = ledger.record(&charge("first")).await.unwrap();
     let worker = ledger.worker(soon());
-    until(&ledger, first.id, |action| action.state.in_flight.is_some()).await;
+    until(&ledger, first.id, |action| action.state.in_flight().is_some()).await;
     let draining = tokio::spawn(worker.drain(PATIENCE));
     tokio::time::sleep(Duration::from_millis(50)).await;
     let second = ledger.record(&charge("second")).await.unwrap();
     assert_eq!(draining.await.unwrap(), 0);
-    assert_eq!(ledger.load(first.id).await.unwrap().state.end, Some(End::Done));
-    assert_eq!(ledger.load(second.id).await.unwrap().state.attempts, 0);
+    assert_eq!(ledger.load(first.id).await.unwrap().state.end(), Some(End::Done));
+    assert_eq!(ledger.load(second.id).await.unwrap().state.attempts(), 0);
 }
 
 pub(crate) async fn a_scope_settles_together_or_not_at_all<W: World>(world: W) {
@@ -447,20 +436,20 @@ pub(crate) async fn a_scope_settles_together_or_not_at_all<W: World>(world: W) {
     let ledger = ledger(world.open().await, asking(Idempotency::Keyed), &provider);
     let worker = ledger.worker(soon());
     let one = ledger.record(&charge("one").in_scope("order-1", 2)).await.unwrap();
-    let waits = until(&ledger, one.id, |action| action.state.known == Known::Applied).await;
-    assert_eq!((waits.state.settled, waits.state.end), (false, None), "the other is not even recorded");
+    let waits = until(&ledger, one.id, |action| action.state.known() == Known::Applied).await;
+    assert_eq!((waits.state.settled(), waits.state.end()), (false, None), "the other is not even recorded");
     let two = ledger.record(&charge("two").in_scope("order-1", 2)).await.unwrap();
-    assert_eq!(ended(&ledger, two.id).await.state.end, Some(End::Done));
-    assert_eq!(ended(&ledger, one.id).await.state.end, Some(End::Done));
+    assert_eq!(ended(&ledger, two.id).await.state.end(), Some(End::Done));
+    assert_eq!(ended(&ledger, one.id).await.state.end(), Some(End::Done));
 
     let three = ledger.record(&charge("three").in_scope("order-2", 2)).await.unwrap();
-    until(&ledger, three.id, |action| action.state.known == Known::Applied).await;
+    until(&ledger, three.id, |action| action.state.known() == Known::Applied).await;
     assert_eq!(worker.drain(SECOND * 5).await, 0);
     let failing = ledger.record(&charge("four").in_scope("order-2", 2)).await.unwrap();
     let cancelled = ledger.cancel(failing.id).await.unwrap();
-    assert_eq!(cancelled.state.end, Some(End::Cancelled), "it was never sent");
+    assert_eq!(cancelled.state.end(), Some(End::Cancelled), "it was never sent");
     let worker = ledger.worker(soon());
-    assert_eq!(ended(&ledger, three.id).await.state.end, Some(End::Cancelled));
+    assert_eq!(ended(&ledger, three.id).await.state.end(), Some(End::Cancelled));
     assert_eq!((provider.effects("three"), provider.performs("four")), (0, 0));
     drop(worker);
 }
@@ -471,15 +460,15 @@ pub(crate) async fn what_was_closed_as_absent_is_asked_about_once_more<W: World>
     let rules = Rules {
         attempt: Duration::from_millis(200),
         quiet: Duration::from_millis(100),
-        confirm: Some(ConfirmRules { after: Duration::from_millis(400), absences: 1 }),
+        confirm: Some(ConfirmRules { after: Duration::from_millis(400), ..ConfirmRules::default() }),
         audit_after: Duration::from_millis(200),
         ..asking(Idempotency::None)
     };
     let ledger = ledger(world.open().await, rules, &provider);
     let worker = ledger.worker(soon());
     let doubtful = ledger.perform(&charge("k")).await.unwrap();
-    let healed = until(&ledger, doubtful.id, |action| action.state.end == Some(End::Cancelled)).await;
+    let healed = until(&ledger, doubtful.id, |action| action.state.end() == Some(End::Cancelled)).await;
     assert_eq!((provider.effects("k"), provider.performs("k"), provider.cancels("k")), (0, 1, 1));
-    assert_eq!(healed.state.goal, Goal::Cancel);
+    assert_eq!(healed.state.goal(), Goal::Cancel);
     drop(worker);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use seawall_ledger::store::postgres::{Postgres, Settings};
 use seawall_ledger::store::sqlite::Sqlite;
 use seawall_ledger::store::{Boxed, Store};
-use seawall_ledger::{Ledger, Operation, Rules};
+use seawall_ledger::{Ledger, Lifetime, Operation, Rules};
 use seawall_policy::{Backoff, Idempotency};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row, SqliteConnection};
@@ -249,7 +249,7 @@ pub(crate) fn quick(idempotency: Idempotency) -> Rules {
         network: Duration::from_millis(50),
         pause: Duration::from_millis(50),
         backoff: Backoff { base: Duration::from_millis(20), cap: Duration::from_millis(200) },
-        ..Rules::of(idempotency)
+        ..Rules::of(idempotency).remembered(Lifetime::For(Duration::from_secs(24 * 3600)))
     }
 }
 

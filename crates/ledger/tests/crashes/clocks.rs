@@ -60,7 +60,7 @@ async fn workers_whose_clocks_differ_neither_steal_early_nor_hold_for_ever() {
     let watched = Instant::now();
     while watched.elapsed() < Duration::from_secs(1) {
         let rows = ledger.list(&all).await.unwrap();
-        assert!(rows.iter().all(|row| row.state.fence == 1), "a lease was taken before its end");
+        assert!(rows.iter().all(|row| row.state.fence() == 1), "a lease was taken before its end");
     }
     // By its own clock, the leases of the second worker would last until long after this test.
     ahead.kill().await.unwrap();
@@ -68,7 +68,7 @@ async fn workers_whose_clocks_differ_neither_steal_early_nor_hold_for_ever() {
     books.let_go();
     loop {
         let rows = ledger.list(&all).await.unwrap();
-        if rows.iter().all(|row| row.state.end == Some(End::Done)) {
+        if rows.iter().all(|row| row.state.end() == Some(End::Done)) {
             break;
         }
         assert!(killed.elapsed() < SKEW - Duration::from_secs(20), "a lease outlives its worker");

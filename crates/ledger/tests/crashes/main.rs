@@ -112,8 +112,8 @@ async fn crash<D: Database>(db: &str, order: &str, point: &str) {
     let rows = ledger.list(&Filter::first(10)).await.unwrap();
     for row in rows {
         let ends = [Some(End::Done), Some(End::Cancelled)];
-        assert!(ends.contains(&row.state.end), "{told}: {row:?}");
-        assert_eq!(row.state.end == Some(End::Done), state.is_some(), "{told}");
+        assert!(ends.contains(&row.state.end()), "{told}: {row:?}");
+        assert_eq!(row.state.end() == Some(End::Done), state.is_some(), "{told}");
     }
 }
 
@@ -192,7 +192,7 @@ async fn kill_in_flight<D: Database>(db: &str, dependency: &str) {
     }
     let ledger = process::look::<_, D>(db).await;
     let rows = ledger.list(&Filter::first(1000)).await.unwrap();
-    assert_eq!(rows.iter().filter(|row| row.state.end == Some(End::Done)).count(), MANY as usize);
+    assert_eq!(rows.iter().filter(|row| row.state.end() == Some(End::Done)).count(), MANY as usize);
     // The goal is the lease, the quiet time and five seconds. A busy machine may need longer.
     assert!(took < process::WIDE.1 + Duration::from_secs(30), "{took:?}");
 }
@@ -227,7 +227,7 @@ async fn stopped_past_its_lease<D: Database>(db: &str) {
     let ledger = process::look::<_, D>(db).await;
     let id = ledger.find("pay", "k0").await.unwrap().id;
     let before = ledger.story(id).await.unwrap();
-    assert_eq!((before.action.state.end, before.action.state.fence), (Some(End::Done), 2));
+    assert_eq!((before.action.state.end(), before.action.state.fence()), (Some(End::Done), 2));
     assert_eq!(before.attempts[0].outcome, AttemptOutcome::Open);
 
     signal(&stopped, "-CONT").await;
@@ -320,7 +320,7 @@ async fn killed_workers_and_stopped_ones_leave_one_effect_for_each_key() {
         let Some(last) = rows.last() else { break };
         after = Some(last.id);
         seen += rows.len();
-        assert!(rows.iter().all(|row| row.state.end == Some(End::Done) && row.state.settled));
+        assert!(rows.iter().all(|row| row.state.end() == Some(End::Done) && row.state.settled()));
     }
     assert_eq!(seen, usize::try_from(many).unwrap());
     let all = books.all();

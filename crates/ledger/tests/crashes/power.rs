@@ -111,6 +111,6 @@ async fn no_effect_is_without_its_row_after_the_power_was_cut() {
     assert!(wait(started(command("recover", &db, &address))).await);
     let done = ledger.load(action.id).await.unwrap();
     let there = books.of(KEY);
-    assert_eq!((done.state.end, there.live, there.performs), (Some(End::Done), 1, 1));
+    assert_eq!((done.state.end(), there.live, there.performs), (Some(End::Done), 1, 1));
     assert_eq!(OnSqlite::order(&db, KEY).await.as_deref(), Some("paid"));
 }

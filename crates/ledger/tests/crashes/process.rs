@@ -19,13 +19,11 @@ pub(crate) fn rules(settle: SettleBy) -> Rules {
         on_unknown: OnUnknown::Confirm,
         settle,
         quiet: Duration::from_millis(300),
-        confirm: Some(ConfirmRules { after: Duration::from_millis(50), absences: 1 }),
+        confirm: Some(ConfirmRules { after: Duration::from_millis(50), ..ConfirmRules::default() }),
         cancel: Some(CancelRules {
             kind: CancelKind::State,
-            keyed: false,
-            tombstone: false,
             by_key: true,
-            after: Duration::ZERO,
+            ..CancelRules::default()
         }),
         resend_absent: true,
         attempt: Duration::from_millis(1500),
@@ -58,7 +56,7 @@ const SETTLE: Duration = Duration::from_secs(4);
 pub(crate) fn ledger<D: Database>(store: D::Store, books: &str) -> Ledger<D::Store> {
     let wire = Arc::new(Wire(books.to_owned()));
     let after = Operation::new("pay", "after", rules(SettleBy::Reply), wire.clone())
-        .on_settled(|conn, action| D::set_order(conn, &action.key, state(action.state.end)));
+        .on_settled(|conn, action| D::set_order(conn, &action.key, state(action.state.end())));
     let before = Operation::new("pay", "before", rules(SettleBy::Explicit(SETTLE)), wire.clone());
     // Each has a dependency of its own, since the lease of a claim is the longest one of its dependency.
     let asked = Operation::new("asked", "wide", wide(Idempotency::None), wire.clone());

@@ -170,48 +170,44 @@ pub(crate) enum Row {
 }
 
 pub(crate) fn action(dependency: &str, key: &str, at: Stamp, amount: i64, row: Row) -> Action {
-    let begun = machine::recorded(&rules(), at);
     let quiet = Stamp::from_micros(at.as_micros() + 60_000_000);
-    let sent = State { maybe_sent: 1, quiet_until: Some(quiet), key_first_at: Some(at), ..begun };
     let far = Stamp::from_micros(4_000_000_000_000_000);
-    let state = match row {
-        Row::Done => State { known: Known::Applied, settled: true, end: Some(End::Done), ..sent },
-        Row::Failed => {
-            State { known: Known::NotApplied(NotApplied::Refused), end: Some(End::Failed), ..sent }
-        }
-        Row::Cancelled => State {
+    let sent = machine::Row {
+        maybe_sent: 1,
+        quiet_until: Some(quiet),
+        first_sent_at: Some(at),
+        ..machine::recorded(&rules(), at).row()
+    };
+    let (effect, reason) = (Effect::NotApplied, Some(NotApplied::Refused));
+    let row = match row {
+        Row::Done => machine::Row { effect: Effect::Applied, ended: Some(End::Done), ..sent },
+        Row::Failed => machine::Row { effect, reason, ended: Some(End::Failed), ..sent },
+        Row::Cancelled => machine::Row {
             goal: Goal::Cancel,
-            known: Known::NotApplied(NotApplied::Absent),
-            end: Some(End::Cancelled),
+            effect,
+            reason: Some(NotApplied::Absent),
+            ended: Some(End::Cancelled),
             ..sent
         },
-        Row::Unknown => State {
-            known: Known::Unknown,
-            open_attempts: 1,
-            attempts: 1,
-            next_at: far,
-            lease_until: at,
-            ..sent
-        },
-        Row::Fresh => State {
-            known: Known::Applied,
-            settled: true,
-            end: Some(End::Done),
+        Row::Unknown => {
+            machine::Row { effect: Effect::Unknown, open_attempts: 1, attempts: 1, next_at: far, ..sent }
+        }
+        Row::Fresh => machine::Row {
+            effect: Effect::Applied,
+            ended: Some(End::Done),
             quiet_until: Some(far),
             ..sent
         },
-        Row::Stuck => State { known: Known::Unknown, open_attempts: 1, end: Some(End::Stuck), ..sent },
+        Row::Stuck => {
+            machine::Row { effect: Effect::Unknown, open_attempts: 1, ended: Some(End::Stuck), ..sent }
+        }
     };
+    let state = State::of_row(row).expect("the machine could have written it");
     let random = u128::from(fastrand::u64(..));
+    let request = format!(r#"{{"amount": {amount}}}"#);
     Action {
         id: ActionId::from_u128(ActionId::lowest_at(at).as_u128() | (7 << 76) | random),
-        dependency: dependency.to_owned(),
-        operation: "charge".to_owned(),
-        key: key.to_owned(),
-        scope: None,
-        request: format!(r#"{{"amount": {amount}}}"#).into_bytes(),
-        created_at: at,
-        state,
+        ..Action::of(&NewAction::new(dependency, "charge", key, request), state, at)
     }
 }
 

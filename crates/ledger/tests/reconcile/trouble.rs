@@ -74,7 +74,7 @@ pub(crate) async fn what_came_to_rest_after_the_asking_began_is_pending<S: Store
             let done =
                 ledger.observe(id, Observed::Applied(None), &By::new("webhook", "paid")).await.unwrap();
             told.send(()).unwrap();
-            done.state.end
+            done.state.end()
         }
     });
     let reconciler = Reconciler::new(ledger, partner, settings("bank")).unwrap();
@@ -250,9 +250,8 @@ pub(crate) async fn corrections_are_made_where_the_operation_allows_them_and_onl
     let undoes = CancelRules {
         kind: CancelKind::State,
         keyed: true,
-        tombstone: false,
         by_key: true,
-        after: Duration::ZERO,
+        ..CancelRules::default()
     };
     let mut rules = rules();
     rules.cancel = Some(undoes);
@@ -267,7 +266,7 @@ pub(crate) async fn corrections_are_made_where_the_operation_allows_them_and_onl
     let ledger = Ledger::builder(store.clone()).operation(operation).build().unwrap();
     let version = |key: &'static str| {
         let ledger = ledger.clone();
-        async move { ledger.find("bank", key).await.unwrap().state.version }
+        async move { ledger.find("bank", key).await.unwrap().state.version() }
     };
 
     // First, corrections are asked for, but none is allowed. Then they are allowed, but not asked for.
@@ -306,7 +305,7 @@ pub(crate) async fn corrections_are_made_where_the_operation_allows_them_and_onl
             "failed" => None,
             _ => Some(End::Done),
         };
-        assert_eq!(story.action.state.end, end, "{key}");
+        assert_eq!(story.action.state.end(), end, "{key}");
     }
     let mut paid = followed.lock().unwrap().clone();
     paid.sort();
@@ -318,7 +317,7 @@ pub(crate) async fn corrections_are_made_where_the_operation_allows_them_and_onl
     // After that, a worker cancels the unwanted effect at the provider.
     let orphan = ledger.find("bank", "failed").await.unwrap();
     let undone = ledger.run_within(orphan.id, PATIENCE).await.unwrap();
-    assert_eq!(undone.state.end, Some(End::Cancelled), "{undone:?}");
+    assert_eq!(undone.state.end(), Some(End::Cancelled), "{undone:?}");
     assert_eq!(partner.cancels.load(Ordering::SeqCst), 1);
     let left = reconciler.run(&day(), "anna", false).await.unwrap();
     let left: Vec<_> =

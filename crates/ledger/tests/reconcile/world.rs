@@ -116,7 +116,7 @@ fn model(rows: &BTreeMap<String, (Action, Row)>, records: &[Listed]) -> Named {
     let ours = || rows.values().filter(|(action, _)| inside(action.created_at));
     let missed: Vec<_> = ours()
         .filter(|(action, row)| *row == Row::Done && !has(&mine, &action.key))
-        .map(|(action, _)| action.state.quiet_until.unwrap())
+        .map(|(action, _)| action.state.quiet_until().unwrap())
         .collect();
     let mut all = mine.clone();
     if let Some(latest) = missed.iter().max() {

@@ -50,7 +50,7 @@ impl Account {
         events: Vec<String>,
     ) -> Account {
         let order_state = order_state.unwrap_or_else(|| "none".to_owned());
-        let action_state = match log.as_ref().map(|log| log.action.state.end) {
+        let action_state = match log.as_ref().map(|log| log.action.state.end()) {
             None => "none",
             Some(None) => "open",
             Some(Some(End::Done)) => "done",
@@ -112,18 +112,18 @@ impl Account {
 
 fn write_log(text: &mut String, log: &Log) {
     let state = &log.action.state;
-    let goal = match state.goal {
+    let goal = match state.goal() {
         Goal::Perform => "perform",
         Goal::Cancel => "cancel",
     };
-    let known = match state.known {
+    let known = match state.known() {
         Known::Never => "never sent",
         Known::Unknown => "unknown",
         Known::Applied => "applied",
         Known::NotApplied(_) => "not applied",
     };
-    let end = state.end.map_or("open".to_owned(), |end| format!("{end:?}").to_lowercase());
-    let why = state.why.as_deref().map(|why| format!(" ({why})")).unwrap_or_default();
+    let end = state.end().map_or("open".to_owned(), |end| format!("{end:?}").to_lowercase());
+    let why = state.why().map(|why| format!(" ({why})")).unwrap_or_default();
     let _ = writeln!(text, "  action: {end}{why}; goal {goal}, effect {known}");
     for attempt in &log.attempts {
         let status = attempt.status.map(|status| format!(" {status}")).unwrap_or_default();

@@ -81,7 +81,7 @@ pub(crate) async fn serve<E: Engine>(settings: Settings) -> Result<(), Failure> 
     // the order.
     let after = charges.after.declare::<E::Store>().on_settled(|conn, action| {
         Box::pin(async move {
-            let state = match action.state.end {
+            let state = match action.state.end() {
                 Some(End::Done) => "paid",
                 Some(End::Failed) => "failed",
                 Some(End::Cancelled) => "cancelled",

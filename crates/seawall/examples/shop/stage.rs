@@ -278,7 +278,7 @@ async fn ask(
 async fn is_over<E: Engine>(shelves: &Shelves<E>, key: &str) -> Result<bool, Failure> {
     let action = shelves.store.find(PROVIDER, key).await?;
     let order = order_state(shelves, key).await?;
-    Ok(match action.map(|action| action.state.end) {
+    Ok(match action.map(|action| action.state.end()) {
         Some(Some(End::Done | End::Failed | End::Cancelled | End::Stuck)) | None => {
             order.as_deref() != Some("confirming")
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seawall_ledger::store::Store;
-use seawall_ledger::{ActionId, By, Ledger, Misuse, NewAction, Operation, Scope};
+use seawall_ledger::{ActionId, By, Cancelling, Ledger, Misuse, NewAction, Operation, Scope};
 use serde::Serialize;
 
 use super::{ActionError, Durable, Outcome};
@@ -218,7 +218,11 @@ impl<S: Store> Actions<S> {
     ///
     /// # Errors
     /// If there is no such action, or if the database failed. Roll the transaction back.
-    pub async fn cancel(&self, conn: &mut S::Connection, action: ActionId) -> Result<(), ActionError> {
+    pub async fn cancel(
+        &self,
+        conn: &mut S::Connection,
+        action: ActionId,
+    ) -> Result<Cancelling, ActionError> {
         self.ledger.cancel_in(conn, action).await.map_err(ActionError::before)
     }
 

@@ -3,51 +3,13 @@
 use std::time::Duration;
 
 use seawall_actions as actions;
-use seawall_actions::template::{JsonTemplate, Pointer, Purpose, RequestTemplate};
+use seawall_actions::template::{Pointer, Purpose, RequestTemplate};
 use seawall_ledger::CancelKind;
-use seawall_policy::{Problem, Wrong};
+use seawall_policy::Problem;
 use serde_json::Value;
 
+use super::draft::{Draft, form, header, json};
 use crate::operation::When;
-
-/// A declaration that is being built, together with the problems of the settings that could not be read.
-#[derive(Clone, Debug)]
-struct Draft<T> {
-    /// The declaration; `None` if its request could not be read.
-    read: Option<T>,
-    unread: Vec<Problem>,
-}
-
-impl<T> Draft<T> {
-    fn by(
-        request: Result<RequestTemplate, Wrong>,
-        setting: &'static str,
-        new: fn(RequestTemplate) -> T,
-    ) -> Draft<T> {
-        match request {
-            Ok(request) => Draft { read: Some(new(request)), unread: Vec::new() },
-            Err(wrong) => Draft { read: None, unread: vec![Problem::error(setting, wrong)] },
-        }
-    }
-
-    /// Changes the declaration with `change`, which gets the value of the setting. If the value could not be read, the
-    /// declaration is not changed, and the problem is noted.
-    fn set<V>(&mut self, setting: &'static str, value: Result<V, Wrong>, change: impl FnOnce(&mut T, V)) {
-        match (value, &mut self.read) {
-            (Ok(value), Some(read)) => change(read, value),
-            (Ok(_), None) => {}
-            (Err(wrong), _) => self.unread.push(Problem::error(setting, wrong)),
-        }
-    }
-
-    fn with(mut self, change: impl FnOnce(&mut T)) -> Draft<T> {
-        self.read = self.read.map(|mut read| {
-            change(&mut read);
-            read
-        });
-        self
-    }
-}
 
 /// Declares how to ask the provider what became of an action, by the provider's status API.
 ///
@@ -68,16 +30,37 @@ pub struct Confirm(Draft<actions::Confirm>);
 
 impl Confirm {
     /// Makes the declaration from the request that asks about an action: a method and a path, which may contain the
-    /// holes `{key}`, `{request:/ptr}` and `{request-header:NAME}`.
+    /// holes `{key}`, `{request:/ptr}`, `{request-header:NAME}` and `{sent:FORMAT@ZONE}`.
     pub fn by(request: impl AsRef<str>) -> Confirm {
         let request = RequestTemplate::parse(request.as_ref(), Purpose::Confirm);
         Confirm(Draft::by(request, "confirm.request", actions::Confirm::new))
     }
 
-    /// Gives the request a JSON body. Its strings may contain holes.
+    /// Gives the request a header whose value may contain holes. If the filled value cannot be sent in a header, the
+    /// request is not sent. Do not use it for credentials: put them on the endpoint. A header that the endpoint has is
+    /// replaced by that of the endpoint.
+    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Confirm {
+        let header = header(name.as_ref(), value.as_ref(), Purpose::Confirm);
+        self.0.put("confirm.headers", header, |confirm| &mut confirm.request, RequestTemplate::add_header);
+        self
+    }
+
+    /// Gives the request a JSON body. Its strings may contain holes. A request with a JSON body has no form.
     pub fn json(mut self, body: Value) -> Confirm {
-        let body = JsonTemplate::parse(&body, Purpose::Confirm);
-        self.0.set("confirm.json", body, |confirm, body| confirm.request.set_body(body));
+        self.0.put(
+            "confirm.json",
+            json(&body, Purpose::Confirm),
+            |confirm| &mut confirm.request,
+            RequestTemplate::set_body,
+        );
+        self
+    }
+
+    /// Gives the request a body of `application/x-www-form-urlencoded` with these fields, in this order. The values may
+    /// contain holes. A request with a form has no JSON body.
+    pub fn form<N: AsRef<str>, V: AsRef<str>>(mut self, fields: impl IntoIterator<Item = (N, V)>) -> Confirm {
+        let body = form(fields, Purpose::Confirm);
+        self.0.put("confirm.form", body, |confirm| &mut confirm.request, RequestTemplate::set_body);
         self
     }
 
@@ -143,16 +126,38 @@ pub struct Cancel(Draft<actions::Cancel>);
 
 impl Cancel {
     /// Makes the declaration from the request that undoes an action: a method and a path, which may contain the holes
-    /// `{key}`, `{cancel_key}`, `{request:/ptr}`, `{request-header:NAME}`, `{confirm:/ptr}` and `{answer:/ptr}`.
+    /// `{key}`, `{cancel_key}`, `{request:/ptr}`, `{request-header:NAME}`, `{sent:FORMAT@ZONE}`, `{confirm:/ptr}` and
+    /// `{answer:/ptr}`.
     pub fn by(request: impl AsRef<str>) -> Cancel {
         let request = RequestTemplate::parse(request.as_ref(), Purpose::Cancel);
         Cancel(Draft::by(request, "cancel.request", actions::Cancel::new))
     }
 
-    /// Gives the request a JSON body. Its strings may contain holes.
+    /// Gives the request a header whose value may contain holes. If the filled value cannot be sent in a header, the
+    /// request is not sent. Do not use it for credentials: put them on the endpoint. A header that the endpoint has is
+    /// replaced by that of the endpoint.
+    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Cancel {
+        let header = header(name.as_ref(), value.as_ref(), Purpose::Cancel);
+        self.0.put("cancel.headers", header, |cancel| &mut cancel.request, RequestTemplate::add_header);
+        self
+    }
+
+    /// Gives the request a JSON body. Its strings may contain holes. A request with a JSON body has no form.
     pub fn json(mut self, body: Value) -> Cancel {
-        let body = JsonTemplate::parse(&body, Purpose::Cancel);
-        self.0.set("cancel.json", body, |cancel, body| cancel.request.set_body(body));
+        self.0.put(
+            "cancel.json",
+            json(&body, Purpose::Cancel),
+            |cancel| &mut cancel.request,
+            RequestTemplate::set_body,
+        );
+        self
+    }
+
+    /// Gives the request a body of `application/x-www-form-urlencoded` with these fields, in this order. The values may
+    /// contain holes. A request with a form has no JSON body.
+    pub fn form<N: AsRef<str>, V: AsRef<str>>(mut self, fields: impl IntoIterator<Item = (N, V)>) -> Cancel {
+        let body = form(fields, Purpose::Cancel);
+        self.0.put("cancel.form", body, |cancel| &mut cancel.request, RequestTemplate::set_body);
         self
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use seawall_actions::template::{Purpose, RequestTemplate};
 use seawall_actions::{Connections, Declared, HttpRemote, Sent};
-use seawall_ledger::{Limits, OnUnknown, Rules};
+use seawall_ledger::{Lifetime, Limits, OnUnknown, Rules};
 use seawall_policy::{Backoff, Gravity, Problem, Wrong};
 
 use super::confirm::{Cancel, Confirm};
@@ -169,7 +169,7 @@ impl DurableBuilder {
 
     /// Sets how long the provider remembers a key. Default 24 h.
     pub fn key_lifetime(mut self, time: Duration) -> DurableBuilder {
-        self.rules.key_lifetime = time;
+        self.rules = self.rules.remembered(Lifetime::For(time));
         self
     }
 
@@ -250,6 +250,7 @@ impl DurableBuilder {
             idempotency: plan.rules.idempotency,
             total: plan.timeouts.total,
             repeats_in_doubt: false,
+            key_header: self.sent.key_header.as_ref(),
             confirm: confirm.as_ref(),
             cancel: cancel.as_ref(),
             durable: None,

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use seawall_actions::template::{JsonTemplate, Purpose, RequestTemplate};
+use seawall_actions::template::{Purpose, RequestTemplate};
 use seawall_actions::{self as actions, ListRemote};
 use seawall_ledger::Remote;
 use seawall_ledger::reconcile::JsonList;
 use seawall_policy::{Idempotency, Problem, Wrong};
 use serde_json::Value;
 
+use super::draft::{Draft, form, header, json};
 use crate::dependency::Dependency;
 use crate::misuse::Misuse;
 
@@ -28,21 +29,38 @@ use crate::misuse::Misuse;
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Listing {
-    request: String,
-    json: Option<Value>,
+    request: Draft<RequestTemplate>,
     form: JsonList,
 }
 
 impl Listing {
     /// Makes the description from the request that lists the records: a method and a path, which may contain the holes
     /// `{from}`, `{to}` and `{next}`.
-    pub fn by(request: impl Into<String>) -> Listing {
-        Listing { request: request.into(), json: None, form: JsonList::default() }
+    pub fn by(request: impl AsRef<str>) -> Listing {
+        let request = RequestTemplate::parse(request.as_ref(), Purpose::List);
+        Listing { request: Draft::by(request, "list", |request| request), form: JsonList::default() }
     }
 
-    /// Gives the request a JSON body. Its strings may contain holes.
+    /// Gives the request a header whose value may contain holes. Do not use it for credentials: put them on the
+    /// endpoint. A header that the endpoint has is replaced by that of the endpoint.
+    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Listing {
+        let header = header(name.as_ref(), value.as_ref(), Purpose::List);
+        self.request.put("headers", header, |request| request, RequestTemplate::add_header);
+        self
+    }
+
+    /// Gives the request a JSON body. Its strings may contain holes. A request with a JSON body has no form.
     pub fn json(mut self, body: Value) -> Listing {
-        self.json = Some(body);
+        let body = json(&body, Purpose::List);
+        self.request.put("json", body, |request| request, RequestTemplate::set_body);
+        self
+    }
+
+    /// Gives the request a body of `application/x-www-form-urlencoded` with these fields, in this order. The values may
+    /// contain holes. A request with a form has no JSON body.
+    pub fn form<N: AsRef<str>, V: AsRef<str>>(mut self, fields: impl IntoIterator<Item = (N, V)>) -> Listing {
+        let body = form(fields, Purpose::List);
+        self.request.put("form", body, |request| request, RequestTemplate::set_body);
         self
     }
 
@@ -109,18 +127,11 @@ impl Dependency {
     /// # Errors
     /// If a part of the description could never work. The error names all such problems.
     pub fn listing(&self, listing: Listing) -> Result<Arc<dyn Remote>, Misuse> {
-        let Listing { request, json, form } = listing;
-        let mut problems = Vec::new();
-        let mut read = |setting, wrong| problems.push(Problem::error(setting, wrong));
-        let mut request =
-            RequestTemplate::parse(&request, Purpose::List).map_err(|wrong| read("list", wrong)).ok();
-        if let Some(body) = json {
-            let body = JsonTemplate::parse(&body, Purpose::List).map_err(|wrong| read("json", wrong)).ok();
-            request.iter_mut().zip(body).for_each(|(request, body)| request.set_body(body));
-        }
+        let Listing { request: Draft { read: request, unread: mut problems }, form } = listing;
         let connections = self.connections();
         if connections.is_none() {
-            read("list", Wrong::new("the dependency has no endpoint, so there is nowhere to ask"));
+            let wrong = Wrong::new("the dependency has no endpoint, so there is nowhere to ask");
+            problems.push(Problem::error("list", wrong));
         }
         let listing = request.map(|request| actions::Listing { request, form });
         problems.extend(listing.iter().flat_map(actions::Listing::check));

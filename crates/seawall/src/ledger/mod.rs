@@ -52,6 +52,7 @@
 mod actions;
 mod confirm;
 mod declare;
+mod draft;
 mod error;
 mod listing;
 mod outcome;

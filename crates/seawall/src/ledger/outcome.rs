@@ -21,7 +21,7 @@ impl Outcome {
     #[must_use]
     pub fn effect(&self) -> Effect {
         let state = &self.action.state;
-        match (state.known, state.end) {
+        match (state.known(), state.end()) {
             (Known::Applied, _) => Effect::Applied,
             (Known::NotApplied(_), _) | (Known::Never, Some(End::Failed | End::Cancelled)) => {
                 Effect::NotApplied
@@ -34,26 +34,26 @@ impl Outcome {
     /// the action.
     #[must_use]
     pub fn end(&self) -> Option<End> {
-        self.action.state.end
+        self.action.state.end()
     }
 
     /// Whether the action is settled, which means that the application has taken the outcome into its own data.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.action.state.settled
+        self.action.state.settled()
     }
 
     /// Whether the action took effect and waits for the application to settle it.
     #[must_use]
     pub fn awaits_settling(&self) -> bool {
         let state = &self.action.state;
-        state.known == Known::Applied && state.end.is_none() && state.goal == seawall_ledger::Goal::Perform
+        state.known() == Known::Applied && state.end().is_none() && state.goal() == seawall_ledger::Goal::Perform
     }
 
     /// Why the action is stuck, failed or cancelled, in words for people; `None` if there is nothing to say.
     #[must_use]
     pub fn why(&self) -> Option<&str> {
-        self.action.state.why.as_deref()
+        self.action.state.why()
     }
 
     /// The action's id in the ledger.
@@ -66,7 +66,7 @@ impl Outcome {
     /// a question about the action. `None` if no such answer is recorded.
     #[must_use]
     pub fn answer(&self) -> Option<StoredAnswer> {
-        StoredAnswer::decode(self.action.state.answer.as_deref()?)
+        StoredAnswer::decode(self.action.state.answer()?)
     }
 
     /// Reads the body of [`Outcome::answer`] as JSON; `None` if there is no answer.

@@ -74,6 +74,7 @@ fn a_builder_that_is_told_nothing_has_the_default_rules() {
             idempotency,
             total: Some(secs(30)),
             repeats_in_doubt: false,
+            key_header: None,
             confirm: None,
             cancel: None,
             durable: None,
@@ -89,7 +90,7 @@ fn defaults_are_the_cautious_ones() {
     assert_eq!(on_unknown(plain()), OnUnknown::Hold);
     assert_eq!(on_unknown(plain().confirm(confirm())), OnUnknown::Confirm);
     let durable = keyed().confirm(confirm()).cancel(refund("{confirm:/id}")).build().unwrap();
-    let cancel = durable.rules().cancel.unwrap();
+    let cancel = durable.rules().cancel.clone().unwrap();
     assert_eq!(
         (cancel.kind, cancel.keyed, cancel.tombstone, cancel.by_key),
         (CancelKind::Additive, false, false, false)
@@ -97,7 +98,7 @@ fn defaults_are_the_cautious_ones() {
     assert_eq!(durable.rules().attempt, secs(30), "the operation's own total timeout");
     let explicit = keyed().cancel(refund("{key}")).settled_by_application().build().unwrap();
     assert_eq!(explicit.rules().settle, SettleBy::Explicit(secs(60)), "the total timeout and 30 s");
-    let by_key = keyed().cancel(refund("{key}").sets_a_state()).build().unwrap().rules().cancel.unwrap();
+    let by_key = keyed().cancel(refund("{key}").sets_a_state()).build().unwrap().rules().cancel.clone().unwrap();
     assert!(by_key.by_key && by_key.kind == CancelKind::State);
 }
 

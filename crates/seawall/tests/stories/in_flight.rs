@@ -144,7 +144,7 @@ async fn killed_in_flight<E: Engine>(place: Place, provider: Provider) {
         let filter = Filter::first(1000);
         let all = shelves.store.list(&filter).await.unwrap();
         assert_eq!(all.len(), CALLS);
-        all.iter().filter(|action| action.state.end == Some(End::Done)).count()
+        all.iter().filter(|action| action.state.end() == Some(End::Done)).count()
     };
     wait("all are resolved", async || done().await == CALLS).await;
     let took = killed.elapsed();

@@ -59,8 +59,8 @@ async fn is_stuck_within_its_budget<E: Engine>(place: Place) {
         tokio::time::sleep(millis(20)).await;
     }
     let story = ledger.story(taken_back).await.unwrap();
-    assert_eq!(story.action.state.end, Some(End::Stuck), "{story:?}");
-    assert!(story.action.state.why.is_some());
+    assert_eq!(story.action.state.end(), Some(End::Stuck), "{story:?}");
+    assert!(story.action.state.why().is_some());
     let tries = story.attempts.iter().filter(|attempt| attempt.kind == AttemptKind::Cancel).count();
     assert_eq!(tries, BUDGET, "{story:?}");
     let asked = books.snapshot().requests;

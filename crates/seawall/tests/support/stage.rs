@@ -79,7 +79,7 @@ macro_rules! orders {
             }
 
             fn follow<'a>(conn: &'a mut $connection, action: &'a Action) -> Followed<'a> {
-                let state = match action.state.end {
+                let state = match action.state.end() {
                     Some(End::Done) => "paid",
                     Some(End::Failed | End::Cancelled | End::Stuck) | None => "failed",
                 };

@@ -53,7 +53,12 @@ pub(super) fn durable_follows(operation: &Operation, durable: &Rules) -> Vec<Str
     let mut all = Vec::new();
     let quiet = show_time(durable.quiet);
     all.push(match durable.on_unknown {
-        OnUnknown::Repeat => format!("unknown: the same request is sent again, for at most {}", show_time(durable.key_lifetime)),
+        OnUnknown::Repeat => match &durable.key_lifetime {
+            Some(lifetime) => {
+                format!("unknown: the same request is sent again, for at most {}", show_time(lifetime.shortest()))
+            }
+            None => "unknown: the same request is sent again".to_owned(),
+        },
         OnUnknown::Confirm => {
             format!("unknown: the provider is asked; \"not found\" is believed {quiet} after the last possible send")
         }

@@ -98,6 +98,11 @@ static RECONCILE: Spec = Spec {
             Kind::Request(Purpose::List),
             "The request for the provider's list; {from}, {to} and {next} are filled in.",
         ),
+        key(
+            "headers",
+            Kind::HeaderTemplates(Purpose::List),
+            "Its headers, with placeholders in their values.",
+        ),
         must("items", Kind::Pointer, "Where a page has its items, as a JSON pointer."),
         key("next", Kind::Pointer, "Where a page has the cursor of the next page, as a JSON pointer."),
         must("key", Kind::Pointer, "Where an item has our idempotency key, as a JSON pointer."),

@@ -125,7 +125,17 @@ static CONFIRM: Spec = Spec {
     doc: "How to ask the provider what became of it.",
     groups: &[&[
         must("request", Kind::Request(Purpose::Confirm), "The question, with placeholders."),
-        key("json", Kind::Json(Purpose::Confirm), "Its body."),
+        key(
+            "headers",
+            Kind::HeaderTemplates(Purpose::Confirm),
+            "Its headers, with placeholders in their values.",
+        ),
+        key("json", Kind::Json(Purpose::Confirm), "Its body as JSON, with placeholders in its strings."),
+        key(
+            "form",
+            Kind::Form(Purpose::Confirm),
+            "Its body as application/x-www-form-urlencoded: names, and values with placeholders. Not together with json.",
+        ),
         key("after", TIME_OR_ZERO, "How long to wait before the first question. Default 2s."),
         must("applied", Kind::Predicates, "Answers that mean that it took effect."),
         key("cancelled", Kind::Predicates, "Answers that mean that it was undone at the provider."),
@@ -147,7 +157,17 @@ static CANCEL: Spec = Spec {
     doc: "How to undo it.",
     groups: &[&[
         must("request", Kind::Request(Purpose::Cancel), "The request, with placeholders."),
-        key("json", Kind::Json(Purpose::Cancel), "Its body."),
+        key(
+            "headers",
+            Kind::HeaderTemplates(Purpose::Cancel),
+            "Its headers, with placeholders in their values.",
+        ),
+        key("json", Kind::Json(Purpose::Cancel), "Its body as JSON, with placeholders in its strings."),
+        key(
+            "form",
+            Kind::Form(Purpose::Cancel),
+            "Its body as application/x-www-form-urlencoded: names, and values with placeholders. Not together with json.",
+        ),
         key(
             "kind",
             Kind::Choice(&["additive", "state"]),

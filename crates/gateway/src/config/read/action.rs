@@ -2,10 +2,10 @@
 //! it, how it is undone, and how it is compared with the provider's list. The crate `seawall-actions` finds the
 //! mistakes, and they are reported here at their places in the file.
 
-use seawall_actions::template::{Pointer, Purpose, RequestTemplate};
+use seawall_actions::template::{Body, Pointer, Purpose, RequestTemplate};
 use seawall_actions::{Cancel, Confirm, Declared, Listing};
 use seawall_ledger::reconcile::{DAY, JsonList, Zone};
-use seawall_ledger::{CancelKind, Limits, Rules, SettleBy};
+use seawall_ledger::{CancelKind, Lifetime, Limits, Rules, SettleBy};
 use seawall_policy::{Gravity, Problem};
 
 use super::super::action::{ON_UNKNOWN, Reconcile};
@@ -17,13 +17,24 @@ use super::super::values;
 use super::gateway::count_u32;
 use super::readers::{Inherited, predicates, statuses, word};
 
-/// Reads the request under `key`, together with the body under `json` in the same table. Returns `None` if the request
-/// is absent or cannot be read. A body that cannot be read has been reported already, and checks that need the body are
-/// skipped.
+/// Reads the request under `key`, together with the headers and the body in the same table. Returns `None` if the
+/// request is absent or cannot be read. Headers and bodies that cannot be read have been reported already, and checks
+/// that need them are skipped.
 fn request(section: &Section<'_>, key: &str, purpose: Purpose) -> Option<RequestTemplate> {
     let mut request = section.opt(key, |value| RequestTemplate::parse(values::text(value)?, purpose))?;
-    if let Some(body) = section.spec.key("json").and_then(|_| section.raw("json")) {
-        request.set_body(shape::json(body, purpose).0);
+    let raw = |key| section.spec.key(key).and_then(|_| section.raw(key));
+    if let Some(headers) = raw("headers") {
+        for header in shape::header_templates(headers, purpose).0 {
+            // That a header is given twice has been reported already, with its place.
+            let _ = request.add_header(header);
+        }
+    }
+    let form = raw("form").map(|form| ("form", Body::Form(shape::form(form, purpose).0)));
+    let json = raw("json").map(|json| ("json", Body::Json(shape::json(json, purpose).0)));
+    for (key, body) in form.into_iter().chain(json) {
+        if let Err(wrong) = request.set_body(body) {
+            section.wrong(key, wrong);
+        }
     }
     Some(request)
 }
@@ -69,6 +80,7 @@ pub(super) fn durable<'a>(
         idempotency: operation.idempotency,
         total: operation.timeout.total,
         repeats_in_doubt: inherited.dangerous.retry_none,
+        key_header: None,
         confirm: operation.confirm.as_ref(),
         cancel: operation.cancel.as_ref(),
         durable: None,
@@ -138,7 +150,7 @@ fn rules(
         give_up: section.opt("give_up", values::time).unwrap_or(silent.give_up),
         on_unknown: section.opt("on_unknown", |value| word(&ON_UNKNOWN, value)).unwrap_or(silent.on_unknown),
         quiet: section.opt("quiet", values::time).unwrap_or(silent.quiet),
-        key_lifetime: section.opt("key_lifetime", values::time).unwrap_or(silent.key_lifetime),
+        key_lifetime: section.opt("key_lifetime", values::time).map(Lifetime::For).or(silent.key_lifetime.clone()),
         refusal_binds: statuses(section, "refusal_binds"),
         saves_refusals: section.opt("saves_refusals", values::flag).unwrap_or(silent.saves_refusals),
         resend_absent: section.opt("resend_absent", values::flag).unwrap_or(silent.resend_absent),

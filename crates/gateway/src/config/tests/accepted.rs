@@ -40,6 +40,17 @@ fn the_documented_example_is_accepted_and_says_what_it_documents() {
 }
 
 #[test]
+fn forms_and_headers_keep_the_order_of_the_file() {
+    let cancel = "[dependency.pay.operation.cancel]\nrequest = \"POST /r\"\nheaders = { x-b = \"{key}\", x-a = \"1\" }\n\
+                  [dependency.pay.operation.cancel.form]\nz = \"{key}\"\nb = -7\nc = true\na = \"\"\n";
+    let loaded = accept(&operation(cancel));
+    let request = &loaded.settings.dependencies[0].operations[0].cancel.as_ref().unwrap().request;
+    let names: Vec<&str> = request.headers().iter().map(|header| header.name().as_str()).collect();
+    assert_eq!(names, ["x-b", "x-a"]);
+    assert_eq!(request.body().unwrap().to_string(), "z={key}&b=-7&c=true&a=");
+}
+
+#[test]
 fn the_documented_defaults_are_the_built_in_ones() {
     let start = CONTRACT.find("[defaults]").unwrap();
     let end = CONTRACT.find("[dependency.payments]").unwrap();

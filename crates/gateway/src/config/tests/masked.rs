@@ -107,7 +107,9 @@ fn settings_in_force_show_no_query() {
     let text = dependency(&format!(
         "health = \"GET /health?key={SECRET}&x\"\n[[dependency.pay.operation]]\nname = \"charge\"\nmatch = \"POST /c\"\n\
          idempotency = \"keyed\"\nconfirm = {{ request = \"GET /c?k={{key}}&token={SECRET}\", applied = {{ status = 200 }} }}\n\
-         cancel = {{ request = \"POST /r\", json = {{ secret = \"{SECRET}\" }} }}\n"
+         cancel = {{ request = \"POST /r\", json = {{ secret = \"{SECRET}\" }} }}\n\
+         [[dependency.pay.operation]]\nname = \"payout\"\nmatch = \"POST /p\"\nidempotency = \"keyed\"\n\
+         cancel = {{ request = \"POST /n\", headers = {{ x-id = \"{SECRET}\" }}, form = {{ secret = \"{SECRET}\" }} }}\n"
     ));
     let shown = effective(&accept(&text).settings);
     assert!(!shown.contains(SECRET), "{shown}");
@@ -115,4 +117,21 @@ fn settings_in_force_show_no_query() {
         shown.contains("GET /health?key=***&***") && shown.contains("GET /c?k={key}&token=***"),
         "{shown}"
     );
+    assert!(
+        shown.contains("POST /r with a JSON body, ") && shown.contains("POST /n with x-id: ***, a form, "),
+        "{shown}"
+    );
+}
+
+#[test]
+fn reports_show_the_names_and_placeholders_of_headers_and_forms_and_no_values() {
+    let text = dependency(&format!(
+        "[[dependency.pay.operation]]\nname = \"charge\"\nmatch = \"POST /c\"\ncancel = {{ request = \"POST /r\", keyed = 1, \
+         headers = {{ x-id = \"{SECRET}{{key}}\" }}, form = {{ day = \"{{sent:%F@UTC}}{SECRET}\" }} }}\n"
+    ));
+    let shown = read(&text).unwrap_err().render(false);
+    assert!(!shown.contains(SECRET), "{shown}");
+    for word in ["x-id", "{key}", "day", "{sent:%F@UTC}"] {
+        assert!(shown.contains(word), "{word}: {shown}");
+    }
 }

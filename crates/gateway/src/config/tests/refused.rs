@@ -179,6 +179,14 @@ fn every_rule_is_checked() {
         (operation("breaker = { enabled = false }"), 7, "`breaker` is not known"),
         (operation("confirm = { request = \"GET /c\" }"), 7, "`applied` is missing"),
         (operation("cancel = { request = \"POST /r\", json = { a = 2020-01-01 } }"), 7, "JSON has no dates"),
+        (operation("cancel = { request = \"POST /r\", form = { a = 1.10 } }"), 7, "a form keeps no float"),
+        (operation("cancel = { request = \"POST /r\", form = { a = [\"b\"] } }"), 7, "expected a string, a whole number"),
+        (operation("cancel = { request = \"POST /r\", form = \"a={key}\" }"), 7, "expected a table of fields"),
+        (operation("cancel = { request = \"POST /r\", headers = { x-a = 1 } }"), 7, "expected a string"),
+        (operation("cancel = { request = \"POST /r\", headers = [] }"), 7, "expected a table of headers"),
+        (operation("cancel = { request = \"POST /r\", header = { x-a = \"1\" } }"), 7, "`header` is not known in `cancel`"),
+        (reconcile("GET /l?from={from}&to={to}", "headers = { x-a = \"{key}\" }"), 8, "a list cannot be filled"),
+        (reconcile("GET /l?from={from}&to={to}", "headers = { cookie = \"a\" }"), 8, "carries credentials"),
         (reconcile("GET /l?from={from}&to={to}&c={next}", ""), 4, "`next` is missing"),
         (reconcile("GET /l?from={from}&to={to}", "next = \"/n\""), 8, "every page would be the first"),
         (reconcile("GET /l?from={from}&to={to}", "zone = \"Seoul\""), 8, "not the name of a time zone"),
@@ -207,6 +215,10 @@ fn what_can_be_filled_in_every_case_is_accepted() {
     accept(&operation(&cancel("{answer:/id}")));
     accept(&none(&cancel("{key}/{request:/id}/{request-header:x-order}/{cancel_key}")));
     accept(&operation("cancel = { request = \"POST /r/{key}\", tombstone = true }"));
+    accept(&none(
+        "cancel = { request = \"POST /r\", tombstone = true, headers = { x-day = \"{sent:%F@UTC}\" }, \
+         form = { day = \"{sent:%Y%m%d@Asia/Seoul}\", id = \"{request:/id}\" } }",
+    ));
 }
 
 #[test]

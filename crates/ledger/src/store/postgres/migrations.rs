@@ -6,26 +6,39 @@
 //! process go first.
 
 use sqlx::Row;
-use sqlx::postgres::PgPool;
+use sqlx::postgres::{PgConnection, PgPool};
 
 use crate::error::{StoreError, Trouble};
 use crate::store::Result;
 use crate::store::lane::{RUNS, pause};
+use crate::store::version::{Step, Version};
 
 use super::statements::failed;
 
-/// The steps, in order. Once a step is released, it is never edited.
-const STEPS: [&str; 2] =
-    [include_str!("../../../sql/postgres/0001.sql"), include_str!("../../../sql/postgres/0002.sql")];
+/// The steps, in order.
+pub(super) const STEPS: [Step; 3] = [
+    Step { text: include_str!("../../../sql/postgres/0001.sql"), works_from: 1 },
+    Step { text: include_str!("../../../sql/postgres/0002.sql"), works_from: 1 },
+    Step { text: include_str!("../../../sql/postgres/0003.sql"), works_from: 3 },
+];
+
+/// The steps of a program that is one version ahead, for tests: it adds a column.
+#[cfg(feature = "testing")]
+pub(super) const AHEAD: [Step; 4] = [
+    STEPS[0],
+    STEPS[1],
+    STEPS[2],
+    Step { text: "ALTER TABLE seawall.action ADD COLUMN tomorrow text", works_from: 3 },
+];
 
 const FIRST: &str = "CREATE SCHEMA IF NOT EXISTS seawall; \
      CREATE TABLE IF NOT EXISTS seawall.schema (one boolean PRIMARY KEY, version bigint NOT NULL); \
      INSERT INTO seawall.schema VALUES (true, 0) ON CONFLICT DO NOTHING";
 
-pub(super) async fn migrate(pool: &PgPool) -> Result<()> {
+pub(super) async fn migrate(pool: &PgPool, program: Version) -> Result<()> {
     let mut run = 1;
     loop {
-        match try_migrate(pool).await {
+        match try_migrate(pool, program).await {
             Err(e) if e.trouble() == Trouble::Again && run < RUNS => {
                 tokio::time::sleep(pause(run)).await;
                 run += 1;
@@ -35,7 +48,7 @@ pub(super) async fn migrate(pool: &PgPool) -> Result<()> {
     }
 }
 
-async fn try_migrate(pool: &PgPool) -> Result<()> {
+async fn try_migrate(pool: &PgPool, program: Version) -> Result<()> {
     let mut tx = pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(failed)?;
     // The schema is looked for first, so that a role without the right to create tables can use existing ones.
     let there = sqlx::raw_sql("SELECT to_regclass('seawall.schema') IS NOT NULL AS there")
@@ -45,29 +58,37 @@ async fn try_migrate(pool: &PgPool) -> Result<()> {
     if !there.try_get::<bool, _>(0).map_err(failed)? {
         sqlx::raw_sql(FIRST).execute(&mut *tx).await.map_err(raced)?;
     }
-    let found: i64 = version(&mut tx, "SELECT version FROM seawall.schema").await?;
-    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
-    if found == known {
+    let (found, works_from) = version(&mut tx, "SELECT version FROM seawall.schema").await?;
+    if program.missing(found, works_from)?.next().is_none() {
         return tx.commit().await.map_err(failed);
     }
-    let found = version(&mut tx, "SELECT version FROM seawall.schema FOR UPDATE").await?;
-    if found > known {
-        let text = format!("they are of version {found}, and this program knows {known}: update the program");
-        return Err(StoreError::new(Trouble::Foreign, text));
-    }
-    for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(0)) {
-        sqlx::raw_sql(*step).execute(&mut *tx).await.map_err(raced)?;
-        sqlx::raw_sql("UPDATE seawall.schema SET version = version + 1")
-            .execute(&mut *tx)
-            .await
-            .map_err(failed)?;
+    let (found, works_from) = version(&mut tx, "SELECT version FROM seawall.schema FOR UPDATE").await?;
+    for (made, step) in program.missing(found, works_from)? {
+        sqlx::raw_sql(step.text).execute(&mut *tx).await.map_err(raced)?;
+        // The column `works_from` is made by the third step.
+        let text = if made < 3 {
+            "UPDATE seawall.schema SET version = version + 1"
+        } else {
+            "UPDATE seawall.schema SET version = version + 1, works_from = $1"
+        };
+        let query = sqlx::query(text).persistent(false);
+        let query = if made < 3 { query } else { query.bind(step.works_from) };
+        query.execute(&mut *tx).await.map_err(failed)?;
     }
     tx.commit().await.map_err(failed)
 }
 
-async fn version(conn: &mut sqlx::PgConnection, text: &'static str) -> Result<i64> {
-    let row = sqlx::raw_sql(text).fetch_one(conn).await.map_err(failed)?;
-    row.try_get(0).map_err(failed)
+/// Reads the version of the tables, and the earliest version of the program that can work with them. Earlier programs
+/// could not tell the two apart, so for their tables both are the same.
+async fn version(conn: &mut PgConnection, text: &'static str) -> Result<(i64, i64)> {
+    let row = sqlx::raw_sql(text).fetch_one(&mut *conn).await.map_err(failed)?;
+    let found: i64 = row.try_get(0).map_err(failed)?;
+    if found < 3 {
+        return Ok((found, found));
+    }
+    let query = sqlx::raw_sql("SELECT works_from FROM seawall.schema");
+    let row = query.fetch_one(conn).await.map_err(failed)?;
+    Ok((found, row.try_get(0).map_err(failed)?))
 }
 
 /// Turns an error of a step into a [`StoreError`]. If another process made the same thing at the same moment, the error

@@ -27,6 +27,7 @@ use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write, settle_scope};
 
 use super::lane::{Answer, Lanes, RUNS, Task, pause, unexpected};
+use super::version::Version;
 use super::{
     COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
 };
@@ -72,6 +73,7 @@ pub struct Postgres {
     lanes: Lanes<PgConnection>,
     clock: SharedClock,
     prepared: bool,
+    program: Version,
 }
 
 /// The longest time that connecting may take.
@@ -135,7 +137,16 @@ impl Postgres {
         let clock = SharedClock::new(clock);
         let lane = || lanes::Lane { pool: pool.clone(), conn: None, clock: clock.clone(), prepared };
         let lanes = Lanes::start((0..settings.lanes.max(1)).map(|_| lane()).collect());
-        Ok(Postgres { pool, lanes, clock, prepared })
+        Ok(Postgres { pool, lanes, clock, prepared, program: Version::of(&migrations::STEPS) })
+    }
+
+    /// Returns this store as a program uses it that is one version ahead: it makes the tables of the next version, and
+    /// works on rows of the next version. Tests let both versions work together.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn one_ahead(mut self) -> Postgres {
+        self.program = Version { steps: &migrations::AHEAD, knows: self.program.knows + 1 };
+        self
     }
 
     /// Returns the statements whose plans the tests check: the begin of a transaction of the ledger's own, a claim, a
@@ -261,7 +272,11 @@ impl Store for Postgres {
     type Connection = PgConnection;
 
     async fn migrate(&self) -> Result<()> {
-        migrations::migrate(&self.pool).await
+        migrations::migrate(&self.pool, self.program).await
+    }
+
+    fn knows(&self) -> u32 {
+        self.program.knows
     }
 
     fn clock(&self) -> DbClock {
@@ -322,7 +337,7 @@ impl Store for Postgres {
 
     async fn claim(&self, dependency: &str, owner: Owner, most: u32, lease: Duration) -> Result<Vec<Action>> {
         let mut tx = self.pool.begin_with(BEGIN).await.map_err(failed)?;
-        let (claimed, clock) = self.session(&mut tx).claim_due(dependency, owner, most, lease).await?;
+        let (claimed, clock) = self.session(&mut tx).claim_due(dependency, owner, most, lease, self.knows()).await?;
         tx.commit().await.map_err(failed)?;
         clock.into_iter().for_each(|clock| self.clock.set(clock));
         Ok(claimed)
@@ -330,7 +345,7 @@ impl Store for Postgres {
 
     async fn claim_one(&self, id: ActionId, owner: Owner, lease: Duration) -> Result<Option<Action>> {
         let mut tx = self.pool.begin_with(BEGIN_ALONE).await.map_err(failed)?;
-        let (claimed, clock) = self.session(&mut tx).claim_one(id, owner, lease).await?;
+        let (claimed, clock) = self.session(&mut tx).claim_one(id, owner, lease, self.knows()).await?;
         tx.commit().await.map_err(failed)?;
         clock.into_iter().for_each(|clock| self.clock.set(clock));
         Ok(claimed.into_iter().next())
@@ -338,7 +353,7 @@ impl Store for Postgres {
 
     async fn next_due(&self, dependency: &str) -> Result<Option<Stamp>> {
         let mut tx = self.reading().await?;
-        let due = self.session(&mut tx).next_due(dependency).await;
+        let due = self.session(&mut tx).next_due(dependency, self.knows()).await;
         tx.commit().await.map_err(failed)?;
         due
     }

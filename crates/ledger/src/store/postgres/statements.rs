@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::action::{Action, ActionId, Mark};
 use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
-use crate::machine::{AttemptRow, KNOWS, Owner, Row as StateRow, SentKey, Stamp, Write};
+use crate::machine::{AttemptRow, Owner, Row as StateRow, SentKey, Stamp, Write};
 use crate::store::columns::{self, Columns, Fixed};
 use crate::store::{Counts, Filter, Insert, Result, Standing, Swept};
 
@@ -322,6 +322,7 @@ impl Session<'_> {
         owner: Owner,
         most: u32,
         lease: Duration,
+        knows: u32,
     ) -> Result<(Vec<Action>, Option<DbClock>)> {
         let query = self
             .query(&CLAIM)
@@ -329,7 +330,7 @@ impl Session<'_> {
             .bind(micros(lease))
             .bind(dependency.to_owned())
             .bind(i64::from(most))
-            .bind(i64::from(KNOWS));
+            .bind(i64::from(knows));
         self.claimed(query).await
     }
 
@@ -340,9 +341,10 @@ impl Session<'_> {
         id: ActionId,
         owner: Owner,
         lease: Duration,
+        knows: u32,
     ) -> Result<(Vec<Action>, Option<DbClock>)> {
         let query =
-            self.query(&CLAIM_ONE).bind(Uuid::from_u128(owner.0)).bind(micros(lease)).bind(rows::uuid(id)).bind(i64::from(KNOWS));
+            self.query(&CLAIM_ONE).bind(Uuid::from_u128(owner.0)).bind(micros(lease)).bind(rows::uuid(id)).bind(i64::from(knows));
         self.claimed(query).await
     }
 
@@ -364,12 +366,12 @@ impl Session<'_> {
         Ok((readable.collect(), clock))
     }
 
-    pub(super) async fn next_due(&mut self, dependency: &str) -> Result<Option<Stamp>> {
+    pub(super) async fn next_due(&mut self, dependency: &str, knows: u32) -> Result<Option<Stamp>> {
         let query = self.query(
             "SELECT due_at FROM seawall.action WHERE dependency = $1 AND due_at IS NOT NULL \
              AND needs <= $2 ORDER BY due_at LIMIT 1",
         );
-        let row = query.bind(dependency.to_owned()).bind(i64::from(KNOWS)).fetch_optional(&mut *self.conn).await.map_err(failed)?;
+        let row = query.bind(dependency.to_owned()).bind(i64::from(knows)).fetch_optional(&mut *self.conn).await.map_err(failed)?;
         row.map(|row| row.try_get_unchecked::<At, _>(0).map(|at| at.0).map_err(failed)).transpose()
     }
 

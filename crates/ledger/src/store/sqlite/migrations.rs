@@ -2,43 +2,61 @@
 
 use sqlx::{Connection, Row, SqliteConnection};
 
-use crate::error::{StoreError, Trouble};
 use crate::store::Result;
+use crate::store::version::{Step, Version};
 
 use super::statements::failed;
 
-/// The steps, in order. Once a step is released, it is never edited.
-const STEPS: [&str; 2] =
-    [include_str!("../../../sql/sqlite/0001.sql"), include_str!("../../../sql/sqlite/0002.sql")];
+/// The steps, in order.
+pub(super) const STEPS: [Step; 3] = [
+    Step { text: include_str!("../../../sql/sqlite/0001.sql"), works_from: 1 },
+    Step { text: include_str!("../../../sql/sqlite/0002.sql"), works_from: 1 },
+    Step { text: include_str!("../../../sql/sqlite/0003.sql"), works_from: 3 },
+];
+
+/// The steps of a program that is one version ahead, for tests: it adds a column.
+#[cfg(feature = "testing")]
+pub(super) const AHEAD: [Step; 4] = [
+    STEPS[0],
+    STEPS[1],
+    STEPS[2],
+    Step { text: "ALTER TABLE seawall_action ADD COLUMN tomorrow TEXT", works_from: 3 },
+];
 
 /// Runs the steps that are missing. Any number of processes may call this function at the same time: the write lock
 /// lets one process go first, and the others find nothing to do afterwards.
-pub(super) async fn migrate(conn: &mut SqliteConnection) -> Result<()> {
+pub(super) async fn migrate(conn: &mut SqliteConnection, program: Version) -> Result<()> {
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     sqlx::query("CREATE TABLE IF NOT EXISTS seawall_schema (version INTEGER NOT NULL)")
         .execute(&mut *tx)
         .await
         .map_err(failed)?;
-    let row =
-        sqlx::query("SELECT max(version) FROM seawall_schema").fetch_one(&mut *tx).await.map_err(failed)?;
-    let found: Option<i64> = row.try_get(0).map_err(failed)?;
-    let found = usize::try_from(found.unwrap_or(0)).unwrap_or(usize::MAX);
-    if found > STEPS.len() {
-        return Err(newer(found));
-    }
-    for (step, text) in STEPS.iter().enumerate().skip(found) {
-        sqlx::raw_sql(*text).execute(&mut *tx).await.map_err(failed)?;
-        sqlx::query("INSERT INTO seawall_schema (version) VALUES (?)")
-            .bind(i64::try_from(step + 1).unwrap_or(i64::MAX))
-            .execute(&mut *tx)
-            .await
-            .map_err(failed)?;
+    let (found, works_from) = version(&mut tx).await?;
+    for (made, step) in program.missing(found, works_from)? {
+        sqlx::raw_sql(step.text).execute(&mut *tx).await.map_err(failed)?;
+        // The column `works_from` is made by the third step.
+        let text = if made < 3 {
+            "INSERT INTO seawall_schema (version) VALUES (?)"
+        } else {
+            "INSERT INTO seawall_schema (version, works_from) VALUES (?, ?)"
+        };
+        let query = sqlx::query(text).bind(made);
+        let query = if made < 3 { query } else { query.bind(step.works_from) };
+        query.execute(&mut *tx).await.map_err(failed)?;
     }
     tx.commit().await.map_err(failed)
 }
 
-fn newer(found: usize) -> StoreError {
-    let known = STEPS.len();
-    let text = format!("they are of version {found}, and this program knows {known}: update the program");
-    StoreError::new(Trouble::Foreign, text)
+/// Reads the version of the tables, and the earliest version of the program that can work with them. Earlier programs
+/// could not tell the two apart, so for their tables both are the same.
+async fn version(conn: &mut SqliteConnection) -> Result<(i64, i64)> {
+    let row =
+        sqlx::query("SELECT max(version) FROM seawall_schema").fetch_one(&mut *conn).await.map_err(failed)?;
+    let found = row.try_get::<Option<i64>, _>(0).map_err(failed)?.unwrap_or(0);
+    if found < 3 {
+        return Ok((found, found));
+    }
+    let query = sqlx::query("SELECT works_from FROM seawall_schema ORDER BY version DESC LIMIT 1");
+    let row = query.fetch_one(conn).await.map_err(failed)?;
+    Ok((found, row.try_get(0).map_err(failed)?))
 }

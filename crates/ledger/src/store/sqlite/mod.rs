@@ -31,6 +31,7 @@ use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 
 use super::lane::{Answer, Lanes, Task, unexpected};
+use super::version::Version;
 use super::{
     COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
 };
@@ -47,6 +48,7 @@ pub struct Sqlite {
     options: SqliteConnectOptions,
     readers: SqlitePool,
     lanes: Lanes<SqliteConnection>,
+    program: Version,
 }
 
 impl std::fmt::Debug for Sqlite {
@@ -63,7 +65,20 @@ impl Sqlite {
     /// If the file cannot be opened, or if it cannot use `synchronous = FULL` and the write-ahead log.
     pub async fn open(file: impl AsRef<Path>) -> Result<Sqlite> {
         let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
-        Sqlite::with(options).await
+        Sqlite::with(options, Version::of(&migrations::STEPS)).await
+    }
+
+    /// Opens a file as a program uses it that is one version ahead: it makes the tables of the next version, and works
+    /// on rows of the next version. Tests let both versions work together.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sqlite::open`].
+    #[cfg(feature = "testing")]
+    pub async fn open_one_ahead(file: impl AsRef<Path>) -> Result<Sqlite> {
+        let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
+        let now = Version::of(&migrations::STEPS);
+        Sqlite::with(options, Version { steps: &migrations::AHEAD, knows: now.knows + 1 }).await
     }
 
     /// Opens the file of a URL `sqlite:FILE` or `sqlite://FILE`, as [`Sqlite::open`] does.
@@ -74,22 +89,22 @@ impl Sqlite {
     pub async fn connect(url: &str) -> Result<Sqlite> {
         let options: SqliteConnectOptions =
             url.parse().map_err(|e: sqlx::Error| StoreError::new(Trouble::Refused, e))?;
-        Sqlite::with(options.create_if_missing(true)).await
+        Sqlite::with(options.create_if_missing(true), Version::of(&migrations::STEPS)).await
     }
 
-    async fn with(options: SqliteConnectOptions) -> Result<Sqlite> {
+    async fn with(options: SqliteConnectOptions, program: Version) -> Result<Sqlite> {
         let options = durable(options);
         let conn = options.connect().await.map_err(|e| {
             let said = format!("{}: {e}", options.get_filename().display());
             StoreError::new(failed(e).trouble(), said)
         })?;
-        let writer = writer::Writer::new(options.clone(), conn).await?;
+        let writer = writer::Writer::new(options.clone(), conn, program.knows).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .min_connections(0)
             .test_before_acquire(false)
             .connect_lazy_with(options.clone());
-        Ok(Sqlite { options, readers, lanes: Lanes::start(vec![writer]) })
+        Ok(Sqlite { options, readers, lanes: Lanes::start(vec![writer]), program })
     }
 
     /// Returns the options with which the application should open its own connections to this file. With these options,
@@ -121,7 +136,11 @@ impl Store for Sqlite {
 
     async fn migrate(&self) -> Result<()> {
         let mut conn = self.options.connect().await.map_err(failed)?;
-        migrations::migrate(&mut conn).await
+        migrations::migrate(&mut conn, self.program).await
+    }
+
+    fn knows(&self) -> u32 {
+        self.program.knows
     }
 
     fn clock(&self) -> DbClock {
@@ -178,7 +197,7 @@ impl Store for Sqlite {
     }
 
     async fn next_due(&self, dependency: &str) -> Result<Option<Stamp>> {
-        statements::next_due(&mut *self.reader().await?, dependency).await
+        statements::next_due(&mut *self.reader().await?, dependency, self.program.knows).await
     }
 
     async fn load(&self, id: ActionId) -> Result<Option<Action>> {

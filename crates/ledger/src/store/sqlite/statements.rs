@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::action::{Action, ActionId, Mark};
 use crate::error::{StoreError, Trouble};
-use crate::machine::{AttemptRow, KNOWS, Owner, Row as StateRow, SentKey, Stamp, Write};
+use crate::machine::{AttemptRow, Owner, Row as StateRow, SentKey, Stamp, Write};
 use crate::store::lane::BATCH;
 use crate::store::columns::{self, Columns};
 use crate::store::{Counts, Filter, Insert, Result, Standing, Swept, words};
@@ -261,22 +261,29 @@ async fn many(query: rows::Statement<'_>, conn: &mut SqliteConnection) -> Result
     query.fetch_all(conn).await.map_err(failed)?.iter().map(rows::action).collect()
 }
 
+/// What a claim writes, and which rows it takes.
+#[derive(Clone, Copy)]
+pub(super) struct Claim {
+    pub(super) owner: Owner,
+    pub(super) now: Stamp,
+    pub(super) until: Stamp,
+    pub(super) knows: u32,
+}
+
 /// Claims up to `most` due rows of a dependency, and returns them.
 pub(super) async fn claim_due(
     conn: &mut SqliteConnection,
     dependency: &str,
-    owner: Owner,
     most: u32,
-    now: Stamp,
-    until: Stamp,
+    claim: Claim,
 ) -> Result<Vec<Action>> {
     let query = sqlx::query(&**CLAIM)
-        .bind(rows::owner_text(owner))
-        .bind(until.as_micros())
+        .bind(rows::owner_text(claim.owner))
+        .bind(claim.until.as_micros())
         .bind(dependency.to_owned())
-        .bind(now.as_micros())
+        .bind(claim.now.as_micros())
         .bind(most)
-        .bind(KNOWS);
+        .bind(claim.knows);
     let rows = query.fetch_all(conn).await.map_err(failed)?;
     // A row that cannot be read must not stop the others. Such a row stays claimed until its lease ends.
     let readable = rows.iter().filter_map(|row| {
@@ -289,26 +296,28 @@ pub(super) async fn claim_due(
 pub(super) async fn claim_one(
     conn: &mut SqliteConnection,
     id: ActionId,
-    owner: Owner,
-    now: Stamp,
-    until: Stamp,
+    claim: Claim,
 ) -> Result<Option<Action>> {
     let query = sqlx::query(&**CLAIM_ONE)
-        .bind(rows::owner_text(owner))
-        .bind(until.as_micros())
+        .bind(rows::owner_text(claim.owner))
+        .bind(claim.until.as_micros())
         .bind(id.to_string())
-        .bind(now.as_micros())
-        .bind(KNOWS);
+        .bind(claim.now.as_micros())
+        .bind(claim.knows);
     one(query, conn).await
 }
 
-pub(super) async fn next_due(conn: &mut SqliteConnection, dependency: &str) -> Result<Option<Stamp>> {
+pub(super) async fn next_due(
+    conn: &mut SqliteConnection,
+    dependency: &str,
+    knows: u32,
+) -> Result<Option<Stamp>> {
     let row = sqlx::query(
         "SELECT due_at FROM seawall_action WHERE dependency = ? AND due_at IS NOT NULL AND needs <= ? \
          ORDER BY due_at LIMIT 1",
     )
     .bind(dependency.to_owned())
-    .bind(KNOWS)
+    .bind(knows)
     .fetch_optional(conn)
     .await
     .map_err(failed)?;

@@ -25,13 +25,19 @@ pub(super) struct Writer {
     options: SqliteConnectOptions,
     /// The connection; `None` after it was lost, until the next batch opens a new one.
     conn: Option<SqliteConnection>,
+    /// The highest `needs` of a row that this program works on.
+    knows: u32,
 }
 
 impl Writer {
     /// Makes a writer that uses `conn`, after a check that its commits are durable.
-    pub(super) async fn new(options: SqliteConnectOptions, mut conn: SqliteConnection) -> Result<Writer> {
+    pub(super) async fn new(
+        options: SqliteConnectOptions,
+        mut conn: SqliteConnection,
+        knows: u32,
+    ) -> Result<Writer> {
         verify(&mut conn).await?;
-        Ok(Writer { options, conn: Some(conn) })
+        Ok(Writer { options, conn: Some(conn), knows })
     }
 }
 
@@ -65,7 +71,7 @@ impl Batch<SqliteConnection> for Writer {
                 self.conn.insert(fresh)
             }
         };
-        let executed = transaction(conn, jobs).await;
+        let executed = transaction(conn, jobs, self.knows).await;
         if executed.as_ref().is_err_and(|e| e.trouble() == Trouble::Away) {
             self.conn = None;
         }
@@ -73,7 +79,11 @@ impl Batch<SqliteConnection> for Writer {
     }
 }
 
-async fn transaction(conn: &mut SqliteConnection, jobs: &[&Job<SqliteConnection>]) -> Result<Vec<Answer>> {
+async fn transaction(
+    conn: &mut SqliteConnection,
+    jobs: &[&Job<SqliteConnection>],
+    knows: u32,
+) -> Result<Vec<Answer>> {
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     // The time is read while the write lock is held. So all earlier writes have an earlier time.
     let now = stamp();
@@ -119,12 +129,12 @@ async fn transaction(conn: &mut SqliteConnection, jobs: &[&Job<SqliteConnection>
                 Answer::Nothing
             }
             Task::Claim { dependency, owner, most, lease } => {
-                let until = now.saturating_add(*lease);
-                Answer::Claimed(statements::claim_due(&mut tx, dependency, *owner, *most, now, until).await?)
+                let claim = statements::Claim { owner: *owner, now, until: now.saturating_add(*lease), knows };
+                Answer::Claimed(statements::claim_due(&mut tx, dependency, *most, claim).await?)
             }
             Task::ClaimOne { id, owner, lease } => {
-                let until = now.saturating_add(*lease);
-                let claimed = statements::claim_one(&mut tx, *id, *owner, now, until).await?;
+                let claim = statements::Claim { owner: *owner, now, until: now.saturating_add(*lease), knows };
+                let claimed = statements::claim_one(&mut tx, *id, claim).await?;
                 Answer::Claimed(claimed.into_iter().collect())
             }
             Task::Sweep { before, after, most } => {

@@ -1,0 +1,169 @@
+-- What real partners do: keys as they are sent, their lifetime, windows, refusals, amounts, and the trouble with a
+-- handler in columns of its own. Programs of earlier versions cannot work with these tables and have to be stopped
+-- before this step.
+
+-- The earliest version of the program that can work with the tables as they are.
+ALTER TABLE seawall.schema ADD COLUMN works_from bigint NOT NULL DEFAULT 0;
+
+ALTER TABLE seawall.action RENAME COLUMN key_first_at TO first_sent_at;
+ALTER TABLE seawall.action
+    -- A program works only on the rows whose `needs` it knows.
+    ADD COLUMN needs           bigint  NOT NULL DEFAULT 1,
+    -- When the action was recorded, or when its key was last used anew.
+    ADD COLUMN begun_at        timestamptz,
+    ADD COLUMN key_ends_at     timestamptz,
+    ADD COLUMN seen            boolean NOT NULL DEFAULT false,
+    ADD COLUMN leased_until    timestamptz,
+    ADD COLUMN cancel_asked    boolean NOT NULL DEFAULT false,
+    ADD COLUMN cancel_first_at timestamptz,
+    ADD COLUMN cancel_key      text,
+    ADD COLUMN handler_tries   bigint  NOT NULL DEFAULT 0,
+    ADD COLUMN handler_error   text,
+    ADD COLUMN disputed_at     timestamptz,
+    -- The key under which the action is sent, if it is not the caller's own. `salt` says how it was made: NULL means that
+    -- no worker has seen the action yet, and -1 that the first release made its keys.
+    ADD COLUMN sent_key        text,
+    ADD COLUMN salt            bigint,
+    ADD COLUMN amount          text,
+    ADD COLUMN currency        text;
+
+UPDATE seawall.action SET
+    begun_at = created_at,
+    salt = CASE WHEN logged > 0 THEN -1 END,
+    leased_until = CASE WHEN owner IS NOT NULL THEN lease_until END,
+    in_flight = CASE WHEN owner IS NOT NULL THEN in_flight END,
+    next_at = CASE WHEN owner IS NULL THEN greatest(next_at, lease_until) ELSE next_at END,
+    first_sent_at = CASE WHEN maybe_sent > 0 THEN coalesce(first_sent_at, created_at) END,
+    quiet_until = CASE WHEN maybe_sent > 0 THEN coalesce(quiet_until, created_at) END,
+    cancel_first_at = CASE WHEN cancel_open > 0 THEN coalesce(first_sent_at, created_at) END,
+    cancel_quiet_until = CASE WHEN cancel_open > 0 THEN coalesce(cancel_quiet_until, created_at) END,
+    cancel_gen_early = cancel_gen_early AND cancel_open > 0;
+
+-- The trouble with a handler was the beginning of `why`, and `asks` counted its runs.
+UPDATE seawall.action SET
+    handler_tries = greatest(asks, 1),
+    handler_error = regexp_replace(why, '^the application''s handler failed \(\d+\): ', ''),
+    why = NULL,
+    asks = 0
+WHERE ended IS NULL AND starts_with(why, 'the application''s handler failed (');
+
+ALTER TABLE seawall.action
+    ALTER COLUMN begun_at SET NOT NULL,
+    DROP COLUMN settled,
+    DROP COLUMN closed_by_absence,
+    DROP COLUMN lease_until;
+
+CREATE UNIQUE INDEX action_sent_key ON seawall.action (dependency, sent_key) WHERE sent_key IS NOT NULL;
+CREATE INDEX action_disputed ON seawall.action (dependency, id) WHERE disputed_at IS NOT NULL;
+
+-- The body of a refusal.
+ALTER TABLE seawall.attempt ADD COLUMN answer bytea;
+
+-- Records an action; the same key with the same request gives the same id again. `scope` and `scope_size` name the actions
+-- that settle together. If the action failed and nothing of it was ever sent, it begins again.
+CREATE OR REPLACE FUNCTION seawall.record(
+    dependency text, operation text, key text, request text, scope text DEFAULT NULL, scope_size bigint DEFAULT NULL
+) RETURNS uuid LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    fresh uuid := seawall.new_id();
+    bytes bytea := convert_to(request::json::text, 'UTF8');
+    found_id uuid;
+    found_same boolean;
+BEGIN
+    IF record.dependency IS NULL OR record.operation IS NULL OR record.key IS NULL OR record.request IS NULL
+        OR record.dependency = '' OR record.operation = '' OR record.key = ''
+        OR octet_length(record.dependency) > 100 OR octet_length(record.operation) > 100
+        OR octet_length(record.key) > 255 OR octet_length(record.scope) > 255 OR octet_length(bytes) > 1048576
+        OR (record.scope IS NULL) <> (record.scope_size IS NULL) OR record.scope_size NOT BETWEEN 1 AND 64 THEN
+        PERFORM seawall.refuse('misuse', 'a name, key or request is empty or too large, or the scope has no size');
+    END IF;
+    INSERT INTO seawall.action AS a (
+        id, dependency, operation, key, scope, scope_size, request, created_at, version, needs, goal, effect,
+        open_attempts, attempts, maybe_sent, logged, asks, absences, fence, begun_at, next_at, cancel_gen, cancel_tries,
+        cancel_open, cancel_gen_early, due_at
+    ) VALUES (
+        fresh, record.dependency, record.operation, record.key, record.scope, record.scope_size, bytes,
+        statement_timestamp(), 1, 1, 'perform', 'never', 0, 0, 0, 0, 0, 0, 0, statement_timestamp(),
+        statement_timestamp(), 0, 0, 0, false, statement_timestamp()
+    ) ON CONFLICT (dependency, key) DO NOTHING;
+    SELECT a.id, a.operation = record.operation AND a.request = bytes
+        AND a.scope IS NOT DISTINCT FROM record.scope AND a.scope_size IS NOT DISTINCT FROM record.scope_size
+        INTO found_id, found_same
+        FROM seawall.action a WHERE a.dependency = record.dependency AND a.key = record.key;
+    IF NOT found_same THEN
+        PERFORM seawall.refuse('key-conflict', 'this key was recorded before, with another request');
+    END IF;
+    UPDATE seawall.action AS a SET
+        version = a.version + 1, attempts = 0, asks = 0, absences = 0, ended = NULL, ended_at = NULL, why = NULL,
+        begun_at = statement_timestamp(), next_at = statement_timestamp(), settle_by = NULL, answer = NULL,
+        audit_at = NULL, disputed_at = NULL, due_at = statement_timestamp()
+    WHERE a.id = found_id AND a.ended = 'failed' AND a.effect = 'never' AND a.maybe_sent = 0 AND a.cancel_gen = 0
+        AND a.cancel_tries = 0;
+    RETURN found_id;
+END
+$$;
+
+-- Takes the outcome in: settled already is fine; otherwise it must be known to be applied, and not be cancelled.
+CREATE OR REPLACE FUNCTION seawall.settle(action_id uuid) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    it seawall.action;
+    member seawall.action;
+    members bigint := 0;
+BEGIN
+    SELECT * INTO it FROM seawall.action WHERE id = action_id;
+    IF NOT FOUND THEN
+        PERFORM seawall.refuse('not-found', 'there is no such action');
+    END IF;
+    FOR member IN
+        SELECT * FROM seawall.action
+        WHERE id = action_id OR (it.scope IS NOT NULL AND scope = it.scope) ORDER BY id FOR UPDATE
+    LOOP
+        members := members + 1;
+        CONTINUE WHEN member.ended = 'done';
+        IF member.goal = 'cancel' THEN
+            PERFORM seawall.refuse('too-late', 'it is being cancelled, or was');
+        ELSIF member.ended IN ('failed', 'cancelled') THEN
+            PERFORM seawall.refuse('failed', 'it did not take effect');
+        ELSIF member.ended IS NOT NULL OR member.effect <> 'applied' THEN
+            PERFORM seawall.refuse('not-known', 'whether it took effect is not known yet');
+        END IF;
+        UPDATE seawall.action SET
+            version = version + 1, ended = 'done', ended_at = statement_timestamp(), next_at = statement_timestamp(),
+            owner = NULL, leased_until = NULL, in_flight = NULL, handler_tries = 0, handler_error = NULL, due_at = NULL
+        WHERE id = member.id;
+    END LOOP;
+    IF it.scope IS NOT NULL AND members <> it.scope_size THEN
+        PERFORM seawall.refuse('not-known', 'not all members of its scope are recorded');
+    END IF;
+END
+$$;
+
+-- Takes an action back, settled or not, in the transaction that takes the business row back.
+CREATE OR REPLACE FUNCTION seawall.cancel(action_id uuid) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    it seawall.action;
+BEGIN
+    SELECT * INTO it FROM seawall.action WHERE id = action_id;
+    IF NOT FOUND THEN
+        PERFORM seawall.refuse('not-found', 'there is no such action');
+    END IF;
+    PERFORM 1 FROM seawall.action
+        WHERE id = action_id OR (it.scope IS NOT NULL AND scope = it.scope) ORDER BY id FOR UPDATE;
+    -- A stuck action is opened again with the full number of tries.
+    UPDATE seawall.action SET attempts = 0, asks = 0, cancel_tries = 0, why = NULL
+    WHERE (id = action_id OR (it.scope IS NOT NULL AND scope = it.scope)) AND goal = 'perform' AND ended = 'stuck';
+    -- If nothing of it can have taken effect, it is cancelled with this. Otherwise a worker undoes it.
+    UPDATE seawall.action SET
+        version = version + 1, goal = 'cancel', asks = 0, handler_tries = 0, handler_error = NULL,
+        next_at = statement_timestamp(),
+        ended = CASE WHEN effect = 'never' THEN 'cancelled' END,
+        ended_at = CASE WHEN effect = 'never' THEN statement_timestamp() END,
+        owner = CASE WHEN effect = 'never' THEN NULL ELSE owner END,
+        leased_until = CASE WHEN effect = 'never' THEN NULL ELSE leased_until END,
+        in_flight = CASE WHEN effect = 'never' THEN NULL ELSE in_flight END,
+        due_at = CASE WHEN effect = 'never' THEN audit_at ELSE greatest(leased_until, statement_timestamp()) END
+    WHERE (id = action_id OR (it.scope IS NOT NULL AND scope = it.scope))
+        AND goal = 'perform' AND (ended IS NULL OR ended IN ('done', 'stuck'));
+END
+$$;

@@ -1,0 +1,55 @@
+//! Which tables a program can work with, and which rows.
+//!
+//! The tables have a version, the number of steps that made them, and `works_from`: the earliest version of the program
+//! that can work with them. A step that only adds columns, which earlier programs leave alone, keeps `works_from`. A
+//! later step may take old columns away, and raises it. So while an upgrade rolls, programs of both versions work on one
+//! ledger. In the same way a row carries `needs`, and a program claims only rows whose `needs` it knows.
+
+use crate::error::{StoreError, Trouble};
+use crate::machine::KNOWS;
+
+use super::Result;
+
+/// A step that creates or changes the tables. Once a step is released, it is never edited.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    pub(crate) text: &'static str,
+    /// The earliest version of the program that can work with the tables after this step.
+    pub(crate) works_from: i64,
+}
+
+/// What a program knows: the steps that make its tables, and the rows that it can work on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Version {
+    pub(crate) steps: &'static [Step],
+    /// The highest `needs` of a row that this program works on.
+    pub(crate) knows: u32,
+}
+
+impl Version {
+    pub(crate) const fn of(steps: &'static [Step]) -> Version {
+        Version { steps, knows: KNOWS }
+    }
+
+    /// Returns the version of the tables that this program makes.
+    pub(crate) fn known(&self) -> i64 {
+        i64::try_from(self.steps.len()).unwrap_or(i64::MAX)
+    }
+
+    /// Returns the steps that are missing in tables of the version `found`, with the version that each of them makes.
+    ///
+    /// # Errors
+    ///
+    /// If this program cannot work with the tables.
+    pub(crate) fn missing(&self, found: i64, works_from: i64) -> Result<impl Iterator<Item = (i64, &Step)>> {
+        let known = self.known();
+        if found > known && works_from > known {
+            let text = format!(
+                "they are of version {found}, which programs from version {works_from} can use, and this program is of \
+                 version {known}: update the program"
+            );
+            return Err(StoreError::new(Trouble::Foreign, text));
+        }
+        Ok((1..).zip(self.steps).skip(usize::try_from(found).unwrap_or(0)))
+    }
+}
