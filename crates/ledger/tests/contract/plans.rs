@@ -96,7 +96,7 @@ async fn a_backlog_does_not_slow_claims_on_postgres() {
 /// SQLite's description of the plan of a claim.
 async fn claim_plan_on_sqlite(world: &SqliteWorld) -> String {
     let text = format!("EXPLAIN QUERY PLAN {}", Sqlite::claim_text());
-    let query = sqlx::query(AssertSqlSafe(text)).bind("").bind(0).bind("").bind(0).bind(1);
+    let query = sqlx::query(AssertSqlSafe(text)).bind("").bind(0).bind("").bind(0).bind(1).bind(1);
     let rows = query.fetch_all(&mut world.connect().await).await.unwrap();
     rows.iter().map(|row| row.get::<String, _>("detail")).collect::<Vec<_>>().join("\n")
 }
@@ -107,7 +107,7 @@ async fn claim_plan_on_postgres(world: &PostgresWorld) -> String {
     let mut conn = world.connect().await;
     sqlx::raw_sql(begin).execute(&mut conn).await.unwrap();
     let query = sqlx::query(AssertSqlSafe(format!("EXPLAIN {claim}"))).persistent(false);
-    let query = query.bind(uuid::Uuid::nil()).bind(0_i64).bind("pay").bind(32_i64);
+    let query = query.bind(uuid::Uuid::nil()).bind(0_i64).bind("pay").bind(32_i64).bind(1_i64);
     lines(&query.fetch_all(&mut conn).await.unwrap())
 }
 

@@ -161,14 +161,16 @@ pub(crate) async fn a_handler_that_keeps_failing_is_counted_and_tried_until_it_i
     ledger.record(&charge("two").in_scope("both", 2)).await.unwrap();
     // The handler is run again and again, with longer and longer waits. No further request is sent.
     let fourth = |action: &Action| {
-        action.state.why() == Some("the application's handler failed (4): no such column")
+        action.state.handler().is_some_and(|trouble| trouble.tries >= 4 && trouble.error == "no such column")
     };
     let failing = until(&ledger, alone, fourth).await;
     assert_eq!(
         (failing.state.end(), failing.state.settled(), failing.state.known()),
         (None, false, Known::Applied)
     );
-    let said = |action: &Action| action.state.why().as_ref().is_some_and(|why| why.contains("no such column"));
+    let said = |action: &Action| {
+        action.state.handler().is_some_and(|trouble| trouble.error.contains("no such column"))
+    };
     until(&ledger, one, said).await;
     let counts = ledger.counts("pay").await.unwrap();
     assert_eq!((counts.open, counts.stuck), (3, 0));
@@ -177,7 +179,7 @@ pub(crate) async fn a_handler_that_keeps_failing_is_counted_and_tried_until_it_i
     broken.store(false, Ordering::SeqCst);
     for id in [alone, one] {
         let done = ended(&ledger, id).await;
-        assert_eq!((done.state.end(), done.state.why(), done.state.settled()), (Some(End::Done), None, true));
+        assert_eq!((done.state.end(), done.state.handler()), (Some(End::Done), None));
     }
     assert_eq!(ledger.counts("pay").await.unwrap().failing, 0);
     assert!(tries.load(Ordering::SeqCst) >= 7);

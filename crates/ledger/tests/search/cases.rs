@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use seawall_ledger::Lifetime;
 use seawall_ledger::machine::{CancelKind, CancelRules, ConfirmRules, Limits, OnUnknown, Rules, SettleBy};
 use seawall_policy::Idempotency;
 
@@ -9,7 +10,7 @@ use crate::obvious::Obvious;
 use crate::provider::Traits;
 use crate::world::{AppKind, Case, TICK, in_ticks};
 
-const CONFIRM: ConfirmRules = ConfirmRules { after: Duration::ZERO, absences: 1 };
+const CONFIRM: ConfirmRules = ConfirmRules { after: Duration::ZERO, absences: 1, until: None };
 /// Refunds add up and have no key. A cancel names the id that the answer or confirm gave. This is the cautious default.
 const REFUND: CancelRules = CancelRules {
     kind: CancelKind::Additive,
@@ -17,12 +18,14 @@ const REFUND: CancelRules = CancelRules {
     tombstone: false,
     by_key: false,
     after: Duration::ZERO,
+    until: None,
+    asks_first: false,
 };
 const VOID: CancelRules = CancelRules { kind: CancelKind::State, by_key: true, ..REFUND };
 
 /// Makes a case in which the provider behaves as it is declared.
 fn case(name: &'static str, idempotency: Idempotency, with: impl FnOnce(&mut Rules, &mut Traits)) -> Case {
-    let mut rules = in_ticks(Rules::of(idempotency));
+    let mut rules = in_ticks(Rules::of(idempotency).remembered(Lifetime::For(TICK)));
     let keyed = idempotency == Idempotency::Keyed;
     let mut traits = Traits {
         keyed: keyed.then_some(u8::MAX),
@@ -32,7 +35,7 @@ fn case(name: &'static str, idempotency: Idempotency, with: impl FnOnce(&mut Rul
         ..Traits::default()
     };
     with(&mut rules, &mut traits);
-    if let Some(cancel) = rules.cancel {
+    if let Some(cancel) = &rules.cancel {
         traits.additive = cancel.kind == CancelKind::Additive;
         traits.keyed_cancel = cancel.keyed;
         traits.by_key = cancel.by_key;
@@ -47,7 +50,7 @@ fn case(name: &'static str, idempotency: Idempotency, with: impl FnOnce(&mut Rul
 
 /// Sets the times of the rules in ticks, but keeps those that the case itself has set.
 fn in_ticks_but(rules: Rules) -> Rules {
-    let kept = (rules.limits, rules.quiet, rules.key_lifetime, rules.give_up, rules.audit_after);
+    let kept = (rules.limits, rules.quiet, rules.key_lifetime.clone(), rules.give_up, rules.audit_after);
     let mut rules = in_ticks(rules);
     (rules.limits, rules.quiet, rules.key_lifetime, rules.give_up, rules.audit_after) = kept;
     rules
@@ -106,7 +109,7 @@ pub(crate) fn keyed_forgets() -> Case {
     case("keys that are forgotten, three attempts", Idempotency::Keyed, |rules, traits| {
         rules.cancel = Some(REFUND);
         rules.limits.perform = 3;
-        rules.key_lifetime = TICK * 8;
+        rules.key_lifetime = Some(Lifetime::For(TICK * 8));
         traits.keyed = Some(8);
         traits.refuses = false;
         traits.fails_after = false;

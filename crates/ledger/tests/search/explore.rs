@@ -165,7 +165,7 @@ impl Search<'_> {
 
     fn count_ends(&mut self, world: &World) {
         for place in &world.places {
-            match place.row.end {
+            match place.row.ended {
                 Some(End::Done) => self.seen.ends[0] += 1,
                 Some(End::Failed) => self.seen.ends[1] += 1,
                 Some(End::Cancelled) => self.seen.ends[2] += 1,
@@ -228,11 +228,11 @@ fn is_over(world: &World) -> bool {
         Order::Confirming | Order::Heard | Order::HeardNo | Order::PaidEarly => false,
     };
     // If an action is stuck, its order and the rest of its scope wait for a person.
-    let stuck = world.places.iter().any(|p| p.row.end == Some(End::Stuck));
+    let stuck = world.places.iter().any(|p| p.row.ended == Some(End::Stuck));
     if stuck && world.places.len() > 1 {
         return true;
     }
-    world.is_quiet() && world.places.iter().all(|p| p.row.due_at().is_none()) && (order || stuck)
+    world.is_quiet() && world.places.iter().all(|p| p.due_at().is_none()) && (order || stuck)
 }
 
 fn describe(world: &World) -> String {
@@ -240,7 +240,13 @@ fn describe(world: &World) -> String {
         let row = &p.row;
         format!(
             "[{:?} {:?} open {} gen {} {:?}; there: {} charged, {} refunded]",
-            row.goal, row.known, row.open_attempts, row.cancel_gen, row.end, p.there.charges, p.there.refunds
+            row.goal,
+            row.effect,
+            row.open_attempts,
+            row.cancel_gen,
+            row.ended,
+            p.there.charges,
+            p.there.refunds
         )
     });
     format!("      {}", rows.collect::<Vec<_>>().join(" "))

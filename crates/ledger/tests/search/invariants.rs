@@ -1,7 +1,8 @@
 //! What must hold in every world, and for every write.
 
-use seawall_ledger::machine::{AttemptKind, End, Goal, Known, SettleBy, Write};
+use seawall_ledger::machine::{AttemptKind, Effect, End, Goal, SettleBy, State};
 
+use crate::obvious::Bent;
 use crate::world::{Case, Hand, NOW, Order, Place, World};
 
 impl World {
@@ -38,8 +39,7 @@ pub(crate) fn check(case: &Case, world: &World) -> Result<(), &'static str> {
         }
         ours(place)?;
     }
-    let settled = |place: &Place| place.row.settled;
-    if world.places.iter().any(settled) && !world.places.iter().all(settled) {
+    if world.places.iter().any(Place::is_settled) && !world.places.iter().all(Place::is_settled) {
         return Err("a part of a scope is settled");
     }
     order(world)
@@ -60,14 +60,14 @@ fn books(place: &Place) -> Result<(), &'static str> {
 fn truth(place: &Place, may_still_apply: bool) -> Result<(), &'static str> {
     let row = &place.row;
     let is_live = place.there.is_live();
-    match row.known {
-        Known::Never if is_live => Err("live, and known as never attempted"),
-        Known::Never if may_still_apply => Err("may still be applied, and known as never attempted"),
-        Known::NotApplied(_) if is_live => Err("live, and known as not applied"),
-        Known::NotApplied(_) if may_still_apply => Err("may still be applied, and known as not applied"),
-        Known::Applied if place.there.charges == 0 => Err("not there, and known as applied"),
-        Known::Applied if row.goal == Goal::Perform && !is_live => Err("undone, and known as applied"),
-        Known::Never | Known::Unknown | Known::Applied | Known::NotApplied(_) => Ok(()),
+    match row.effect {
+        Effect::Never if is_live => Err("live, and known as never attempted"),
+        Effect::Never if may_still_apply => Err("may still be applied, and known as never attempted"),
+        Effect::NotApplied if is_live => Err("live, and known as not applied"),
+        Effect::NotApplied if may_still_apply => Err("may still be applied, and known as not applied"),
+        Effect::Applied if place.there.charges == 0 => Err("not there, and known as applied"),
+        Effect::Applied if row.goal == Goal::Perform && !is_live => Err("undone, and known as applied"),
+        Effect::Never | Effect::Unknown | Effect::Applied | Effect::NotApplied => Ok(()),
     }
 }
 
@@ -76,7 +76,7 @@ fn at_rest(case: &Case, place: &Place) -> Result<(), &'static str> {
     let is_live = place.there.is_live();
     // If the network was slower than declared, a wrong end is found by the question after the end.
     let is_final = case.is_strict() || place.row.audit_at.is_none();
-    match place.row.end {
+    match place.row.ended {
         Some(End::Failed) if is_live && is_final => Err("failed, with a live charge"),
         Some(End::Cancelled) if is_live && is_final => Err("cancelled, with a live charge"),
         Some(End::Done) if !is_live => Err("done, without a charge"),
@@ -90,29 +90,31 @@ fn ours(place: &Place) -> Result<(), &'static str> {
     if place.paid && row.goal == Goal::Cancel {
         return Err("paid after a cancel was accepted");
     }
-    if row.settled && (row.goal != Goal::Perform || row.known != Known::Applied || row.end != Some(End::Done))
-    {
+    let settled = place.is_settled();
+    if settled && (row.goal != Goal::Perform || row.effect != Effect::Applied) {
         return Err("settled, and not done");
     }
-    if place.paid != row.settled {
+    if place.paid != settled {
         return Err("paid, and not settled");
     }
-    if row.end == Some(End::Done) && !row.settled {
-        return Err("done, and not settled");
-    }
-    if matches!(row.known, Known::Never | Known::NotApplied(_)) && row.open_attempts > 0 {
+    if matches!(row.effect, Effect::Never | Effect::NotApplied) && row.open_attempts > 0 {
         return Err("an attempt is open, and known not to be");
     }
-    if row.end.is_none() && row.due_at().is_none() {
+    if row.ended.is_none() && place.due_at().is_none() {
         return Err("at rest without a time, an end or a lease");
     }
-    Ok(())
+    match State::of_row(row.clone()) {
+        Err(impossible) => Err(impossible.0),
+        Ok(state) if state.due_at() != place.due_at() => Err("due at another time than the machine says"),
+        Ok(_) => Ok(()),
+    }
 }
 
 /// Checks what an application with its own database must find in the end.
 fn order(world: &World) -> Result<(), &'static str> {
     let place = &world.places[0];
-    let at_end = world.is_quiet() && matches!(place.row.end, Some(End::Done | End::Failed | End::Cancelled));
+    let at_end =
+        world.is_quiet() && matches!(place.row.ended, Some(End::Done | End::Failed | End::Cancelled));
     match world.order {
         Order::Paid if at_end && !place.there.is_live() => Err("an order is paid without a charge"),
         Order::Failed if at_end && place.there.is_live() => Err("a charge without an order"),
@@ -127,7 +129,7 @@ fn order(world: &World) -> Result<(), &'static str> {
 }
 
 /// Checks what must hold for every change, whichever party makes it.
-pub(crate) fn check_write(case: &Case, place: &Place, write: &Write) -> Result<(), &'static str> {
+pub(crate) fn check_write(case: &Case, place: &Place, write: &Bent) -> Result<(), &'static str> {
     let (from, to) = (&place.row, &write.to);
     if write.from != from.version || to.version != from.version + 1 {
         return Err("a write that does not follow the version");
@@ -135,17 +137,17 @@ pub(crate) fn check_write(case: &Case, place: &Place, write: &Write) -> Result<(
     if from.goal == Goal::Cancel && to.goal == Goal::Perform {
         return Err("the goal went back");
     }
-    if from.settled && !to.settled && to.goal == Goal::Perform {
+    if from.ended == Some(End::Done) && to.ended != from.ended && to.goal == Goal::Perform {
         return Err("settled went back without a cancel");
     }
-    if from.known == Known::Applied && to.known != Known::Applied && to.goal == Goal::Perform {
+    if from.effect == Effect::Applied && to.effect != Effect::Applied && to.goal == Goal::Perform {
         return Err("applied was overwritten while it is wanted");
     }
     let Some(line) = write.attempt.as_ref().filter(|line| line.ended_at.is_none()) else { return Ok(()) };
     if line.fence != from.fence || from.owner.is_none() || to.in_flight != Some(line.number) {
         return Err("an attempt without a claim");
     }
-    if line.send_by > to.lease_until {
+    if to.leased_until.is_none_or(|until| line.send_by > until) {
         return Err("an attempt that outlives its lease");
     }
     match line.kind {
@@ -155,12 +157,12 @@ pub(crate) fn check_write(case: &Case, place: &Place, write: &Write) -> Result<(
     }
 }
 
-fn performs(case: &Case, place: &Place, write: &Write) -> Result<(), &'static str> {
+fn performs(case: &Case, place: &Place, write: &Bent) -> Result<(), &'static str> {
     let (from, to) = (&place.row, &write.to);
-    if from.goal == Goal::Cancel && from.known != Known::Unknown {
+    if from.goal == Goal::Cancel && from.effect != Effect::Unknown {
         return Err("sent after a cancel");
     }
-    if from.end.is_some() {
+    if from.ended.is_some() {
         return Err("sent after the end");
     }
     if case.rules.confirm.is_some() && from.open_attempts > 0 {

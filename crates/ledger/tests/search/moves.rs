@@ -6,14 +6,14 @@
 //! lags, and may come back as a zombie.
 
 use seawall_ledger::machine::{
-    AttemptKind, AttemptRow, CancelBy, End, Event, Found, NotSettled, Observed, Origin, Performed, Report,
-    Resolution, Step, Told, Undone, Write, claim, observe, resolve, settle_scope,
+    AttemptKind, AttemptRow, CancelBy, End, Event, Found, NotSettled, Observed, Performed, Report,
+    Resolution, Stamp, Undone, claim, observe, resolve, settle_scope,
 };
 
 use crate::invariants;
-use crate::obvious::Machine;
+use crate::obvious::{Bent, Heard, Machine, Plan, state};
 use crate::provider::Answer;
-use crate::world::{AppKind, Case, Hand, NOW, Order, Request, Worker, World, owner};
+use crate::world::{AppKind, Case, Hand, NOW, Order, Place, Request, Worker, World, owner};
 
 /// A move, and the world after it.
 pub(crate) struct Next {
@@ -68,7 +68,7 @@ impl Moves<'_> {
 
     /// Whether time can change nothing any more.
     fn is_over(&self) -> bool {
-        self.world.is_quiet() && self.world.places.iter().all(|p| p.row.due_at().is_none())
+        self.world.is_quiet() && self.world.places.iter().all(|p| p.due_at().is_none())
     }
 
     fn push(
@@ -243,9 +243,9 @@ impl Moves<'_> {
 
     fn claims(&mut self, at: usize) {
         for (index, place) in self.world.places.iter().enumerate() {
-            if let Some(write) = claim(&place.row, &self.case.rules, owner(at), NOW) {
+            if let Some(write) = claim(&state(&place.row), self.case.rules.lease, owner(at), NOW) {
                 self.push("claims", at, Some(WORKS), |world| {
-                    world.places[index].row = write.to;
+                    commit(self.case, world, index, write.into())?;
                     world.workers[at] = Worker { place: index as u8, hand: Hand::Owns };
                     Ok(())
                 });
@@ -299,10 +299,9 @@ impl Moves<'_> {
 
     fn transaction(&mut self) {
         if self.case.app == AppKind::Transaction {
-            let rows: Vec<_> = self.world.places.iter().map(|p| p.row.clone()).collect();
-            let settled = match &rows[..] {
-                [row] => self.machine.settle(row, NOW).map(|write| write.into_iter().collect()),
-                rows => settle_scope(rows, u32::from(self.case.scope), NOW),
+            let settled = match &self.world.places[..] {
+                [place] => self.machine.settle(&place.row, NOW).map(|write| write.into_iter().collect()),
+                places => settle_members(self.case, places),
             };
             match settled {
                 Ok(writes) if writes.is_empty() => {}
@@ -407,23 +406,22 @@ impl Moves<'_> {
         }
         let place = &self.world.places[index];
         let mut wishes = Vec::new();
-        if place.row.end == Some(End::Stuck) {
+        if place.row.ended == Some(End::Stuck) {
             wishes.push(("a person says: retry", self.machine.retry(&place.row, NOW)));
             let cancel = self.machine.cancel(&place.row, &self.case.rules, CancelBy::Person, NOW);
             wishes.push(("a person says: cancel", cancel.ok().flatten()));
             if self.world.is_quiet() {
-                let origin = origin(self.case, self.world, index);
+                let origin = place.origin(self.case);
                 let is_live = place.there.is_live();
                 let what = if is_live { Resolution::Applied } else { Resolution::NotApplied };
-                let write = resolve(&place.row, &self.case.rules, origin, what, "looked", NOW);
-                wishes.push(("a person looks, and resolves", write));
+                let write = resolve(&state(&place.row), &self.case.rules, origin, what, "looked", NOW);
+                wishes.push(("a person looks, and resolves", write.map(Bent::from)));
             }
         }
         if place.there.charges > 0 {
             let what = Observed::Applied(Some(Vec::new()));
-            let write =
-                observe(&place.row, &self.case.rules, origin(self.case, self.world, index), what, NOW);
-            wishes.push(("a webhook says: applied", write));
+            let write = observe(&state(&place.row), &self.case.rules, place.origin(self.case), what, NOW);
+            wishes.push(("a webhook says: applied", write.map(Bent::from)));
         }
         for (word, write) in wishes {
             if let Some(write) = write {
@@ -434,10 +432,6 @@ impl Moves<'_> {
             }
         }
     }
-}
-
-fn origin(case: &Case, world: &World, index: usize) -> Origin {
-    Origin { created: world.places[index].created, scoped: case.scope > 1 }
 }
 
 fn waits_for<'a>(world: &'a World, request: &Request) -> Option<&'a AttemptRow> {
@@ -465,11 +459,11 @@ fn unknown(line: AttemptRow) -> Event {
 }
 
 /// The store takes a write, and the application's data follow.
-fn commit(case: &Case, world: &mut World, index: usize, write: Write) -> Checked {
+fn commit(case: &Case, world: &mut World, index: usize, write: Bent) -> Checked {
     let place = &mut world.places[index];
     invariants::check_write(case, place, &write)?;
     place.row = write.to;
-    place.paid = place.row.settled;
+    place.paid = place.is_settled();
     Ok(())
 }
 
@@ -479,7 +473,7 @@ fn write(
     machine: &Machine,
     world: &mut World,
     at: usize,
-    write: Write,
+    write: Bent,
 ) -> Result<bool, &'static str> {
     let index = usize::from(world.workers[at].place);
     let breaks = write.breaks_scope && case.scope > 1 && machine.tells_the_scope();
@@ -494,39 +488,45 @@ fn write(
     Ok(world.places[index].row.owner == Some(owner(at)))
 }
 
-fn act(case: &Case, machine: &Machine, world: &mut World, at: usize, now: seawall_ledger::Stamp) -> Checked {
-    let index = usize::from(world.workers[at].place);
-    let row = world.places[index].row.clone();
-    let step = machine.plan(&row, &case.rules, origin(case, world, index), now, owner(at));
-    let hand = match step {
-        Step::Leave if row.owner == Some(owner(at)) && row.end.is_none() => {
+fn act(case: &Case, machine: &Machine, world: &mut World, at: usize, now: Stamp) -> Checked {
+    let place = &world.places[usize::from(world.workers[at].place)];
+    let row = place.row.clone();
+    let origin = place.origin(case);
+    let hand = match machine.plan(&row, &case.rules, origin, now, owner(at)) {
+        Plan::Leave if row.owner == Some(owner(at)) && row.ended.is_none() => {
             return Err("nothing to do with a row that has not ended");
         }
-        Step::Leave => Hand::Idle,
-        Step::Change(change) => match write(case, machine, world, at, change)? {
+        Plan::Leave => Hand::Idle,
+        Plan::Change(change) => match write(case, machine, world, at, change)? {
             true => Hand::Owns,
             false => Hand::Idle,
         },
-        Step::Perform(change) | Step::Cancel(change) => {
+        Plan::Send(change) => {
             let line = change.attempt.clone().ok_or("an attempt that is not recorded")?;
-            if machine.forbids(&row, &case.rules, origin(case, world, index), now, owner(at)) {
+            if machine.forbids(&row, &case.rules, origin, now, owner(at)) {
                 Hand::Owns
             } else {
                 write(case, machine, world, at, change)?;
                 Hand::Sending(line)
             }
         }
-        Step::Ask(question) => Hand::Asking(question),
-        Step::SettleScope => settle_all(case, machine, world)?,
+        Plan::Ask(question) => Hand::Asking(question),
+        Plan::SettleScope => settle_all(case, machine, world)?,
     };
     world.workers[at].hand = hand;
     Ok(())
 }
 
+/// The changes that settle all members of a scope, or the reason why they cannot be settled.
+fn settle_members(case: &Case, places: &[Place]) -> Result<Vec<Bent>, NotSettled> {
+    let members: Vec<_> = places.iter().map(|place| state(&place.row)).collect();
+    let writes = settle_scope(&members, u32::from(case.scope), NOW)?;
+    Ok(writes.into_iter().map(Bent::from).collect())
+}
+
 /// Updates all members of a scope, or none.
 fn settle_all(case: &Case, machine: &Machine, world: &mut World) -> Result<Hand, &'static str> {
-    let rows: Vec<_> = world.places.iter().map(|p| p.row.clone()).collect();
-    Ok(match settle_scope(&rows, u32::from(case.scope), NOW) {
+    Ok(match settle_members(case, &world.places) {
         Ok(writes) => {
             for (index, write) in writes.into_iter().enumerate() {
                 commit(case, world, index, write)?;
@@ -540,21 +540,14 @@ fn settle_all(case: &Case, machine: &Machine, world: &mut World) -> Result<Hand,
     })
 }
 
-fn tell(
-    case: &Case,
-    machine: &Machine,
-    world: &mut World,
-    at: usize,
-    event: Event,
-    now: seawall_ledger::Stamp,
-) -> Checked {
-    let index = usize::from(world.workers[at].place);
-    let row = world.places[index].row.clone();
-    let told = machine.told(&row, &case.rules, origin(case, world, index), owner(at), event, now);
+fn tell(case: &Case, machine: &Machine, world: &mut World, at: usize, event: Event, now: Stamp) -> Checked {
+    let place = &world.places[usize::from(world.workers[at].place)];
+    let row = place.row.clone();
+    let told = machine.told(&row, &case.rules, place.origin(case), owner(at), event, now);
     let goes_on = match told {
-        Told::Write(change) => write(case, machine, world, at, change)?,
-        Told::Late(_) => false,
-        Told::Nothing => row.owner == Some(owner(at)) && row.in_flight.is_none(),
+        Heard::Write(change) => write(case, machine, world, at, change)?,
+        Heard::Late => false,
+        Heard::Nothing => row.owner == Some(owner(at)) && row.in_flight.is_none(),
     };
     world.workers[at].hand = if goes_on { Hand::Owns } else { Hand::Idle };
     Ok(())

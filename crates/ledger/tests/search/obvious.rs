@@ -3,11 +3,82 @@
 //! The machine itself has no switches. The obvious rule is put around the machine: it changes the machine's input and
 //! output.
 
+use std::time::Duration;
+
+use seawall_ledger::Lifetime;
 use seawall_ledger::machine::{
-    self, AttemptOutcome, CancelBy, CancelKind, End, Event, Found, Goal, Known, NotApplied, NotCancelled,
-    NotSettled, Origin, Owner, Performed, Question, Rules, Stamp, State, Step, Told, Undone, Write,
+    self, AttemptOutcome, AttemptRow, CancelBy, CancelKind, Effect, End, Event, Found, Goal, NotApplied,
+    NotCancelled, NotSettled, Origin, Owner, Performed, Question, Row, Rules, Stamp, State, Step, Told,
+    Undone, Write,
 };
 use seawall_policy::{Draw, Idempotency};
+
+use crate::world::{FOR_EVER, TICK};
+
+/// A change of a row, as the machine or an obvious rule makes it. Only the machine makes a [`Write`], so the search keeps
+/// its changes in this form, which can be bent.
+#[derive(Clone, Debug)]
+pub(crate) struct Bent {
+    pub(crate) from: u64,
+    pub(crate) to: Row,
+    pub(crate) attempt: Option<AttemptRow>,
+    pub(crate) breaks_scope: bool,
+}
+
+impl From<Write> for Bent {
+    fn from(write: Write) -> Bent {
+        Bent {
+            from: write.from(),
+            to: write.to().row(),
+            attempt: write.attempt().cloned(),
+            breaks_scope: write.breaks_scope(),
+        }
+    }
+}
+
+/// What a worker does next: as [`Step`], with changes that can be bent.
+pub(crate) enum Plan {
+    Leave,
+    Change(Bent),
+    /// An attempt or a cancel is recorded, and sent after that.
+    Send(Bent),
+    Ask(Question),
+    SettleScope,
+}
+
+impl From<Step> for Plan {
+    fn from(step: Step) -> Plan {
+        match step {
+            Step::Leave => Plan::Leave,
+            Step::Change(write) => Plan::Change(write.into()),
+            Step::Perform(write) | Step::Cancel(write) => Plan::Send(write.into()),
+            Step::Ask(question) => Plan::Ask(question),
+            Step::SettleScope => Plan::SettleScope,
+        }
+    }
+}
+
+/// What is written because of an event: as [`Told`], with a change that can be bent.
+pub(crate) enum Heard {
+    Write(Bent),
+    Late,
+    Nothing,
+}
+
+impl From<Told> for Heard {
+    fn from(told: Told) -> Heard {
+        match told {
+            Told::Write(write) => Heard::Write(write.into()),
+            Told::Late(_) => Heard::Late,
+            Told::Nothing => Heard::Nothing,
+        }
+    }
+}
+
+/// Returns the state of a row. Each row of each world is checked before anything is done with it.
+pub(crate) fn state(row: &Row) -> State {
+    State::of_row(row.clone()).expect("an impossible row is a bad run")
+}
 
 /// A rule that one would write first, and that is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,17 +146,22 @@ impl Machine {
         self.obvious == Some(what)
     }
 
-    pub(crate) fn plan(&self, row: &State, rules: &Rules, origin: Origin, now: Stamp, owner: Owner) -> Step {
+    pub(crate) fn plan(&self, row: &Row, rules: &Rules, origin: Origin, now: Stamp, owner: Owner) -> Plan {
         let settle_by = row.settle_by;
         let mut row = row.clone();
         let mut rules = rules.clone();
         let mut origin = origin;
         match self.obvious {
-            Some(Obvious::DeadlineOnlyOnceApplied) if row.known != Known::Applied => row.settle_by = None,
+            Some(Obvious::DeadlineOnlyOnceApplied) if row.effect != Effect::Applied => row.settle_by = None,
             Some(Obvious::ResendUntilKeyEnds) => {
-                rules.key_lifetime += rules.attempt + rules.network + rules.pause;
+                let flight = rules.attempt + rules.network + rules.pause;
+                longer(&mut rules, flight);
+                row.key_ends_at = None;
             }
-            Some(Obvious::PlanAndGuardDiffer) => rules.key_lifetime *= 1000,
+            Some(Obvious::PlanAndGuardDiffer) => {
+                longer(&mut rules, TICK * FOR_EVER);
+                row.key_ends_at = None;
+            }
             Some(Obvious::RefundSentAgain) => {
                 if let Some(cancel) = &mut rules.cancel {
                     cancel.kind = CancelKind::State;
@@ -105,47 +181,50 @@ impl Machine {
             }
             Some(_) | None => {}
         }
-        let mut step = machine::plan(&row, &rules, origin, now, owner);
+        let mut step = Plan::from(machine::plan(&state(&row), &rules, origin, now, owner));
         match &mut step {
-            Step::Change(write) | Step::Perform(write) | Step::Cancel(write) => {
+            Plan::Change(write) | Plan::Send(write) => {
                 if self.is(Obvious::DeadlineOnlyOnceApplied) {
                     write.to.settle_by = write.to.settle_by.or(settle_by);
                 }
                 self.bend(write, &rules);
             }
-            Step::Leave | Step::Ask(_) | Step::SettleScope => {}
+            Plan::Leave | Plan::Ask(_) | Plan::SettleScope => {}
         }
         step
     }
 
     /// A step that was planned for a row before the application changed it, and that is written without a check for
     /// that change.
-    fn blindly(&self, row: &State, rules: &Rules, origin: Origin, now: Stamp, owner: Owner) -> Option<Step> {
+    fn blindly(&self, row: &Row, rules: &Rules, origin: Origin, now: Stamp, owner: Owner) -> Option<Plan> {
+        let changed = matches!(row.ended, Some(End::Done | End::Cancelled)) && row.owner == Some(owner);
+        if !changed {
+            return None;
+        }
         let goal = if self.is(Obvious::RecordTestsOnlyFence) { Goal::Perform } else { row.goal };
-        let before = State { goal, end: None, settled: false, owner: Some(owner), ..row.clone() };
-        let changed = matches!(row.end, Some(End::Done | End::Cancelled)) && row.owner == Some(owner);
-        match machine::plan(&before, rules, origin, now, owner) {
-            Step::Perform(mut write) if changed && self.is(Obvious::RecordTestsOnlyFence) => {
-                (write.to.goal, write.to.end) = (row.goal, row.end);
-                Some(Step::Perform(write))
+        let before = Row { goal, ended: None, ..row.clone() };
+        match Plan::from(machine::plan(&state(&before), rules, origin, now, owner)) {
+            Plan::Send(mut write) if self.is(Obvious::RecordTestsOnlyFence) => {
+                (write.to.goal, write.to.ended) = (row.goal, row.ended);
+                Some(Plan::Send(write))
             }
-            Step::Change(mut write) if changed && self.is(Obvious::DeadlineReadsThenWrites) => {
-                write.to.settled = row.settled;
-                Some(Step::Change(write))
+            Plan::Change(mut write) if self.is(Obvious::DeadlineReadsThenWrites) => {
+                write.to.ended = row.ended;
+                Some(Plan::Change(write))
             }
-            _ => None,
+            Plan::Send(_) | Plan::Change(_) | Plan::Leave | Plan::Ask(_) | Plan::SettleScope => None,
         }
     }
 
     /// Changes a worker's write as the obvious rule would make it.
-    fn bend(&self, write: &mut Write, rules: &Rules) {
+    fn bend(&self, write: &mut Bent, rules: &Rules) {
         let line = write.attempt.clone();
         match self.obvious {
             Some(Obvious::OneCancelKey) => {
                 write.to.cancel_gen = 0;
                 if let Some(line) = &mut write.attempt {
                     line.generation = 0;
-                    write.to.cancel_gen_early = !line.after_quiet;
+                    write.to.cancel_gen_early = !line.after_quiet && write.to.cancel_open > 0;
                 }
             }
             Some(Obvious::QuietFromRecord) => {
@@ -162,14 +241,15 @@ impl Machine {
 
     pub(crate) fn told(
         &self,
-        row: &State,
+        row: &Row,
         rules: &Rules,
         origin: Origin,
         owner: Owner,
         event: Event,
         now: Stamp,
-    ) -> Told {
+    ) -> Heard {
         let mut row = row.clone();
+        let mut rules = rules.clone();
         let mut event = event;
         match (self.obvious, &mut event) {
             (Some(Obvious::QuietWhenWritten), Event::Confirmed(question, _, _)) => question.asked_at = now,
@@ -177,84 +257,53 @@ impl Machine {
                 row.cancel_gen_early = false
             }
             (Some(Obvious::AskTwice), Event::Confirmed(question, Found::Absent, _)) => {
-                return self.ask_twice(&row, rules, origin, owner, *question, now);
+                return ask_twice(&row, &rules, origin, owner, *question, now);
             }
-            (Some(Obvious::UndoesWhatMayReturn), _) => {
-                let rules = Rules { idempotency: Idempotency::Keyed, ..rules.clone() };
-                return machine::told(&row, &rules, origin, owner, event, now, LATEST);
+            (Some(Obvious::UndoesWhatMayReturn), _) => rules.idempotency = Idempotency::Keyed,
+            (Some(Obvious::AbsentSendsAgain), Event::Confirmed(..)) => rules.resend_absent = true,
+            (Some(Obvious::EveryRefusalIsDefinite), Event::Performed(_, Performed::No(_), report)) => {
+                rules.saves_refusals = true;
+                report.status = Some(402);
             }
-            (Some(Obvious::AbsentSendsAgain), Event::Confirmed(..)) => {
-                let rules = Rules { resend_absent: true, ..rules.clone() };
-                return machine::told(&row, &rules, origin, owner, event, now, LATEST);
-            }
-            (Some(Obvious::EveryRefusalIsDefinite), Event::Performed(_, Performed::No, _)) => {
-                let rules = Rules { saves_refusals: true, ..rules.clone() };
-                if let Event::Performed(_, _, report) = &mut event {
-                    report.status = Some(402);
-                }
-                return machine::told(&row, &rules, origin, owner, event, now, LATEST);
-            }
-            (Some(Obvious::NoIsTheOutcome), Event::Performed(_, Performed::NotSent | Performed::No, _)) => {
+            (
+                Some(Obvious::NoIsTheOutcome),
+                Event::Performed(line, how @ (Performed::NotSent | Performed::No(_)), _),
+            ) => {
                 row.open_attempts = row.open_attempts.min(1);
-                if let Event::Performed(line, how, _) = &mut event {
-                    *how = Performed::No;
-                    line.outcome = AttemptOutcome::No;
-                }
+                *how = Performed::No(None);
+                line.outcome = AttemptOutcome::No;
             }
             (Some(_) | None, _) => {}
         }
-        let late_yes = row.end.is_some() && matches!(event, Event::Performed(_, Performed::Yes(_), _));
-        let mut told = machine::told(&row, rules, origin, owner, event, now, LATEST);
-        if let Told::Write(write) = &mut told {
-            self.bend(write, rules);
-            let cancelled = write.to.known == Known::NotApplied(NotApplied::Cancelled);
-            if self.is(Obvious::AuditRightAfterACancel) && cancelled {
-                write.to.audit_at = row.audit_at;
-            }
-            if self.is(Obvious::LateYesAsksAtOnce) && late_yes {
-                write.to.audit_at = Some(now);
-            }
-            if self.is(Obvious::OutcomeSettlesAnyGoal)
-                && write.to.known == Known::Applied
-                && write.to.end.is_none()
-            {
-                write.to.settled = true;
-                write.to.end = Some(End::Done);
-            }
+        let late_yes = row.ended.is_some() && matches!(event, Event::Performed(_, Performed::Yes(_), _));
+        let mut told = tell(&row, &rules, origin, owner, event, now);
+        if let Heard::Write(write) = &mut told {
+            self.bend_told(write, &row, &rules, late_yes, now);
         }
         told
     }
 
-    /// Believes two absences, however shortly one follows the other.
-    fn ask_twice(
-        &self,
-        row: &State,
-        rules: &Rules,
-        origin: Origin,
-        owner: Owner,
-        question: Question,
-        now: Stamp,
-    ) -> Told {
-        let event = |question| Event::Confirmed(question, Found::Absent, machine::Report::default());
-        let mut sure = row.clone();
-        if row.absences > 0 {
-            sure.quiet_until = None;
-            return machine::told(&sure, rules, origin, owner, event(question), now, LATEST);
+    /// Changes what is written because of an event as the obvious rule would make it.
+    fn bend_told(&self, write: &mut Bent, row: &Row, rules: &Rules, late_yes: bool, now: Stamp) {
+        self.bend(write, rules);
+        if self.is(Obvious::AuditRightAfterACancel) && write.to.reason == Some(NotApplied::Cancelled) {
+            write.to.audit_at = row.audit_at;
         }
-        let mut told = machine::told(&sure, rules, origin, owner, event(question), now, LATEST);
-        if let Told::Write(write) = &mut told {
-            write.to.absences = 1;
-            write.to.next_at = now;
+        if self.is(Obvious::LateYesAsksAtOnce) && late_yes {
+            write.to.audit_at = Some(now);
         }
-        told
+        let applied = write.to.effect == Effect::Applied && write.to.ended.is_none();
+        if self.is(Obvious::OutcomeSettlesAnyGoal) && applied {
+            write.to.ended = Some(End::Done);
+        }
     }
 
-    pub(crate) fn settle(&self, row: &State, now: Stamp) -> Result<Option<Write>, NotSettled> {
-        let mut settled = machine::settle(row, now);
-        if let (Ok(Some(write)), true) = (&mut settled, self.is(Obvious::DeadlineReadsThenWrites)) {
-            write.to.owner = row.owner;
+    pub(crate) fn settle(&self, row: &Row, now: Stamp) -> Result<Option<Bent>, NotSettled> {
+        let mut settled = machine::settle(&state(row), now)?.map(Bent::from);
+        if let (Some(write), true) = (&mut settled, self.is(Obvious::DeadlineReadsThenWrites)) {
+            keep_claim(write, row);
         }
-        settled
+        Ok(settled)
     }
 
     pub(crate) fn ignores_that_it_could_not_settle(&self) -> bool {
@@ -263,20 +312,20 @@ impl Machine {
 
     pub(crate) fn cancel(
         &self,
-        row: &State,
+        row: &Row,
         rules: &Rules,
         by: CancelBy,
         now: Stamp,
-    ) -> Result<Option<Write>, NotCancelled> {
-        let mut cancelled = machine::cancel(row, rules, by, now);
-        if let (Ok(Some(write)), true) = (&mut cancelled, self.is(Obvious::RecordTestsOnlyFence)) {
-            write.to.owner = row.owner;
+    ) -> Result<Option<Bent>, NotCancelled> {
+        let mut cancelled = machine::cancel(&state(row), rules, by, now)?.map(Bent::from);
+        if let (Some(write), true) = (&mut cancelled, self.is(Obvious::RecordTestsOnlyFence)) {
+            keep_claim(write, row);
         }
-        cancelled
+        Ok(cancelled)
     }
 
-    pub(crate) fn retry(&self, row: &State, now: Stamp) -> Option<Write> {
-        let mut write = machine::retry(row, now)?;
+    pub(crate) fn retry(&self, row: &Row, now: Stamp) -> Option<Bent> {
+        let mut write = Bent::from(machine::retry(&state(row), now)?);
         if self.is(Obvious::RetryPerforms) {
             write.to.goal = Goal::Perform;
         }
@@ -293,17 +342,52 @@ impl Machine {
     }
 
     /// Whether a guard refuses what the plan wants.
-    pub(crate) fn forbids(
-        &self,
-        row: &State,
-        rules: &Rules,
-        origin: Origin,
-        now: Stamp,
-        owner: Owner,
-    ) -> bool {
+    pub(crate) fn forbids(&self, row: &Row, rules: &Rules, origin: Origin, now: Stamp, owner: Owner) -> bool {
         self.is(Obvious::PlanAndGuardDiffer)
-            && !matches!(machine::plan(row, rules, origin, now, owner), Step::Perform(_) | Step::Cancel(_))
+            && !matches!(
+                machine::plan(&state(row), rules, origin, now, owner),
+                Step::Perform(_) | Step::Cancel(_)
+            )
     }
+}
+
+/// Makes the declared lifetime of a key longer.
+fn longer(rules: &mut Rules, by: Duration) {
+    let lifetime = rules.key_lifetime.as_ref().map(|lifetime| Lifetime::For(lifetime.shortest() + by));
+    rules.key_lifetime = lifetime;
+}
+
+/// Leaves the claim of a worker in a row that another party has ended.
+fn keep_claim(write: &mut Bent, row: &Row) {
+    (write.to.owner, write.to.leased_until, write.to.in_flight) =
+        (row.owner, row.leased_until, row.in_flight);
+}
+
+fn tell(row: &Row, rules: &Rules, origin: Origin, owner: Owner, event: Event, now: Stamp) -> Heard {
+    machine::told(&state(row), rules, origin, owner, event, now, LATEST).into()
+}
+
+/// Believes two absences, however shortly one follows the other.
+fn ask_twice(
+    row: &Row,
+    rules: &Rules,
+    origin: Origin,
+    owner: Owner,
+    question: Question,
+    now: Stamp,
+) -> Heard {
+    let event = Event::Confirmed(question, Found::Absent, machine::Report::default());
+    let mut sure = row.clone();
+    if row.absences > 0 {
+        sure.quiet_until = sure.quiet_until.map(|quiet| quiet.min(question.asked_at));
+        return tell(&sure, rules, origin, owner, event, now);
+    }
+    let mut told = tell(&sure, rules, origin, owner, event, now);
+    if let Heard::Write(write) = &mut told {
+        write.to.absences = 1;
+        write.to.next_at = now;
+    }
+    told
 }
 
 /// With this draw the longest back-off is just below a tick.

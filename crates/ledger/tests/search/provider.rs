@@ -98,6 +98,11 @@ fn performed(how: Performed, status: u16) -> Answer {
     Answer::Performed(how, Report { status: Some(status), ..Report::default() })
 }
 
+/// The body of a refusal. It differs from that of a yes, since it names no charge.
+pub(crate) fn refusal() -> Option<Vec<u8>> {
+    Some(vec![0])
+}
+
 fn yes() -> Answer {
     performed(Performed::Yes(Some(Vec::new())), 200)
 }
@@ -214,16 +219,21 @@ impl Provider {
             all.push(Arrival { word, bad_luck, after: after.since(self, traits), answer });
         };
         if traits.doorman {
-            push("401 before the key is looked up", true, self.clone(), performed(Performed::No, 401));
+            push(
+                "401 before the key is looked up",
+                true,
+                self.clone(),
+                performed(Performed::No(refusal()), 401),
+            );
         }
         if self.tombstone {
-            push("refused by a tombstone", false, self.clone(), performed(Performed::No, 410));
+            push("refused by a tombstone", false, self.clone(), performed(Performed::No(refusal()), 410));
             return all;
         }
         match self.saved {
             Saved::Busy => push("409 in progress", false, self.clone(), performed(Performed::Unknown, 409)),
             Saved::Yes => push("replays yes", false, self.clone(), yes()),
-            Saved::No => push("replays no", false, self.clone(), performed(Performed::No, 402)),
+            Saved::No => push("replays no", false, self.clone(), performed(Performed::No(refusal()), 402)),
             Saved::Failure => push("replays 500", false, self.clone(), performed(Performed::Unknown, 500)),
             Saved::Nothing => {
                 let mut after = self.clone();
@@ -247,7 +257,7 @@ impl Provider {
                     if traits.saves_refusals {
                         after.save(traits, Saved::No);
                     }
-                    push("refuses", true, after, performed(Performed::No, 402));
+                    push("refuses", true, after, performed(Performed::No(refusal()), 402));
                 }
             }
         }

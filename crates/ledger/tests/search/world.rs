@@ -8,9 +8,10 @@
 use std::time::Duration;
 
 use seawall_ledger::machine::{
-    AttemptKind, AttemptRow, End, Event, Goal, Known, Owner, Performed, Question, Rules, SettleBy, Stamp,
-    State, recorded, reserved, sent,
+    AttemptKind, AttemptRow, Effect, End, Event, Goal, Naming, Origin, Owner, Performed, Question, Row,
+    Rules, SettleBy, Stamp, State, recorded, reserved, sent,
 };
+use seawall_ledger::{Lifetime, Window};
 
 use crate::provider::{Provider, Traits};
 
@@ -67,6 +68,26 @@ pub(crate) struct Case {
 }
 
 impl Case {
+    /// For how long the provider remembers a key, if this can matter in a run.
+    fn key_lifetime(&self) -> Option<Duration> {
+        let lifetime = self.rules.key_lifetime.as_ref().map(Lifetime::shortest);
+        lifetime.filter(|lifetime| lifetime.as_secs() <= FAR as u64)
+    }
+
+    /// Whether the provider can be asked, or takes a cancel, only for some time.
+    fn has_windows(&self) -> bool {
+        let asks = self.rules.confirm.as_ref().is_some_and(|confirm| confirm.until.is_some());
+        asks || self.rules.cancel.as_ref().is_some_and(|cancel| cancel.until.is_some())
+    }
+
+    /// The longest time that is counted from the first send. `None` if no such time can matter in a run.
+    fn longest_from_first_send(&self) -> Option<Duration> {
+        let asks = self.rules.confirm.as_ref().and_then(|confirm| confirm.until.as_ref());
+        let cancels = self.rules.cancel.as_ref().and_then(|cancel| cancel.until.as_ref());
+        let windows = [asks, cancels].into_iter().flatten().map(Window::shortest);
+        windows.chain(self.key_lifetime()).max()
+    }
+
     /// Whether the network is as fast as declared. If so, nothing wrong may be recorded even for a moment.
     pub(crate) fn is_strict(&self) -> bool {
         u128::from(self.network) <= self.rules.network.as_secs().into()
@@ -75,7 +96,7 @@ impl Case {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Place {
-    pub(crate) row: State,
+    pub(crate) row: Row,
     pub(crate) created: Stamp,
     pub(crate) there: Provider,
     /// Whether the order's row says that the order is paid. If the application shares the database, this is written
@@ -113,7 +134,7 @@ pub(crate) enum Hand {
 impl Hand {
     /// Moves the worker on to the state in which it will end up anyway. A worker that has lost the row can change
     /// nothing any more, but an attempt that it has recorded is still sent.
-    fn shorten(&mut self, row: &State, me: Owner, strict: bool) {
+    fn shorten(&mut self, row: &Row, me: Owner, strict: bool) {
         let lost = |fence: u64| row.owner != Some(me) || row.fence != fence;
         let hand = match self {
             Hand::Idle => return,
@@ -127,10 +148,15 @@ impl Hand {
                 // Only a late "yes" may matter, and only if an assumption is broken.
                 Event::Performed(line, Performed::Yes(_), _) if lost(line.fence) && strict => Hand::Idle,
                 Event::Performed(_, Performed::Yes(_), _) => return self.drop_stale(row),
-                Event::Performed(line, _, _) | Event::Cancelled(line, _, _) if lost(line.fence) => Hand::Idle,
+                Event::Performed(line, _, _) | Event::Unsent(line, _) | Event::Cancelled(line, _, _)
+                    if lost(line.fence) =>
+                {
+                    Hand::Idle
+                }
                 Event::Confirmed(question, _, _) if lost(question.fence) => Hand::Idle,
                 Event::ScopeWaits | Event::ScopeBroken if row.owner != Some(me) => Hand::Idle,
                 Event::Performed(..)
+                | Event::Unsent(..)
                 | Event::Cancelled(..)
                 | Event::Confirmed(..)
                 | Event::ScopeWaits
@@ -144,7 +170,7 @@ impl Hand {
     }
 
     /// Drops a planned write if the row has another version, since the store would not take the write.
-    fn drop_stale(&mut self, row: &State) {
+    fn drop_stale(&mut self, row: &Row) {
         if let Hand::Telling { event, version, .. } = self
             && *version != row.version
         {
@@ -212,6 +238,28 @@ pub(crate) struct World {
     pub(crate) retries: u8,
 }
 
+impl Place {
+    /// The part of the action that never changes.
+    pub(crate) fn origin(&self, case: &Case) -> Origin<'static> {
+        let naming = Naming::FirstRelease;
+        Origin { created: self.created, scoped: case.scope > 1, dependency: "provider", key: "order", naming }
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.row.ended == Some(End::Done)
+    }
+
+    /// When a worker should next work on the row. The invariants compare it with the machine's own answer.
+    pub(crate) fn due_at(&self) -> Option<Stamp> {
+        let from = |at: Stamp| self.row.leased_until.map_or(at, |until| at.max(until));
+        match self.row.ended {
+            None => Some(from(self.row.next_at)),
+            Some(End::Failed | End::Cancelled) => self.row.audit_at.map(from),
+            Some(End::Done | End::Stuck) => None,
+        }
+    }
+}
+
 pub(crate) fn owner(worker: usize) -> Owner {
     Owner(worker as u128 + 1)
 }
@@ -220,7 +268,8 @@ impl World {
     /// The ways in which an action can begin: recorded for a worker, reserved by a caller, or recorded with its first
     /// attempt.
     pub(crate) fn beginnings(case: &Case) -> Vec<World> {
-        let place = |row| Place { row, created: NOW, there: Provider::default(), paid: false };
+        let place =
+            |row: State| Place { row: row.row(), created: NOW, there: Provider::default(), paid: false };
         let plain = World {
             places: (0..case.scope).map(|_| place(recorded(&case.rules, NOW))).collect(),
             workers: [Worker { place: 0, hand: Hand::Idle }, Worker { place: 0, hand: Hand::Idle }],
@@ -233,12 +282,12 @@ impl World {
         let mut all = vec![plain.clone()];
         if case.scope == 1 {
             let mut held = plain.clone();
-            held.places[0].row = reserved(&case.rules, owner(0), NOW);
+            held.places[0].row = reserved(&case.rules, owner(0), NOW).row();
             held.workers[0].hand = Hand::Owns;
             all.push(held);
             if let Some((row, line)) = sent(&case.rules, owner(0), NOW) {
                 let mut under_way = plain;
-                under_way.places[0].row = row;
+                under_way.places[0].row = row.row();
                 under_way.workers[0].hand = Hand::Sending(line);
                 all.push(under_way);
             }
@@ -328,28 +377,29 @@ impl World {
         let (people, cancels) = (self.retries > 0, self.cancels > 0);
         let place = &mut self.places[index];
         let row = &mut place.row;
-        if row.end.is_some() {
+        if row.ended.is_some() {
             row.next_at = NOW;
-            row.lease_until = if row.owner.is_none() { NOW } else { row.lease_until };
-        }
-        if case.rules.key_lifetime.as_secs() > FAR as u64 {
-            row.key_first_at = row.key_first_at.map(|_| NOW);
-        }
-        if case.rules.give_up.as_secs() > FAR as u64 {
-            place.created = NOW;
         }
         // Nothing is performed any more if the effect is known.
-        if !performs && matches!(row.known, Known::Applied | Known::NotApplied(_)) {
+        if !performs && matches!(row.effect, Effect::Applied | Effect::NotApplied) {
             place.there.forget_key();
-            row.key_first_at = row.key_first_at.map(|_| NOW);
             row.attempts = 0;
-            place.created = NOW;
+            row.give_up_at = row.give_up_at.map(|_| moved(NOW, FOR_EVER.into()));
+            if !case.has_windows() {
+                row.first_sent_at = row.first_sent_at.map(|_| NOW);
+                row.key_ends_at = row.key_ends_at.map(|_| NOW);
+            }
         }
-        if row.end == Some(End::Stuck) && case.scope == 1 && !people && (!cancels || row.goal == Goal::Cancel)
-        {
-            (row.owner, row.lease_until, row.key_first_at, place.created) = (None, NOW, None, NOW);
-            (row.quiet_until, row.cancel_quiet_until, row.settle_by, row.audit_at) = (None, None, None, None);
-            (row.attempts, row.asks, row.cancel_tries, row.absences, row.maybe_sent) = (0, 0, 0, 0, 0);
+        let is_over = row.ended == Some(End::Stuck) && case.scope == 1;
+        if is_over && !people && (!cancels || row.goal == Goal::Cancel) {
+            if row.maybe_sent > 0 {
+                row.maybe_sent = row.open_attempts.max(1);
+                (row.first_sent_at, row.quiet_until, row.key_ends_at) = (Some(NOW), Some(NOW), None);
+            }
+            (row.cancel_open, row.cancel_gen_early) = (0, false);
+            (row.cancel_first_at, row.cancel_quiet_until, row.cancel_key) = (None, None, None);
+            (row.settle_by, row.audit_at, row.give_up_at) = (None, None, None);
+            (row.attempts, row.asks, row.cancel_tries, row.absences) = (0, 0, 0, 0);
             if !performs {
                 place.there.forget_key();
             }
@@ -367,22 +417,12 @@ impl World {
         }
         let place = &mut self.places[index];
         let row = &mut place.row;
-        row.why = None;
         let (fence, logged, version) = (row.fence, row.logged, row.version);
-        row.fence = u64::from(BASE);
-        row.logged = BASE;
-        row.version = u64::from(BASE);
-        row.in_flight = row.in_flight.map(|number| counted_back(number, logged));
-        let up = |stamp: &mut Stamp| *stamp = (*stamp).max(oldest);
-        up(&mut row.lease_until);
-        up(&mut row.next_at);
-        row.quiet_until.iter_mut().for_each(up);
-        row.cancel_quiet_until.iter_mut().for_each(up);
-        row.audit_at.iter_mut().for_each(up);
-        row.settle_by.iter_mut().for_each(up);
-        let ago = |by: Duration| moved(oldest, -i64::try_from(by.as_secs()).unwrap_or(FAR).min(FAR));
-        row.key_first_at.iter_mut().for_each(|stamp| *stamp = (*stamp).max(ago(case.rules.key_lifetime)));
-        place.created = place.created.max(ago(case.rules.give_up));
+        normalise_row(row, oldest, case);
+        place.created = place.created.max(ago(oldest, case.rules.give_up));
+        if row.give_up_at.is_some() || row.ended.is_some() {
+            place.created = NOW;
+        }
         for worker in self.workers.iter_mut().filter(|w| usize::from(w.place) == index) {
             let renumber = |old: &mut u64, line: &mut u32| {
                 *old = if *old == fence { u64::from(BASE) } else { 0 };
@@ -412,6 +452,43 @@ impl World {
     }
 }
 
+/// Rewrites the columns of a row. `oldest` is the earliest time with which any party may still compare them.
+fn normalise_row(row: &mut Row, oldest: Stamp, case: &Case) {
+    (row.why, row.due_at) = (None, None);
+    row.in_flight = row.in_flight.map(|number| counted_back(number, row.logged));
+    row.fence = u64::from(BASE);
+    row.logged = BASE;
+    row.version = u64::from(BASE);
+    for stamp in [
+        &mut row.leased_until,
+        &mut row.quiet_until,
+        &mut row.cancel_quiet_until,
+        &mut row.audit_at,
+        &mut row.settle_by,
+        &mut row.key_ends_at,
+        &mut row.give_up_at,
+    ] {
+        stamp.iter_mut().for_each(|stamp| *stamp = (*stamp).max(oldest));
+    }
+    row.next_at = row.next_at.max(oldest);
+    // A key that lives longer than any run never ends.
+    if case.key_lifetime().is_none() {
+        row.key_ends_at = row.key_ends_at.map(|_| moved(NOW, FOR_EVER.into()));
+    }
+    if case.rules.give_up.as_secs() > FAR as u64 {
+        row.give_up_at = row.give_up_at.map(|_| moved(NOW, FOR_EVER.into()));
+    }
+    let longest = case.longest_from_first_send().map(|longest| ago(oldest, longest));
+    row.first_sent_at.iter_mut().for_each(|stamp| *stamp = longest.map_or(NOW, |l| l.max(*stamp)));
+    let keyed_cancel = case.rules.cancel.as_ref().is_some_and(|cancel| cancel.keyed);
+    let longest = case.key_lifetime().filter(|_| keyed_cancel).map(|longest| ago(oldest, longest));
+    row.cancel_first_at.iter_mut().for_each(|stamp| *stamp = longest.map_or(NOW, |l| l.max(*stamp)));
+}
+
+fn ago(oldest: Stamp, by: Duration) -> Stamp {
+    moved(oldest, -i64::try_from(by.as_secs()).unwrap_or(FAR).min(FAR))
+}
+
 fn rebased(seen: u64, version: u64) -> u64 {
     if seen == version { u64::from(BASE) } else { 0 }
 }
@@ -426,7 +503,7 @@ fn moved(stamp: Stamp, ticks: i64) -> Stamp {
 
 fn renumber_event(event: &mut Event, mut renumber: impl FnMut(&mut u64, &mut u32)) {
     match event {
-        Event::Performed(line, _, _) | Event::Cancelled(line, _, _) => {
+        Event::Performed(line, _, _) | Event::Unsent(line, _) | Event::Cancelled(line, _, _) => {
             renumber(&mut line.fence, &mut line.number)
         }
         Event::Confirmed(question, _, _) => renumber(&mut question.fence, &mut question.number),
@@ -436,13 +513,16 @@ fn renumber_event(event: &mut Event, mut renumber: impl FnMut(&mut u64, &mut u32
 
 fn each_stamp(place: &mut Place, with: &mut impl FnMut(&mut Stamp)) {
     let row = &mut place.row;
-    with(&mut row.lease_until);
     with(&mut row.next_at);
     with(&mut place.created);
     for stamp in [
+        &mut row.leased_until,
         &mut row.quiet_until,
-        &mut row.key_first_at,
+        &mut row.first_sent_at,
+        &mut row.key_ends_at,
+        &mut row.give_up_at,
         &mut row.settle_by,
+        &mut row.cancel_first_at,
         &mut row.cancel_quiet_until,
         &mut row.audit_at,
     ] {
@@ -454,7 +534,7 @@ fn each_stamp(place: &mut Place, with: &mut impl FnMut(&mut Stamp)) {
 fn each_time(hand: &mut Hand, with: &mut impl FnMut(&mut Stamp)) {
     let of_event = |event: &mut Event, with: &mut dyn FnMut(&mut Stamp)| match event {
         Event::Confirmed(question, _, _) => with(&mut question.asked_at),
-        Event::Performed(line, _, _) | Event::Cancelled(line, _, _) => still(line),
+        Event::Performed(line, _, _) | Event::Unsent(line, _) | Event::Cancelled(line, _, _) => still(line),
         Event::ScopeWaits | Event::ScopeBroken => {}
     };
     match hand {
@@ -488,7 +568,7 @@ pub(crate) fn in_ticks(mut rules: Rules) -> Rules {
     rules.network = ticks(1);
     rules.pause = ticks(0);
     rules.quiet = ticks(2);
-    rules.key_lifetime = ticks(FOR_EVER);
+    rules.key_lifetime = Some(Lifetime::For(ticks(FOR_EVER)));
     rules.give_up = ticks(FOR_EVER);
     rules.audit_after = ticks(3);
     rules.backoff = seawall_policy::Backoff { base: TICK, cap: TICK };
