@@ -320,12 +320,6 @@ impl Lifetime {
     }
 }
 
-impl From<Duration> for Lifetime {
-    fn from(time: Duration) -> Lifetime {
-        Lifetime::For(time)
-    }
-}
-
 /// Writes the lifetime as [`Lifetime::parse`] reads it.
 impl fmt::Display for Lifetime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -400,12 +394,6 @@ impl Window {
                 Duration::from_secs((u64::from(*days) * 86_400).saturating_sub(3600))
             }
         }
-    }
-}
-
-impl From<Duration> for Window {
-    fn from(time: Duration) -> Window {
-        Window::For(time)
     }
 }
 

@@ -454,4 +454,22 @@ mod tests {
             assert_eq!(post(&encoded, path), ("a".to_owned(), idempotency), "{path}");
         }
     }
+
+    #[test]
+    fn repeats_end_before_the_time_of_day_at_which_keys_are_forgotten() {
+        let of = |lines: &str| {
+            let operation = format!(
+                "[[dependency.up.operation]]\nname = \"charge\"\nmatch = \"POST /c\"\nidempotency = \"keyed\"\n{lines}"
+            );
+            operations(&operation).declared[0].forgets.clone()
+        };
+        assert_eq!(of(""), None);
+        assert_eq!(of("key_lifetime = \"1h\""), None, "no call lasts as long");
+        let lifetime = of("key_lifetime = \"midnight UTC\"").unwrap();
+        // 1970-01-01T23:59:30Z
+        let at = |seconds: i64| remembered(&lifetime, Stamp::from_micros(seconds * 1_000_000));
+        assert_eq!(at(86_370), Duration::from_secs(20));
+        assert_eq!(at(86_395), Duration::ZERO);
+        assert_eq!(at(86_400), Duration::from_secs(86_390), "from midnight on, keys live until the next one");
+    }
 }

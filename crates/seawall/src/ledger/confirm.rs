@@ -104,8 +104,8 @@ impl Confirm {
 
     /// Sets how long after the first send the provider can be asked about an action. A later answer "not found" would say
     /// nothing, so an action whose effect is still unknown then waits for a person. Default: for ever.
-    pub fn until(self, window: impl Into<Window>) -> Confirm {
-        Confirm(self.0.with(|confirm| confirm.until = Some(window.into())))
+    pub fn until(self, time: Duration) -> Confirm {
+        Confirm(self.0.with(|confirm| confirm.until = Some(Window::For(time))))
     }
 
     /// Sets the last day on which the provider can be asked about an action, counted from the day of the first send in
@@ -213,8 +213,8 @@ impl Cancel {
 
     /// Sets how long after the first send of an action the provider takes its cancel. Later a cancel ends with a person.
     /// Default: for ever.
-    pub fn until(self, window: impl Into<Window>) -> Cancel {
-        Cancel(self.0.with(|cancel| cancel.until = Some(window.into())))
+    pub fn until(self, time: Duration) -> Cancel {
+        Cancel(self.0.with(|cancel| cancel.until = Some(Window::For(time))))
     }
 
     /// Sets the last day on which the provider takes a cancel, counted from the day of the first send of the action in

@@ -176,8 +176,8 @@ impl DurableBuilder {
     /// Sets how long the provider remembers a key, counted from the first send. There is no default: providers remember
     /// keys for 3 hours, for a day or until midnight, and a repeat under a forgotten key takes effect twice. Without this
     /// setting, a request whose effect is unknown is not sent again under its key, and neither is a cancel.
-    pub fn key_lifetime(mut self, time: impl Into<Lifetime>) -> DurableBuilder {
-        self.rules.key_lifetime = Some(time.into());
+    pub fn key_lifetime(mut self, time: Duration) -> DurableBuilder {
+        self.rules.key_lifetime = Some(Lifetime::For(time));
         self
     }
 
