@@ -152,9 +152,15 @@ mod tests {
             ("amount=1", "the body has no amount at `/amount`"),
             (r#"{"amount": null, "currency": "KRW"}"#, "the body has no amount at `/amount`"),
             (r#"{"amount": [1], "currency": "KRW"}"#, "the body has no amount at `/amount`"),
-            (r#"{"amount": true, "currency": "KRW"}"#, "the amount at `/amount` is not an exact decimal number"),
+            (
+                r#"{"amount": true, "currency": "KRW"}"#,
+                "the amount at `/amount` is not an exact decimal number",
+            ),
             (r#"{"amount": "1,000", "currency": "KRW"}"#, "the amount at `/amount` is not an exact decimal"),
-            (r#"{"amount": 1e99, "currency": "KRW"}"#, "the amount at `/amount` is not an exact decimal number"),
+            (
+                r#"{"amount": 1e99, "currency": "KRW"}"#,
+                "the amount at `/amount` is not an exact decimal number",
+            ),
             (r#"{"amount": 1}"#, "the body has no currency at `/currency`"),
             (r#"{"amount": 1, "currency": "krw"}"#, "the currency at `/currency` is not a code"),
         ] {

@@ -161,7 +161,8 @@ impl Declared<'_> {
         if !cancel.keyed || cancel.kind == CancelKind::State || rules.key_lifetime.is_some() {
             return;
         }
-        let ends = if self.confirm.is_some() { "the provider is asked about it" } else { "it ends with a person" };
+        let ends =
+            if self.confirm.is_some() { "the provider is asked about it" } else { "it ends with a person" };
         let message = format!("a cancel whose answer is lost is not sent again: {ends}");
         let wrong = Wrong::new(message)
             .help("declare `key_lifetime`: nobody said how long the provider remembers the cancel's key");

@@ -84,7 +84,9 @@ fn cancelled(declared: &Declared<'_>, cancel: &Cancel, rules: &Rules, total: Dur
             with: &["settle_within", "timeout.total", "network", "pause", "cancel.after"],
         },
         // "There is no such thing" is believed only of a cancel that was sent after the quiet time.
-        (SettleBy::Reply, OnUnknown::Cancel) if declared.confirm.is_none() && !cancel.not_found.is_empty() => {
+        (SettleBy::Reply, OnUnknown::Cancel)
+            if declared.confirm.is_none() && !cancel.not_found.is_empty() =>
+        {
             Plan {
                 needs: total.saturating_add(rules.quiet.max(cancel.after)).saturating_add(travel),
                 what: "the second cancel, after the quiet time, has arrived",

@@ -438,7 +438,8 @@ fn no_repeat_outlives_the_key() {
             Step::Send(_) | Step::Wait(_) | Step::Queue(_) => assert!(again, "{wish:?} {ending:?}"),
         }
     }
-    let endless = Plan { timeouts: Timeouts { total: None, ..Timeouts::default() }, ..plan(Idempotency::Keyed) };
+    let endless =
+        Plan { timeouts: Timeouts { total: None, ..Timeouts::default() }, ..plan(Idempotency::Keyed) };
     let mut guards = Diary::new();
     let (mut call, _) = Call::begin(&endless, repeat_by(90_000), &mut guards, began);
     let step = call.ended(&endless, &mut guards, Ended::of(status(500)), || Draw::new(0), began);

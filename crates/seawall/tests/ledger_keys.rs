@@ -97,10 +97,7 @@ async fn charge(
     (StatusCode::OK, Json(shown(&key, &books.0.lock().unwrap().charges[&key])))
 }
 
-async fn look_up(
-    State(books): State<Books>,
-    RawQuery(query): RawQuery,
-) -> (StatusCode, Json<Value>) {
+async fn look_up(State(books): State<Books>, RawQuery(query): RawQuery) -> (StatusCode, Json<Value>) {
     let query = query.unwrap();
     let key = query.strip_prefix("key=").unwrap();
     if !books.takes(key) {
@@ -176,11 +173,7 @@ fn durable(payments: &Dependency) -> DurableBuilder {
 }
 
 /// Waits until the action is as `there` says.
-async fn at<S: Store>(
-    charges: &Actions<S>,
-    outcome: Outcome,
-    there: impl Fn(&Outcome) -> bool,
-) -> Outcome {
+async fn at<S: Store>(charges: &Actions<S>, outcome: Outcome, there: impl Fn(&Outcome) -> bool) -> Outcome {
     let began = Instant::now();
     loop {
         let now = charges.load(outcome.id()).await.unwrap();
@@ -310,7 +303,10 @@ async fn a_body_without_its_amount_is_not_recorded() {
     let charges = charge.actions(&ledger).unwrap();
     for (body, says) in [
         (json!({ "currency": "KRW" }), "the body has no amount at `/amount`"),
-        (json!({ "amount": "a lot", "currency": "KRW" }), "the amount at `/amount` is not an exact decimal number"),
+        (
+            json!({ "amount": "a lot", "currency": "KRW" }),
+            "the amount at `/amount` is not an exact decimal number",
+        ),
         (json!({ "amount": 1 }), "the body has no currency at `/currency`"),
     ] {
         let refused: ActionError = charges.perform("order-1", &body).await.unwrap_err();

@@ -121,7 +121,7 @@ fn dependency(page: &mut Page, dependency: &Dependency) {
         page.line(1, "health", format!("{} {}", health.method, without_query(&health.target)));
     }
     if dependency.key != KeyRules::default() {
-        page.line(1, "key", key_rules(&dependency.key));
+        page.line(1, "key", format!("{}{}", key_rules(&dependency.key), pending("key")));
     }
     if let Some(header) = &dependency.deadline_header {
         page.line(

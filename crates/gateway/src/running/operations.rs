@@ -225,7 +225,12 @@ impl CompiledOperation {
     fn found(&self, at: Option<&Match<'_, '_, &usize>>, headers: &HeaderMap) -> FoundOperation<'_> {
         let [breaker, limit] = &self.filed;
         let keys = Keys { breaker: self.key(breaker, at, headers), limit: self.key(limit, at, headers) };
-        FoundOperation { plan: Cow::Borrowed(&self.plan), keep: self.keep, keys, forgets: self.forgets.as_ref() }
+        FoundOperation {
+            plan: Cow::Borrowed(&self.plan),
+            keep: self.keep,
+            keys,
+            forgets: self.forgets.as_ref(),
+        }
     }
 
     /// Returns the key of a guard. `None` means that the endpoint's own guard is used:

@@ -268,7 +268,8 @@ impl<S: Store> Actions<S> {
         let amount = durable.amount.as_ref().map(|amount| amount.read(&body)).transpose();
         let amount = amount.map_err(ActionError::body)?;
         let mapped = durable.rules().keys.sent(durable.dependency(), key, 0);
-        let request = durable.remote.record(mapped.as_deref().unwrap_or(key), body).map_err(ActionError::body)?;
+        let request =
+            durable.remote.record(mapped.as_deref().unwrap_or(key), body).map_err(ActionError::body)?;
         Ok(NewAction { amount, ..NewAction::new(durable.dependency(), durable.operation(), key, request) })
     }
 

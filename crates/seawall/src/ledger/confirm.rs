@@ -234,8 +234,7 @@ impl Cancel {
 
 /// Reads a day of the provider's calendar. Lengths of time are declared as such.
 fn day_of(written: &str) -> Result<Window, Wrong> {
-    let no_length = |_: &str| {
-        Err(Wrong::new("this is not a day").help("a length of time is declared with `until`"))
-    };
+    let no_length =
+        |_: &str| Err(Wrong::new("this is not a day").help("a length of time is declared with `until`"));
     Window::parse(written, no_length)
 }

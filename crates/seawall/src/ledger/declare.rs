@@ -185,7 +185,8 @@ impl DurableBuilder {
     /// `23:30 Asia/Seoul`. This replaces [`key_lifetime`](Self::key_lifetime).
     pub fn keys_forgotten_at(mut self, time: impl AsRef<str>) -> DurableBuilder {
         let no_length = |_: &str| {
-            Err(Wrong::new("this is not a time of day").help("a length of time is declared with `key_lifetime`"))
+            Err(Wrong::new("this is not a time of day")
+                .help("a length of time is declared with `key_lifetime`"))
         };
         match Lifetime::parse(time.as_ref(), no_length) {
             Ok(lifetime) => self.rules.key_lifetime = Some(lifetime),

@@ -82,8 +82,8 @@ pub mod protocol {
     pub use seawall_ledger::store::Boxed;
     pub use seawall_ledger::{
         AttemptKind, AttemptOutcome, AttemptRow, CancelKind, CancelRules, ConfirmRules, Delivery, Found,
-        Goal, Known, Limits, Mark, Naming, NotApplied, Operation, Performed, Remote, Report, Rules, SettleBy, Stamp,
-        State, Undone,
+        Goal, Known, Limits, Mark, Naming, NotApplied, Operation, Performed, Remote, Report, Rules, SettleBy,
+        Stamp, State, Undone,
     };
 }
 

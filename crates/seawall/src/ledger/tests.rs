@@ -60,8 +60,13 @@ fn what_its_author_may_not_expect_is_noted() {
     assert_eq!(notes(keyed().cancel(refund("{key}")).confirm(confirm())), 0);
     let lost = |durable: DurableBuilder| durable.build().unwrap().notes().collect::<Vec<_>>().join("\n");
     let by_key = || keyed().cancel(refund("{key}").keyed());
-    assert!(lost(by_key()).contains("cancel.keyed: a cancel whose answer is lost is not sent again: it ends with"));
-    assert!(lost(by_key().confirm(confirm())).contains("the provider is asked about it (declare `key_lifetime`"));
+    assert!(
+        lost(by_key())
+            .contains("cancel.keyed: a cancel whose answer is lost is not sent again: it ends with")
+    );
+    assert!(
+        lost(by_key().confirm(confirm())).contains("the provider is asked about it (declare `key_lifetime`")
+    );
     assert_eq!(notes(by_key().key_lifetime(secs(86_400))), 0);
     assert_eq!(notes(keyed().cancel(refund("{key}").keyed().sets_a_state())), 0);
     let today = lost(keyed().confirm(confirm().until_day("same-day Asia/Seoul")));
@@ -114,7 +119,8 @@ fn defaults_are_the_cautious_ones() {
     assert_eq!(durable.rules().attempt, secs(30), "the operation's own total timeout");
     let explicit = keyed().cancel(refund("{key}")).settled_by_application().build().unwrap();
     assert_eq!(explicit.rules().settle, SettleBy::Explicit(secs(60)), "the total timeout and 30 s");
-    let by_key = keyed().cancel(refund("{key}").sets_a_state()).build().unwrap().rules().cancel.clone().unwrap();
+    let by_key =
+        keyed().cancel(refund("{key}").sets_a_state()).build().unwrap().rules().cancel.clone().unwrap();
     assert!(by_key.by_key && by_key.kind == CancelKind::State);
 }
 

@@ -46,7 +46,9 @@ pub(super) fn follows(operation: &Operation, durable: &Rules) -> Vec<String> {
         Window::For(time) => format!("{} after the first send", show_time(*time)),
         Window::Days { days: 0, zone } => format!("the end of the day of the first send in {zone}"),
         Window::Days { days: 1, zone } => format!("the end of the day after the first send in {zone}"),
-        Window::Days { days, zone } => format!("the end of the {days} days after the day of the first send in {zone}"),
+        Window::Days { days, zone } => {
+            format!("the end of the {days} days after the day of the first send in {zone}")
+        }
     };
     if let Some(window) = operation.confirm.as_ref().and_then(|confirm| confirm.until.as_ref()) {
         all.push(format!("asked until {}; what is unknown then waits for a person", ends(window)));

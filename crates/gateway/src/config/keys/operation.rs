@@ -209,7 +209,11 @@ static AMOUNT: Spec = Spec {
     doc: "Where the body has the amount of money, which is recorded.",
     groups: &[&[
         must("value", Kind::Pointer, "Where the body has the amount, as a JSON pointer."),
-        must("currency", Kind::Currency, "The currency's code (ISO 4217), or a JSON pointer to where the body has it."),
+        must(
+            "currency",
+            Kind::Currency,
+            "The currency's code (ISO 4217), or a JSON pointer to where the body has it.",
+        ),
         key(
             "minor",
             Kind::Whole { min: 0, max: 4 },

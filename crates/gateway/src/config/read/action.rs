@@ -4,8 +4,8 @@
 
 use seawall_actions::template::{Body, Pointer, Purpose, RequestTemplate};
 use seawall_actions::{AmountAt, Cancel, Confirm, CurrencyAt, Declared, Listing};
-use seawall_ledger::reconcile::{DAY, JsonList, Zone};
 use seawall_ledger::keys::{KeyChars, KeyRules};
+use seawall_ledger::reconcile::{DAY, JsonList, Zone};
 use seawall_ledger::{CancelKind, Lifetime, Limits, Rules, SettleBy};
 use seawall_policy::{Gravity, Problem};
 

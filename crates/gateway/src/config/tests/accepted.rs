@@ -150,7 +150,10 @@ fn the_default_for_unknown_is_the_most_careful_that_is_declared() {
         (operation("durable = true"), OnUnknown::Hold),
         (operation("durable = true\nkey_lifetime = \"24h\""), OnUnknown::Repeat),
         (operation(&format!("durable = true\n{confirm}")), OnUnknown::Confirm),
-        (operation(&format!("durable = true\nkey_lifetime = \"midnight Asia/Seoul\"\n{confirm}")), OnUnknown::Repeat),
+        (
+            operation(&format!("durable = true\nkey_lifetime = \"midnight Asia/Seoul\"\n{confirm}")),
+            OnUnknown::Repeat,
+        ),
         (operation(none).replace("idempotency = \"keyed\"\n", ""), OnUnknown::Hold),
         (
             operation(&format!("{none}\n{confirm}")).replace("idempotency = \"keyed\"\n", ""),
@@ -240,9 +243,15 @@ fn the_check_says_what_follows_from_keys_and_windows() {
         (dependency(key), "16 to 256 bytes of -0-9A-Z_a-z; an action's key that does not fit is sent as one"),
         (durable("key_lifetime = \"3h\""), "key_lifetime 3h,"),
         (durable("key_lifetime = \"3h\""), "unknown: the same request is sent again, for at most 3h"),
-        (durable("key_lifetime = \"midnight Asia/Seoul\""), "as long as it arrives before midnight Asia/Seoul"),
+        (
+            durable("key_lifetime = \"midnight Asia/Seoul\""),
+            "as long as it arrives before midnight Asia/Seoul",
+        ),
         (durable(""), "key_lifetime not declared"),
-        (durable(""), "nothing is sent again after a doubt: nobody said how long the provider remembers a key"),
+        (
+            durable(""),
+            "nothing is sent again after a doubt: nobody said how long the provider remembers a key",
+        ),
         (
             operation("key_lifetime = \"midnight Asia/Seoul\""),
             "after a doubt it is sent again only if that surely arrives before midnight Asia/Seoul",
@@ -264,7 +273,8 @@ fn the_check_says_what_follows_from_keys_and_windows() {
         let shown = effective(&accept(&text).settings);
         assert!(shown.contains(sentence), "{sentence}\n{shown}");
     }
-    let notes = |text: &str| accept(text).notes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    let notes =
+        |text: &str| accept(text).notes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let today = notes(&durable(&confirm("same-day Asia/Seoul")));
     assert!(today.contains("the day ends before the first question is answered"), "{today}");
     let idle = "`key_lifetime` has no effect: the operation is not durable";
