@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use seawall_policy::{Backoff, Idempotency};
 
-use super::Stamp;
 use super::state::{OpenCancels, Sent};
+use super::Stamp;
 use crate::calendar::{Lifetime, Window};
 use crate::keys::KeyRules;
 

@@ -14,8 +14,8 @@ use uuid::Uuid;
 use crate::action::{Action, ActionId, Mark};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{AttemptRow, Owner, Row as StateRow, SentKey, Stamp, Write};
-use crate::store::columns::{self, Columns};
 use crate::store::lane::BATCH;
+use crate::store::columns::{self, Columns};
 use crate::store::{Counts, Filter, Insert, Result, Standing, Swept};
 
 use super::rows;
