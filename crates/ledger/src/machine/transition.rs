@@ -128,6 +128,8 @@ impl Draft {
         self.to.goal = Goal::Cancel;
         self.to.end = None;
         self.to.questions.asked = 0;
+        // What was answered before is not the answer to a question that was asked for a cancel.
+        self.to.undo.asked = false;
         self.to.handler = None;
         self.breaks_scope = true;
         if self.to.known == Known::Never {
@@ -240,6 +242,7 @@ impl Draft {
         self.to.attempts = 0;
         self.to.questions.asked = 0;
         self.to.undo.tries = 0;
+        self.to.undo.asked = false;
         self.to.next_at = self.now;
     }
 
