@@ -6,14 +6,15 @@
 //! lags, and may come back as a zombie.
 
 use seawall_ledger::machine::{
-    AttemptKind, AttemptRow, CancelBy, End, Event, Found, NotSettled, Observed, Performed, Report,
-    Resolution, Stamp, Undone, claim, observe, resolve, settle_scope,
+    AttemptKind, AttemptRow, Birth, CancelBy, End, Event, Found, NotSettled, Observed, Performed, Report,
+    Resolution, Undone, claim, close_unsent, note, observe, put_aside, release, resolve, used_anew,
 };
 
-use crate::invariants;
-use crate::obvious::{Bent, Heard, Machine, Plan, state};
-use crate::provider::Answer;
-use crate::world::{AppKind, Case, Hand, NOW, Order, Place, Request, Worker, World, owner};
+use crate::bent::{Bent, state};
+use crate::obvious::Machine;
+use crate::provider::{self, Answer, Provider};
+use crate::world::{AppKind, Case, Hand, NOW, Order, Request, Worker, World, owner};
+use crate::writes::{Checked, act, commit, settle_members, tell};
 
 /// A move, and the world after it.
 pub(crate) struct Next {
@@ -39,8 +40,6 @@ pub(crate) struct Moves<'a> {
     pub(crate) out: Vec<Next>,
 }
 
-type Checked = Result<(), &'static str>;
-
 impl Moves<'_> {
     pub(crate) fn all(mut self) -> Vec<Next> {
         for index in 0..self.world.net.len() {
@@ -49,6 +48,8 @@ impl Moves<'_> {
         for index in 0..self.world.places.len() {
             self.provider(index);
             self.people(index);
+            self.others(index);
+            self.again(index);
         }
         for worker in 0..self.world.workers.len() {
             self.worker(worker);
@@ -57,9 +58,9 @@ impl Moves<'_> {
             AppKind::Reply | AppKind::Transaction => self.transaction(),
             AppKind::Confirming | AppKind::CommitsFirst | AppKind::SettlesFirst => self.caller(),
         }
-        if self.world.can_tick() && !self.is_over() {
+        if self.world.can_tick(self.case) && !self.is_over() {
             self.push("a tick passes", 0, Some(TICKS), |world| {
-                world.tick();
+                world.tick(self.case);
                 Ok(())
             });
         }
@@ -86,6 +87,23 @@ impl Moves<'_> {
         self.out.push(Next { word, who, rank, after });
     }
 
+    /// The same as another move of a worker, but the application's handler fails.
+    fn handler(&mut self, who: usize, how: impl FnOnce(&mut World) -> Checked) {
+        if self.world.handlers == 0 {
+            return;
+        }
+        let mut world = World { breaks: true, handlers: self.world.handlers - 1, ..self.world.clone() };
+        let done = how(&mut world);
+        // If nothing has ended, no handler was run.
+        if !std::mem::take(&mut world.breaks) {
+            let after = done.map(|()| {
+                world.normalise(self.case);
+                world
+            });
+            self.out.push(Next { word: "a handler fails", who, rank: None, after });
+        }
+    }
+
     fn unlucky(&mut self, word: &'static str, who: usize, how: impl FnOnce(&mut World) -> Checked) {
         if self.world.faults > 0 {
             self.push(word, who, None, |world| {
@@ -104,8 +122,7 @@ impl Moves<'_> {
             world.net.remove(index);
             Ok(())
         });
-        let place = &self.world.places[usize::from(request.place)];
-        for arrival in place.there.arrivals(&self.case.traits, &request) {
+        for arrival in self.there(usize::from(request.place)).arrivals(&self.case.traits, &request) {
             let waiting = waits_for(self.world, &request).cloned();
             let deliver = |world: &mut World| {
                 world.net.remove(index);
@@ -144,8 +161,24 @@ impl Moves<'_> {
         }
     }
 
+    /// The provider as a request for this action finds it. If both actions are sent under one key, it finds what is
+    /// saved for the other action, too.
+    fn there(&self, index: usize) -> Provider {
+        let place = &self.world.places[index];
+        let others =
+            self.world.places.iter().enumerate().filter(|(at, _)| self.case.also.clash && *at != index);
+        let mut same = others.filter(|(_, other)| other.naming == place.naming);
+        same.next().map_or_else(|| place.there.clone(), |(_, other)| place.there.with_key_of(&other.there))
+    }
+
     fn provider(&mut self, index: usize) {
         let there = &self.world.places[index].there;
+        if self.case.traits.forgets && there.remembers() {
+            self.push("the provider forgets its keys", index, None, |world| {
+                world.places[index].there.forget_all();
+                Ok(())
+            });
+        }
         if there.is_working() {
             let done = there.finished(&self.case.traits);
             self.push("the provider's work is done", index, Some(CATCHES_UP), |world| {
@@ -164,7 +197,7 @@ impl Moves<'_> {
     // ---- workers ----
 
     fn worker(&mut self, at: usize) {
-        let Worker { place, hand } = self.world.workers[at].clone();
+        let Worker { place, hand, waited: _ } = self.world.workers[at].clone();
         let here = usize::from(place);
         if hand != Hand::Idle {
             self.unlucky("a worker dies", at, |world| {
@@ -180,6 +213,8 @@ impl Moves<'_> {
                 self.push("plans and writes", at, Some(WORKS), |world| {
                     act(self.case, self.machine, world, at, NOW)
                 });
+                self.handler(at, |world| act(self.case, self.machine, world, at, NOW));
+                self.leaves(at, here);
                 let version = self.world.places[here].row.version;
                 self.unlucky("plans, and is delayed", at, |world| {
                     world.workers[at].hand = Hand::Planned { version, now: NOW };
@@ -209,7 +244,15 @@ impl Moves<'_> {
                 }
             }
             Hand::Asking(question) => {
-                let status = self.world.places[here].there.status();
+                let status = self.world.places[here].there.status(&self.case.traits);
+                if self.world.balancer > 0 {
+                    let event = Event::Confirmed(question, Found::Absent, Report::default());
+                    self.push("a load balancer answers 404", at, None, |world| {
+                        world.balancer -= 1;
+                        world.workers[at].hand = Hand::Knows(event);
+                        Ok(())
+                    });
+                }
                 for (found, bad_luck) in [(status, false), (Found::Other, true)] {
                     let event = Event::Confirmed(question, found, Report::default());
                     let hears = |world: &mut World| {
@@ -225,6 +268,8 @@ impl Moves<'_> {
             Hand::Knows(event) => {
                 let version = self.world.places[here].row.version;
                 let later = event.clone();
+                let fails = event.clone();
+                self.handler(at, |world| tell(self.case, self.machine, world, at, fails, NOW));
                 self.push("tells", at, Some(WORKS), |world| {
                     tell(self.case, self.machine, world, at, event, NOW)
                 });
@@ -241,12 +286,39 @@ impl Moves<'_> {
         }
     }
 
+    /// A worker gives up a row on which it has done nothing: its process does not know the operation, or ends, or the
+    /// caller does not wait any longer.
+    fn leaves(&mut self, at: usize, here: usize) {
+        let row = state(&self.world.places[here].row);
+        let mut leave = Vec::new();
+        if self.case.also.chores {
+            leave.push(("does not know the operation", put_aside(&row, owner(at), NOW)));
+            leave.push(("gives the row back", release(&row, owner(at), NOW)));
+        }
+        for (word, write) in leave {
+            if let Some(write) = write {
+                self.unlucky(word, at, |world| {
+                    world.workers[at].hand = Hand::Idle;
+                    commit(self.case, world, here, write.into())
+                });
+            }
+        }
+        let write = close_unsent(&row, owner(at), "its caller does not wait", NOW);
+        if let Some(write) = write.filter(|_| self.world.workers[at].waited) {
+            self.push("closes what was not sent, and tells the caller", at, None, |world| {
+                world.workers[at].hand = Hand::Idle;
+                world.places[here].told = true;
+                commit(self.case, world, here, write.into())
+            });
+        }
+    }
+
     fn claims(&mut self, at: usize) {
         for (index, place) in self.world.places.iter().enumerate() {
             if let Some(write) = claim(&state(&place.row), self.case.rules.lease, owner(at), NOW) {
                 self.push("claims", at, Some(WORKS), |world| {
                     commit(self.case, world, index, write.into())?;
-                    world.workers[at] = Worker { place: index as u8, hand: Hand::Owns };
+                    world.workers[at] = Worker { place: index as u8, hand: Hand::Owns, waited: false };
                     Ok(())
                 });
             }
@@ -255,6 +327,9 @@ impl Moves<'_> {
 
     fn sends(&mut self, at: usize, here: usize, line: AttemptRow) {
         let not_sent = match line.kind {
+            AttemptKind::Perform if self.world.workers[at].waited => {
+                Event::Unsent(line.clone(), Report::default())
+            }
             AttemptKind::Perform => Event::Performed(line.clone(), Performed::NotSent, Report::default()),
             AttemptKind::Cancel | AttemptKind::Confirm => {
                 Event::Cancelled(line.clone(), Undone::NotSent, Report::default())
@@ -278,6 +353,7 @@ impl Moves<'_> {
             number: line.number,
             generation: line.generation,
             by_key: self.world.places[here].row.answer.is_none(),
+            rest: self.world.places[here].row.answer == provider::part(),
             // A cancel always arrives in time: refunds without a key would be lost otherwise.
             left: match line.kind {
                 AttemptKind::Perform => self.case.network,
@@ -301,6 +377,7 @@ impl Moves<'_> {
         if self.case.app == AppKind::Transaction {
             let settled = match &self.world.places[..] {
                 [place] => self.machine.settle(&place.row, NOW).map(|write| write.into_iter().collect()),
+                _ if !self.case.is_scoped() => Ok(Vec::new()),
                 places => settle_members(self.case, places),
             };
             match settled {
@@ -418,10 +495,22 @@ impl Moves<'_> {
                 wishes.push(("a person looks, and resolves", write.map(Bent::from)));
             }
         }
+        let mut reports = vec![("a webhook says: not applied", Observed::Otherwise)];
         if place.there.charges > 0 {
-            let what = Observed::Applied(Some(Vec::new()));
+            reports.push(("a webhook says: applied", Observed::Applied(Some(Vec::new()))));
+        }
+        for (word, what) in reports {
             let write = observe(&state(&place.row), &self.case.rules, place.origin(self.case), what, NOW);
-            wishes.push(("a webhook says: applied", write.map(Bent::from)));
+            let is_silent = write.as_ref().is_some_and(|write| write.to().disputed_at().is_none());
+            if is_silent && matches!(place.row.ended, Some(End::Done | End::Failed | End::Cancelled)) {
+                self.push("a report that contradicts the end leaves no mark", index, None, |_| {
+                    Err("a report that contradicts the end leaves no mark")
+                });
+            }
+            wishes.push((word, write.map(Bent::from)));
+        }
+        if self.case.also.chores {
+            wishes.push(("a person writes a note", Some(note(&state(&place.row), NOW).into())));
         }
         for (word, write) in wishes {
             if let Some(write) = write {
@@ -430,6 +519,57 @@ impl Moves<'_> {
                     commit(self.case, world, index, write)
                 });
             }
+        }
+    }
+}
+
+impl Moves<'_> {
+    // ---- others who use the provider, and the same request once more ----
+
+    fn others(&mut self, index: usize) {
+        let place = &self.world.places[index];
+        let settled = place.row.ended == Some(End::Done) || self.case.traits.checks_amounts;
+        if self.world.parts > 0 && settled && place.there.can_be_refunded_in_part() {
+            let after = place.there.refunded_in_part(&self.case.traits);
+            self.push("others refund a part", index, None, |world| {
+                world.parts -= 1;
+                world.places[index].there = after;
+                Ok(())
+            });
+        }
+    }
+
+    /// The application makes the same request again after the action has failed.
+    fn again(&mut self, index: usize) {
+        let place = &self.world.places[index];
+        if self.world.anew == 0 || place.row.ended != Some(End::Failed) {
+            return;
+        }
+        let row = state(&place.row);
+        let idle = (0..2).find(|at| self.world.workers[*at].hand == Hand::Idle);
+        let mut births = vec![(Birth::Recorded, None)];
+        if let Some(at) = idle {
+            births.push((Birth::Reserved(owner(at)), Some(at)));
+            births.push((Birth::Sent(owner(at)), Some(at)));
+        }
+        for (birth, at) in births {
+            let Some(write) = used_anew(&row, &self.case.rules, birth, NOW) else {
+                if place.row.maybe_sent == 0 {
+                    let what = "a key that never left cannot be used anew";
+                    self.push(what, index, None, |_| Err(what));
+                }
+                return;
+            };
+            self.push("its key is used anew", index, None, |world| {
+                world.anew -= 1;
+                world.places[index].told = false;
+                if let Some(at) = at {
+                    let sends = write.attempt().cloned().map_or(Hand::Owns, Hand::Sending);
+                    world.workers[at] =
+                        Worker { place: index as u8, hand: sends, waited: self.case.also.caller };
+                }
+                commit(self.case, world, index, write.into())
+            });
         }
     }
 }
@@ -456,99 +596,4 @@ fn unknown(line: AttemptRow) -> Event {
             Event::Cancelled(line, Undone::Unknown, Report::default())
         }
     }
-}
-
-/// The store takes a write, and the application's data follow.
-fn commit(case: &Case, world: &mut World, index: usize, write: Bent) -> Checked {
-    let place = &mut world.places[index];
-    invariants::check_write(case, place, &write)?;
-    place.row = write.to;
-    place.paid = place.is_settled();
-    Ok(())
-}
-
-/// A worker's write. If it breaks the scope, the other members are cancelled in another transaction.
-fn write(
-    case: &Case,
-    machine: &Machine,
-    world: &mut World,
-    at: usize,
-    write: Bent,
-) -> Result<bool, &'static str> {
-    let index = usize::from(world.workers[at].place);
-    let breaks = write.breaks_scope && case.scope > 1 && machine.tells_the_scope();
-    commit(case, world, index, write)?;
-    for other in (0..world.places.len()).filter(|other| breaks && *other != index) {
-        if let Ok(Some(wish)) =
-            machine.cancel(&world.places[other].row, &case.rules, CancelBy::Transaction, NOW)
-        {
-            commit(case, world, other, wish)?;
-        }
-    }
-    Ok(world.places[index].row.owner == Some(owner(at)))
-}
-
-fn act(case: &Case, machine: &Machine, world: &mut World, at: usize, now: Stamp) -> Checked {
-    let place = &world.places[usize::from(world.workers[at].place)];
-    let row = place.row.clone();
-    let origin = place.origin(case);
-    let hand = match machine.plan(&row, &case.rules, origin, now, owner(at)) {
-        Plan::Leave if row.owner == Some(owner(at)) && row.ended.is_none() => {
-            return Err("nothing to do with a row that has not ended");
-        }
-        Plan::Leave => Hand::Idle,
-        Plan::Change(change) => match write(case, machine, world, at, change)? {
-            true => Hand::Owns,
-            false => Hand::Idle,
-        },
-        Plan::Send(change) => {
-            let line = change.attempt.clone().ok_or("an attempt that is not recorded")?;
-            if machine.forbids(&row, &case.rules, origin, now, owner(at)) {
-                Hand::Owns
-            } else {
-                write(case, machine, world, at, change)?;
-                Hand::Sending(line)
-            }
-        }
-        Plan::Ask(question) => Hand::Asking(question),
-        Plan::SettleScope => settle_all(case, machine, world)?,
-    };
-    world.workers[at].hand = hand;
-    Ok(())
-}
-
-/// The changes that settle all members of a scope, or the reason why they cannot be settled.
-fn settle_members(case: &Case, places: &[Place]) -> Result<Vec<Bent>, NotSettled> {
-    let members: Vec<_> = places.iter().map(|place| state(&place.row)).collect();
-    let writes = settle_scope(&members, u32::from(case.scope), NOW)?;
-    Ok(writes.into_iter().map(Bent::from).collect())
-}
-
-/// Updates all members of a scope, or none.
-fn settle_all(case: &Case, machine: &Machine, world: &mut World) -> Result<Hand, &'static str> {
-    Ok(match settle_members(case, &world.places) {
-        Ok(writes) => {
-            for (index, write) in writes.into_iter().enumerate() {
-                commit(case, world, index, write)?;
-            }
-            Hand::Idle
-        }
-        Err(NotSettled::TooLate | NotSettled::Failed) if machine.tells_the_scope() => {
-            Hand::Knows(Event::ScopeBroken)
-        }
-        Err(_) => Hand::Knows(Event::ScopeWaits),
-    })
-}
-
-fn tell(case: &Case, machine: &Machine, world: &mut World, at: usize, event: Event, now: Stamp) -> Checked {
-    let place = &world.places[usize::from(world.workers[at].place)];
-    let row = place.row.clone();
-    let told = machine.told(&row, &case.rules, place.origin(case), owner(at), event, now);
-    let goes_on = match told {
-        Heard::Write(change) => write(case, machine, world, at, change)?,
-        Heard::Late => false,
-        Heard::Nothing => row.owner == Some(owner(at)) && row.in_flight.is_none(),
-    };
-    world.workers[at].hand = if goes_on { Hand::Owns } else { Hand::Idle };
-    Ok(())
 }
