@@ -228,6 +228,10 @@ impl Draft {
     pub(super) fn reopen(&mut self, answer: Option<Vec<u8>>) {
         self.to.end = None;
         self.to.goal = Goal::Cancel;
+        // The body of a refusal names no effect that could be undone.
+        if self.to.known == Known::NotApplied(NotApplied::Refused) {
+            self.to.answer = None;
+        }
         self.applied(answer);
         self.next_generation();
         self.to.undo.tries = 0;
