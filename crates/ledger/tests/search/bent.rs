@@ -49,6 +49,7 @@ impl From<Step> for Plan {
 }
 
 /// What is written because of an event: as [`Told`], with a change that can be bent.
+#[expect(clippy::large_enum_variant, reason = "taken apart where it is made")]
 pub(crate) enum Heard {
     Write(Bent),
     Late,

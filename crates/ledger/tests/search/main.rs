@@ -20,6 +20,7 @@ mod moves;
 mod normal;
 mod obvious;
 mod partners;
+mod people;
 mod provider;
 mod world;
 mod writes;

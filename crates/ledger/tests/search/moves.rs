@@ -6,11 +6,11 @@
 //! lags, and may come back as a zombie.
 
 use seawall_ledger::machine::{
-    AttemptKind, AttemptRow, Birth, CancelBy, End, Event, Found, NotSettled, Observed, Performed, Report,
-    Resolution, Undone, claim, close_unsent, note, observe, put_aside, release, resolve, used_anew,
+    AttemptKind, AttemptRow, CancelBy, Event, Found, NotSettled, Performed, Question, Report, Undone, claim,
+    close_unsent, put_aside, release,
 };
 
-use crate::bent::{Bent, state};
+use crate::bent::state;
 use crate::obvious::Machine;
 use crate::provider::{self, Answer, Provider};
 use crate::world::{AppKind, Case, Hand, NOW, Order, Request, Worker, World, owner};
@@ -72,7 +72,7 @@ impl Moves<'_> {
         self.world.is_quiet() && self.world.places.iter().all(|p| p.due_at().is_none())
     }
 
-    fn push(
+    pub(crate) fn push(
         &mut self,
         word: &'static str,
         who: usize,
@@ -227,44 +227,8 @@ impl Moves<'_> {
                 });
             }
             Hand::Sending(line) => self.sends(at, here, line),
-            Hand::Waiting(line) => {
-                let lost = !self.world.net.iter().any(|request| {
-                    usize::from(request.worker) == at
-                        && request.number == line.number
-                        && request.place == place
-                });
-                let event = unknown(line);
-                let gives_up = |world: &mut World| {
-                    world.workers[at].hand = Hand::Knows(event);
-                    Ok(())
-                };
-                match lost {
-                    true => self.push("waits in vain", at, Some(WORKS), gives_up),
-                    false => self.unlucky("gives up waiting", at, gives_up),
-                }
-            }
-            Hand::Asking(question) => {
-                let status = self.world.places[here].there.status(&self.case.traits);
-                if self.world.balancer > 0 {
-                    let event = Event::Confirmed(question, Found::Absent, Report::default());
-                    self.push("a load balancer answers 404", at, None, |world| {
-                        world.balancer -= 1;
-                        world.workers[at].hand = Hand::Knows(event);
-                        Ok(())
-                    });
-                }
-                for (found, bad_luck) in [(status, false), (Found::Other, true)] {
-                    let event = Event::Confirmed(question, found, Report::default());
-                    let hears = |world: &mut World| {
-                        world.workers[at].hand = Hand::Knows(event);
-                        Ok(())
-                    };
-                    match bad_luck {
-                        true => self.unlucky("is not answered", at, hears),
-                        false => self.push("is answered", at, Some(WORKS), hears),
-                    }
-                }
-            }
+            Hand::Waiting(line) => self.waits(at, line),
+            Hand::Asking(question) => self.asks(at, here, question),
             Hand::Knows(event) => {
                 let version = self.world.places[here].row.version;
                 let later = event.clone();
@@ -282,6 +246,46 @@ impl Moves<'_> {
                 self.push("tells late", at, Some(WORKS), |world| {
                     tell(self.case, self.machine, world, at, event, now)
                 });
+            }
+        }
+    }
+
+    fn waits(&mut self, at: usize, line: AttemptRow) {
+        let lost = !self.world.net.iter().any(|request| {
+            usize::from(request.worker) == at
+                && request.number == line.number
+                && request.place == self.world.workers[at].place
+        });
+        let event = unknown(line);
+        let gives_up = |world: &mut World| {
+            world.workers[at].hand = Hand::Knows(event);
+            Ok(())
+        };
+        match lost {
+            true => self.push("waits in vain", at, Some(WORKS), gives_up),
+            false => self.unlucky("gives up waiting", at, gives_up),
+        }
+    }
+
+    fn asks(&mut self, at: usize, here: usize, question: Question) {
+        let status = self.world.places[here].there.status(&self.case.traits);
+        if self.world.balancer > 0 {
+            let event = Event::Confirmed(question, Found::Absent, Report::default());
+            self.push("a load balancer answers 404", at, None, |world| {
+                world.balancer -= 1;
+                world.workers[at].hand = Hand::Knows(event);
+                Ok(())
+            });
+        }
+        for (found, bad_luck) in [(status, false), (Found::Other, true)] {
+            let event = Event::Confirmed(question, found, Report::default());
+            let hears = |world: &mut World| {
+                world.workers[at].hand = Hand::Knows(event);
+                Ok(())
+            };
+            match bad_luck {
+                true => self.unlucky("is not answered", at, hears),
+                false => self.push("is answered", at, Some(WORKS), hears),
             }
         }
     }
@@ -472,104 +476,6 @@ impl Moves<'_> {
                     Ok(())
                 });
             }
-        }
-    }
-
-    // ---- people and webhooks ----
-
-    fn people(&mut self, index: usize) {
-        if self.world.retries == 0 {
-            return;
-        }
-        let place = &self.world.places[index];
-        let mut wishes = Vec::new();
-        if place.row.ended == Some(End::Stuck) {
-            wishes.push(("a person says: retry", self.machine.retry(&place.row, NOW)));
-            let cancel = self.machine.cancel(&place.row, &self.case.rules, CancelBy::Person, NOW);
-            wishes.push(("a person says: cancel", cancel.ok().flatten()));
-            if self.world.is_quiet() {
-                let origin = place.origin(self.case);
-                let is_live = place.there.is_live();
-                let what = if is_live { Resolution::Applied } else { Resolution::NotApplied };
-                let write = resolve(&state(&place.row), &self.case.rules, origin, what, "looked", NOW);
-                wishes.push(("a person looks, and resolves", write.map(Bent::from)));
-            }
-        }
-        let mut reports = vec![("a webhook says: not applied", Observed::Otherwise)];
-        if place.there.charges > 0 {
-            reports.push(("a webhook says: applied", Observed::Applied(Some(Vec::new()))));
-        }
-        for (word, what) in reports {
-            let write = observe(&state(&place.row), &self.case.rules, place.origin(self.case), what, NOW);
-            let is_silent = write.as_ref().is_some_and(|write| write.to().disputed_at().is_none());
-            if is_silent && matches!(place.row.ended, Some(End::Done | End::Failed | End::Cancelled)) {
-                self.push("a report that contradicts the end leaves no mark", index, None, |_| {
-                    Err("a report that contradicts the end leaves no mark")
-                });
-            }
-            wishes.push((word, write.map(Bent::from)));
-        }
-        if self.case.also.chores {
-            wishes.push(("a person writes a note", Some(note(&state(&place.row), NOW).into())));
-        }
-        for (word, write) in wishes {
-            if let Some(write) = write {
-                self.push(word, index, None, |world| {
-                    world.retries -= 1;
-                    commit(self.case, world, index, write)
-                });
-            }
-        }
-    }
-}
-
-impl Moves<'_> {
-    // ---- others who use the provider, and the same request once more ----
-
-    fn others(&mut self, index: usize) {
-        let place = &self.world.places[index];
-        let settled = place.row.ended == Some(End::Done) || self.case.traits.checks_amounts;
-        if self.world.parts > 0 && settled && place.there.can_be_refunded_in_part() {
-            let after = place.there.refunded_in_part(&self.case.traits);
-            self.push("others refund a part", index, None, |world| {
-                world.parts -= 1;
-                world.places[index].there = after;
-                Ok(())
-            });
-        }
-    }
-
-    /// The application makes the same request again after the action has failed.
-    fn again(&mut self, index: usize) {
-        let place = &self.world.places[index];
-        if self.world.anew == 0 || place.row.ended != Some(End::Failed) {
-            return;
-        }
-        let row = state(&place.row);
-        let idle = (0..2).find(|at| self.world.workers[*at].hand == Hand::Idle);
-        let mut births = vec![(Birth::Recorded, None)];
-        if let Some(at) = idle {
-            births.push((Birth::Reserved(owner(at)), Some(at)));
-            births.push((Birth::Sent(owner(at)), Some(at)));
-        }
-        for (birth, at) in births {
-            let Some(write) = used_anew(&row, &self.case.rules, birth, NOW) else {
-                if place.row.maybe_sent == 0 {
-                    let what = "a key that never left cannot be used anew";
-                    self.push(what, index, None, |_| Err(what));
-                }
-                return;
-            };
-            self.push("its key is used anew", index, None, |world| {
-                world.anew -= 1;
-                world.places[index].told = false;
-                if let Some(at) = at {
-                    let sends = write.attempt().cloned().map_or(Hand::Owns, Hand::Sending);
-                    world.workers[at] =
-                        Worker { place: index as u8, hand: sends, waited: self.case.also.caller };
-                }
-                commit(self.case, world, index, write.into())
-            });
         }
     }
 }

@@ -6,10 +6,10 @@ use seawall_ledger::machine::{
     AttemptKind, AttemptRow, Effect, End, Event, Goal, Owner, Performed, Row, Stamp,
 };
 
+use crate::world::{BASE, Case, FAR, FOR_EVER, Hand, NOW, Place, TICK_MICROS, World, owner};
+
 /// The most ticks that a row rests.
 const ASIDE: i64 = 8;
-
-use crate::world::{BASE, Case, FAR, FOR_EVER, Hand, NOW, Place, TICK_MICROS, World, owner};
 
 impl Hand {
     /// Moves the worker on to the state in which it will end up anyway. A worker that has lost the row can change
@@ -121,14 +121,15 @@ impl World {
         if row.ended.is_some() {
             row.next_at = NOW;
         }
-        let (knows, waits) = (case.also.clash, case.settles_within().is_some() && row.settle_by.is_none());
+        // The deadline of what plain SQL recorded is still to be counted from the record.
+        let lacks_deadline = case.settles_within().is_some() && row.settle_by.is_none();
         // Nothing is performed any more if the effect is known.
         if !performs && matches!(row.effect, Effect::Applied | Effect::NotApplied) {
-            if !knows {
+            if !case.also.clash {
                 place.there.forget_key();
             }
             row.attempts = 0;
-            if !waits || row.ended.is_some() {
+            if !lacks_deadline || row.ended.is_some() {
                 row.begun_at = NOW;
             }
             if !case.has_windows() {
