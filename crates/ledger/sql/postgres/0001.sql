@@ -1,4 +1,4 @@
--- An id is a UUID of version 7. Rows that are sorted by their ids are in the order in which they were recorded.
+-- Ids are UUIDs of version 7, made by the application: their order is that of recording.
 
 CREATE TABLE seawall.action (
     id                 uuid        NOT NULL PRIMARY KEY,
@@ -38,8 +38,7 @@ CREATE TABLE seawall.action (
     cancel_quiet_until timestamptz,
     closed_by_absence  boolean     NOT NULL,
     audit_at           timestamptz,
-    -- Two times that the machine does not read. `due_at` says when a worker should next work on the action, and is NULL
-    -- if nothing is to be done. `ended_at` says when the action ended, and is NULL while it has not ended.
+    -- Derived: when a worker should look at it, and when it came to its end.
     due_at             timestamptz,
     ended_at           timestamptz,
     UNIQUE (dependency, key)
@@ -75,9 +74,8 @@ CREATE TABLE seawall.mark (
     PRIMARY KEY (action, id)
 );
 
--- Functions for applications in any language that share this database. Each function runs in the caller's transaction.
--- A function that refuses raises an exception, so that the transaction rolls back. The functions follow the same rules
--- as the machine of the ledger.
+-- For applications in any language that share this database. Each of these runs in the caller's transaction, and raises
+-- where it refuses, so that the transaction rolls back. The rules are those of the ledger's own machine.
 
 CREATE FUNCTION seawall.new_id() RETURNS uuid LANGUAGE sql VOLATILE AS $$
     -- Version 7 (RFC 9562): 48 bits of milliseconds, then random ones; bits 52 and 53 turn version 4 into 7.
@@ -98,9 +96,8 @@ BEGIN
 END
 $$;
 
--- Records an action and returns its id. If the key is already recorded with the same request, the id of the existing
--- action is returned; with another request, the function refuses. `scope` is the name of the scope, and `scope_size` is
--- the number of its actions. Both are NULL if the action settles alone.
+-- Records an action; the same key with the same request gives the same id again. `scope` and `scope_size` name the actions
+-- that settle together.
 CREATE FUNCTION seawall.record(
     dependency text, operation text, key text, request text, scope text DEFAULT NULL, scope_size bigint DEFAULT NULL
 ) RETURNS uuid LANGUAGE plpgsql AS $$
@@ -146,9 +143,7 @@ CREATE FUNCTION seawall.record(
     dependency text, operation text, key text, request jsonb, scope text DEFAULT NULL, scope_size bigint DEFAULT NULL
 ) RETURNS uuid LANGUAGE sql AS $$ SELECT seawall.record($1, $2, $3, $4::text, $5, $6) $$;
 
--- Settles an action and all members of its scope: the application takes the outcome into its own data. An action that
--- is settled already is not changed. The function refuses if it is not known that the action is applied, if the action
--- is being cancelled or was cancelled, or if not all members of its scope are recorded.
+-- Takes the outcome in: settled already is fine; otherwise it must be known to be applied, and not be cancelled.
 CREATE FUNCTION seawall.settle(action_id uuid) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     it seawall.action;
@@ -184,8 +179,7 @@ BEGIN
 END
 $$;
 
--- Cancels an action and all members of its scope, in the transaction that takes the business row back. The action may
--- be settled or not.
+-- Takes an action back, settled or not, in the transaction that takes the business row back.
 CREATE FUNCTION seawall.cancel(action_id uuid) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     it seawall.action;

@@ -1,10 +1,9 @@
--- One row for each reconciliation report: the comparison of a window of time with the provider's list.
+-- Reconciliations: one row for each comparison of a window with the provider's list.
 
 CREATE TABLE seawall.reconciliation (
     id             text    NOT NULL PRIMARY KEY,
     dependency     text    NOT NULL,
-    -- The window of the schedule, as a text; NULL if a person asked for the report. The unique key allows one report
-    -- for each window of the schedule, and any number of reports for which people ask.
+    -- Names a window of the schedule; of those that people ask for there may be many.
     slot           text,
     window_from    timestamptz NOT NULL,
     window_to      timestamptz NOT NULL,
@@ -22,8 +21,7 @@ CREATE TABLE seawall.reconciliation (
     owner          text,
     fence          bigint NOT NULL,
     lease_until    timestamptz NOT NULL,
-    -- How far the provider's list has been read: when the current try began, which span of time is being listed
-    -- (the window is 0, the time before it 1, the time after it 2), where the span 2 ends, and the position in the pages.
+    -- The asking: when it began, which stretch it is at, and where in it.
     began_at       timestamptz,
     span           bigint NOT NULL,
     edge_to        timestamptz,
@@ -51,8 +49,7 @@ CREATE TABLE seawall.reconciliation (
 
 CREATE INDEX reconciliation_open ON seawall.reconciliation (dependency, id) WHERE status <> 'complete';
 
--- The entries of a report. At first these are the provider's records. After the comparison only the differences remain:
--- each of them belongs to a record, or to an action for which the provider lists no record.
+-- The provider's records while they are compared, and then what differs: on a record, or on an action without one.
 
 CREATE TABLE seawall.listed (
     report      text    NOT NULL,
@@ -62,8 +59,7 @@ CREATE TABLE seawall.listed (
     amount      text,
     state       text,
     at          timestamptz,
-    -- The span of time with which the record was listed: the window is 0, the time before it 1, the time after it 2.
-    -- The value 9 marks the entry of an action for which the provider lists no record.
+    -- 0 the window, 1 and 2 what lies before and after it, 9 an action without a record.
     span        bigint NOT NULL,
     seen_in     bigint NOT NULL,
     difference  text,

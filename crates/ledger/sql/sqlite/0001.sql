@@ -1,5 +1,4 @@
--- Times are microseconds since 1970-01-01 in UTC. An id is a UUID of version 7. Rows that are sorted by their ids are
--- in the order in which they were recorded.
+-- Times are microseconds since 1970 in UTC; ids are UUIDs of version 7, so their order is that of recording.
 
 CREATE TABLE seawall_action (
     id                 TEXT    NOT NULL PRIMARY KEY,
@@ -39,8 +38,7 @@ CREATE TABLE seawall_action (
     cancel_quiet_until INTEGER,
     closed_by_absence  INTEGER NOT NULL,
     audit_at           INTEGER,
-    -- Two times that the machine does not read. `due_at` says when a worker should next work on the action, and is NULL
-    -- if nothing is to be done. `ended_at` says when the action ended, and is NULL while it has not ended.
+    -- Derived: when a worker should look at it, and when it came to its end.
     due_at             INTEGER,
     ended_at           INTEGER,
     UNIQUE (dependency, key)

@@ -5,14 +5,23 @@ use std::time::Duration;
 use seawall_policy::{Draw, Idempotency};
 
 use super::{
-    AttemptRow, CancelKind, CancelRules, ConfirmRules, Event, Found, OnUnknown, Origin, Owner, Performed,
-    Question, Report, Rules, SettleBy, Stamp, State, Step, Told, Undone, Write, claim, plan, recorded, told,
+    AttemptRow, CancelBy, CancelKind, CancelRules, ConfirmRules, Event, Found, Naming, OnUnknown, Origin,
+    Owner, Performed, Question, Report, Rules, SettleBy, Stamp, State, Step, Told, Undone, Write, cancel,
+    claim, plan, recorded, told,
 };
+use crate::calendar::Lifetime;
 
 pub(super) const ME: Owner = Owner(7);
 pub(super) const OTHER: Owner = Owner(8);
 
-pub(super) fn at(seconds: i64) -> Stamp {
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The part of a row that never changes, for a row without a scope.
+pub(super) fn origin() -> Origin<'static> {
+    Origin { scoped: false, dependency: "pay", key: "order-1", naming: Naming::Salted(0) }
+}
+
+pub(super) const fn at(seconds: i64) -> Stamp {
     Stamp::from_micros(1_000_000_000 + seconds * 1_000_000)
 }
 
@@ -21,22 +30,24 @@ pub(super) fn at(seconds: i64) -> Stamp {
 pub(super) fn lookup() -> Rules {
     Rules {
         on_unknown: OnUnknown::Confirm,
-        confirm: Some(ConfirmRules { after: Duration::from_secs(2), absences: 1 }),
+        confirm: Some(ConfirmRules { after: Duration::from_secs(2), absences: 1, until: None }),
         cancel: Some(CancelRules {
             kind: CancelKind::Additive,
             keyed: false,
             tombstone: false,
             by_key: false,
             after: Duration::ZERO,
+            until: None,
+            asks_first: false,
         }),
         ..Rules::of(Idempotency::None)
     }
 }
 
-/// Rules for a provider that honours keys and cannot be asked. A cancel names the action by our key, and a second
+/// Rules for a provider that honours keys for a day and cannot be asked. A cancel names the action by our key, and a second
 /// cancel changes nothing.
 pub(super) fn keyed() -> Rules {
-    Rules { cancel: Some(void()), ..Rules::of(Idempotency::Keyed) }
+    Rules { cancel: Some(void()), ..Rules::of(Idempotency::Keyed).remembered(Lifetime::For(DAY)) }
 }
 
 pub(super) fn void() -> CancelRules {
@@ -46,6 +57,8 @@ pub(super) fn void() -> CancelRules {
         tombstone: false,
         by_key: true,
         after: Duration::ZERO,
+        until: None,
+        asks_first: false,
     }
 }
 
@@ -67,7 +80,7 @@ pub(super) fn status(status: u16) -> Report {
 pub(super) struct Bench {
     pub(super) row: State,
     pub(super) rules: Rules,
-    pub(super) origin: Origin,
+    pub(super) origin: Origin<'static>,
     pub(super) now: Stamp,
 }
 
@@ -76,13 +89,34 @@ impl Bench {
     pub(super) fn new(rules: Rules) -> Bench {
         let now = at(0);
         let row = recorded(&rules, now);
-        let mut bench = Bench { row, rules, origin: Origin { created: now, scoped: false }, now };
+        let mut bench = Bench { row, rules, origin: origin(), now };
         bench.claim();
         bench
     }
 
+    /// Makes a row that is applied, then cancelled by the application, and claimed by us.
+    pub(super) fn to_undo(rules: Rules) -> Bench {
+        let mut bench = Bench::new(rules);
+        let line = bench.performs();
+        bench.app_cancels();
+        bench.performed(line, Performed::Yes(answer()));
+        bench
+    }
+
+    pub(super) fn app_cancels(&mut self) {
+        let wish = cancel(&self.row, &self.rules, CancelBy::Transaction, self.now);
+        self.take(wish.expect("it may").expect("it changes something"));
+    }
+
+    /// Ends the lease if there is one, and claims the row now, even if it is due later.
+    pub(super) fn claim_over(&mut self) {
+        self.row.claim = None;
+        self.row.next_at = self.row.next_at.min(self.now);
+        self.claim();
+    }
+
     pub(super) fn claim(&mut self) {
-        let write = claim(&self.row, &self.rules, ME, self.now).expect("it is due");
+        let write = claim(&self.row, self.rules.lease, ME, self.now).expect("it is due");
         self.take(write);
     }
 
@@ -90,6 +124,16 @@ impl Bench {
         assert_eq!(write.from, self.row.version);
         assert_eq!(write.to.version, self.row.version + 1);
         self.row = write.to;
+    }
+
+    /// Sets the end of our lease.
+    pub(super) fn lease_until(&mut self, until: Stamp) {
+        self.row.claim.as_mut().expect("it is claimed").until = until;
+    }
+
+    /// Returns the number of cancels of the current generation that may have been sent.
+    pub(super) fn open_cancels(&self) -> u32 {
+        self.row.undo.open.as_ref().map_or(0, |open| open.count)
     }
 
     pub(super) fn plan(&self) -> Step {
@@ -150,7 +194,7 @@ impl Bench {
     }
 
     pub(super) fn refused(&mut self, line: AttemptRow, code: u16) -> Told {
-        self.tell(Event::Performed(line, Performed::No, status(code)))
+        self.tell(Event::Performed(line, Performed::No(None), status(code)))
     }
 
     pub(super) fn found(&mut self, question: Question, found: Found) -> Told {

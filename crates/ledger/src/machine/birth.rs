@@ -65,14 +65,14 @@ pub enum Birth {
 }
 
 /// Returns the change that uses the key of an ended action anew, for the same request: the action begins again. Returns
-/// `None` if the action has not failed, or if any attempt of it may ever have been sent. Without this change, an outage
-/// at the provider would burn the key for as long as the ledger keeps the row.
+/// `None` if the action has not failed, if any attempt of it may ever have been sent, or if a report says that its effect
+/// exists. Without this change, an outage at the provider would burn the key for as long as the ledger keeps the row.
 ///
 /// With [`Birth::Sent`], the change has no attempt if the action must be settled before an attempt could end.
 #[must_use]
 pub fn used_anew(state: &State, rules: &Rules, birth: Birth, now: Stamp) -> Option<Write> {
     let unsent = state.sent.is_none() && state.known == Known::Never && state.undo == Undo::default();
-    if state.end != Some(End::Failed) || !unsent {
+    if state.end != Some(End::Failed) || !unsent || state.disputed_at.is_some() {
         return None;
     }
     let mut draft = Draft::of(state, now);

@@ -5,14 +5,14 @@ use std::time::Duration;
 use super::state::Claim;
 use super::transition::Draft;
 use super::write::SentKey;
-use super::{Naming, Origin, Owner, Rules, Stamp, State, Write};
+use super::{KNOWS, Naming, Origin, Owner, Rules, Stamp, State, Write};
 
-/// Returns the write that claims the row for `owner`. Returns `None` if the row is not due, or if another worker's
-/// lease has not ended. The stores claim in SQL, with the time at which the database began the statement; this function
-/// defines what that SQL must do.
+/// Returns the write that claims the row for `owner`. Returns `None` if the row is not due, if another worker's lease has
+/// not ended, or if only a newer program knows how to go on with the row ([`State::needs`]). The stores claim in SQL, with
+/// the time at which the database began the statement; this function defines what that SQL must do.
 #[must_use]
 pub fn claim(state: &State, lease: Duration, owner: Owner, now: Stamp) -> Option<Write> {
-    if state.due_at().is_none_or(|due| due > now) {
+    if state.needs > KNOWS || state.due_at().is_none_or(|due| due > now) {
         return None;
     }
     let mut draft = Draft::of(state, now);
@@ -36,13 +36,19 @@ pub fn release(state: &State, owner: Owner, now: Stamp) -> Option<Write> {
 const ASIDE: Duration = Duration::from_secs(60);
 
 /// Returns the write that ends a claim on a row whose operation is not declared in this process. The row is due again
-/// in a minute, since another worker may know the operation. Returns `None` if `owner` does not have the row.
+/// in a minute, since another worker may know the operation. If the row has ended and only its question after the end is
+/// due, that question is put off. Returns `None` if `owner` does not have the row.
 #[must_use]
 pub fn put_aside(state: &State, owner: Owner, now: Stamp) -> Option<Write> {
     state.is_of(owner).then(|| {
         let mut draft = Draft::of(state, now);
-        draft.to.why = Some("its operation is not declared where it was taken up".to_owned());
-        draft.to.next_at = now.saturating_add(ASIDE);
+        let later = now.saturating_add(ASIDE);
+        if state.end.is_none() {
+            draft.to.why = Some("its operation is not declared where it was taken up".to_owned());
+            draft.to.next_at = later;
+        } else {
+            draft.to.audit_at = state.audit_at.map(|at| at.max(later));
+        }
         draft.let_go();
         draft.written()
     })

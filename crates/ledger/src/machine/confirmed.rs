@@ -3,6 +3,7 @@
 use seawall_policy::Idempotency;
 
 use super::plan::Question;
+use super::state::Questions;
 use super::told::{Case, Found, Report, Told};
 use super::transition::Draft;
 use super::{AttemptOutcome, AttemptRow, End, Goal, Known, NotApplied, Stamp};
@@ -45,17 +46,21 @@ impl Case<'_> {
             Known::Unknown => draft.applied(answer),
             Known::Applied | Known::Never | Known::NotApplied(_) => {
                 draft.to.answer = answer.or(draft.to.answer.take());
-                draft.to.questions.asked = 0;
+                draft.to.questions = Questions::default();
                 draft.to.next_at = self.now;
             }
         }
-        self.wait_before_cancel(draft);
         // No cancel of this generation can still arrive, and the effect still exists. So the key of this generation is
         // of no more use, and the next cancel gets a new key.
         if self.state.undo.open.as_ref().is_some_and(|open| question.asked_at >= open.quiet_until) {
             draft.next_generation();
         }
-        draft.to.undo.asked = draft.to.undo.open.is_none();
+        // A question that was asked before there was anything to undo may be long past when the cancel comes.
+        draft.to.undo.asked = self.state.goal == Goal::Cancel && draft.to.undo.open.is_none();
+        // A cancel that names what is left to undo follows its question immediately: the answer must not grow old.
+        if !self.rules.cancel.as_ref().is_some_and(|cancel| cancel.asks_first) {
+            self.wait_before_cancel(draft);
+        }
     }
 
     fn found_cancelled(&self, draft: &mut Draft, question: Question) {
@@ -73,7 +78,9 @@ impl Case<'_> {
 
     fn may_return(&self, asked_at: Stamp) -> bool {
         let several = self.state.open_attempts() > 1;
-        !self.rules.honours_keys() && several && self.state.quiet_until().is_some_and(|quiet| asked_at < quiet)
+        !self.rules.honours_keys()
+            && several
+            && self.state.quiet_until().is_some_and(|quiet| asked_at < quiet)
     }
 
     /// Handles the answer "not found". It is believed only if the question was asked after the quiet time and before the
@@ -147,17 +154,15 @@ impl Case<'_> {
             }
             // Meanwhile a report said that the effect exists, so a later question is planned already.
             Found::Absent | Found::Cancelled if moved => {}
-            Found::Absent | Found::Cancelled => {
-                draft.to.audit_at = None;
-                draft.to.disputed_at = None;
-            }
-            // This answer says nothing about the effect. After the maximum number of questions the provider is asked
-            // less often, but the questions never stop: our side believes that nothing exists, so nobody else would
-            // look for the effect.
-            Found::Other if draft.to.questions.asked < self.rules.limits.confirm => {
+            Found::Cancelled => draft.audit_ends(),
+            Found::Absent if !self.was_seen() => draft.audit_ends(),
+            // This answer says nothing about the effect. So does "not found", if the provider has said that it has the
+            // key. After the maximum number of questions the provider is asked less often, but the questions never
+            // stop: our side believes that nothing exists, so nobody else would look for the effect.
+            Found::Absent | Found::Other if draft.to.questions.asked < self.rules.limits.confirm => {
                 draft.to.audit_at = Some(self.later(draft.to.questions.asked, report));
             }
-            Found::Other => {
+            Found::Absent | Found::Other => {
                 draft.to.questions.asked = self.rules.limits.confirm;
                 draft.to.audit_at = Some(self.now.saturating_add(self.rules.audit_after));
             }

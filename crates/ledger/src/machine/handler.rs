@@ -14,6 +14,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// provider's answer, but the row does not end. The end is tried again later, as often as necessary. `before` is the row
 /// before the change.
 ///
+/// A row that had ended before stays as `write` has it. The handler has taken that end in already, and a row that was
+/// opened again could send its action a second time.
+///
 /// The row does not become `stuck`, because the mistake is in the application: once the program is corrected, usually
 /// all such rows can end without a person looking at each.
 pub fn handler_failed(
@@ -24,6 +27,9 @@ pub fn handler_failed(
     now: Stamp,
     draw: Draw,
 ) -> Write {
+    if before.end.is_some() && before.end == write.to.end {
+        return write;
+    }
     let tries = before.handler.as_ref().map_or(0, |trouble| trouble.tries).saturating_add(1);
     let wait = rules.backoff.wait(tries, None, draw).max(PAUSE);
     let to = State {

@@ -33,11 +33,27 @@ mod write;
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod birth_tests;
+#[cfg(test)]
+mod cancel_tests;
+#[cfg(test)]
+mod handler_tests;
+#[cfg(test)]
+mod invariants;
+#[cfg(test)]
 mod perform_tests;
+#[cfg(test)]
+mod key_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]
+mod row_tests;
+#[cfg(test)]
 mod undo_tests;
+#[cfg(test)]
+mod walk;
+#[cfg(test)]
+mod window_tests;
 
 pub use birth::{Birth, recorded, reserved, sent, used_anew};
 pub use claim::{claim, completed, put_aside, release};

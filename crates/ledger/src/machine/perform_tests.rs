@@ -3,32 +3,33 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, ME, OTHER, answer, at, explicit, keyed, lookup, net_cancel};
+use super::bench::{Bench, ME, OTHER, answer, at, explicit, keyed, lookup, net_cancel, origin};
 use super::{
     AttemptOutcome, End, Event, Found, Goal, Known, NotApplied, OnUnknown, Performed, Report, Rules, Step,
     Told, claim, plan, recorded, release, reserved, sent,
 };
+use crate::calendar::Lifetime;
 
 #[test]
 fn what_is_recorded_is_due_at_once_and_free() {
     let row = recorded(&keyed(), at(0));
-    assert_eq!((row.goal, row.known, row.owner), (Goal::Perform, Known::Never, None));
+    assert_eq!((row.goal, row.known, row.owner()), (Goal::Perform, Known::Never, None));
     assert_eq!(row.due_at(), Some(at(0)));
-    assert_eq!(row.settle_by, None);
+    assert_eq!(row.settle_by(), None);
 }
 
 #[test]
 fn what_is_reserved_is_leased_to_its_caller_and_must_be_settled_in_time() {
     let row = reserved(&explicit(keyed()), ME, at(0));
-    assert_eq!((row.owner, row.settle_by), (Some(ME), Some(at(60))));
-    assert!(claim(&row, &keyed(), OTHER, at(119)).is_none(), "leased");
-    assert!(claim(&row, &keyed(), OTHER, at(120)).is_some());
+    assert_eq!((row.owner(), row.settle_by()), (Some(ME), Some(at(60))));
+    assert!(claim(&row, keyed().lease, OTHER, at(119)).is_none(), "leased");
+    assert!(claim(&row, keyed().lease, OTHER, at(120)).is_some());
 }
 
 #[test]
 fn an_attempt_can_be_recorded_with_its_row() {
     let (row, line) = sent(&keyed(), ME, at(0)).expect("there is time");
-    assert_eq!((row.version, row.known, row.open_attempts), (1, Known::Unknown, 1));
+    assert_eq!((row.version, row.known, row.open_attempts()), (1, Known::Unknown, 1));
     assert_eq!((line.number, line.fence, line.send_by), (1, 1, at(30)));
     let hurried = Rules { settle: super::SettleBy::Explicit(Duration::from_secs(10)), ..keyed() };
     assert!(sent(&hurried, ME, at(0)).is_none(), "it could end after the deadline to settle");
@@ -38,15 +39,12 @@ fn an_attempt_can_be_recorded_with_its_row() {
 fn a_claim_takes_what_is_due_and_free_and_makes_older_claims_stale() {
     let rules = keyed();
     let mut row = recorded(&rules, at(0));
-    assert!(claim(&row, &rules, ME, at(-1)).is_none());
-    row = claim(&row, &rules, ME, at(0)).expect("due").to;
-    assert_eq!((row.fence, row.lease_until), (1, at(120)));
-    assert_eq!(
-        plan(&row, &rules, super::Origin { created: at(0), scoped: false }, at(0), OTHER),
-        Step::Leave
-    );
-    row = claim(&row, &rules, OTHER, at(121)).expect("the lease ran out").to;
-    assert_eq!((row.fence, row.owner), (2, Some(OTHER)));
+    assert!(claim(&row, keyed().lease, ME, at(-1)).is_none());
+    row = claim(&row, keyed().lease, ME, at(0)).expect("due").to;
+    assert_eq!((row.fence(), row.leased_until()), (1, Some(at(120))));
+    assert_eq!(plan(&row, &rules, origin(), at(0), OTHER), Step::Leave);
+    row = claim(&row, keyed().lease, OTHER, at(121)).expect("the lease ran out").to;
+    assert_eq!((row.fence(), row.owner()), (2, Some(OTHER)));
 }
 
 #[test]
@@ -84,10 +82,13 @@ fn the_deadline_to_settle_turns_what_is_unknown_and_what_is_applied() {
 fn an_attempt_is_recorded_before_it_may_be_sent() {
     let mut bench = Bench::new(keyed());
     let line = bench.performs();
-    assert_eq!((bench.row.known, bench.row.open_attempts, bench.row.in_flight), (Known::Unknown, 1, Some(1)));
+    assert_eq!(
+        (bench.row.known, bench.row.open_attempts(), bench.row.in_flight()),
+        (Known::Unknown, 1, Some(1))
+    );
     assert_eq!((line.send_by, line.outcome), (at(30), AttemptOutcome::Open));
-    assert_eq!(bench.row.quiet_until, Some(at(150)), "counted from the last moment at which it may leave");
-    assert_eq!(bench.row.key_first_at, Some(at(0)));
+    assert_eq!(bench.row.quiet_until(), Some(at(150)), "counted from the last moment at which it may leave");
+    assert_eq!(bench.row.first_sent_at(), Some(at(0)));
     assert_eq!(bench.plan(), Step::Leave, "one at a time");
 }
 
@@ -96,7 +97,7 @@ fn no_attempt_that_could_end_after_the_deadline_to_settle() {
     let mut bench = Bench::new(explicit(keyed()));
     bench.now = at(31);
     assert_eq!(bench.step(), Step::Leave);
-    assert_eq!((bench.row.attempts, bench.row.next_at, bench.row.owner), (0, at(60), None));
+    assert_eq!((bench.row.attempts, bench.row.next_at, bench.row.owner()), (0, at(60), None));
 }
 
 #[test]
@@ -131,9 +132,9 @@ fn unknown_is_sent_again_under_the_key_and_the_last_time_after_the_quiet_time() 
     for _ in 0..4 {
         bench.lost_attempt();
     }
-    assert_eq!((bench.row.attempts, bench.row.open_attempts), (4, 4));
+    assert_eq!((bench.row.attempts, bench.row.open_attempts()), (4, 4));
     assert_eq!(bench.step(), Step::Leave);
-    assert_eq!(Some(bench.row.next_at), bench.row.quiet_until);
+    assert_eq!(Some(bench.row.next_at), bench.row.quiet_until());
     bench.until_due();
     assert!(bench.performs().after_quiet);
     bench.performed_unknown_last();
@@ -153,7 +154,7 @@ impl Bench {
             kind: super::AttemptKind::Perform,
             number: 1,
             generation: 0,
-            fence: self.row.fence,
+            fence: self.row.fence(),
             recorded_at: self.now,
             send_by: self.now,
             after_quiet: true,
@@ -161,13 +162,15 @@ impl Bench {
             outcome: AttemptOutcome::Open,
             status: None,
             detail: None,
+            answer: None,
         }
     }
 }
 
 #[test]
 fn a_key_is_not_used_when_it_may_be_forgotten_before_arrival() {
-    let mut bench = Bench::new(Rules { key_lifetime: Duration::from_secs(100), ..keyed() });
+    let mut bench =
+        Bench::new(Rules { key_lifetime: Some(Lifetime::For(Duration::from_secs(100))), ..keyed() });
     bench.lost_attempt();
     bench.now = at(59);
     assert!(matches!(bench.plan(), Step::Perform(_)), "59 + 30 + 5 + 5 < 100");
@@ -195,8 +198,8 @@ fn an_answer_settles_in_the_same_write_and_lets_go() {
     let mut bench = Bench::new(keyed());
     let line = bench.performs();
     bench.performed(line, Performed::Yes(answer()));
-    assert!(bench.row.settled);
-    assert_eq!((bench.row.end, bench.row.owner, bench.row.due_at()), (Some(End::Done), None, None));
+    assert!(bench.row.settled());
+    assert_eq!((bench.row.end, bench.row.owner(), bench.row.due_at()), (Some(End::Done), None, None));
     assert_eq!(bench.row.answer, answer());
 }
 
@@ -205,7 +208,7 @@ fn what_the_application_settles_rests_until_the_deadline() {
     let mut bench = Bench::new(explicit(keyed()));
     let line = bench.performs();
     bench.performed(line, Performed::Yes(None));
-    assert_eq!((bench.row.end, bench.row.settled, bench.row.due_at()), (None, false, Some(at(60))));
+    assert_eq!((bench.row.end, bench.row.settled(), bench.row.due_at()), (None, false, Some(at(60))));
 }
 
 #[test]
@@ -224,8 +227,8 @@ fn what_was_not_sent_leaves_no_trace_in_the_clocks() {
     let line = bench.performs();
     bench.performed(line.clone(), Performed::NotSent);
     let row = &bench.row;
-    assert_eq!((row.known, row.open_attempts, row.attempts), (Known::Never, 0, 0));
-    assert_eq!((row.quiet_until, row.key_first_at), (None, None));
+    assert_eq!((row.known, row.open_attempts(), row.attempts), (Known::Never, 0, 0));
+    assert_eq!((row.quiet_until(), row.first_sent_at()), (None, None));
     assert!(row.next_at > bench.now);
     assert!(matches!(bench.performed(line, Performed::NotSent), Told::Late(_)), "said twice, counted once");
 }
@@ -236,8 +239,8 @@ fn not_sent_says_nothing_of_an_earlier_attempt() {
     bench.lost_attempt();
     let line = bench.performs();
     bench.performed(line, Performed::NotSent);
-    assert_eq!((bench.row.known, bench.row.open_attempts), (Known::Unknown, 1));
-    assert_eq!(bench.row.key_first_at, Some(at(0)));
+    assert_eq!((bench.row.known, bench.row.open_attempts()), (Known::Unknown, 1));
+    assert_eq!(bench.row.first_sent_at(), Some(at(0)));
 }
 
 #[test]
@@ -246,7 +249,7 @@ fn yes_is_written_whatever_the_goal_and_settles_only_what_is_still_wanted() {
     let line = bench.performs();
     bench.app_cancels();
     bench.performed(line, Performed::Yes(answer()));
-    assert_eq!((bench.row.known, bench.row.end, bench.row.settled), (Known::Applied, None, false));
+    assert_eq!((bench.row.known, bench.row.end, bench.row.settled()), (Known::Applied, None, false));
     assert!(matches!(bench.step(), Step::Cancel(_)));
 }
 
@@ -257,7 +260,7 @@ fn a_refusal_of_a_repeat_leaves_the_first_attempt_unknown() {
         bench.lost_attempt();
         let line = bench.performs();
         bench.refused(line, code);
-        assert_eq!((bench.row.known, bench.row.open_attempts), (Known::Unknown, open), "{code}");
+        assert_eq!((bench.row.known, bench.row.open_attempts()), (Known::Unknown, open), "{code}");
     }
 }
 
@@ -268,7 +271,7 @@ fn a_refusal_binds_where_it_proves_that_the_key_was_looked_up_after_the_quiet_ti
         bench.lost_attempt();
         if later {
             bench.now = at(150);
-            bench.row.lease_until = at(300);
+            bench.lease_until(at(300));
         }
         let line = bench.performs();
         bench.refused(line, code);
@@ -291,13 +294,13 @@ fn unknown_leaves_the_attempt_open_and_backs_off() {
         Report { status: Some(503), detail: None, retry_after: Some(Duration::from_secs(9)) },
     );
     bench.tell(event);
-    assert_eq!((bench.row.known, bench.row.open_attempts), (Known::Unknown, 1));
+    assert_eq!((bench.row.known, bench.row.open_attempts()), (Known::Unknown, 1));
     let next = bench.row.next_at;
     assert!(
         next >= at(9) && next <= at(12),
         "the time that was named, and a draw of up to a quarter: {next:?}"
     );
-    assert_eq!(bench.row.owner, None, "nobody waits holding it");
+    assert_eq!(bench.row.owner(), None, "nobody waits holding it");
 }
 
 #[test]
@@ -308,7 +311,7 @@ fn a_zombies_answer_changes_its_own_line_and_nothing_else() {
     bench.claim();
     let before = bench.row.clone();
     let Told::Late(late) = bench.performed(line, Performed::Yes(answer())) else { panic!("stale") };
-    assert_eq!((late.outcome, late.ended_at), (AttemptOutcome::Yes, Some(at(121))));
+    assert_eq!((late.line().outcome, late.line().ended_at), (AttemptOutcome::Yes, Some(at(121))));
     assert_eq!(bench.row, before);
 }
 

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::state::{OpenCancels, Sent};
+use super::state::{OpenCancels, Questions, Sent};
 use super::write::SentKey;
 use super::{
-    AttemptKind, AttemptOutcome, AttemptRow, End, Goal, Known, Naming, NotApplied, Origin, Rules,
-    SettleBy, Stamp, State, Write,
+    AttemptKind, AttemptOutcome, AttemptRow, End, Goal, Known, Naming, NotApplied, Origin, Rules, SettleBy,
+    Stamp, State, Write,
 };
 
 /// A change of a row that is not complete yet.
@@ -71,11 +71,13 @@ impl Draft {
             },
             (Goal::Perform, Known::NotApplied(why)) => self.fail(refusal(why)),
             (Goal::Cancel, Known::Never | Known::NotApplied(_)) => self.end(End::Cancelled),
-            (Goal::Cancel, Known::Unknown | Known::Applied) | (Goal::Perform, Known::Never | Known::Unknown) => {}
+            (Goal::Cancel, Known::Unknown | Known::Applied)
+            | (Goal::Perform, Known::Never | Known::Unknown) => {}
         }
     }
 
     pub(super) fn settle(&mut self) {
+        self.to.why = None;
         self.end(End::Done);
     }
 
@@ -174,12 +176,14 @@ impl Draft {
         self.to.undo.open = None;
     }
 
-    /// Records that the effect exists. This closes one of the open attempts.
+    /// Records that the effect exists. This closes one of the open attempts. The answer in the row is kept if the new
+    /// one is missing, but not if it is a refusal, since a refusal does not name the effect.
     pub(super) fn applied(&mut self, answer: Option<Vec<u8>>) {
+        let refused = self.to.known == Known::NotApplied(NotApplied::Refused);
+        self.to.answer = answer.or(self.to.answer.take().filter(|_| !refused));
         self.to.known = Known::Applied;
         self.close_one_attempt();
-        self.to.questions.asked = 0;
-        self.to.answer = answer.or(self.to.answer.take());
+        self.to.questions = Questions::default();
         self.to.next_at = self.now;
     }
 
@@ -204,6 +208,12 @@ impl Draft {
         self.to.disputed_at = Some(self.now);
     }
 
+    /// Records that the question after the end confirmed the end.
+    pub(super) fn audit_ends(&mut self) {
+        self.to.audit_at = None;
+        self.to.disputed_at = None;
+    }
+
     /// Handles a report that the effect exists, although the row was closed as not applied. The provider is asked after
     /// one more quiet time. Before that time, a status that lags behind could still say "absent", and nobody would look
     /// again. If the provider cannot be asked, the report is believed.
@@ -219,6 +229,9 @@ impl Draft {
     /// one more quiet time. If it cannot be asked, the report is only noted.
     pub(super) fn arrived_after_all(&mut self, rules: &Rules) {
         self.dispute();
+        if let Some(sent) = &mut self.to.sent {
+            sent.seen = true;
+        }
         if rules.confirm.is_some() {
             self.to.audit_at = Some(self.now.saturating_add(rules.quiet));
         }
@@ -239,7 +252,8 @@ impl Draft {
         self.to.why = Some("orphan: found alive after its end".to_owned());
     }
 
-    /// Opens a row again, as a person has asked, with the full number of tries.
+    /// Opens a row again, as a person has asked, with the full number of tries. An answer of before may be long past, so it
+    /// does not say any more what is left to undo.
     pub(super) fn fresh_tries(&mut self) {
         self.to.end = None;
         self.to.why = None;

@@ -1,28 +1,13 @@
 //! Tests of asking, of undoing, and of what comes after the end: the second half of the table in
 //! docs/life-of-an-action.md.
 
-use super::bench::{Bench, ME, answer, at, explicit, keyed, lookup, net_cancel, void};
+use super::bench::{Bench, DAY, answer, at, explicit, keyed, lookup, net_cancel, void};
 use super::{
     CancelBy, CancelRules, ConfirmRules, End, Event, Found, Goal, Known, Limits, NotApplied, NotCancelled,
-    NotSettled, Observed, Performed, Resolution, Rules, Step, Told, Undone, cancel, claim, observe, resolve,
-    retry, settle, settle_scope,
+    NotSettled, Observed, Performed, Resolution, Rules, Step, Told, Undone, cancel, observe, resolve, retry,
+    settle, settle_scope,
 };
-
-impl Bench {
-    pub(super) fn app_cancels(&mut self) {
-        let wish = cancel(&self.row, &self.rules, CancelBy::Transaction, self.now);
-        self.take(wish.expect("it may").expect("it changes something"));
-    }
-
-    /// Makes a row that is applied, then cancelled by the application, and claimed by us.
-    fn to_undo(rules: Rules) -> Bench {
-        let mut bench = Bench::new(rules);
-        let line = bench.performs();
-        bench.app_cancels();
-        bench.performed(line, Performed::Yes(answer()));
-        bench
-    }
-}
+use crate::calendar::Lifetime;
 
 // ---- the application ----
 
@@ -35,7 +20,7 @@ fn settling_is_refused_and_not_answered_false() {
     bench.performed(line, Performed::Yes(None));
     let write = settle(&bench.row, bench.now).expect("applied").expect("not yet settled");
     bench.take(write);
-    assert_eq!((bench.row.end, bench.row.settled), (Some(End::Done), true));
+    assert_eq!((bench.row.end, bench.row.settled()), (Some(End::Done), true));
     assert_eq!(settle(&bench.row, bench.now), Ok(None), "twice is as good");
     bench.app_cancels();
     assert_eq!(settle(&bench.row, bench.now), Err(NotSettled::TooLate));
@@ -71,7 +56,7 @@ fn a_member_waits_for_its_scope_and_turns_when_that_is_broken() {
     bench.performed(line, Performed::Yes(answer()));
     assert_eq!((bench.row.end, bench.step()), (None, Step::SettleScope));
     bench.tell(Event::ScopeWaits);
-    assert_eq!((bench.row.owner, bench.row.due_at()), (None, Some(at(60))));
+    assert_eq!((bench.row.owner(), bench.row.due_at()), (None, Some(at(60))));
     bench.until_due();
     assert_eq!(bench.step(), Step::SettleScope);
     bench.tell(Event::ScopeBroken);
@@ -98,10 +83,10 @@ fn cancelling_leaves_lease_fence_and_what_is_known_as_they_are() {
     bench.app_cancels();
     assert_eq!((bench.row.goal, bench.row.end), (Goal::Cancel, None));
     assert_eq!(
-        (bench.row.owner, bench.row.fence, bench.row.in_flight),
-        (before.owner, before.fence, before.in_flight)
+        (bench.row.owner(), bench.row.fence(), bench.row.in_flight()),
+        (before.owner(), before.fence(), before.in_flight())
     );
-    assert_eq!((bench.row.known, bench.row.open_attempts), (Known::Unknown, 1));
+    assert_eq!((bench.row.known, bench.row.open_attempts()), (Known::Unknown, 1));
 }
 
 #[test]
@@ -112,7 +97,7 @@ fn only_who_takes_the_business_back_may_cancel_what_is_settled() {
     let caller = cancel(&bench.row, &bench.rules, CancelBy::Caller, bench.now);
     assert_eq!(caller, Err(NotCancelled::Settled));
     bench.app_cancels();
-    assert_eq!((bench.row.settled, bench.row.end), (false, None));
+    assert_eq!((bench.row.settled(), bench.row.end), (false, None));
 }
 
 // ---- asking ----
@@ -123,7 +108,7 @@ fn found_applied_is_applied() {
     bench.lost_attempt();
     let question = bench.asks();
     bench.found(question, Found::Applied(answer()));
-    assert_eq!((bench.row.end, bench.row.open_attempts), (Some(End::Done), 0));
+    assert_eq!((bench.row.end, bench.row.open_attempts()), (Some(End::Done), 0));
 }
 
 #[test]
@@ -188,14 +173,7 @@ fn absence_lets_only_what_may_be_repeated_be_sent_again() {
         let question = bench.asks();
         bench.found(question, Found::Absent);
         assert_eq!(matches!(bench.step(), Step::Perform(_)), again);
-        assert_eq!(bench.row.key_first_at, Some(at(0)), "the key's clock goes on");
-    }
-}
-
-impl Bench {
-    fn claim_over(&mut self) {
-        self.row.lease_until = self.now;
-        self.row = claim(&self.row, &self.rules, ME, self.now).expect("due").to;
+        assert_eq!(bench.row.first_sent_at(), Some(at(0)), "the key's clock goes on");
     }
 }
 
@@ -287,8 +265,8 @@ fn an_early_no_such_moves_to_the_next_key_and_waits_for_the_quiet_time() {
     bench.performed(line, Performed::Unknown);
     let early = bench.cancels();
     bench.undone(early, Undone::NoSuch);
-    assert_eq!((bench.row.end, bench.row.cancel_gen, bench.row.next_at), (None, 1, at(150)));
-    assert_eq!(bench.row.cancel_tries, 0);
+    assert_eq!((bench.row.end, bench.row.undo.generation, bench.row.next_at), (None, 1, at(150)));
+    assert_eq!(bench.row.undo.tries, 0);
     bench.until_due();
     let line = bench.cancels();
     assert_eq!(line.generation, 1);
@@ -309,7 +287,7 @@ fn a_key_that_was_first_used_early_stays_early() {
     let again = bench.cancels();
     assert_eq!(again.generation, 0, "unanswered: the same key");
     bench.undone(again, Undone::NoSuch);
-    assert_eq!((bench.row.end, bench.row.cancel_gen), (None, 1));
+    assert_eq!((bench.row.end, bench.row.undo.generation), (None, 1));
 }
 
 #[test]
@@ -319,11 +297,11 @@ fn a_cancel_that_was_not_sent_leaves_its_key_unused() {
     bench.performed(line, Performed::Unknown);
     let early = bench.cancels();
     bench.undone(early, Undone::NotSent);
-    assert_eq!((bench.row.cancel_open, bench.row.cancel_tries), (0, 1));
+    assert_eq!((bench.open_cancels(), bench.row.undo.tries), (0, 1));
     bench.now = at(150);
     bench.claim();
     bench.cancels();
-    assert!(!bench.row.cancel_gen_early);
+    assert!(!bench.row.undo.open.expect("a cancel is recorded").early);
 }
 
 #[test]
@@ -341,7 +319,7 @@ fn a_refund_that_adds_up_is_not_sent_again_before_asking() {
     refunded.found(question, Found::Cancelled);
     assert_eq!(refunded.row.end, Some(End::Cancelled));
     bench.found(question, Found::Applied(None));
-    assert_eq!((bench.row.cancel_gen, bench.row.cancel_open), (1, 0));
+    assert_eq!((bench.row.undo.generation, bench.open_cancels()), (1, 0));
     assert!(matches!(bench.step(), Step::Cancel(_)));
     let mut blind = Bench::to_undo(Rules { confirm: None, ..lookup() });
     let line = blind.cancels();
@@ -354,7 +332,8 @@ fn a_refund_that_adds_up_is_not_sent_again_before_asking() {
 #[test]
 fn an_unanswered_cancel_with_a_key_is_sent_again_and_then_asked_about() {
     let cancel = lookup().cancel.map(|cancel| CancelRules { keyed: true, ..cancel });
-    let mut bench = Bench::to_undo(Rules { cancel, ..lookup() });
+    let rules = Rules { cancel, ..lookup() }.remembered(Lifetime::For(DAY));
+    let mut bench = Bench::to_undo(rules);
     for _ in 0..3 {
         let line = bench.cancels();
         assert_eq!(line.generation, 0);
@@ -401,7 +380,7 @@ fn without_a_key_nothing_is_undone_while_another_attempt_may_arrive() {
     bench.app_cancels();
     bench.performed(line, Performed::Yes(answer()));
     assert_eq!(bench.step(), Step::Leave);
-    assert_eq!(Some(bench.row.next_at), bench.row.quiet_until);
+    assert_eq!(Some(bench.row.next_at), bench.row.quiet_until());
 }
 
 // ---- after the end ----
@@ -422,7 +401,7 @@ fn an_end_by_absence_is_asked_about_once_more_and_reopens_if_it_is_there() {
     bench.until_due();
     let question = bench.asks();
     bench.found(question, Found::Applied(answer()));
-    assert_eq!((bench.row.end, bench.row.goal, bench.row.cancel_gen), (None, Goal::Cancel, 1));
+    assert_eq!((bench.row.end, bench.row.goal, bench.row.undo.generation), (None, Goal::Cancel, 1));
     assert!(matches!(bench.step(), Step::Cancel(_)));
 }
 
@@ -439,7 +418,7 @@ fn stuck_cancel() -> Bench {
 fn a_persons_retry_keeps_the_goal() {
     let mut bench = stuck_cancel();
     bench.take(retry(&bench.row, bench.now).expect("stuck"));
-    assert_eq!((bench.row.goal, bench.row.end, bench.row.cancel_tries), (Goal::Cancel, None, 0));
+    assert_eq!((bench.row.goal, bench.row.end, bench.row.undo.tries), (Goal::Cancel, None, 0));
     assert!(retry(&bench.row, bench.now).is_none());
 }
 
@@ -463,14 +442,18 @@ fn a_persons_word_ends_what_is_stuck_by_its_goal() {
     let gone = say(Resolution::NotApplied).expect("stuck").to;
     assert_eq!((gone.end, gone.why.as_deref()), (Some(End::Cancelled), Some("their support said so")));
     let there = say(Resolution::Applied).expect("stuck").to;
-    assert_eq!((there.end, there.cancel_gen, there.cancel_open), (None, 1, 0), "undone under a new key");
+    assert_eq!(
+        (there.end, there.undo.generation, there.undo.open),
+        (None, 1, None),
+        "undone under a new key"
+    );
     let mut held = Bench::new(Rules { on_unknown: super::OnUnknown::Hold, ..net_cancel() });
     let line = held.performs();
     held.performed(line, Performed::Unknown);
     held.step();
     for (what, end) in [(Resolution::Applied, End::Done), (Resolution::NotApplied, End::Failed)] {
         let write = resolve(&held.row, &held.rules, held.origin, what, "looked", held.now).expect("stuck");
-        assert_eq!((write.to.end, write.to.settled), (Some(end), end == End::Done));
+        assert_eq!((write.to.end, write.to.settled()), (Some(end), end == End::Done));
     }
 }
 
@@ -483,5 +466,5 @@ fn a_webhooks_yes_is_a_fact_and_anything_else_a_reason_to_ask() {
     let sooner = say(&bench, Observed::Otherwise).expect("unknown").to;
     assert_eq!((sooner.known, sooner.next_at), (Known::Unknown, at(0)));
     let done = say(&bench, Observed::Applied(answer())).expect("unknown").to;
-    assert_eq!((done.end, done.settled), (Some(End::Done), true));
+    assert_eq!((done.end, done.settled()), (Some(End::Done), true));
 }

@@ -54,7 +54,7 @@ async fn other_languages_record_and_settle_in_their_own_transactions() {
     assert_eq!((action.request.as_slice(), action.state.end()), (&b"{\"amount\": 5}"[..], None));
     let rolled_back = format!("BEGIN; SELECT seawall.settle('{id}'); ROLLBACK");
     psql(&database, &rolled_back).unwrap();
-    assert_eq!(ledger.load(id).await.unwrap().state.end, None);
+    assert_eq!(ledger.load(id).await.unwrap().state.end(), None);
     let paid = format!("BEGIN; UPDATE orders SET state = 'paid'; SELECT seawall.settle('{id}'); COMMIT");
     psql(&database, &paid).unwrap();
     psql(&database, &format!("SELECT seawall.settle('{id}')")).unwrap();
@@ -62,7 +62,7 @@ async fn other_languages_record_and_settle_in_their_own_transactions() {
     assert_eq!((done.state.end(), done.state.settled()), (Some(End::Done), true));
 
     psql(&database, &format!("SELECT seawall.cancel('{id}')")).unwrap();
-    assert_eq!(ended(&ledger, id).await.state.end, Some(End::Cancelled));
+    assert_eq!(ended(&ledger, id).await.state.end(), Some(End::Cancelled));
     assert_eq!((provider.effects("k"), provider.performs("k")), (0, 1));
     let late = psql(&database, &format!("SELECT seawall.settle('{id}')"));
     assert!(late.as_ref().is_err_and(|e| e.contains("too-late")), "{late:?}");
@@ -114,7 +114,7 @@ async fn functions_refuse_as_the_machine_does() {
     assert!(told.as_ref().is_err_and(|e| e.contains("not-known")), "{told:?}");
     psql(&database, &format!("SELECT seawall.cancel('{}')", open.id)).unwrap();
     let cancelled = ledger.load(open.id).await.unwrap();
-    assert_eq!((cancelled.state.end, cancelled.state.due_at()), (Some(End::Cancelled), None));
+    assert_eq!((cancelled.state.end(), cancelled.state.due_at()), (Some(End::Cancelled), None));
     let due = format!("SELECT due_at IS NULL FROM seawall.action WHERE id = '{}'", open.id);
     assert_eq!(psql(&database, &due).unwrap(), "t");
 }
@@ -182,5 +182,5 @@ async fn a_row_that_somebody_holds_delays_no_other() {
     }
     assert!(!held.is_finished());
     PostgresWorld::execute(&mut conn, "COMMIT").await;
-    assert_eq!(held.await.unwrap().state.end, Some(End::Done));
+    assert_eq!(held.await.unwrap().state.end(), Some(End::Done));
 }

@@ -80,7 +80,7 @@ check(one("SELECT ended FROM seawall.action WHERE id = %s", waits), "cancelled")
 until(charge, "effect", "applied")
 with conn.transaction(force_rollback=True):
     conn.execute(SETTLE, (charge,))
-check(one("SELECT settled FROM seawall.action WHERE id = %s", charge), False)
+check(one("SELECT ended FROM seawall.action WHERE id = %s", charge), None)
 with conn.transaction():
     conn.execute(SETTLE, (charge,))
     conn.execute("UPDATE orders SET state = 'paid' WHERE id = 'k'")

@@ -41,11 +41,11 @@ async fn backlog<W: World>(world: &W, rows: u64) {
     let table = W::ACTIONS;
     let text = format!(
         "INSERT INTO {table} (id, dependency, operation, key, request, created_at, version, goal, effect, \
-         open_attempts, attempts, maybe_sent, logged, asks, absences, settled, fence, lease_until, next_at, \
-         cancel_gen, cancel_gen_early, cancel_open, cancel_tries, closed_by_absence, due_at) \
+         open_attempts, attempts, maybe_sent, logged, asks, absences, fence, begun_at, next_at, \
+         cancel_gen, cancel_gen_early, cancel_open, cancel_tries, due_at) \
          SELECT {id}, dependency, operation, 'b' || n.n, request, created_at, version, goal, effect, \
-         open_attempts, attempts, maybe_sent, logged, asks, absences, settled, fence, lease_until, next_at, \
-         cancel_gen, cancel_gen_early, cancel_open, cancel_tries, closed_by_absence, {due} \
+         open_attempts, attempts, maybe_sent, logged, asks, absences, fence, begun_at, next_at, \
+         cancel_gen, cancel_gen_early, cancel_open, cancel_tries, {due} \
          FROM {table}, {series} WHERE key = 'seed'"
     );
     W::execute(&mut conn, &text).await;
@@ -96,7 +96,7 @@ async fn a_backlog_does_not_slow_claims_on_postgres() {
 /// SQLite's description of the plan of a claim.
 async fn claim_plan_on_sqlite(world: &SqliteWorld) -> String {
     let text = format!("EXPLAIN QUERY PLAN {}", Sqlite::claim_text());
-    let query = sqlx::query(AssertSqlSafe(text)).bind("").bind(0).bind("").bind(0).bind(1);
+    let query = sqlx::query(AssertSqlSafe(text)).bind("").bind(0).bind("").bind(0).bind(1).bind(1);
     let rows = query.fetch_all(&mut world.connect().await).await.unwrap();
     rows.iter().map(|row| row.get::<String, _>("detail")).collect::<Vec<_>>().join("\n")
 }
@@ -107,7 +107,7 @@ async fn claim_plan_on_postgres(world: &PostgresWorld) -> String {
     let mut conn = world.connect().await;
     sqlx::raw_sql(begin).execute(&mut conn).await.unwrap();
     let query = sqlx::query(AssertSqlSafe(format!("EXPLAIN {claim}"))).persistent(false);
-    let query = query.bind(uuid::Uuid::nil()).bind(0_i64).bind("pay").bind(32_i64);
+    let query = query.bind(uuid::Uuid::nil()).bind(0_i64).bind("pay").bind(32_i64).bind(1_i64);
     lines(&query.fetch_all(&mut conn).await.unwrap())
 }
 

@@ -25,13 +25,11 @@ pub(crate) fn charge(key: &str) -> NewAction {
 pub(crate) fn asking(idempotency: Idempotency) -> Rules {
     Rules {
         on_unknown: OnUnknown::Confirm,
-        confirm: Some(ConfirmRules { after: Duration::from_millis(20), absences: 1 }),
+        confirm: Some(ConfirmRules { after: Duration::from_millis(20), ..ConfirmRules::default() }),
         cancel: Some(CancelRules {
             kind: seawall_ledger::CancelKind::State,
-            keyed: false,
-            tombstone: false,
             by_key: true,
-            after: Duration::ZERO,
+            ..CancelRules::default()
         }),
         ..quick(idempotency)
     }
@@ -163,14 +161,16 @@ pub(crate) async fn a_handler_that_keeps_failing_is_counted_and_tried_until_it_i
     ledger.record(&charge("two").in_scope("both", 2)).await.unwrap();
     // The handler is run again and again, with longer and longer waits. No further request is sent.
     let fourth = |action: &Action| {
-        action.state.why() == Some("the application's handler failed (4): no such column")
+        action.state.handler().is_some_and(|trouble| trouble.tries >= 4 && trouble.error == "no such column")
     };
     let failing = until(&ledger, alone, fourth).await;
     assert_eq!(
         (failing.state.end(), failing.state.settled(), failing.state.known()),
         (None, false, Known::Applied)
     );
-    let said = |action: &Action| action.state.why().as_ref().is_some_and(|why| why.contains("no such column"));
+    let said = |action: &Action| {
+        action.state.handler().is_some_and(|trouble| trouble.error.contains("no such column"))
+    };
     until(&ledger, one, said).await;
     let counts = ledger.counts("pay").await.unwrap();
     assert_eq!((counts.open, counts.stuck), (3, 0));
@@ -179,7 +179,7 @@ pub(crate) async fn a_handler_that_keeps_failing_is_counted_and_tried_until_it_i
     broken.store(false, Ordering::SeqCst);
     for id in [alone, one] {
         let done = ended(&ledger, id).await;
-        assert_eq!((done.state.end(), done.state.why(), done.state.settled()), (Some(End::Done), None, true));
+        assert_eq!((done.state.end(), done.state.handler()), (Some(End::Done), None));
     }
     assert_eq!(ledger.counts("pay").await.unwrap().failing, 0);
     assert!(tries.load(Ordering::SeqCst) >= 7);
@@ -262,7 +262,7 @@ pub(crate) async fn a_reserved_action_is_settled_with_the_business_row_or_undone
     assert_eq!(late.refusal(), Some(Refusal::TooLate), "{late}");
     W::execute(&mut conn, "ROLLBACK").await;
     assert_eq!((provider.effects("kept"), provider.effects("lost")), (1, 0));
-    assert_eq!(ledger.load(kept.id).await.unwrap().state.end, Some(End::Done));
+    assert_eq!(ledger.load(kept.id).await.unwrap().state.end(), Some(End::Done));
     drop(worker);
 }
 
@@ -429,8 +429,8 @@ pub(crate) async fn a_drain_finishes_what_is_under_way_and_takes_up_nothing<W: W
     tokio::time::sleep(Duration::from_millis(50)).await;
     let second = ledger.record(&charge("second")).await.unwrap();
     assert_eq!(draining.await.unwrap(), 0);
-    assert_eq!(ledger.load(first.id).await.unwrap().state.end, Some(End::Done));
-    assert_eq!(ledger.load(second.id).await.unwrap().state.attempts, 0);
+    assert_eq!(ledger.load(first.id).await.unwrap().state.end(), Some(End::Done));
+    assert_eq!(ledger.load(second.id).await.unwrap().state.attempts(), 0);
 }
 
 pub(crate) async fn a_scope_settles_together_or_not_at_all<W: World>(world: W) {
@@ -462,7 +462,7 @@ pub(crate) async fn what_was_closed_as_absent_is_asked_about_once_more<W: World>
     let rules = Rules {
         attempt: Duration::from_millis(200),
         quiet: Duration::from_millis(100),
-        confirm: Some(ConfirmRules { after: Duration::from_millis(400), absences: 1 }),
+        confirm: Some(ConfirmRules { after: Duration::from_millis(400), ..ConfirmRules::default() }),
         audit_after: Duration::from_millis(200),
         ..asking(Idempotency::None)
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use seawall_ledger::store::postgres::{Postgres, Settings};
 use seawall_ledger::store::sqlite::Sqlite;
 use seawall_ledger::store::{Boxed, Store};
-use seawall_ledger::{Ledger, Operation, Rules};
+use seawall_ledger::{Ledger, Lifetime, Operation, Rules};
 use seawall_policy::{Backoff, Idempotency};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row, SqliteConnection};

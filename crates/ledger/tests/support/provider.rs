@@ -146,7 +146,7 @@ impl Remote for Provider {
                     (Performed::Unknown, Report::default())
                 }
                 Fate::LostUnanswered => (Performed::Unknown, Report::default()),
-                Fate::No => (Performed::No, report(402)),
+                Fate::No => (Performed::No(None), report(402)),
                 Fate::NotSent => (Performed::NotSent, Report::default()),
                 Fate::After(millis) => {
                     tokio::time::sleep(Duration::from_millis(millis)).await;

@@ -1,0 +1,179 @@
+//! Tests of windows: until when the provider can be asked about an action, and until when it takes a cancel.
+
+use std::time::Duration;
+
+use super::bench::{Bench, DAY, answer, at, keyed, lookup, net_cancel, void};
+use super::{
+    CancelBy, CancelRules, ConfirmRules, End, Event, Found, Goal, Known, NotApplied, Observed, Performed,
+    Report, Rules, Step, Undone, cancel, observe, retry,
+};
+use crate::calendar::Window;
+
+fn asked_until(seconds: u64) -> Rules {
+    let until = Some(Window::For(Duration::from_secs(seconds)));
+    Rules { confirm: lookup().confirm.map(|confirm| ConfirmRules { until, ..confirm }), ..lookup() }
+}
+
+fn cancelled_until(seconds: u64) -> Rules {
+    Rules {
+        cancel: Some(CancelRules { until: Some(Window::For(Duration::from_secs(seconds))), ..void() }),
+        ..keyed()
+    }
+}
+
+#[test]
+fn a_question_that_could_be_answered_after_the_window_makes_the_row_stuck() {
+    // A question may take 30 s, and begin 5 s after it was planned.
+    for (second, asks) in [(64, true), (65, false), (100, false)] {
+        let mut bench = Bench::new(asked_until(100));
+        bench.lost_attempt();
+        bench.now = at(second);
+        bench.claim_over();
+        let step = bench.step();
+        assert_eq!(matches!(step, Step::Ask(_)), asks, "at second {second}");
+        assert_eq!(bench.row.end, (!asks).then_some(End::Stuck));
+        assert_eq!(bench.row.known, Known::Unknown, "nothing is believed");
+    }
+    let mut bench = Bench::new(asked_until(100));
+    bench.lost_attempt();
+    bench.now = at(65);
+    bench.claim_over();
+    bench.step();
+    assert!(bench.row.why().expect("a reason").contains("window"));
+}
+
+#[test]
+fn an_absence_counts_only_if_it_was_asked_inside_the_window() {
+    for (second, believed) in [(664, true), (665, false)] {
+        let mut bench = Bench::new(asked_until(700));
+        bench.lost_attempt();
+        let question = super::Question { asked_at: at(second), ..bench.asks() };
+        bench.now = at(10_000);
+        bench.found(question, Found::Absent);
+        let known = if believed { Known::NotApplied(NotApplied::Absent) } else { Known::Unknown };
+        assert_eq!(bench.row.known, known, "asked at second {second}");
+    }
+}
+
+#[test]
+fn a_persons_retry_after_the_window_is_stuck_again_and_believes_nothing() {
+    let mut bench = Bench::new(asked_until(300));
+    bench.lost_attempt();
+    for day in 1..4 {
+        bench.now = at(0).saturating_add(DAY * day);
+        if bench.row.end.is_some() {
+            bench.take(retry(&bench.row, bench.now).expect("it is stuck"));
+            bench.claim();
+        } else {
+            bench.claim_over();
+        }
+        assert_eq!(bench.step(), Step::Leave);
+        assert_eq!((bench.row.end, bench.row.known), (Some(End::Stuck), Known::Unknown));
+    }
+}
+
+#[test]
+fn the_question_after_the_end_is_planned_before_the_end_of_the_window_or_not_at_all() {
+    let day = 24 * 3600;
+    // The window, the time of the answer, and the time of the question after the end. Before the window ends, there is
+    // time for the question (35 s) and for a worker that takes over from one that died (a lease of 120 s).
+    let table = [
+        (10 * day, 200, Some(200 + day)),
+        (3600, 200, Some(3600 - 35 - 120)),
+        (300, 150, Some(150)),
+        (300, 264, Some(264)),
+        (300, 265, None),
+        (300, 4000, None),
+    ];
+    for (window, answered, audit) in table {
+        let mut bench = Bench::new(asked_until(u64::try_from(window).expect("positive")));
+        bench.lost_attempt();
+        bench.now = at(150);
+        bench.claim_over();
+        let question = bench.asks();
+        bench.now = at(answered);
+        bench.found(question, Found::Absent);
+        assert_eq!(bench.row.end, Some(End::Failed));
+        assert_eq!(bench.row.audit_at, audit.map(at), "window of {window} s, answered at second {answered}");
+    }
+}
+
+#[test]
+fn a_question_after_the_end_that_comes_too_late_is_not_asked() {
+    let mut bench = Bench::new(asked_until(3600));
+    bench.lost_attempt();
+    bench.now = at(150);
+    bench.claim_over();
+    let question = bench.asks();
+    bench.found(question, Found::Absent);
+    bench.now = at(3565);
+    bench.claim();
+    assert_eq!(bench.step(), Step::Leave);
+    assert_eq!((bench.row.end, bench.row.due_at()), (Some(End::Failed), None));
+    assert_eq!(bench.row.known, Known::NotApplied(NotApplied::Absent));
+    assert!(bench.row.why().expect("a reason").contains("window"));
+}
+
+#[test]
+fn a_dispute_after_the_window_stays_for_a_person() {
+    let mut bench = Bench::new(asked_until(3600));
+    bench.lost_attempt();
+    bench.now = at(150);
+    bench.claim_over();
+    let question = bench.asks();
+    bench.found(question, Found::Absent);
+    bench.now = at(5000);
+    let write = observe(&bench.row, &bench.rules, bench.origin, Observed::Applied(answer()), bench.now);
+    bench.take(write.expect("a contradiction"));
+    bench.until_due();
+    assert_eq!(bench.step(), Step::Leave);
+    assert_eq!((bench.row.disputed_at, bench.row.due_at()), (Some(at(5000)), None));
+}
+
+#[test]
+fn a_cancel_that_could_arrive_after_its_window_makes_the_row_stuck() {
+    for (second, sends) in [(59, true), (60, false)] {
+        let mut bench = Bench::to_undo(cancelled_until(100));
+        bench.now = at(second);
+        bench.claim_over();
+        let step = bench.step();
+        assert_eq!(matches!(step, Step::Cancel(_)), sends, "at second {second}");
+        assert_eq!(bench.row.end, (!sends).then_some(End::Stuck));
+        assert_eq!(bench.row.known, Known::Applied);
+    }
+}
+
+#[test]
+fn a_persons_retry_of_a_cancel_after_its_window_is_stuck_again() {
+    let mut bench = Bench::to_undo(cancelled_until(100));
+    bench.now = at(200);
+    bench.claim_over();
+    assert_eq!(bench.step(), Step::Leave);
+    let write = cancel(&bench.row, &bench.rules, CancelBy::Person, bench.now);
+    bench.take(write.expect("it may").expect("it is stuck"));
+    bench.claim();
+    assert_eq!(bench.step(), Step::Leave);
+    assert_eq!((bench.row.end, bench.row.undo.tries), (Some(End::Stuck), 0));
+}
+
+#[test]
+fn a_net_cancel_after_its_window_is_not_sent() {
+    let mut bench = Bench::new(Rules { cancel: cancelled_until(60).cancel, ..net_cancel() });
+    let line = bench.performs();
+    bench.now = at(29);
+    bench.performed(line, Performed::Unknown);
+    assert_eq!(bench.step(), Step::Leave);
+    assert_eq!((bench.row.end, bench.row.goal), (Some(End::Stuck), Goal::Cancel));
+}
+
+#[test]
+fn a_second_cancel_waits_for_no_question_that_comes_too_late() {
+    let mut bench = Bench::to_undo(asked_until(160));
+    let line = bench.cancels();
+    bench.tell(Event::Cancelled(line, Undone::Unknown, Report::default()));
+    bench.until_due();
+    assert_eq!(bench.step(), Step::Leave, "it waits for the quiet time of the cancel");
+    bench.until_due();
+    assert_eq!(bench.step(), Step::Leave);
+    assert_eq!((bench.row.end, bench.row.known), (Some(End::Stuck), Known::Applied));
+}
