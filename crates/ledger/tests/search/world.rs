@@ -92,7 +92,7 @@ pub(crate) struct Also {
     pub(crate) midnight: Option<i8>,
     /// Whether a worker may put the row aside or give it back, and people may write notes.
     pub(crate) chores: bool,
-    /// Whether no worker lags, and it is a mistake if an action becomes stuck.
+    /// Whether no worker lags, and it is a mistake if an action becomes stuck. Such a case holds for one piece of bad luck.
     pub(crate) prompt: bool,
 }
 
