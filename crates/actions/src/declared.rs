@@ -151,6 +151,7 @@ impl Declared<'_> {
                 tombstone: cancel.tombstone,
                 by_key: cancel.by_key(),
                 after: cancel.after,
+                absences: 1,
                 until: None,
                 asks_first: cancel.needs_confirm(),
             }),

@@ -287,7 +287,10 @@ fn action(page: &mut Page, operation: &Operation) {
         show_time(durable.give_up),
         ON_UNKNOWN.iter().find(|(_, what)| *what == durable.on_unknown).map_or("", |(word, _)| *word),
         show_time(durable.quiet),
-        durable.key_lifetime.as_ref().map_or("not declared".to_owned(), |lifetime| show_time(lifetime.shortest())),
+        durable
+            .key_lifetime
+            .as_ref()
+            .map_or("not declared".to_owned(), |lifetime| show_time(lifetime.shortest())),
         attempts.perform,
         attempts.cancel,
         attempts.confirm,

@@ -343,7 +343,8 @@ fn our_row(row: &mut Cells, hold: &Hold, settings: &Settings) -> Result<Option<O
         return Ok(None);
     };
     let reason = reason.map(|word| NotApplied::of_word(&word)).transpose()?;
-    let known = Known::of(Effect::of_word(&effect)?, reason).map_err(|Impossible(what)| foreign("an effect", what))?;
+    let known = Known::of(Effect::of_word(&effect)?, reason)
+        .map_err(|Impossible(what)| foreign("an effect", what))?;
     let before = |at: Option<Stamp>| at.is_none_or(|at| at <= hold.began_at);
     let amount = settings.operations.get(&operation).and_then(|compared| compared.amount.as_ref());
     let here = Here {

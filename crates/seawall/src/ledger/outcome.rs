@@ -47,7 +47,9 @@ impl Outcome {
     #[must_use]
     pub fn awaits_settling(&self) -> bool {
         let state = &self.action.state;
-        state.known() == Known::Applied && state.end().is_none() && state.goal() == seawall_ledger::Goal::Perform
+        state.known() == Known::Applied
+            && state.end().is_none()
+            && state.goal() == seawall_ledger::Goal::Perform
     }
 
     /// Why the action is stuck, failed or cancelled, in words for people; `None` if there is nothing to say.

@@ -150,7 +150,10 @@ fn rules(
         give_up: section.opt("give_up", values::time).unwrap_or(silent.give_up),
         on_unknown: section.opt("on_unknown", |value| word(&ON_UNKNOWN, value)).unwrap_or(silent.on_unknown),
         quiet: section.opt("quiet", values::time).unwrap_or(silent.quiet),
-        key_lifetime: section.opt("key_lifetime", values::time).map(Lifetime::For).or(silent.key_lifetime.clone()),
+        key_lifetime: section
+            .opt("key_lifetime", values::time)
+            .map(Lifetime::For)
+            .or(silent.key_lifetime.clone()),
         refusal_binds: statuses(section, "refusal_binds"),
         saves_refusals: section.opt("saves_refusals", values::flag).unwrap_or(silent.saves_refusals),
         resend_absent: section.opt("resend_absent", values::flag).unwrap_or(silent.resend_absent),
