@@ -98,7 +98,8 @@ fn defaults_are_the_cautious_ones() {
     assert_eq!(durable.rules().attempt, secs(30), "the operation's own total timeout");
     let explicit = keyed().cancel(refund("{key}")).settled_by_application().build().unwrap();
     assert_eq!(explicit.rules().settle, SettleBy::Explicit(secs(60)), "the total timeout and 30 s");
-    let by_key = keyed().cancel(refund("{key}").sets_a_state()).build().unwrap().rules().cancel.clone().unwrap();
+    let by_key =
+        keyed().cancel(refund("{key}").sets_a_state()).build().unwrap().rules().cancel.clone().unwrap();
     assert!(by_key.by_key && by_key.kind == CancelKind::State);
 }
 
