@@ -150,6 +150,12 @@ impl StoreError {
         StoreError { trouble, source: source.into() }
     }
 
+    /// Makes the error for a value that this version of the program does not know. `what` names the kind of value.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn foreign(what: &str, found: &str) -> StoreError {
+        StoreError::new(Trouble::Foreign, format!("`{found}` is no {what} that this version knows"))
+    }
+
     /// Returns what the error means for the caller.
     #[must_use]
     pub fn trouble(&self) -> Trouble {

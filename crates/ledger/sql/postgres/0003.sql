@@ -129,7 +129,7 @@ BEGIN
             PERFORM seawall.refuse('not-known', 'whether it took effect is not known yet');
         END IF;
         UPDATE seawall.action SET
-            version = version + 1, ended = 'done', ended_at = statement_timestamp(), next_at = statement_timestamp(),
+            version = version + 1, ended = 'done', why = NULL, ended_at = statement_timestamp(), next_at = statement_timestamp(),
             owner = NULL, leased_until = NULL, in_flight = NULL, handler_tries = 0, handler_error = NULL, due_at = NULL
         WHERE id = member.id;
     END LOOP;

@@ -7,10 +7,10 @@
 use std::borrow::Cow;
 
 use crate::action::ActionId;
+use crate::error::StoreError;
 use crate::machine::{AttemptRow, Owner, Row, Stamp};
 
 use super::Result;
-use super::words::foreign;
 
 /// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ macro_rules! counts {
 
             fn read(from: &mut impl Source) -> Result<Self> {
                 let value = from.count()?;
-                <$type>::try_from(value).map_err(|_| foreign("count", &value.to_string()))
+                <$type>::try_from(value).map_err(|_| StoreError::foreign("count", &value.to_string()))
             }
         }
     )*};

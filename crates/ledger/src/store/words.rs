@@ -1,6 +1,6 @@
 //! The words in which the tables store states. They are words and not numbers, since people read the tables.
 
-use crate::error::{StoreError, Trouble};
+use crate::error::StoreError;
 use crate::machine::{AttemptKind, AttemptOutcome, Effect, End, Goal, NotApplied};
 
 use super::Result;
@@ -25,7 +25,7 @@ macro_rules! words {
             fn of_word(word: &str) -> Result<Self> {
                 match word {
                     $($word => Ok($type::$variant),)*
-                    other => Err(foreign($what, other)),
+                    other => Err(StoreError::foreign($what, other)),
                 }
             }
         }
@@ -56,7 +56,3 @@ words!(AttemptKind, "kind", { Perform = "perform", Confirm = "confirm", Cancel =
 words!(AttemptOutcome, "outcome", {
     Open = "open", NotSent = "not-sent", Yes = "yes", No = "no", Unknown = "unknown",
 });
-
-pub(crate) fn foreign(what: &str, found: &str) -> StoreError {
-    StoreError::new(Trouble::Foreign, format!("`{found}` is no {what} that this version knows"))
-}

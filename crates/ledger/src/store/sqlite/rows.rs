@@ -10,7 +10,7 @@ use crate::action::{Action, ActionId, Mark};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{AttemptRow, Owner, Stamp, State};
 use crate::store::columns::{Columns, Source, Value};
-use crate::store::{Result, kept, words};
+use crate::store::{Result, kept};
 
 pub(super) type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
 
@@ -94,7 +94,7 @@ impl Source for Reader<'_> {
 
     fn id(&mut self) -> Result<u128> {
         let text: &str = self.take()?;
-        ActionId::parse(text).map(ActionId::as_u128).ok_or_else(|| words::foreign("id", text))
+        ActionId::parse(text).map(ActionId::as_u128).ok_or_else(|| StoreError::foreign("id", text))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::error::{StoreError, Trouble};
 use crate::machine::{AttemptRow, Owner, Row as StateRow, SentKey, Stamp, Write};
 use crate::store::lane::BATCH;
 use crate::store::columns::{self, Columns};
-use crate::store::{Counts, Filter, Insert, Result, Standing, Swept, words};
+use crate::store::{Counts, Filter, Insert, Result, Standing, Swept};
 
 use super::rows;
 
@@ -196,7 +196,7 @@ async fn collect_ids(
 ) -> Result<()> {
     for row in query.fetch_all(conn).await.map_err(failed)? {
         let id: &str = row.try_get(0).map_err(failed)?;
-        into.insert(ActionId::parse(id).ok_or_else(|| words::foreign("id", id))?);
+        into.insert(ActionId::parse(id).ok_or_else(|| StoreError::foreign("id", id))?);
     }
     Ok(())
 }
