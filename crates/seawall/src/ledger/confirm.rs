@@ -21,7 +21,7 @@ use crate::operation::When;
 ///     .after(secs(2))
 ///     .applied(When::status(200).field("/status", ["succeeded"]))
 ///     .cancelled(When::status(200).field("/status", ["refunded"]))
-///     .absent(When::status(404))
+///     .absent(When::status(404).field("/code", ["NO_CHARGE"]))
 ///     .id("/id");
 /// ```
 #[derive(Clone, Debug)]
