@@ -239,8 +239,14 @@ impl Rules {
     /// Returns the time from which on the provider cannot be asked any more about an action that was sent so; `None` if
     /// it always can. A question must also be answered before the window ends.
     pub(super) fn ask_by(&self, sent: Option<&Sent>) -> Option<Stamp> {
+        Some(self.asked_until(sent)?.saturating_sub(self.attempt.saturating_add(self.pause)))
+    }
+
+    /// Returns the end of the window in which the provider can be asked about an action that was sent so; `None` if it
+    /// always can. An answer that comes later proves nothing.
+    pub(super) fn asked_until(&self, sent: Option<&Sent>) -> Option<Stamp> {
         let window = self.confirm.as_ref()?.until.as_ref()?;
-        Some(window.end(sent?.first_at).saturating_sub(self.attempt.saturating_add(self.pause)))
+        Some(window.end(sent?.first_at))
     }
 
     /// Returns the time from which on the provider takes no cancel any more of an action that was sent so; `None` if it
