@@ -49,7 +49,9 @@ pub(super) fn confirm(section: &Section<'_>) -> Option<Confirm> {
         after: section.opt("after", values::time).unwrap_or(silent.after),
         applied: predicates(section, "applied"),
         cancelled: predicates(section, "cancelled"),
+        partly: predicates(section, "partly"),
         absent: predicates(section, "absent"),
+        absences: section.opt("absences", count_u32),
         id: pointer(section, "id"),
         ..silent
     })
@@ -63,8 +65,11 @@ pub(super) fn cancel(section: &Section<'_>) -> Option<Cancel> {
         after: section.opt("after", values::time).unwrap_or(silent.after),
         keyed: section.opt("keyed", values::flag).unwrap_or(silent.keyed),
         tombstone: section.opt("tombstone", values::flag).unwrap_or(silent.tombstone),
-        not_found: predicates(section, "not_found"),
+        done: predicates(section, "done"),
         already: predicates(section, "already"),
+        not_found: predicates(section, "not_found"),
+        refused: predicates(section, "refused"),
+        never: predicates(section, "never"),
         ..silent
     })
 }
@@ -79,6 +84,8 @@ pub(super) fn durable<'a>(
     let mut declared = Declared {
         idempotency: operation.idempotency,
         total: operation.timeout.total,
+        answers: &operation.answers,
+        refuses: &operation.refuses,
         repeats_in_doubt: inherited.dangerous.retry_none,
         key_header: None,
         confirm: operation.confirm.as_ref(),
