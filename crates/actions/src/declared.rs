@@ -121,6 +121,14 @@ impl Cancel {
         !self.done.is_empty() || !self.refused.is_empty()
     }
 
+    /// Returns the number of answers "there is no such thing" after which it is believed that there is nothing to undo: 1
+    /// if every predicate of `not_found` looks at the body, and 2 otherwise, as for [`Confirm::absences_wanted`]. It
+    /// matters only if it is not known whether the action took effect.
+    #[must_use]
+    pub fn absences_wanted(&self) -> u32 {
+        if self.not_found.iter().any(|predicate| predicate.fields.is_empty()) { 2 } else { 1 }
+    }
+
     /// Returns whether the cancel's request can be filled without any answer of the provider.
     fn by_key(&self) -> bool {
         !self.needs_confirm() && !self.needs_answer()
@@ -194,7 +202,7 @@ impl Declared<'_> {
                 tombstone: cancel.tombstone,
                 by_key: cancel.by_key(),
                 after: cancel.after,
-                absences: 1,
+                absences: cancel.absences_wanted(),
                 until: None,
                 asks_first: cancel.needs_confirm(),
             }),
