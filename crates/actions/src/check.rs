@@ -9,6 +9,7 @@ use seawall_policy::{Gravity, Idempotency, Predicate, Problem, Wrong, show_time}
 
 use crate::declared::{Cancel, Declared};
 use crate::fillable;
+use crate::meanings;
 use crate::sent::KEY_HEADER;
 use crate::template::Pointer;
 use crate::windows;
@@ -24,6 +25,7 @@ impl Declared<'_> {
             windows::check(self, rules, &mut problems);
         }
         self.answers(&mut problems);
+        meanings::check(self, &mut problems);
         if let Some(cancel) = self.cancel {
             self.cancel_key(cancel, &mut problems);
             self.cancel_lifetime(cancel, &mut problems);
@@ -182,15 +184,12 @@ impl Declared<'_> {
             }
         };
         if let Some(confirm) = self.confirm {
-            fields("confirm.applied", &confirm.applied);
-            fields("confirm.cancelled", &confirm.cancelled);
-            fields("confirm.absent", &confirm.absent);
+            meanings::of_confirm(confirm).iter().for_each(|(setting, _, list)| fields(setting, list));
         }
         if let Some(cancel) = self.cancel {
-            fields("cancel.not_found", &cancel.not_found);
-            fields("cancel.already", &cancel.already);
+            meanings::of_cancel(cancel).iter().for_each(|(setting, _, list)| fields(setting, list));
         }
-        if self.confirm.is_some_and(|confirm| confirm.absences == 0) {
+        if self.confirm.is_some_and(|confirm| confirm.absences == Some(0)) {
             error("confirm.absences", Wrong::new("this number must be at least 1"));
         }
         if self.confirm.is_some_and(|confirm| confirm.applied.is_empty()) {

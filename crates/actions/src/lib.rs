@@ -17,6 +17,7 @@ mod exchange;
 mod fillable;
 mod filling;
 mod listing;
+mod meanings;
 pub mod nearest;
 mod remote;
 mod sent;

@@ -52,7 +52,7 @@ fn asked(confirm: &Confirm, rules: &Rules, total: Duration) -> Plan {
             with: &["timeout.total", "confirm.after", "pause"],
         };
     }
-    let quiet = rules.quiet.saturating_mul(confirm.absences.max(1));
+    let quiet = rules.quiet.saturating_mul(confirm.absences_wanted().max(1));
     Plan {
         needs: answered.saturating_add(quiet),
         what: "\"not found\" can be believed",
@@ -76,6 +76,7 @@ fn settled(declared: &Declared<'_>, rules: &Rules, total: Duration) -> Option<Pl
 fn cancelled(declared: &Declared<'_>, cancel: &Cancel, rules: &Rules, total: Duration) -> Plan {
     const TRAVEL: [&str; 5] = ["timeout.total", "network", "pause", "cancel.after", "cancel"];
     let travel = total.saturating_add(rules.network).saturating_add(rules.pause);
+    let quiet = rules.quiet.saturating_mul(cancel.absences_wanted().max(1));
     match (rules.settle, rules.on_unknown) {
         (SettleBy::Explicit(within), _) => Plan {
             needs: within.saturating_add(cancel.after).saturating_add(travel),
@@ -88,8 +89,8 @@ fn cancelled(declared: &Declared<'_>, cancel: &Cancel, rules: &Rules, total: Dur
             if declared.confirm.is_none() && !cancel.not_found.is_empty() =>
         {
             Plan {
-                needs: total.saturating_add(rules.quiet.max(cancel.after)).saturating_add(travel),
-                what: "the second cancel, after the quiet time, has arrived",
+                needs: total.saturating_add(quiet.max(cancel.after)).saturating_add(travel),
+                what: "the last cancel, after the quiet time, has arrived",
                 help: "`quiet`, twice the total timeout, `network` and `pause` must fit into it",
                 with: &["quiet", "timeout.total", "network", "pause", "cancel.after", "cancel.not_found"],
             }

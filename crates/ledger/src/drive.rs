@@ -16,8 +16,8 @@ use crate::error::{StoreError, Trouble};
 use crate::failpoint::point;
 use crate::inner::Inner;
 use crate::machine::{
-    self, AttemptRow, CancelBy, End, Event, Found, NotSettled, Performed, Question, Report, Stamp, State, Step,
-    Told, Undone, Write, cancel, completed, plan, told,
+    self, AttemptRow, CancelBy, End, Event, Found, NotSettled, Performed, Question, Report, Stamp, State,
+    Step, Told, Undone, Write, cancel, completed, plan, told,
 };
 use crate::operation::Operation;
 use crate::remote::Delivery;
@@ -348,7 +348,8 @@ impl<S: Store> Inner<S> {
                     Err(e) => Box::pin(self.wait_out(&mut tries, &e)).await,
                 },
                 Told::Write(write) => {
-                    let (follow, breaks_scope) = (self.follow_of(operation, &action, &write), write.breaks_scope());
+                    let (follow, breaks_scope) =
+                        (self.follow_of(operation, &action, &write), write.breaks_scope());
                     match self.offer(&action, write, follow).await {
                         Taken::Yes(taken) => return Some(self.taken(*taken, breaks_scope).await),
                         Taken::No(found) => action = *found?,

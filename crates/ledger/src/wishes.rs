@@ -14,7 +14,8 @@ use crate::failpoint::point;
 use crate::inner::{Inner, LOOKS};
 use crate::ledger::Ledger;
 use crate::machine::{
-    self, CancelBy, Cancelling, End, NotCancelled, NotSettled, Observed, Resolution, Rules, Scope, Stamp, State, Write,
+    self, CancelBy, Cancelling, End, NotCancelled, NotSettled, Observed, Resolution, Rules, Scope, Stamp,
+    State, Write,
 };
 use crate::store::{Change, Changed, Store};
 

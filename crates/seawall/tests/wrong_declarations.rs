@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use seawall::ledger::{Cancel, Confirm, DurableBuilder, OnUnknown};
-use seawall::{Dependency, Idempotency, Timeouts, When, millis};
+use seawall::{Dependency, Effect, Idempotency, Timeouts, When, millis};
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -82,8 +82,10 @@ fn confirm(table: &Value) -> Confirm {
             "request" => confirm,
             "applied" if value.is_array() => confirm,
             "applied" => confirm.applied(when(value)),
-            "id" => confirm.id(text(value)),
+            "partly" => confirm.partly(when(value)),
             "absent" => confirm.absent(when(value)),
+            "absences" => confirm.absences(u32::try_from(value.as_integer().unwrap()).unwrap()),
+            "id" => confirm.id(text(value)),
             "until" if is_time(value) => confirm.until(time(value)),
             "until" => confirm.until_day(text(value)),
             "headers" => entries(value).fold(confirm, |confirm, (name, value)| confirm.header(name, value)),
@@ -105,11 +107,15 @@ fn cancel(table: &Value) -> Cancel {
             ("form", _) => cancel.form(entries(value)),
             ("keyed", _) => cancel.keyed(),
             ("after", _) => cancel.after(time(value)),
-            ("not_found", _) => cancel.not_found(when(value)),
             ("until", _) if is_time(value) => cancel.until(time(value)),
             ("until", _) => cancel.until_day(text(value)),
             ("kind", Some("state")) => cancel.sets_a_state(),
             ("tombstone", _) => cancel.leaves_a_tombstone(),
+            ("done", _) => cancel.done(when(value)),
+            ("already", _) => cancel.already(when(value)),
+            ("not_found", _) => cancel.not_found(when(value)),
+            ("refused", _) => cancel.refused(when(value)),
+            ("never", _) => cancel.never(when(value)),
             (other, _) => panic!("no method for `cancel.{other}`"),
         };
     }
@@ -132,11 +138,15 @@ fn builder(row: &Row) -> DurableBuilder {
     });
     let timeouts = total.map_or_else(Timeouts::default, |total| Timeouts::default().total(total));
     let pay = Dependency::builder("pay").endpoint("https://pay.example").unwrap().build().unwrap();
-    let charge = pay.operation("charge").idempotency(idempotency).timeout(timeouts).build().unwrap();
+    let charge = pay.operation("charge").idempotency(idempotency).timeout(timeouts);
+    let charge = lines.get("duplicate").into_iter().fold(charge, |charge, it| charge.duplicate(when(it)));
+    let answers = lines.get("answers").and_then(|answers| answers.get("not_applied"));
+    let charge = answers.into_iter().fold(charge, |charge, it| charge.answers(Effect::NotApplied, when(it)));
+    let charge = charge.build().unwrap();
     let mut builder = charge.durable("POST /v1/charges");
     for (name, value) in lines.iter().chain(&ledger).chain(&dependency) {
         builder = match (name.as_str(), value.as_str()) {
-            ("idempotency" | "timeout" | "durable", _) => builder,
+            ("idempotency" | "timeout" | "durable" | "duplicate" | "answers", _) => builder,
             ("on_unknown", Some("repeat")) => builder.on_unknown(OnUnknown::Repeat),
             ("on_unknown", Some("confirm")) => builder.on_unknown(OnUnknown::Confirm),
             ("on_unknown", Some("cancel")) => builder.on_unknown(OnUnknown::Cancel),

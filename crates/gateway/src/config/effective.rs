@@ -235,9 +235,12 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
         );
     }
     let answers = &operation.answers;
-    for (label, predicates) in
-        [("applied", &answers.applied), ("not_applied", &answers.not_applied), ("unknown", &answers.unknown)]
-    {
+    for (label, predicates) in [
+        ("duplicate", &answers.duplicate),
+        ("applied", &answers.applied),
+        ("not_applied", &answers.not_applied),
+        ("unknown", &answers.unknown),
+    ] {
         for found in predicates {
             page.line(2, label, format!("if {}", predicate::show(found)));
         }
@@ -269,14 +272,15 @@ fn action(page: &mut Page, operation: &Operation) {
             pending("confirm")
         );
         page.line(2, "confirm", shown);
-        for (label, found) in
-            [("applied", &confirm.applied), ("cancelled", &confirm.cancelled), ("absent", &confirm.absent)]
-        {
-            if !found.is_empty() {
-                let all: Vec<String> = found.iter().map(|it: &Predicate| predicate::show(it)).collect();
-                page.line(3, label, format!("if {}", all.join("; or ")));
-            }
-        }
+        meanings(
+            page,
+            &[
+                ("cancelled", &confirm.cancelled),
+                ("partly", &confirm.partly),
+                ("applied", &confirm.applied),
+                ("absent", &confirm.absent),
+            ],
+        );
     }
     if let Some(cancel) = &operation.cancel {
         let request = show_request(&cancel.request);
@@ -286,6 +290,16 @@ fn action(page: &mut Page, operation: &Operation) {
         };
         let until = until(cancel.until.as_ref());
         page.line(2, "cancel", format!("{request}, {kind}{until}{}", pending("cancel")));
+        meanings(
+            page,
+            &[
+                ("done", &cancel.done),
+                ("already", &cancel.already),
+                ("not_found", &cancel.not_found),
+                ("refused", &cancel.refused),
+                ("never", &cancel.never),
+            ],
+        );
     }
     let Some(durable) = &operation.durable else { return };
     let settle = match durable.settle {
@@ -307,6 +321,14 @@ fn action(page: &mut Page, operation: &Operation) {
     page.line(2, "durable", shown);
     if let Some(amount) = &operation.amount {
         page.line(2, "amount", amount.to_string());
+    }
+}
+
+/// Shows which answers have which meaning, in the order in which they are compared.
+fn meanings(page: &mut Page, lists: &[(&str, &Vec<Predicate>)]) {
+    for (label, found) in lists.iter().filter(|(_, found)| !found.is_empty()) {
+        let all: Vec<String> = found.iter().map(predicate::show).collect();
+        page.line(3, label, format!("if {}", all.join("; or ")));
     }
 }
 

@@ -104,13 +104,13 @@ fn remembered(lifetime: &Lifetime, now: Stamp) -> Duration {
 }
 
 /// Returns how long the provider remembers a key, if repeats within one call must end with it. That is so for a keyed
-/// operation whose keys are forgotten at a time of day. A length of time is never over within one call.
-///
-/// Seam: where `duplicate` is declared, a length of time counts, too.
+/// operation whose keys are forgotten at a time of day, and if the provider says "duplicate": then it does not save
+/// answers. In all other cases a length of time matters only to the ledger, since no usual call is as long.
 fn forgets(operation: &config::Operation) -> Option<Lifetime> {
     let keyed = operation.idempotency == Idempotency::Keyed;
     let lifetime = operation.key_lifetime.as_ref().filter(|_| keyed)?;
-    matches!(lifetime, Lifetime::Daily(_)).then(|| lifetime.clone())
+    let ends = matches!(lifetime, Lifetime::Daily(_)) || !operation.answers.duplicate.is_empty();
+    ends.then(|| lifetime.clone())
 }
 
 impl Operations {
@@ -470,6 +470,8 @@ mod tests {
         };
         assert_eq!(of(""), None);
         assert_eq!(of("key_lifetime = \"1h\""), None, "no call lasts as long");
+        let duplicate = of("key_lifetime = \"1h\"\nduplicate = { status = 409 }").unwrap();
+        assert_eq!(remembered(&duplicate, Stamp::from_micros(0)), Duration::from_secs(3590));
         let lifetime = of("key_lifetime = \"midnight UTC\"").unwrap();
         // 1970-01-01T23:59:30Z
         let at = |seconds: i64| remembered(&lifetime, Stamp::from_micros(seconds * 1_000_000));

@@ -84,8 +84,12 @@ pub(crate) async fn a_stale_worker_changes_no_row<W: World>(world: W) {
     let now = store.clock().now();
     let told = machine::told(&old.state, &rules, origin, Owner(77), event.clone(), now, Draw::new(0));
     let seawall_ledger::Told::Write(write) = told else { panic!("{told:?}") };
-    let stale =
-        Change { action: Action { state: write.to().clone(), ..old.clone() }, write, mark: None, follow: None };
+    let stale = Change {
+        action: Action { state: write.to().clone(), ..old.clone() },
+        write,
+        mark: None,
+        follow: None,
+    };
     let Changed::Stale(Some(found)) = store.change(Arc::new(stale)).await.unwrap() else {
         panic!("it was taken")
     };
@@ -120,7 +124,9 @@ pub(crate) async fn no_row_is_claimed_twice<W: World>(world: W) {
                 if claimed.is_empty() {
                     return mine;
                 }
-                assert!(claimed.len() <= 7 && claimed.iter().all(|action| action.state.owner() == Some(owner)));
+                assert!(
+                    claimed.len() <= 7 && claimed.iter().all(|action| action.state.owner() == Some(owner))
+                );
                 mine.extend(claimed.into_iter().map(|action| action.id));
             }
         }));

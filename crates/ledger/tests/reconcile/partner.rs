@@ -192,12 +192,9 @@ pub(crate) fn action(dependency: &str, key: &str, at: Stamp, amount: i64, row: R
         Row::Unknown => {
             machine::Row { effect: Effect::Unknown, open_attempts: 1, attempts: 1, next_at: far, ..sent }
         }
-        Row::Fresh => machine::Row {
-            effect: Effect::Applied,
-            ended: Some(End::Done),
-            quiet_until: Some(far),
-            ..sent
-        },
+        Row::Fresh => {
+            machine::Row { effect: Effect::Applied, ended: Some(End::Done), quiet_until: Some(far), ..sent }
+        }
         Row::Stuck => {
             machine::Row { effect: Effect::Unknown, open_attempts: 1, ended: Some(End::Stuck), ..sent }
         }

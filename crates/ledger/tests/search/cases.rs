@@ -18,6 +18,7 @@ pub(crate) const REFUND: CancelRules = CancelRules {
     tombstone: false,
     by_key: false,
     after: Duration::ZERO,
+    absences: 1,
     until: None,
     asks_first: false,
 };

@@ -288,6 +288,17 @@ fn balancer() -> Case {
         .also("lookup, two absences, a load balancer's 404", Also { balancer: 1, ..Also::default() })
 }
 
+/// The provider cannot be asked, so a cancel is sent whether the charge exists or not.
+fn balanced_net_cancel() -> Case {
+    case("a net cancel believes two absences, a load balancer's 404", Idempotency::None, |rules, traits| {
+        rules.on_unknown = OnUnknown::Cancel;
+        rules.cancel = Some(CancelRules { absences: 2, ..VOID });
+        rules.limits.cancel = 4;
+        traits.balanced_cancels = true;
+    })
+    .faults(1)
+}
+
 fn balancer_resends() -> Case {
     let mut case = balancer();
     case.rules.resend_absent = true;
@@ -359,6 +370,7 @@ pub(crate) fn windows_and_cancels() -> Vec<Case> {
         parts_at_any_time(),
         balancer(),
         balancer_resends(),
+        balanced_net_cancel(),
     ]
 }
 

@@ -53,7 +53,7 @@ impl Charges {
                         .after(millis(200))
                         .applied(When::status(200).field("/status", ["succeeded"]))
                         .cancelled(When::status(200).field("/status", ["refunded"]))
-                        .absent(When::status(404))
+                        .absent(When::status(404).field("/error/code", [404]))
                         .id("/id"),
                 )
                 .cancel(

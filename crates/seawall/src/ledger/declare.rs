@@ -313,6 +313,8 @@ impl DurableBuilder {
         let mut declared = Declared {
             idempotency: plan.rules.idempotency,
             total: plan.timeouts.total,
+            answers: &plan.rules.answers,
+            refuses: &plan.rules.refuses,
             repeats_in_doubt: false,
             key_header: self.sent.key_header.as_ref(),
             key_lifetime: self.rules.key_lifetime.as_ref(),

@@ -17,7 +17,7 @@
 //!     .confirm(Confirm::by("GET /v1/charges?key={key}")
 //!         .applied(When::status(200).field("/status", ["succeeded"]))
 //!         .cancelled(When::status(200).field("/status", ["refunded"]))
-//!         .absent(When::status(404)))
+//!         .absent(When::status(404).field("/code", ["NO_CHARGE"])))
 //!     .cancel(Cancel::by("POST /v1/refunds")
 //!         .json(serde_json::json!({ "charge": "{confirm:/id}" })).sets_a_state())
 //!     .build()?;

@@ -1,6 +1,6 @@
 //! The type [`Outcome`]: what has become of an action.
 
-use seawall_actions::stored::StoredAnswer;
+use seawall_actions::stored::{AnswerOf, StoredAnswer};
 use seawall_ledger::{Action, ActionId, End, Known};
 use seawall_policy::Effect;
 use serde::de::DeserializeOwned;
@@ -81,6 +81,21 @@ impl Outcome {
     /// a question about the action. `None` if no such answer is recorded.
     #[must_use]
     pub fn answer(&self) -> Option<StoredAnswer> {
+        self.kept().filter(|answer| answer.of != AnswerOf::Refusal)
+    }
+
+    /// The provider's answer with which it refused the action: status, content type and body. "Declined" and "wrong API
+    /// key" are told apart by it. `None` if the action did not end with a refusal. The body is empty if it was too long to
+    /// be kept.
+    ///
+    /// A refusal that did not decide, because an earlier attempt could still take effect, is in the attempt log
+    /// ([`super::Story::attempts`]): read its `answer` with [`StoredAnswer::decode`].
+    #[must_use]
+    pub fn refusal(&self) -> Option<StoredAnswer> {
+        self.kept().filter(|answer| answer.of == AnswerOf::Refusal)
+    }
+
+    fn kept(&self) -> Option<StoredAnswer> {
         StoredAnswer::decode(self.action.state.answer()?)
     }
 

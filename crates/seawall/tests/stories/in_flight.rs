@@ -67,7 +67,7 @@ fn declared(flight: &Flight) -> Durable {
                 Confirm::by("GET /v1/charges?key={key}")
                     .after(millis(50))
                     .applied(When::status(200))
-                    .absent(When::status(404)),
+                    .absent(When::status(404).field("/error/code", [404])),
             )
             .build()
             .unwrap(),

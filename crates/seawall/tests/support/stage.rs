@@ -210,7 +210,7 @@ impl<S: Store, D: Orders<S>> Stage<S, D> {
             .after(millis(20))
             .applied(When::status(200).field("/status", ["succeeded"]))
             .cancelled(When::status(200).field("/status", ["refunded"]))
-            .absent(When::status(404));
+            .absent(When::status(404).field("/error/code", [404]));
         let cancel = Cancel::by("POST /v1/refunds")
             .json(serde_json::json!({ "charge": "{confirm:/id}" }))
             .sets_a_state()

@@ -22,12 +22,17 @@ pub(super) fn until(window: Option<&Window>) -> String {
     window.map_or_else(String::new, |window| format!(", until {window}"))
 }
 
-/// Returns the sentence about repeats within one call of an operation whose keys are forgotten at a time of day. `None`
-/// for all others.
+/// Returns the sentence about repeats within one call that end with the lifetime of the key. `None` if there are none.
 pub(super) fn forgotten(operation: &Operation) -> Option<String> {
     match (&operation.key_lifetime, operation.idempotency) {
         (Some(lifetime @ Lifetime::Daily(_)), Idempotency::Keyed) if operation.durable.is_none() => {
             Some(format!("after a doubt it is sent again only if that surely arrives before {lifetime}"))
+        }
+        (Some(Lifetime::For(time)), Idempotency::Keyed)
+            if operation.durable.is_none() && !operation.answers.duplicate.is_empty() =>
+        {
+            let time = show_time(*time);
+            Some(format!("after a doubt it is sent again only if that surely arrives within {time}"))
         }
         _ => None,
     }

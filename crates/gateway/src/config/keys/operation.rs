@@ -30,6 +30,11 @@ pub(super) static OPERATION: Spec = Spec {
             ),
             key("answers", Kind::Table(&ANSWERS), "What answers mean, by status and JSON body."),
             key(
+                "duplicate",
+                Kind::Predicates,
+                "Answers that mean that the provider has the key already. The effect is then unknown. Compared before answers.",
+            ),
+            key(
                 "slow_call",
                 Kind::TimeOrOff,
                 "A call that takes longer than this counts as a failure to the breaker, or off. Default: that of the breaker.",
@@ -145,9 +150,19 @@ static CONFIRM: Spec = Spec {
         must("applied", Kind::Predicates, "Answers that mean that it took effect."),
         key("cancelled", Kind::Predicates, "Answers that mean that it was undone at the provider."),
         key(
+            "partly",
+            Kind::Predicates,
+            "Answers that mean that a part of it was undone. Compared after cancelled and before applied.",
+        ),
+        key(
             "absent",
             Kind::Predicates,
             "Answers that mean that it was not found. Default: no answer is taken to mean that.",
+        ),
+        key(
+            "absences",
+            COUNT,
+            "How many answers that it was not found are needed, each one quiet time after the last. Default: 2 if a status alone means that, else 1.",
         ),
         key(
             "id",
@@ -194,8 +209,19 @@ static CANCEL: Spec = Spec {
             Kind::Flag,
             "Whether a cancel that comes first makes the provider refuse the operation. Default false.",
         ),
-        key("not_found", Kind::Predicates, "Answers that mean that there is no such thing."),
+        key(
+            "done",
+            Kind::Predicates,
+            "Answers that mean that it is undone now. Default: every 2xx that fits nothing else, unless refused is given.",
+        ),
         key("already", Kind::Predicates, "Answers that mean that it is cancelled already."),
+        key("not_found", Kind::Predicates, "Answers that mean that there is no such thing."),
+        key(
+            "refused",
+            Kind::Predicates,
+            "Answers that mean that it is not undone, and may be later. The cancel is sent again under a new key.",
+        ),
+        key("never", Kind::Predicates, "Answers that mean that it cannot be undone."),
         key(
             "until",
             Kind::Window,

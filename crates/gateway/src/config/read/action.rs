@@ -50,7 +50,9 @@ pub(super) fn confirm(section: &Section<'_>) -> Option<Confirm> {
         after: section.opt("after", values::time).unwrap_or(silent.after),
         applied: predicates(section, "applied"),
         cancelled: predicates(section, "cancelled"),
+        partly: predicates(section, "partly"),
         absent: predicates(section, "absent"),
+        absences: section.opt("absences", count_u32),
         id: pointer(section, "id"),
         until: section.opt("until", values::window),
         ..silent
@@ -65,8 +67,11 @@ pub(super) fn cancel(section: &Section<'_>) -> Option<Cancel> {
         after: section.opt("after", values::time).unwrap_or(silent.after),
         keyed: section.opt("keyed", values::flag).unwrap_or(silent.keyed),
         tombstone: section.opt("tombstone", values::flag).unwrap_or(silent.tombstone),
-        not_found: predicates(section, "not_found"),
+        done: predicates(section, "done"),
         already: predicates(section, "already"),
+        not_found: predicates(section, "not_found"),
+        refused: predicates(section, "refused"),
+        never: predicates(section, "never"),
         until: section.opt("until", values::window),
         ..silent
     })
@@ -82,6 +87,8 @@ pub(super) fn durable<'a>(
     let mut declared = Declared {
         idempotency: operation.idempotency,
         total: operation.timeout.total,
+        answers: &operation.answers,
+        refuses: &operation.refuses,
         repeats_in_doubt: inherited.dangerous.retry_none,
         key_header: None,
         key_lifetime: operation.key_lifetime.as_ref(),
@@ -198,10 +205,11 @@ pub(super) fn amount(section: &Section<'_>) -> Option<AmountAt> {
 }
 
 /// Adds a note if a lifetime of keys is declared that has no effect. Within one call of an operation that is not
-/// durable, only a time of day can come between two attempts.
+/// durable, a length of time matters only where `duplicate` is declared.
 pub(super) fn note_idle_lifetime(section: &Section<'_>, operation: &Operation) {
     let durable = section.opt("durable", values::flag).unwrap_or(false);
-    if !durable && matches!(operation.key_lifetime, Some(Lifetime::For(_))) {
+    let bounded = !operation.answers.duplicate.is_empty();
+    if !durable && !bounded && matches!(operation.key_lifetime, Some(Lifetime::For(_))) {
         let says = "`key_lifetime` has no effect: the operation is not durable, and this is no time of day";
         section.book.note(section.key_span("key_lifetime"), says);
     }

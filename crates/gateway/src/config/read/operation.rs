@@ -33,6 +33,7 @@ pub(super) fn operation<'a>(
         slow_call: policies::slow_call(Some(section), inherited.breaker),
         refuses: statuses(section, "refuses"),
         answers: Answers {
+            duplicate: predicates(section, "duplicate"),
             applied: predicates(&answers, "applied"),
             not_applied: predicates(&answers, "not_applied"),
             unknown: predicates(&answers, "unknown"),

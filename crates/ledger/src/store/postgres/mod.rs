@@ -337,7 +337,8 @@ impl Store for Postgres {
 
     async fn claim(&self, dependency: &str, owner: Owner, most: u32, lease: Duration) -> Result<Vec<Action>> {
         let mut tx = self.pool.begin_with(BEGIN).await.map_err(failed)?;
-        let (claimed, clock) = self.session(&mut tx).claim_due(dependency, owner, most, lease, self.knows()).await?;
+        let (claimed, clock) =
+            self.session(&mut tx).claim_due(dependency, owner, most, lease, self.knows()).await?;
         tx.commit().await.map_err(failed)?;
         clock.into_iter().for_each(|clock| self.clock.set(clock));
         Ok(claimed)

@@ -102,10 +102,7 @@ macro_rules! select {
 select!(LOAD, "WHERE id = $1");
 select!(LOAD_MANY, "WHERE id = ANY ($1::uuid[])");
 // The caller's key comes first, so that a caller finds its own action even if another action is sent under this key.
-select!(
-    FIND,
-    "WHERE dependency = $1 AND (key = $2 OR sent_key = $2) ORDER BY key = $2 DESC LIMIT 1"
-);
+select!(FIND, "WHERE dependency = $1 AND (key = $2 OR sent_key = $2) ORDER BY key = $2 DESC LIMIT 1");
 select!(FIND_MANY, "WHERE (dependency, key) IN (SELECT * FROM unnest($1::text[], $2::text[]))");
 select!(MEMBERS, "WHERE scope = $1 ORDER BY id");
 select!(LIST, "WHERE id > $1 AND ($2::text IS NULL OR dependency = $2) ORDER BY id LIMIT $3");
@@ -137,7 +134,7 @@ fn claim(which: &str) -> String {
     let all: Vec<String> = columns::action().split(", ").map(|column| format!("a.{column}")).collect();
     let until = "statement_timestamp() + $2 * interval '1 microsecond'";
     format!(
-        "UPDATE seawall.action a SET version = version + 1, fence = fence + 1, owner = $1, in_flight = NULL, \
+        "UPDATE seawall.action a SET version = version + 1, fence = fence + 1, owner = $1, in_flight = NULL, cancel_asked = false, \
          leased_until = {until}, due_at = {until} WHERE {which} RETURNING {}, statement_timestamp()",
         all.join(", ")
     )
@@ -343,8 +340,12 @@ impl Session<'_> {
         lease: Duration,
         knows: u32,
     ) -> Result<(Vec<Action>, Option<DbClock>)> {
-        let query =
-            self.query(&CLAIM_ONE).bind(Uuid::from_u128(owner.0)).bind(micros(lease)).bind(rows::uuid(id)).bind(i64::from(knows));
+        let query = self
+            .query(&CLAIM_ONE)
+            .bind(Uuid::from_u128(owner.0))
+            .bind(micros(lease))
+            .bind(rows::uuid(id))
+            .bind(i64::from(knows));
         self.claimed(query).await
     }
 
@@ -371,7 +372,12 @@ impl Session<'_> {
             "SELECT due_at FROM seawall.action WHERE dependency = $1 AND due_at IS NOT NULL \
              AND needs <= $2 ORDER BY due_at LIMIT 1",
         );
-        let row = query.bind(dependency.to_owned()).bind(i64::from(knows)).fetch_optional(&mut *self.conn).await.map_err(failed)?;
+        let row = query
+            .bind(dependency.to_owned())
+            .bind(i64::from(knows))
+            .fetch_optional(&mut *self.conn)
+            .await
+            .map_err(failed)?;
         row.map(|row| row.try_get_unchecked::<At, _>(0).map(|at| at.0).map_err(failed)).transpose()
     }
 

@@ -14,8 +14,8 @@ use uuid::Uuid;
 use crate::action::{Action, ActionId, Mark};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{AttemptRow, Owner, Row as StateRow, SentKey, Stamp, Write};
-use crate::store::lane::BATCH;
 use crate::store::columns::{self, Columns};
+use crate::store::lane::BATCH;
 use crate::store::{Counts, Filter, Insert, Result, Standing, Swept};
 
 use super::rows;
@@ -122,7 +122,7 @@ static CLAIM_ONE: LazyLock<String> = LazyLock::new(|| claim("id = ?3 AND due_at 
 
 fn claim(which: &str) -> String {
     format!(
-        "UPDATE seawall_action SET version = version + 1, fence = fence + 1, owner = ?1, in_flight = NULL, \
+        "UPDATE seawall_action SET version = version + 1, fence = fence + 1, owner = ?1, in_flight = NULL, cancel_asked = false, \
          leased_until = ?2, due_at = ?2 WHERE {which} RETURNING {}",
         columns::action()
     )

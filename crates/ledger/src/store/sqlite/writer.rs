@@ -129,11 +129,13 @@ async fn transaction(
                 Answer::Nothing
             }
             Task::Claim { dependency, owner, most, lease } => {
-                let claim = statements::Claim { owner: *owner, now, until: now.saturating_add(*lease), knows };
+                let claim =
+                    statements::Claim { owner: *owner, now, until: now.saturating_add(*lease), knows };
                 Answer::Claimed(statements::claim_due(&mut tx, dependency, *most, claim).await?)
             }
             Task::ClaimOne { id, owner, lease } => {
-                let claim = statements::Claim { owner: *owner, now, until: now.saturating_add(*lease), knows };
+                let claim =
+                    statements::Claim { owner: *owner, now, until: now.saturating_add(*lease), knows };
                 let claimed = statements::claim_one(&mut tx, *id, claim).await?;
                 Answer::Claimed(claimed.into_iter().collect())
             }
