@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::HeaderName;
-use seawall_ledger::{CancelKind, CancelRules, ConfirmRules, OnUnknown, Rules, SettleBy};
+use seawall_ledger::{CancelKind, CancelRules, ConfirmRules, Lifetime, OnUnknown, Rules, SettleBy, Window};
 use seawall_policy::{Answers, Idempotency, Predicate};
 
 use crate::template::{Hole, Pointer, RequestTemplate};
@@ -31,6 +31,9 @@ pub struct Confirm {
     /// The pointer to the provider's own id of the action, in the JSON answer to a confirm. `None` (the default) if
     /// this is not declared.
     pub id: Option<Pointer>,
+    /// Until when the provider can be asked about an action, counted from the first send of the action. `None` (the
+    /// default) if it can be asked for ever.
+    pub until: Option<Window>,
 }
 
 impl Confirm {
@@ -47,6 +50,7 @@ impl Confirm {
             partly: Vec::new(),
             absent: Vec::new(),
             id: None,
+            until: None,
         }
     }
 
@@ -93,6 +97,9 @@ pub struct Cancel {
     pub refused: Vec<Predicate>,
     /// Predicates of answers that mean "this cannot be undone". The action is then left to a person.
     pub never: Vec<Predicate>,
+    /// Until when the provider takes a cancel of an action, counted from the first send of the action. `None` (the
+    /// default) if it always takes one.
+    pub until: Option<Window>,
 }
 
 impl Cancel {
@@ -111,6 +118,7 @@ impl Cancel {
             not_found: Vec::new(),
             refused: Vec::new(),
             never: Vec::new(),
+            until: None,
         }
     }
 
@@ -164,6 +172,8 @@ pub struct Declared<'a> {
     /// The header in which the action's key is sent. `None` if this is not declared, or if the key is not sent; a cancel
     /// that is `keyed` then carries its key in `Idempotency-Key`.
     pub key_header: Option<&'a HeaderName>,
+    /// How long the provider remembers a key. `None` if this is not declared.
+    pub key_lifetime: Option<&'a Lifetime>,
     /// How the provider is asked what became of an action. `None` if nothing is declared.
     pub confirm: Option<&'a Confirm>,
     /// How an action is undone at the provider. `None` if nothing is declared.
@@ -181,12 +191,17 @@ impl Declared<'_> {
     /// Returns the rules of a durable operation that declares no rules: the ledger's defaults, adapted to the rest of
     /// the declaration. If an effect is unknown, the first of these that applies decides:
     ///
-    /// - If a repeat is harmless, the action is repeated ([`OnUnknown::Repeat`]).
+    /// - If a repeat is harmless, the action is repeated ([`OnUnknown::Repeat`]). That is so for an idempotent operation,
+    ///   and for a keyed one if it is declared how long the provider remembers a key.
     /// - If there is a confirm, the provider is asked ([`OnUnknown::Confirm`]).
     /// - Otherwise a person decides ([`OnUnknown::Hold`]).
     #[must_use]
     pub fn default_rules(&self) -> Rules {
         let silent = Rules::of(self.idempotency);
+        let silent = match self.key_lifetime {
+            Some(lifetime) => silent.remembered(lifetime.clone()),
+            None => silent,
+        };
         let asks = silent.on_unknown == OnUnknown::Hold && self.confirm.is_some();
         Rules {
             on_unknown: if asks { OnUnknown::Confirm } else { silent.on_unknown },
@@ -194,7 +209,7 @@ impl Declared<'_> {
             confirm: self.confirm.map(|confirm| ConfirmRules {
                 after: confirm.after,
                 absences: confirm.absences_wanted().max(1),
-                until: None,
+                until: confirm.until.clone(),
             }),
             cancel: self.cancel.map(|cancel| CancelRules {
                 kind: cancel.kind,
@@ -203,7 +218,7 @@ impl Declared<'_> {
                 by_key: cancel.by_key(),
                 after: cancel.after,
                 absences: cancel.absences_wanted(),
-                until: None,
+                until: cancel.until.clone(),
                 asks_first: cancel.needs_confirm(),
             }),
             ..silent

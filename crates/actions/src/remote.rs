@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use http::{HeaderValue, Method};
 use seawall_ledger::store::Boxed;
-use seawall_ledger::{Action, Delivery, Found, Performed, Remote, Report, Undone};
+use seawall_ledger::{Action, Delivery, Found, Naming, Performed, Remote, Report, Undone};
 use seawall_policy::{Effect, Idempotency, Plan, Said, Timeouts, Wish};
 
 use crate::declared::{Cancel, Confirm};
@@ -19,7 +19,7 @@ use crate::exchange::{Connections, Exchanged, Outgoing, detail, exchange, until}
 use crate::filling::{Filling, Foreseen};
 use crate::sent::{KEY_HEADER, Sent};
 use crate::stored::{AnswerOf, StoredAnswer, StoredRequest};
-use crate::template::Filled;
+use crate::template::{Filled, Hole};
 
 /// The maximum length of an answer's body that is read and kept, in bytes. If a body is longer, only the answer's
 /// status is known.
@@ -80,7 +80,9 @@ impl HttpRemote {
     }
 
     /// Returns what is recorded for an action with this key and this request body. The whole request is recorded, so
-    /// that a later version of the program sends the same request.
+    /// that a later version of the program sends the same request. `key` is the key under which the action will be sent,
+    /// unless another action is sent under it already ([`KeyRules::sent`](seawall_ledger::KeyRules::sent) with the salt
+    /// 0).
     ///
     /// # Errors
     /// If the operation has no template. Also if a hole needs a value from the key, the body or the recorded headers,
@@ -98,6 +100,15 @@ impl HttpRemote {
         Ok(StoredRequest { line: Some(line), ..request }.encode())
     }
 
+    /// Returns whether the recorded line names a key that belongs to another action. That is so if this action's key was
+    /// mapped to a key that another action is sent under, and the line has the key.
+    fn is_renamed(&self, action: &Action) -> bool {
+        let salted = !matches!(action.naming, Naming::Open | Naming::FirstRelease | Naming::Salted(0));
+        let names_key =
+            self.sent.request.as_ref().is_none_or(|request| request.holes().any(|hole| *hole == Hole::Key));
+        salted && names_key
+    }
+
     /// Fills the template of the operation's request, and returns the request's method and target. They are needed when
     /// an action is recorded, and later when an action whose record holds only a body is sent. Fails if there is no
     /// template or a hole has no value.
@@ -111,8 +122,8 @@ impl HttpRemote {
         let action = delivery.action;
         let stored = StoredRequest::decode(&action.request);
         let line = match &stored.line {
-            Some(line) => Ok(line.clone()),
-            None => self.line(&Filling::of_request(action.sent_key(), &stored)),
+            Some(line) if !self.is_renamed(action) => Ok(line.clone()),
+            Some(_) | None => self.line(&Filling::of_request(action.sent_key(), &stored)),
         };
         let (method, target) = match line {
             Ok(line) => line,
@@ -189,7 +200,7 @@ impl HttpRemote {
     }
 
     async fn exchange(&self, plan: &Arc<Plan>, outgoing: Outgoing, deadline: Instant) -> Exchanged {
-        let wish = |clock| Wish { by: Some(until(clock, deadline)), no_repeats: true, within: None };
+        let wish = |clock| Wish { by: Some(until(clock, deadline)), no_repeats: true, ..Wish::default() };
         exchange(&self.connections, plan, outgoing, wish, ANSWER_BYTES).await
     }
 }

@@ -16,6 +16,8 @@ pub(crate) const ATTEMPT: Duration = Duration::from_secs(1);
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
 /// The quiet time: for this long after the last possible send, "no such charge" is not believed.
 pub(crate) const QUIET: Duration = Duration::from_secs(2);
+/// For how long the harbor remembers a key. A provider says so on its page.
+const KEYS: Duration = Duration::from_secs(24 * 3600);
 /// The time within which the shop must settle a charge that was made before its order was committed.
 pub(crate) const SETTLE: Duration = Duration::from_secs(6);
 
@@ -44,6 +46,7 @@ impl Charges {
                 .build()?;
             Ok(charge
                 .durable("POST /v1/charges")
+                .key_lifetime(KEYS)
                 .on_unknown(OnUnknown::Confirm)
                 .confirm(
                     Confirm::by("GET /v1/charges?key={key}")

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use seawall_actions as actions;
 use seawall_actions::template::{Pointer, Purpose, RequestTemplate};
-use seawall_ledger::CancelKind;
-use seawall_policy::Problem;
+use seawall_ledger::{CancelKind, Window};
+use seawall_policy::{Problem, Wrong};
 use serde_json::Value;
 
 use super::draft::{Draft, form, header, json};
@@ -109,6 +109,20 @@ impl Confirm {
     pub fn id(mut self, pointer: impl AsRef<str>) -> Confirm {
         let pointer = Pointer::parse(pointer.as_ref());
         self.0.set("confirm.id", pointer, |confirm, pointer| confirm.id = Some(pointer));
+        self
+    }
+
+    /// Sets how long after the first send the provider can be asked about an action. A later answer "not found" would say
+    /// nothing, so an action whose effect is still unknown then waits for a person. Default: for ever.
+    pub fn until(self, time: Duration) -> Confirm {
+        Confirm(self.0.with(|confirm| confirm.until = Some(Window::For(time))))
+    }
+
+    /// Sets the last day on which the provider can be asked about an action, counted from the day of the first send in
+    /// the provider's zone: `same-day Asia/Seoul`, `next-day Asia/Seoul` or `3-days Asia/Seoul`. This replaces
+    /// [`until`](Self::until).
+    pub fn until_day(mut self, day: impl AsRef<str>) -> Confirm {
+        self.0.set("confirm.until", day_of(day.as_ref()), |confirm, window| confirm.until = Some(window));
         self
     }
 
@@ -227,9 +241,30 @@ impl Cancel {
         Cancel(self.0.with(|cancel| cancel.never.push(when.0)))
     }
 
+    /// Sets how long after the first send of an action the provider takes its cancel. Later a cancel ends with a person.
+    /// Default: for ever.
+    pub fn until(self, time: Duration) -> Cancel {
+        Cancel(self.0.with(|cancel| cancel.until = Some(Window::For(time))))
+    }
+
+    /// Sets the last day on which the provider takes a cancel, counted from the day of the first send of the action in
+    /// the provider's zone: `same-day Asia/Seoul`, `next-day Asia/Seoul` or `3-days Asia/Seoul`. This replaces
+    /// [`until`](Self::until).
+    pub fn until_day(mut self, day: impl AsRef<str>) -> Cancel {
+        self.0.set("cancel.until", day_of(day.as_ref()), |cancel, window| cancel.until = Some(window));
+        self
+    }
+
     /// Returns the declaration, or `None` if its request could not be read. The problems are added to `unread`.
     pub(super) fn read(self, unread: &mut Vec<Problem>) -> Option<actions::Cancel> {
         unread.extend(self.0.unread);
         self.0.read
     }
+}
+
+/// Reads a day of the provider's calendar. Lengths of time are declared as such.
+fn day_of(written: &str) -> Result<Window, Wrong> {
+    let no_length =
+        |_: &str| Err(Wrong::new("this is not a day").help("a length of time is declared with `until`"));
+    Window::parse(written, no_length)
 }

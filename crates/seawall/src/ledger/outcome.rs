@@ -64,6 +64,19 @@ impl Outcome {
         self.action.id
     }
 
+    /// The key that the application gave the action.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.action.key
+    }
+
+    /// The key under which the provider knows the action. It is [`Outcome::key`], unless the provider does not take that
+    /// key ([`super::DurableBuilder::key`]).
+    #[must_use]
+    pub fn sent_key(&self) -> &str {
+        self.action.sent_key()
+    }
+
     /// The provider's answer from which the ledger knows that the action took effect: an answer to the operation, or to
     /// a question about the action. `None` if no such answer is recorded.
     #[must_use]

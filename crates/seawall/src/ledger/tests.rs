@@ -65,6 +65,23 @@ fn what_its_author_may_not_expect_is_noted() {
     assert_eq!(notes(keyed().cancel(refund("{key}"))), 1, "it ends with a person");
     assert_eq!(notes(keyed().cancel(refund("{key}").sets_a_state())), 0);
     assert_eq!(notes(keyed().cancel(refund("{key}")).confirm(confirm())), 0);
+    let lost = |durable: DurableBuilder| durable.build().unwrap().notes().collect::<Vec<_>>().join("\n");
+    let by_key = || keyed().cancel(refund("{key}").keyed());
+    assert!(
+        lost(by_key())
+            .contains("cancel.keyed: a cancel whose answer is lost is not sent again: it ends with")
+    );
+    assert!(
+        lost(by_key().confirm(confirm())).contains("the provider is asked about it (declare `key_lifetime`")
+    );
+    assert_eq!(notes(by_key().key_lifetime(secs(86_400))), 0);
+    assert_eq!(notes(keyed().cancel(refund("{key}").keyed().sets_a_state())), 0);
+    let today = lost(keyed().confirm(confirm().until_day("same-day Asia/Seoul")));
+    assert!(today.contains("confirm.until: the day ends before \"not found\" can be believed"), "{today}");
+    assert!(today.contains("less than 185s before midnight Asia/Seoul"), "{today}");
+    assert_eq!(notes(keyed().confirm(confirm().until_day("next-day Asia/Seoul"))), 0);
+    assert!(lost(keyed().key("0-9", 1..=24)).contains("key.max: a mapped key has only 73 bits of its hash"));
+    assert_eq!(notes(keyed().key("A-Za-z0-9_-", 16..=256)), 0);
 }
 
 #[test]
@@ -84,6 +101,7 @@ fn a_builder_that_is_told_nothing_has_the_default_rules() {
             refuses: &[],
             repeats_in_doubt: false,
             key_header: None,
+            key_lifetime: None,
             confirm: None,
             cancel: None,
             durable: None,
@@ -95,7 +113,10 @@ fn a_builder_that_is_told_nothing_has_the_default_rules() {
 #[test]
 fn defaults_are_the_cautious_ones() {
     let on_unknown = |durable: DurableBuilder| durable.build().unwrap().rules().on_unknown;
-    assert_eq!(on_unknown(keyed()), OnUnknown::Repeat);
+    assert_eq!(on_unknown(keyed()), OnUnknown::Hold, "nobody said how long a key is remembered");
+    assert_eq!(on_unknown(keyed().confirm(confirm())), OnUnknown::Confirm);
+    assert_eq!(on_unknown(keyed().key_lifetime(secs(86_400))), OnUnknown::Repeat);
+    assert_eq!(on_unknown(keyed().keys_forgotten_at("midnight Asia/Seoul")), OnUnknown::Repeat);
     assert_eq!(on_unknown(plain()), OnUnknown::Hold);
     assert_eq!(on_unknown(plain().confirm(confirm())), OnUnknown::Confirm);
     let durable = keyed().confirm(confirm()).cancel(refund("{confirm:/id}")).build().unwrap();

@@ -168,6 +168,7 @@ fn quick(charge: DurableBuilder) -> DurableBuilder {
         .quiet(secs(1))
         .lease(secs(10))
         .backoff(millis(20), millis(200))
+        .key_lifetime(secs(24 * 3600))
 }
 
 impl<S: Store, D: Orders<S>> Stage<S, D> {

@@ -1,6 +1,6 @@
 //! Says in whole sentences what follows from the settings.
 
-use seawall_ledger::{OnUnknown, Rules, SettleBy};
+use seawall_ledger::{Lifetime, OnUnknown, Rules, SettleBy};
 use seawall_policy::{Answers, Idempotency, Otherwise};
 
 use super::super::settings::{Operation, Retry};
@@ -54,8 +54,11 @@ pub(super) fn durable_follows(operation: &Operation, durable: &Rules) -> Vec<Str
     let quiet = show_time(durable.quiet);
     all.push(match durable.on_unknown {
         OnUnknown::Repeat => match &durable.key_lifetime {
-            Some(lifetime) => {
-                format!("unknown: the same request is sent again, for at most {}", show_time(lifetime.shortest()))
+            Some(Lifetime::For(time)) => {
+                format!("unknown: the same request is sent again, for at most {}", show_time(*time))
+            }
+            Some(lifetime @ Lifetime::Daily(_)) => {
+                format!("unknown: the same request is sent again, as long as it arrives before {lifetime}")
             }
             None => "unknown: the same request is sent again".to_owned(),
         },

@@ -39,6 +39,11 @@ pub(super) static OPERATION: Spec = Spec {
                 Kind::TimeOrOff,
                 "A call that takes longer than this counts as a failure to the breaker, or off. Default: that of the breaker.",
             ),
+            key(
+                "key_lifetime",
+                Kind::Lifetime,
+                "How long the provider remembers a key: 24h, or midnight Asia/Seoul. Without it, an action in doubt is not sent again under its key.",
+            ),
             key("confirm", Kind::Table(&CONFIRM), "How to ask the provider what became of it."),
             key("cancel", Kind::Table(&CANCEL), "How to undo it."),
         ],
@@ -80,7 +85,6 @@ const DURABLE: &[Key] = &[
         TIME_OR_ZERO,
         "How long after the last possible send \"not found\" is believed. Default 2m.",
     ),
-    key("key_lifetime", TIME, "How long the provider remembers a key. Default 24h."),
     key(
         "refusal_binds",
         Kind::Statuses,
@@ -92,6 +96,7 @@ const DURABLE: &[Key] = &[
         Kind::Flag,
         "Whether a request that is believed absent may be sent again without a key. Default false.",
     ),
+    key("amount", Kind::Table(&AMOUNT), "Where the body has the amount of money, which is recorded."),
     key(
         "audit_after",
         TIME_OR_ZERO,
@@ -164,6 +169,11 @@ static CONFIRM: Spec = Spec {
             Kind::Pointer,
             "Where the answer has the provider's own id, as a JSON pointer; {answer:/…} may come from it.",
         ),
+        key(
+            "until",
+            Kind::Window,
+            "Until when the provider can be asked, from the first send: 24h, or next-day Asia/Seoul. Default: for ever.",
+        ),
     ]],
 };
 
@@ -212,6 +222,29 @@ static CANCEL: Spec = Spec {
             "Answers that mean that it is not undone, and may be later. The cancel is sent again under a new key.",
         ),
         key("never", Kind::Predicates, "Answers that mean that it cannot be undone."),
+        key(
+            "until",
+            Kind::Window,
+            "Until when the provider takes a cancel, from the first send: 1h, or same-day Asia/Seoul. Default: for ever.",
+        ),
+    ]],
+};
+
+static AMOUNT: Spec = Spec {
+    name: "`amount`",
+    doc: "Where the body has the amount of money, which is recorded.",
+    groups: &[&[
+        must("value", Kind::Pointer, "Where the body has the amount, as a JSON pointer."),
+        must(
+            "currency",
+            Kind::Currency,
+            "The currency's code (ISO 4217), or a JSON pointer to where the body has it.",
+        ),
+        key(
+            "minor",
+            Kind::Whole { min: 0, max: 4 },
+            "The number of decimal places of the currency, if the body says 1050 for 10.50: 2. Default 0.",
+        ),
     ]],
 };
 

@@ -39,12 +39,15 @@ pub(super) fn operation<'a>(
             unknown: predicates(&answers, "unknown"),
             otherwise: answers.opt("otherwise", predicate::otherwise),
         },
+        key_lifetime: section.opt("key_lifetime", values::lifetime),
+        amount: action::amount(&section.child("amount")),
         confirm: action::confirm(&section.child("confirm")),
         cancel: action::cancel(&section.child("cancel")),
         durable: None,
         pattern: pattern.unwrap_or(Pattern { method: Method::POST, segments: Vec::new(), slash: false }),
     };
     nothing_is_applied(&answers, &operation);
+    action::note_idle_lifetime(section, &operation);
     operation.durable = action::durable(section, &operation, inherited);
     operation
 }
