@@ -239,58 +239,6 @@ fn the_check_says_in_words_what_follows() {
 }
 
 #[test]
-fn the_check_says_what_follows_from_keys_and_windows() {
-    let confirm = |until: &str| {
-        format!("confirm = {{ request = \"GET /c\", applied = {{ status = 200 }}, until = \"{until}\" }}")
-    };
-    let durable = |lines: &str| operation(&format!("durable = true\n{lines}"));
-    let key = "key = { chars = \"A-Za-z0-9-_\", min = 16, max = 256 }";
-    for (text, sentence) in [
-        (dependency(key), "16 to 256 bytes of -0-9A-Z_a-z; an action's key that does not fit is sent as one"),
-        (durable("key_lifetime = \"3h\""), "key_lifetime 3h,"),
-        (durable("key_lifetime = \"3h\""), "unknown: the same request is sent again, for at most 3h"),
-        (
-            durable("key_lifetime = \"midnight Asia/Seoul\""),
-            "as long as it arrives before midnight Asia/Seoul",
-        ),
-        (durable(""), "key_lifetime not declared"),
-        (
-            durable(""),
-            "nothing is sent again after a doubt: nobody said how long the provider remembers a key",
-        ),
-        (
-            operation("key_lifetime = \"midnight Asia/Seoul\""),
-            "after a doubt it is sent again only if that surely arrives before midnight Asia/Seoul",
-        ),
-        (durable(&confirm("next-day Asia/Seoul")), "after 2s, until next-day Asia/Seoul"),
-        (
-            durable(&confirm("next-day Asia/Seoul")),
-            "asked until the end of the day after the first send in Asia/Seoul; what is unknown then waits for a person",
-        ),
-        (
-            durable("cancel = { request = \"POST /r/{key}\", kind = \"state\", until = \"1h\" }"),
-            "undone until 1h after the first send; later a cancel ends with a person",
-        ),
-        (
-            durable("amount = { value = \"/amount\", currency = \"USD\", minor = 2 }"),
-            "amount       /amount (USD)",
-        ),
-    ] {
-        let shown = effective(&accept(&text).settings);
-        assert!(shown.contains(sentence), "{sentence}\n{shown}");
-    }
-    let notes =
-        |text: &str| accept(text).notes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-    let today = notes(&durable(&confirm("same-day Asia/Seoul")));
-    assert!(today.contains("the day ends before the first question is answered"), "{today}");
-    let idle = "`key_lifetime` has no effect: the operation is not durable";
-    assert!(notes(&operation("key_lifetime = \"3h\"")).contains(idle));
-    assert!(!notes(&operation("key_lifetime = \"midnight UTC\"")).contains(idle));
-    let few = notes(&dependency("key = { chars = \"0-9\", max = 24 }"));
-    assert!(few.contains("a mapped key has only 73 bits of its hash"), "{few}");
-}
-
-#[test]
 fn the_check_says_what_declared_answers_lead_to() {
     let confirm = |absent: &str| {
         format!(
@@ -352,6 +300,58 @@ fn the_check_says_what_declared_answers_lead_to() {
         assert_eq!(told.len(), notes.len(), "{lines}\n{told:#?}");
         assert!(notes.iter().all(|says| told.iter().any(|note| note.contains(says))), "{notes:?}\n{told:#?}");
     }
+}
+
+#[test]
+fn the_check_says_what_follows_from_keys_and_windows() {
+    let confirm = |until: &str| {
+        format!("confirm = {{ request = \"GET /c\", applied = {{ status = 200 }}, until = \"{until}\" }}")
+    };
+    let durable = |lines: &str| operation(&format!("durable = true\n{lines}"));
+    let key = "key = { chars = \"A-Za-z0-9-_\", min = 16, max = 256 }";
+    for (text, sentence) in [
+        (dependency(key), "16 to 256 bytes of -0-9A-Z_a-z; an action's key that does not fit is sent as one"),
+        (durable("key_lifetime = \"3h\""), "key_lifetime 3h,"),
+        (durable("key_lifetime = \"3h\""), "unknown: the same request is sent again, for at most 3h"),
+        (
+            durable("key_lifetime = \"midnight Asia/Seoul\""),
+            "as long as it arrives before midnight Asia/Seoul",
+        ),
+        (durable(""), "key_lifetime not declared"),
+        (
+            durable(""),
+            "nothing is sent again after a doubt: nobody said how long the provider remembers a key",
+        ),
+        (
+            operation("key_lifetime = \"midnight Asia/Seoul\""),
+            "after a doubt it is sent again only if that surely arrives before midnight Asia/Seoul",
+        ),
+        (durable(&confirm("next-day Asia/Seoul")), "after 2s, until next-day Asia/Seoul"),
+        (
+            durable(&confirm("next-day Asia/Seoul")),
+            "asked until the end of the day after the first send in Asia/Seoul; what is unknown then waits for a person",
+        ),
+        (
+            durable("cancel = { request = \"POST /r/{key}\", kind = \"state\", until = \"1h\" }"),
+            "undone until 1h after the first send; later a cancel ends with a person",
+        ),
+        (
+            durable("amount = { value = \"/amount\", currency = \"USD\", minor = 2 }"),
+            "amount       /amount (USD)",
+        ),
+    ] {
+        let shown = effective(&accept(&text).settings);
+        assert!(shown.contains(sentence), "{sentence}\n{shown}");
+    }
+    let notes =
+        |text: &str| accept(text).notes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    let today = notes(&durable(&confirm("same-day Asia/Seoul")));
+    assert!(today.contains("the day ends before the first question is answered"), "{today}");
+    let idle = "`key_lifetime` has no effect: the operation is not durable";
+    assert!(notes(&operation("key_lifetime = \"3h\"")).contains(idle));
+    assert!(!notes(&operation("key_lifetime = \"midnight UTC\"")).contains(idle));
+    let few = notes(&dependency("key = { chars = \"0-9\", max = 24 }"));
+    assert!(few.contains("a mapped key has only 73 bits of its hash"), "{few}");
 }
 
 #[test]
