@@ -65,7 +65,8 @@ static CHANGE: LazyLock<String> = LazyLock::new(|| {
     let logged = logged(StateRow::columns().len() + 3);
     format!(
         "WITH taken AS (UPDATE seawall.action a SET {assigned}, ended_at = CASE WHEN w.ended IS NULL THEN NULL \
-         ELSE coalesce(a.ended_at, statement_timestamp()) END FROM {source} AS w (id, from_version, {changing}) \
+         WHEN w.ended = a.ended THEN coalesce(a.ended_at, statement_timestamp()) ELSE statement_timestamp() END \
+         FROM {source} AS w (id, from_version, {changing}) \
          WHERE a.id = w.id AND a.version = w.from_version RETURNING a.id), {logged} {GIVE}"
     )
 });
@@ -81,13 +82,13 @@ static CHANGE_ONE: LazyLock<String> = LazyLock::new(|| {
         .map(|(index, column)| format!("{} = {}", column.name, value(index, rows::sql_type(column.kind))))
         .collect();
     let ended = all.iter().position(|column| column.name == "ended").expect("it is one of them");
+    let ended = value(ended, "text");
     let logged = logged(all.len() + 3);
     format!(
-        "WITH taken AS (UPDATE seawall.action a SET {}, ended_at = CASE WHEN {} IS NULL THEN NULL \
-         ELSE coalesce(a.ended_at, statement_timestamp()) END \
+        "WITH taken AS (UPDATE seawall.action a SET {}, ended_at = CASE WHEN {ended} IS NULL THEN NULL \
+         WHEN {ended} = a.ended THEN coalesce(a.ended_at, statement_timestamp()) ELSE statement_timestamp() END \
          WHERE a.id = ($1::uuid[])[1] AND a.version = ($2::bigint[])[1] RETURNING a.id), {logged} {GIVE}",
         assigned.join(", "),
-        value(ended, "text"),
     )
 });
 
@@ -102,10 +103,7 @@ macro_rules! select {
 select!(LOAD, "WHERE id = $1");
 select!(LOAD_MANY, "WHERE id = ANY ($1::uuid[])");
 // The caller's key comes first, so that a caller finds its own action even if another action is sent under this key.
-select!(
-    FIND,
-    "WHERE dependency = $1 AND (key = $2 OR sent_key = $2) ORDER BY key = $2 DESC LIMIT 1"
-);
+select!(FIND, "WHERE dependency = $1 AND (key = $2 OR sent_key = $2) ORDER BY key = $2 DESC LIMIT 1");
 select!(FIND_MANY, "WHERE (dependency, key) IN (SELECT * FROM unnest($1::text[], $2::text[]))");
 select!(MEMBERS, "WHERE scope = $1 ORDER BY id");
 select!(LIST, "WHERE id > $1 AND ($2::text IS NULL OR dependency = $2) ORDER BY id LIMIT $3");
@@ -343,8 +341,12 @@ impl Session<'_> {
         lease: Duration,
         knows: u32,
     ) -> Result<(Vec<Action>, Option<DbClock>)> {
-        let query =
-            self.query(&CLAIM_ONE).bind(Uuid::from_u128(owner.0)).bind(micros(lease)).bind(rows::uuid(id)).bind(i64::from(knows));
+        let query = self
+            .query(&CLAIM_ONE)
+            .bind(Uuid::from_u128(owner.0))
+            .bind(micros(lease))
+            .bind(rows::uuid(id))
+            .bind(i64::from(knows));
         self.claimed(query).await
     }
 
@@ -371,7 +373,12 @@ impl Session<'_> {
             "SELECT due_at FROM seawall.action WHERE dependency = $1 AND due_at IS NOT NULL \
              AND needs <= $2 ORDER BY due_at LIMIT 1",
         );
-        let row = query.bind(dependency.to_owned()).bind(i64::from(knows)).fetch_optional(&mut *self.conn).await.map_err(failed)?;
+        let row = query
+            .bind(dependency.to_owned())
+            .bind(i64::from(knows))
+            .fetch_optional(&mut *self.conn)
+            .await
+            .map_err(failed)?;
         row.map(|row| row.try_get_unchecked::<At, _>(0).map(|at| at.0).map_err(failed)).transpose()
     }
 

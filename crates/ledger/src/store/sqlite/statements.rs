@@ -14,8 +14,8 @@ use uuid::Uuid;
 use crate::action::{Action, ActionId, Mark};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{AttemptRow, Owner, Row as StateRow, SentKey, Stamp, Write};
-use crate::store::lane::BATCH;
 use crate::store::columns::{self, Columns};
+use crate::store::lane::BATCH;
 use crate::store::{Counts, Filter, Insert, Result, Standing, Swept};
 
 use super::rows;
@@ -69,7 +69,7 @@ static CHANGE: LazyLock<Sized> = LazyLock::new(|| {
         format!(
             "WITH w (id, from_version, now, {changing}) AS (VALUES {values}) \
              UPDATE seawall_action SET {assigned}, ended_at = CASE WHEN w.ended IS NULL THEN NULL \
-             ELSE coalesce(seawall_action.ended_at, w.now) END \
+             WHEN w.ended = seawall_action.ended THEN coalesce(seawall_action.ended_at, w.now) ELSE w.now END \
              FROM w WHERE seawall_action.id = w.id AND seawall_action.version = w.from_version RETURNING id"
         )
     };
