@@ -203,19 +203,26 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// Returns the application's handler, if this write ends the action as done, failed or cancelled. Returns `None`
-    /// for every other write, and if the operation has no handler.
-    fn follow_of(&self, operation: &Operation<S>, write: &Write) -> Option<Follow<S::Connection>> {
-        match write.to().end() {
-            Some(End::Done | End::Failed | End::Cancelled) => operation.follow.clone(),
-            Some(End::Stuck) | None => None,
+    /// Returns the application's handler, if this write ends `action` as done, failed or cancelled. Returns `None` for
+    /// every other write, also if it changes an action that has ended so already, and if the operation has no handler.
+    fn follow_of(
+        &self,
+        operation: &Operation<S>,
+        action: &Action,
+        write: &Write,
+    ) -> Option<Follow<S::Connection>> {
+        match (action.state.end(), write.to().end()) {
+            (None | Some(End::Stuck), Some(End::Done | End::Failed | End::Cancelled)) => {
+                operation.follow.clone()
+            }
+            (_, _) => None,
         }
     }
 
     /// Offers a write to the store. Returns the row as it is afterwards, or `None` if the row is gone or the write was
     /// refused.
     async fn change(&self, operation: &Arc<Operation<S>>, action: Action, write: Write) -> Option<Action> {
-        let (follow, breaks_scope) = (self.follow_of(operation, &write), write.breaks_scope());
+        let (follow, breaks_scope) = (self.follow_of(operation, &action, &write), write.breaks_scope());
         match self.offer(&action, write, follow).await {
             Taken::Yes(taken) => Some(self.taken(*taken, breaks_scope).await),
             Taken::No(found) => found.map(|action| *action),
@@ -386,7 +393,7 @@ impl<S: Store> Inner<S> {
                     Err(e) => Box::pin(self.wait_out(&mut tries, &e)).await,
                 },
                 Told::Write(write) => {
-                    let (follow, breaks_scope) = (self.follow_of(operation, &write), write.breaks_scope());
+                    let (follow, breaks_scope) = (self.follow_of(operation, &action, &write), write.breaks_scope());
                     match self.offer(&action, write, follow).await {
                         Taken::Yes(taken) => return Some(self.taken(*taken, breaks_scope).await),
                         Taken::No(found) => action = *found?,
@@ -469,7 +476,7 @@ impl<S: Store> Inner<S> {
             let Ok(operation) = self.operations.of(&member) else { continue };
             let wish = cancel(&member.state, &operation.rules, CancelBy::Transaction, now);
             if let Ok(Some(write)) = wish {
-                let follow = self.follow_of(operation, &write);
+                let follow = self.follow_of(operation, &member, &write);
                 // If the member has changed meanwhile, `offer` changes nothing, because another worker is working on
                 // the member. That worker cancels the member itself when it sees that the scope cannot settle.
                 let _ = self.offer(&member, write, follow).await;

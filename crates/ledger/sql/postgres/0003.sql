@@ -133,7 +133,7 @@ BEGIN
         unknown := unknown OR member.ended IS NOT NULL OR member.effect <> 'applied';
         CONTINUE WHEN unknown;
         UPDATE seawall.action SET
-            version = version + 1, ended = 'done', ended_at = statement_timestamp(), next_at = statement_timestamp(),
+            version = version + 1, ended = 'done', why = NULL, ended_at = statement_timestamp(), next_at = statement_timestamp(),
             owner = NULL, leased_until = NULL, in_flight = NULL, handler_tries = 0, handler_error = NULL, due_at = NULL
         WHERE id = member.id;
     END LOOP;

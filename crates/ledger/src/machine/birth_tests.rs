@@ -33,7 +33,7 @@ fn a_key_that_never_left_is_used_anew_in_each_of_three_ways() {
         bench.take(write);
         let row = &bench.row;
         assert_eq!((row.end, row.why(), row.attempts), (None, None, u32::from(birth == Birth::Sent(ME))));
-        assert_eq!(row.give_up_at, Some(at(1600)), "counted from now");
+        assert_eq!(row.begun_at(), at(1000), "the time for sending counts from now");
         match birth {
             Birth::Recorded => {
                 assert_eq!((row.owner(), row.due_at()), (None, Some(at(1000))));
@@ -241,7 +241,6 @@ fn an_attempt_that_was_not_sent_ends_what_was_cancelled_meanwhile() {
 #[test]
 fn what_plain_sql_recorded_is_completed_once() {
     let mut bench = Bench::new(explicit(keyed()));
-    bench.row.give_up_at = None;
     bench.row.settle_by = None;
     bench.now = at(20);
     let open = Origin { naming: Naming::Open, ..origin() };
@@ -249,7 +248,7 @@ fn what_plain_sql_recorded_is_completed_once() {
     assert_eq!(write.names().expect("its key is decided").salt, 3);
     assert_eq!((write.to().owner(), write.to().known()), (Some(ME), Known::Never), "the claim goes on");
     bench.take(write);
-    assert_eq!((bench.row.give_up_at, bench.row.settle_by), (Some(at(600)), Some(at(60))), "from the record");
+    assert_eq!((bench.row.begun_at, bench.row.settle_by), (at(0), Some(at(60))), "from the record");
     assert_eq!(completed(&bench.row, &bench.rules, origin(), 0, bench.now), None, "nothing is missing");
 }
 
@@ -262,10 +261,12 @@ fn only_what_is_missing_is_completed() {
     }
     let mut bench = Bench::new(explicit(keyed()));
     bench.row.settle_by = Some(at(7));
-    bench.row.give_up_at = None;
-    let write = completed(&bench.row, &bench.rules, origin(), 0, bench.now).expect("one is missing");
-    assert_eq!((write.to().settle_by(), write.to().give_up_at), (Some(at(7)), Some(at(600))));
-    assert_eq!(write.names(), None, "its key was decided before");
+    let open = Origin { naming: Naming::Open, ..origin() };
+    let write = completed(&bench.row, &bench.rules, open, 0, bench.now).expect("its key is missing");
+    assert_eq!(write.to().settle_by(), Some(at(7)));
+    bench.row.settle_by = None;
+    let write = completed(&bench.row, &bench.rules, origin(), 0, bench.now).expect("its deadline is missing");
+    assert_eq!((write.to().settle_by(), write.names()), (Some(at(60)), None), "its key was decided before");
 }
 
 #[test]

@@ -50,7 +50,6 @@ impl Case<'_> {
                 draft.to.next_at = self.now;
             }
         }
-        self.wait_before_cancel(draft);
         // No cancel of this generation can still arrive, and the effect still exists. So the key of this generation is
         // of no more use, and the next cancel gets a new key.
         if self.state.undo.open.as_ref().is_some_and(|open| question.asked_at >= open.quiet_until) {
@@ -58,6 +57,10 @@ impl Case<'_> {
         }
         // A question that was asked before there was anything to undo may be long past when the cancel comes.
         draft.to.undo.asked = self.state.goal == Goal::Cancel && draft.to.undo.open.is_none();
+        // A cancel that names what is left to undo follows its question immediately: the answer must not grow old.
+        if !self.rules.cancel.as_ref().is_some_and(|cancel| cancel.asks_first) {
+            self.wait_before_cancel(draft);
+        }
     }
 
     fn found_cancelled(&self, draft: &mut Draft, question: Question) {

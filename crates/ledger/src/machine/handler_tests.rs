@@ -283,7 +283,7 @@ fn a_report_that_contradicts_the_end_leaves_a_mark_and_never_changes_the_end() {
         (&failed, Observed::Otherwise, false, None),
         (&failed, applied(), true, Some(at(220))),
         (&undone, Observed::Otherwise, false, None),
-        (&undone, applied(), true, None),
+        (&undone, applied(), true, Some(at(220))),
     ];
     for (bench, what, marks, asked) in table {
         let write = observe(&bench.row, &bench.rules, bench.origin, what.clone(), at(100));
@@ -293,6 +293,23 @@ fn a_report_that_contradicts_the_end_leaves_a_mark_and_never_changes_the_end() {
         assert_eq!((to.end(), to.known(), to.goal()), (bench.row.end, bench.row.known, bench.row.goal));
         assert_eq!((to.disputed_at(), to.due_at()), (Some(at(100)), asked), "{:?}, {what:?}", bench.row.end);
     }
+}
+
+#[test]
+fn a_report_of_the_effect_ends_what_a_person_would_have_to_end() {
+    let mut stuck = Bench::new(Rules { on_unknown: OnUnknown::Hold, ..net_cancel() });
+    stuck.lost_attempt();
+    stuck.step();
+    assert_eq!(stuck.row.end, Some(End::Stuck));
+    let write = observe(&stuck.row, &stuck.rules, stuck.origin, Observed::Applied(answer()), stuck.now);
+    stuck.take(write.expect("the effect is a fact"));
+    assert_eq!((stuck.row.end, stuck.row.known), (Some(End::Done), Known::Applied));
+    assert_eq!(stuck.row.why, None);
+
+    // Of an action that was never sent, nobody can have seen an effect.
+    let fresh = Bench::new(lookup());
+    let said = Observed::Applied(answer());
+    assert_eq!(observe(&fresh.row, &fresh.rules, fresh.origin, said, fresh.now), None);
 }
 
 #[test]

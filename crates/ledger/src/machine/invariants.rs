@@ -142,13 +142,15 @@ pub(super) fn is_allowed(rules: &Rules, from: &State, owner: Owner, event: &Even
         }
         Event::Confirmed(question, found, _) => {
             assert!(mine(question.fence) && question.number == from.logged + 1);
-            let absent = to.known != from.known && *found == Found::Absent;
-            if absent {
-                let sent = from.sent.expect("nothing is asked about before it was sent");
-                assert!(Some(question.asked_at) >= quiet, "believed before the quiet time");
-                let by = rules.ask_by(Some(&sent));
+            if to.known != from.known && *found == Found::Absent {
+                let cancel_quiet = from.undo.open.as_ref().map(|open| open.quiet_until);
+                let after = if from.known == Known::Applied { cancel_quiet.max(quiet) } else { quiet };
+                let after = after.expect("something was sent, or a cancel was");
+                assert!(question.asked_at >= after, "believed before the quiet time");
+                let by = rules.ask_by(from.sent.as_ref());
                 assert!(by.is_none_or(|by| question.asked_at < by), "believed after the window");
-                assert!(!sent.seen || from.known == Known::Applied, "believed although it has arrived");
+                let seen = from.sent.is_some_and(|sent| sent.seen);
+                assert!(!seen || from.known == Known::Applied, "believed although it has arrived");
             }
         }
         Event::Cancelled(line, how, _) => {

@@ -253,7 +253,10 @@ impl View<'_> {
             (Known::Unknown | Known::Applied, None) => self.stuck("to be undone, and no cancel is declared"),
             (Known::Unknown | Known::Applied, Some(cancel)) if self.must_ask_first(cancel) => {
                 match (&self.rules.confirm, self.state.undo.open.as_ref().map(|open| open.quiet_until)) {
-                    (None, _) => self.stuck("a cancel was not answered, and a second could undo twice"),
+                    (None, Some(_)) => self.stuck("a cancel was not answered, and a second could undo twice"),
+                    (None, None) => {
+                        self.stuck("the cancel names what is left to undo, and the provider cannot be asked")
+                    }
                     (Some(_), Some(quiet)) if self.now < quiet => self.rest(quiet),
                     (Some(_), Some(_) | None) => self.ask(),
                 }

@@ -24,7 +24,7 @@ const COLUMNS: usize = 37;
 fn corrupt(row: &mut Row, column: usize, value: usize) {
     let number = NUMBERS[value % NUMBERS.len()];
     let stamp = STAMPS[value % STAMPS.len()];
-    let flag = value % 2 == 0;
+    let flag = value.is_multiple_of(2);
     let text = [None, Some(String::new()), Some("x".to_owned())][value % 3].clone();
     match column {
         0 => row.version = [1, 7, u64::MAX][value % 3],
@@ -52,7 +52,7 @@ fn corrupt(row: &mut Row, column: usize, value: usize) {
         19 => row.fence = [0, 2, u64::MAX][value % 3],
         20 => row.leased_until = stamp,
         21 => row.next_at = stamp.unwrap_or(at(0)),
-        22 => row.give_up_at = stamp,
+        22 => row.begun_at = stamp.unwrap_or(at(0)),
         23 => row.settle_by = stamp,
         24 => row.answer = text.map(String::into_bytes),
         25 => row.cancel_gen = number,

@@ -77,6 +77,7 @@ impl Draft {
     }
 
     pub(super) fn settle(&mut self) {
+        self.to.why = None;
         self.end(End::Done);
     }
 

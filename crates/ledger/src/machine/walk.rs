@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use seawall_policy::Draw;
 
+use super::bench::at;
 use super::invariants::{check, holds, is_allowed};
 use super::{
     AttemptKind, AttemptRow, Birth, CancelBy, End, Event, Found, Naming, Observed, Origin, Owner, Performed,
@@ -39,7 +40,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(rules: Rules, origin: Origin<'static>, start: Start) -> World {
-        let now = origin.created;
+        let now = at(0);
         let mut world = World {
             row: recorded(&rules, now),
             rules,
@@ -58,7 +59,6 @@ impl World {
                 world.attempts.push((Owner(1), line));
             }
             Start::BySql => {
-                world.row.give_up_at = None;
                 world.row.settle_by = None;
                 world.origin.naming = Naming::Open;
             }
@@ -103,11 +103,10 @@ impl World {
     }
 
     fn step(&mut self, owner: Owner) {
-        if self.row.owner() == Some(owner) {
-            if let Some(write) = completed(&self.row, &self.rules, self.origin, 0, self.now) {
-                self.take(write);
-                assert_eq!(completed(&self.row, &self.rules, self.origin, 0, self.now), None);
-            }
+        let complete = |world: &World| completed(&world.row, &world.rules, world.origin, 0, world.now);
+        if let Some(write) = complete(self).filter(|_| self.row.owner() == Some(owner)) {
+            self.take(write);
+            assert_eq!(complete(self), None);
         }
         match plan(&self.row, &self.rules, self.origin, self.now, owner) {
             Step::Leave => {
@@ -217,8 +216,6 @@ impl World {
             _ => Birth::Sent(owner),
         };
         if let Some(write) = used_anew(&self.row, &self.rules, birth, self.now) {
-            // A row that begins again counts its deadlines from now.
-            self.origin.created = self.now;
             self.attempts.extend(write.attempt.clone().map(|line| (owner, line)));
             self.take(write);
         }
@@ -238,7 +235,7 @@ impl World {
             27 => self.uses_anew(owner, detail),
             28 => self.taken(close_unsent(&self.row, owner, "not sent", now)),
             29 => self.taken(put_aside(&self.row, owner, now)),
-            30 => self.handler_fails = detail % 2 == 0,
+            30 => self.handler_fails = detail.is_multiple_of(2),
             _ => self.taken(release(&self.row, owner, now)),
         }
     }

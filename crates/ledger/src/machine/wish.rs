@@ -204,16 +204,25 @@ pub fn observe(
     now: Stamp,
 ) -> Option<Write> {
     let mut draft = Draft::of(state, now);
+    // An action of which nothing was ever sent has no effect that a webhook could report.
+    let was_sent = state.sent.is_some();
     match (what, state.end, state.known) {
-        (Observed::Applied(answer), None, Known::Unknown) => {
+        (Observed::Applied(answer), None, Known::Unknown | Known::Never) if was_sent => {
+            draft.applied(answer);
+            draft.conclude(rules, origin);
+        }
+        (Observed::Applied(answer), Some(End::Stuck), Known::Unknown) => {
+            draft.fresh_tries();
             draft.applied(answer);
             draft.conclude(rules, origin);
         }
         (Observed::Applied(answer), Some(End::Failed | End::Cancelled), _) if contradicts(state) => {
             draft.contradicted(rules, answer);
         }
-        (Observed::Applied(_), Some(End::Failed | End::Cancelled), _)
-        | (Observed::Otherwise, Some(End::Done), _) => draft.dispute(),
+        // The report of an effect may come after the effect was undone, so the provider is asked whether it is still
+        // there.
+        (Observed::Applied(_), Some(End::Failed | End::Cancelled), _) => draft.arrived_after_all(rules),
+        (Observed::Otherwise, Some(End::Done), _) => draft.dispute(),
         (Observed::Otherwise, None, Known::Unknown) if rules.confirm.is_some() && state.claim.is_none() => {
             draft.to.next_at = draft.to.next_at.min(now);
         }

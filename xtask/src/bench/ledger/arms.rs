@@ -32,9 +32,14 @@ pub(super) enum Arm {
     DurareSqlite,
     /// DBOS on PostgreSQL.
     Dbos,
+    /// The ledger of an earlier commit, on PostgreSQL.
+    BeforePostgres,
+    /// The ledger of an earlier commit, on SQLite.
+    BeforeSqlite,
 }
 
 impl Arm {
+    /// The arms that run by default.
     pub(super) const ALL: [Arm; 7] = [
         Arm::Pgbench,
         Arm::Sqlite,
@@ -45,6 +50,10 @@ impl Arm {
         Arm::Dbos,
     ];
 
+    /// The arms that compare the ledger with an earlier commit.
+    pub(super) const CHANGED: [Arm; 4] =
+        [Arm::SeawallPostgres, Arm::BeforePostgres, Arm::SeawallSqlite, Arm::BeforeSqlite];
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Arm::Pgbench => "pgbench",
@@ -54,6 +63,8 @@ impl Arm {
             Arm::DurarePostgres => "durare-postgres",
             Arm::DurareSqlite => "durare-sqlite",
             Arm::Dbos => "dbos",
+            Arm::BeforePostgres => "before-postgres",
+            Arm::BeforeSqlite => "before-sqlite",
         }
     }
 
@@ -65,13 +76,30 @@ impl Arm {
 
     fn on_sqlite(self) -> bool {
         match self {
-            Arm::Sqlite | Arm::SeawallSqlite | Arm::DurareSqlite => true,
-            Arm::Pgbench | Arm::SeawallPostgres | Arm::DurarePostgres | Arm::Dbos => false,
+            Arm::Sqlite | Arm::SeawallSqlite | Arm::DurareSqlite | Arm::BeforeSqlite => true,
+            Arm::Pgbench
+            | Arm::SeawallPostgres
+            | Arm::DurarePostgres
+            | Arm::Dbos
+            | Arm::BeforePostgres => false,
         }
     }
 
-    fn program(self) -> (PathBuf, Vec<String>) {
+    /// Returns the arm of the earlier commit with which this one is compared; `None` if it is not the ledger.
+    pub(super) fn before(self) -> Option<Arm> {
         match self {
+            Arm::SeawallPostgres => Some(Arm::BeforePostgres),
+            Arm::SeawallSqlite => Some(Arm::BeforeSqlite),
+            _ => None,
+        }
+    }
+
+    /// Returns the program of this arm and its first arguments. `before` is the program of the earlier commit.
+    fn program(self, before: Option<&Path>) -> (PathBuf, Vec<String>) {
+        match self {
+            Arm::BeforePostgres | Arm::BeforeSqlite => {
+                (before.unwrap_or(Path::new("no program of an earlier commit")).to_owned(), Vec::new())
+            }
             Arm::SeawallPostgres | Arm::SeawallSqlite => (target().join("release/examples/load"), Vec::new()),
             Arm::Sqlite => (target().join("release/examples/load"), vec!["--raw".to_owned()]),
             Arm::DurarePostgres | Arm::DurareSqlite => {
@@ -116,7 +144,7 @@ pub(super) struct Size {
 
 /// Makes release builds of the programs that these arms need.
 pub(super) fn build(arms: &[Arm]) -> Outcome<()> {
-    if arms.iter().any(|arm| arm.program().0.ends_with("load")) {
+    if arms.iter().any(|arm| arm.program(None).0.ends_with("load")) {
         eprintln!("building the ledger's load, release");
         let args = ["build", "--locked", "--release", "--package", "seawall-ledger", "--example", "load"];
         run(cargo().args(args))?;
@@ -132,7 +160,13 @@ pub(super) fn build(arms: &[Arm]) -> Outcome<()> {
 }
 
 /// Measures one arm once, with an empty database.
-pub(super) fn cell(arm: Arm, size: Size, cluster: &Cluster, upstream: u16) -> Outcome<Seen> {
+pub(super) fn cell(
+    arm: Arm,
+    size: Size,
+    cluster: &Cluster,
+    upstream: u16,
+    before: Option<&Path>,
+) -> Outcome<Seen> {
     let database = format!("{}_{}", arm.name().replace('-', "_"), size.concurrency);
     let url = match arm.on_sqlite() {
         true => fresh_file(&database),
@@ -141,7 +175,7 @@ pub(super) fn cell(arm: Arm, size: Size, cluster: &Cluster, upstream: u16) -> Ou
     if arm == Arm::Pgbench {
         return pgbench(size, cluster, &database);
     }
-    let (program, mut args) = arm.program();
+    let (program, mut args) = arm.program(before);
     args.extend([
         format!("--url={url}"),
         format!("--upstream=127.0.0.1:{upstream}"),
@@ -164,7 +198,7 @@ pub(super) fn cell(arm: Arm, size: Size, cluster: &Cluster, upstream: u16) -> Ou
     };
     until(|line| line == "begin")?;
     let begun = Instant::now();
-    let before = (measure::cpu_ns(group), cluster.cpu_ns());
+    let at_begin = (measure::cpu_ns(group), cluster.cpu_ns());
     // The CPU time is read after 95 % of the measured time. At the end of that time the process ends, and its CPU time
     // can no longer be read.
     std::thread::sleep(Duration::from_secs_f64(size.seconds * 0.95));
@@ -181,8 +215,8 @@ pub(super) fn cell(arm: Arm, size: Size, cluster: &Cluster, upstream: u16) -> Ou
         p50_ms: figure("p50_us") / 1000.0,
         p99_ms: figure("p99_us") / 1000.0,
         errors: figure("errors"),
-        worker_us: each(before.0, after.0),
-        database_us: if arm.on_sqlite() { 0.0 } else { each(before.1, after.1) },
+        worker_us: each(at_begin.0, after.0),
+        database_us: if arm.on_sqlite() { 0.0 } else { each(at_begin.1, after.1) },
     })
 }
 

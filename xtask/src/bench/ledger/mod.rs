@@ -17,6 +17,7 @@ mod cluster;
 
 use std::fmt::Write;
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use self::arms::{Arm, Seen, Size};
@@ -35,6 +36,12 @@ pub(crate) struct Options {
     /// durare-postgres, durare-sqlite, dbos [default: all].
     #[arg(long, value_delimiter = ',')]
     arms: Vec<String>,
+    /// The program `load` of an earlier commit. The ledger is then compared with it, in the same rounds: the arms are
+    /// seawall-postgres, before-postgres, seawall-sqlite and before-sqlite, and the ratios and their geometric mean are
+    /// printed. Build it in a worktree of that commit with
+    /// `cargo build --release --package seawall-ledger --example load`.
+    #[arg(long, value_name = "PROGRAM")]
+    before: Option<PathBuf>,
     /// The numbers of actions in flight at the same time; each arm is measured with each number [default: 1,8,32,128].
     #[arg(long, value_delimiter = ',')]
     concurrency: Vec<usize>,
@@ -58,7 +65,10 @@ struct Cell {
 
 /// Builds the programs, measures all arms, and prints the tables.
 pub(crate) fn ledger(options: &Options) -> Outcome<()> {
-    let arms = chosen(&options.arms)?;
+    let arms = match &options.before {
+        Some(_) if options.arms.is_empty() => Arm::CHANGED.to_vec(),
+        Some(_) | None => chosen(&options.arms)?,
+    };
     let wanted: Vec<&str> = arms.iter().map(|arm| arm.name()).chain(["bench-ledger"]).collect();
     needs::provide(&needs::for_bench(&wanted), options.yes)?;
     arms::build(&arms)?;
@@ -85,7 +95,7 @@ pub(crate) fn ledger(options: &Options) -> Outcome<()> {
             for turn in 0..arms.len() {
                 let arm = arms[(turn + round) % arms.len()];
                 let size = Size { concurrency, warm_up: (seconds / 4.0).clamp(0.5, 2.0), seconds };
-                let seen = arms::cell(arm, size, &cluster, up)?;
+                let seen = arms::cell(arm, size, &cluster, up, options.before.as_deref())?;
                 eprintln!(
                     "round {} of {rounds}: {concurrency} in flight: {}: {:.0} actions/s, {} errors",
                     round + 1,
@@ -100,6 +110,9 @@ pub(crate) fn ledger(options: &Options) -> Outcome<()> {
     println!("command: cargo xtask {}", std::env::args().skip(1).collect::<Vec<_>>().join(" "));
     println!("rounds: {rounds}, seconds a cell: {seconds}");
     print!("{}", tables(&sizes, &arms, &cells));
+    if options.before.is_some() {
+        print!("{}", changes(&sizes, &arms, &cells));
+    }
     Ok(())
 }
 
@@ -136,6 +149,34 @@ fn tables(sizes: &[usize], arms: &[Arm], cells: &[Cell]) -> String {
     text
 }
 
+/// Returns the median ratio of two arms at one concurrency. Each ratio is taken between two figures of the same round.
+/// `None` if no round has both arms.
+fn ratio(size: usize, arm: Arm, to: Arm, cells: &[Cell]) -> Option<f64> {
+    let of = |cell: &&Cell| cell.concurrency == size && cell.arm == arm;
+    median(cells.iter().filter(of).filter_map(|cell| {
+        let beside = |other: &&Cell| other.round == cell.round && other.concurrency == size;
+        let base = cells.iter().filter(beside).find(|other| other.arm == to)?;
+        Some(cell.seen.rate() / base.seen.rate())
+    }))
+}
+
+/// Returns the ratios of the ledger to the ledger of the earlier commit, and their geometric mean.
+fn changes(sizes: &[usize], arms: &[Arm], cells: &[Cell]) -> String {
+    let mut text = String::from("\nactions/s, now / before\n");
+    let mut logs = Vec::new();
+    for arm in arms {
+        let Some(before) = arm.before() else { continue };
+        for &size in sizes {
+            let Some(ratio) = ratio(size, *arm, before, cells) else { continue };
+            logs.push(ratio.ln());
+            let _ = writeln!(text, "{} at {size}: {ratio:.3}", arm.name());
+        }
+    }
+    let mean = (logs.iter().sum::<f64>() / logs.len().max(1) as f64).exp();
+    let _ = writeln!(text, "geometric mean: {mean:.3}");
+    text
+}
+
 fn row(size: usize, arm: Arm, cells: &[Cell]) -> Vec<String> {
     let of = |cell: &&Cell| cell.concurrency == size && cell.arm == arm;
     let figure = |field: fn(&Seen) -> f64, digits: usize| {
@@ -143,12 +184,7 @@ fn row(size: usize, arm: Arm, cells: &[Cell]) -> Vec<String> {
         value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
     };
     let ratio = |to: Arm| {
-        let ratio = median(cells.iter().filter(of).filter_map(|cell| {
-            let beside = |other: &&Cell| other.round == cell.round && other.concurrency == size;
-            let base = cells.iter().filter(beside).find(|other| other.arm == to)?;
-            Some(cell.seen.rate() / base.seen.rate())
-        }));
-        ratio.map_or("-".to_owned(), |value| format!("{value:.2}"))
+        ratio(size, arm, to, cells).map_or("-".to_owned(), |value| format!("{value:.2}"))
     };
     vec![
         arm.name().to_owned(),
@@ -189,6 +225,19 @@ mod tests {
             cell(1, Arm::Dbos, 50.0),
         ];
         assert_eq!(row(8, Arm::Dbos, &cells)[2], "0.50");
+    }
+
+    #[test]
+    fn an_earlier_commit_is_compared_within_its_round() {
+        let cells = [
+            cell(0, Arm::SeawallPostgres, 100.0),
+            cell(0, Arm::BeforePostgres, 50.0),
+            cell(0, Arm::SeawallSqlite, 40.0),
+            cell(0, Arm::BeforeSqlite, 80.0),
+        ];
+        let text = changes(&[8], &Arm::CHANGED, &cells);
+        assert!(text.contains("seawall-postgres at 8: 2.000"), "{text}");
+        assert!(text.contains("geometric mean: 1.000"), "{text}");
     }
 
     #[test]
