@@ -4,13 +4,15 @@
 //! Without this check, a cancel that cannot be filled in would be noticed only when the cancel is needed. If only the
 //! first problem were reported, a person would need one start for each mistake.
 
-use seawall_ledger::{CancelKind, OnUnknown, Rules, SettleBy};
+use seawall_ledger::{CancelKind, Lifetime, OnUnknown, Rules, SettleBy};
 use seawall_policy::{Gravity, Idempotency, Predicate, Problem, Wrong, show_time};
 
 use crate::declared::{Cancel, Declared};
 use crate::fillable;
+use crate::meanings;
 use crate::sent::KEY_HEADER;
 use crate::template::Pointer;
+use crate::windows;
 
 impl Declared<'_> {
     /// Returns everything that is wrong with the declaration.
@@ -20,10 +22,13 @@ impl Declared<'_> {
         if let Some(rules) = self.durable {
             self.means(rules, &mut problems);
             self.times(rules, &mut problems);
+            windows::check(self, rules, &mut problems);
         }
         self.answers(&mut problems);
+        meanings::check(self, &mut problems);
         if let Some(cancel) = self.cancel {
             self.cancel_key(cancel, &mut problems);
+            self.cancel_lifetime(cancel, &mut problems);
             fillable::check(self, cancel, &mut problems);
         }
         problems
@@ -57,6 +62,9 @@ impl Declared<'_> {
                     "declare it keyed or idempotent if the provider honours that; else confirm, cancel or hold",
                 ),
             ),
+            (OnUnknown::Repeat, Idempotency::Keyed) if rules.key_lifetime.is_none() => {
+                error("on_unknown", &["key_lifetime", "idempotency"], undated());
+            }
             (OnUnknown::Repeat | OnUnknown::Confirm | OnUnknown::Cancel | OnUnknown::Hold, _) => {}
         }
         if matches!(rules.settle, SettleBy::Explicit(_)) && self.cancel.is_none() {
@@ -109,6 +117,8 @@ impl Declared<'_> {
         }
         let resend = total.saturating_add(travel);
         if let (Idempotency::Keyed, Some(lifetime)) = (self.idempotency, &rules.key_lifetime)
+            // A key that is forgotten at a time of day may be sent immediately before it. It is then not sent again.
+            && let Lifetime::For(_) = lifetime
             && lifetime.shortest() <= resend
         {
             let message = format!(
@@ -146,6 +156,22 @@ impl Declared<'_> {
         }
     }
 
+    /// Adds a note if a cancel has a key, but nobody said how long the provider remembers it. If such cancels add up, a
+    /// cancel whose answer is lost is not sent again.
+    fn cancel_lifetime(&self, cancel: &Cancel, problems: &mut Vec<Problem>) {
+        let Some(rules) = self.durable else { return };
+        if !cancel.keyed || cancel.kind == CancelKind::State || rules.key_lifetime.is_some() {
+            return;
+        }
+        let ends =
+            if self.confirm.is_some() { "the provider is asked about it" } else { "it ends with a person" };
+        let message = format!("a cancel whose answer is lost is not sent again: {ends}");
+        let wrong = Wrong::new(message)
+            .help("declare `key_lifetime`: nobody said how long the provider remembers the cancel's key");
+        let with = &["key_lifetime", "cancel.kind", "confirm"];
+        problems.push(Problem::note("cancel.keyed", wrong).with(with));
+    }
+
     /// Adds the problems of what is declared about answers: invalid field pointers, a confirm that can never find an
     /// effect, and a cancel that is not sent again if its answer is lost.
     fn answers(&self, problems: &mut Vec<Problem>) {
@@ -158,15 +184,12 @@ impl Declared<'_> {
             }
         };
         if let Some(confirm) = self.confirm {
-            fields("confirm.applied", &confirm.applied);
-            fields("confirm.cancelled", &confirm.cancelled);
-            fields("confirm.absent", &confirm.absent);
+            meanings::of_confirm(confirm).iter().for_each(|(setting, _, list)| fields(setting, list));
         }
         if let Some(cancel) = self.cancel {
-            fields("cancel.not_found", &cancel.not_found);
-            fields("cancel.already", &cancel.already);
+            meanings::of_cancel(cancel).iter().for_each(|(setting, _, list)| fields(setting, list));
         }
-        if self.confirm.is_some_and(|confirm| confirm.absences == 0) {
+        if self.confirm.is_some_and(|confirm| confirm.absences == Some(0)) {
             error("confirm.absences", Wrong::new("this number must be at least 1"));
         }
         if self.confirm.is_some_and(|confirm| confirm.applied.is_empty()) {
@@ -187,6 +210,13 @@ impl Declared<'_> {
             ]));
         }
     }
+}
+
+/// Says that a repeat under a key needs the lifetime of the key.
+fn undated() -> Wrong {
+    Wrong::new("a repeat could take effect twice: nobody said how long the provider remembers a key").help(
+        "declare `key_lifetime`, such as \"24h\" or \"midnight Asia/Seoul\"; else confirm, cancel or hold",
+    )
 }
 
 /// Checks that `written` is a valid JSON pointer to a field of a body. An empty text is valid and stands for the whole

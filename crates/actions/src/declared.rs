@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use http::HeaderName;
-use seawall_ledger::{CancelKind, CancelRules, ConfirmRules, OnUnknown, Rules, SettleBy};
-use seawall_policy::{Idempotency, Predicate};
+use seawall_ledger::{CancelKind, CancelRules, ConfirmRules, Lifetime, OnUnknown, Rules, SettleBy, Window};
+use seawall_policy::{Answers, Idempotency, Predicate};
 
 use crate::template::{Hole, Pointer, RequestTemplate};
 
@@ -16,17 +16,24 @@ pub struct Confirm {
     /// The time between the end of an attempt and the first question to the provider. Default 2 s.
     pub after: Duration,
     /// The number of times that the provider must answer "absent" before the ledger believes it. Only answers after the
-    /// quiet time count, and they must be at least one quiet time apart. Default 1.
-    pub absences: u32,
+    /// quiet time count, and they must be at least one quiet time apart. `None` (the default) for 1 if every predicate of
+    /// `absent` looks at the body, and for 2 otherwise. See [`Confirm::absences_wanted`].
+    pub absences: Option<u32>,
     /// Predicates of answers that mean "the action took effect". One matching predicate is enough.
     pub applied: Vec<Predicate>,
-    /// Predicates of answers that mean "the action was undone at the provider". They are tried before `applied`.
+    /// Predicates of answers that mean "the action was undone at the provider". They are tried first.
     pub cancelled: Vec<Predicate>,
+    /// Predicates of answers that mean "a part of the action was undone at the provider". So the effect exists, and the
+    /// answer may say how much of it is left. They are tried after `cancelled` and before `applied`.
+    pub partly: Vec<Predicate>,
     /// Predicates of answers that mean "the provider knows no such action". One matching predicate is enough.
     pub absent: Vec<Predicate>,
     /// The pointer to the provider's own id of the action, in the JSON answer to a confirm. `None` (the default) if
     /// this is not declared.
     pub id: Option<Pointer>,
+    /// Until when the provider can be asked about an action, counted from the first send of the action. `None` (the
+    /// default) if it can be asked for ever.
+    pub until: Option<Window>,
 }
 
 impl Confirm {
@@ -37,12 +44,28 @@ impl Confirm {
         Confirm {
             request,
             after: Duration::from_secs(2),
-            absences: 1,
+            absences: None,
             applied: Vec::new(),
             cancelled: Vec::new(),
+            partly: Vec::new(),
             absent: Vec::new(),
             id: None,
+            until: None,
         }
+    }
+
+    /// Returns the number of times that the provider must answer "absent": the declared number or, if none is declared,
+    /// 1 if every predicate of `absent` looks at the body, and 2 otherwise. A status alone may come from something that
+    /// stands before the provider, such as the 404 of a load balancer while the provider is being deployed. Such a page
+    /// is usually gone one quiet time later.
+    #[must_use]
+    pub fn absences_wanted(&self) -> u32 {
+        self.absences.unwrap_or(if self.has_bare_absent() { 2 } else { 1 })
+    }
+
+    /// Returns whether a status alone can mean "absent".
+    pub(crate) fn has_bare_absent(&self) -> bool {
+        self.absent.iter().any(|predicate| predicate.fields.is_empty())
     }
 }
 
@@ -60,10 +83,23 @@ pub struct Cancel {
     /// Whether the provider refuses to perform an action if the request arrives after the cancel of this action.
     /// Default `false`.
     pub tombstone: bool,
-    /// Predicates of answers that mean "there is no such thing to undo". One matching predicate is enough.
-    pub not_found: Vec<Predicate>,
+    /// Predicates of answers that mean "it is undone now". They are tried first, and the other lists in the order in
+    /// which they stand here. If `done` or `refused` is declared, an answer that matches no predicate of any list leaves
+    /// it unknown what became of the cancel. If neither is declared, the status of such an answer decides: a 2xx then
+    /// means "done".
+    pub done: Vec<Predicate>,
     /// Predicates of answers that mean "it is undone already". One matching predicate is enough.
     pub already: Vec<Predicate>,
+    /// Predicates of answers that mean "there is no such thing to undo". One matching predicate is enough.
+    pub not_found: Vec<Predicate>,
+    /// Predicates of answers that mean "not undone now, but perhaps later". The cancel is then sent again, under a new
+    /// key.
+    pub refused: Vec<Predicate>,
+    /// Predicates of answers that mean "this cannot be undone". The action is then left to a person.
+    pub never: Vec<Predicate>,
+    /// Until when the provider takes a cancel of an action, counted from the first send of the action. `None` (the
+    /// default) if it always takes one.
+    pub until: Option<Window>,
 }
 
 impl Cancel {
@@ -77,9 +113,28 @@ impl Cancel {
             after: Duration::ZERO,
             keyed: false,
             tombstone: false,
-            not_found: Vec::new(),
+            done: Vec::new(),
             already: Vec::new(),
+            not_found: Vec::new(),
+            refused: Vec::new(),
+            never: Vec::new(),
+            until: None,
         }
+    }
+
+    /// Returns whether the declared predicates alone say that the cancel is done. If not, each 2xx that they do not match
+    /// means that.
+    #[must_use]
+    pub fn declares_done(&self) -> bool {
+        !self.done.is_empty() || !self.refused.is_empty()
+    }
+
+    /// Returns the number of answers "there is no such thing" after which it is believed that there is nothing to undo: 1
+    /// if every predicate of `not_found` looks at the body, and 2 otherwise, as for [`Confirm::absences_wanted`]. It
+    /// matters only if it is not known whether the action took effect.
+    #[must_use]
+    pub fn absences_wanted(&self) -> u32 {
+        if self.not_found.iter().any(|predicate| predicate.fields.is_empty()) { 2 } else { 1 }
     }
 
     /// Returns whether the cancel's request can be filled without any answer of the provider.
@@ -107,12 +162,18 @@ pub struct Declared<'a> {
     /// The total timeout of a call of this operation. The ledger makes one such call for each attempt of an action, so
     /// this is the longest time of one attempt. With `None`, that time has no bound; a durable operation must have one.
     pub total: Option<Duration>,
+    /// What is declared of the operation's answers.
+    pub answers: &'a Answers,
+    /// The statuses that are declared to mean "not processed".
+    pub refuses: &'a [u16],
     /// Whether the declaration asks to repeat an attempt whose effect is unknown, although the repeat may take effect a
     /// second time.
     pub repeats_in_doubt: bool,
     /// The header in which the action's key is sent. `None` if this is not declared, or if the key is not sent; a cancel
     /// that is `keyed` then carries its key in `Idempotency-Key`.
     pub key_header: Option<&'a HeaderName>,
+    /// How long the provider remembers a key. `None` if this is not declared.
+    pub key_lifetime: Option<&'a Lifetime>,
     /// How the provider is asked what became of an action. `None` if nothing is declared.
     pub confirm: Option<&'a Confirm>,
     /// How an action is undone at the provider. `None` if nothing is declared.
@@ -130,20 +191,25 @@ impl Declared<'_> {
     /// Returns the rules of a durable operation that declares no rules: the ledger's defaults, adapted to the rest of
     /// the declaration. If an effect is unknown, the first of these that applies decides:
     ///
-    /// - If a repeat is harmless, the action is repeated ([`OnUnknown::Repeat`]).
+    /// - If a repeat is harmless, the action is repeated ([`OnUnknown::Repeat`]). That is so for an idempotent operation,
+    ///   and for a keyed one if it is declared how long the provider remembers a key.
     /// - If there is a confirm, the provider is asked ([`OnUnknown::Confirm`]).
     /// - Otherwise a person decides ([`OnUnknown::Hold`]).
     #[must_use]
     pub fn default_rules(&self) -> Rules {
         let silent = Rules::of(self.idempotency);
+        let silent = match self.key_lifetime {
+            Some(lifetime) => silent.remembered(lifetime.clone()),
+            None => silent,
+        };
         let asks = silent.on_unknown == OnUnknown::Hold && self.confirm.is_some();
         Rules {
             on_unknown: if asks { OnUnknown::Confirm } else { silent.on_unknown },
             attempt: self.total.unwrap_or(Duration::MAX),
             confirm: self.confirm.map(|confirm| ConfirmRules {
                 after: confirm.after,
-                absences: confirm.absences.max(1),
-                until: None,
+                absences: confirm.absences_wanted().max(1),
+                until: confirm.until.clone(),
             }),
             cancel: self.cancel.map(|cancel| CancelRules {
                 kind: cancel.kind,
@@ -151,7 +217,8 @@ impl Declared<'_> {
                 tombstone: cancel.tombstone,
                 by_key: cancel.by_key(),
                 after: cancel.after,
-                until: None,
+                absences: cancel.absences_wanted(),
+                until: cancel.until.clone(),
                 asks_first: cancel.needs_confirm(),
             }),
             ..silent

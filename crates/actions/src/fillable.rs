@@ -13,7 +13,7 @@ use crate::declared::{Cancel, Declared};
 use crate::template::{Body, Hole};
 
 /// The settings that decide whether a hole of a cancel can always be filled.
-const WITH: &[&str] = &["confirm", "confirm.id", "cancel.tombstone", "idempotency"];
+const WITH: &[&str] = &["confirm", "confirm.id", "cancel.tombstone", "idempotency", "key_lifetime"];
 
 /// Adds a problem for each of the cancel's places, which are its target, its headers and its body, in which a hole may
 /// stay empty.
@@ -80,7 +80,11 @@ fn when_lost(declared: &Declared<'_>, answers: usize) -> Option<&'static str> {
         (Some(_), _) if answers > 1 => {
             Some("`confirm.id` stands for one pointer only: use `{confirm:/ptr}` for the others")
         }
-        (Some(_), _) | (None, Idempotency::Keyed) => None,
+        (Some(_), _) => None,
+        (None, Idempotency::Keyed) if declared.key_lifetime.is_some() || declared.durable.is_none() => None,
+        (None, Idempotency::Keyed) => Some(
+            "declare `key_lifetime`, so that a repeat under the key may learn it; or `confirm` with an `id`; or use `{key}`",
+        ),
         (None, Idempotency::Safe | Idempotency::Idempotent | Idempotency::None) => {
             Some("declare `confirm` with an `id`, or use `{key}` or `{request:/ptr}`")
         }

@@ -10,19 +10,23 @@
 //! A program declares operations with the builders of the crate `seawall`, and the gateway reads them from its
 //! configuration. Both use this crate, so the same declaration has the same defaults and the same problems in both.
 
+mod amount;
 mod check;
 pub mod declared;
 mod exchange;
 mod fillable;
 mod filling;
 mod listing;
+mod meanings;
 pub mod nearest;
 mod remote;
 mod sent;
 pub mod shown;
 pub mod stored;
 pub mod template;
+mod windows;
 
+pub use amount::{AmountAt, CurrencyAt};
 pub use check::field_pointer;
 pub use declared::{Cancel, Confirm, Declared};
 pub use exchange::Connections;

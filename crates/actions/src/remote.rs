@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use http::{HeaderValue, Method};
 use seawall_ledger::store::Boxed;
-use seawall_ledger::{Action, Delivery, Found, Performed, Remote, Report, Undone};
+use seawall_ledger::{Action, Delivery, Found, Naming, Performed, Remote, Report, Undone};
 use seawall_policy::{Effect, Idempotency, Plan, Said, Timeouts, Wish};
 
 use crate::declared::{Cancel, Confirm};
@@ -19,7 +19,7 @@ use crate::exchange::{Connections, Exchanged, Outgoing, detail, exchange, until}
 use crate::filling::{Filling, Foreseen};
 use crate::sent::{KEY_HEADER, Sent};
 use crate::stored::{AnswerOf, StoredAnswer, StoredRequest};
-use crate::template::Filled;
+use crate::template::{Filled, Hole};
 
 /// The maximum length of an answer's body that is read and kept, in bytes. If a body is longer, only the answer's
 /// status is known.
@@ -36,13 +36,17 @@ pub struct HttpRemote {
     cancel: Arc<Plan>,
 }
 
-/// The meanings that a declaration can give to answers to a confirm or a cancel.
+/// The meanings that a declaration can give to answers to a confirm.
 #[derive(Clone, Copy, PartialEq)]
 enum Told {
-    Undone,
+    Cancelled,
+    Partly,
     Applied,
-    Missing,
+    Absent,
 }
+
+/// The detail of a question's line in the attempt log, if a part of the effect was undone.
+const PARTLY: &str = "partly cancelled";
 
 impl HttpRemote {
     /// Returns a remote for an operation. `declared` is the operation's plan; the remote uses a copy of this plan for
@@ -76,7 +80,9 @@ impl HttpRemote {
     }
 
     /// Returns what is recorded for an action with this key and this request body. The whole request is recorded, so
-    /// that a later version of the program sends the same request.
+    /// that a later version of the program sends the same request. `key` is the key under which the action will be sent,
+    /// unless another action is sent under it already ([`KeyRules::sent`](seawall_ledger::KeyRules::sent) with the salt
+    /// 0).
     ///
     /// # Errors
     /// If the operation has no template. Also if a hole needs a value from the key, the body or the recorded headers,
@@ -94,6 +100,15 @@ impl HttpRemote {
         Ok(StoredRequest { line: Some(line), ..request }.encode())
     }
 
+    /// Returns whether the recorded line names a key that belongs to another action. That is so if this action's key was
+    /// mapped to a key that another action is sent under, and the line has the key.
+    fn is_renamed(&self, action: &Action) -> bool {
+        let salted = !matches!(action.naming, Naming::Open | Naming::FirstRelease | Naming::Salted(0));
+        let names_key =
+            self.sent.request.as_ref().is_none_or(|request| request.holes().any(|hole| *hole == Hole::Key));
+        salted && names_key
+    }
+
     /// Fills the template of the operation's request, and returns the request's method and target. They are needed when
     /// an action is recorded, and later when an action whose record holds only a body is sent. Fails if there is no
     /// template or a hole has no value.
@@ -107,8 +122,8 @@ impl HttpRemote {
         let action = delivery.action;
         let stored = StoredRequest::decode(&action.request);
         let line = match &stored.line {
-            Some(line) => Ok(line.clone()),
-            None => self.line(&Filling::of_request(action.sent_key(), &stored)),
+            Some(line) if !self.is_renamed(action) => Ok(line.clone()),
+            Some(_) | None => self.line(&Filling::of_request(action.sent_key(), &stored)),
         };
         let (method, target) = match line {
             Ok(line) => line,
@@ -124,13 +139,15 @@ impl HttpRemote {
         let body = (!stored.body.is_empty()).then_some(stored.body);
         let sent =
             self.exchange(&self.perform, Outgoing { method, target, headers, body }, delivery.deadline).await;
+        let duplicate = sent.told([((), &self.perform.rules.answers.duplicate[..])]) == Said::Matched(());
         let performed = match sent.effect {
+            _ if duplicate => Performed::Duplicate,
             // The cancel may have holes that are filled from this answer. So if the answer's body is missing, the
             // effect counts as unknown, although the status says that the action took effect.
             Effect::Applied if sent.body.is_none() => Performed::Unknown,
             Effect::Applied => Performed::Yes(sent.answer(AnswerOf::Reply)),
             Effect::NotApplied if sent.unprocessed => Performed::NotSent,
-            Effect::NotApplied => Performed::No(sent.answer(AnswerOf::Reply)),
+            Effect::NotApplied => Performed::No(sent.answer(AnswerOf::Refusal)),
             Effect::Unknown => Performed::Unknown,
         };
         (performed, sent.report)
@@ -144,21 +161,7 @@ impl HttpRemote {
             Err(unfilled) => return (Found::Other, detail(unfilled)),
         };
         let answer = self.exchange_filled(&self.confirm, filled, None, deadline).await;
-        let declared = [
-            (Told::Undone, &asking.cancelled[..]),
-            (Told::Applied, &asking.applied),
-            (Told::Missing, &asking.absent),
-        ];
-        let found = match answer.told(declared) {
-            // There is no answer, or its body broke. The cancel may have holes that are filled from the body. So the
-            // status alone is not enough to say what was found.
-            _ if answer.body.is_none() => Found::Other,
-            Said::Matched(Told::Undone) => Found::Cancelled,
-            Said::Matched(Told::Applied) => Found::Applied(answer.answer(AnswerOf::Confirm)),
-            Said::Matched(Told::Missing) => Found::Absent,
-            Said::Contradicted | Said::Undecided | Said::Nothing => Found::Other,
-        };
-        (found, answer.report)
+        judge_confirm(asking, answer)
     }
 
     async fn undo(&self, delivery: Delivery<'_>) -> (Undone, Report) {
@@ -197,25 +200,56 @@ impl HttpRemote {
     }
 
     async fn exchange(&self, plan: &Arc<Plan>, outgoing: Outgoing, deadline: Instant) -> Exchanged {
-        let wish = |clock| Wish { by: Some(until(clock, deadline)), no_repeats: true, within: None };
+        let wish = |clock| Wish { by: Some(until(clock, deadline)), no_repeats: true, ..Wish::default() };
         exchange(&self.connections, plan, outgoing, wish, ANSWER_BYTES).await
     }
 }
 
+/// Returns what the answer to a confirm says.
+fn judge_confirm(asking: &Confirm, answer: Exchanged) -> (Found, Report) {
+    let declared = [
+        (Told::Cancelled, &asking.cancelled[..]),
+        (Told::Partly, &asking.partly),
+        (Told::Applied, &asking.applied),
+        (Told::Absent, &asking.absent),
+    ];
+    match answer.told(declared) {
+        // There is no answer, or its body broke. The cancel may have holes that are filled from the body. So the status
+        // alone is not enough to say what was found.
+        _ if answer.body.is_none() => (Found::Other, answer.report),
+        Said::Matched(Told::Cancelled) => (Found::Cancelled, answer.report),
+        Said::Matched(Told::Partly) => {
+            let found = Found::Applied(answer.answer(AnswerOf::Confirm));
+            (found, Report { detail: Some(PARTLY.to_owned()), ..answer.report })
+        }
+        Said::Matched(Told::Applied) => (Found::Applied(answer.answer(AnswerOf::Confirm)), answer.report),
+        Said::Matched(Told::Absent) => (Found::Absent, answer.report),
+        Said::Contradicted | Said::Undecided | Said::Nothing => (Found::Other, answer.report),
+    }
+}
+
+/// Returns what the answer to a cancel says.
 fn judge_cancel(undoing: &Cancel, answer: &Exchanged) -> Undone {
-    match answer.told([(Told::Undone, &undoing.already[..]), (Told::Missing, &undoing.not_found)]) {
-        Said::Matched(Told::Undone) => return Undone::Yes,
-        Said::Matched(Told::Missing) => return Undone::NoSuch,
+    let declared = [
+        (Undone::Yes, &undoing.done[..]),
+        (Undone::Yes, &undoing.already),
+        (Undone::NoSuch, &undoing.not_found),
+        (Undone::Refused, &undoing.refused),
+        (Undone::Never, &undoing.never),
+    ];
+    match answer.told(declared) {
+        Said::Matched(undone) => return undone,
         // The part of the body that could not be read may say "there is no such thing". So the result is unknown, even
         // if the status says that the cancel succeeded.
         Said::Contradicted | Said::Undecided => return Undone::Unknown,
-        Said::Matched(Told::Applied) | Said::Nothing => {}
+        Said::Nothing => {}
     }
     match answer.effect {
-        Effect::Applied => Undone::Yes,
         Effect::NotApplied if answer.unprocessed => Undone::NotSent,
-        // A refusal that is not declared may be true only for now.
-        Effect::NotApplied | Effect::Unknown => Undone::Unknown,
+        Effect::Applied if !undoing.declares_done() => Undone::Yes,
+        // Of an answer that matches nothing that is declared, nobody knows what it means. A refusal that is not declared
+        // may be true only for now.
+        Effect::Applied | Effect::NotApplied | Effect::Unknown => Undone::Unknown,
     }
 }
 

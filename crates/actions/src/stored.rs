@@ -60,8 +60,10 @@ impl StoredRequest {
 /// Which request the provider answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AnswerOf {
-    /// The answer to the operation itself.
+    /// The answer to the operation itself, if the action took effect.
     Reply,
+    /// The answer to the operation itself, if the provider refused it. A refusal fills no holes.
+    Refusal,
     /// The answer to a confirm.
     Confirm,
 }
@@ -82,6 +84,9 @@ pub struct StoredAnswer {
 /// The header that marks a recorded answer as the answer to a confirm.
 const CONFIRM: HeaderName = HeaderName::from_static("seawall-confirm");
 
+/// The header that marks a recorded answer as a refusal.
+const REFUSAL: HeaderName = HeaderName::from_static("seawall-refusal");
+
 impl StoredAnswer {
     /// The bytes to record.
     #[must_use]
@@ -91,8 +96,13 @@ impl StoredAnswer {
         if let Some(content_type) = &self.content_type {
             headers.insert(http::header::CONTENT_TYPE, content_type.clone());
         }
-        if self.of == AnswerOf::Confirm {
-            headers.insert(CONFIRM, HeaderValue::from_static("1"));
+        let mark = match self.of {
+            AnswerOf::Reply => None,
+            AnswerOf::Refusal => Some(REFUSAL),
+            AnswerOf::Confirm => Some(CONFIRM),
+        };
+        if let Some(mark) = mark {
+            headers.insert(mark, HeaderValue::from_static("1"));
         }
         write_headers(&mut head, &headers);
         joined(head, &self.body)
@@ -103,7 +113,11 @@ impl StoredAnswer {
     pub fn decode(stored: &[u8]) -> Option<StoredAnswer> {
         let (line, headers, body) = split(stored)?;
         let status = line.strip_prefix("HTTP/1.1 ")?.parse().ok()?;
-        let of = if headers.contains_key(CONFIRM) { AnswerOf::Confirm } else { AnswerOf::Reply };
+        let of = match () {
+            () if headers.contains_key(CONFIRM) => AnswerOf::Confirm,
+            () if headers.contains_key(REFUSAL) => AnswerOf::Refusal,
+            () => AnswerOf::Reply,
+        };
         Some(StoredAnswer {
             of,
             status,
@@ -173,7 +187,7 @@ mod tests {
 
     #[test]
     fn answers_remember_whether_they_were_asked_for() {
-        for of in [AnswerOf::Reply, AnswerOf::Confirm] {
+        for of in [AnswerOf::Reply, AnswerOf::Refusal, AnswerOf::Confirm] {
             let content_type = Some(HeaderValue::from_static("application/json"));
             let answer = StoredAnswer { of, status: 201, content_type, body: b"{\"id\":1}".to_vec() };
             assert_eq!(StoredAnswer::decode(&answer.encode()), Some(answer));

@@ -393,7 +393,8 @@ impl<S: Store> Inner<S> {
                     Err(e) => Box::pin(self.wait_out(&mut tries, &e)).await,
                 },
                 Told::Write(write) => {
-                    let (follow, breaks_scope) = (self.follow_of(operation, &action, &write), write.breaks_scope());
+                    let (follow, breaks_scope) =
+                        (self.follow_of(operation, &action, &write), write.breaks_scope());
                     match self.offer(&action, write, follow).await {
                         Taken::Yes(taken) => return Some(self.taken(*taken, breaks_scope).await),
                         Taken::No(found) => action = *found?,

@@ -28,10 +28,10 @@ pub use error::{Error, Misuse, Refusal, StoreError, Trouble};
 pub use keys::KeyRules;
 pub use ledger::{Ledger, LedgerBuilder};
 pub use machine::{
-    AttemptKind, AttemptOutcome, AttemptRow, CancelBy, CancelKind, CancelRules, Cancelling, ConfirmRules, End,
-    Event, Found, Goal, HandlerTrouble, Known, Limits, Naming, NotApplied, NotCancelled, NotSettled, Observed,
-    OnUnknown, Origin, Owner, Performed, Question, Report, Resolution, Rules, Scope, SettleBy, Stamp, State,
-    Step, Told, Undone, Write,
+    AttemptKind, AttemptOutcome, AttemptRow, CancelBy, CancelKind, CancelRules, Cancelling, ConfirmRules,
+    End, Event, Found, Goal, HandlerTrouble, Known, Limits, Naming, NotApplied, NotCancelled, NotSettled,
+    Observed, OnUnknown, Origin, Owner, Performed, Question, Report, Resolution, Rules, Scope, SettleBy,
+    Stamp, State, Step, Told, Undone, Write,
 };
 pub use operation::Operation;
 pub use remote::{Delivery, Remote};

@@ -14,7 +14,7 @@ use crate::store::Boxed;
 #[derive(Clone, Copy, Debug)]
 pub struct Delivery<'a> {
     /// The action as it is in the ledger after the attempt was recorded. A perform sends its `request` unchanged under
-    /// its `key`; a cancel is sent under its [`Action::cancel_key`]. Its `state.answer` is the provider's answer from
+    /// its [`Action::sent_key`]; a cancel is sent under its [`Action::cancel_key`]. Its `state.answer` is the provider's answer from
     /// which the effect became known to be applied.
     pub action: &'a Action,
     /// The number of the attempt's line in the attempt log.

@@ -23,7 +23,8 @@
 //! 4. If a predicate is undecided and none decides, a body that is no JSON leaves the effect of a success (2xx)
 //!    unknown, unless the operation declares [`Answers::otherwise`]. An API that answers a plain `OK` and uses JSON
 //!    only for its refusals declares [`Otherwise::Applied`]. Other statuses keep their usual meaning: an HTML page with
-//!    a 400 is still a refusal, and one with a 502 is still unknown.
+//!    a 400 is still a refusal, and one with a 502 is still unknown. But if the predicate is one of
+//!    [`Answers::duplicate`], the effect is unknown: the body may say that an earlier request with the key arrived.
 //! 5. A 204 and the answer to a HEAD have no body by definition, so nothing is unread: a predicate with fields does not
 //!    match them.
 //!
@@ -213,11 +214,14 @@ impl Otherwise {
     }
 }
 
-/// The declared meanings of an operation's answers. The predicates are asked in this order: all of `applied`, all of
-/// `not_applied`, all of `unknown`, and within each list as declared. The first match decides, so a predicate that
-/// matches every answer belongs in the last list, `unknown`.
+/// The declared meanings of an operation's answers. The predicates are asked in this order: all of `duplicate`, all of
+/// `applied`, all of `not_applied`, all of `unknown`, and within each list as declared. The first match decides, so a
+/// predicate that matches every answer belongs in the last list, `unknown`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answers {
+    /// Answers that mean "I have this key already". They prove that an earlier request with the key arrived, and say
+    /// nothing of its effect. So the effect is unknown, and never "not applied", whatever the status says.
+    pub duplicate: Vec<Predicate>,
     /// Answers that mean "it took effect".
     pub applied: Vec<Predicate>,
     /// Answers that mean "it did not take effect".
@@ -253,9 +257,15 @@ impl Answers {
             (Said::Matched(effect), _) => Some(effect),
             (Said::Contradicted, _) | (Said::Undecided, KnownBody::Unread) => Some(Effect::Unknown),
             (Said::Undecided, _) if success => otherwise.or(Some(Effect::Unknown)),
-            (Said::Undecided, _) => None,
+            (Said::Undecided, _) => self.may_be_duplicate(status, body).then_some(Effect::Unknown),
             (Said::Nothing, _) => otherwise,
         }
+    }
+
+    /// Returns whether the answer may mean "I have this key already", although its body is no JSON.
+    fn may_be_duplicate(&self, status: u16, body: &KnownBody<impl Fn(&str) -> Option<Scalar>>) -> bool {
+        let duplicate = self.duplicate.iter().map(|predicate| ((), predicate));
+        first_match(duplicate, status, body) == Said::Undecided
     }
 
     /// Returns what the predicates say, without `otherwise`.
@@ -268,10 +278,11 @@ impl Answers {
     }
 
     fn in_order(&self) -> impl Iterator<Item = (Effect, &Predicate)> {
+        let duplicate = self.duplicate.iter().map(|p| (Effect::Unknown, p));
         let applied = self.applied.iter().map(|p| (Effect::Applied, p));
         let not_applied = self.not_applied.iter().map(|p| (Effect::NotApplied, p));
         let unknown = self.unknown.iter().map(|p| (Effect::Unknown, p));
-        applied.chain(not_applied).chain(unknown)
+        duplicate.chain(applied).chain(not_applied).chain(unknown)
     }
 }
 

@@ -29,7 +29,7 @@ fn the_first_match_wins_and_unknown_comes_last() {
         applied: vec![code(&[text("OK")], &[200])],
         not_applied: vec![code(&[text("DECLINED"), Scalar::Integer(7)], &[200])],
         unknown: vec![status(&[200])],
-        otherwise: None,
+        ..Answers::default()
     };
     assert_eq!(answers.judge(200, &body(text("OK"))), Some(Applied));
     assert_eq!(answers.judge(200, &body(text("DECLINED"))), Some(NotApplied));
@@ -51,6 +51,36 @@ fn a_body_is_needed_only_where_a_field_could_decide() {
     let decided = Answers { applied: vec![status(&[200])], ..any };
     assert!(!decided.need_body(200), "the status alone decides before a field is asked");
     assert!(decided.need_body(201));
+}
+
+#[test]
+fn a_duplicate_is_never_a_no_and_is_tried_first() {
+    let answers = Answers {
+        duplicate: vec![code(&[text("DUPLICATE")], &[400, 200])],
+        applied: vec![code(&[text("OK"), text("DUPLICATE")], &[200])],
+        not_applied: vec![status(&[400])],
+        ..Answers::default()
+    };
+    let alone = Answers { duplicate: answers.duplicate.clone(), ..Answers::default() };
+    for (status, known, all, alone_says) in [
+        (400, "DUPLICATE", Some(Unknown), Some(Unknown)),
+        (200, "DUPLICATE", Some(Unknown), Some(Unknown)),
+        (400, "else", Some(NotApplied), None),
+        (200, "OK", Some(Applied), None),
+        (400, "unread", Some(Unknown), Some(Unknown)),
+        (400, "not json", Some(Unknown), Some(Unknown)),
+        (200, "not json", Some(Unknown), Some(Unknown)),
+        (422, "not json", None, None),
+    ] {
+        let judge = |answers: &Answers| match known {
+            "unread" => answers.judge(status, &UNREAD),
+            "not json" => answers.judge(status, &NOT_JSON),
+            code => answers.judge(status, &body(text(code))),
+        };
+        assert_eq!((judge(&answers), judge(&alone)), (all, alone_says), "{status} {known}");
+    }
+    let plain = Answers { otherwise: Some(Otherwise::Applied), ..alone };
+    assert_eq!(plain.judge(200, &NOT_JSON), Some(Applied), "a plain OK");
 }
 
 /// Each row has the status, what is known of the body, and the three effects that follow: with no `otherwise`, with
@@ -154,12 +184,15 @@ fn predicate() -> impl Strategy<Value = Predicate> {
 fn declared() -> impl Strategy<Value = Answers> {
     let list = || prop::collection::vec(predicate(), 0..3);
     let otherwise = prop::sample::select(vec![None, Some(Otherwise::Applied), Some(Otherwise::Unknown)]);
-    (list(), list(), list(), otherwise).prop_map(|(applied, not_applied, unknown, otherwise)| Answers {
-        applied,
-        not_applied,
-        unknown,
-        otherwise,
-    })
+    (list(), list(), list(), list(), otherwise).prop_map(
+        |(duplicate, applied, not_applied, unknown, otherwise)| Answers {
+            duplicate,
+            applied,
+            not_applied,
+            unknown,
+            otherwise,
+        },
+    )
 }
 
 proptest! {

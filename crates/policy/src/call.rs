@@ -99,6 +99,7 @@ pub struct Call {
     own_end_by: Time,
     callers_deadline: bool,
     caller_repeats: bool,
+    repeat_by: Time,
     attempts: u32,
     endpoint: usize,
     began: Time,
@@ -120,6 +121,9 @@ pub struct Wish {
     /// Whether the program on whose behalf the caller acts repeats failed calls already. If so, only one attempt is
     /// made. Default `false`.
     pub no_repeats: bool,
+    /// The time from which on the provider may have forgotten the call's key. If an attempt may have taken effect, the
+    /// call is repeated only if it must be over before this time. `None` (the default) if no such time is known.
+    pub repeat_by: Option<Time>,
 }
 
 impl Call {
@@ -144,6 +148,7 @@ impl Call {
             own_end_by: ours.min(by),
             callers_deadline: callers < ours,
             caller_repeats: wish.no_repeats,
+            repeat_by: wish.repeat_by.unwrap_or(Time::NEVER),
             attempts: 0,
             endpoint: 0,
             began: now,
@@ -314,6 +319,12 @@ impl Call {
         self.end_by
     }
 
+    /// Returns whether an attempt may have taken effect, and a repeat could arrive when the provider has forgotten the
+    /// key.
+    fn outlives_key(&self) -> bool {
+        self.repeat_by < Time::NEVER && self.end_by >= self.repeat_by && self.effect != Effect::NotApplied
+    }
+
     /// Returns the time from which the next attempt may begin, and where it goes; or the reason why there is none. If
     /// the next attempt costs a token, it is paid for here.
     fn may_go_on(
@@ -324,7 +335,7 @@ impl Call {
         draw: impl FnOnce() -> Draw,
         now: Time,
     ) -> Result<(Time, Goes), Stopped> {
-        if facts.repeat == Repeat::Forbidden {
+        if facts.repeat == Repeat::Forbidden || self.outlives_key() {
             return Err(Stopped::NotRepeatable);
         }
         if self.caller_repeats {

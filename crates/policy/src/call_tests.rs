@@ -414,6 +414,39 @@ fn seawall_retry_off_means_one_attempt() {
 }
 
 #[test]
+fn no_repeat_outlives_the_key() {
+    let began = Time::from_millis(1_000);
+    let repeat_by = |millis| Wish { repeat_by: Some(Time::from_millis(millis)), ..Wish::default() };
+    // The call must be over after 30 s, so at 31 s.
+    for (kind, wish, ending, again) in [
+        (Idempotency::Keyed, repeat_by(31_001), status(500), true),
+        (Idempotency::Keyed, repeat_by(31_000), status(500), false),
+        (Idempotency::Keyed, repeat_by(31_000), Ending::Lost(Lost::ReadTimeout), false),
+        (Idempotency::Keyed, Wish::default(), status(500), true),
+        // Nothing was sent, so there is no key to be forgotten.
+        (Idempotency::Keyed, repeat_by(0), Ending::Unsent(Unsent::Refused), true),
+        (Idempotency::Keyed, repeat_by(0), Ending::Unprocessed, true),
+    ] {
+        let (plan, mut guards) = (plan(kind), Diary::new());
+        let (mut call, _) = Call::begin(&plan, wish, &mut guards, began);
+        let step = call.ended(&plan, &mut guards, Ended::of(ending), || Draw::new(0), began);
+        match step {
+            Step::Finish(finish) => {
+                assert!(!again, "{wish:?} {ending:?}");
+                assert_eq!(finish.stopped, Some(Stopped::NotRepeatable), "{wish:?} {ending:?}");
+            }
+            Step::Send(_) | Step::Wait(_) | Step::Queue(_) => assert!(again, "{wish:?} {ending:?}"),
+        }
+    }
+    let endless =
+        Plan { timeouts: Timeouts { total: None, ..Timeouts::default() }, ..plan(Idempotency::Keyed) };
+    let mut guards = Diary::new();
+    let (mut call, _) = Call::begin(&endless, repeat_by(90_000), &mut guards, began);
+    let step = call.ended(&endless, &mut guards, Ended::of(status(500)), || Draw::new(0), began);
+    assert!(matches!(step, Step::Finish(_)), "nothing bounds when it would arrive: {step:?}");
+}
+
+#[test]
 fn an_abandoned_call_gives_its_permit_back_as_dont_know() {
     let (plan, mut guards) = (plan(Idempotency::Safe), Diary::new());
     let (mut call, _) = Call::begin(&plan, Wish::default(), &mut guards, Time::ZERO);

@@ -195,6 +195,15 @@ impl OperationBuilder {
         self
     }
 
+    /// Declares answers that mean "I have this key already", instead of the saved answer of an earlier request. Such an
+    /// answer proves that an earlier request with the key arrived, but says nothing of its effect. So it is unknown, and
+    /// never a "no", whatever its status says. These answers are checked before those of [`answers`](Self::answers). If
+    /// `duplicate` is called several times, each of the declared sets has this meaning.
+    pub fn duplicate(mut self, when: When) -> OperationBuilder {
+        self.rules.answers.duplicate.push(when.0);
+        self
+    }
+
     /// Sets what an answer with a status of 2xx means that matches none of the declared [`answers`](Self::answers):
     /// [`Effect::Applied`] or [`Effect::Unknown`].
     ///
@@ -236,7 +245,8 @@ impl OperationBuilder {
             ));
         }
         let answers = &self.rules.answers;
-        let fields = [&answers.applied, &answers.not_applied, &answers.unknown].into_iter().flatten();
+        let lists = [&answers.duplicate, &answers.applied, &answers.not_applied, &answers.unknown];
+        let fields = lists.into_iter().flatten();
         for field in fields.flat_map(|predicate| &predicate.fields) {
             let pointer = &field.pointer;
             if !pointer.is_empty() && !pointer.starts_with('/') {

@@ -2,14 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use seawall::ledger::protocol::{Delivery, Found, Stamp, Undone};
+use seawall::ledger::protocol::{Delivery, Found, Stamp, State, Undone};
 use seawall::ledger::reconcile::{ListAsk, Window, Zone};
+use seawall::ledger::stored::{AnswerOf, StoredAnswer};
 use seawall::ledger::{Action, Cancel, Confirm, Durable, DurableBuilder, Ledger, Listing, Sqlite, Store};
 use seawall::{Dependency, Idempotency, When};
 use seawall_lab::rogue::{Act, Answer, Heard, Rogue};
+use seawall_ledger::machine::Row;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -19,7 +20,6 @@ const MIDNIGHT: Stamp = Stamp::from_micros(1_795_705_200_000_000);
 /// A provider that gives one answer to every request and keeps what it has read, and a ledger.
 struct Bench {
     rogue: Rogue,
-    answer: Arc<Mutex<String>>,
     payments: Dependency,
     store: Sqlite,
     _file: TempDir,
@@ -27,9 +27,8 @@ struct Bench {
 
 impl Bench {
     async fn open(answer: &Value) -> Bench {
-        let answer = Arc::new(Mutex::new(answer.to_string()));
-        let told = Arc::clone(&answer);
-        let rogue = Rogue::builder().each(move |_, _| Act::Answer(Answer::ok(told.lock().unwrap().clone())));
+        let answer = answer.to_string();
+        let rogue = Rogue::builder().each(move |_, _| Act::Answer(Answer::ok(answer.clone())));
         let rogue = rogue.bind().unwrap();
         let url = format!("http://{}", rogue.address());
         let payments = Dependency::builder("payments").endpoint(url).unwrap();
@@ -37,7 +36,7 @@ impl Bench {
         let file = tempfile::tempdir().unwrap();
         let store = Sqlite::open(&file.path().join("ledger.db")).await.unwrap();
         store.migrate().await.unwrap();
-        Bench { rogue, answer, payments, store, _file: file }
+        Bench { rogue, payments, store, _file: file }
     }
 
     fn charge(&self) -> DurableBuilder {
@@ -48,10 +47,11 @@ impl Bench {
     /// Performs the charge, and returns its row as if it had been sent at midnight.
     async fn performed(&self, charge: &Durable, body: &Value) -> Action {
         let ledger = Ledger::builder(self.store.clone()).operation(charge).build().unwrap();
-        let outcome = charge.actions(&ledger).unwrap().perform("k 1", body).await.unwrap();
+        let outcome = charge.actions(&ledger).unwrap().perform("k\"1", body).await.unwrap();
         let mut row = outcome.action().clone();
-        assert!(row.state.key_first_at.is_some());
-        row.state.key_first_at = Some(MIDNIGHT);
+        let columns = row.state.row();
+        assert!(columns.first_sent_at.is_some());
+        row.state = State::of_row(Row { first_sent_at: Some(MIDNIGHT), ..columns }).unwrap();
         row
     }
 
@@ -62,6 +62,15 @@ impl Bench {
 
 fn delivery(row: &Action) -> Delivery<'_> {
     Delivery { action: row, number: 1, deadline: Instant::now() + Duration::from_secs(60) }
+}
+
+/// The row once the provider has answered a question so.
+fn answered(row: &Action, answer: &Value) -> Action {
+    let body = answer.to_string().into_bytes();
+    let answer = StoredAnswer { of: AnswerOf::Confirm, status: 200, content_type: None, body }.encode();
+    let mut row = row.clone();
+    row.state = State::of_row(Row { answer: Some(answer), ..row.state.row() }).unwrap();
+    row
 }
 
 fn confirm() -> Confirm {
@@ -97,16 +106,17 @@ async fn the_provider_reads_the_bytes_as_declared() {
     assert!(matches!(charge.remote().confirm(delivery(&row)).await.0, Found::Applied(_)));
     let asked = bench.last();
     assert_eq!(asked.method, "GET");
-    assert_eq!(asked.target, format!("/v1/charges/{encoded}?key=k%201&day=20261127"));
+    assert_eq!(asked.target, format!("/v1/charges/{encoded}?key=k%221&day=20261127"));
     assert_eq!(declared(&asked), [merchant, None, None]);
     assert_eq!((asked.header("authorization"), asked.body_len), (Some("Bearer secret"), 0));
 
+    let row = answered(&row, &json!({ "id": "ch 1", "serial": 7 }));
     assert_eq!(charge.remote().cancel(delivery(&row)).await.0, Undone::Yes);
     let undone = bench.last();
-    assert_eq!((undone.method.as_str(), undone.target.as_str()), ("POST", "/v1/k%201/netcancel?at=15%3A00"));
+    assert_eq!((undone.method.as_str(), undone.target.as_str()), ("POST", "/v1/k%221/netcancel?at=15%3A00"));
     let form = Some("application/x-www-form-urlencoded");
     assert_eq!(declared(&undone), [merchant, Some("2026-11-27 00:00:00"), form]);
-    let fields = format!("orderId={encoded}&amount=1.1&tid=ch%201&day=20261126&a%26b=for%20k%201%3Ac%3A");
+    let fields = format!("orderId={encoded}&amount=1.1&tid=ch%201&day=20261126&a%26b=for%20k%221%3Ac%3A");
     let body = String::from_utf8(undone.body.to_vec()).unwrap();
     assert!(body.starts_with(&fields), "{body}");
     assert_eq!(undone.header("content-length"), Some(body.len().to_string().as_str()));
@@ -119,15 +129,16 @@ async fn a_header_that_cannot_be_filled_is_not_sent() {
     let cancel = Cancel::by("POST /v1/refunds").header("x-day", "{confirm:/id}").json(json!({}));
     let charge = bench.charge().confirm(confirm()).cancel(cancel).build().unwrap();
     let row = bench.performed(&charge, &json!({ "order": "o1" })).await;
+    let requests = bench.rogue.counts().requests;
     for id in ["a\r\nx-evil: 1", "a\nb", "a\0b", "주문", " a", "a "] {
-        *bench.answer.lock().unwrap() = json!({ "id": id }).to_string();
+        let row = answered(&row, &json!({ "id": id }));
         let (undone, report) = charge.remote().cancel(delivery(&row)).await;
         assert_eq!(undone, Undone::NotSent, "{id:?}");
         let why = report.detail.unwrap();
         assert!(why.contains("`x-day` would be filled with what no header carries"), "{why}");
-        assert_eq!(bench.last().method, "GET", "only the question before the cancel was sent");
+        assert_eq!(bench.rogue.counts().requests, requests, "nothing was sent");
     }
-    *bench.answer.lock().unwrap() = json!({ "id": "a;b" }).to_string();
+    let row = answered(&row, &json!({ "id": "a;b" }));
     assert_eq!(charge.remote().cancel(delivery(&row)).await.0, Undone::Yes);
     assert_eq!(declared(&bench.last()), [None, Some("a;b"), Some("application/json")]);
 }
@@ -137,8 +148,10 @@ async fn before_the_first_send_there_is_no_date_of_it() {
     let bench = Bench::open(&json!({ "id": "ch_1" })).await;
     let cancel = Cancel::by("POST /v1/netcancel").form([("day", "{sent:%Y%m%d@Asia/Seoul}")]);
     let charge = bench.charge().confirm(confirm()).cancel(cancel).build().unwrap();
-    let mut row = bench.performed(&charge, &json!({ "order": "o1" })).await;
-    row.state.key_first_at = None;
+    let ledger = Ledger::builder(bench.store.clone()).operation(&charge).build().unwrap();
+    let charges = charge.actions(&ledger).unwrap();
+    let id = charges.reserve("k1", &json!({ "order": "o1" })).await.unwrap();
+    let row = charges.load(id).await.unwrap().action().clone();
     let requests = bench.rogue.counts().requests;
     let (found, report) = charge.remote().confirm(delivery(&row)).await;
     let why = "there is nothing to fill `{sent:%Y%m%d@Asia/Seoul}` with";

@@ -12,11 +12,13 @@ mod stage;
 
 use std::time::{Duration, Instant};
 
-use seawall::ledger::protocol::{AttemptOutcome, Delivery, Found, Known, Performed, Undone};
+use seawall::ledger::protocol::{AttemptOutcome, Delivery, Found, Known, Performed, State, Undone};
+use seawall::ledger::stored::{AnswerOf, StoredAnswer};
 use seawall::ledger::{Actions, End, OnUnknown, Refusal, Store};
 use seawall::{Effect, GuardedPool, OnHeld, Reason};
 use seawall_lab::dead_end::Refused;
 use seawall_lab::harbor::Status;
+use seawall_ledger::machine::Row;
 use serde_json::json;
 
 use stage::Stage;
@@ -334,7 +336,12 @@ async fn nothing_leaves_once_the_deadline_has_passed<S: Store, D: stage::Orders<
     assert_eq!(remote.confirm(delivery).await.0, Found::Other);
     assert_eq!(remote.cancel(delivery).await.0, Undone::NotSent);
     assert_eq!(stage.books.snapshot().requests, requests);
-    let delivery = Delivery { deadline: Instant::now() + Duration::from_secs(60), ..delivery };
+    // The cancel names the id from the answer to a question.
+    let body = outcome.answer().unwrap().body;
+    let answer = StoredAnswer { of: AnswerOf::Confirm, status: 200, content_type: None, body }.encode();
+    let mut row = row.clone();
+    row.state = State::of_row(Row { answer: Some(answer), ..row.state.row() }).unwrap();
+    let delivery = Delivery { action: &row, deadline: Instant::now() + Duration::from_secs(60), ..delivery };
     assert_eq!(remote.cancel(delivery).await.0, Undone::Yes, "with time left it goes out");
     rig.stop().await;
 }

@@ -48,9 +48,9 @@ impl fmt::Display for Pointer {
 /// What fills a hole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hole {
-    /// `{key}`: the action's key.
+    /// `{key}`: the key under which the action is sent.
     Key,
-    /// `{cancel_key}`: the key of the cancel. It consists of the action's key and the cancel's generation, a number
+    /// `{cancel_key}`: the key of the cancel. It is computed from the action's key and the cancel's generation, a number
     /// that grows when the action is cancelled under a new key.
     CancelKey,
     /// `{request:/ptr}`: a field of the recorded request's JSON body.

@@ -4,13 +4,14 @@
 //! Each operation ends with a few sentences, because nobody reads a merged table of forty numbers and sees that a plain
 //! POST is sent once. The values of headers are shown as `***`.
 
+mod actions;
 mod policies;
 mod words;
 
 use std::fmt::Write;
 
 use seawall_actions::template::{Body, RequestTemplate};
-use seawall_ledger::{CancelKind, SettleBy};
+use seawall_ledger::{CancelKind, KeyRules, SettleBy};
 use seawall_policy::{Idempotency, Predicate, Timeouts};
 
 use super::action::ON_UNKNOWN;
@@ -20,6 +21,7 @@ use super::predicate;
 use super::rows;
 use super::settings::{Dependency, Endpoint, Gateway, Operation, Retry, Settings};
 use super::values::{show_size, show_time};
+use actions::{forgotten, key_rules, until};
 use policies::{show_breaker, show_concurrency, show_retry};
 use words::{durable_follows, otherwise, repeats};
 
@@ -117,6 +119,9 @@ fn dependency(page: &mut Page, dependency: &Dependency) {
     page.line(1, "tls", show_tls(dependency));
     if let Some(health) = &dependency.health {
         page.line(1, "health", format!("{} {}", health.method, without_query(&health.target)));
+    }
+    if dependency.key != KeyRules::default() {
+        page.line(1, "key", format!("{}{}", key_rules(&dependency.key), pending("key")));
     }
     if let Some(header) = &dependency.deadline_header {
         page.line(
@@ -230,9 +235,12 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
         );
     }
     let answers = &operation.answers;
-    for (label, predicates) in
-        [("applied", &answers.applied), ("not_applied", &answers.not_applied), ("unknown", &answers.unknown)]
-    {
+    for (label, predicates) in [
+        ("duplicate", &answers.duplicate),
+        ("applied", &answers.applied),
+        ("not_applied", &answers.not_applied),
+        ("unknown", &answers.unknown),
+    ] {
         for found in predicates {
             page.line(2, label, format!("if {}", predicate::show(found)));
         }
@@ -242,8 +250,12 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
     }
     action(page, operation);
     follows(page, operation.idempotency, &operation.retry, &operation.timeout, dependency);
+    if let Some(sentence) = forgotten(operation) {
+        page.line(2, "so", sentence);
+    }
     if let Some(durable) = &operation.durable {
-        for sentence in durable_follows(operation, durable) {
+        let all = durable_follows(operation, durable);
+        for sentence in all.into_iter().chain(actions::follows(operation, durable)) {
             page.line(2, "so", sentence);
         }
     }
@@ -253,20 +265,22 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
 fn action(page: &mut Page, operation: &Operation) {
     if let Some(confirm) = &operation.confirm {
         let shown = format!(
-            "{} after {}{}",
+            "{} after {}{}{}",
             show_request(&confirm.request),
             show_time(confirm.after),
+            until(confirm.until.as_ref()),
             pending("confirm")
         );
         page.line(2, "confirm", shown);
-        for (label, found) in
-            [("applied", &confirm.applied), ("cancelled", &confirm.cancelled), ("absent", &confirm.absent)]
-        {
-            if !found.is_empty() {
-                let all: Vec<String> = found.iter().map(|it: &Predicate| predicate::show(it)).collect();
-                page.line(3, label, format!("if {}", all.join("; or ")));
-            }
-        }
+        meanings(
+            page,
+            &[
+                ("cancelled", &confirm.cancelled),
+                ("partly", &confirm.partly),
+                ("applied", &confirm.applied),
+                ("absent", &confirm.absent),
+            ],
+        );
     }
     if let Some(cancel) = &operation.cancel {
         let request = show_request(&cancel.request);
@@ -274,7 +288,18 @@ fn action(page: &mut Page, operation: &Operation) {
             CancelKind::Additive => "additive",
             CancelKind::State => "sets a state",
         };
-        page.line(2, "cancel", format!("{request}, {kind}{}", pending("cancel")));
+        let until = until(cancel.until.as_ref());
+        page.line(2, "cancel", format!("{request}, {kind}{until}{}", pending("cancel")));
+        meanings(
+            page,
+            &[
+                ("done", &cancel.done),
+                ("already", &cancel.already),
+                ("not_found", &cancel.not_found),
+                ("refused", &cancel.refused),
+                ("never", &cancel.never),
+            ],
+        );
     }
     let Some(durable) = &operation.durable else { return };
     let settle = match durable.settle {
@@ -287,13 +312,24 @@ fn action(page: &mut Page, operation: &Operation) {
         show_time(durable.give_up),
         ON_UNKNOWN.iter().find(|(_, what)| *what == durable.on_unknown).map_or("", |(word, _)| *word),
         show_time(durable.quiet),
-        durable.key_lifetime.as_ref().map_or("not declared".to_owned(), |lifetime| show_time(lifetime.shortest())),
+        durable.key_lifetime.as_ref().map_or("not declared".to_owned(), ToString::to_string),
         attempts.perform,
         attempts.cancel,
         attempts.confirm,
         pending("durable")
     );
     page.line(2, "durable", shown);
+    if let Some(amount) = &operation.amount {
+        page.line(2, "amount", amount.to_string());
+    }
+}
+
+/// Shows which answers have which meaning, in the order in which they are compared.
+fn meanings(page: &mut Page, lists: &[(&str, &Vec<Predicate>)]) {
+    for (label, found) in lists.iter().filter(|(_, found)| !found.is_empty()) {
+        let all: Vec<String> = found.iter().map(predicate::show).collect();
+        page.line(3, label, format!("if {}", all.join("; or ")));
+    }
 }
 
 /// Shows the settings of requests that match no operation.

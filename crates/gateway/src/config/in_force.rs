@@ -66,6 +66,12 @@ const NOT_YET: &[NotYet] = &[
         says: "is not in force yet: nothing is undone",
     },
     NotYet {
+        key: "key",
+        tables: DEPENDENCY,
+        but: But::Nothing,
+        says: "is not in force yet: keys are sent as callers write them",
+    },
+    NotYet {
         key: "reconcile",
         tables: DEPENDENCY,
         but: But::Nothing,

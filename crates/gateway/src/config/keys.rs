@@ -112,6 +112,14 @@ pub(super) enum Kind {
     Pointer,
     GuardKey,
     Zone,
+    /// How long a key is remembered: a length of time, or a time of day in a zone.
+    Lifetime,
+    /// Until when something works: a length of time, or a day of a zone's calendar.
+    Window,
+    /// The characters of a key, as a list of characters and ranges.
+    KeyChars,
+    /// A code of ISO 4217, or a JSON pointer to one.
+    Currency,
     /// A name that is used as a label of metrics.
     Name,
     Texts,

@@ -108,6 +108,14 @@ fn of_kind(kind: &Kind) -> Value {
         Kind::Pattern | Kind::Request(_) => text(&format!("^({}) /", METHODS.join("|"))),
         Kind::Pointer => text("^/"),
         Kind::GuardKey => text(r"^(endpoint|operation|header:.+|path:\{.+\})$"),
+        Kind::Lifetime => {
+            text(&format!("({TIME})|(^\\s*(midnight|[0-2][0-9]:[0-5][0-9])\\s+[A-Za-z]\\S*\\s*$)"))
+        }
+        Kind::Window => {
+            text(&format!("({TIME})|(^\\s*(same-day|next-day|[0-9]+-days)\\s+[A-Za-z]\\S*\\s*$)"))
+        }
+        Kind::KeyChars => text("^[!-~]{2,}$"),
+        Kind::Currency => text("^([A-Z]{3}|/.*)$"),
         Kind::Zone => text("^[A-Z][A-Za-z0-9_+/-]*$"),
         Kind::Name => text("^[A-Za-z0-9._-]{1,64}$"),
         Kind::Texts => json!({ "type": "array", "items": { "type": "string", "minLength": 1 } }),

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, Uri};
-use seawall_actions::{Cancel, Confirm};
+use seawall_actions::{AmountAt, Cancel, Confirm};
 use seawall_client::connect::{DnsSettings, HttpVersion, TlsSettings};
 use seawall_client::{AnswerLimits, CallRequest, PoolSettings};
-use seawall_ledger::Rules;
+use seawall_ledger::{KeyRules, Lifetime, Rules};
 use seawall_policy::{
     Answers, Backoff, BreakerSettings, BudgetSettings, CoolingSettings, GuardSettings, Idempotency,
     LimitSettings, Plan, QueueSettings, Timeouts,
@@ -96,6 +96,8 @@ pub struct Dependency {
     /// Whether a POST or PATCH with an `Idempotency-Key` header counts as `keyed` although it matches no operation.
     /// Default `false`.
     pub keys: bool,
+    /// Which keys the provider takes. The key of an action that does not fit is sent as a key that is computed from it.
+    pub key: KeyRules,
     /// The version of HTTP that is used to call the dependency. Default `auto`.
     pub http: HttpVersion,
     /// The URL of the outgoing proxy; `None` means that no proxy is used.
@@ -292,6 +294,10 @@ pub struct Operation {
     pub refuses: Vec<u16>,
     /// The predicates that say what an answer means, by its status and body.
     pub answers: Answers,
+    /// How long the provider remembers a key; `None` if this is not declared.
+    pub key_lifetime: Option<Lifetime>,
+    /// Where the body of a request has the amount of money, which the ledger records; `None` if it records none.
+    pub amount: Option<AmountAt>,
     /// How the provider is asked what became of a request; `None` if this is not declared.
     pub confirm: Option<Confirm>,
     /// How to undo a request.

@@ -5,12 +5,14 @@ use std::borrow::Cow;
 
 use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
+use seawall_actions::CurrencyAt;
 use seawall_actions::nearest::advice;
 use seawall_actions::shown::quoted;
 use seawall_actions::template::{
     FormTemplate, HeaderTemplate, JsonTemplate, Pointer, Purpose, RequestTemplate, Template, header_name,
     stored_header,
 };
+use seawall_ledger::keys::KeyChars;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -103,6 +105,10 @@ fn judge_scalar(kind: &Kind, found: &DeValue<'_>) -> Result<(), Wrong> {
         Kind::Pointer => Pointer::parse(text()?).map(drop),
         Kind::GuardKey => guard_key(text()?).map(drop),
         Kind::Zone => zone(text()?),
+        Kind::Lifetime => values::lifetime(found).map(drop),
+        Kind::Window => values::window(found).map(drop),
+        Kind::KeyChars => KeyChars::parse(text()?).map(drop),
+        Kind::Currency => CurrencyAt::parse(text()?).map(drop),
         Kind::Name => label(text()?),
         Kind::Table(_)
         | Kind::Tables(_)

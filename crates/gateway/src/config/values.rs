@@ -12,6 +12,7 @@ use seawall_actions::nearest::advice;
 use seawall_actions::shown::quoted;
 use seawall_actions::template;
 use seawall_client::connect::HttpVersion;
+use seawall_ledger::{Lifetime, Window};
 use seawall_policy::TIME_UNITS;
 use toml::Spanned;
 use toml::de::DeValue;
@@ -100,21 +101,36 @@ const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
 /// Reads a length of time: a number and a unit, for example `"20ms"`, `"1.5s"`, `"2m"`, `"1h"`, `"1d"`. Zero is
 /// accepted here.
 pub(super) fn time(value: &DeValue<'_>) -> Outcome<Duration> {
-    let wrong = || {
-        Wrong::new("this is not a length of time")
-            .help("write a number and a unit: \"20ms\", \"1.5s\", \"2m\", \"1h\"")
-    };
-    let DeValue::String(written) = value else { return Err(wrong()) };
-    let (mantissa, decimals, unit) = split_quantity(written).ok_or_else(wrong)?;
+    let DeValue::String(written) = value else { return Err(not_a_time()) };
+    time_of(written)
+}
+
+fn time_of(written: &str) -> Outcome<Duration> {
+    let (mantissa, decimals, unit) = split_quantity(written).ok_or_else(not_a_time)?;
     let nanos = TIME_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(|| {
         let names = TIME_UNITS.map(|(name, _)| name);
         Wrong::new("this length of time has no known unit").help(format!("units are {}", names.join(", ")))
     })?;
-    let total = mantissa.checked_mul(u128::from(nanos.1)).ok_or_else(wrong)? / 10_u128.pow(decimals);
+    let total = mantissa.checked_mul(u128::from(nanos.1)).ok_or_else(not_a_time)? / 10_u128.pow(decimals);
     match u64::try_from(total).map(Duration::from_nanos) {
         Ok(time) if time <= LONGEST => Ok(time),
         _ => Err(Wrong::new("this length of time is more than ten years")),
     }
+}
+
+fn not_a_time() -> Wrong {
+    Wrong::new("this is not a length of time")
+        .help("write a number and a unit: \"20ms\", \"1.5s\", \"2m\", \"1h\"")
+}
+
+/// Reads how long a key is remembered: a length of time, or a time of day in a zone.
+pub(super) fn lifetime(value: &DeValue<'_>) -> Outcome<Lifetime> {
+    Lifetime::parse(text(value)?, time_of)
+}
+
+/// Reads until when something works: a length of time, or a day of a zone's calendar.
+pub(super) fn window(value: &DeValue<'_>) -> Outcome<Window> {
+    Window::parse(text(value)?, time_of)
 }
 
 /// Reads a length of time; `"off"` reads as `None`.

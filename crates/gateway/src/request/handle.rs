@@ -123,7 +123,8 @@ async fn answer(
         return Err(in_words(compiled, Reason::Draining, why));
     }
     let by = leaving.map(|leaving| leaving.end_by);
-    let wish = Wish { within: said.within, by, no_repeats: said.no_repeats };
+    let repeat_by = operation.repeat_by(router.running.clock);
+    let wish = Wish { within: said.within, by, no_repeats: said.no_repeats, repeat_by };
     let end_by = latest_end(router, &operation.plan, &wish);
     exchange.ends_by(end_by);
     let has_body = !body.is_end_stream();
@@ -151,7 +152,7 @@ async fn answer(
         end_by
     };
     let mut underway = Underway::new(compiled, router, exchange);
-    let FoundOperation { plan, keep, keys } = operation;
+    let FoundOperation { plan, keep, keys, forgets: _ } = operation;
     let via = Some(compiled.via.entry(head.version));
     let call = CallRequest { method: head.method, path, headers: head.headers, via, body, keep, keys };
     let outcome = routes.dependencies[index].call(&plan, call, wish).await;

@@ -12,10 +12,13 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, Method};
 use matchit::{Match, Router};
-use seawall_policy::{Idempotency, Keys, Plan, Rules};
+use seawall_client::Clock;
+use seawall_ledger::{Lifetime, Stamp};
+use seawall_policy::{Idempotency, Keys, Plan, Rules, Time};
 
 use crate::config;
 use crate::paths::Readings;
@@ -42,6 +45,8 @@ struct CompiledOperation {
     plan: Arc<Plan>,
     /// The maximum number of bytes of a request's body that are kept for a repeat.
     keep: usize,
+    /// How long the provider remembers a key, if repeats within one call must end with it; `None` otherwise.
+    forgets: Option<Lifetime>,
     /// Says which requests share a guard: the first value is for the breaker, the second for the limit.
     filed: [Filed; 2],
 }
@@ -73,6 +78,39 @@ pub(crate) struct FoundOperation<'a> {
     pub(crate) keep: usize,
     /// The keys of the request's breaker and of its limit.
     pub(crate) keys: Keys,
+    /// How long the provider remembers a key, if repeats within one call must end with it; `None` otherwise.
+    pub(crate) forgets: Option<&'a Lifetime>,
+}
+
+/// The time that a repeat needs at most to arrive, beside its own timeout: the ledger's defaults for `network` and
+/// `pause`.
+const TRAVEL: Duration = Duration::from_secs(10);
+
+impl FoundOperation<'_> {
+    /// Returns the time by which a repeat must be over, so that it surely arrives while the provider remembers a key that
+    /// is first sent now. `None` if this operation has no such time. The clock is read only for an operation that has
+    /// one.
+    pub(crate) fn repeat_by(&self, clock: Clock) -> Option<Time> {
+        let lifetime = self.forgets?;
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let wall = Stamp::from_micros(i64::try_from(wall.as_micros()).unwrap_or(i64::MAX));
+        Some(clock.now().saturating_add(remembered(lifetime, wall)))
+    }
+}
+
+/// Returns how long a repeat under a key that is first sent at `now` surely arrives in time.
+fn remembered(lifetime: &Lifetime, now: Stamp) -> Duration {
+    lifetime.end(now).since(now).saturating_sub(TRAVEL)
+}
+
+/// Returns how long the provider remembers a key, if repeats within one call must end with it. That is so for a keyed
+/// operation whose keys are forgotten at a time of day. A length of time is never over within one call.
+///
+/// Seam: where `duplicate` is declared, a length of time counts, too.
+fn forgets(operation: &config::Operation) -> Option<Lifetime> {
+    let keyed = operation.idempotency == Idempotency::Keyed;
+    let lifetime = operation.key_lifetime.as_ref().filter(|_| keyed)?;
+    matches!(lifetime, Lifetime::Daily(_)).then(|| lifetime.clone())
 }
 
 impl Operations {
@@ -87,6 +125,7 @@ impl Operations {
             idempotency: operation.idempotency,
             plan: Arc::new(operation_plan(settings, operation)),
             keep: operation.retry.buffer,
+            forgets: forgets(operation),
             filed: filed.clone(),
         });
         let other: Arc<str> = "other".into();
@@ -95,6 +134,7 @@ impl Operations {
             idempotency,
             plan: Arc::new(fallback_plan(settings, idempotency)),
             keep: settings.fallback.retry.buffer,
+            forgets: None,
             filed: filed.clone(),
         });
         Ok(Operations {
@@ -185,7 +225,12 @@ impl CompiledOperation {
     fn found(&self, at: Option<&Match<'_, '_, &usize>>, headers: &HeaderMap) -> FoundOperation<'_> {
         let [breaker, limit] = &self.filed;
         let keys = Keys { breaker: self.key(breaker, at, headers), limit: self.key(limit, at, headers) };
-        FoundOperation { plan: Cow::Borrowed(&self.plan), keep: self.keep, keys }
+        FoundOperation {
+            plan: Cow::Borrowed(&self.plan),
+            keep: self.keep,
+            keys,
+            forgets: self.forgets.as_ref(),
+        }
     }
 
     /// Returns the key of a guard. `None` means that the endpoint's own guard is used:
@@ -413,5 +458,23 @@ mod tests {
         ] {
             assert_eq!(post(&encoded, path), ("a".to_owned(), idempotency), "{path}");
         }
+    }
+
+    #[test]
+    fn repeats_end_before_the_time_of_day_at_which_keys_are_forgotten() {
+        let of = |lines: &str| {
+            let operation = format!(
+                "[[dependency.up.operation]]\nname = \"charge\"\nmatch = \"POST /c\"\nidempotency = \"keyed\"\n{lines}"
+            );
+            operations(&operation).declared[0].forgets.clone()
+        };
+        assert_eq!(of(""), None);
+        assert_eq!(of("key_lifetime = \"1h\""), None, "no call lasts as long");
+        let lifetime = of("key_lifetime = \"midnight UTC\"").unwrap();
+        // 1970-01-01T23:59:30Z
+        let at = |seconds: i64| remembered(&lifetime, Stamp::from_micros(seconds * 1_000_000));
+        assert_eq!(at(86_370), Duration::from_secs(20));
+        assert_eq!(at(86_395), Duration::ZERO);
+        assert_eq!(at(86_400), Duration::from_secs(86_390), "from midnight on, keys live until the next one");
     }
 }

@@ -37,6 +37,7 @@ pub(super) fn lookup() -> Rules {
             tombstone: false,
             by_key: false,
             after: Duration::ZERO,
+            absences: 1,
             until: None,
             asks_first: false,
         }),
@@ -57,6 +58,7 @@ pub(super) fn void() -> CancelRules {
         tombstone: false,
         by_key: true,
         after: Duration::ZERO,
+        absences: 1,
         until: None,
         asks_first: false,
     }

@@ -29,7 +29,8 @@ impl Case<'_> {
             Undone::Never => draft.stick("the provider says that it cannot be undone"),
             Undone::NotSent => {
                 draft.close_one_cancel();
-                draft.to.next_at = self.later(draft.to.undo.tries, &report);
+                draft.to.undo.tries = draft.to.undo.tries.saturating_sub(1);
+                draft.to.next_at = self.later(draft.to.logged, &report);
             }
             Undone::Unknown => draft.to.next_at = self.later(draft.to.undo.tries, &report),
         }
@@ -49,6 +50,11 @@ impl Case<'_> {
                 draft.to.undo.tries = draft.to.undo.tries.saturating_sub(1);
                 draft.to.next_at = self.state.quiet_until().unwrap_or(self.now);
             }
+            Known::Unknown if !seen && self.wants_another_absence(draft) => {
+                draft.next_generation();
+                draft.to.undo.tries = draft.to.undo.tries.saturating_sub(1);
+                draft.to.next_at = self.now.saturating_add(self.rules.quiet);
+            }
             Known::Unknown if !seen => {
                 draft.to.undo.open = None;
                 draft.absent(self.rules, Known::NotApplied(NotApplied::NoSuch));
@@ -59,6 +65,14 @@ impl Case<'_> {
                 draft.to.next_at = self.later(draft.to.undo.tries, report);
             }
         }
+    }
+
+    /// Counts an answer "no such", and returns whether more of them are needed before it is believed.
+    fn wants_another_absence(&self, draft: &mut Draft) -> bool {
+        let wanted = self.rules.cancel.as_ref().map_or(1, |cancel| cancel.absences);
+        let absences = &mut draft.to.questions.absences;
+        *absences = absences.saturating_add(1);
+        *absences < wanted
     }
 
     /// Handles a refused cancel. The next cancel gets a new key, since a provider that saves answers would repeat its own.

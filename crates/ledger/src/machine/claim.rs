@@ -18,6 +18,8 @@ pub fn claim(state: &State, lease: Duration, owner: Owner, now: Stamp) -> Option
     let mut draft = Draft::of(state, now);
     draft.to.fence = draft.to.fence.saturating_add(1);
     draft.to.claim = Some(Claim { owner, until: now.saturating_add(lease), in_flight: None });
+    // An answer that an earlier worker was given for its next cancel may be old.
+    draft.to.undo.asked = false;
     Some(draft.renewed())
 }
 

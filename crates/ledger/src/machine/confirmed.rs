@@ -124,9 +124,13 @@ impl Case<'_> {
         self.state.sent.is_some_and(|sent| sent.seen)
     }
 
-    /// Returns whether a question of this time could be answered while the provider still knows of the action.
+    /// Returns whether a question of this time was answered while the provider still knew of the action. The answer has
+    /// come by now. If its worker stood still for longer than declared, the provider may have been asked much later than
+    /// the question was planned.
     fn is_in_window(&self, asked_at: Stamp) -> bool {
-        self.rules.ask_by(self.state.sent.as_ref()).is_none_or(|end| asked_at < end)
+        let sent = self.state.sent.as_ref();
+        self.rules.ask_by(sent).is_none_or(|end| asked_at < end)
+            && self.rules.asked_until(sent).is_none_or(|end| self.now < end)
     }
 
     fn after_absence(&self) -> Known {

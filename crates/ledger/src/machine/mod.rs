@@ -41,9 +41,9 @@ mod handler_tests;
 #[cfg(test)]
 mod invariants;
 #[cfg(test)]
-mod perform_tests;
-#[cfg(test)]
 mod key_tests;
+#[cfg(test)]
+mod perform_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]
@@ -62,9 +62,7 @@ pub use plan::{Question, Step, plan};
 pub use row::{Effect, Impossible, Row};
 pub use rules::{CancelKind, CancelRules, ConfirmRules, Limits, OnUnknown, Rules, SettleBy};
 pub use stamp::Stamp;
-pub use state::{
-    End, Goal, HandlerTrouble, KNOWS, Known, Naming, NotApplied, Origin, Owner, Scope, State,
-};
+pub use state::{End, Goal, HandlerTrouble, KNOWS, Known, Naming, NotApplied, Origin, Owner, Scope, State};
 pub use told::{Event, Found, Performed, Report, Told, Undone, told};
 pub use wish::{
     CancelBy, Cancelling, NotCancelled, NotSettled, Observed, Resolution, cancel, close_unsent, note,

@@ -324,7 +324,9 @@ impl View<'_> {
         }
         // Without a key, another attempt that is still on its way could apply the effect again after it was undone.
         match self.quiet_ahead() {
-            Some(quiet) if !self.rules.honours_keys() && !cancel.tombstone && self.state.open_attempts() > 0 => {
+            Some(quiet)
+                if !self.rules.honours_keys() && !cancel.tombstone && self.state.open_attempts() > 0 =>
+            {
                 self.rest(quiet)
             }
             Some(_) | None => self.send_cancel(),

@@ -37,6 +37,7 @@ fn cancels() -> impl Strategy<Value = CancelRules> {
             tombstone,
             by_key,
             after,
+            absences: 1 + u32::from(keyed),
             until,
             asks_first,
         }

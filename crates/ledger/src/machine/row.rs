@@ -201,14 +201,16 @@ impl State {
 fn sent(row: &Row) -> Result<Option<Sent>, Impossible> {
     match (row.maybe_sent, row.first_sent_at, row.quiet_until) {
         (0, None, None) if row.open_attempts == 0 && row.key_ends_at.is_none() && !row.seen => Ok(None),
-        (attempts @ 1.., Some(first_at), Some(quiet_until)) if row.open_attempts <= attempts => Ok(Some(Sent {
-            attempts,
-            open: row.open_attempts,
-            first_at,
-            quiet_until,
-            key_ends: row.key_ends_at,
-            seen: row.seen,
-        })),
+        (attempts @ 1.., Some(first_at), Some(quiet_until)) if row.open_attempts <= attempts => {
+            Ok(Some(Sent {
+                attempts,
+                open: row.open_attempts,
+                first_at,
+                quiet_until,
+                key_ends: row.key_ends_at,
+                seen: row.seen,
+            }))
+        }
         _ => Err(Impossible("its columns disagree on what was sent")),
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use seawall_policy::{Backoff, Idempotency};
 
-use super::state::{OpenCancels, Sent};
 use super::Stamp;
+use super::state::{OpenCancels, Sent};
 use crate::calendar::{Lifetime, Window};
 use crate::keys::KeyRules;
 
@@ -77,6 +77,9 @@ pub struct CancelRules {
     pub by_key: bool,
     /// The wait before the first cancel. Default 0 s.
     pub after: Duration,
+    /// The number of answers "no such" to a cancel after which it is believed that the effect does not exist. Default 1.
+    /// Only cancels that were first sent after the quiet time count, and they must be at least one quiet time apart.
+    pub absences: u32,
     /// Until when the provider takes a cancel of an action, counted from the first send of the action. `None` (the
     /// default) if it always takes one.
     pub until: Option<Window>,
@@ -93,6 +96,7 @@ impl Default for CancelRules {
             tombstone: false,
             by_key: false,
             after: Duration::ZERO,
+            absences: 1,
             until: None,
             asks_first: false,
         }
@@ -239,8 +243,14 @@ impl Rules {
     /// Returns the time from which on the provider cannot be asked any more about an action that was sent so; `None` if
     /// it always can. A question must also be answered before the window ends.
     pub(super) fn ask_by(&self, sent: Option<&Sent>) -> Option<Stamp> {
+        Some(self.asked_until(sent)?.saturating_sub(self.attempt.saturating_add(self.pause)))
+    }
+
+    /// Returns the end of the window in which the provider can be asked about an action that was sent so; `None` if it
+    /// always can. An answer that comes later proves nothing.
+    pub(super) fn asked_until(&self, sent: Option<&Sent>) -> Option<Stamp> {
         let window = self.confirm.as_ref()?.until.as_ref()?;
-        Some(window.end(sent?.first_at).saturating_sub(self.attempt.saturating_add(self.pause)))
+        Some(window.end(sent?.first_at))
     }
 
     /// Returns the time from which on the provider takes no cancel any more of an action that was sent so; `None` if it

@@ -100,10 +100,14 @@ impl Draft {
 
     /// Postpones the planned question after the end, if there is one, so that it is asked a full `audit_after` from
     /// now. Directly after a cancel, a status that lags behind may still say "applied", and if that were believed, the
-    /// effect would be undone twice.
+    /// effect would be undone twice. If the window in which the provider can be asked ends earlier, the question is asked
+    /// at least one quiet time from now, or not at all.
     fn postpone_audit(&mut self, rules: &Rules) {
         if self.to.audit_at.is_some() {
-            self.to.audit_at = self.audit_at(rules);
+            let current = self.now.saturating_add(rules.quiet);
+            let end = rules.ask_by(self.to.sent.as_ref());
+            let planned = self.audit_at(rules).map(|at| at.max(current));
+            self.to.audit_at = planned.filter(|at| end.is_none_or(|end| *at < end));
         }
     }
 
@@ -126,6 +130,8 @@ impl Draft {
         self.to.goal = Goal::Cancel;
         self.to.end = None;
         self.to.questions.asked = 0;
+        // What was answered before is not the answer to a question that was asked for a cancel.
+        self.to.undo.asked = false;
         self.to.handler = None;
         self.breaks_scope = true;
         if self.to.known == Known::Never {
@@ -235,6 +241,10 @@ impl Draft {
     pub(super) fn reopen(&mut self, answer: Option<Vec<u8>>) {
         self.to.end = None;
         self.to.goal = Goal::Cancel;
+        // The body of a refusal names no effect that could be undone.
+        if self.to.known == Known::NotApplied(NotApplied::Refused) {
+            self.to.answer = None;
+        }
         self.applied(answer);
         self.next_generation();
         self.to.undo.tries = 0;

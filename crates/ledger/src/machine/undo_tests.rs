@@ -297,7 +297,7 @@ fn a_cancel_that_was_not_sent_leaves_its_key_unused() {
     bench.performed(line, Performed::Unknown);
     let early = bench.cancels();
     bench.undone(early, Undone::NotSent);
-    assert_eq!((bench.open_cancels(), bench.row.undo.tries), (0, 1));
+    assert_eq!((bench.open_cancels(), bench.row.undo.tries), (0, 0), "what was not sent costs no try");
     bench.now = at(150);
     bench.claim();
     bench.cancels();
@@ -467,4 +467,22 @@ fn a_webhooks_yes_is_a_fact_and_anything_else_a_reason_to_ask() {
     assert_eq!((sooner.known, sooner.next_at), (Known::Unknown, at(0)));
     let done = say(&bench, Observed::Applied(answer())).expect("unknown").to;
     assert_eq!((done.end, done.settled()), (Some(End::Done), true));
+}
+
+#[test]
+fn a_no_such_is_believed_as_often_as_declared() {
+    let cancel = CancelRules { absences: 2, ..void() };
+    let mut bench = Bench::new(Rules { cancel: Some(cancel), ..net_cancel() });
+    bench.lost_attempt();
+    for (generation, end) in [(0, None), (1, Some(End::Cancelled))] {
+        bench.now = bench.now.saturating_add(DAY);
+        bench.claim_over();
+        let line = bench.cancels();
+        assert_eq!(line.generation, generation, "a provider that saves answers would repeat its own");
+        let asked = bench.now;
+        bench.undone(line, Undone::NoSuch);
+        assert_eq!(bench.row.end, end);
+        assert!(end.is_some() || bench.row.next_at >= asked.saturating_add(bench.rules.quiet));
+    }
+    assert_eq!(bench.row.known, Known::NotApplied(NotApplied::NoSuch));
 }

@@ -193,7 +193,7 @@ impl<T: Tables> Shelf<'_, T> {
         };
         let times = ["a.ended_at", "a.quiet_until", "a.cancel_quiet_until"].map(|time| dialect.micros(time));
         format!(
-            "{}, a.operation, a.key, a.goal, a.effect, a.reason, a.ended, {}, {request}",
+            "{}, a.operation, a.key, a.goal, a.effect, a.reason, a.ended, {}, a.amount, {request}",
             dialect.id_text("a.id"),
             times.join(", "),
         )
@@ -337,13 +337,15 @@ fn our_row(row: &mut Cells, hold: &Hold, settings: &Settings) -> Result<Option<O
     let (operation, key) = (row.text()?, row.text()?);
     let (goal, effect, reason, ended) = (row.text()?, row.text()?, row.text()?, row.text()?);
     let (ended_at, quiet_until, cancel_quiet) = (row.stamp()?, row.stamp()?, row.stamp()?);
+    let recorded = row.parsed("an amount", |text| text.parse().ok())?;
     let request = row.bytes()?;
     let (Some(id), Some(operation), Some(key), Some(goal), Some(effect)) = (id, operation, key, goal, effect)
     else {
         return Ok(None);
     };
     let reason = reason.map(|word| NotApplied::of_word(&word)).transpose()?;
-    let known = Known::of(Effect::of_word(&effect)?, reason).map_err(|Impossible(what)| foreign("an effect", what))?;
+    let known = Known::of(Effect::of_word(&effect)?, reason)
+        .map_err(|Impossible(what)| foreign("an effect", what))?;
     let before = |at: Option<Stamp>| at.is_none_or(|at| at <= hold.began_at);
     let amount = settings.operations.get(&operation).and_then(|compared| compared.amount.as_ref());
     let here = Here {
@@ -351,7 +353,7 @@ fn our_row(row: &mut Cells, hold: &Hold, settings: &Settings) -> Result<Option<O
         known,
         end: ended.map(|word| End::of_word(&word)).transpose()?,
         rested: before(ended_at) && before(quiet_until) && before(cancel_quiet),
-        amount: amount.zip(request).and_then(|(read, request)| read(&request)),
+        amount: recorded.or_else(|| amount.zip(request).and_then(|(read, request)| read(&request))),
     };
     Ok(Some(OurRow { id, operation, key, here, quiet_until }))
 }

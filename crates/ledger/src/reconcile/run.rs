@@ -270,6 +270,8 @@ struct Sums {
     here: Sum,
     only_here: Sum,
     only_there: Sum,
+    /// Whether one of our rows has an amount.
+    amounts: bool,
 }
 
 impl Sums {
@@ -298,6 +300,7 @@ impl Sums {
         if row.here.counts() {
             self.totals.here += 1;
             self.here.add(row.here.amount);
+            self.amounts |= row.here.amount.is_some();
         }
     }
 
@@ -309,7 +312,7 @@ impl Sums {
     }
 
     fn done(self, compared: bool) -> Totals {
-        let shown = |sum: Sum| if compared { sum.total() } else { None };
+        let shown = |sum: Sum| if compared || self.amounts { sum.total() } else { None };
         Totals {
             sum_there: self.there.total(),
             sum_only_there: self.only_there.total(),

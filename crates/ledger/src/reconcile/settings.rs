@@ -40,7 +40,8 @@ impl Corrections {
 pub struct Compared {
     /// Which differences of this operation are corrected.
     pub corrections: Corrections,
-    /// The function that reads the amount of a request. `None` means that amounts are not compared.
+    /// The function that reads the amount of a request. It is used for the actions that have no amount in their row. With
+    /// `None`, amounts of such actions are not compared. An amount in a row is always compared, in units of its currency.
     pub amount: Option<ReadAmount>,
 }
 

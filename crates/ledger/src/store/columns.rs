@@ -117,7 +117,9 @@ cell!(bool, Flag, |this| Value::Flag(*this), |from| from.flag());
 cell!(String, Text, |this| Value::Text(this), |from| from.text().map(str::to_owned));
 cell!(Cow<'_, str>, Text, |this| Value::Text(this), |from| from.text().map(|text| text.to_owned().into()));
 cell!(Vec<u8>, Bytes, |this| Value::Bytes(this), |from| from.bytes().map(<[u8]>::to_vec));
-cell!(Cow<'_, [u8]>, Bytes, |this| Value::Bytes(this), |from| from.bytes().map(|bytes| bytes.to_vec().into()));
+cell!(Cow<'_, [u8]>, Bytes, |this| Value::Bytes(this), |from| from
+    .bytes()
+    .map(|bytes| bytes.to_vec().into()));
 cell!(Stamp, Time, |this| Value::Time(*this), |from| from.time());
 cell!(Owner, Id, |this| Value::Id(this.0), |from| from.id().map(Owner));
 cell!(ActionId, Id, |this| Value::Id(this.as_u128()), |from| from.id().map(ActionId::from_u128));
@@ -179,14 +181,59 @@ columns!(Fixed<'_> {
 });
 
 columns!(Row {
-    version, needs, goal, effect, reason, open_attempts, attempts, maybe_sent, first_sent_at, quiet_until,
-    key_ends_at, seen, logged, in_flight, asks, absences, ended, why, owner, fence, leased_until,
-    begun_at, next_at, settle_by, answer, cancel_gen, cancel_tries, cancel_asked, cancel_open, cancel_gen_early,
-    cancel_first_at, cancel_quiet_until, cancel_key, handler_tries, handler_error, audit_at, disputed_at, due_at,
+    version,
+    needs,
+    goal,
+    effect,
+    reason,
+    open_attempts,
+    attempts,
+    maybe_sent,
+    first_sent_at,
+    quiet_until,
+    key_ends_at,
+    seen,
+    logged,
+    in_flight,
+    asks,
+    absences,
+    ended,
+    why,
+    owner,
+    fence,
+    leased_until,
+    begun_at,
+    next_at,
+    settle_by,
+    answer,
+    cancel_gen,
+    cancel_tries,
+    cancel_asked,
+    cancel_open,
+    cancel_gen_early,
+    cancel_first_at,
+    cancel_quiet_until,
+    cancel_key,
+    handler_tries,
+    handler_error,
+    audit_at,
+    disputed_at,
+    due_at,
 });
 
 columns!(AttemptRow {
-    kind, number, generation, fence, recorded_at, send_by, after_quiet, ended_at, outcome, status, detail, answer,
+    kind,
+    number,
+    generation,
+    fence,
+    recorded_at,
+    send_by,
+    after_quiet,
+    ended_at,
+    outcome,
+    status,
+    detail,
+    answer,
 });
 
 /// The columns of the attempt log that are written when an attempt ends.

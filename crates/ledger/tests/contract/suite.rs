@@ -218,7 +218,11 @@ pub(crate) async fn two_workers_send_each_of_five_hundred_rows_once<W: World>(wo
         assert_eq!((action.state.end(), action.state.settled()), (Some(End::Done), true));
         assert_eq!((provider.performs(&key), provider.effects(&key)), (1, 1), "{key}");
         let story = one.story(id).await.unwrap();
-        assert_eq!((story.attempts.len(), story.action.state.fence()), (1, 1), "{key}: claimed and sent once");
+        assert_eq!(
+            (story.attempts.len(), story.action.state.fence()),
+            (1, 1),
+            "{key}: claimed and sent once"
+        );
     }
     drop(workers);
 }

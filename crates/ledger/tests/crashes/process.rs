@@ -20,11 +20,7 @@ pub(crate) fn rules(settle: SettleBy) -> Rules {
         settle,
         quiet: Duration::from_millis(300),
         confirm: Some(ConfirmRules { after: Duration::from_millis(50), ..ConfirmRules::default() }),
-        cancel: Some(CancelRules {
-            kind: CancelKind::State,
-            by_key: true,
-            ..CancelRules::default()
-        }),
+        cancel: Some(CancelRules { kind: CancelKind::State, by_key: true, ..CancelRules::default() }),
         resend_absent: true,
         attempt: Duration::from_millis(1500),
         lease: Duration::from_millis(2000),

@@ -8,7 +8,7 @@ use seawall_ledger::machine::{self, NotApplied};
 use seawall_ledger::reconcile::{Amount, ListAsk, Listed, ListedState, NoPage, Page};
 use seawall_ledger::store::{Boxed, Insert, Store};
 use seawall_ledger::{
-    Action, ActionId, Delivery, End, Found, Goal, Known, Performed, Remote, Report, Rules, Stamp, State,
+    Action, ActionId, Delivery, End, Found, Goal, NewAction, Performed, Remote, Report, Rules, Stamp, State,
     Undone,
 };
 use seawall_policy::Idempotency;
@@ -178,9 +178,9 @@ pub(crate) fn action(dependency: &str, key: &str, at: Stamp, amount: i64, row: R
         first_sent_at: Some(at),
         ..machine::recorded(&rules(), at).row()
     };
-    let (effect, reason) = (Effect::NotApplied, Some(NotApplied::Refused));
+    let (effect, reason) = (machine::Effect::NotApplied, Some(NotApplied::Refused));
     let row = match row {
-        Row::Done => machine::Row { effect: Effect::Applied, ended: Some(End::Done), ..sent },
+        Row::Done => machine::Row { effect: machine::Effect::Applied, ended: Some(End::Done), ..sent },
         Row::Failed => machine::Row { effect, reason, ended: Some(End::Failed), ..sent },
         Row::Cancelled => machine::Row {
             goal: Goal::Cancel,
@@ -189,18 +189,25 @@ pub(crate) fn action(dependency: &str, key: &str, at: Stamp, amount: i64, row: R
             ended: Some(End::Cancelled),
             ..sent
         },
-        Row::Unknown => {
-            machine::Row { effect: Effect::Unknown, open_attempts: 1, attempts: 1, next_at: far, ..sent }
-        }
+        Row::Unknown => machine::Row {
+            effect: machine::Effect::Unknown,
+            open_attempts: 1,
+            attempts: 1,
+            next_at: far,
+            ..sent
+        },
         Row::Fresh => machine::Row {
-            effect: Effect::Applied,
+            effect: machine::Effect::Applied,
             ended: Some(End::Done),
             quiet_until: Some(far),
             ..sent
         },
-        Row::Stuck => {
-            machine::Row { effect: Effect::Unknown, open_attempts: 1, ended: Some(End::Stuck), ..sent }
-        }
+        Row::Stuck => machine::Row {
+            effect: machine::Effect::Unknown,
+            open_attempts: 1,
+            ended: Some(End::Stuck),
+            ..sent
+        },
     };
     let state = State::of_row(row).expect("the machine could have written it");
     let random = u128::from(fastrand::u64(..));

@@ -247,12 +247,7 @@ pub(crate) async fn corrections_are_made_where_the_operation_allows_them_and_onl
     let listed = rows.iter().filter(|(key, _)| *key != "lost");
     let records = listed.map(|(key, _)| record(key, minute(9), 5, state(key))).collect();
     let partner = Arc::new(Partner::new(records, 10));
-    let undoes = CancelRules {
-        kind: CancelKind::State,
-        keyed: true,
-        by_key: true,
-        ..CancelRules::default()
-    };
+    let undoes = CancelRules { kind: CancelKind::State, keyed: true, by_key: true, ..CancelRules::default() };
     let mut rules = rules();
     rules.cancel = Some(undoes);
     let followed = Arc::new(Mutex::new(Vec::new()));

@@ -8,23 +8,28 @@ use seawall_policy::Idempotency;
 
 use crate::obvious::Obvious;
 use crate::provider::Traits;
-use crate::world::{AppKind, Case, TICK, in_ticks};
+use crate::world::{Also, AppKind, Case, TICK, in_ticks};
 
-const CONFIRM: ConfirmRules = ConfirmRules { after: Duration::ZERO, absences: 1, until: None };
+pub(crate) const CONFIRM: ConfirmRules = ConfirmRules { after: Duration::ZERO, absences: 1, until: None };
 /// Refunds add up and have no key. A cancel names the id that the answer or confirm gave. This is the cautious default.
-const REFUND: CancelRules = CancelRules {
+pub(crate) const REFUND: CancelRules = CancelRules {
     kind: CancelKind::Additive,
     keyed: false,
     tombstone: false,
     by_key: false,
     after: Duration::ZERO,
+    absences: 1,
     until: None,
     asks_first: false,
 };
-const VOID: CancelRules = CancelRules { kind: CancelKind::State, by_key: true, ..REFUND };
+pub(crate) const VOID: CancelRules = CancelRules { kind: CancelKind::State, by_key: true, ..REFUND };
 
 /// Makes a case in which the provider behaves as it is declared.
-fn case(name: &'static str, idempotency: Idempotency, with: impl FnOnce(&mut Rules, &mut Traits)) -> Case {
+pub(crate) fn case(
+    name: &'static str,
+    idempotency: Idempotency,
+    with: impl FnOnce(&mut Rules, &mut Traits),
+) -> Case {
     let mut rules = in_ticks(Rules::of(idempotency).remembered(Lifetime::For(TICK)));
     let keyed = idempotency == Idempotency::Keyed;
     let mut traits = Traits {
@@ -45,7 +50,18 @@ fn case(name: &'static str, idempotency: Idempotency, with: impl FnOnce(&mut Rul
         traits.lag = 1;
     }
     let rules = in_ticks_but(rules);
-    Case { name, rules, traits, app: AppKind::Reply, scope: 1, network: 1, faults: 2, cancels: 1, retries: 0 }
+    Case {
+        name,
+        rules,
+        traits,
+        app: AppKind::Reply,
+        scope: 1,
+        network: 1,
+        faults: 2,
+        cancels: 1,
+        retries: 0,
+        also: Also::default(),
+    }
 }
 
 /// Sets the times of the rules in ticks, but keeps those that the case itself has set.
@@ -305,9 +321,11 @@ pub(crate) fn scopes_people_and_slow_networks() -> Vec<Case> {
     ]
 }
 
-/// The same cases with one more piece of bad luck each. They take too long to run every day.
+/// The same cases with one more piece of bad luck each. They take too long to run every day. A case in which only one
+/// thing may go wrong stays as it is.
 pub(crate) fn larger(cases: Vec<Case>) -> Vec<Case> {
-    cases.into_iter().map(|case| Case { faults: case.faults + 1, ..case }).collect()
+    let more = |case: &Case| u8::from(!case.also.prompt);
+    cases.into_iter().map(|case| Case { faults: case.faults + more(&case), ..case }).collect()
 }
 
 /// An obvious rule, a case in which it is wrong, and what goes wrong. `None` means that the case itself declares the

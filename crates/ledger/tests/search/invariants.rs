@@ -1,8 +1,9 @@
 //! What must hold in every world, and for every write.
 
-use seawall_ledger::machine::{AttemptKind, Effect, End, Goal, SettleBy, State};
+use seawall_ledger::machine::{AttemptKind, Effect, End, Goal, Naming, SettleBy, State};
 
-use crate::obvious::Bent;
+use crate::bent::Bent;
+use crate::provider;
 use crate::world::{Case, Hand, NOW, Order, Place, World};
 
 impl World {
@@ -31,6 +32,7 @@ pub(crate) fn check(case: &Case, world: &World) -> Result<(), &'static str> {
         let may_still_apply = place.there.is_working()
             || (world.performs_ahead(index) && place.there.would_apply(&case.traits));
         books(place)?;
+        caller(place, may_still_apply)?;
         if case.is_strict() {
             truth(place, may_still_apply)?;
         }
@@ -39,7 +41,14 @@ pub(crate) fn check(case: &Case, world: &World) -> Result<(), &'static str> {
         }
         ours(place)?;
     }
-    if world.places.iter().any(Place::is_settled) && !world.places.iter().all(Place::is_settled) {
+    let is_stuck = |place: &Place| place.row.ended == Some(End::Stuck);
+    if case.also.prompt && world.places.iter().any(is_stuck) {
+        return Err("stuck, although another try would do");
+    }
+    if case.is_scoped()
+        && world.places.iter().any(Place::is_settled)
+        && !world.places.iter().all(Place::is_settled)
+    {
         return Err("a part of a scope is settled");
     }
     order(world)
@@ -52,6 +61,14 @@ fn books(place: &Place) -> Result<(), &'static str> {
     }
     if place.there.refunds > place.there.charges {
         return Err("refunded twice");
+    }
+    Ok(())
+}
+
+/// Checks that what a waiting caller was told stays true.
+fn caller(place: &Place, may_still_apply: bool) -> Result<(), &'static str> {
+    if place.told && (place.there.charges > 0 || may_still_apply) {
+        return Err("an effect, although the caller was told that there is none");
     }
     Ok(())
 }
@@ -144,6 +161,10 @@ pub(crate) fn check_write(case: &Case, place: &Place, write: &Bent) -> Result<()
         return Err("applied was overwritten while it is wanted");
     }
     let Some(line) = write.attempt.as_ref().filter(|line| line.ended_at.is_none()) else { return Ok(()) };
+    let is_anew = from.ended == Some(End::Failed) && from.maybe_sent == 0;
+    if is_anew && to.ended.is_none() && to.owner.is_some() && line.fence == to.fence {
+        return Ok(());
+    }
     if line.fence != from.fence || from.owner.is_none() || to.in_flight != Some(line.number) {
         return Err("an attempt without a claim");
     }
@@ -152,9 +173,24 @@ pub(crate) fn check_write(case: &Case, place: &Place, write: &Bent) -> Result<()
     }
     match line.kind {
         AttemptKind::Perform => performs(case, place, write),
-        AttemptKind::Cancel if from.goal == Goal::Perform => Err("a cancel while the goal is to perform"),
-        AttemptKind::Cancel | AttemptKind::Confirm => Ok(()),
+        AttemptKind::Cancel => undoes(place, write),
+        AttemptKind::Confirm => Ok(()),
     }
+}
+
+fn undoes(place: &Place, write: &Bent) -> Result<(), &'static str> {
+    let (from, to) = (&place.row, &write.to);
+    if from.goal == Goal::Perform {
+        return Err("a cancel while the goal is to perform");
+    }
+    if from.answer == provider::refusal() {
+        return Err("a cancel that names the body of a refusal");
+    }
+    let is_kept = from.cancel_open == 0 || from.cancel_key == to.cancel_key;
+    if !is_kept || to.cancel_key.is_some() == (place.naming == Naming::FirstRelease) {
+        return Err("a cancel under another key than its generation's");
+    }
+    Ok(())
 }
 
 fn performs(case: &Case, place: &Place, write: &Bent) -> Result<(), &'static str> {

@@ -6,14 +6,15 @@
 //! lags, and may come back as a zombie.
 
 use seawall_ledger::machine::{
-    AttemptKind, AttemptRow, CancelBy, End, Event, Found, NotSettled, Observed, Performed, Report,
-    Resolution, Stamp, Undone, claim, observe, resolve, settle_scope,
+    AttemptKind, AttemptRow, CancelBy, Event, Found, NotSettled, Performed, Question, Report, Undone, claim,
+    close_unsent, put_aside, release,
 };
 
-use crate::invariants;
-use crate::obvious::{Bent, Heard, Machine, Plan, state};
-use crate::provider::Answer;
-use crate::world::{AppKind, Case, Hand, NOW, Order, Place, Request, Worker, World, owner};
+use crate::bent::state;
+use crate::obvious::Machine;
+use crate::provider::{self, Answer, Provider};
+use crate::world::{AppKind, Case, Hand, NOW, Order, Request, Worker, World, owner};
+use crate::writes::{Checked, act, commit, settle_members, tell};
 
 /// A move, and the world after it.
 pub(crate) struct Next {
@@ -39,8 +40,6 @@ pub(crate) struct Moves<'a> {
     pub(crate) out: Vec<Next>,
 }
 
-type Checked = Result<(), &'static str>;
-
 impl Moves<'_> {
     pub(crate) fn all(mut self) -> Vec<Next> {
         for index in 0..self.world.net.len() {
@@ -49,6 +48,8 @@ impl Moves<'_> {
         for index in 0..self.world.places.len() {
             self.provider(index);
             self.people(index);
+            self.others(index);
+            self.again(index);
         }
         for worker in 0..self.world.workers.len() {
             self.worker(worker);
@@ -57,9 +58,9 @@ impl Moves<'_> {
             AppKind::Reply | AppKind::Transaction => self.transaction(),
             AppKind::Confirming | AppKind::CommitsFirst | AppKind::SettlesFirst => self.caller(),
         }
-        if self.world.can_tick() && !self.is_over() {
+        if self.world.can_tick(self.case) && !self.is_over() {
             self.push("a tick passes", 0, Some(TICKS), |world| {
-                world.tick();
+                world.tick(self.case);
                 Ok(())
             });
         }
@@ -71,7 +72,7 @@ impl Moves<'_> {
         self.world.is_quiet() && self.world.places.iter().all(|p| p.due_at().is_none())
     }
 
-    fn push(
+    pub(crate) fn push(
         &mut self,
         word: &'static str,
         who: usize,
@@ -84,6 +85,23 @@ impl Moves<'_> {
             world
         });
         self.out.push(Next { word, who, rank, after });
+    }
+
+    /// The same as another move of a worker, but the application's handler fails.
+    fn handler(&mut self, who: usize, how: impl FnOnce(&mut World) -> Checked) {
+        if self.world.handlers == 0 {
+            return;
+        }
+        let mut world = World { breaks: true, handlers: self.world.handlers - 1, ..self.world.clone() };
+        let done = how(&mut world);
+        // If nothing has ended, no handler was run.
+        if !std::mem::take(&mut world.breaks) {
+            let after = done.map(|()| {
+                world.normalise(self.case);
+                world
+            });
+            self.out.push(Next { word: "a handler fails", who, rank: None, after });
+        }
     }
 
     fn unlucky(&mut self, word: &'static str, who: usize, how: impl FnOnce(&mut World) -> Checked) {
@@ -104,8 +122,7 @@ impl Moves<'_> {
             world.net.remove(index);
             Ok(())
         });
-        let place = &self.world.places[usize::from(request.place)];
-        for arrival in place.there.arrivals(&self.case.traits, &request) {
+        for arrival in self.there(usize::from(request.place)).arrivals(&self.case.traits, &request) {
             let waiting = waits_for(self.world, &request).cloned();
             let deliver = |world: &mut World| {
                 world.net.remove(index);
@@ -144,8 +161,24 @@ impl Moves<'_> {
         }
     }
 
+    /// The provider as a request for this action finds it. If both actions are sent under one key, it finds what is
+    /// saved for the other action, too.
+    fn there(&self, index: usize) -> Provider {
+        let place = &self.world.places[index];
+        let others =
+            self.world.places.iter().enumerate().filter(|(at, _)| self.case.also.clash && *at != index);
+        let mut same = others.filter(|(_, other)| other.naming == place.naming);
+        same.next().map_or_else(|| place.there.clone(), |(_, other)| place.there.with_key_of(&other.there))
+    }
+
     fn provider(&mut self, index: usize) {
         let there = &self.world.places[index].there;
+        if self.case.traits.forgets && there.remembers() {
+            self.push("the provider forgets its keys", index, None, |world| {
+                world.places[index].there.forget_all();
+                Ok(())
+            });
+        }
         if there.is_working() {
             let done = there.finished(&self.case.traits);
             self.push("the provider's work is done", index, Some(CATCHES_UP), |world| {
@@ -164,7 +197,7 @@ impl Moves<'_> {
     // ---- workers ----
 
     fn worker(&mut self, at: usize) {
-        let Worker { place, hand } = self.world.workers[at].clone();
+        let Worker { place, hand, waited: _ } = self.world.workers[at].clone();
         let here = usize::from(place);
         if hand != Hand::Idle {
             self.unlucky("a worker dies", at, |world| {
@@ -180,6 +213,8 @@ impl Moves<'_> {
                 self.push("plans and writes", at, Some(WORKS), |world| {
                     act(self.case, self.machine, world, at, NOW)
                 });
+                self.handler(at, |world| act(self.case, self.machine, world, at, NOW));
+                self.leaves(at, here);
                 let version = self.world.places[here].row.version;
                 self.unlucky("plans, and is delayed", at, |world| {
                     world.workers[at].hand = Hand::Planned { version, now: NOW };
@@ -192,39 +227,13 @@ impl Moves<'_> {
                 });
             }
             Hand::Sending(line) => self.sends(at, here, line),
-            Hand::Waiting(line) => {
-                let lost = !self.world.net.iter().any(|request| {
-                    usize::from(request.worker) == at
-                        && request.number == line.number
-                        && request.place == place
-                });
-                let event = unknown(line);
-                let gives_up = |world: &mut World| {
-                    world.workers[at].hand = Hand::Knows(event);
-                    Ok(())
-                };
-                match lost {
-                    true => self.push("waits in vain", at, Some(WORKS), gives_up),
-                    false => self.unlucky("gives up waiting", at, gives_up),
-                }
-            }
-            Hand::Asking(question) => {
-                let status = self.world.places[here].there.status();
-                for (found, bad_luck) in [(status, false), (Found::Other, true)] {
-                    let event = Event::Confirmed(question, found, Report::default());
-                    let hears = |world: &mut World| {
-                        world.workers[at].hand = Hand::Knows(event);
-                        Ok(())
-                    };
-                    match bad_luck {
-                        true => self.unlucky("is not answered", at, hears),
-                        false => self.push("is answered", at, Some(WORKS), hears),
-                    }
-                }
-            }
+            Hand::Waiting(line) => self.waits(at, line),
+            Hand::Asking(question) => self.asks(at, here, question),
             Hand::Knows(event) => {
                 let version = self.world.places[here].row.version;
                 let later = event.clone();
+                let fails = event.clone();
+                self.handler(at, |world| tell(self.case, self.machine, world, at, fails, NOW));
                 self.push("tells", at, Some(WORKS), |world| {
                     tell(self.case, self.machine, world, at, event, NOW)
                 });
@@ -241,12 +250,79 @@ impl Moves<'_> {
         }
     }
 
+    fn waits(&mut self, at: usize, line: AttemptRow) {
+        let lost = !self.world.net.iter().any(|request| {
+            usize::from(request.worker) == at
+                && request.number == line.number
+                && request.place == self.world.workers[at].place
+        });
+        let event = unknown(line);
+        let gives_up = |world: &mut World| {
+            world.workers[at].hand = Hand::Knows(event);
+            Ok(())
+        };
+        match lost {
+            true => self.push("waits in vain", at, Some(WORKS), gives_up),
+            false => self.unlucky("gives up waiting", at, gives_up),
+        }
+    }
+
+    fn asks(&mut self, at: usize, here: usize, question: Question) {
+        let status = self.world.places[here].there.status(&self.case.traits);
+        if self.world.balancer > 0 {
+            let event = Event::Confirmed(question, Found::Absent, Report::default());
+            self.push("a load balancer answers 404", at, None, |world| {
+                world.balancer -= 1;
+                world.workers[at].hand = Hand::Knows(event);
+                Ok(())
+            });
+        }
+        for (found, bad_luck) in [(status, false), (Found::Other, true)] {
+            let event = Event::Confirmed(question, found, Report::default());
+            let hears = |world: &mut World| {
+                world.workers[at].hand = Hand::Knows(event);
+                Ok(())
+            };
+            match bad_luck {
+                true => self.unlucky("is not answered", at, hears),
+                false => self.push("is answered", at, Some(WORKS), hears),
+            }
+        }
+    }
+
+    /// A worker gives up a row on which it has done nothing: its process does not know the operation, or ends, or the
+    /// caller does not wait any longer.
+    fn leaves(&mut self, at: usize, here: usize) {
+        let row = state(&self.world.places[here].row);
+        let mut leave = Vec::new();
+        if self.case.also.chores {
+            leave.push(("does not know the operation", put_aside(&row, owner(at), NOW)));
+            leave.push(("gives the row back", release(&row, owner(at), NOW)));
+        }
+        for (word, write) in leave {
+            if let Some(write) = write {
+                self.unlucky(word, at, |world| {
+                    world.workers[at].hand = Hand::Idle;
+                    commit(self.case, world, here, write.into())
+                });
+            }
+        }
+        let write = close_unsent(&row, owner(at), "its caller does not wait", NOW);
+        if let Some(write) = write.filter(|_| self.world.workers[at].waited) {
+            self.push("closes what was not sent, and tells the caller", at, None, |world| {
+                world.workers[at].hand = Hand::Idle;
+                world.places[here].told = true;
+                commit(self.case, world, here, write.into())
+            });
+        }
+    }
+
     fn claims(&mut self, at: usize) {
         for (index, place) in self.world.places.iter().enumerate() {
             if let Some(write) = claim(&state(&place.row), self.case.rules.lease, owner(at), NOW) {
                 self.push("claims", at, Some(WORKS), |world| {
                     commit(self.case, world, index, write.into())?;
-                    world.workers[at] = Worker { place: index as u8, hand: Hand::Owns };
+                    world.workers[at] = Worker { place: index as u8, hand: Hand::Owns, waited: false };
                     Ok(())
                 });
             }
@@ -255,6 +331,9 @@ impl Moves<'_> {
 
     fn sends(&mut self, at: usize, here: usize, line: AttemptRow) {
         let not_sent = match line.kind {
+            AttemptKind::Perform if self.world.workers[at].waited => {
+                Event::Unsent(line.clone(), Report::default())
+            }
             AttemptKind::Perform => Event::Performed(line.clone(), Performed::NotSent, Report::default()),
             AttemptKind::Cancel | AttemptKind::Confirm => {
                 Event::Cancelled(line.clone(), Undone::NotSent, Report::default())
@@ -278,6 +357,7 @@ impl Moves<'_> {
             number: line.number,
             generation: line.generation,
             by_key: self.world.places[here].row.answer.is_none(),
+            rest: self.world.places[here].row.answer == provider::part(),
             // A cancel always arrives in time: refunds without a key would be lost otherwise.
             left: match line.kind {
                 AttemptKind::Perform => self.case.network,
@@ -301,6 +381,7 @@ impl Moves<'_> {
         if self.case.app == AppKind::Transaction {
             let settled = match &self.world.places[..] {
                 [place] => self.machine.settle(&place.row, NOW).map(|write| write.into_iter().collect()),
+                _ if !self.case.is_scoped() => Ok(Vec::new()),
                 places => settle_members(self.case, places),
             };
             match settled {
@@ -397,41 +478,6 @@ impl Moves<'_> {
             }
         }
     }
-
-    // ---- people and webhooks ----
-
-    fn people(&mut self, index: usize) {
-        if self.world.retries == 0 {
-            return;
-        }
-        let place = &self.world.places[index];
-        let mut wishes = Vec::new();
-        if place.row.ended == Some(End::Stuck) {
-            wishes.push(("a person says: retry", self.machine.retry(&place.row, NOW)));
-            let cancel = self.machine.cancel(&place.row, &self.case.rules, CancelBy::Person, NOW);
-            wishes.push(("a person says: cancel", cancel.ok().flatten()));
-            if self.world.is_quiet() {
-                let origin = place.origin(self.case);
-                let is_live = place.there.is_live();
-                let what = if is_live { Resolution::Applied } else { Resolution::NotApplied };
-                let write = resolve(&state(&place.row), &self.case.rules, origin, what, "looked", NOW);
-                wishes.push(("a person looks, and resolves", write.map(Bent::from)));
-            }
-        }
-        if place.there.charges > 0 {
-            let what = Observed::Applied(Some(Vec::new()));
-            let write = observe(&state(&place.row), &self.case.rules, place.origin(self.case), what, NOW);
-            wishes.push(("a webhook says: applied", write.map(Bent::from)));
-        }
-        for (word, write) in wishes {
-            if let Some(write) = write {
-                self.push(word, index, None, |world| {
-                    world.retries -= 1;
-                    commit(self.case, world, index, write)
-                });
-            }
-        }
-    }
 }
 
 fn waits_for<'a>(world: &'a World, request: &Request) -> Option<&'a AttemptRow> {
@@ -456,99 +502,4 @@ fn unknown(line: AttemptRow) -> Event {
             Event::Cancelled(line, Undone::Unknown, Report::default())
         }
     }
-}
-
-/// The store takes a write, and the application's data follow.
-fn commit(case: &Case, world: &mut World, index: usize, write: Bent) -> Checked {
-    let place = &mut world.places[index];
-    invariants::check_write(case, place, &write)?;
-    place.row = write.to;
-    place.paid = place.is_settled();
-    Ok(())
-}
-
-/// A worker's write. If it breaks the scope, the other members are cancelled in another transaction.
-fn write(
-    case: &Case,
-    machine: &Machine,
-    world: &mut World,
-    at: usize,
-    write: Bent,
-) -> Result<bool, &'static str> {
-    let index = usize::from(world.workers[at].place);
-    let breaks = write.breaks_scope && case.scope > 1 && machine.tells_the_scope();
-    commit(case, world, index, write)?;
-    for other in (0..world.places.len()).filter(|other| breaks && *other != index) {
-        if let Ok(Some(wish)) =
-            machine.cancel(&world.places[other].row, &case.rules, CancelBy::Transaction, NOW)
-        {
-            commit(case, world, other, wish)?;
-        }
-    }
-    Ok(world.places[index].row.owner == Some(owner(at)))
-}
-
-fn act(case: &Case, machine: &Machine, world: &mut World, at: usize, now: Stamp) -> Checked {
-    let place = &world.places[usize::from(world.workers[at].place)];
-    let row = place.row.clone();
-    let origin = place.origin(case);
-    let hand = match machine.plan(&row, &case.rules, origin, now, owner(at)) {
-        Plan::Leave if row.owner == Some(owner(at)) && row.ended.is_none() => {
-            return Err("nothing to do with a row that has not ended");
-        }
-        Plan::Leave => Hand::Idle,
-        Plan::Change(change) => match write(case, machine, world, at, change)? {
-            true => Hand::Owns,
-            false => Hand::Idle,
-        },
-        Plan::Send(change) => {
-            let line = change.attempt.clone().ok_or("an attempt that is not recorded")?;
-            if machine.forbids(&row, &case.rules, origin, now, owner(at)) {
-                Hand::Owns
-            } else {
-                write(case, machine, world, at, change)?;
-                Hand::Sending(line)
-            }
-        }
-        Plan::Ask(question) => Hand::Asking(question),
-        Plan::SettleScope => settle_all(case, machine, world)?,
-    };
-    world.workers[at].hand = hand;
-    Ok(())
-}
-
-/// The changes that settle all members of a scope, or the reason why they cannot be settled.
-fn settle_members(case: &Case, places: &[Place]) -> Result<Vec<Bent>, NotSettled> {
-    let members: Vec<_> = places.iter().map(|place| state(&place.row)).collect();
-    let writes = settle_scope(&members, u32::from(case.scope), NOW)?;
-    Ok(writes.into_iter().map(Bent::from).collect())
-}
-
-/// Updates all members of a scope, or none.
-fn settle_all(case: &Case, machine: &Machine, world: &mut World) -> Result<Hand, &'static str> {
-    Ok(match settle_members(case, &world.places) {
-        Ok(writes) => {
-            for (index, write) in writes.into_iter().enumerate() {
-                commit(case, world, index, write)?;
-            }
-            Hand::Idle
-        }
-        Err(NotSettled::TooLate | NotSettled::Failed) if machine.tells_the_scope() => {
-            Hand::Knows(Event::ScopeBroken)
-        }
-        Err(_) => Hand::Knows(Event::ScopeWaits),
-    })
-}
-
-fn tell(case: &Case, machine: &Machine, world: &mut World, at: usize, event: Event, now: Stamp) -> Checked {
-    let place = &world.places[usize::from(world.workers[at].place)];
-    let row = place.row.clone();
-    let told = machine.told(&row, &case.rules, place.origin(case), owner(at), event, now);
-    let goes_on = match told {
-        Heard::Write(change) => write(case, machine, world, at, change)?,
-        Heard::Late => false,
-        Heard::Nothing => row.owner == Some(owner(at)) && row.in_flight.is_none(),
-    };
-    world.workers[at].hand = if goes_on { Hand::Owns } else { Hand::Idle };
-    Ok(())
 }

@@ -7,78 +7,13 @@ use std::time::Duration;
 
 use seawall_ledger::Lifetime;
 use seawall_ledger::machine::{
-    self, AttemptOutcome, AttemptRow, CancelBy, CancelKind, Effect, End, Event, Found, Goal, NotApplied,
-    NotCancelled, NotSettled, Origin, Owner, Performed, Question, Row, Rules, Stamp, State, Step, Told,
-    Undone, Write,
+    self, AttemptOutcome, CancelBy, CancelKind, Effect, End, Event, Found, Goal, NotApplied, NotCancelled,
+    NotSettled, Origin, Owner, Performed, Question, Row, Rules, Stamp, Step, Undone,
 };
 use seawall_policy::{Draw, Idempotency};
 
+use crate::bent::{Bent, Heard, Plan, state};
 use crate::world::{FOR_EVER, TICK};
-
-/// A change of a row, as the machine or an obvious rule makes it. Only the machine makes a [`Write`], so the search keeps
-/// its changes in this form, which can be bent.
-#[derive(Clone, Debug)]
-pub(crate) struct Bent {
-    pub(crate) from: u64,
-    pub(crate) to: Row,
-    pub(crate) attempt: Option<AttemptRow>,
-    pub(crate) breaks_scope: bool,
-}
-
-impl From<Write> for Bent {
-    fn from(write: Write) -> Bent {
-        Bent {
-            from: write.from(),
-            to: write.to().row(),
-            attempt: write.attempt().cloned(),
-            breaks_scope: write.breaks_scope(),
-        }
-    }
-}
-
-/// What a worker does next: as [`Step`], with changes that can be bent.
-pub(crate) enum Plan {
-    Leave,
-    Change(Bent),
-    /// An attempt or a cancel is recorded, and sent after that.
-    Send(Bent),
-    Ask(Question),
-    SettleScope,
-}
-
-impl From<Step> for Plan {
-    fn from(step: Step) -> Plan {
-        match step {
-            Step::Leave => Plan::Leave,
-            Step::Change(write) => Plan::Change(write.into()),
-            Step::Perform(write) | Step::Cancel(write) => Plan::Send(write.into()),
-            Step::Ask(question) => Plan::Ask(question),
-            Step::SettleScope => Plan::SettleScope,
-        }
-    }
-}
-
-/// What is written because of an event: as [`Told`], with a change that can be bent.
-pub(crate) enum Heard {
-    Write(Bent),
-    Late,
-    Nothing,
-}
-
-impl From<Told> for Heard {
-    fn from(told: Told) -> Heard {
-        match told {
-            Told::Write(write) => Heard::Write(write.into()),
-            Told::Late(_) => Heard::Late,
-            Told::Nothing => Heard::Nothing,
-        }
-    }
-}
-
-/// Returns the state of a row. Each row of each world is checked before anything is done with it.
-pub(crate) fn state(row: &Row) -> State {
-    State::of_row(row.clone()).expect("an impossible row is a bad run")
-}
 
 /// A rule that one would write first, and that is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +68,26 @@ pub(crate) enum Obvious {
     LateYesAsksAtOnce,
     /// Without keys, one cancel is taken as enough, although another attempt is on its way.
     UndoesWhatMayReturn,
+    /// Two actions may be sent under the same key.
+    KeysMayClash,
+    /// Where no lifetime of the keys is declared, they are taken to live for ever.
+    KeysLiveForEver,
+    /// The lifetime of a key counts from the answer instead of from the send.
+    KeyLivesFromTheAnswer,
+    /// "Duplicate" is a "no".
+    DuplicateIsANo,
+    /// "Not found" is believed even if the provider has said that it has the key.
+    AbsentAfterDuplicate,
+    /// What the provider says after the end of its window is believed.
+    WindowsNeverEnd,
+    /// A refused cancel counts as done.
+    RefusedIsUndone,
+    /// A refused cancel is sent again under the same key.
+    RefusedUnderTheSameKey,
+    /// A cancel asks for the original amount, without asking what is left.
+    CancelsWithoutAsking,
+    /// A caller is told that nothing was done as soon as one attempt was not sent, and the action is tried again.
+    UnsentIsTriedAgain,
 }
 
 /// The machine that is searched, with one obvious rule or none.
@@ -161,6 +116,16 @@ impl Machine {
             Some(Obvious::PlanAndGuardDiffer) => {
                 longer(&mut rules, TICK * FOR_EVER);
                 row.key_ends_at = None;
+            }
+            Some(Obvious::KeysLiveForEver) => {
+                rules.key_lifetime = Some(Lifetime::For(TICK * FOR_EVER));
+                row.key_ends_at = None;
+            }
+            Some(Obvious::WindowsNeverEnd) => never_ends(&mut rules),
+            Some(Obvious::CancelsWithoutAsking) => {
+                if let Some(cancel) = &mut rules.cancel {
+                    cancel.asks_first = false;
+                }
             }
             Some(Obvious::RefundSentAgain) => {
                 if let Some(cancel) = &mut rules.cancel {
@@ -273,11 +238,31 @@ impl Machine {
                 *how = Performed::No(None);
                 line.outcome = AttemptOutcome::No;
             }
+            (Some(Obvious::DuplicateIsANo), Event::Performed(_, how @ Performed::Duplicate, _)) => {
+                *how = Performed::No(None);
+            }
+            (Some(Obvious::AbsentAfterDuplicate), Event::Confirmed(..)) => row.seen = false,
+            (Some(Obvious::WindowsNeverEnd), _) => never_ends(&mut rules),
+            (Some(Obvious::RefusedIsUndone), Event::Cancelled(_, how @ Undone::Refused, _)) => {
+                *how = Undone::Yes;
+            }
+            (Some(Obvious::UnsentIsTriedAgain), Event::Unsent(line, report)) => {
+                event = Event::Performed(line.clone(), Performed::NotSent, report.clone());
+            }
             (Some(_) | None, _) => {}
         }
         let late_yes = row.ended.is_some() && matches!(event, Event::Performed(_, Performed::Yes(_), _));
         let mut told = tell(&row, &rules, origin, owner, event, now);
         if let Heard::Write(write) = &mut told {
+            if self.is(Obvious::KeyLivesFromTheAnswer) {
+                write.to.key_ends_at = None;
+                for first in [&mut write.to.first_sent_at, &mut write.to.cancel_first_at] {
+                    *first = first.map(|_| now);
+                }
+            }
+            if self.is(Obvious::RefusedUnderTheSameKey) {
+                write.to.cancel_gen = row.cancel_gen;
+            }
             self.bend_told(write, &row, &rules, late_yes, now);
         }
         told
@@ -336,6 +321,16 @@ impl Machine {
         self.is(Obvious::SendsLate)
     }
 
+    /// Whether two actions are never sent under the same key.
+    pub(crate) fn sent_keys_are_unique(&self) -> bool {
+        !self.is(Obvious::KeysMayClash)
+    }
+
+    /// Whether a caller is told of each attempt that was not sent.
+    pub(crate) fn tells_of_each_unsent(&self) -> bool {
+        self.is(Obvious::UnsentIsTriedAgain)
+    }
+
     /// Whether the other members of a scope are cancelled if one fails.
     pub(crate) fn tells_the_scope(&self) -> bool {
         !self.is(Obvious::ScopeIsNotTold)
@@ -348,6 +343,16 @@ impl Machine {
                 machine::plan(&state(row), rules, origin, now, owner),
                 Step::Perform(_) | Step::Cancel(_)
             )
+    }
+}
+
+/// Removes the ends of the windows in which the provider can be asked, and takes a cancel.
+fn never_ends(rules: &mut Rules) {
+    if let Some(confirm) = &mut rules.confirm {
+        confirm.until = None;
+    }
+    if let Some(cancel) = &mut rules.cancel {
+        cancel.until = None;
     }
 }
 
@@ -391,4 +396,4 @@ fn ask_twice(
 }
 
 /// With this draw the longest back-off is just below a tick.
-const LATEST: Draw = Draw::new(u64::MAX);
+pub(crate) const LATEST: Draw = Draw::new(u64::MAX);

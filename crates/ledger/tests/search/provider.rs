@@ -34,6 +34,26 @@ pub(crate) struct Traits {
     pub(crate) by_key: bool,
     /// Whether a cancel of a charge that does not exist is remembered.
     pub(crate) tombstone: bool,
+    /// Whether a key that is known is answered by "duplicate", and not by the saved answer.
+    pub(crate) duplicates: bool,
+    /// Whether the provider may forget all keys at any time.
+    pub(crate) forgets: bool,
+    /// For how many ticks the key of a cancel is honoured. `None` means for ever.
+    pub(crate) cancel_memory: Option<u8>,
+    /// For how many ticks after a charge the provider can be asked about it. Later the charge is said not to exist.
+    pub(crate) asked_until: Option<u8>,
+    /// For how many ticks after a charge the provider takes a cancel. Later the charge is said not to exist.
+    pub(crate) cancelled_until: Option<u8>,
+    /// Whether the provider may refuse a cancel.
+    pub(crate) refuses_cancels: bool,
+    /// Whether refused cancels are saved under the key.
+    pub(crate) saves_refused_cancels: bool,
+    /// Whether the provider may say that a charge cannot be undone.
+    pub(crate) says_never: bool,
+    /// Whether the provider refuses to refund more than is left.
+    pub(crate) checks_amounts: bool,
+    /// Whether a load balancer before the provider may answer a cancel with 404.
+    pub(crate) balanced_cancels: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -52,6 +72,8 @@ enum Shown {
     #[default]
     Absent,
     Applied,
+    /// A part of the charge was refunded by others.
+    Partly,
     Cancelled,
 }
 
@@ -65,7 +87,11 @@ pub(crate) struct Provider {
     key_left: u8,
     /// The number of ticks until work that has begun must be done.
     working: Option<u8>,
-    cancels: [Option<SavedCancel>; 5],
+    cancels: [Option<(SavedCancel, u8)>; 5],
+    /// Whether others have refunded a part of the charge.
+    part: bool,
+    /// The number of ticks since the charge.
+    age: u8,
     shown: Shown,
     /// The number of ticks until the index must show the truth.
     index_left: u8,
@@ -76,6 +102,7 @@ pub(crate) struct Provider {
 enum SavedCancel {
     Yes,
     NoSuch,
+    Refused,
     Failure,
 }
 
@@ -101,6 +128,11 @@ fn performed(how: Performed, status: u16) -> Answer {
 /// The body of a refusal. It differs from that of a yes, since it names no charge.
 pub(crate) fn refusal() -> Option<Vec<u8>> {
     Some(vec![0])
+}
+
+/// The answer to a question about a charge of which others have refunded a part.
+pub(crate) fn part() -> Option<Vec<u8>> {
+    Some(vec![1])
 }
 
 fn yes() -> Answer {
@@ -131,6 +163,7 @@ impl Provider {
     fn truth(&self) -> Shown {
         match (self.charges, self.is_live()) {
             (0, _) => Shown::Absent,
+            (_, true) if self.part => Shown::Partly,
             (_, true) => Shown::Applied,
             (_, false) => Shown::Cancelled,
         }
@@ -149,7 +182,15 @@ impl Provider {
         self.index_left = 0;
     }
 
-    pub(crate) fn tick(&mut self) {
+    pub(crate) fn tick(&mut self, traits: &Traits) {
+        if self.charges > 0 {
+            self.age = self.age.saturating_add(1);
+        }
+        if traits.cancel_memory.is_some() {
+            for saved in &mut self.cancels {
+                *saved = saved.filter(|(_, left)| *left > 1).map(|(saved, left)| (saved, left - 1));
+            }
+        }
         self.index_left = self.index_left.saturating_sub(1);
         self.working = self.working.map(|left| left - 1);
         if self.key_left != u8::MAX {
@@ -167,11 +208,49 @@ impl Provider {
         }
     }
 
+    /// Forgets all keys, except that of a charge that is being worked on.
+    pub(crate) fn forget_all(&mut self) {
+        self.forget_key();
+        self.cancels = Default::default();
+    }
+
+    pub(crate) fn remembers(&self) -> bool {
+        !matches!(self.saved, Saved::Nothing | Saved::Busy) || self.cancels.iter().any(Option::is_some)
+    }
+
+    /// Forgets the age of the charge if it cannot matter, or not any more.
+    pub(crate) fn forget_age(&mut self, traits: &Traits) {
+        let last = traits.asked_until.max(traits.cancelled_until).unwrap_or(0);
+        self.age = self.age.min(last);
+    }
+
+    /// The provider with the memory of another one: both were sent the same key.
+    pub(crate) fn with_key_of(&self, other: &Provider) -> Provider {
+        match self.saved {
+            Saved::Nothing => Provider { saved: other.saved, key_left: other.key_left, ..self.clone() },
+            Saved::Busy | Saved::Yes | Saved::No | Saved::Failure => self.clone(),
+        }
+    }
+
+    /// Whether others can refund a part of the charge now.
+    pub(crate) fn can_be_refunded_in_part(&self) -> bool {
+        self.is_live() && !self.part && !self.index_lags()
+    }
+
+    /// Others refund a part of the charge, under a request of their own.
+    pub(crate) fn refunded_in_part(&self, traits: &Traits) -> Provider {
+        Provider { part: true, ..self.clone() }.since(self, traits)
+    }
+
     /// The answer to a question.
-    pub(crate) fn status(&self) -> Found {
+    pub(crate) fn status(&self, traits: &Traits) -> Found {
+        if traits.asked_until.is_some_and(|until| self.age >= until) {
+            return Found::Absent;
+        }
         match self.shown {
             Shown::Absent => Found::Absent,
             Shown::Applied => Found::Applied(Some(Vec::new())),
+            Shown::Partly => Found::Applied(part()),
             Shown::Cancelled => Found::Cancelled,
         }
     }
@@ -231,6 +310,9 @@ impl Provider {
             return all;
         }
         match self.saved {
+            Saved::Yes | Saved::No | Saved::Failure if traits.duplicates => {
+                push("says duplicate", false, self.clone(), performed(Performed::Duplicate, 409));
+            }
             Saved::Busy => push("409 in progress", false, self.clone(), performed(Performed::Unknown, 409)),
             Saved::Yes => push("replays yes", false, self.clone(), yes()),
             Saved::No => push("replays no", false, self.clone(), performed(Performed::No(refusal()), 402)),
@@ -276,39 +358,49 @@ impl Provider {
         let mut all = Vec::new();
         let generation = request.generation as usize;
         let mut push = |word, bad_luck, mut after: Provider, saved| {
-            if traits.keyed_cancel {
-                after.cancels[generation] = Some(saved);
+            let is_saved = saved != SavedCancel::Refused || traits.saves_refused_cancels;
+            if traits.keyed_cancel && is_saved {
+                after.cancels[generation] = Some((saved, traits.cancel_memory.unwrap_or(u8::MAX)));
             }
             let answer = Answer::Undone(match saved {
                 SavedCancel::Yes => Undone::Yes,
                 SavedCancel::NoSuch => Undone::NoSuch,
+                SavedCancel::Refused => Undone::Refused,
                 SavedCancel::Failure => Undone::Unknown,
             });
             all.push(Arrival { word, bad_luck, after: after.since(self, traits), answer });
         };
-        if let Some(saved) = self.cancels[generation] {
+        if let Some((saved, left)) = self.cancels[generation] {
             push("replays the cancel's answer", false, self.clone(), saved);
+            // A replay does not make the memory longer.
+            all[0].after.cancels[generation] = Some((saved, left));
             return all;
         }
         let mut after = self.clone();
-        // A provider that remembers cancels looks at the charges themselves, and not at the status index.
-        let indexed = request.by_key && !traits.tombstone;
-        let is_there = if indexed { self.shown != Shown::Absent } else { self.charges > 0 };
-        let is_seen = is_there && (traits.by_key || !request.by_key);
+        let is_over = traits.cancelled_until.is_some_and(|until| self.age >= until);
         if traits.tombstone && traits.by_key && self.charges == 0 {
             after.tombstone = true;
             push("leaves a tombstone", false, after, SavedCancel::Yes);
             return all;
         }
-        if !is_seen {
+        if is_over || !self.is_seen(traits, request) {
             push("no such charge", false, after, SavedCancel::NoSuch);
             return all;
         }
-        if traits.additive {
-            after.refunds += 1;
-        } else {
-            after.refunds = after.charges;
+        if traits.checks_amounts && !self.is_live() {
+            push("is refunded already", false, after, SavedCancel::Yes);
+            return all;
         }
+        if traits.checks_amounts && self.part != request.rest {
+            push("refuses to refund more than is left", false, after, SavedCancel::Refused);
+            return all;
+        }
+        after.refunds = match (traits.additive, self.part == request.rest) {
+            (true, true) => after.refunds + 1,
+            // The original amount is refunded, although a part of it was refunded before.
+            (true, false) => after.charges + 1,
+            (false, _) => after.charges,
+        };
         push("refunds", false, after.clone(), SavedCancel::Yes);
         if traits.fails_after {
             push("refunds and says 500", true, after, SavedCancel::Failure);
@@ -316,6 +408,25 @@ impl Provider {
         if traits.saves_failures {
             push("says 500 and does nothing", true, self.clone(), SavedCancel::Failure);
         }
+        if traits.refuses_cancels {
+            push("refuses the cancel", true, self.clone(), SavedCancel::Refused);
+        }
+        let unseen =
+            |word, how| Arrival { word, bad_luck: true, after: self.clone(), answer: Answer::Undone(how) };
+        if traits.says_never {
+            all.push(unseen("says that it cannot be undone", Undone::Never));
+        }
+        if traits.balanced_cancels {
+            all.push(unseen("a load balancer answers 404 to the cancel", Undone::NoSuch));
+        }
         all
+    }
+
+    /// Whether the provider finds the charge that a cancel names.
+    fn is_seen(&self, traits: &Traits, request: &Request) -> bool {
+        // A provider that remembers cancels looks at the charges themselves, and not at the status index.
+        let indexed = request.by_key && !traits.tombstone;
+        let is_there = if indexed { self.shown != Shown::Absent } else { self.charges > 0 };
+        is_there && (traits.by_key || !request.by_key)
     }
 }

@@ -5,30 +5,32 @@
 //! is moved forward to the last one that behaves in the same way. So the search ends without a bound on the length of
 //! runs.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use seawall_ledger::machine::{
-    AttemptKind, AttemptRow, Effect, End, Event, Goal, Naming, Origin, Owner, Performed, Question, Row,
-    Rules, SettleBy, Stamp, State, recorded, reserved, sent,
+    AttemptKind, AttemptRow, End, Event, Naming, Origin, Owner, Question, Row, Rules, SettleBy, Stamp, State,
+    recorded, reserved, sent,
 };
 use seawall_ledger::{Lifetime, Window};
 
+use crate::normal::{each_stamp, each_time, moved};
 use crate::provider::{Provider, Traits};
 
 /// The length of one tick.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
-const TICK_MICROS: i64 = 1_000_000;
+pub(crate) const TICK_MICROS: i64 = 1_000_000;
 /// The present, in every world.
 pub(crate) const NOW: Stamp = Stamp::from_micros(1000 * TICK_MICROS);
 /// More ticks than any duration of the rules. A time of this age behaves like any older one.
-const FAR: i64 = 14;
+pub(crate) const FAR: i64 = 14;
 /// More ticks than any run. A rule with this time never takes effect.
 pub(crate) const FOR_EVER: u32 = 1000;
 /// The maximum number of ticks that may pass while a worker holds a time. After that, all comparisons with that time
 /// have the same result.
 const LAG: i64 = 6;
 /// The value to which counters that only grow are moved.
-const BASE: u32 = 100;
+pub(crate) const BASE: u32 = 100;
 
 /// The name of an incarnation that is gone.
 const DEAD: Owner = Owner(9);
@@ -65,43 +67,93 @@ pub(crate) struct Case {
     pub(crate) cancels: u8,
     /// The number of times that a person may press "retry".
     pub(crate) retries: u8,
+    pub(crate) also: Also,
+}
+
+/// What can also happen in a case. By default, nothing of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Also {
+    /// Whether the two actions of the case do not settle together, and are sent under the same key if nobody prevents
+    /// that.
+    pub(crate) clash: bool,
+    /// Whether the actions are recorded by plain SQL, which does not know the rules.
+    pub(crate) sql: bool,
+    /// Whether a caller waits for the answer, and is told when the action is not applied.
+    pub(crate) caller: bool,
+    /// The number of times that a failed action may be recorded again.
+    pub(crate) anew: u8,
+    /// The number of times that a handler of the application may fail.
+    pub(crate) handlers: u8,
+    /// The number of times that others may refund a part of the charge.
+    pub(crate) parts: u8,
+    /// The number of questions that a load balancer may answer with 404.
+    pub(crate) balancer: u8,
+    /// The number of ticks until the midnight at which the provider forgets its keys. `None` if it forgets none then.
+    pub(crate) midnight: Option<i8>,
+    /// Whether a worker may put the row aside or give it back, and people may write notes.
+    pub(crate) chores: bool,
+    /// Whether no worker lags, and it is a mistake if an action becomes stuck. Such a case holds for one piece of bad luck.
+    pub(crate) prompt: bool,
 }
 
 impl Case {
     /// For how long the provider remembers a key, if this can matter in a run.
-    fn key_lifetime(&self) -> Option<Duration> {
+    pub(crate) fn key_lifetime(&self) -> Option<Duration> {
         let lifetime = self.rules.key_lifetime.as_ref().map(Lifetime::shortest);
         lifetime.filter(|lifetime| lifetime.as_secs() <= FAR as u64)
     }
 
     /// Whether the provider can be asked, or takes a cancel, only for some time.
-    fn has_windows(&self) -> bool {
+    pub(crate) fn has_windows(&self) -> bool {
         let asks = self.rules.confirm.as_ref().is_some_and(|confirm| confirm.until.is_some());
         asks || self.rules.cancel.as_ref().is_some_and(|cancel| cancel.until.is_some())
     }
 
     /// The longest time that is counted from the first send. `None` if no such time can matter in a run.
-    fn longest_from_first_send(&self) -> Option<Duration> {
+    pub(crate) fn longest_from_first_send(&self) -> Option<Duration> {
         let asks = self.rules.confirm.as_ref().and_then(|confirm| confirm.until.as_ref());
         let cancels = self.rules.cancel.as_ref().and_then(|cancel| cancel.until.as_ref());
         let windows = [asks, cancels].into_iter().flatten().map(Window::shortest);
         windows.chain(self.key_lifetime()).max()
     }
 
-    /// Whether the network is as fast as declared. If so, nothing wrong may be recorded even for a moment.
+    /// Whether the network and the status index are as fast as declared. If so, nothing wrong may be recorded even for a
+    /// moment.
     pub(crate) fn is_strict(&self) -> bool {
-        u128::from(self.network) <= self.rules.network.as_secs().into()
+        let is_fast = u128::from(self.network) <= self.rules.network.as_secs().into();
+        is_fast && u64::from(self.traits.lag) <= self.rules.quiet.as_secs()
+    }
+
+    /// Whether the actions of the case settle together.
+    pub(crate) fn is_scoped(&self) -> bool {
+        self.scope > 1 && !self.also.clash
+    }
+
+    /// After which time an action is given up, if this can matter in a run.
+    pub(crate) fn gives_up_after(&self) -> Option<Duration> {
+        Some(self.rules.give_up).filter(|after| after.as_secs() <= FAR as u64)
+    }
+
+    /// Within which time the application must settle, if it must.
+    pub(crate) fn settles_within(&self) -> Option<Duration> {
+        match self.rules.settle {
+            SettleBy::Explicit(within) => Some(within),
+            SettleBy::Reply => None,
+        }
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Place {
     pub(crate) row: Row,
-    pub(crate) created: Stamp,
+    /// How its keys are made.
+    pub(crate) naming: Naming,
     pub(crate) there: Provider,
     /// Whether the order's row says that the order is paid. If the application shares the database, this is written
     /// together with `settled`.
     pub(crate) paid: bool,
+    /// Whether the caller was told that the action is not applied.
+    pub(crate) told: bool,
 }
 
 /// What a worker is doing.
@@ -131,71 +183,18 @@ pub(crate) enum Hand {
     },
 }
 
-impl Hand {
-    /// Moves the worker on to the state in which it will end up anyway. A worker that has lost the row can change
-    /// nothing any more, but an attempt that it has recorded is still sent.
-    fn shorten(&mut self, row: &Row, me: Owner, strict: bool) {
-        let lost = |fence: u64| row.owner != Some(me) || row.fence != fence;
-        let hand = match self {
-            Hand::Idle => return,
-            Hand::Owns | Hand::Planned { .. } if row.owner != Some(me) => Hand::Idle,
-            Hand::Planned { version, .. } if *version != row.version => Hand::Owns,
-            Hand::Waiting(line) if lost(line.fence) && (strict || line.kind != AttemptKind::Perform) => {
-                Hand::Idle
-            }
-            Hand::Asking(question) if lost(question.fence) => Hand::Idle,
-            Hand::Knows(event) | Hand::Telling { event, .. } => match event {
-                // Only a late "yes" may matter, and only if an assumption is broken.
-                Event::Performed(line, Performed::Yes(_), _) if lost(line.fence) && strict => Hand::Idle,
-                Event::Performed(_, Performed::Yes(_), _) => return self.drop_stale(row),
-                Event::Performed(line, _, _) | Event::Unsent(line, _) | Event::Cancelled(line, _, _)
-                    if lost(line.fence) =>
-                {
-                    Hand::Idle
-                }
-                Event::Confirmed(question, _, _) if lost(question.fence) => Hand::Idle,
-                Event::ScopeWaits | Event::ScopeBroken if row.owner != Some(me) => Hand::Idle,
-                Event::Performed(..)
-                | Event::Unsent(..)
-                | Event::Cancelled(..)
-                | Event::Confirmed(..)
-                | Event::ScopeWaits
-                | Event::ScopeBroken => return self.drop_stale(row),
-            },
-            Hand::Owns | Hand::Planned { .. } | Hand::Sending(_) | Hand::Waiting(_) | Hand::Asking(_) => {
-                return;
-            }
-        };
-        *self = hand;
-    }
-
-    /// Drops a planned write if the row has another version, since the store would not take the write.
-    fn drop_stale(&mut self, row: &Row) {
-        if let Hand::Telling { event, version, .. } = self
-            && *version != row.version
-        {
-            *self = Hand::Knows(event.clone());
-        }
-    }
-
-    fn rank(&self) -> u8 {
-        match self {
-            Hand::Idle => 0,
-            Hand::Owns => 1,
-            Hand::Planned { .. } => 2,
-            Hand::Sending(_) => 3,
-            Hand::Waiting(_) => 4,
-            Hand::Asking(_) => 5,
-            Hand::Knows(_) => 6,
-            Hand::Telling { .. } => 7,
-        }
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Worker {
     pub(crate) place: u8,
     pub(crate) hand: Hand,
+    /// Whether a caller waits for what this worker finds out.
+    pub(crate) waited: bool,
+}
+
+impl Worker {
+    pub(crate) fn idle() -> Worker {
+        Worker { place: 0, hand: Hand::Idle, waited: false }
+    }
 }
 
 /// A request on its way.
@@ -208,6 +207,8 @@ pub(crate) struct Request {
     pub(crate) generation: u32,
     /// Whether the request names our key. Otherwise it names the provider's id.
     pub(crate) by_key: bool,
+    /// Whether the request asks for the part that others have left. Otherwise it asks for the original amount.
+    pub(crate) rest: bool,
     /// The number of ticks until it must have arrived or be lost.
     pub(crate) left: u8,
 }
@@ -236,13 +237,21 @@ pub(crate) struct World {
     pub(crate) faults: u8,
     pub(crate) cancels: u8,
     pub(crate) retries: u8,
+    /// What is left of each kind of things that can also happen.
+    pub(crate) anew: u8,
+    pub(crate) handlers: u8,
+    pub(crate) parts: u8,
+    pub(crate) balancer: u8,
+    /// The number of ticks until midnight. It is negative after midnight.
+    pub(crate) to_midnight: i8,
+    /// Whether the application's handler fails in this move.
+    pub(crate) breaks: bool,
 }
 
 impl Place {
     /// The part of the action that never changes.
     pub(crate) fn origin(&self, case: &Case) -> Origin<'static> {
-        let naming = Naming::FirstRelease;
-        Origin { created: self.created, scoped: case.scope > 1, dependency: "provider", key: "order", naming }
+        Origin { scoped: case.is_scoped(), dependency: "provider", key: "order", naming: self.naming }
     }
 
     pub(crate) fn is_settled(&self) -> bool {
@@ -268,27 +277,41 @@ impl World {
     /// The ways in which an action can begin: recorded for a worker, reserved by a caller, or recorded with its first
     /// attempt.
     pub(crate) fn beginnings(case: &Case) -> Vec<World> {
-        let place =
-            |row: State| Place { row: row.row(), created: NOW, there: Provider::default(), paid: false };
-        let plain = World {
-            places: (0..case.scope).map(|_| place(recorded(&case.rules, NOW))).collect(),
-            workers: [Worker { place: 0, hand: Hand::Idle }, Worker { place: 0, hand: Hand::Idle }],
+        let naming = if case.also.sql { Naming::Open } else { Naming::FirstRelease };
+        let mut plain = World {
+            places: Vec::new(),
+            workers: [Worker::idle(), Worker::idle()],
             net: Vec::new(),
             order: Order::New,
             faults: case.faults,
             cancels: case.cancels,
             retries: case.retries,
+            anew: case.also.anew,
+            handlers: case.also.handlers,
+            parts: case.also.parts,
+            balancer: case.also.balancer,
+            to_midnight: case.also.midnight.unwrap_or_default(),
+            breaks: false,
         };
+        let rules = plain.rules(case, None, NOW);
+        let place = |row: &State| {
+            let row = row.row();
+            let settle_by = row.settle_by.filter(|_| !case.also.sql);
+            let there = Provider::default();
+            Place { row: Row { settle_by, ..row }, naming, there, paid: false, told: false }
+        };
+        plain.places = (0..case.scope).map(|_| place(&recorded(&rules, NOW))).collect();
         let mut all = vec![plain.clone()];
-        if case.scope == 1 {
+        if case.scope == 1 && !case.also.sql {
             let mut held = plain.clone();
-            held.places[0].row = reserved(&case.rules, owner(0), NOW).row();
-            held.workers[0].hand = Hand::Owns;
+            held.places[0] = place(&reserved(&rules, owner(0), NOW));
+            held.workers[0] = Worker { place: 0, hand: Hand::Owns, waited: case.also.caller };
             all.push(held);
-            if let Some((row, line)) = sent(&case.rules, owner(0), NOW) {
-                let mut under_way = plain;
-                under_way.places[0].row = row.row();
-                under_way.workers[0].hand = Hand::Sending(line);
+            if let Some((row, line)) = sent(&rules, owner(0), NOW) {
+                let mut under_way = plain.clone();
+                under_way.places[0] = place(&row);
+                under_way.workers[0] =
+                    Worker { place: 0, hand: Hand::Sending(line), waited: case.also.caller };
                 all.push(under_way);
             }
         }
@@ -298,6 +321,18 @@ impl World {
         all
     }
 
+    /// The rules, with the lifetime of a key that ends at midnight in ticks from the first send.
+    pub(crate) fn rules<'a>(&self, case: &'a Case, row: Option<&Row>, now: Stamp) -> Cow<'a, Rules> {
+        if case.also.midnight.is_none() {
+            return Cow::Borrowed(&case.rules);
+        }
+        let first = row.and_then(|row| row.cancel_first_at.or(row.first_sent_at)).unwrap_or(now);
+        let midnight = moved(NOW, self.to_midnight.into());
+        let day = TICK * FOR_EVER;
+        let left = if first < midnight { midnight.since(first) } else { day };
+        Cow::Owned(Rules { key_lifetime: Some(Lifetime::For(left)), ..case.rules.clone() })
+    }
+
     /// A worker's process ends, and another one starts in its place.
     pub(crate) fn crash(&mut self, worker: usize) {
         for place in &mut self.places {
@@ -305,11 +340,15 @@ impl World {
                 place.row.owner = Some(DEAD);
             }
         }
-        self.workers[worker] = Worker { place: 0, hand: Hand::Idle };
+        self.workers[worker] = Worker::idle();
     }
 
     /// Whether a tick may pass: everything that must have happened by now has happened.
-    pub(crate) fn can_tick(&self) -> bool {
+    pub(crate) fn can_tick(&self, case: &Case) -> bool {
+        let is_waiting = |worker: &Worker| matches!(worker.hand, Hand::Idle | Hand::Waiting(_));
+        if case.also.prompt && !self.workers.iter().all(is_waiting) {
+            return false;
+        }
         let mut oldest = NOW;
         for worker in &self.workers {
             each_time(&mut worker.hand.clone(), &mut |stamp| oldest = oldest.min(*stamp));
@@ -319,245 +358,25 @@ impl World {
             && self.places.iter().all(|p| !p.there.index_is_due())
     }
 
-    pub(crate) fn tick(&mut self) {
+    pub(crate) fn tick(&mut self, case: &Case) {
+        let is_midnight = case.also.midnight.is_some() && self.to_midnight == 1;
+        if case.also.midnight.is_some() {
+            self.to_midnight = (self.to_midnight - 1).max(-1);
+        }
         for request in &mut self.net {
             request.left -= 1;
         }
         for place in &mut self.places {
-            place.there.tick();
+            place.there.tick(&case.traits);
+            if is_midnight {
+                place.there.forget_all();
+            }
             each_stamp(place, &mut |stamp| *stamp = moved(*stamp, -1));
         }
         for worker in &mut self.workers {
             each_time(&mut worker.hand, &mut |stamp| *stamp = moved(*stamp, -1));
         }
     }
-
-    /// Rewrites the world, so that only what decides its future is left.
-    pub(crate) fn normalise(&mut self, case: &Case) {
-        for (at, worker) in self.workers.iter_mut().enumerate() {
-            let place = &self.places[usize::from(worker.place)];
-            worker.hand.shorten(&place.row, owner(at), case.is_strict());
-            if worker.hand == Hand::Idle {
-                worker.place = 0;
-            }
-        }
-        self.order_workers();
-        for index in 0..self.places.len() {
-            self.normalise_place(index, case);
-        }
-        self.net.sort_by_key(|r| (r.place, r.worker, r.number, r.kind as u8, r.generation, r.by_key, r.left));
-    }
-
-    /// Puts the two workers into a fixed order, since they differ only in their names.
-    fn order_workers(&mut self) {
-        let rank = |at: usize| {
-            let worker = &self.workers[at];
-            let owns = self.places[usize::from(worker.place)].row.owner == Some(owner(at));
-            (worker.hand == Hand::Idle, worker.place, !owns, worker.hand.rank())
-        };
-        if rank(1) >= rank(0) {
-            return;
-        }
-        self.workers.swap(0, 1);
-        for place in &mut self.places {
-            place.row.owner = match place.row.owner {
-                Some(Owner(1)) => Some(Owner(2)),
-                Some(Owner(2)) => Some(Owner(1)),
-                other => other,
-            };
-        }
-        for request in &mut self.net {
-            request.worker = 1 - request.worker;
-        }
-    }
-
-    /// Forgets what can no longer matter.
-    fn forget(&mut self, index: usize, case: &Case) {
-        let performs = self.performs_ahead(index);
-        let (people, cancels) = (self.retries > 0, self.cancels > 0);
-        let place = &mut self.places[index];
-        let row = &mut place.row;
-        if row.ended.is_some() {
-            row.next_at = NOW;
-        }
-        // Nothing is performed any more if the effect is known.
-        if !performs && matches!(row.effect, Effect::Applied | Effect::NotApplied) {
-            place.there.forget_key();
-            row.attempts = 0;
-            row.give_up_at = row.give_up_at.map(|_| moved(NOW, FOR_EVER.into()));
-            if !case.has_windows() {
-                row.first_sent_at = row.first_sent_at.map(|_| NOW);
-                row.key_ends_at = row.key_ends_at.map(|_| NOW);
-            }
-        }
-        let is_over = row.ended == Some(End::Stuck) && case.scope == 1;
-        if is_over && !people && (!cancels || row.goal == Goal::Cancel) {
-            if row.maybe_sent > 0 {
-                row.maybe_sent = row.open_attempts.max(1);
-                (row.first_sent_at, row.quiet_until, row.key_ends_at) = (Some(NOW), Some(NOW), None);
-            }
-            (row.cancel_open, row.cancel_gen_early) = (0, false);
-            (row.cancel_first_at, row.cancel_quiet_until, row.cancel_key) = (None, None, None);
-            (row.settle_by, row.audit_at, row.give_up_at) = (None, None, None);
-            (row.attempts, row.asks, row.cancel_tries, row.absences) = (0, 0, 0, 0);
-            if !performs {
-                place.there.forget_key();
-            }
-        }
-    }
-
-    fn normalise_place(&mut self, index: usize, case: &Case) {
-        self.forget(index, case);
-        // The earliest time with which any party may still compare the row's own times.
-        let mut oldest = NOW;
-        for worker in self.workers.iter_mut().filter(|w| usize::from(w.place) == index) {
-            each_time(&mut worker.hand, &mut |stamp| {
-                oldest = oldest.min(*stamp);
-            });
-        }
-        let place = &mut self.places[index];
-        let row = &mut place.row;
-        let (fence, logged, version) = (row.fence, row.logged, row.version);
-        normalise_row(row, oldest, case);
-        place.created = place.created.max(ago(oldest, case.rules.give_up));
-        if row.give_up_at.is_some() || row.ended.is_some() {
-            place.created = NOW;
-        }
-        for worker in self.workers.iter_mut().filter(|w| usize::from(w.place) == index) {
-            let renumber = |old: &mut u64, line: &mut u32| {
-                *old = if *old == fence { u64::from(BASE) } else { 0 };
-                *line = counted_back(*line, logged);
-            };
-            match &mut worker.hand {
-                Hand::Idle | Hand::Owns => {}
-                Hand::Planned { version: seen, .. } => *seen = rebased(*seen, version),
-                Hand::Sending(line) | Hand::Waiting(line) => renumber(&mut line.fence, &mut line.number),
-                Hand::Asking(question) => renumber(&mut question.fence, &mut question.number),
-                Hand::Knows(event) => renumber_event(event, renumber),
-                Hand::Telling { event, version: seen, .. } => {
-                    *seen = rebased(*seen, version);
-                    renumber_event(event, renumber);
-                }
-            }
-        }
-        for request in self.net.iter_mut().filter(|r| usize::from(r.place) == index) {
-            request.number = counted_back(request.number, logged);
-            let worker = &self.workers[usize::from(request.worker)];
-            let heard = matches!(&worker.hand, Hand::Waiting(line)
-                if worker.place == request.place && line.number == request.number);
-            if !heard {
-                (request.worker, request.number) = (0, 0);
-            }
-        }
-    }
-}
-
-/// Rewrites the columns of a row. `oldest` is the earliest time with which any party may still compare them.
-fn normalise_row(row: &mut Row, oldest: Stamp, case: &Case) {
-    (row.why, row.due_at) = (None, None);
-    row.in_flight = row.in_flight.map(|number| counted_back(number, row.logged));
-    row.fence = u64::from(BASE);
-    row.logged = BASE;
-    row.version = u64::from(BASE);
-    for stamp in [
-        &mut row.leased_until,
-        &mut row.quiet_until,
-        &mut row.cancel_quiet_until,
-        &mut row.audit_at,
-        &mut row.settle_by,
-        &mut row.key_ends_at,
-        &mut row.give_up_at,
-    ] {
-        stamp.iter_mut().for_each(|stamp| *stamp = (*stamp).max(oldest));
-    }
-    row.next_at = row.next_at.max(oldest);
-    // A key that lives longer than any run never ends.
-    if case.key_lifetime().is_none() {
-        row.key_ends_at = row.key_ends_at.map(|_| moved(NOW, FOR_EVER.into()));
-    }
-    if case.rules.give_up.as_secs() > FAR as u64 {
-        row.give_up_at = row.give_up_at.map(|_| moved(NOW, FOR_EVER.into()));
-    }
-    let longest = case.longest_from_first_send().map(|longest| ago(oldest, longest));
-    row.first_sent_at.iter_mut().for_each(|stamp| *stamp = longest.map_or(NOW, |l| l.max(*stamp)));
-    let keyed_cancel = case.rules.cancel.as_ref().is_some_and(|cancel| cancel.keyed);
-    let longest = case.key_lifetime().filter(|_| keyed_cancel).map(|longest| ago(oldest, longest));
-    row.cancel_first_at.iter_mut().for_each(|stamp| *stamp = longest.map_or(NOW, |l| l.max(*stamp)));
-}
-
-fn ago(oldest: Stamp, by: Duration) -> Stamp {
-    moved(oldest, -i64::try_from(by.as_secs()).unwrap_or(FAR).min(FAR))
-}
-
-fn rebased(seen: u64, version: u64) -> u64 {
-    if seen == version { u64::from(BASE) } else { 0 }
-}
-
-fn counted_back(number: u32, logged: u32) -> u32 {
-    (BASE + number).saturating_sub(logged)
-}
-
-fn moved(stamp: Stamp, ticks: i64) -> Stamp {
-    Stamp::from_micros(stamp.as_micros() + ticks * TICK_MICROS)
-}
-
-fn renumber_event(event: &mut Event, mut renumber: impl FnMut(&mut u64, &mut u32)) {
-    match event {
-        Event::Performed(line, _, _) | Event::Unsent(line, _) | Event::Cancelled(line, _, _) => {
-            renumber(&mut line.fence, &mut line.number)
-        }
-        Event::Confirmed(question, _, _) => renumber(&mut question.fence, &mut question.number),
-        Event::ScopeWaits | Event::ScopeBroken => {}
-    }
-}
-
-fn each_stamp(place: &mut Place, with: &mut impl FnMut(&mut Stamp)) {
-    let row = &mut place.row;
-    with(&mut row.next_at);
-    with(&mut place.created);
-    for stamp in [
-        &mut row.leased_until,
-        &mut row.quiet_until,
-        &mut row.first_sent_at,
-        &mut row.key_ends_at,
-        &mut row.give_up_at,
-        &mut row.settle_by,
-        &mut row.cancel_first_at,
-        &mut row.cancel_quiet_until,
-        &mut row.audit_at,
-    ] {
-        stamp.iter_mut().for_each(&mut *with);
-    }
-}
-
-/// Calls `with` for the times that a worker holds and that will be compared.
-fn each_time(hand: &mut Hand, with: &mut impl FnMut(&mut Stamp)) {
-    let of_event = |event: &mut Event, with: &mut dyn FnMut(&mut Stamp)| match event {
-        Event::Confirmed(question, _, _) => with(&mut question.asked_at),
-        Event::Performed(line, _, _) | Event::Unsent(line, _) | Event::Cancelled(line, _, _) => still(line),
-        Event::ScopeWaits | Event::ScopeBroken => {}
-    };
-    match hand {
-        Hand::Idle | Hand::Owns => {}
-        Hand::Planned { now, .. } => with(now),
-        Hand::Sending(line) => {
-            line.recorded_at = NOW;
-            with(&mut line.send_by);
-        }
-        Hand::Waiting(line) => still(line),
-        Hand::Asking(question) => with(&mut question.asked_at),
-        Hand::Knows(event) => of_event(event, with),
-        Hand::Telling { event, now, .. } => {
-            of_event(event, with);
-            with(now);
-        }
-    }
-}
-
-/// Resets the times of an attempt that is sent: after that, they are only for people.
-fn still(line: &mut AttemptRow) {
-    line.recorded_at = NOW;
-    line.send_by = NOW;
 }
 
 /// The rules in ticks. The numbers are the smallest ones that still differ from each other where that matters.

@@ -16,6 +16,8 @@ pub(crate) const ATTEMPT: Duration = Duration::from_secs(1);
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
 /// The quiet time: for this long after the last possible send, "no such charge" is not believed.
 pub(crate) const QUIET: Duration = Duration::from_secs(2);
+/// For how long the harbor remembers a key. A provider says so on its page.
+const KEYS: Duration = Duration::from_secs(24 * 3600);
 /// The time within which the shop must settle a charge that was made before its order was committed.
 pub(crate) const SETTLE: Duration = Duration::from_secs(6);
 
@@ -44,13 +46,14 @@ impl Charges {
                 .build()?;
             Ok(charge
                 .durable("POST /v1/charges")
+                .key_lifetime(KEYS)
                 .on_unknown(OnUnknown::Confirm)
                 .confirm(
                     Confirm::by("GET /v1/charges?key={key}")
                         .after(millis(200))
                         .applied(When::status(200).field("/status", ["succeeded"]))
                         .cancelled(When::status(200).field("/status", ["refunded"]))
-                        .absent(When::status(404))
+                        .absent(When::status(404).field("/error/code", [404]))
                         .id("/id"),
                 )
                 .cancel(

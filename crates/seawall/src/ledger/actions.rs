@@ -252,7 +252,8 @@ impl<S: Store> Actions<S> {
         self.ledger.load(action).await.map(Outcome::of).map_err(ActionError::under_way)
     }
 
-    /// Finds the action with this key. Use it if the application has only the key after a crash.
+    /// Finds the action with this key: the one that the application gave it, or the one under which it is sent. Use it if
+    /// the application has only the key after a crash.
     ///
     /// # Errors
     /// If there is no action with this key, or if the database failed.
@@ -263,8 +264,13 @@ impl<S: Store> Actions<S> {
 
     fn new_action<T: Serialize + ?Sized>(&self, key: &str, body: &T) -> Result<NewAction, ActionError> {
         let body = serde_json::to_vec(body).map_err(|wrong| ActionError::body(wrong.to_string()))?;
-        let request = self.durable.remote.record(key, body).map_err(ActionError::body)?;
-        Ok(NewAction::new(self.durable.dependency(), self.durable.operation(), key, request))
+        let durable = &self.durable;
+        let amount = durable.amount.as_ref().map(|amount| amount.read(&body)).transpose();
+        let amount = amount.map_err(ActionError::body)?;
+        let mapped = durable.rules().keys.sent(durable.dependency(), key, 0);
+        let request =
+            durable.remote.record(mapped.as_deref().unwrap_or(key), body).map_err(ActionError::body)?;
+        Ok(NewAction { amount, ..NewAction::new(durable.dependency(), durable.operation(), key, request) })
     }
 
     fn enter(&self, place: &'static Location<'static>) -> Result<Entered, ActionError> {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use seawall_actions as actions;
 use seawall_actions::template::{Pointer, Purpose, RequestTemplate};
-use seawall_ledger::CancelKind;
-use seawall_policy::Problem;
+use seawall_ledger::{CancelKind, Window};
+use seawall_policy::{Problem, Wrong};
 use serde_json::Value;
 
 use super::draft::{Draft, form, header, json};
@@ -21,7 +21,7 @@ use crate::operation::When;
 ///     .after(secs(2))
 ///     .applied(When::status(200).field("/status", ["succeeded"]))
 ///     .cancelled(When::status(200).field("/status", ["refunded"]))
-///     .absent(When::status(404))
+///     .absent(When::status(404).field("/code", ["NO_CHARGE"]))
 ///     .id("/id");
 /// ```
 #[derive(Clone, Debug)]
@@ -77,21 +77,31 @@ impl Confirm {
     }
 
     /// Declares an answer that means "it was undone at the provider", such as a charge that was refunded. These answers
-    /// are checked before those of `applied`.
+    /// are checked first.
     pub fn cancelled(self, when: When) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.cancelled.push(when.0)))
     }
 
+    /// Declares an answer that means "a part of it was undone", such as a charge with a partial refund. So the effect
+    /// exists. A cancel undoes what is left if its template takes the amount from this answer, as in
+    /// `{confirm:/remaining}`: the provider is asked directly before each such cancel. These answers are checked after
+    /// those of `cancelled` and before those of `applied`.
+    pub fn partly(self, when: When) -> Confirm {
+        Confirm(self.0.with(|confirm| confirm.partly.push(when.0)))
+    }
+
     /// Declares an answer that means "there is no such thing". This answer is believed only if the question was sent
-    /// after the quiet time.
+    /// after the quiet time. If it has no condition on a field, its status may also be that of a load balancer's page,
+    /// so a second such answer is needed one quiet time later. See [`absences`](Self::absences).
     pub fn absent(self, when: When) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.absent.push(when.0)))
     }
 
     /// Sets how many times the provider must answer "absent" before that answer is believed. Only answers after the
-    /// quiet time count, and they must be at least one quiet time apart. Default 1.
+    /// quiet time count, and they must be at least one quiet time apart. Default 1 if each answer that is declared with
+    /// `absent` has a condition on a field, else 2.
     pub fn absences(self, times: u32) -> Confirm {
-        Confirm(self.0.with(|confirm| confirm.absences = times))
+        Confirm(self.0.with(|confirm| confirm.absences = Some(times)))
     }
 
     /// Sets the JSON pointer to the provider's own id in the answer. In a cancel, this id fills the hole `{answer:/…}`
@@ -99,6 +109,20 @@ impl Confirm {
     pub fn id(mut self, pointer: impl AsRef<str>) -> Confirm {
         let pointer = Pointer::parse(pointer.as_ref());
         self.0.set("confirm.id", pointer, |confirm, pointer| confirm.id = Some(pointer));
+        self
+    }
+
+    /// Sets how long after the first send the provider can be asked about an action. A later answer "not found" would say
+    /// nothing, so an action whose effect is still unknown then waits for a person. Default: for ever.
+    pub fn until(self, time: Duration) -> Confirm {
+        Confirm(self.0.with(|confirm| confirm.until = Some(Window::For(time))))
+    }
+
+    /// Sets the last day on which the provider can be asked about an action, counted from the day of the first send in
+    /// the provider's zone: `same-day Asia/Seoul`, `next-day Asia/Seoul` or `3-days Asia/Seoul`. This replaces
+    /// [`until`](Self::until).
+    pub fn until_day(mut self, day: impl AsRef<str>) -> Confirm {
+        self.0.set("confirm.until", day_of(day.as_ref()), |confirm, window| confirm.until = Some(window));
         self
     }
 
@@ -185,16 +209,50 @@ impl Cancel {
         Cancel(self.0.with(|cancel| cancel.after = wait))
     }
 
-    /// Declares an answer that means "there is no such thing to undo". If `not_found` is called several times, each of
-    /// the declared answers has this meaning.
+    /// Declares an answer that means "it is undone now". Without `done` and [`refused`](Self::refused), each answer of
+    /// 2xx that matches nothing that is declared means that. As soon as one of the two is called, such an answer leaves it
+    /// unknown what became of the cancel. Declare one of them if the provider may say "no" inside a 200.
+    ///
+    /// The declared answers are checked in the order `done`, `already`, `not_found`, `refused`, `never`. If one of these
+    /// methods is called several times, each of the declared answers has its meaning.
+    pub fn done(self, when: When) -> Cancel {
+        Cancel(self.0.with(|cancel| cancel.done.push(when.0)))
+    }
+
+    /// Declares an answer that means "it is undone already".
+    pub fn already(self, when: When) -> Cancel {
+        Cancel(self.0.with(|cancel| cancel.already.push(when.0)))
+    }
+
+    /// Declares an answer that means "there is no such thing to undo".
     pub fn not_found(self, when: When) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.not_found.push(when.0)))
     }
 
-    /// Declares an answer that means "it is undone already". If `already` is called several times, each of the declared
-    /// answers has this meaning.
-    pub fn already(self, when: When) -> Cancel {
-        Cancel(self.0.with(|cancel| cancel.already.push(when.0)))
+    /// Declares an answer that means "not undone now, but perhaps later". The cancel is then sent again, under a new key,
+    /// since a provider that saves its answers would repeat this one. After the maximum number of cancels the action is
+    /// stuck.
+    pub fn refused(self, when: When) -> Cancel {
+        Cancel(self.0.with(|cancel| cancel.refused.push(when.0)))
+    }
+
+    /// Declares an answer that means "this cannot be undone". The action is then stuck until a person decides.
+    pub fn never(self, when: When) -> Cancel {
+        Cancel(self.0.with(|cancel| cancel.never.push(when.0)))
+    }
+
+    /// Sets how long after the first send of an action the provider takes its cancel. Later a cancel ends with a person.
+    /// Default: for ever.
+    pub fn until(self, time: Duration) -> Cancel {
+        Cancel(self.0.with(|cancel| cancel.until = Some(Window::For(time))))
+    }
+
+    /// Sets the last day on which the provider takes a cancel, counted from the day of the first send of the action in
+    /// the provider's zone: `same-day Asia/Seoul`, `next-day Asia/Seoul` or `3-days Asia/Seoul`. This replaces
+    /// [`until`](Self::until).
+    pub fn until_day(mut self, day: impl AsRef<str>) -> Cancel {
+        self.0.set("cancel.until", day_of(day.as_ref()), |cancel, window| cancel.until = Some(window));
+        self
     }
 
     /// Returns the declaration, or `None` if its request could not be read. The problems are added to `unread`.
@@ -202,4 +260,11 @@ impl Cancel {
         unread.extend(self.0.unread);
         self.0.read
     }
+}
+
+/// Reads a day of the provider's calendar. Lengths of time are declared as such.
+fn day_of(written: &str) -> Result<Window, Wrong> {
+    let no_length =
+        |_: &str| Err(Wrong::new("this is not a day").help("a length of time is declared with `until`"));
+    Window::parse(written, no_length)
 }

@@ -1,11 +1,12 @@
 //! The type [`Durable`]: an operation whose effect must not be lost or doubled, and how a program declares it.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seawall_actions::template::{Purpose, RequestTemplate};
-use seawall_actions::{Connections, Declared, HttpRemote, Sent};
-use seawall_ledger::{Lifetime, Limits, OnUnknown, Rules};
+use seawall_actions::template::{Pointer, Purpose, RequestTemplate};
+use seawall_actions::{AmountAt, Connections, CurrencyAt, Declared, HttpRemote, Sent};
+use seawall_ledger::{KeyRules, Lifetime, Limits, OnUnknown, Rules};
 use seawall_policy::{Backoff, Gravity, Problem, Wrong};
 
 use super::confirm::{Cancel, Confirm};
@@ -20,6 +21,8 @@ pub struct Durable {
     operation: Operation,
     pub(super) remote: Arc<HttpRemote>,
     rules: Rules,
+    /// Where the body has the amount of money; `None` if none is recorded.
+    pub(super) amount: Option<AmountAt>,
     notes: Vec<String>,
 }
 
@@ -77,6 +80,7 @@ pub struct DurableBuilder {
     /// time. `Some(Some(time))`: the application, within this time.
     explicit: Option<Option<Duration>>,
     rules: Rules,
+    amount: Option<AmountAt>,
     unread: Vec<Problem>,
 }
 
@@ -95,6 +99,7 @@ impl Operation {
             on_unknown: None,
             explicit: None,
             rules: Rules::of(idempotency),
+            amount: None,
             unread: unread.into_iter().collect(),
         }
     }
@@ -130,7 +135,8 @@ impl DurableBuilder {
 
     /// Sets what happens if the effect of an action is unknown. By default, the first of these rules that fits decides:
     ///
-    /// 1. If the operation is keyed or idempotent, the request is repeated.
+    /// 1. If the operation is idempotent, or if it is keyed and [`key_lifetime`](Self::key_lifetime) is declared, the
+    ///    request is repeated.
     /// 2. If a confirm is declared, the provider is asked.
     /// 3. Else the action becomes stuck until a person decides.
     pub fn on_unknown(mut self, what: OnUnknown) -> DurableBuilder {
@@ -167,9 +173,67 @@ impl DurableBuilder {
         self
     }
 
-    /// Sets how long the provider remembers a key. Default 24 h.
+    /// Sets how long the provider remembers a key, counted from the first send. There is no default: providers remember
+    /// keys for 3 hours, for a day or until midnight, and a repeat under a forgotten key takes effect twice. Without this
+    /// setting, a request whose effect is unknown is not sent again under its key, and neither is a cancel.
     pub fn key_lifetime(mut self, time: Duration) -> DurableBuilder {
-        self.rules = self.rules.remembered(Lifetime::For(time));
+        self.rules.key_lifetime = Some(Lifetime::For(time));
+        self
+    }
+
+    /// Says that the provider forgets all keys at a time of day of its zone, such as `midnight Asia/Seoul` or
+    /// `23:30 Asia/Seoul`. This replaces [`key_lifetime`](Self::key_lifetime).
+    pub fn keys_forgotten_at(mut self, time: impl AsRef<str>) -> DurableBuilder {
+        let no_length = |_: &str| {
+            Err(Wrong::new("this is not a time of day")
+                .help("a length of time is declared with `key_lifetime`"))
+        };
+        match Lifetime::parse(time.as_ref(), no_length) {
+            Ok(lifetime) => self.rules.key_lifetime = Some(lifetime),
+            Err(wrong) => self.unread.push(Problem::error("key_lifetime", wrong)),
+        }
+        self
+    }
+
+    /// Sets which keys the provider takes: the characters, as in `A-Za-z0-9_-`, and the least and the greatest length in
+    /// bytes. An action's key that does not fit is sent as a key that is computed from it, and the action is found by
+    /// either. Default: 1 to 255 bytes of visible ASCII.
+    pub fn key(mut self, chars: impl AsRef<str>, bytes: RangeInclusive<usize>) -> DurableBuilder {
+        match KeyRules::parse(chars.as_ref(), *bytes.start(), *bytes.end()) {
+            Ok(rules) => {
+                self.unread.extend(rules.check());
+                self.rules.keys = rules;
+            }
+            Err(problems) => self.unread.extend(problems),
+        }
+        self
+    }
+
+    /// Records the amount of money of each action, which the body has at the JSON pointer `value`: a number, or a text
+    /// with a decimal number. `currency` is a code of ISO 4217 such as `KRW`, or a JSON pointer to where the body has it.
+    /// An action whose body has no exact amount there is refused. Default: no amount is recorded.
+    pub fn amount(self, value: impl AsRef<str>, currency: impl AsRef<str>) -> DurableBuilder {
+        self.amount_in_minor_units(value, currency, 0)
+    }
+
+    /// Records the amount of money as [`amount`](Self::amount) does, for an API that counts in minor units. `places` is
+    /// the number of decimal places of the currency: 2 if the body says 1050 for 10.50.
+    pub fn amount_in_minor_units(
+        mut self,
+        value: impl AsRef<str>,
+        currency: impl AsRef<str>,
+        places: u8,
+    ) -> DurableBuilder {
+        let value = Pointer::parse(value.as_ref()).map_err(|wrong| Problem::error("amount.value", wrong));
+        let currency =
+            CurrencyAt::parse(currency.as_ref()).map_err(|wrong| Problem::error("amount.currency", wrong));
+        match (value, currency) {
+            (Ok(value), Ok(currency)) => match AmountAt::new(value, currency, places) {
+                Ok(amount) => self.amount = Some(amount),
+                Err(wrong) => self.unread.push(Problem::error("amount.minor", wrong)),
+            },
+            (value, currency) => self.unread.extend(value.err().into_iter().chain(currency.err())),
+        }
         self
     }
 
@@ -249,8 +313,11 @@ impl DurableBuilder {
         let mut declared = Declared {
             idempotency: plan.rules.idempotency,
             total: plan.timeouts.total,
+            answers: &plan.rules.answers,
+            refuses: &plan.rules.refuses,
             repeats_in_doubt: false,
             key_header: self.sent.key_header.as_ref(),
+            key_lifetime: self.rules.key_lifetime.as_ref(),
             confirm: confirm.as_ref(),
             cancel: cancel.as_ref(),
             durable: None,
@@ -262,7 +329,7 @@ impl DurableBuilder {
             attempt: silent.attempt,
             confirm: silent.confirm,
             cancel: silent.cancel,
-            ..self.rules
+            ..self.rules.clone()
         };
         declared.durable = Some(&rules);
         let unread: Vec<&str> = problems.iter().map(|problem| problem.setting).collect();
@@ -283,7 +350,8 @@ impl DurableBuilder {
         let notes = Misuse::of_problems(&at, problems)?;
         let connections = connections.expect("that there are none was told, and returned above");
         let remote = HttpRemote::new(connections, plan, self.sent, confirm, cancel);
-        Ok(Durable { operation: self.operation.clone(), remote: Arc::new(remote), rules, notes })
+        let (operation, remote) = (self.operation.clone(), Arc::new(remote));
+        Ok(Durable { operation, remote, rules, amount: self.amount, notes })
     }
 }
 

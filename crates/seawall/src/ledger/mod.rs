@@ -17,7 +17,7 @@
 //!     .confirm(Confirm::by("GET /v1/charges?key={key}")
 //!         .applied(When::status(200).field("/status", ["succeeded"]))
 //!         .cancelled(When::status(200).field("/status", ["refunded"]))
-//!         .absent(When::status(404)))
+//!         .absent(When::status(404).field("/code", ["NO_CHARGE"])))
 //!     .cancel(Cancel::by("POST /v1/refunds")
 //!         .json(serde_json::json!({ "charge": "{confirm:/id}" })).sets_a_state())
 //!     .build()?;
@@ -72,8 +72,8 @@ pub use seawall_ledger::store::postgres::{Postgres, Settings as PostgresSettings
 pub use seawall_ledger::store::sqlite::Sqlite;
 pub use seawall_ledger::store::{Counts, Filter, Standing, Store};
 pub use seawall_ledger::{
-    Action, ActionId, By, End, Error, Ledger, LedgerBuilder, Misuse, Observed, OnUnknown, Refusal,
-    Resolution, Scope, Sizes, StoreError, Story, Trouble, Worker, WorkerSettings,
+    Action, ActionId, By, End, Error, Ledger, LedgerBuilder, Lifetime, Misuse, Money, Observed, OnUnknown,
+    Refusal, Resolution, Scope, Sizes, StoreError, Story, Trouble, Window, Worker, WorkerSettings,
 };
 
 /// The contents of an action's row, and the trait for a provider that does not speak HTTP. This module is for programs
@@ -82,8 +82,8 @@ pub mod protocol {
     pub use seawall_ledger::store::Boxed;
     pub use seawall_ledger::{
         AttemptKind, AttemptOutcome, AttemptRow, CancelKind, CancelRules, ConfirmRules, Delivery, Found,
-        Goal, Known, Limits, Mark, NotApplied, Operation, Performed, Remote, Report, Rules, SettleBy, Stamp,
-        State, Undone,
+        Goal, Known, Limits, Mark, Naming, NotApplied, Operation, Performed, Remote, Report, Rules, SettleBy,
+        Stamp, State, Undone,
     };
 }
 

@@ -1,6 +1,6 @@
 //! The type [`Outcome`]: what has become of an action.
 
-use seawall_actions::stored::StoredAnswer;
+use seawall_actions::stored::{AnswerOf, StoredAnswer};
 use seawall_ledger::{Action, ActionId, End, Known};
 use seawall_policy::Effect;
 use serde::de::DeserializeOwned;
@@ -47,7 +47,9 @@ impl Outcome {
     #[must_use]
     pub fn awaits_settling(&self) -> bool {
         let state = &self.action.state;
-        state.known() == Known::Applied && state.end().is_none() && state.goal() == seawall_ledger::Goal::Perform
+        state.known() == Known::Applied
+            && state.end().is_none()
+            && state.goal() == seawall_ledger::Goal::Perform
     }
 
     /// Why the action is stuck, failed or cancelled, in words for people; `None` if there is nothing to say.
@@ -62,10 +64,38 @@ impl Outcome {
         self.action.id
     }
 
+    /// The key that the application gave the action.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.action.key
+    }
+
+    /// The key under which the provider knows the action. It is [`Outcome::key`], unless the provider does not take that
+    /// key ([`super::DurableBuilder::key`]).
+    #[must_use]
+    pub fn sent_key(&self) -> &str {
+        self.action.sent_key()
+    }
+
     /// The provider's answer from which the ledger knows that the action took effect: an answer to the operation, or to
     /// a question about the action. `None` if no such answer is recorded.
     #[must_use]
     pub fn answer(&self) -> Option<StoredAnswer> {
+        self.kept().filter(|answer| answer.of != AnswerOf::Refusal)
+    }
+
+    /// The provider's answer with which it refused the action: status, content type and body. "Declined" and "wrong API
+    /// key" are told apart by it. `None` if the action did not end with a refusal. The body is empty if it was too long to
+    /// be kept.
+    ///
+    /// A refusal that did not decide, because an earlier attempt could still take effect, is in the attempt log
+    /// ([`super::Story::attempts`]): read its `answer` with [`StoredAnswer::decode`].
+    #[must_use]
+    pub fn refusal(&self) -> Option<StoredAnswer> {
+        self.kept().filter(|answer| answer.of == AnswerOf::Refusal)
+    }
+
+    fn kept(&self) -> Option<StoredAnswer> {
         StoredAnswer::decode(self.action.state.answer()?)
     }
 

@@ -47,6 +47,10 @@ fn what_only_a_builder_can_say_is_checked_too() {
         let said = builder.build().map(|_| ()).unwrap_err().to_string();
         assert!(said.contains(&format!("operation charge: {expected}")), "{expected}\n{said}");
     }
+    let payments = Dependency::builder("payments").build().unwrap();
+    let duplicate = payments.operation("charge").duplicate(When::any().field("code", ["DUPLICATE"]));
+    let said = duplicate.build().map(|_| ()).unwrap_err().to_string();
+    assert!(said.contains("`code` is not a JSON pointer"), "{said}");
     let nowhere = Dependency::builder("x").build().unwrap().operation("charge").build().unwrap();
     let said = nowhere.durable("POST /x").build().unwrap_err().to_string();
     assert!(said.contains("no endpoint"), "{said}");
@@ -54,10 +58,30 @@ fn what_only_a_builder_can_say_is_checked_too() {
 
 #[test]
 fn what_its_author_may_not_expect_is_noted() {
-    let notes = |durable: DurableBuilder| durable.build().unwrap().notes().count();
-    assert_eq!(notes(keyed().cancel(refund("{key}"))), 1, "a cancel whose answer is lost ends with a person");
+    let notes = |durable: DurableBuilder| {
+        let durable = durable.build().unwrap();
+        durable.notes().filter(|note| note.contains("a cancel whose answer is lost")).count()
+    };
+    assert_eq!(notes(keyed().cancel(refund("{key}"))), 1, "it ends with a person");
     assert_eq!(notes(keyed().cancel(refund("{key}").sets_a_state())), 0);
     assert_eq!(notes(keyed().cancel(refund("{key}")).confirm(confirm())), 0);
+    let lost = |durable: DurableBuilder| durable.build().unwrap().notes().collect::<Vec<_>>().join("\n");
+    let by_key = || keyed().cancel(refund("{key}").keyed());
+    assert!(
+        lost(by_key())
+            .contains("cancel.keyed: a cancel whose answer is lost is not sent again: it ends with")
+    );
+    assert!(
+        lost(by_key().confirm(confirm())).contains("the provider is asked about it (declare `key_lifetime`")
+    );
+    assert_eq!(notes(by_key().key_lifetime(secs(86_400))), 0);
+    assert_eq!(notes(keyed().cancel(refund("{key}").keyed().sets_a_state())), 0);
+    let today = lost(keyed().confirm(confirm().until_day("same-day Asia/Seoul")));
+    assert!(today.contains("confirm.until: the day ends before \"not found\" can be believed"), "{today}");
+    assert!(today.contains("less than 185s before midnight Asia/Seoul"), "{today}");
+    assert_eq!(notes(keyed().confirm(confirm().until_day("next-day Asia/Seoul"))), 0);
+    assert!(lost(keyed().key("0-9", 1..=24)).contains("key.max: a mapped key has only 73 bits of its hash"));
+    assert_eq!(notes(keyed().key("A-Za-z0-9_-", 16..=256)), 0);
 }
 
 #[test]
@@ -73,8 +97,11 @@ fn a_builder_that_is_told_nothing_has_the_default_rules() {
         let declared = seawall_actions::Declared {
             idempotency,
             total: Some(secs(30)),
+            answers: &seawall_policy::Answers::default(),
+            refuses: &[],
             repeats_in_doubt: false,
             key_header: None,
+            key_lifetime: None,
             confirm: None,
             cancel: None,
             durable: None,
@@ -86,7 +113,10 @@ fn a_builder_that_is_told_nothing_has_the_default_rules() {
 #[test]
 fn defaults_are_the_cautious_ones() {
     let on_unknown = |durable: DurableBuilder| durable.build().unwrap().rules().on_unknown;
-    assert_eq!(on_unknown(keyed()), OnUnknown::Repeat);
+    assert_eq!(on_unknown(keyed()), OnUnknown::Hold, "nobody said how long a key is remembered");
+    assert_eq!(on_unknown(keyed().confirm(confirm())), OnUnknown::Confirm);
+    assert_eq!(on_unknown(keyed().key_lifetime(secs(86_400))), OnUnknown::Repeat);
+    assert_eq!(on_unknown(keyed().keys_forgotten_at("midnight Asia/Seoul")), OnUnknown::Repeat);
     assert_eq!(on_unknown(plain()), OnUnknown::Hold);
     assert_eq!(on_unknown(plain().confirm(confirm())), OnUnknown::Confirm);
     let durable = keyed().confirm(confirm()).cancel(refund("{confirm:/id}")).build().unwrap();
@@ -98,7 +128,8 @@ fn defaults_are_the_cautious_ones() {
     assert_eq!(durable.rules().attempt, secs(30), "the operation's own total timeout");
     let explicit = keyed().cancel(refund("{key}")).settled_by_application().build().unwrap();
     assert_eq!(explicit.rules().settle, SettleBy::Explicit(secs(60)), "the total timeout and 30 s");
-    let by_key = keyed().cancel(refund("{key}").sets_a_state()).build().unwrap().rules().cancel.clone().unwrap();
+    let by_key =
+        keyed().cancel(refund("{key}").sets_a_state()).build().unwrap().rules().cancel.clone().unwrap();
     assert!(by_key.by_key && by_key.kind == CancelKind::State);
 }
 

@@ -61,13 +61,13 @@ fn declared(flight: &Flight) -> Durable {
     let charge = charge.lease(LEASE).quiet(QUIET).network(millis(200)).pause(millis(200));
     let charge = charge.backoff(millis(50), millis(500));
     match flight.provider {
-        Provider::Keyed => charge.build().unwrap(),
+        Provider::Keyed => charge.key_lifetime(seawall::secs(3600)).build().unwrap(),
         Provider::Asked => charge
             .confirm(
                 Confirm::by("GET /v1/charges?key={key}")
                     .after(millis(50))
                     .applied(When::status(200))
-                    .absent(When::status(404)),
+                    .absent(When::status(404).field("/error/code", [404])),
             )
             .build()
             .unwrap(),

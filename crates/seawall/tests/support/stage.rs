@@ -168,6 +168,7 @@ fn quick(charge: DurableBuilder) -> DurableBuilder {
         .quiet(secs(1))
         .lease(secs(10))
         .backoff(millis(20), millis(200))
+        .key_lifetime(secs(24 * 3600))
 }
 
 impl<S: Store, D: Orders<S>> Stage<S, D> {
@@ -209,7 +210,7 @@ impl<S: Store, D: Orders<S>> Stage<S, D> {
             .after(millis(20))
             .applied(When::status(200).field("/status", ["succeeded"]))
             .cancelled(When::status(200).field("/status", ["refunded"]))
-            .absent(When::status(404));
+            .absent(When::status(404).field("/error/code", [404]));
         let cancel = Cancel::by("POST /v1/refunds")
             .json(serde_json::json!({ "charge": "{confirm:/id}" }))
             .sets_a_state()

@@ -77,11 +77,9 @@ impl Arm {
     fn on_sqlite(self) -> bool {
         match self {
             Arm::Sqlite | Arm::SeawallSqlite | Arm::DurareSqlite | Arm::BeforeSqlite => true,
-            Arm::Pgbench
-            | Arm::SeawallPostgres
-            | Arm::DurarePostgres
-            | Arm::Dbos
-            | Arm::BeforePostgres => false,
+            Arm::Pgbench | Arm::SeawallPostgres | Arm::DurarePostgres | Arm::Dbos | Arm::BeforePostgres => {
+                false
+            }
         }
     }
 

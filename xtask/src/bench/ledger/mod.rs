@@ -183,9 +183,7 @@ fn row(size: usize, arm: Arm, cells: &[Cell]) -> Vec<String> {
         let value = median(cells.iter().filter(of).map(|cell| field(&cell.seen)));
         value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
     };
-    let ratio = |to: Arm| {
-        ratio(size, arm, to, cells).map_or("-".to_owned(), |value| format!("{value:.2}"))
-    };
+    let ratio = |to: Arm| ratio(size, arm, to, cells).map_or("-".to_owned(), |value| format!("{value:.2}"));
     vec![
         arm.name().to_owned(),
         figure(Seen::rate, 0),

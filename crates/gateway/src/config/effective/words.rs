@@ -1,6 +1,6 @@
 //! Says in whole sentences what follows from the settings.
 
-use seawall_ledger::{OnUnknown, Rules, SettleBy};
+use seawall_ledger::{Lifetime, OnUnknown, Rules, SettleBy};
 use seawall_policy::{Answers, Idempotency, Otherwise};
 
 use super::super::settings::{Operation, Retry};
@@ -54,13 +54,16 @@ pub(super) fn durable_follows(operation: &Operation, durable: &Rules) -> Vec<Str
     let quiet = show_time(durable.quiet);
     all.push(match durable.on_unknown {
         OnUnknown::Repeat => match &durable.key_lifetime {
-            Some(lifetime) => {
-                format!("unknown: the same request is sent again, for at most {}", show_time(lifetime.shortest()))
+            Some(Lifetime::For(time)) => {
+                format!("unknown: the same request is sent again, for at most {}", show_time(*time))
+            }
+            Some(lifetime @ Lifetime::Daily(_)) => {
+                format!("unknown: the same request is sent again, as long as it arrives before {lifetime}")
             }
             None => "unknown: the same request is sent again".to_owned(),
         },
         OnUnknown::Confirm => {
-            format!("unknown: the provider is asked; \"not found\" is believed {quiet} after the last possible send")
+            format!("unknown: the provider is asked; \"not found\" is believed {quiet} after the last possible send{}", several_absences(durable))
         }
         OnUnknown::Cancel => format!("unknown: cancelled now, and once more after {quiet}"),
         OnUnknown::Hold => "unknown: it waits for a person".to_owned(),
@@ -71,6 +74,7 @@ pub(super) fn durable_follows(operation: &Operation, durable: &Rules) -> Vec<Str
             all.push(format!("cancelled unless the caller settles it within {}", show_time(within)))
         }
     }
+    all.extend(answers_follow(operation));
     if operation.cancel.is_none() {
         all.push("it cannot be undone: a cancel ends with a person".to_owned());
     }
@@ -78,6 +82,40 @@ pub(super) fn durable_follows(operation: &Operation, durable: &Rules) -> Vec<Str
         all.push(
             "an action that is believed absent has failed: without a key it is not sent again".to_owned(),
         );
+    }
+    all
+}
+
+/// Returns the end of the sentence on "not found", if one such answer is not enough.
+fn several_absences(durable: &Rules) -> String {
+    match durable.confirm.as_ref().map_or(1, |confirm| confirm.absences) {
+        0 | 1 => String::new(),
+        2 => ", and only if it is said again one quiet time later".to_owned(),
+        times => format!(", and only if it is said {times} times, one quiet time apart"),
+    }
+}
+
+/// Returns the sentences that follow from what is declared of answers to an action's requests.
+fn answers_follow(operation: &Operation) -> Vec<String> {
+    let mut all = Vec::new();
+    if !operation.answers.duplicate.is_empty() {
+        let then =
+            if operation.confirm.is_some() { "the provider is asked" } else { "it waits for a person" };
+        all.push(format!(
+            "\"duplicate\" proves that an earlier request arrived: {then}, and it is never a \"no\""
+        ));
+    }
+    if operation.confirm.as_ref().is_some_and(|confirm| !confirm.partly.is_empty()) {
+        all.push("partly cancelled counts as applied: a cancel undoes the rest".to_owned());
+    }
+    if let Some(cancel) = &operation.cancel {
+        all.push(match cancel.declares_done() {
+            true => "a cancel is done only by an answer that is declared so; any other leaves it unknown"
+                .to_owned(),
+            false => {
+                "every 2xx answer to a cancel means \"undone\", unless it is declared otherwise".to_owned()
+            }
+        });
     }
     all
 }

@@ -36,6 +36,11 @@ pub(super) static DEPENDENCY: Spec = Spec {
                 "Whether an Idempotency-Key makes a POST or PATCH that matches no operation keyed. Default false.",
             ),
             key(
+                "key",
+                Kind::Table(&KEY),
+                "Which keys the provider takes. A key that does not fit is sent as a key that is computed from it.",
+            ),
+            key(
                 "deadline_header",
                 Kind::HeaderName,
                 "The header that tells the dependency how many milliseconds are left. Default: none.",
@@ -66,6 +71,23 @@ static ENDPOINT: Spec = Spec {
         ),
     ]],
 };
+
+static KEY: Spec = Spec {
+    name: "`key`",
+    doc: "Which keys the provider takes. A key that does not fit is sent as a key that is computed from it.",
+    groups: &[&[
+        key(
+            "chars",
+            Kind::KeyChars,
+            "The characters of a key, and ranges of them, as in A-Za-z0-9_-. Default !-~ (every visible ASCII character).",
+        ),
+        key("min", KEY_LENGTH, "The least length of a key in bytes. Default 1."),
+        key("max", KEY_LENGTH, "The greatest length of a key in bytes. Default 255."),
+    ]],
+};
+
+/// The lengths that fit together are judged where the whole table is read.
+const KEY_LENGTH: Kind = Kind::Whole { min: 0, max: 65_535 };
 
 static TLS: Spec = Spec {
     name: "`tls`",
@@ -107,6 +129,11 @@ static RECONCILE: Spec = Spec {
         key("next", Kind::Pointer, "Where a page has the cursor of the next page, as a JSON pointer."),
         must("key", Kind::Pointer, "Where an item has our idempotency key, as a JSON pointer."),
         key("amount", Kind::Pointer, "Where an item has its amount, as a JSON pointer."),
+        key(
+            "minor",
+            Kind::Whole { min: 0, max: 4 },
+            "The number of decimal places of the currency, if the list says 1050 for 10.50: 2. Default 0.",
+        ),
         must(
             "state",
             Kind::Table(&RECONCILE_STATE),

@@ -30,9 +30,19 @@ pub(super) static OPERATION: Spec = Spec {
             ),
             key("answers", Kind::Table(&ANSWERS), "What answers mean, by status and JSON body."),
             key(
+                "duplicate",
+                Kind::Predicates,
+                "Answers that mean that the provider has the key already. The effect is then unknown. Compared before answers.",
+            ),
+            key(
                 "slow_call",
                 Kind::TimeOrOff,
                 "A call that takes longer than this counts as a failure to the breaker, or off. Default: that of the breaker.",
+            ),
+            key(
+                "key_lifetime",
+                Kind::Lifetime,
+                "How long the provider remembers a key: 24h, or midnight Asia/Seoul. Without it, an action in doubt is not sent again under its key.",
             ),
             key("confirm", Kind::Table(&CONFIRM), "How to ask the provider what became of it."),
             key("cancel", Kind::Table(&CANCEL), "How to undo it."),
@@ -75,7 +85,6 @@ const DURABLE: &[Key] = &[
         TIME_OR_ZERO,
         "How long after the last possible send \"not found\" is believed. Default 2m.",
     ),
-    key("key_lifetime", TIME, "How long the provider remembers a key. Default 24h."),
     key(
         "refusal_binds",
         Kind::Statuses,
@@ -87,6 +96,7 @@ const DURABLE: &[Key] = &[
         Kind::Flag,
         "Whether a request that is believed absent may be sent again without a key. Default false.",
     ),
+    key("amount", Kind::Table(&AMOUNT), "Where the body has the amount of money, which is recorded."),
     key(
         "audit_after",
         TIME_OR_ZERO,
@@ -140,14 +150,29 @@ static CONFIRM: Spec = Spec {
         must("applied", Kind::Predicates, "Answers that mean that it took effect."),
         key("cancelled", Kind::Predicates, "Answers that mean that it was undone at the provider."),
         key(
+            "partly",
+            Kind::Predicates,
+            "Answers that mean that a part of it was undone. Compared after cancelled and before applied.",
+        ),
+        key(
             "absent",
             Kind::Predicates,
             "Answers that mean that it was not found. Default: no answer is taken to mean that.",
         ),
         key(
+            "absences",
+            COUNT,
+            "How many answers that it was not found are needed, each one quiet time after the last. Default: 2 if a status alone means that, else 1.",
+        ),
+        key(
             "id",
             Kind::Pointer,
             "Where the answer has the provider's own id, as a JSON pointer; {answer:/…} may come from it.",
+        ),
+        key(
+            "until",
+            Kind::Window,
+            "Until when the provider can be asked, from the first send: 24h, or next-day Asia/Seoul. Default: for ever.",
         ),
     ]],
 };
@@ -184,8 +209,42 @@ static CANCEL: Spec = Spec {
             Kind::Flag,
             "Whether a cancel that comes first makes the provider refuse the operation. Default false.",
         ),
-        key("not_found", Kind::Predicates, "Answers that mean that there is no such thing."),
+        key(
+            "done",
+            Kind::Predicates,
+            "Answers that mean that it is undone now. Default: every 2xx that fits nothing else, unless refused is given.",
+        ),
         key("already", Kind::Predicates, "Answers that mean that it is cancelled already."),
+        key("not_found", Kind::Predicates, "Answers that mean that there is no such thing."),
+        key(
+            "refused",
+            Kind::Predicates,
+            "Answers that mean that it is not undone, and may be later. The cancel is sent again under a new key.",
+        ),
+        key("never", Kind::Predicates, "Answers that mean that it cannot be undone."),
+        key(
+            "until",
+            Kind::Window,
+            "Until when the provider takes a cancel, from the first send: 1h, or same-day Asia/Seoul. Default: for ever.",
+        ),
+    ]],
+};
+
+static AMOUNT: Spec = Spec {
+    name: "`amount`",
+    doc: "Where the body has the amount of money, which is recorded.",
+    groups: &[&[
+        must("value", Kind::Pointer, "Where the body has the amount, as a JSON pointer."),
+        must(
+            "currency",
+            Kind::Currency,
+            "The currency's code (ISO 4217), or a JSON pointer to where the body has it.",
+        ),
+        key(
+            "minor",
+            Kind::Whole { min: 0, max: 4 },
+            "The number of decimal places of the currency, if the body says 1050 for 10.50: 2. Default 0.",
+        ),
     ]],
 };
 

@@ -3,7 +3,8 @@
 //! mistakes, and they are reported here at their places in the file.
 
 use seawall_actions::template::{Body, Pointer, Purpose, RequestTemplate};
-use seawall_actions::{Cancel, Confirm, Declared, Listing};
+use seawall_actions::{AmountAt, Cancel, Confirm, CurrencyAt, Declared, Listing};
+use seawall_ledger::keys::{KeyChars, KeyRules};
 use seawall_ledger::reconcile::{DAY, JsonList, Zone};
 use seawall_ledger::{CancelKind, Lifetime, Limits, Rules, SettleBy};
 use seawall_policy::{Gravity, Problem};
@@ -49,8 +50,11 @@ pub(super) fn confirm(section: &Section<'_>) -> Option<Confirm> {
         after: section.opt("after", values::time).unwrap_or(silent.after),
         applied: predicates(section, "applied"),
         cancelled: predicates(section, "cancelled"),
+        partly: predicates(section, "partly"),
         absent: predicates(section, "absent"),
+        absences: section.opt("absences", count_u32),
         id: pointer(section, "id"),
+        until: section.opt("until", values::window),
         ..silent
     })
 }
@@ -63,8 +67,12 @@ pub(super) fn cancel(section: &Section<'_>) -> Option<Cancel> {
         after: section.opt("after", values::time).unwrap_or(silent.after),
         keyed: section.opt("keyed", values::flag).unwrap_or(silent.keyed),
         tombstone: section.opt("tombstone", values::flag).unwrap_or(silent.tombstone),
-        not_found: predicates(section, "not_found"),
+        done: predicates(section, "done"),
         already: predicates(section, "already"),
+        not_found: predicates(section, "not_found"),
+        refused: predicates(section, "refused"),
+        never: predicates(section, "never"),
+        until: section.opt("until", values::window),
         ..silent
     })
 }
@@ -79,8 +87,11 @@ pub(super) fn durable<'a>(
     let mut declared = Declared {
         idempotency: operation.idempotency,
         total: operation.timeout.total,
+        answers: &operation.answers,
+        refuses: &operation.refuses,
         repeats_in_doubt: inherited.dangerous.retry_none,
         key_header: None,
+        key_lifetime: operation.key_lifetime.as_ref(),
         confirm: operation.confirm.as_ref(),
         cancel: operation.cancel.as_ref(),
         durable: None,
@@ -150,7 +161,7 @@ fn rules(
         give_up: section.opt("give_up", values::time).unwrap_or(silent.give_up),
         on_unknown: section.opt("on_unknown", |value| word(&ON_UNKNOWN, value)).unwrap_or(silent.on_unknown),
         quiet: section.opt("quiet", values::time).unwrap_or(silent.quiet),
-        key_lifetime: section.opt("key_lifetime", values::time).map(Lifetime::For).or(silent.key_lifetime.clone()),
+        keys: inherited.key.clone(),
         refusal_binds: statuses(section, "refusal_binds"),
         saves_refusals: section.opt("saves_refusals", values::flag).unwrap_or(silent.saves_refusals),
         resend_absent: section.opt("resend_absent", values::flag).unwrap_or(silent.resend_absent),
@@ -164,6 +175,42 @@ fn rules(
         network: bounds.pick("network", values::time, silent.network).value,
         pause: bounds.pick("pause", values::time, silent.pause).value,
         ..silent
+    }
+}
+
+/// Reads which keys a provider takes, and reports what is wrong with the lengths. If the rules cannot be read, the
+/// default is returned.
+pub(super) fn key_rules(section: &Section<'_>) -> KeyRules {
+    let (table, silent) = (section.child("key"), KeyRules::default());
+    let chars = table.opt("chars", |value| KeyChars::parse(values::text(value)?)).unwrap_or(silent.chars());
+    let length = |key, silent| {
+        let read = table.opt(key, values::whole);
+        read.map_or(silent, |length| usize::try_from(length).unwrap_or(usize::MAX))
+    };
+    let read = KeyRules::new(chars, length("min", silent.min()), length("max", silent.max()));
+    let problems = read.as_ref().map_or_else(Clone::clone, KeyRules::check);
+    let unread = |setting: &str| is_unread(section, setting);
+    for problem in problems.into_iter().filter(|problem| !problem.is_echo(unread)) {
+        tell(section, problem);
+    }
+    read.unwrap_or(silent)
+}
+
+/// Reads where a request's body has the amount of money. Returns `None` if this is not declared, or if it cannot be read.
+pub(super) fn amount(section: &Section<'_>) -> Option<AmountAt> {
+    let value = pointer(section, "value");
+    let currency = section.opt("currency", |value| CurrencyAt::parse(values::text(value)?));
+    let minor = section.opt("minor", values::whole).and_then(|minor| u8::try_from(minor).ok()).unwrap_or(0);
+    AmountAt::new(value?, currency?, minor).ok()
+}
+
+/// Adds a note if a lifetime of keys is declared that has no effect. Within one call of an operation that is not
+/// durable, only a time of day can come between two attempts.
+pub(super) fn note_idle_lifetime(section: &Section<'_>, operation: &Operation) {
+    let durable = section.opt("durable", values::flag).unwrap_or(false);
+    if !durable && matches!(operation.key_lifetime, Some(Lifetime::For(_))) {
+        let says = "`key_lifetime` has no effect: the operation is not durable, and this is no time of day";
+        section.book.note(section.key_span("key_lifetime"), says);
     }
 }
 
@@ -202,6 +249,8 @@ pub(super) fn reconcile(section: &Section<'_>) -> Option<Reconcile> {
         next: text(section, "next"),
         key: text(section, "key").unwrap_or_default(),
         amount: text(section, "amount"),
+        // The list's amounts are converted to units of the currency.
+        shift: -section.opt("minor", values::whole).and_then(|minor| i8::try_from(minor).ok()).unwrap_or(0),
         state: text(&state, "pointer").unwrap_or_default(),
         applied: texts("applied"),
         cancelled: texts("cancelled"),

@@ -3,6 +3,7 @@
 use http::{HeaderName, HeaderValue, Uri};
 use seawall_actions::template::{Purpose, RequestTemplate, header_name};
 use seawall_client::connect::TlsSettings;
+use seawall_ledger::KeyRules;
 use seawall_policy::{CoolingSettings, Rules};
 
 use super::super::action::Ledger;
@@ -38,7 +39,8 @@ pub(super) fn dependency<'a>(
         section.children("operation").iter().filter_map(operation::pattern).collect();
     let paths: Vec<&str> = patterns.iter().flat_map(Pattern::names).collect();
     let breaker = policies::breaker(&layers, &paths);
-    let operations = operations(section, &layers, &breaker, &dangerous, context);
+    let key = action::key_rules(section);
+    let operations = operations(section, &layers, &breaker, (&dangerous, &key), context);
     let endpoints = endpoints(section);
     Some(Dependency {
         name: name.to_owned(),
@@ -46,6 +48,7 @@ pub(super) fn dependency<'a>(
         listen: section.opt("listen", values::socket),
         health: health(section),
         keys: section.opt("keys", values::flag).unwrap_or(false),
+        key,
         http: policies::http(&layers),
         proxy: policies::proxy(&layers),
         bind: policies::bind(&layers),
@@ -74,7 +77,7 @@ fn operations<'a>(
     section: &Section<'a>,
     layers: &Layers<'a>,
     breaker: &Breaker,
-    dangerous: &Dangerous,
+    (dangerous, key): (&Dangerous, &KeyRules),
     context: &Context<'a, '_>,
 ) -> Vec<Operation> {
     let mut found: Vec<Operation> = Vec::new();
@@ -104,6 +107,7 @@ fn operations<'a>(
             layers,
             breaker,
             dangerous,
+            key,
             ledger: context.ledger,
             ledger_table: context.ledger_table,
         };

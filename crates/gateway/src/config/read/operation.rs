@@ -33,17 +33,21 @@ pub(super) fn operation<'a>(
         slow_call: policies::slow_call(Some(section), inherited.breaker),
         refuses: statuses(section, "refuses"),
         answers: Answers {
+            duplicate: predicates(section, "duplicate"),
             applied: predicates(&answers, "applied"),
             not_applied: predicates(&answers, "not_applied"),
             unknown: predicates(&answers, "unknown"),
             otherwise: answers.opt("otherwise", predicate::otherwise),
         },
+        key_lifetime: section.opt("key_lifetime", values::lifetime),
+        amount: action::amount(&section.child("amount")),
         confirm: action::confirm(&section.child("confirm")),
         cancel: action::cancel(&section.child("cancel")),
         durable: None,
         pattern: pattern.unwrap_or(Pattern { method: Method::POST, segments: Vec::new(), slash: false }),
     };
     nothing_is_applied(&answers, &operation);
+    action::note_idle_lifetime(section, &operation);
     operation.durable = action::durable(section, &operation, inherited);
     operation
 }

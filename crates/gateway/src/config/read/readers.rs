@@ -1,5 +1,6 @@
 //! Functions that read several tables of an operation.
 
+use seawall_ledger::KeyRules;
 use seawall_policy::Predicate;
 use toml::de::DeValue;
 
@@ -14,6 +15,7 @@ pub(super) struct Inherited<'a, 's> {
     pub(super) layers: &'s Layers<'a>,
     pub(super) breaker: &'s Breaker,
     pub(super) dangerous: &'s Dangerous,
+    pub(super) key: &'s KeyRules,
     pub(super) ledger: &'s Ledger,
     pub(super) ledger_table: &'s Section<'a>,
 }

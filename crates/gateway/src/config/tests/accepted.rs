@@ -85,7 +85,13 @@ fn every_key_has_an_effect() {
     assert_eq!(one.operations[1].answers.otherwise, None);
     assert_eq!((charge.retry.attempts, charge.retry.attempts_in_force()), (4, 1));
     assert_eq!((one.breaker.settings.slow_call, charge.slow_call), (Some(secs(2)), None));
+    assert_eq!(charge.answers.duplicate[0].statuses, [409]);
+    let (confirm, cancel) = (charge.confirm.as_ref().unwrap(), charge.cancel.as_ref().unwrap());
+    assert_eq!((confirm.partly.len(), confirm.absences), (1, Some(3)));
+    let lists = [&cancel.done, &cancel.already, &cancel.not_found, &cancel.refused, &cancel.never];
+    assert_eq!(lists.map(|list| list[0].statuses[0]), [200, 409, 404, 422, 410]);
     let durable = charge.durable.as_ref().unwrap();
+    assert_eq!(durable.confirm.as_ref().unwrap().absences, 3);
     assert_eq!(durable.limits, Limits { perform: 7, cancel: 22, confirm: 52 });
     assert_eq!((durable.network, durable.pause), (secs(2), secs(1)));
 }
@@ -147,7 +153,13 @@ fn the_default_for_unknown_is_the_most_careful_that_is_declared() {
     let confirm = "confirm = { request = \"GET /c?key={key}\", applied = { status = 200 } }";
     let none = "durable = true\nidempotency = \"none\"";
     for (text, expected) in [
-        (operation("durable = true"), OnUnknown::Repeat),
+        (operation("durable = true"), OnUnknown::Hold),
+        (operation("durable = true\nkey_lifetime = \"24h\""), OnUnknown::Repeat),
+        (operation(&format!("durable = true\n{confirm}")), OnUnknown::Confirm),
+        (
+            operation(&format!("durable = true\nkey_lifetime = \"midnight Asia/Seoul\"\n{confirm}")),
+            OnUnknown::Repeat,
+        ),
         (operation(none).replace("idempotency = \"keyed\"\n", ""), OnUnknown::Hold),
         (
             operation(&format!("{none}\n{confirm}")).replace("idempotency = \"keyed\"\n", ""),
@@ -178,7 +190,6 @@ fn what_is_not_said_of_a_durable_operation_is_as_the_ledger_has_it() {
     for (key, default) in [
         ("give_up", silent.give_up),
         ("quiet", silent.quiet),
-        ("key_lifetime", silent.key_lifetime),
         ("audit_after", silent.audit_after),
         ("network", silent.network),
         ("pause", silent.pause),
@@ -225,6 +236,122 @@ fn the_check_says_in_words_what_follows() {
     ] {
         assert!(shown.contains(sentence), "{sentence}\n{shown}");
     }
+}
+
+#[test]
+fn the_check_says_what_declared_answers_lead_to() {
+    let confirm = |absent: &str| {
+        format!(
+            "confirm = {{ request = \"GET /c?key={{key}}\", applied = {{ status = 200 }}, absent = {absent} }}\n"
+        )
+    };
+    let with_code = confirm("{ status = 404, json = { \"/code\" = \"NONE\" } }");
+    let (page, one) = (confirm("{ status = 404 }"), confirm("{ status = 404 }, absences = 1"));
+    let partly = page
+        .replace("{ status = 200 }", "{ status = 200, json = { \"/s\" = 1 } }, partly = { status = 206 }");
+    let coded = "answers.not_applied = { status = 402 }\n";
+    let duplicate = "duplicate = { status = 409 }\n";
+    let cancel =
+        |more: &str| format!("cancel = {{ request = \"POST /r/{{key}}\", kind = \"state\"{more} }}\n");
+    let refused = cancel(", refused = { status = 200, json = { \"/code\" = \"NO\" } }");
+    let note_page = "a status alone means \"not found\", so it is believed only after two answers, 2m apart";
+    for (lines, sentences, notes) in [
+        (String::new(), vec![], vec!["every 4xx means \"not done\""]),
+        (coded.to_owned(), vec![], vec![]),
+        ("refuses = [429]\n".to_owned(), vec![], vec![]),
+        (
+            duplicate.to_owned(),
+            vec!["if status 409", "an earlier request arrived: it waits for a person"],
+            vec!["after such an answer a person decides"],
+        ),
+        (
+            format!("{duplicate}{with_code}"),
+            vec!["an earlier request arrived: the provider is asked"],
+            vec![],
+        ),
+        (
+            format!("{coded}{page}"),
+            vec!["and only if it is said again one quiet time later"],
+            vec![note_page],
+        ),
+        (
+            format!("{coded}{one}"),
+            vec!["after the last possible send\n"],
+            vec!["one such answer is believed"],
+        ),
+        (format!("{coded}{partly}"), vec!["partly cancelled counts as applied"], vec![note_page]),
+        (
+            format!("{coded}{}", cancel("")),
+            vec!["every 2xx answer to a cancel means \"undone\""],
+            vec!["every 2xx answer to the cancel that fits no declared answer means \"undone\""],
+        ),
+        (format!("{coded}{refused}"), vec!["a cancel is done only by an answer that is declared so"], vec![]),
+    ] {
+        let loaded = accept(&operation(&format!("durable = true\non_unknown = \"hold\"\n{lines}")).replace(
+            if lines.contains("confirm") { "on_unknown = \"hold\"" } else { "no such line" },
+            "on_unknown = \"confirm\"",
+        ));
+        let shown = effective(&loaded.settings);
+        for sentence in sentences {
+            assert!(shown.contains(sentence), "{sentence}\n{shown}");
+        }
+        let told: Vec<String> = loaded.notes.iter().map(ToString::to_string).collect();
+        let told: Vec<&String> = told.iter().filter(|note| !note.contains("not in force yet")).collect();
+        assert_eq!(told.len(), notes.len(), "{lines}\n{told:#?}");
+        assert!(notes.iter().all(|says| told.iter().any(|note| note.contains(says))), "{notes:?}\n{told:#?}");
+    }
+}
+
+#[test]
+fn the_check_says_what_follows_from_keys_and_windows() {
+    let confirm = |until: &str| {
+        format!("confirm = {{ request = \"GET /c\", applied = {{ status = 200 }}, until = \"{until}\" }}")
+    };
+    let durable = |lines: &str| operation(&format!("durable = true\n{lines}"));
+    let key = "key = { chars = \"A-Za-z0-9-_\", min = 16, max = 256 }";
+    for (text, sentence) in [
+        (dependency(key), "16 to 256 bytes of -0-9A-Z_a-z; an action's key that does not fit is sent as one"),
+        (durable("key_lifetime = \"3h\""), "key_lifetime 3h,"),
+        (durable("key_lifetime = \"3h\""), "unknown: the same request is sent again, for at most 3h"),
+        (
+            durable("key_lifetime = \"midnight Asia/Seoul\""),
+            "as long as it arrives before midnight Asia/Seoul",
+        ),
+        (durable(""), "key_lifetime not declared"),
+        (
+            durable(""),
+            "nothing is sent again after a doubt: nobody said how long the provider remembers a key",
+        ),
+        (
+            operation("key_lifetime = \"midnight Asia/Seoul\""),
+            "after a doubt it is sent again only if that surely arrives before midnight Asia/Seoul",
+        ),
+        (durable(&confirm("next-day Asia/Seoul")), "after 2s, until next-day Asia/Seoul"),
+        (
+            durable(&confirm("next-day Asia/Seoul")),
+            "asked until the end of the day after the first send in Asia/Seoul; what is unknown then waits for a person",
+        ),
+        (
+            durable("cancel = { request = \"POST /r/{key}\", kind = \"state\", until = \"1h\" }"),
+            "undone until 1h after the first send; later a cancel ends with a person",
+        ),
+        (
+            durable("amount = { value = \"/amount\", currency = \"USD\", minor = 2 }"),
+            "amount       /amount (USD)",
+        ),
+    ] {
+        let shown = effective(&accept(&text).settings);
+        assert!(shown.contains(sentence), "{sentence}\n{shown}");
+    }
+    let notes =
+        |text: &str| accept(text).notes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    let today = notes(&durable(&confirm("same-day Asia/Seoul")));
+    assert!(today.contains("the day ends before the first question is answered"), "{today}");
+    let idle = "`key_lifetime` has no effect: the operation is not durable";
+    assert!(notes(&operation("key_lifetime = \"3h\"")).contains(idle));
+    assert!(!notes(&operation("key_lifetime = \"midnight UTC\"")).contains(idle));
+    let few = notes(&dependency("key = { chars = \"0-9\", max = 24 }"));
+    assert!(few.contains("a mapped key has only 73 bits of its hash"), "{few}");
 }
 
 #[test]

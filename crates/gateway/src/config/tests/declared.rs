@@ -12,22 +12,25 @@ struct Table {
 
 #[derive(Deserialize)]
 struct Row {
+    #[serde(default)]
     lines: String,
     #[serde(default)]
     ledger: String,
+    #[serde(default)]
+    dependency: String,
     /// The expected problems: for each, the setting that it names, and words of its message.
     problems: Vec<(String, String)>,
 }
 
 impl Row {
     fn file(&self) -> String {
-        let Row { lines, ledger, .. } = self;
+        let Row { lines, ledger, dependency, .. } = self;
         let missing =
             |key: &str, line: &str| if lines.contains(key) { String::new() } else { format!("{line}\n") };
         let keyed = missing("idempotency", "idempotency = 'keyed'");
         let durable = missing("durable", "durable = true");
         format!(
-            "[ledger]\n{ledger}\n[dependency.pay]\nurl = 'https://pay.example'\n[[dependency.pay.operation]]\n\
+            "[ledger]\n{ledger}\n[dependency.pay]\nurl = 'https://pay.example'\n{dependency}\n[[dependency.pay.operation]]\n\
              name = 'charge'\nmatch = 'POST /v1/charges'\n{durable}{keyed}{lines}\n"
         )
     }

@@ -137,6 +137,46 @@ fn limits_of_an_answers_head_are_judged_alike_by_schema_and_parser() {
 }
 
 #[test]
+fn keys_windows_and_amounts_are_judged_alike_by_schema_and_parser() {
+    let confirm = |until: &str| {
+        format!("confirm = {{ request = 'GET /c', applied = {{ status = 200 }}, until = {until} }}")
+    };
+    let amount = |rest: &str| format!("durable = true\namount = {{ value = '/amount', {rest} }}");
+    let lines = [
+        "'24h'",
+        "'midnight Asia/Seoul'",
+        "'23:30 UTC'",
+        "'midnight'",
+        "'23:30'",
+        "'24'",
+        "24",
+        "'noon UTC'",
+    ]
+    .map(|value| format!("key_lifetime = {value}"))
+    .into_iter()
+    .chain(["'1h'", "'same-day Asia/Seoul'", "'3-days UTC'", "'next-day'", "'day UTC'", "true"].map(confirm))
+    .chain(
+        ["currency = 'KRW'", "currency = '/c'", "currency = 'krw'", "currency = 'KRW', minor = 2"]
+            .map(amount),
+    )
+    .chain(["currency = 'KRW', minor = 5", "currency = 7", "minor = 2"].map(amount));
+    for line in lines {
+        let text = super::operation(&line);
+        assert_eq!(check(&text).is_empty(), super::read(&text).is_ok(), "{text}{:?}", check(&text));
+    }
+    for key in [
+        "chars = 'A-Z0-9', max = 64",
+        "min = 3",
+        "max = 70000",
+        "chars = '', max = 64",
+        "chars = 'é', max = 64",
+    ] {
+        let text = super::dependency(&format!("key = {{ {key} }}"));
+        assert_eq!(check(&text).is_empty(), super::read(&text).is_ok(), "{text}{:?}", check(&text));
+    }
+}
+
+#[test]
 fn what_otherwise_may_say_is_judged_alike_by_schema_and_parser() {
     for value in ["'applied'", "'unknown'", "'not_applied'", "'Unknown'", "''", "true", "[]"] {
         let text = super::operation(&format!("answers.otherwise = {value}"));

@@ -83,19 +83,23 @@ fn bind<'q, T: Columns>(query: Statement<'q>, rows: &[T]) -> Statement<'q> {
     T::columns().iter().enumerate().fold(query, |query, (at, column)| {
         let each = rows.iter().map(|row| &row[at]);
         match column.kind {
-            Kind::Count => {
-                query.bind(each.map(|value| if let Value::Count(it) = value { Some(*it) } else { None }).collect::<Vec<_>>())
-            }
-            Kind::Flag => {
-                query.bind(each.map(|value| if let Value::Flag(it) = value { Some(*it) } else { None }).collect::<Vec<_>>())
-            }
+            Kind::Count => query.bind(
+                each.map(|value| if let Value::Count(it) = value { Some(*it) } else { None })
+                    .collect::<Vec<_>>(),
+            ),
+            Kind::Flag => query.bind(
+                each.map(|value| if let Value::Flag(it) = value { Some(*it) } else { None })
+                    .collect::<Vec<_>>(),
+            ),
             Kind::Text => query.bind(each.map(text).collect::<Vec<_>>()),
-            Kind::Bytes => {
-                query.bind(each.map(|value| if let Value::Bytes(it) = value { Some(*it) } else { None }).collect::<Vec<_>>())
-            }
-            Kind::Time => {
-                query.bind(each.map(|value| if let Value::Time(it) = value { Some(At(*it)) } else { None }).collect::<Vec<_>>())
-            }
+            Kind::Bytes => query.bind(
+                each.map(|value| if let Value::Bytes(it) = value { Some(*it) } else { None })
+                    .collect::<Vec<_>>(),
+            ),
+            Kind::Time => query.bind(
+                each.map(|value| if let Value::Time(it) = value { Some(At(*it)) } else { None })
+                    .collect::<Vec<_>>(),
+            ),
             Kind::Id => query.bind(
                 each.map(|value| if let Value::Id(it) = value { Some(Uuid::from_u128(*it)) } else { None })
                     .collect::<Vec<_>>(),

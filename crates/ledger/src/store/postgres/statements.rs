@@ -135,7 +135,7 @@ fn claim(which: &str) -> String {
     let all: Vec<String> = columns::action().split(", ").map(|column| format!("a.{column}")).collect();
     let until = "statement_timestamp() + $2 * interval '1 microsecond'";
     format!(
-        "UPDATE seawall.action a SET version = version + 1, fence = fence + 1, owner = $1, in_flight = NULL, \
+        "UPDATE seawall.action a SET version = version + 1, fence = fence + 1, owner = $1, in_flight = NULL, cancel_asked = false, \
          leased_until = {until}, due_at = {until} WHERE {which} RETURNING {}, statement_timestamp()",
         all.join(", ")
     )

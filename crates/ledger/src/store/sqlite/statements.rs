@@ -122,7 +122,7 @@ static CLAIM_ONE: LazyLock<String> = LazyLock::new(|| claim("id = ?3 AND due_at 
 
 fn claim(which: &str) -> String {
     format!(
-        "UPDATE seawall_action SET version = version + 1, fence = fence + 1, owner = ?1, in_flight = NULL, \
+        "UPDATE seawall_action SET version = version + 1, fence = fence + 1, owner = ?1, in_flight = NULL, cancel_asked = false, \
          leased_until = ?2, due_at = ?2 WHERE {which} RETURNING {}",
         columns::action()
     )

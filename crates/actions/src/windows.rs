@@ -1,0 +1,130 @@
+//! Checks that the plan of a durable operation fits into the times until which its provider can be asked
+//! (`confirm.until`) and takes cancels (`cancel.until`).
+//!
+//! Both times count from the first send of an action. Each step of the plan is taken at its latest, since an action that
+//! comes too late ends with a person. A window that is shorter than the plan for every action, such as one hour, is an
+//! error. The window `same-day` is as short as nothing only for an action that is sent immediately before midnight, so it
+//! is noted for which actions it is too short.
+
+use std::time::Duration;
+
+use seawall_ledger::{OnUnknown, Rules, SettleBy, Window};
+use seawall_policy::{Problem, Wrong, show_time};
+
+use crate::declared::{Cancel, Confirm, Declared};
+
+/// A step of the plan.
+struct Plan {
+    /// The time between the first send and the latest end of the step.
+    needs: Duration,
+    /// What would come too late, as the rest of a sentence.
+    what: &'static str,
+    /// Which times must fit into the window.
+    help: &'static str,
+    /// The settings from which `needs` follows.
+    with: &'static [&'static str],
+}
+
+/// Adds a problem for each step of the plan that could only be taken after the end of a window.
+pub(crate) fn check(declared: &Declared<'_>, rules: &Rules, problems: &mut Vec<Problem>) {
+    // A missing total timeout has been reported already.
+    let Some(total) = declared.total else { return };
+    if let Some((confirm, window)) = declared.confirm.and_then(|it| Some((it, it.until.as_ref()?))) {
+        let asked = asked(confirm, rules, total);
+        let settled = settled(declared, rules, total);
+        for plan in [Some(asked), settled].into_iter().flatten() {
+            problems.extend(plan.into("confirm.until", window));
+        }
+    }
+    if let Some((cancel, window)) = declared.cancel.and_then(|it| Some((it, it.until.as_ref()?))) {
+        problems.extend(cancelled(declared, cancel, rules, total).into("cancel.until", window));
+    }
+}
+
+/// The question that decides about an action whose effect is unknown.
+fn asked(confirm: &Confirm, rules: &Rules, total: Duration) -> Plan {
+    let answered = total.saturating_add(total).saturating_add(rules.pause);
+    if confirm.absent.is_empty() {
+        return Plan {
+            needs: answered.saturating_add(confirm.after),
+            what: "the first question is answered",
+            help: "twice the total timeout, `confirm.after` and `pause` must fit into it",
+            with: &["timeout.total", "confirm.after", "pause"],
+        };
+    }
+    let quiet = rules.quiet.saturating_mul(confirm.absences_wanted().max(1));
+    Plan {
+        needs: answered.saturating_add(quiet),
+        what: "\"not found\" can be believed",
+        help: "`quiet`, twice the total timeout and `pause` must fit into it",
+        with: &["quiet", "timeout.total", "pause", "confirm.absent"],
+    }
+}
+
+/// The question before the cancel of an action that was not settled in time; `None` if there is no such question.
+fn settled(declared: &Declared<'_>, rules: &Rules, total: Duration) -> Option<Plan> {
+    let SettleBy::Explicit(within) = rules.settle else { return None };
+    declared.cancel.filter(|cancel| cancel.needs_confirm()).map(|_| Plan {
+        needs: within.saturating_add(total).saturating_add(rules.pause),
+        what: "what is not settled in time can be asked about",
+        help: "`settle_within`, the total timeout and `pause` must fit into it, since the cancel needs the answer",
+        with: &["settle_within", "timeout.total", "pause", "cancel"],
+    })
+}
+
+/// The last cancel that may be needed.
+fn cancelled(declared: &Declared<'_>, cancel: &Cancel, rules: &Rules, total: Duration) -> Plan {
+    const TRAVEL: [&str; 5] = ["timeout.total", "network", "pause", "cancel.after", "cancel"];
+    let travel = total.saturating_add(rules.network).saturating_add(rules.pause);
+    match (rules.settle, rules.on_unknown) {
+        (SettleBy::Explicit(within), _) => Plan {
+            needs: within.saturating_add(cancel.after).saturating_add(travel),
+            what: "the cancel of what is not settled in time has arrived",
+            help: "`settle_within`, `cancel.after`, the total timeout, `network` and `pause` must fit into it",
+            with: &["settle_within", "timeout.total", "network", "pause", "cancel.after"],
+        },
+        // "There is no such thing" is believed only of a cancel that was sent after the quiet time.
+        (SettleBy::Reply, OnUnknown::Cancel)
+            if declared.confirm.is_none() && !cancel.not_found.is_empty() =>
+        {
+            Plan {
+                needs: total.saturating_add(rules.quiet.max(cancel.after)).saturating_add(travel),
+                what: "the second cancel, after the quiet time, has arrived",
+                help: "`quiet`, twice the total timeout, `network` and `pause` must fit into it",
+                with: &["quiet", "timeout.total", "network", "pause", "cancel.after", "cancel.not_found"],
+            }
+        }
+        (SettleBy::Reply, OnUnknown::Cancel) => Plan {
+            needs: total.saturating_add(cancel.after).saturating_add(travel),
+            what: "the cancel has arrived",
+            help: "twice the total timeout, `cancel.after`, `network` and `pause` must fit into it",
+            with: &TRAVEL,
+        },
+        (SettleBy::Reply, OnUnknown::Repeat | OnUnknown::Confirm | OnUnknown::Hold) => Plan {
+            needs: cancel.after.saturating_add(travel),
+            what: "the first cancel has arrived",
+            help: "`cancel.after`, the total timeout, `network` and `pause` must fit into it",
+            with: &TRAVEL,
+        },
+    }
+}
+
+impl Plan {
+    /// Returns the problem if the step does not fit into the window.
+    fn into(self, setting: &'static str, window: &Window) -> Option<Problem> {
+        let needs = show_time(self.needs);
+        let what = self.what;
+        if let Window::Days { days: 0, zone } = window {
+            let message = format!(
+                "the day ends before {what}, for an action that is first sent less than {needs} before midnight {zone}: \
+                 if that is needed, it ends with a person"
+            );
+            return Some(Problem::note(setting, Wrong::new(message)).with(self.with));
+        }
+        if self.needs <= window.shortest() {
+            return None;
+        }
+        let message = format!("`until` {window} ends before {what} ({needs} after the first send)");
+        Some(Problem::error(setting, Wrong::new(message).help(self.help)).with(self.with))
+    }
+}

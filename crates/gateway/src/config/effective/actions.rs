@@ -1,0 +1,60 @@
+//! Says what follows from keys, their lifetime, and the times until which a provider can be asked or takes cancels.
+
+use seawall_ledger::{KeyRules, Lifetime, Rules, Window};
+use seawall_policy::Idempotency;
+
+use super::super::settings::Operation;
+use super::super::values::show_time;
+
+/// Returns which keys a provider takes, and what happens to others.
+pub(super) fn key_rules(rules: &KeyRules) -> String {
+    let (min, max) = (rules.min(), rules.max());
+    format!(
+        "{min} to {max} bytes of {}; an action's key that does not fit is sent as one that is computed from it \
+         ({} bits of its hash)",
+        rules.chars(),
+        rules.bits()
+    )
+}
+
+/// Returns until when something works, to be added to its line; empty if it always works.
+pub(super) fn until(window: Option<&Window>) -> String {
+    window.map_or_else(String::new, |window| format!(", until {window}"))
+}
+
+/// Returns the sentence about repeats within one call of an operation whose keys are forgotten at a time of day. `None`
+/// for all others.
+pub(super) fn forgotten(operation: &Operation) -> Option<String> {
+    match (&operation.key_lifetime, operation.idempotency) {
+        (Some(lifetime @ Lifetime::Daily(_)), Idempotency::Keyed) if operation.durable.is_none() => {
+            Some(format!("after a doubt it is sent again only if that surely arrives before {lifetime}"))
+        }
+        _ => None,
+    }
+}
+
+/// Returns the sentences about a durable operation that follow from its times.
+pub(super) fn follows(operation: &Operation, durable: &Rules) -> Vec<String> {
+    let mut all = Vec::new();
+    if operation.idempotency == Idempotency::Keyed && durable.key_lifetime.is_none() {
+        all.push(
+            "nothing is sent again after a doubt: nobody said how long the provider remembers a key (`key_lifetime`)"
+                .to_owned(),
+        );
+    }
+    let ends = |window: &Window| match window {
+        Window::For(time) => format!("{} after the first send", show_time(*time)),
+        Window::Days { days: 0, zone } => format!("the end of the day of the first send in {zone}"),
+        Window::Days { days: 1, zone } => format!("the end of the day after the first send in {zone}"),
+        Window::Days { days, zone } => {
+            format!("the end of the {days} days after the day of the first send in {zone}")
+        }
+    };
+    if let Some(window) = operation.confirm.as_ref().and_then(|confirm| confirm.until.as_ref()) {
+        all.push(format!("asked until {}; what is unknown then waits for a person", ends(window)));
+    }
+    if let Some(window) = operation.cancel.as_ref().and_then(|cancel| cancel.until.as_ref()) {
+        all.push(format!("undone until {}; later a cancel ends with a person", ends(window)));
+    }
+    all
+}

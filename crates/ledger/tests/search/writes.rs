@@ -1,0 +1,176 @@
+//! What is written to the rows: the steps of a worker, and the application's data that follow.
+
+use seawall_ledger::machine::{
+    CancelBy, End, Event, Naming, NotSettled, Stamp, completed, handler_failed, scope_handler_failed,
+    settle_scope,
+};
+
+use crate::bent::{Bent, Heard, Plan, state};
+use crate::invariants;
+use crate::obvious::{LATEST, Machine};
+use crate::world::{Case, Hand, NOW, Place, World, owner};
+
+pub(crate) type Checked = Result<(), &'static str>;
+
+/// The store takes a write, and the application's data follow.
+pub(crate) fn commit(case: &Case, world: &mut World, index: usize, write: Bent) -> Checked {
+    let place = &mut world.places[index];
+    invariants::check_write(case, place, &write)?;
+    place.row = write.to;
+    place.paid = place.is_settled();
+    Ok(())
+}
+
+/// A worker's write. If it breaks the scope, the other members are cancelled in another transaction.
+fn write(
+    case: &Case,
+    machine: &Machine,
+    world: &mut World,
+    at: usize,
+    write: Bent,
+) -> Result<bool, &'static str> {
+    let index = usize::from(world.workers[at].place);
+    let write = with_handler(case, world, index, write);
+    let breaks = write.breaks_scope && case.is_scoped() && machine.tells_the_scope();
+    let has_failed = write.to.ended == Some(End::Failed);
+    commit(case, world, index, write)?;
+    if has_failed && world.workers[at].waited {
+        world.places[index].told = true;
+    }
+    for other in (0..world.places.len()).filter(|other| breaks && *other != index) {
+        if let Ok(Some(wish)) =
+            machine.cancel(&world.places[other].row, &case.rules, CancelBy::Transaction, NOW)
+        {
+            commit(case, world, other, wish)?;
+        }
+    }
+    Ok(world.places[index].row.owner == Some(owner(at)))
+}
+
+/// The handler of the application runs in the change that ends the row. If it fails, the machine makes another change.
+fn with_handler(case: &Case, world: &mut World, index: usize, write: Bent) -> Bent {
+    let is_end = matches!(write.to.ended, Some(End::Done | End::Failed | End::Cancelled));
+    if !is_end || !std::mem::take(&mut world.breaks) {
+        return write;
+    }
+    let before = state(&world.places[index].row);
+    handler_failed(write.made, &before, &case.rules, "broken", NOW, LATEST).into()
+}
+
+/// Writes what plain SQL does not know of an action; `false` if nothing is missing. If the key that the change names is
+/// the key of another action, the database refuses the change, and the next salt is tried.
+fn completes(
+    case: &Case,
+    machine: &Machine,
+    world: &mut World,
+    at: usize,
+    now: Stamp,
+) -> Result<bool, &'static str> {
+    let index = usize::from(world.workers[at].place);
+    let place = &world.places[index];
+    let (row, origin) = (state(&place.row), place.origin(case));
+    if place.row.owner != Some(owner(at)) {
+        return Ok(false);
+    }
+    for salt in 0.. {
+        let Some(write) = completed(&row, &case.rules, origin, salt, now) else { return Ok(false) };
+        let named = write.names().map(|key| Naming::Salted(key.salt));
+        let taken = |other: &Place| Some(other.naming) == named;
+        if world.places.iter().any(taken) && machine.sent_keys_are_unique() {
+            continue;
+        }
+        commit(case, world, index, write.into())?;
+        world.places[index].naming = named.unwrap_or(origin.naming);
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+pub(crate) fn act(case: &Case, machine: &Machine, world: &mut World, at: usize, now: Stamp) -> Checked {
+    if completes(case, machine, world, at, now)? {
+        return Ok(());
+    }
+    let place = &world.places[usize::from(world.workers[at].place)];
+    let row = place.row.clone();
+    let origin = place.origin(case);
+    let rules = world.rules(case, Some(&row), now);
+    let hand = match machine.plan(&row, &rules, origin, now, owner(at)) {
+        Plan::Leave if row.owner == Some(owner(at)) && row.ended.is_none() => {
+            return Err("nothing to do with a row that has not ended");
+        }
+        Plan::Leave => Hand::Idle,
+        Plan::Change(change) => match write(case, machine, world, at, change)? {
+            true => Hand::Owns,
+            false => Hand::Idle,
+        },
+        Plan::Send(change) => {
+            let line = change.attempt.clone().ok_or("an attempt that is not recorded")?;
+            if machine.forbids(&row, &rules, origin, now, owner(at)) {
+                Hand::Owns
+            } else {
+                write(case, machine, world, at, change)?;
+                Hand::Sending(line)
+            }
+        }
+        Plan::Ask(question) => Hand::Asking(question),
+        Plan::SettleScope => settle_all(case, machine, world, at)?,
+    };
+    world.workers[at].hand = hand;
+    Ok(())
+}
+
+/// The changes that settle all members of a scope, or the reason why they cannot be settled.
+pub(crate) fn settle_members(case: &Case, places: &[Place]) -> Result<Vec<Bent>, NotSettled> {
+    let members: Vec<_> = places.iter().map(|place| state(&place.row)).collect();
+    let writes = settle_scope(&members, u32::from(case.scope), NOW)?;
+    Ok(writes.into_iter().map(Bent::from).collect())
+}
+
+/// Updates all members of a scope, or none.
+fn settle_all(case: &Case, machine: &Machine, world: &mut World, at: usize) -> Result<Hand, &'static str> {
+    Ok(match settle_members(case, &world.places) {
+        Ok(_) if std::mem::take(&mut world.breaks) => {
+            let index = usize::from(world.workers[at].place);
+            let row = state(&world.places[index].row);
+            if let Some(write) = scope_handler_failed(&row, owner(at), &case.rules, "broken", NOW, LATEST) {
+                commit(case, world, index, write.into())?;
+            }
+            Hand::Idle
+        }
+        Ok(writes) => {
+            for (index, write) in writes.into_iter().enumerate() {
+                commit(case, world, index, write)?;
+            }
+            Hand::Idle
+        }
+        Err(NotSettled::TooLate | NotSettled::Failed) if machine.tells_the_scope() => {
+            Hand::Knows(Event::ScopeBroken)
+        }
+        Err(_) => Hand::Knows(Event::ScopeWaits),
+    })
+}
+
+pub(crate) fn tell(
+    case: &Case,
+    machine: &Machine,
+    world: &mut World,
+    at: usize,
+    event: Event,
+    now: Stamp,
+) -> Checked {
+    let place = &world.places[usize::from(world.workers[at].place)];
+    let row = place.row.clone();
+    let rules = world.rules(case, Some(&row), now);
+    let unsent = matches!(event, Event::Unsent(..));
+    let told = machine.told(&row, &rules, place.origin(case), owner(at), event, now);
+    if unsent && machine.tells_of_each_unsent() {
+        world.places[usize::from(world.workers[at].place)].told = true;
+    }
+    let goes_on = match told {
+        Heard::Write(change) => write(case, machine, world, at, change)?,
+        Heard::Late => false,
+        Heard::Nothing => row.owner == Some(owner(at)) && row.in_flight.is_none(),
+    };
+    world.workers[at].hand = if goes_on { Hand::Owns } else { Hand::Idle };
+    Ok(())
+}
