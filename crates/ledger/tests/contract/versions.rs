@@ -34,7 +34,9 @@ async fn started<W: TwoVersions>(world: &W, order: Order) -> (W::Store, W::Store
         Order::Together => {
             let many = world.open().await;
             let (a, b, c) = tokio::join!(old.migrate(), new.migrate(), many.migrate());
-            (a.unwrap(), b.unwrap(), c.unwrap());
+            for migrated in [a, b, c] {
+                migrated.unwrap();
+            }
         }
     }
     // A start that finds everything done changes nothing.
