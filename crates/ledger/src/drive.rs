@@ -17,7 +17,7 @@ use crate::failpoint::point;
 use crate::inner::Inner;
 use crate::machine::{
     self, AttemptRow, CancelBy, End, Event, Found, NotSettled, Performed, Question, Report, Stamp, State,
-    Step, Told, Undone, Write, cancel, completed, plan, told,
+    Step, Told, Undone, Write, cancel, close_unsent, completed, plan, told,
 };
 use crate::operation::Operation;
 use crate::remote::Delivery;
@@ -45,6 +45,15 @@ enum Taken {
     Refused,
 }
 
+/// What becomes of an action whose attempt was provably not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IfUnsent {
+    /// It is tried again later.
+    TryAgain,
+    /// It fails in the commit that ends the attempt, since its caller waits and makes no other attempt.
+    Close,
+}
+
 /// The number of times that a change is offered to the store again after the database refused it.
 const OFFERS: u32 = 5;
 
@@ -61,36 +70,61 @@ impl<S: Store> Inner<S> {
         let Ok(operation) = self.operations.of(&action).cloned() else {
             return Some(self.put_aside(action).await);
         };
-        let mut salt = 0;
         loop {
-            let now = self.patient_time().await.now();
-            if action.state.needs() > self.store.knows() {
+            action = self.complete(&operation, action).await?;
+            if self.may_change(&action).is_err() {
                 return Some(action);
             }
-            if let Some(write) = completed(&action.state, &operation.rules, action.origin(), salt, now) {
-                action = match self.offer(&action, write, None).await {
-                    Taken::Yes(taken) => *taken,
-                    Taken::No(found) => *found?,
-                    Taken::Clash => {
-                        salt += 1;
-                        action
-                    }
-                    Taken::HandlerFailed(..) => return Some(action),
-                    Taken::Refused => return None,
-                };
-                continue;
-            }
+            let now = self.patient_time().await.now();
             let step = plan(&action.state, &operation.rules, action.origin(), now, self.owner);
             action = match step {
                 Step::Leave => return Some(action),
                 // Each step is in a box, because otherwise the future that waits for the provider would reserve memory
                 // for all the other steps.
                 Step::Change(write) => Box::pin(self.change(&operation, action, write)).await?,
-                Step::Perform(write) => Box::pin(self.perform(&operation, action, write)).await?,
+                Step::Perform(write) => {
+                    Box::pin(self.perform(&operation, action, write, IfUnsent::TryAgain)).await?
+                }
                 Step::Cancel(write) => Box::pin(self.undo(&operation, action, write)).await?,
                 Step::Ask(question) => Box::pin(self.ask(&operation, action, question)).await?,
                 Step::SettleScope => Box::pin(self.settle_scope(&operation, action)).await?,
             };
+        }
+    }
+
+    /// Writes what an action lacks that plain SQL recorded: the key under which it is sent, and the time by which it must
+    /// have been settled. Returns the action as it then is, or `None` if the row is gone or a write was refused.
+    async fn complete(&self, operation: &Arc<Operation<S>>, mut action: Action) -> Option<Action> {
+        let mut salt = 0;
+        while self.may_change(&action).is_ok() {
+            let now = self.store.clock().now();
+            let write = completed(&action.state, &operation.rules, action.origin(), salt, now);
+            let Some(write) = write else { break };
+            match self.offer(&action, write, None).await {
+                Taken::Yes(taken) => action = *taken,
+                Taken::No(found) => action = *found?,
+                Taken::Clash => salt += 1,
+                Taken::HandlerFailed(..) => break,
+                Taken::Refused => return None,
+            }
+        }
+        Some(action)
+    }
+
+    /// Sends the only attempt of an action that this process has just begun, whose caller waits. If the attempt cannot be
+    /// sent, the action fails. Returns the row as it then is, or `None` if the row is gone or a write was refused.
+    pub(crate) async fn send_once(&self, operation: &Arc<Operation<S>>, action: Action) -> Option<Action> {
+        let action = self.complete(operation, action).await?;
+        let now = self.patient_time().await.now();
+        match plan(&action.state, &operation.rules, action.origin(), now, self.owner) {
+            Step::Perform(write) => Box::pin(self.perform(operation, action, write, IfUnsent::Close)).await,
+            Step::Leave | Step::Change(_) | Step::Cancel(_) | Step::Ask(_) | Step::SettleScope => {
+                let why = "it could not be sent in time to be settled";
+                match close_unsent(&action.state, self.owner, why, now) {
+                    Some(write) => Box::pin(self.change(operation, action, write)).await,
+                    None => Some(action),
+                }
+            }
         }
     }
 
@@ -237,7 +271,13 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    async fn perform(&self, operation: &Arc<Operation<S>>, action: Action, write: Write) -> Option<Action> {
+    async fn perform(
+        &self,
+        operation: &Arc<Operation<S>>,
+        action: Action,
+        write: Write,
+        unsent: IfUnsent,
+    ) -> Option<Action> {
         let line = write.attempt().cloned().expect("a perform is recorded with its attempt");
         point("before-attempt").await;
         let (action, was_taken) = self.recorded(action, write).await?;
@@ -245,17 +285,18 @@ impl<S: Store> Inner<S> {
             return Some(action);
         }
         point("after-attempt").await;
-        self.send(operation, action, line).await
+        self.send(operation, action, line, unsent).await
     }
 
     /// Sends the attempt with which `action` was recorded, and writes how the attempt ended. If the attempt's deadline
-    /// has passed, nothing is sent. Returns the row after that write, or `None` if the row is gone or the write was
+    /// has passed, nothing is sent. `unsent` says what becomes of the action if it was not sent. Returns the row after that write, or `None` if the row is gone or the write was
     /// refused.
     pub(crate) async fn send(
         &self,
         operation: &Arc<Operation<S>>,
         action: Action,
         line: AttemptRow,
+        unsent: IfUnsent,
     ) -> Option<Action> {
         let deadline = self.store.clock().instant_of(line.send_by);
         let delivery = Delivery { action: &action, number: line.number, deadline };
@@ -274,7 +315,11 @@ impl<S: Store> Inner<S> {
             (Performed::NotSent, said("its deadline had passed before it could be sent"))
         };
         point("after-answer").await;
-        let action = self.tell(operation, action, Event::Performed(line, how, report)).await;
+        let event = match (how, unsent) {
+            (Performed::NotSent, IfUnsent::Close) => Event::Unsent(line, report),
+            (how, IfUnsent::Close | IfUnsent::TryAgain) => Event::Performed(line, how, report),
+        };
+        let action = self.tell(operation, action, event).await;
         point("after-outcome").await;
         action
     }
@@ -335,7 +380,7 @@ impl<S: Store> Inner<S> {
     async fn tell(&self, operation: &Arc<Operation<S>>, mut action: Action, event: Event) -> Option<Action> {
         let mut tries = 0;
         loop {
-            if action.state.needs() > self.store.knows() {
+            if self.may_change(&action).is_err() {
                 return Some(action);
             }
             let now = self.patient_time().await.now();
@@ -390,7 +435,7 @@ impl<S: Store> Inner<S> {
                 settled.members.iter().for_each(|member| self.changes.written(member.id));
                 settled.members.into_iter().find(|member| member.id == action.id)
             }
-            Err(NotSettled::NotKnown | NotSettled::ScopeIncomplete) => {
+            Err(NotSettled::NotKnown | NotSettled::ScopeIncomplete | NotSettled::NeedsNewer) => {
                 self.tell(operation, action, Event::ScopeWaits).await
             }
             Err(NotSettled::TooLate | NotSettled::Failed) => {
@@ -426,7 +471,9 @@ impl<S: Store> Inner<S> {
             }
         };
         let now = self.store.clock().now();
-        for member in members.into_iter().filter(|member| member.id != action.id) {
+        let others = members.into_iter().filter(|member| member.id != action.id);
+        // A newer program cancels the members that only it may change, as it does with members that are missed here.
+        for member in others.filter(|member| self.may_change(member).is_ok()) {
             let Ok(operation) = self.operations.of(&member) else { continue };
             let wish = cancel(&member.state, &operation.rules, CancelBy::Transaction, now);
             if let Ok(Some(write)) = wish {

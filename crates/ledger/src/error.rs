@@ -162,6 +162,12 @@ impl StoreError {
         self.trouble
     }
 
+    /// Returns what the database said, without what it means for the caller.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn said(&self) -> String {
+        self.source.to_string()
+    }
+
     /// Returns a copy of this error. If one statement carried the writes of several callers, each of them gets a copy.
     #[must_use]
     pub fn repeated(&self) -> StoreError {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::action::{Action, ActionId, NewAction, Sizes, Story};
-use crate::drive::has_outcome;
+use crate::drive::{IfUnsent, has_outcome};
 use crate::error::{Error, Misuse, Refusal, StoreError};
 use crate::failpoint::point;
 use crate::inner::{Changes, Inner, LOOKS};
@@ -169,15 +169,39 @@ impl<S: Store> Ledger<S> {
     /// The errors of [`Ledger::record_in`]. A failed request to the provider is no error: the state of the returned
     /// action says what is known.
     pub async fn perform(&self, new: &NewAction) -> Result<Action, Error> {
+        self.record_and_send(new, IfUnsent::TryAgain).await
+    }
+
+    /// Records an action and sends it as [`Ledger::perform`] does, for a caller that waits for the answer and gives up if
+    /// the action cannot be sent. If the first attempt is provably not sent, the action fails in the commit that ends the
+    /// attempt, and no worker sends it later. So a caller that gets a failed action knows that nothing was done. The same
+    /// key can then be used anew with the same request.
+    ///
+    /// If the action existed already, this call does not close it. It then waits as [`Ledger::perform`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::perform`].
+    pub async fn perform_or_close(&self, new: &NewAction) -> Result<Action, Error> {
+        self.record_and_send(new, IfUnsent::Close).await
+    }
+
+    async fn record_and_send(&self, new: &NewAction, unsent: IfUnsent) -> Result<Action, Error> {
         let begun = self.inner.begin(Place::Own, new, Birth::Sent(self.inner.owner)).await?;
-        let Begun { action, attempt: Some(line), operation } = begun else {
-            return self.run(begun.action.id).await;
-        };
+        let id = begun.action.id;
+        if begun.attempt.is_none() && !(begun.began && unsent == IfUnsent::Close) {
+            return self.run(id).await;
+        }
         let inner = self.inner.clone();
-        let id = action.id;
         let driven = tokio::spawn(async move {
-            point("after-attempt").await;
-            let action = inner.send(&operation, action, line).await?;
+            let Begun { action, attempt, operation, .. } = begun;
+            let action = match attempt {
+                Some(line) => {
+                    point("after-attempt").await;
+                    inner.send(&operation, action, line, unsent).await?
+                }
+                None => inner.send_once(&operation, action).await?,
+            };
             if action.state.end().is_some() {
                 return Some(action);
             }
@@ -327,7 +351,7 @@ impl<S: Store> Inner<S> {
             };
             point("after-record").await;
             let found = match recorded {
-                Recorded::New => return Ok(Begun { action, attempt, operation }),
+                Recorded::New => return Ok(Begun { action, attempt, operation, began: true }),
                 Recorded::Clash => {
                     salt += 1;
                     continue;
@@ -335,9 +359,15 @@ impl<S: Store> Inner<S> {
                 Recorded::Existing(found) if found.is_of(new) => *found,
                 Recorded::Existing(_) => return Err(Refusal::KeyConflict.into()),
             };
-            let Some(write) = used_anew(&found.state, rules, birth, now) else {
-                return Ok(Begun { action: found, attempt: None, operation });
+            // If nobody has decided under which key the action is sent, that comes before its first attempt.
+            let birth = match birth {
+                Birth::Sent(owner) if found.naming == Naming::Open => Birth::Reserved(owner),
+                birth => birth,
             };
+            let Some(write) = used_anew(&found.state, rules, birth, now) else {
+                return Ok(Begun { action: found, attempt: None, operation, began: false });
+            };
+            self.may_change(&found)?;
             let attempt = write.attempt().cloned();
             let action = found.in_state(write.to().clone());
             let taken = match &mut place {
@@ -348,7 +378,7 @@ impl<S: Store> Inner<S> {
                 Place::In(conn) => self.store.change_in(conn, found.id, &write, None).await?,
             };
             if taken {
-                return Ok(Begun { action, attempt, operation });
+                return Ok(Begun { action, attempt, operation, began: true });
             }
         }
         Err(Refusal::InProgress.into())
@@ -401,6 +431,8 @@ struct Begun<S: Store> {
     /// The first attempt, which is to be sent; `None` if no attempt was recorded.
     attempt: Option<AttemptRow>,
     operation: Arc<Operation<S>>,
+    /// Whether this call began the action. If not, the action existed already.
+    began: bool,
 }
 
 /// Returns the first state of an action, and its first attempt if one is recorded together with it.

@@ -157,6 +157,7 @@ impl<S: Store> Ledger<S> {
                 if members.iter().any(|member| member.state.settled()) {
                     return Err(Refusal::Settled.into());
                 }
+                members.iter().try_for_each(|member| self.inner.may_change(member))?;
                 members.into_iter().map(|member| member.id).collect()
             }
             None => vec![id],
@@ -283,6 +284,7 @@ fn not_settled(why: NotSettled) -> Error {
         NotSettled::TooLate => Refusal::TooLate,
         NotSettled::NotKnown | NotSettled::ScopeIncomplete => Refusal::NotKnown,
         NotSettled::Failed => Refusal::Failed,
+        NotSettled::NeedsNewer => Refusal::NeedsNewer,
     };
     refusal.into()
 }

@@ -60,7 +60,8 @@ CREATE INDEX action_disputed ON seawall.action (dependency, id) WHERE disputed_a
 ALTER TABLE seawall.attempt ADD COLUMN answer bytea;
 
 -- Records an action; the same key with the same request gives the same id again. `scope` and `scope_size` name the actions
--- that settle together. If the action failed and nothing of it was ever sent, it begins again.
+-- that settle together. If the action failed, nothing of it was ever sent and no report says that its effect exists, it
+-- begins again.
 CREATE OR REPLACE FUNCTION seawall.record(
     dependency text, operation text, key text, request text, scope text DEFAULT NULL, scope_size bigint DEFAULT NULL
 ) RETURNS uuid LANGUAGE plpgsql AS $$
@@ -95,11 +96,12 @@ BEGIN
         PERFORM seawall.refuse('key-conflict', 'this key was recorded before, with another request');
     END IF;
     UPDATE seawall.action AS a SET
-        version = a.version + 1, attempts = 0, asks = 0, absences = 0, ended = NULL, ended_at = NULL, why = NULL,
+        version = a.version + 1, needs = greatest(a.needs, 1), attempts = 0, asks = 0, absences = 0, ended = NULL,
+        ended_at = NULL, why = NULL, owner = NULL, leased_until = NULL, in_flight = NULL,
         begun_at = statement_timestamp(), next_at = statement_timestamp(), settle_by = NULL, answer = NULL,
-        audit_at = NULL, disputed_at = NULL, due_at = statement_timestamp()
+        audit_at = NULL, due_at = statement_timestamp()
     WHERE a.id = found_id AND a.ended = 'failed' AND a.effect = 'never' AND a.maybe_sent = 0 AND a.cancel_gen = 0
-        AND a.cancel_tries = 0;
+        AND a.cancel_tries = 0 AND a.cancel_open = 0 AND NOT a.cancel_asked AND a.disputed_at IS NULL;
     RETURN found_id;
 END
 $$;
@@ -110,6 +112,7 @@ DECLARE
     it seawall.action;
     member seawall.action;
     members bigint := 0;
+    unknown boolean := false;
 BEGIN
     SELECT * INTO it FROM seawall.action WHERE id = action_id;
     IF NOT FOUND THEN
@@ -125,9 +128,10 @@ BEGIN
             PERFORM seawall.refuse('too-late', 'it is being cancelled, or was');
         ELSIF member.ended IN ('failed', 'cancelled') THEN
             PERFORM seawall.refuse('failed', 'it did not take effect');
-        ELSIF member.ended IS NOT NULL OR member.effect <> 'applied' THEN
-            PERFORM seawall.refuse('not-known', 'whether it took effect is not known yet');
         END IF;
+        -- If another member can never be settled, that is the reason to give, since waiting is then of no use.
+        unknown := unknown OR member.ended IS NOT NULL OR member.effect <> 'applied';
+        CONTINUE WHEN unknown;
         UPDATE seawall.action SET
             version = version + 1, ended = 'done', why = NULL, ended_at = statement_timestamp(), next_at = statement_timestamp(),
             owner = NULL, leased_until = NULL, in_flight = NULL, handler_tries = 0, handler_error = NULL, due_at = NULL
@@ -135,6 +139,9 @@ BEGIN
     END LOOP;
     IF it.scope IS NOT NULL AND members <> it.scope_size THEN
         PERFORM seawall.refuse('not-known', 'not all members of its scope are recorded');
+    END IF;
+    IF unknown THEN
+        PERFORM seawall.refuse('not-known', 'whether it took effect is not known yet');
     END IF;
 END
 $$;
@@ -151,7 +158,7 @@ BEGIN
     PERFORM 1 FROM seawall.action
         WHERE id = action_id OR (it.scope IS NOT NULL AND scope = it.scope) ORDER BY id FOR UPDATE;
     -- A stuck action is opened again with the full number of tries.
-    UPDATE seawall.action SET attempts = 0, asks = 0, cancel_tries = 0, why = NULL
+    UPDATE seawall.action SET attempts = 0, cancel_tries = 0, cancel_asked = false, why = NULL
     WHERE (id = action_id OR (it.scope IS NOT NULL AND scope = it.scope)) AND goal = 'perform' AND ended = 'stuck';
     -- If nothing of it can have taken effect, it is cancelled with this. Otherwise a worker undoes it.
     UPDATE seawall.action SET

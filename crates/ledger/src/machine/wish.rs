@@ -18,6 +18,8 @@ pub enum NotSettled {
     Failed,
     /// Not all members of the action's scope are recorded.
     ScopeIncomplete,
+    /// Only a newer version of the program may change the action, or a member of its scope ([`State::needs`]).
+    NeedsNewer,
 }
 
 /// The reason why an action cannot be cancelled.
@@ -109,7 +111,7 @@ pub fn settle_scope(members: &[State], size: u32, now: Stamp) -> Result<Vec<Writ
         match settle(member, now) {
             Ok(write) => writes.extend(write),
             Err(why @ (NotSettled::TooLate | NotSettled::Failed)) => return Err(why),
-            Err(why @ (NotSettled::NotKnown | NotSettled::ScopeIncomplete)) => {
+            Err(why @ (NotSettled::NotKnown | NotSettled::ScopeIncomplete | NotSettled::NeedsNewer)) => {
                 not_yet = not_yet.or(Some(why))
             }
         }

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use crate::action::{Action, Money};
+use crate::action::{Action, ActionId, Money};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Impossible, Naming, Row, Scope, State};
 
 use super::Result;
-use super::columns::{Columns, Fixed, Source};
+use super::columns::{Cell, Columns, Fixed, Source};
 
 /// The value of the column `salt` for an action that the first release recorded.
 const FIRST_RELEASE: i64 = -1;
@@ -34,16 +34,27 @@ pub(crate) fn fixed(action: &Action) -> Fixed<'_> {
     }
 }
 
-/// Reads an action from its columns.
-pub(crate) fn action(from: &mut impl Source) -> Result<Action> {
+/// Reads an action from its columns. Each call of `columns` begins to read the columns anew.
+///
+/// # Errors
+///
+/// If this version of the program does not know what the columns say, or if they contradict each other. The error names
+/// the action.
+pub(crate) fn action<S: Source>(columns: impl Fn() -> S) -> Result<Action> {
+    read(&mut columns()).map_err(|e| match ActionId::read(&mut columns()) {
+        Ok(id) => {
+            StoreError::new(e.trouble(), format!("the row of action {id} cannot be right: {}", e.said()))
+        }
+        Err(_) => e,
+    })
+}
+
+fn read(from: &mut impl Source) -> Result<Action> {
     let fixed = Fixed::read(from)?;
     let state = State::of_row(Row::read(from)?);
-    let id = fixed.id;
-    let impossible = |what: &str| {
-        StoreError::new(Trouble::Foreign, format!("the row of action {id} cannot be right: {what}"))
-    };
+    let impossible = |what: &str| StoreError::new(Trouble::Foreign, what);
     Ok(Action {
-        id,
+        id: fixed.id,
         naming: naming(fixed.salt).ok_or_else(|| impossible("its salt"))?,
         amount: money(fixed.amount, fixed.currency).ok_or_else(|| impossible("its amount"))?,
         state: state.map_err(|Impossible(what)| impossible(what))?,

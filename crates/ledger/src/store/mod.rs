@@ -32,7 +32,7 @@ use std::time::Duration;
 use crate::action::{Action, ActionId, Mark, Story};
 use crate::clock::DbClock;
 use crate::error::StoreError;
-use crate::machine::{AttemptRow, Evidence, Known, NotSettled, Owner, Scope, Stamp, State, Write};
+use crate::machine::{self, AttemptRow, Evidence, Known, NotSettled, Owner, Scope, Stamp, State, Write};
 
 /// The result of a store's operations.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -106,6 +106,25 @@ pub enum Changed {
 pub struct ScopeSettled {
     /// The members, in the order of recording.
     pub members: Vec<Action>,
+}
+
+/// Returns the changes that settle all members of a scope, for a program that works on rows with `needs` up to `knows`.
+///
+/// # Errors
+///
+/// If a member cannot be settled, or may be changed by a newer program only.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) fn settle_members(
+    members: &[Action],
+    size: u32,
+    knows: u32,
+    now: Stamp,
+) -> std::result::Result<Vec<Write>, NotSettled> {
+    if members.iter().any(|member| member.state.needs() > knows) {
+        return Err(NotSettled::NeedsNewer);
+    }
+    let states: Vec<State> = members.iter().map(|member| member.state.clone()).collect();
+    machine::settle_scope(&states, size, now)
 }
 
 /// A filter for a list of actions. The default filter selects the actions of all dependencies, with any standing, from

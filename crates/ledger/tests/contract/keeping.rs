@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use seawall_ledger::store::{Change, Changed, Filter, Standing, Store};
 use seawall_ledger::{
-    Action, By, End, Error, Goal, NewAction, Owner, Performed, Refusal, Report, Resolution, Rules, Sizes,
-    Stamp, machine,
+    Action, By, End, Error, Goal, NewAction, Observed, Owner, Performed, Refusal, Report, Resolution, Rules,
+    Sizes, Stamp, machine,
 };
 use seawall_policy::{Draw, Idempotency};
 
@@ -217,6 +217,28 @@ pub(crate) async fn only_what_ended_long_ago_is_deleted<W: World>(world: W) {
     }
     assert_eq!(ledger.story(stuck.id).await.unwrap().attempts.len(), 1);
     assert_eq!(ledger.load(open.id).await.unwrap(), open);
+}
+
+pub(crate) async fn what_a_person_ends_is_kept_from_then_on<W: World>(world: W) {
+    let provider = Provider::new().script(&[Fate::LostUnanswered]);
+    let store = world.open().await;
+    let ledger = ledger(store.clone(), quick(Idempotency::None), &provider);
+    let stuck = ledger.perform(&charge("k")).await.unwrap();
+    assert_eq!(stuck.state.end(), Some(End::Stuck));
+    // It was stuck for a long time before somebody looked at it.
+    let mut conn = world.connect().await;
+    W::execute(&mut conn, W::BEGIN).await;
+    W::execute(&mut conn, &format!("UPDATE {} SET ended_at = created_at", W::ACTIONS)).await;
+    W::execute(&mut conn, "COMMIT").await;
+    let before = store.ask_time().await.unwrap().now();
+    let by = By::new("ann", "the provider's log shows it");
+    let done = ledger.resolve(stuck.id, Resolution::Applied, &by).await.unwrap();
+    assert_eq!(store.sweep(before, None, 100).await.unwrap().deleted, 0);
+    assert_eq!(ledger.load(done.id).await.unwrap(), done);
+    // A change after the end does not move it.
+    let after = store.ask_time().await.unwrap().now().saturating_add(Duration::from_millis(1));
+    ledger.observe(done.id, Observed::Otherwise, &by).await.unwrap();
+    assert_eq!(store.sweep(after, None, 100).await.unwrap().deleted, 1);
 }
 
 pub(crate) async fn many_processes_may_migrate_at_once_and_a_newer_schema_is_refused<W: World>(world: W) {

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![allow(dead_code, unreachable_pub, reason = "shared with other tests, each of which uses its part")]
 
+mod claims;
+mod functions;
 mod keeping;
 mod not_there;
 mod on_postgres;
@@ -10,10 +12,15 @@ mod plans;
 mod pooler;
 #[path = "../support/provider.rs"]
 mod provider;
+mod releases;
+mod rows;
 #[path = "../support/scratch.rs"]
 mod scratch;
 mod scratch_folder;
+mod sent_keys;
 mod suite;
+mod versions;
+mod walker;
 mod world;
 
 /// Makes a test on one store of each test of the suite.
@@ -62,11 +69,68 @@ macro_rules! suite {
                 lists_go_on_where_they_stopped_and_counts_are_bounded
                 what_is_stuck_waits_for_a_person_whose_reason_is_kept
                 only_what_ended_long_ago_is_deleted
+                what_a_person_ends_is_kept_from_then_on
                 many_processes_may_migrate_at_once_and_a_newer_schema_is_refused
+            }
+            on! { rows, $world:
+                a_row_whose_fields_all_differ_is_read_as_it_was_written
+                a_change_of_every_field_is_read_as_it_was_written
+                a_line_of_the_log_is_completed_with_the_refusal
+                a_row_that_contradicts_itself_is_named_and_stops_no_other
+            }
+            on! { sent_keys, $world:
+                mapped_keys_that_clash_take_the_next_salt
+                many_clashes_in_one_batch_are_all_recorded
+                what_plain_sql_recorded_gets_its_key_before_its_first_attempt
+                a_key_that_never_left_is_used_anew_in_every_way
+                a_key_without_a_name_is_mapped_before_it_is_used_anew
+                what_could_not_be_sent_is_closed_for_a_waiting_caller
+                what_could_not_be_settled_in_time_is_closed_unsent
+            }
+            on! { claims, $world:
+                a_claim_does_what_the_machine_does
             }
         }
     };
 }
+
+/// Makes a test on one store of each test that two versions of the program take part in.
+macro_rules! two_versions {
+    ($part:ident, $world:path: $($name:ident)*) => {
+        mod $part {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    crate::$part::$name::<$world>().await;
+                }
+            )*
+        }
+    };
+}
+
+macro_rules! upgrades {
+    ($store:ident, $world:path) => {
+        mod $store {
+            two_versions! { versions, $world:
+                started_in_any_order_both_record_claim_and_finish
+                an_older_program_goes_on_while_a_newer_one_migrates
+                a_row_that_needs_more_is_left_to_the_newer_program
+                what_a_newer_program_failed_is_used_anew_by_it_alone
+                a_scope_with_a_newer_member_is_settled_by_the_newer_program
+                tables_that_an_older_program_cannot_use_are_refused_in_words
+            }
+            two_versions! { releases, $world:
+                every_row_is_read_and_nothing_is_lost
+                the_first_release_refuses_the_updated_tables
+                what_was_open_is_finished_if_its_effect_exists
+                what_was_open_is_finished_if_its_effect_does_not_exist
+            }
+        }
+    };
+}
+
+upgrades!(sqlite_upgrades, crate::world::SqliteWorld);
+upgrades!(postgres_upgrades, crate::world::PostgresWorld);
 
 suite!(sqlite, crate::world::SqliteWorld);
 suite!(postgres, crate::world::PostgresWorld);

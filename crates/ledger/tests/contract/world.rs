@@ -16,6 +16,17 @@ use crate::pooler::Pooler;
 use crate::provider::Provider;
 use crate::scratch::Server;
 
+/// A database without the ledger's tables, which programs of two versions can use.
+pub(crate) trait TwoVersions: World {
+    fn without_tables() -> impl Future<Output = Self> + Send;
+
+    /// Opens the store as a program does that is one version ahead.
+    fn open_ahead(&self) -> impl Future<Output = Self::Store> + Send;
+
+    /// Executes the statements of a dump, which is a file of the folder `fixtures`.
+    fn load_dump(&self) -> impl Future<Output = ()> + Send;
+}
+
 /// A new store with the application's table `orders (id, state)`.
 pub(crate) trait World: Send + Sync + Sized {
     type Store: Store;
@@ -45,10 +56,36 @@ pub(crate) trait World: Send + Sync + Sized {
     const BEGIN: &'static str;
     /// The name of the table of actions.
     const ACTIONS: &'static str;
+
+    /// SQL for the microseconds of a time in a column; -1 if the column is empty.
+    fn micros(column: &str) -> String {
+        format!("coalesce((extract(epoch FROM {column}) * 1000000)::bigint, -1)::text")
+    }
 }
 
 pub(crate) struct SqliteWorld {
     folder: tempfile::TempDir,
+}
+
+impl SqliteWorld {
+    fn file(&self) -> std::path::PathBuf {
+        self.folder.path().join("ledger.db")
+    }
+}
+
+impl TwoVersions for SqliteWorld {
+    async fn without_tables() -> SqliteWorld {
+        SqliteWorld { folder: tempfile::tempdir().unwrap() }
+    }
+
+    async fn open_ahead(&self) -> Sqlite {
+        Sqlite::open_one_ahead(self.file()).await.unwrap()
+    }
+
+    async fn load_dump(&self) {
+        let mut conn = self.connect().await;
+        Self::execute(&mut conn, include_str!("../fixtures/release-1.sqlite.sql")).await;
+    }
 }
 
 impl World for SqliteWorld {
@@ -65,7 +102,7 @@ impl World for SqliteWorld {
     }
 
     async fn open(&self) -> Sqlite {
-        Sqlite::open(self.folder.path().join("ledger.db")).await.unwrap()
+        Sqlite::open(self.file()).await.unwrap()
     }
 
     async fn connect(&self) -> SqliteConnection {
@@ -91,6 +128,10 @@ impl World for SqliteWorld {
         })
     }
 
+    fn micros(column: &str) -> String {
+        format!("coalesce({column}, -1)")
+    }
+
     async fn number(conn: &mut SqliteConnection, sql: &str) -> i64 {
         sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(conn).await.unwrap()
     }
@@ -109,6 +150,21 @@ impl PostgresWorld {
         let mut conn = world.connect().await;
         Self::execute(&mut conn, "CREATE TABLE orders (id TEXT PRIMARY KEY, state TEXT NOT NULL)").await;
         world
+    }
+}
+
+impl TwoVersions for PostgresWorld {
+    async fn without_tables() -> PostgresWorld {
+        PostgresWorld { url: Server::shared().database(), settings: Settings::default() }
+    }
+
+    async fn open_ahead(&self) -> Postgres {
+        self.open().await.one_ahead()
+    }
+
+    async fn load_dump(&self) {
+        let mut conn = self.connect().await;
+        Self::execute(&mut conn, include_str!("../fixtures/release-1.postgres.sql")).await;
     }
 }
 

@@ -468,7 +468,7 @@ impl Moves<'_> {
                 });
             }
             // This is not final, so the application asks again.
-            Err(NotSettled::NotKnown | NotSettled::ScopeIncomplete) => {}
+            Err(NotSettled::NotKnown | NotSettled::ScopeIncomplete | NotSettled::NeedsNewer) => {}
             Err(NotSettled::TooLate | NotSettled::Failed) => {
                 let order = if early { Order::Paid } else { Order::HeardNo };
                 self.push("settles: 409", 0, recovers, |world| {

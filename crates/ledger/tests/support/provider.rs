@@ -36,6 +36,9 @@ struct Books {
     performs: HashMap<String, u32>,
     confirms: HashMap<String, u32>,
     cancels: HashMap<String, u32>,
+    /// The keys under which performs and cancels were sent, by the caller's key, in order.
+    sent_as: HashMap<String, Vec<String>>,
+    cancelled_as: HashMap<String, Vec<String>>,
     /// The bytes that were sent, by key, to check that they are always the same.
     bytes: HashMap<String, Vec<Vec<u8>>>,
     script: Vec<Fate>,
@@ -96,6 +99,21 @@ impl Provider {
         self.0.lock().unwrap().cancels.get(key).copied().unwrap_or(0)
     }
 
+    /// Makes an effect that was there before.
+    pub(crate) fn has(&self, key: &str) {
+        self.0.lock().unwrap().effects.insert(key.to_owned(), 1);
+    }
+
+    /// Returns the keys under which an action was performed.
+    pub(crate) fn sent_as(&self, key: &str) -> Vec<String> {
+        self.0.lock().unwrap().sent_as.get(key).cloned().unwrap_or_default()
+    }
+
+    /// Returns the keys under which an action was cancelled.
+    pub(crate) fn cancelled_as(&self, key: &str) -> Vec<String> {
+        self.0.lock().unwrap().cancelled_as.get(key).cloned().unwrap_or_default()
+    }
+
     /// Answers the requests that were held back.
     pub(crate) fn release(&self) {
         self.0.lock().unwrap().released = true;
@@ -129,6 +147,8 @@ impl Remote for Provider {
         let fate = {
             let mut books = self.0.lock().unwrap();
             *books.performs.entry(key.to_owned()).or_default() += 1;
+            let sent_as = delivery.action.sent_key().to_owned();
+            books.sent_as.entry(key.to_owned()).or_default().push(sent_as);
             books.bytes.entry(key.to_owned()).or_default().push(delivery.action.request.clone());
             books.at_once += 1;
             books.most_at_once = books.most_at_once.max(books.at_once);
@@ -186,6 +206,8 @@ impl Remote for Provider {
     fn cancel<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Undone, Report)> {
         let mut books = self.0.lock().unwrap();
         *books.cancels.entry(delivery.action.key.clone()).or_default() += 1;
+        let cancelled_as = delivery.action.cancel_key();
+        books.cancelled_as.entry(delivery.action.key.clone()).or_default().push(cancelled_as);
         let undone = match books.cancel_script.pop().unwrap_or(Fate::Yes) {
             Fate::Yes => match books.effects.get_mut(&delivery.action.key) {
                 Some(live) if *live > 0 => {

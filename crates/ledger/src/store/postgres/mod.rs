@@ -24,12 +24,13 @@ use sqlx::{ConnectOptions, Connection, Postgres as Db, Transaction};
 use crate::action::{Action, ActionId, Mark, Story};
 use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
-use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write, settle_scope};
+use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 
 use super::lane::{Answer, Lanes, RUNS, Task, pause, unexpected};
 use super::version::Version;
 use super::{
     COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
+    settle_members,
 };
 use lanes::{BEGIN, SharedClock};
 use statements::Session;
@@ -240,8 +241,7 @@ impl Postgres {
         let clock = self.session(&mut tx).time().await?;
         self.clock.set(clock);
         let mut members = self.session(&mut tx).members(&scope.name).await?;
-        let states: Vec<_> = members.iter().map(|member| member.state.clone()).collect();
-        let writes = match settle_scope(&states, scope.size, clock.now()) {
+        let writes = match settle_members(&members, scope.size, self.knows(), clock.now()) {
             Ok(writes) => writes,
             Err(why) => return Ok(Err(why)),
         };

@@ -65,7 +65,8 @@ static CHANGE: LazyLock<String> = LazyLock::new(|| {
     let logged = logged(StateRow::columns().len() + 3);
     format!(
         "WITH taken AS (UPDATE seawall.action a SET {assigned}, ended_at = CASE WHEN w.ended IS NULL THEN NULL \
-         ELSE coalesce(a.ended_at, statement_timestamp()) END FROM {source} AS w (id, from_version, {changing}) \
+         WHEN w.ended = a.ended THEN coalesce(a.ended_at, statement_timestamp()) ELSE statement_timestamp() END \
+         FROM {source} AS w (id, from_version, {changing}) \
          WHERE a.id = w.id AND a.version = w.from_version RETURNING a.id), {logged} {GIVE}"
     )
 });
@@ -81,13 +82,13 @@ static CHANGE_ONE: LazyLock<String> = LazyLock::new(|| {
         .map(|(index, column)| format!("{} = {}", column.name, value(index, rows::sql_type(column.kind))))
         .collect();
     let ended = all.iter().position(|column| column.name == "ended").expect("it is one of them");
+    let ended = value(ended, "text");
     let logged = logged(all.len() + 3);
     format!(
-        "WITH taken AS (UPDATE seawall.action a SET {}, ended_at = CASE WHEN {} IS NULL THEN NULL \
-         ELSE coalesce(a.ended_at, statement_timestamp()) END \
+        "WITH taken AS (UPDATE seawall.action a SET {}, ended_at = CASE WHEN {ended} IS NULL THEN NULL \
+         WHEN {ended} = a.ended THEN coalesce(a.ended_at, statement_timestamp()) ELSE statement_timestamp() END \
          WHERE a.id = ($1::uuid[])[1] AND a.version = ($2::bigint[])[1] RETURNING a.id), {logged} {GIVE}",
         assigned.join(", "),
-        value(ended, "text"),
     )
 });
 

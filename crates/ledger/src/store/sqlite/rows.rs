@@ -99,7 +99,7 @@ impl Source for Reader<'_> {
 }
 
 pub(super) fn action(row: &SqliteRow) -> Result<Action> {
-    kept::action(&mut Reader { row, next: 0 })
+    kept::action(|| Reader { row, next: 0 })
 }
 
 /// Reads a line of the attempt log. The first column, the action's id, is skipped.

@@ -69,7 +69,7 @@ static CHANGE: LazyLock<Sized> = LazyLock::new(|| {
         format!(
             "WITH w (id, from_version, now, {changing}) AS (VALUES {values}) \
              UPDATE seawall_action SET {assigned}, ended_at = CASE WHEN w.ended IS NULL THEN NULL \
-             ELSE coalesce(seawall_action.ended_at, w.now) END \
+             WHEN w.ended = seawall_action.ended THEN coalesce(seawall_action.ended_at, w.now) ELSE w.now END \
              FROM w WHERE seawall_action.id = w.id AND seawall_action.version = w.from_version RETURNING id"
         )
     };

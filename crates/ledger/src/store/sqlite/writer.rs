@@ -8,9 +8,9 @@ use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
 use crate::action::{Action, ActionId};
 use crate::error::{StoreError, Trouble};
-use crate::machine::{Stamp, Write, settle_scope};
+use crate::machine::{NotSettled, Scope, Stamp, Write};
 use crate::store::lane::{Answer, Batch, Job, Task};
-use crate::store::{Change, Changed, Follow, Insert, Recorded, Result, ScopeSettled};
+use crate::store::{Change, Changed, Follow, Insert, Recorded, Result, ScopeSettled, settle_members};
 
 use super::statements::{self, failed};
 
@@ -121,8 +121,7 @@ async fn transaction(
                 done @ (Changed::Taken | Changed::Stale(_)) => Answer::Changed(done),
             },
             Task::Scope { scope, follow } => {
-                let settled = scope_settled(&mut tx, &scope.name, scope.size, follow.as_ref(), now).await?;
-                Answer::Scope(settled)
+                Answer::Scope(scope_settled(&mut tx, scope, follow.as_ref(), knows, now).await?)
             }
             Task::Evidence { id, attempt } => {
                 statements::log(&mut tx, &[(*id, attempt.line())]).await?;
@@ -202,19 +201,18 @@ async fn followed(
 
 async fn scope_settled(
     conn: &mut SqliteConnection,
-    scope: &str,
-    size: u32,
+    scope: &Scope,
     follow: Option<&Follow<SqliteConnection>>,
+    knows: u32,
     now: Stamp,
-) -> Result<std::result::Result<ScopeSettled, crate::machine::NotSettled>> {
-    let mut members = statements::members(conn, scope).await?;
-    let states: Vec<_> = members.iter().map(|member| member.state.clone()).collect();
-    let writes = match settle_scope(&states, size, now) {
+) -> Result<std::result::Result<ScopeSettled, NotSettled>> {
+    let mut members = statements::members(conn, &scope.name).await?;
+    let writes = match settle_members(&members, scope.size, knows, now) {
         Ok(writes) => writes,
         Err(why) => return Ok(Err(why)),
     };
     // There is no other writer, so no member has changed since it was read.
-    settle_members(conn, &mut members, writes, now).await?;
+    write_members(conn, &mut members, writes, now).await?;
     for member in &members {
         if let Some(follow) = follow {
             follow(conn, member).await.map_err(|e| StoreError::new(Trouble::Refused, e))?;
@@ -223,7 +221,7 @@ async fn scope_settled(
     Ok(Ok(ScopeSettled { members }))
 }
 
-async fn settle_members(
+async fn write_members(
     conn: &mut SqliteConnection,
     members: &mut [Action],
     writes: Vec<Write>,
