@@ -8,6 +8,8 @@ mod functions;
 mod keeping;
 mod not_there;
 mod on_postgres;
+mod partly;
+mod partners;
 mod plans;
 mod pooler;
 #[path = "../support/provider.rs"]
@@ -86,6 +88,23 @@ macro_rules! suite {
                 a_key_without_a_name_is_mapped_before_it_is_used_anew
                 what_could_not_be_sent_is_closed_for_a_waiting_caller
                 what_could_not_be_settled_in_time_is_closed_unsent
+            }
+            on! { partners, $world:
+                nothing_is_sent_under_a_key_that_may_be_forgotten
+                a_forgotten_key_of_a_provider_that_cannot_be_asked_is_left_to_a_person
+                a_duplicate_is_never_believed_absent
+                a_window_for_questions_that_ends_while_the_provider_is_away_leaves_it_to_a_person
+                a_window_for_cancels_that_ends_while_the_provider_is_away_leaves_it_to_a_person
+                a_cancel_that_is_refused_is_tried_under_a_new_key_each_time_and_then_stuck
+                a_cancel_that_is_refused_for_ever_is_stuck_immediately
+                a_refusal_is_given_back_with_its_body
+                amounts_are_read_exactly_as_they_were_recorded
+            }
+            on! { partly, $world:
+                a_full_cancel_undoes_what_partial_refunds_left
+                what_contradicts_an_end_is_marked_and_changes_nothing
+                a_report_is_settled_by_the_question_that_follows_it
+                a_cancel_says_what_became_of_it
             }
             on! { claims, $world:
                 a_claim_does_what_the_machine_does

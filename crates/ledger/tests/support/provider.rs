@@ -7,6 +7,9 @@ use std::time::Duration;
 use seawall_ledger::store::Boxed;
 use seawall_ledger::{Delivery, Found, Performed, Remote, Report, Undone};
 
+/// The body of a refusal.
+pub(crate) const DECLINED: &[u8] = b"{\"code\":\"DECLINED\"}";
+
 /// What happens to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -18,6 +21,14 @@ pub(crate) enum Fate {
     LostUnanswered,
     /// It is refused.
     No,
+    /// It is refused, with a body that says why ([`DECLINED`]).
+    Declined,
+    /// It changes nothing, and the answer only says that the provider has the key already.
+    Duplicate,
+    /// It is a cancel that is refused for now.
+    Refused,
+    /// It is a cancel that the provider refuses for ever.
+    Never,
     /// It is provably not sent.
     NotSent,
     /// It is done, and answered after this number of milliseconds.
@@ -45,6 +56,8 @@ struct Books {
     cancel_script: Vec<Fate>,
     /// The number of questions, from now on, to which the provider answers that it finds nothing.
     blind: u32,
+    /// Whether the provider is away: questions and cancels that are not scripted are not answered.
+    away: bool,
     /// Whether the provider honours keys, so that a second delivery changes nothing.
     keyed: bool,
     released: bool,
@@ -81,6 +94,16 @@ impl Provider {
     pub(crate) fn blind(self, times: u32) -> Provider {
         self.0.lock().unwrap().blind = times;
         self
+    }
+
+    /// Says to how many questions, from now on, the provider answers that it finds nothing.
+    pub(crate) fn is_blind(&self, times: u32) {
+        self.0.lock().unwrap().blind = times;
+    }
+
+    /// Takes the provider away, or brings it back.
+    pub(crate) fn is_away(&self, away: bool) {
+        self.0.lock().unwrap().away = away;
     }
 
     pub(crate) fn effects(&self, key: &str) -> u32 {
@@ -167,6 +190,8 @@ impl Remote for Provider {
                 }
                 Fate::LostUnanswered => (Performed::Unknown, Report::default()),
                 Fate::No => (Performed::No(None), report(402)),
+                Fate::Declined => (Performed::No(Some(DECLINED.to_vec())), report(402)),
+                Fate::Duplicate => (Performed::Duplicate, report(400)),
                 Fate::NotSent => (Performed::NotSent, Report::default()),
                 Fate::After(millis) => {
                     tokio::time::sleep(Duration::from_millis(millis)).await;
@@ -181,6 +206,7 @@ impl Remote for Provider {
                     (Performed::Yes(None), report(200))
                 }
                 Fate::Hangs => std::future::pending().await,
+                Fate::Refused | Fate::Never => unreachable!("the fate of a cancel"),
             };
             self.0.lock().unwrap().at_once -= 1;
             answer
@@ -190,7 +216,9 @@ impl Remote for Provider {
     fn confirm<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Found, Report)> {
         let mut books = self.0.lock().unwrap();
         *books.confirms.entry(delivery.action.key.clone()).or_default() += 1;
-        let found = if books.blind > 0 {
+        let found = if books.away {
+            Found::Other
+        } else if books.blind > 0 {
             books.blind -= 1;
             Found::Absent
         } else if books.effects.get(&delivery.action.key).is_some_and(|live| *live > 0) {
@@ -208,7 +236,8 @@ impl Remote for Provider {
         *books.cancels.entry(delivery.action.key.clone()).or_default() += 1;
         let cancelled_as = delivery.action.cancel_key();
         books.cancelled_as.entry(delivery.action.key.clone()).or_default().push(cancelled_as);
-        let undone = match books.cancel_script.pop().unwrap_or(Fate::Yes) {
+        let unscripted = if books.away { Fate::LostUnanswered } else { Fate::Yes };
+        let undone = match books.cancel_script.pop().unwrap_or(unscripted) {
             Fate::Yes => match books.effects.get_mut(&delivery.action.key) {
                 Some(live) if *live > 0 => {
                     *live -= 1;
@@ -218,7 +247,11 @@ impl Remote for Provider {
                 None => Undone::NoSuch,
             },
             Fate::NotSent => Undone::NotSent,
+            Fate::Refused => Undone::Refused,
+            Fate::Never => Undone::Never,
             Fate::No
+            | Fate::Declined
+            | Fate::Duplicate
             | Fate::DoneUnanswered
             | Fate::LostUnanswered
             | Fate::After(_)

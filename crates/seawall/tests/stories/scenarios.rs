@@ -257,7 +257,7 @@ fn every_scenario_has_its_tests() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/ledger-scenarios.md");
     let page = fs::read_to_string(page).unwrap();
     let listed = listed(&page);
-    assert_eq!(listed.len(), 21);
+    assert_eq!(listed.len(), 32);
     for Listed { name, line, tests } in &listed {
         let on = tests.iter().map(|(suite, test)| {
             let on = stores(&source(suite), test);
