@@ -138,7 +138,7 @@ pub(crate) async fn a_full_cancel_undoes_what_partial_refunds_left<W: World>(wor
     let mut keys = Vec::new();
     for (at, seen) in saw.iter().enumerate() {
         if let Saw::Cancel(_, key) = seen {
-            assert_eq!(saw[at - 1], &Saw::Question, "{saw:?}");
+            assert!(at > 0 && *saw[at - 1] == Saw::Question, "{saw:?}");
             assert!(!keys.contains(key), "{saw:?}");
             keys.push(key.clone());
         }
