@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use seawall_ledger::store::{Filter, Standing, Store};
 use seawall_ledger::{
-    CancelKind, CancelRules, ConfirmRules, End, Ledger, NewAction, OnUnknown, Operation, Rules, SettleBy,
-    WorkerSettings,
+    CancelKind, CancelRules, ConfirmRules, End, Ledger, Lifetime, NewAction, OnUnknown, Operation, Rules,
+    SettleBy, WorkerSettings,
 };
 use seawall_policy::{Backoff, Idempotency};
 
@@ -40,7 +40,9 @@ fn wide(idempotency: Idempotency) -> Rules {
     let base = Rules { attempt, lease, ..rules(SettleBy::Reply) };
     match idempotency {
         Idempotency::Keyed => {
-            Rules { idempotency, on_unknown: OnUnknown::Repeat, confirm: None, cancel: None, ..base }
+            let keyed =
+                Rules { idempotency, on_unknown: OnUnknown::Repeat, confirm: None, cancel: None, ..base };
+            keyed.remembered(Lifetime::For(Duration::from_secs(24 * 3600)))
         }
         Idempotency::Safe | Idempotency::Idempotent | Idempotency::None => base,
     }
