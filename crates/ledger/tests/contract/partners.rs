@@ -39,10 +39,17 @@ pub(crate) fn ann() -> By {
     By::new("ann", "the provider's back office shows it")
 }
 
+/// The statement that begins a transaction beside the workers: with serializable transactions, one of both would have to be
+/// repeated.
+fn begin<W: World>() -> String {
+    let level = if W::ACTIONS.contains('.') { " ISOLATION LEVEL READ COMMITTED" } else { "" };
+    format!("{}{level}", W::BEGIN)
+}
+
 /// Cancels an action in a transaction, and returns what became of it.
 pub(crate) async fn take_back<W: World>(world: &W, ledger: &Ledger<W::Store>, id: ActionId) -> Cancelling {
     let mut conn = world.connect().await;
-    W::execute(&mut conn, W::BEGIN).await;
+    W::execute(&mut conn, &begin::<W>()).await;
     let became = ledger.cancel_in(&mut conn, id).await.unwrap();
     W::execute(&mut conn, "COMMIT").await;
     became
@@ -64,7 +71,7 @@ async fn lines<S: Store>(ledger: &Ledger<S>, id: ActionId, kind: AttemptKind) ->
 async fn set<W: World>(world: &W, id: ActionId, column: &str, to: &str) {
     let text = format!("UPDATE {} SET version = version + 1, {column} = {to} WHERE id = '{id}'", W::ACTIONS);
     let mut conn = world.connect().await;
-    W::execute(&mut conn, W::BEGIN).await;
+    W::execute(&mut conn, &begin::<W>()).await;
     W::execute(&mut conn, &text).await;
     W::execute(&mut conn, "COMMIT").await;
 }
@@ -168,7 +175,7 @@ pub(crate) async fn a_duplicate_is_never_believed_absent<W: World>(world: W) {
     assert_eq!((done.state.end(), done.state.known()), (Some(End::Done), Known::Applied));
     assert_eq!((provider.performs("k"), provider.effects("k"), provider.cancels("k")), (2, 1, 0));
     let sends = lines(&ledger, doubtful.id, AttemptKind::Perform).await;
-    assert!(sends.iter().all(|line| line.outcome == AttemptOutcome::Unknown), "a duplicate is no \"no\"");
+    assert!(sends.iter().all(|line| line.outcome != AttemptOutcome::No), "{sends:#?}");
     drop(worker);
 }
 
@@ -260,7 +267,8 @@ pub(crate) async fn a_cancel_that_is_refused_is_tried_under_a_new_key_each_time_
     let refused = stuck(&ledger, done.id, "the cancel failed too often").await;
     // The charge never counts as returned.
     assert_eq!((refused.state.known(), provider.effects("k")), (Known::Applied, 1));
-    let cancels = lines(&ledger, done.id, AttemptKind::Cancel).await;
+    let mut cancels = lines(&ledger, done.id, AttemptKind::Cancel).await;
+    cancels.retain(|line| line.outcome != AttemptOutcome::NotSent);
     assert!(cancels.iter().all(|line| line.outcome == AttemptOutcome::No), "{cancels:#?}");
     assert_eq!(cancels.iter().map(|line| line.generation).collect::<Vec<_>>(), [0, 1, 2]);
     ledger.retry(done.id, &ann()).await.unwrap();
