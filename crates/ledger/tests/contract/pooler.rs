@@ -1,6 +1,7 @@
 //! Runs pgbouncer in transaction mode, until the test ends.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -46,7 +47,8 @@ impl Pooler {
         let pooler = Pooler { child, _folder: folder };
         let socket = pooler._folder.path();
         let end = Instant::now() + Duration::from_secs(20);
-        while !socket.join(".s.PGSQL.6432").exists() {
+        // The file is there a moment before connections are accepted.
+        while UnixStream::connect(socket.join(".s.PGSQL.6432")).is_err() {
             assert!(Instant::now() < end, "pgbouncer does not start");
             std::thread::sleep(Duration::from_millis(20));
         }
