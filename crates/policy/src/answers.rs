@@ -234,15 +234,15 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// Returns whether the body is needed to judge an answer with this status. It is needed if the first predicate that
-    /// fits the status names fields.
+    /// Returns whether the body is needed to judge an answer with this status. That depends on the first predicate that
+    /// fits the status: the body is needed if this predicate has conditions on fields of the body.
     #[must_use]
     pub fn need_body(&self, status: u16) -> bool {
         let asked = self.in_order().find(|(_, predicate)| predicate.matches_status(status));
         status != NO_CONTENT && asked.is_some_and(|(_, first)| !first.fields.is_empty())
     }
 
-    /// Returns whether the body of any answer can be needed: at least one predicate names fields.
+    /// Returns whether the body of any answer can be needed: at least one predicate has conditions on fields of the body.
     #[must_use]
     pub fn read_bodies(&self) -> bool {
         self.in_order().any(|(_, predicate)| !predicate.fields.is_empty())

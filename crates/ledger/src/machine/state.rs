@@ -190,7 +190,8 @@ pub(super) struct Undo {
     pub(super) generation: u32,
     /// The number of cancel attempts since a person last started the action again.
     pub(super) tries: u32,
-    /// Whether the answer in the row came from a question that was asked for the cancel that comes next.
+    /// Whether the provider was asked since the last cancel, or since the action began to be undone. Then the answer in
+    /// the row says what is left to undo, and the next cancel may name it.
     pub(super) asked: bool,
     /// The cancels of the current generation that may have been sent; `None` if the key of this generation was never
     /// used.

@@ -130,7 +130,7 @@ impl Draft {
         self.to.goal = Goal::Cancel;
         self.to.end = None;
         self.to.questions.asked = 0;
-        // What was answered before is not the answer to a question that was asked for a cancel.
+        // An answer from the time before may no longer say what is left to undo, so the provider is asked again.
         self.to.undo.asked = false;
         self.to.handler = None;
         self.breaks_scope = true;
