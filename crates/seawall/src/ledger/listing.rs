@@ -95,8 +95,8 @@ impl Listing {
     }
 
     /// Sets the power of ten by which the provider's amounts are multiplied to get our unit: 2 if the provider says
-    /// 10.50 and we say 1050. If the operation declares its amount, our unit is that of the currency: -2 if the provider
-    /// says 1050 for 10.50. Default 0.
+    /// 10.50 and we say 1050. If the operation declares its amount, our unit is the unit of the currency: set -2 if the
+    /// provider says 1050 for 10.50. Default 0.
     pub fn shift(mut self, by: i8) -> Listing {
         self.form.shift = by;
         self
