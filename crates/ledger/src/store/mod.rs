@@ -172,7 +172,7 @@ pub enum Standing {
     Unknown,
     /// No rule says how to go on, so a person must look at it.
     Stuck,
-    /// The action is applied, and our side has taken that in.
+    /// The action is applied, and the application has settled it.
     Done,
     /// The action is not applied.
     Failed,
