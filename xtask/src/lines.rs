@@ -161,8 +161,8 @@ impl Tests {
         tests
     }
 
-    /// Returns whether these attributes say that `what` is only for tests. If so, the lines of `what` are added to this
-    /// set. If not, the visitor that called this function may examine the parts of `what`.
+    /// Returns whether these attributes say that `what` is only for tests. If so, adds the lines of `what` to the set
+    /// of lines that are only for tests. If not, the visitor that called this function examines the parts of `what`.
     fn keep(&mut self, attributes: &[Attribute], what: &impl Spanned) -> bool {
         let is_test = is_test(attributes);
         if is_test {

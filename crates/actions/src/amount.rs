@@ -14,10 +14,10 @@ use crate::template::{Pointer, Raw};
 /// The maximum number of decimal places between a currency and its minor unit. No currency of ISO 4217 has more.
 const MOST_MINOR: u8 = 4;
 
-/// Where the body of a request has the amount of money, and in which currency it is.
+/// Says where the body of a request has the amount of money, and in which currency the amount is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AmountAt {
-    /// Where the body has the amount: a number, or a text with a decimal number.
+    /// The JSON pointer to the amount in the body. The amount there is a number, or a text with a decimal number.
     value: Pointer,
     /// The currency of the amount.
     currency: CurrencyAt,
@@ -36,10 +36,11 @@ pub enum CurrencyAt {
 }
 
 impl CurrencyAt {
-    /// Reads a code of three capital letters such as `KRW`, or a JSON pointer such as `/currency`.
+    /// Reads what names the currency of an amount: a code of three capital letters such as `KRW`, or a JSON pointer
+    /// such as `/currency`.
     ///
     /// # Errors
-    /// If the text is neither.
+    /// If the text is neither such a code nor a JSON pointer.
     pub fn parse(written: &str) -> Result<CurrencyAt, Wrong> {
         if written.starts_with('/') {
             return Pointer::parse(written).map(CurrencyAt::Body);
@@ -62,8 +63,9 @@ impl std::fmt::Display for CurrencyAt {
 }
 
 impl AmountAt {
-    /// Returns the declaration that the body has the amount at `value`. `minor` is 0 if that is in units of the
-    /// currency, and otherwise the number of decimal places of its minor unit: 2 if the body says 1050 for 10.50.
+    /// Returns the declaration that the body has the amount at `value`. `minor` is 0 if the body has the amount in
+    /// units of the currency. Otherwise it is the number of decimal places of the currency's minor unit: 2 if the body
+    /// says 1050 for 10.50.
     ///
     /// # Errors
     /// If `minor` is above 4.

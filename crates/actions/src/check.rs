@@ -117,7 +117,9 @@ impl Declared<'_> {
         }
         let resend = total.saturating_add(travel);
         if let (Idempotency::Keyed, Some(lifetime)) = (self.idempotency, &rules.key_lifetime)
-            // A key that is forgotten at a time of day may be sent immediately before it. It is then not sent again.
+            // Only a lifetime of a fixed length is checked. If the provider forgets keys at a time of day, an action
+            // may be sent immediately before that time. Its request is then not repeated, so this is no mistake of the
+            // declaration.
             && let Lifetime::For(_) = lifetime
             && lifetime.shortest() <= resend
         {
@@ -156,8 +158,8 @@ impl Declared<'_> {
         }
     }
 
-    /// Adds a note if a cancel has a key, but nobody said how long the provider remembers it. If such cancels add up, a
-    /// cancel whose answer is lost is not sent again.
+    /// Adds a note if a cancel has a key, but it is not declared how long the provider remembers the key. If a second
+    /// cancel would undo a second time, such a cancel is not sent again when its answer is lost.
     fn cancel_lifetime(&self, cancel: &Cancel, problems: &mut Vec<Problem>) {
         let Some(rules) = self.durable else { return };
         if !cancel.keyed || cancel.kind == CancelKind::State || rules.key_lifetime.is_some() {
@@ -212,7 +214,8 @@ impl Declared<'_> {
     }
 }
 
-/// Says that a repeat under a key needs the lifetime of the key.
+/// Returns the error for a declaration that repeats requests under a key, but does not say how long the provider
+/// remembers a key.
 fn undated() -> Wrong {
     Wrong::new("a repeat could take effect twice: nobody said how long the provider remembers a key").help(
         "declare `key_lifetime`, such as \"24h\" or \"midnight Asia/Seoul\"; else confirm, cancel or hold",

@@ -21,10 +21,10 @@ pub struct Confirm {
     pub absences: Option<u32>,
     /// Predicates of answers that mean "the action took effect". One matching predicate is enough.
     pub applied: Vec<Predicate>,
-    /// Predicates of answers that mean "the action was undone at the provider". They are tried first.
+    /// Predicates of answers that mean "the action was undone at the provider". These predicates are tried first.
     pub cancelled: Vec<Predicate>,
     /// Predicates of answers that mean "a part of the action was undone at the provider". So the effect exists, and the
-    /// answer may say how much of it is left. They are tried after `cancelled` and before `applied`.
+    /// answer may say how much of it is left. These predicates are tried after `cancelled` and before `applied`.
     pub partly: Vec<Predicate>,
     /// Predicates of answers that mean "the provider knows no such action". One matching predicate is enough.
     pub absent: Vec<Predicate>,
@@ -80,13 +80,13 @@ pub struct Cancel {
     pub after: Duration,
     /// Whether the provider honours an idempotency key on the cancel. Default `false`.
     pub keyed: bool,
-    /// Whether the provider refuses to perform an action if the request arrives after the cancel of this action.
-    /// Default `false`.
+    /// Whether the provider refuses to perform an action if the request to perform it arrives after the request to
+    /// cancel it. Default `false`.
     pub tombstone: bool,
-    /// Predicates of answers that mean "it is undone now". They are tried first, and the other lists in the order in
-    /// which they stand here. If `done` or `refused` is declared, an answer that matches no predicate of any list leaves
-    /// it unknown what became of the cancel. If neither is declared, the status of such an answer decides: a 2xx then
-    /// means "done".
+    /// Predicates of answers that mean "it is undone now". These predicates are tried first. The other lists follow in
+    /// the order in which they stand here. If `done` or `refused` is declared, an answer that matches no predicate of
+    /// any list says nothing: it is then unknown whether the action was undone. If neither is declared, the status of
+    /// such an answer decides: a 2xx then means "done".
     pub done: Vec<Predicate>,
     /// Predicates of answers that mean "it is undone already". One matching predicate is enough.
     pub already: Vec<Predicate>,
@@ -122,16 +122,16 @@ impl Cancel {
         }
     }
 
-    /// Returns whether the declared predicates alone say that the cancel is done. If not, each 2xx that they do not match
-    /// means that.
+    /// Returns whether only the declared predicates decide that a cancel is done. This is so if `done` or `refused` is
+    /// declared. Otherwise an answer with a 2xx that matches no predicate also means that the cancel is done.
     #[must_use]
     pub fn declares_done(&self) -> bool {
         !self.done.is_empty() || !self.refused.is_empty()
     }
 
-    /// Returns the number of answers "there is no such thing" after which it is believed that there is nothing to undo: 1
-    /// if every predicate of `not_found` looks at the body, and 2 otherwise, as for [`Confirm::absences_wanted`]. It
-    /// matters only if it is not known whether the action took effect.
+    /// Returns the number of answers "there is no such thing" after which it is believed that there is nothing to undo:
+    /// 1 if every predicate of `not_found` looks at the body, and 2 otherwise, as for [`Confirm::absences_wanted`].
+    /// This number matters only while it is not known whether the action took effect.
     #[must_use]
     pub fn absences_wanted(&self) -> u32 {
         if self.not_found.iter().any(|predicate| predicate.fields.is_empty()) { 2 } else { 1 }
@@ -169,8 +169,8 @@ pub struct Declared<'a> {
     /// Whether the declaration asks to repeat an attempt whose effect is unknown, although the repeat may take effect a
     /// second time.
     pub repeats_in_doubt: bool,
-    /// The header in which the action's key is sent. `None` if this is not declared, or if the key is not sent; a cancel
-    /// that is `keyed` then carries its key in `Idempotency-Key`.
+    /// The header in which the action's key is sent. `None` if no header is declared, or if the key is not sent. The
+    /// key of a cancel that is `keyed` is then sent in `Idempotency-Key`.
     pub key_header: Option<&'a HeaderName>,
     /// How long the provider remembers a key. `None` if this is not declared.
     pub key_lifetime: Option<&'a Lifetime>,

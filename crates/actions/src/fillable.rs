@@ -12,10 +12,11 @@ use seawall_policy::{Idempotency, Problem, Wrong};
 use crate::declared::{Cancel, Declared};
 use crate::template::{Body, Hole};
 
-/// The settings that decide whether a hole of a cancel can always be filled.
+/// The names of the settings that decide whether a hole of a cancel can always be filled. They are named in the
+/// problem.
 const WITH: &[&str] = &["confirm", "confirm.id", "cancel.tombstone", "idempotency", "key_lifetime"];
 
-/// Adds a problem for each of the cancel's places, which are its target, its headers and its body, in which a hole may
+/// Checks the target, the headers and the body of the cancel. Adds a problem for each of them that has a hole which may
 /// stay empty.
 pub(crate) fn check(declared: &Declared<'_>, cancel: &Cancel, problems: &mut Vec<Problem>) {
     let answers = cancel.request.holes().filter_map(|hole| match hole {
@@ -69,9 +70,9 @@ fn judge(declared: &Declared<'_>, cancel: &Cancel, hole: &Hole, answers: usize) 
     }
 }
 
-/// Returns what a user must declare so that the cancel can be filled even if the operation's own answer was lost.
-/// `None` if nothing is missing. In that case the id comes from the answer to a confirm, or from the answer to a repeat
-/// under the same key.
+/// Returns what a user must declare so that the cancel can be filled even if the operation's own answer was lost;
+/// `None` if the declaration is already sufficient. The values of the holes then come from the answer to a confirm, or
+/// from the answer to a repeat under the same key.
 fn when_lost(declared: &Declared<'_>, answers: usize) -> Option<&'static str> {
     match (declared.confirm, declared.idempotency) {
         (Some(confirm), _) if confirm.id.is_none() => {

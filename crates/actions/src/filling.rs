@@ -42,8 +42,8 @@ impl<'a> Filling<'a> {
         Filling { cancel_key: Some(cancel_key), answer, id, ..Filling::of_confirm(action, request) }
     }
 
-    /// Returns whether a hole is filled from the action's key or from its recorded request. Neither of them changes
-    /// later. So if such a hole cannot be filled when the action is recorded, it can never be filled.
+    /// Returns whether a hole takes its value from the action's key or from its recorded request. Neither of them
+    /// changes later. So if such a hole cannot be filled when the action is recorded, it can never be filled.
     fn is_recorded(&self, hole: &Hole) -> bool {
         match hole {
             Hole::Key | Hole::Request(_) | Hole::RequestHeader(_) => true,
@@ -67,8 +67,9 @@ fn first_sent(action: &Action) -> Option<Stamp> {
     action.state.first_sent_at()
 }
 
-/// Fills a request of the future when its action is recorded. Holes that are not recorded get a text that is valid in
-/// every place. So if the request cannot be filled with this, it can never be filled.
+/// Fills the request of a confirm or a cancel as a check, at the time when the action is recorded. Holes whose values
+/// are known only later get the text `x`, which is valid everywhere in a request. So if the check fails, the real
+/// request could never be filled either.
 pub(crate) struct Foreseen<'a>(pub(crate) &'a Filling<'a>);
 
 impl Fill for Foreseen<'_> {

@@ -31,8 +31,8 @@ impl Listing {
         let pointers = [
             ("key", Some(&form.key)),
             ("state.pointer", Some(&form.state)),
-            // An empty pointer is the default. It means that the page itself is the list, so there is no pointer to
-            // check.
+            // An empty pointer is the default and means that the page itself is the list. It is not checked, since it
+            // points to no field.
             ("items", Some(&form.items).filter(|items| !items.is_empty())),
             ("next", form.next.as_ref()),
             ("id", form.id.as_ref()),

@@ -1,8 +1,8 @@
 //! Checks what is declared of the meanings of answers.
 //!
-//! Two kinds of problems are found here. A condition that no answer can reach is an error, since its author believes
-//! that it decides something. And where nothing is declared, a default decides what an answer means; its author is told
-//! once if that default can be wrong for a real provider.
+//! Two kinds of problems are found here. A condition that no answer can reach is an error, since the author of the
+//! declaration believes that it decides something. If nothing is declared about an answer, a default decides what the
+//! answer means. If this default can be wrong for a real provider, the author gets a note.
 
 use seawall_ledger::{OnUnknown, Rules};
 use seawall_policy::{Predicate, Problem, Wrong, show_time};
@@ -76,7 +76,7 @@ pub(crate) fn of_cancel(cancel: &Cancel) -> [List<'_>; 5] {
 }
 
 /// Adds a problem for each list with a predicate that no answer reaches, because a predicate of an earlier list with
-/// another meaning matches all its answers. `with` has the names of all lists.
+/// another meaning matches all its answers. `with` has the names of all lists, which each problem shows.
 fn unreachable(lists: &[List<'_>], with: &'static [&'static str], problems: &mut Vec<Problem>) {
     for (index, (setting, meaning, predicates)) in lists.iter().enumerate() {
         let earlier = lists[..index].iter().filter(|(_, other, _)| other != meaning);
@@ -99,7 +99,8 @@ fn covers(before: &Predicate, later: &Predicate) -> bool {
     before.fields.is_empty() && (all || some)
 }
 
-/// Adds a note if an answer "I have this key already" leaves an action to a person.
+/// Adds a note if an answer that means "I have this key already" leaves the action to a person, because the provider
+/// cannot be asked.
 fn duplicate(declared: &Declared<'_>, rules: &Rules, problems: &mut Vec<Problem>) {
     let asks = declared.confirm.is_some() || rules.on_unknown == OnUnknown::Cancel;
     if !declared.answers.duplicate.is_empty() && !asks {
@@ -109,7 +110,8 @@ fn duplicate(declared: &Declared<'_>, rules: &Rules, problems: &mut Vec<Problem>
     }
 }
 
-/// Adds a note if nothing says which answers with a 4xx are no definite "no".
+/// Adds a note if nothing is declared about answers with a 4xx. Most of them then mean "not done", although a provider
+/// may send one of them when it does not know the effect.
 fn trusted_refusals(declared: &Declared<'_>, rules: &Rules, problems: &mut Vec<Problem>) {
     let is_4xx = |status: &u16| (400..500).contains(status);
     let names_one = |it: &Predicate| it.statuses.is_empty() || it.statuses.iter().any(is_4xx);

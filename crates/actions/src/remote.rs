@@ -36,7 +36,7 @@ pub struct HttpRemote {
     cancel: Arc<Plan>,
 }
 
-/// The meanings that a declaration can give to answers to a confirm.
+/// The meanings that a declaration can give to an answer to a confirm.
 #[derive(Clone, Copy, PartialEq)]
 enum Told {
     Cancelled,
@@ -45,7 +45,7 @@ enum Told {
     Absent,
 }
 
-/// The detail of a question's line in the attempt log, if a part of the effect was undone.
+/// The text that the attempt log shows for a confirm whose answer says that a part of the effect was undone.
 const PARTLY: &str = "partly cancelled";
 
 impl HttpRemote {
@@ -100,8 +100,9 @@ impl HttpRemote {
         Ok(StoredRequest { line: Some(line), ..request }.encode())
     }
 
-    /// Returns whether the recorded line names a key that belongs to another action. That is so if this action's key was
-    /// mapped to a key that another action is sent under, and the line has the key.
+    /// Returns whether the recorded request line has to be filled again, because it may have a key that belongs to
+    /// another action. That is so if the line was filled with this action's key before the key was found to be taken:
+    /// the action is now sent under another, mapped key.
     fn is_renamed(&self, action: &Action) -> bool {
         let salted = !matches!(action.naming, Naming::Open | Naming::FirstRelease | Naming::Salted(0));
         let names_key =
@@ -109,9 +110,9 @@ impl HttpRemote {
         salted && names_key
     }
 
-    /// Fills the template of the operation's request, and returns the request's method and target. They are needed when
-    /// an action is recorded, and later when an action whose record holds only a body is sent. Fails if there is no
-    /// template or a hole has no value.
+    /// Fills the template of the operation's request, and returns the request's method and target. The method and the
+    /// target are needed when an action is recorded, and later when an action whose record holds only a body is sent.
+    /// Fails if there is no template or a hole has no value.
     fn line(&self, filling: &Filling<'_>) -> Result<(Method, String), String> {
         let request = self.sent.request.as_ref().ok_or("nothing says where a body alone goes")?;
         let filled = request.fill(filling).map_err(|unfilled| unfilled.to_string())?;
@@ -247,8 +248,8 @@ fn judge_cancel(undoing: &Cancel, answer: &Exchanged) -> Undone {
     match answer.effect {
         Effect::NotApplied if answer.unprocessed => Undone::NotSent,
         Effect::Applied if !undoing.declares_done() => Undone::Yes,
-        // Of an answer that matches nothing that is declared, nobody knows what it means. A refusal that is not declared
-        // may be true only for now.
+        // No declared predicate matches this answer, so it is not known what the answer means. A refusal that is not
+        // declared may be true only for now.
         Effect::Applied | Effect::NotApplied | Effect::Unknown => Undone::Unknown,
     }
 }

@@ -12,8 +12,8 @@ pub(crate) const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-k
 /// How the request of an operation is sent, and which part of it is recorded.
 #[derive(Clone, Debug)]
 pub struct Sent {
-    /// The template of the request's method and target. It is used when an action is recorded, and for actions whose
-    /// record holds only a body. `None` if there is no template.
+    /// The template of the request's method and target; `None` if there is no template. It is filled when an action is
+    /// recorded. It is also filled when an action is sent whose record holds only a body.
     pub request: Option<RequestTemplate>,
     /// Headers that are recorded with each action and sent with its request.
     pub headers: HeaderMap,

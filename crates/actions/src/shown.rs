@@ -6,7 +6,7 @@ use crate::nearest::nearest;
 pub const LONGEST_WORD: usize = 24;
 
 /// Returns whether `name` has at most [`LONGEST_WORD`] characters, and all of them are letters, `_`, `-` or `.`. Such a
-/// name is no secret, because an API key has digits or is longer.
+/// name is taken to be no secret, because an API key has digits or is longer.
 #[must_use]
 pub fn is_word(name: &str) -> bool {
     let fine = |c: char| c.is_ascii_alphabetic() || "_-.".contains(c);

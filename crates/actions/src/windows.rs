@@ -1,10 +1,10 @@
 //! Checks that the plan of a durable operation fits into the times until which its provider can be asked
 //! (`confirm.until`) and takes cancels (`cancel.until`).
 //!
-//! Both times count from the first send of an action. Each step of the plan is taken at its latest, since an action that
-//! comes too late ends with a person. A window that is shorter than the plan for every action, such as one hour, is an
-//! error. The window `same-day` is as short as nothing only for an action that is sent immediately before midnight, so it
-//! is noted for which actions it is too short.
+//! Both times count from the first send of an action. The check counts with the latest time of each step, since an
+//! action whose step comes too late is left to a person. If a window is too short for every action, for example one
+//! hour, that is an error. The window `same-day` is too short only for actions that are sent shortly before midnight.
+//! That is a note, which says for which actions the window is too short.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::declared::{Cancel, Confirm, Declared};
 
 /// A step of the plan.
 struct Plan {
-    /// The time between the first send and the latest end of the step.
+    /// The time between the first send of an action and the latest end of this step.
     needs: Duration,
     /// What would come too late, as the rest of a sentence.
     what: &'static str,
@@ -41,7 +41,8 @@ pub(crate) fn check(declared: &Declared<'_>, rules: &Rules, problems: &mut Vec<P
     }
 }
 
-/// The question that decides about an action whose effect is unknown.
+/// Returns the step in which the provider is asked about an action whose effect is unknown, up to the answer that
+/// decides.
 fn asked(confirm: &Confirm, rules: &Rules, total: Duration) -> Plan {
     let answered = total.saturating_add(total).saturating_add(rules.pause);
     if confirm.absent.is_empty() {
@@ -61,7 +62,8 @@ fn asked(confirm: &Confirm, rules: &Rules, total: Duration) -> Plan {
     }
 }
 
-/// The question before the cancel of an action that was not settled in time; `None` if there is no such question.
+/// Returns the step in which the provider is asked before the cancel of an action that was not settled in time. Returns
+/// `None` if the provider is not asked before such a cancel.
 fn settled(declared: &Declared<'_>, rules: &Rules, total: Duration) -> Option<Plan> {
     let SettleBy::Explicit(within) = rules.settle else { return None };
     declared.cancel.filter(|cancel| cancel.needs_confirm()).map(|_| Plan {
@@ -84,7 +86,7 @@ fn cancelled(declared: &Declared<'_>, cancel: &Cancel, rules: &Rules, total: Dur
             help: "`settle_within`, `cancel.after`, the total timeout, `network` and `pause` must fit into it",
             with: &["settle_within", "timeout.total", "network", "pause", "cancel.after"],
         },
-        // "There is no such thing" is believed only of a cancel that was sent after the quiet time.
+        // The answer "there is no such thing" is believed only if its cancel was sent after the quiet time.
         (SettleBy::Reply, OnUnknown::Cancel)
             if declared.confirm.is_none() && !cancel.not_found.is_empty() =>
         {
@@ -111,7 +113,7 @@ fn cancelled(declared: &Declared<'_>, cancel: &Cancel, rules: &Rules, total: Dur
 }
 
 impl Plan {
-    /// Returns the problem if the step does not fit into the window.
+    /// Returns the problem of the setting `setting` if this step does not fit into the window; `None` if it fits.
     fn into(self, setting: &'static str, window: &Window) -> Option<Problem> {
         let needs = show_time(self.needs);
         let what = self.what;

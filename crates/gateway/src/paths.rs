@@ -50,9 +50,10 @@ impl<'p> Readings<'p> {
     /// Returns whether some server could read this path as one that leads above where it began.
     ///
     /// Each segment is read in the way that leads furthest up: as a whole, or cut at encoded slashes and backslashes,
-    /// with or without its parameters (what follows a `;`). An empty segment does not lead down. Since the readings are
-    /// mixed here, a path can be refused although it does not lead above its beginning in any single reading. No client
-    /// that builds a path from names makes such a path.
+    /// with or without its parameters (what follows a `;`). An empty segment does not lead down. So one segment may be
+    /// read in one way and the next segment in another. No single server reads a path like that, so a path can be
+    /// refused that no server would read as leading up. That does no harm: such a path has encoded slashes, parameters
+    /// or empty segments beside its `..`, and ordinary clients do not write that.
     pub(crate) fn climb_out(&self) -> bool {
         !self.others.is_empty() && climbs_out(self.sent)
     }

@@ -193,16 +193,16 @@ pub struct Action {
     pub naming: Naming,
     /// The key under which the action is sent; `None` if the caller's key is sent as it is.
     pub mapped_key: Option<String>,
-    /// The amount of money, as it was declared when the action was recorded; `None` if none is declared, or if plain SQL
-    /// recorded the action.
+    /// The amount of money that was recorded with the action. `None` if the operation declares no amount, or if plain
+    /// SQL recorded the action.
     pub amount: Option<Money>,
     /// The part of the action that changes.
     pub state: State,
 }
 
 impl Action {
-    /// Returns the action as which `new` is recorded at the time `now`, with a new id and the state `state`. The caller's
-    /// key is sent as it is.
+    /// Makes the action for `new`, as it is recorded at the time `now`: with a new id and the state `state`. The action
+    /// is sent under the caller's key, unchanged.
     #[must_use]
     pub fn of(new: &NewAction, state: State, now: Stamp) -> Action {
         Action {
@@ -237,14 +237,15 @@ impl Action {
         }
     }
 
-    /// Returns this action with another key under which it is sent.
+    /// Returns this action with `key` as the key under which it is sent.
     pub(crate) fn named(mut self, key: &SentKey) -> Action {
         self.naming = Naming::Salted(key.salt);
         self.mapped_key.clone_from(&key.mapped);
         self
     }
 
-    /// Returns what the machine must know of the action besides its state.
+    /// Returns the facts about the action that its machine needs besides the state: whether it belongs to a scope, its
+    /// dependency, its key, and how its sent key was chosen.
     #[must_use]
     pub fn origin(&self) -> Origin<'_> {
         Origin {

@@ -95,10 +95,11 @@ impl Zone {
         moments.into_iter().flatten().map(stamp)
     }
 
-    /// Returns all moments that the words "this date and time in this zone" can mean. If they come twice, both are
-    /// returned. If the clock is moved over them, so that they never come, three moments are returned: what they mean to
-    /// a calendar that already counts with the later clock, the moment of the change, and what they mean to a
-    /// calendar that still counts with the earlier clock.
+    /// Returns all moments that `clock`, a date and a time of day in this zone, can mean. Usually it means one moment.
+    /// If the clock is set back, so that this time comes twice, both moments are returned. If the clock is set forward
+    /// over this time, so that it never comes, three moments are returned: the one that it means if the clock is
+    /// thought to be moved already, the moment of the change, and the one that it means if the clock is thought not to
+    /// be moved yet.
     fn meanings_of(&self, clock: DateTime) -> impl Iterator<Item = Stamp> {
         let moments = match self.zone.to_ambiguous_timestamp(clock).offset() {
             AmbiguousOffset::Unambiguous { offset } => [offset.to_timestamp(clock).ok(), None, None],
@@ -150,8 +151,8 @@ impl std::hash::Hash for Zone {
 pub struct UnknownZone(pub String);
 
 impl UnknownZone {
-    /// Returns the name of the database that was probably meant: one that differs at one place in at most two
-    /// characters, or one that names the same city.
+    /// Returns the name in the database that was probably meant; `None` if no name is near. A near name differs at one
+    /// place in at most two characters, or names the same city.
     #[must_use]
     pub fn nearest(&self) -> Option<String> {
         let wanted = self.0.to_lowercase();
@@ -164,7 +165,7 @@ impl UnknownZone {
         near.min().map(|(_, name)| name)
     }
 
-    /// Says what is wrong, with the nearest name as help.
+    /// Returns the message that no zone has this name. Its help is the nearest name, or else how a zone is written.
     // This is no `From`: with a second `From` for `Wrong`, the compiler no longer finds the error type of closures that
     // use `?`.
     fn into_wrong(self) -> Wrong {
@@ -174,8 +175,8 @@ impl UnknownZone {
     }
 }
 
-/// Returns the length of what differs between two names: of the longer name, without what both have at their
-/// beginning and at their end.
+/// Returns in how many bytes two names differ: the number of bytes of the longer name that remain without the beginning
+/// and the end that both names share.
 fn differing(a: &str, b: &str) -> usize {
     let (short, long) = (a.len().min(b.len()), a.len().max(b.len()));
     let head = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
@@ -212,10 +213,12 @@ impl TimeOfDay {
         &self.zone
     }
 
-    /// Returns the first moment strictly after `moment` that this time of day can mean.
+    /// Returns the first moment strictly after `moment` that this time of day can mean; the latest possible stamp if
+    /// that is beyond the calendar.
     fn next(&self, moment: Stamp) -> Stamp {
         let today = self.zone.date(moment);
-        // A clock that is moved can carry a time of day into a neighbouring day.
+        // If the clock is moved, the time of day of one date can mean a moment in a neighbouring one. So the dates
+        // around today are tried, too.
         let days = (-1..=2).filter_map(|days| later(today?, days));
         let meant = days.flat_map(|day| self.zone.meanings_of(day.to_datetime(self.time)));
         meant.filter(|meant| *meant > moment).min().unwrap_or(LATEST)
@@ -261,9 +264,9 @@ impl fmt::Display for TimeOfDay {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Lifetime {
-    /// For this time after the first send.
+    /// The key is remembered for this time after the first send.
     For(Duration),
-    /// Until the clock of the provider's zone shows this time of day.
+    /// The key is remembered until the clock of the provider's zone shows this time of day.
     Daily(TimeOfDay),
 }
 
@@ -297,10 +300,12 @@ impl Lifetime {
     /// Returns the moment from which the provider may no longer know a key that was first sent at `first`. An end
     /// beyond the calendar is the latest possible stamp.
     ///
-    /// For a time of day it is the first moment strictly after `first` that can be meant. If the clock is moved over the
-    /// time of day, so that it does not come on one day, these moments are, with a clock that is moved by an hour: the
-    /// time of day as the later clock counts it, which comes up to an hour before the change; the change itself; and the
-    /// time of day as the earlier clock counts it. If it comes twice on one day, both times count.
+    /// For a time of day, the end is the first moment strictly after `first` that the time of day can mean:
+    ///
+    /// - If the time of day comes twice on one day, both times count.
+    /// - If the clock is moved forward over the time of day, so that it does not come on one day, three moments count.
+    ///   For a clock that is moved by an hour, they are: the time of day as the later clock counts it, which comes up
+    ///   to an hour before the change; the change itself; and the time of day as the earlier clock counts it.
     #[must_use]
     pub fn end(&self, first: Stamp) -> Stamp {
         match self {
@@ -333,12 +338,12 @@ impl fmt::Display for Lifetime {
 /// Until when a look-up or a cancel of an action works at the provider.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Window {
-    /// For this time after the first send.
+    /// The look-up or the cancel works for this time after the first send.
     For(Duration),
-    /// Until the end of a day of the provider's calendar.
+    /// The look-up or the cancel works until the end of a day of the provider's calendar.
     Days {
-        /// The number of days from the day of the first send to the last day on which it works: 0 means the same day, 1
-        /// the next day.
+        /// The number of days from the day of the first send to the last day on which the look-up or the cancel works:
+        /// 0 means the same day, 1 the next day.
         days: u32,
         /// The zone whose calendar is meant.
         zone: Zone,
@@ -366,8 +371,8 @@ impl Window {
         }
     }
 
-    /// Returns the moment from which it may no longer work, for an action that was first sent at `first`. An end beyond
-    /// the calendar is the latest possible stamp.
+    /// Returns the moment from which the look-up or the cancel may no longer work, for an action that was first sent at
+    /// `first`. An end beyond the calendar is the latest possible stamp.
     ///
     /// A day ends at the first moment of the following date. If the clock is set back over midnight, so that a date
     /// begins twice, then the day before it ends at the first of the two moments that comes after `first`. A date that a
@@ -380,12 +385,12 @@ impl Window {
         }
     }
 
-    /// Returns the shortest time for which it works. For days it is the time for an action that is sent immediately
-    /// before midnight: zero for the same day, and otherwise 24 hours for each further day without one hour, since the
-    /// clock may be moved forward by an hour on one of the days.
+    /// Returns the shortest time for which the look-up or the cancel works. For days, it is the time that is left to an
+    /// action that is sent immediately before midnight. That is zero for the same day. Otherwise it is 24 hours for
+    /// each further day, less one hour, since the clock may be moved forward by an hour on one of the days.
     ///
-    /// It can be less only where a zone moves its clock by more than an hour: at the Antarctic station Troll (two hours
-    /// each spring), and where a zone changes its standard time or leaves a date out.
+    /// The real time can be shorter only where a zone moves its clock by more than an hour: at the Antarctic station
+    /// Troll (two hours each spring), and where a zone changes its standard time or leaves a date out.
     #[must_use]
     pub fn shortest(&self) -> Duration {
         match self {
@@ -443,7 +448,8 @@ impl Words<'_> {
     }
 }
 
-/// Reads `same-day`, `next-day` or a number of days such as `3-days`.
+/// Returns the number of days that `same-day` (0), `next-day` (1) or a text such as `3-days` means; `None` for any
+/// other text.
 fn read_days(text: &str) -> Option<u32> {
     match text {
         "same-day" => Some(0),
@@ -455,8 +461,8 @@ fn read_days(text: &str) -> Option<u32> {
     }
 }
 
-/// Says whether a text was probably meant as a length of time. What is wrong with it is then said by the reader of
-/// lengths.
+/// Returns whether a text was probably meant as a length of time. If so, the reader of lengths says what is wrong with
+/// it.
 fn is_length(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit()) && !text.contains([':', '-'])
 }

@@ -25,7 +25,8 @@ pub struct DbClock {
 }
 
 impl DbClock {
-    /// Keeps an answer of the database: its clock showed `stamp` at some moment between `asked` and now.
+    /// Makes the value from an answer of the database that has just arrived. The database's clock showed `stamp` at
+    /// some moment between `asked`, when the question was sent, and now.
     #[must_use]
     pub fn heard(stamp: Stamp, asked: Instant) -> DbClock {
         DbClock { stamp, asked, heard: Instant::now() }
@@ -71,11 +72,11 @@ mod tests {
         let asked = Instant::now();
         let clock =
             DbClock { stamp: Stamp::from_micros(1_000_000), asked, heard: asked + Duration::from_millis(40) };
-        // The database read its clock at some moment of those 40 ms. One second after the answer its clock shows at
-        // least this time.
+        // The database read its clock at some moment between the question and the answer, 40 ms later. So one second
+        // after the answer, the database's clock shows at least this time.
         let later = asked + Duration::from_millis(1040);
         assert_eq!(clock.now_at(later), Stamp::from_micros(2_000_000));
-        // The clock shows two seconds at the earliest one second after the question.
+        // The database's clock shows two seconds no earlier than one second after the question.
         assert_eq!(clock.instant_of(Stamp::from_micros(2_000_000)), asked + Duration::from_secs(1));
         assert!(
             clock.now_at(clock.instant_of(Stamp::from_micros(2_000_000))) <= Stamp::from_micros(2_000_000)

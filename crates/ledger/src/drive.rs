@@ -50,7 +50,8 @@ enum Taken {
 pub(crate) enum IfUnsent {
     /// It is tried again later.
     TryAgain,
-    /// It fails in the commit that ends the attempt, since its caller waits and makes no other attempt.
+    /// The action fails in the commit that ends the attempt, since its caller waits for the outcome and makes no other
+    /// attempt.
     Close,
 }
 
@@ -92,8 +93,9 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// Writes what an action lacks that plain SQL recorded: the key under which it is sent, and the time by which it must
-    /// have been settled. Returns the action as it then is, or `None` if the row is gone or a write was refused.
+    /// Completes the row of an action that plain SQL recorded. Such a row lacks the key under which the action is sent,
+    /// and the time by which it must have been settled. Returns the action as it then is, or `None` if the row is gone
+    /// or a write was refused.
     async fn complete(&self, operation: &Arc<Operation<S>>, mut action: Action) -> Option<Action> {
         let mut salt = 0;
         while self.may_change(&action).is_ok() {
@@ -111,8 +113,9 @@ impl<S: Store> Inner<S> {
         Some(action)
     }
 
-    /// Sends the only attempt of an action that this process has just begun, whose caller waits. If the attempt cannot be
-    /// sent, the action fails. Returns the row as it then is, or `None` if the row is gone or a write was refused.
+    /// Sends the only attempt of an action that this process has just begun, while the action's caller waits. If the
+    /// attempt cannot be sent, the action fails. Returns the row as it then is, or `None` if the row is gone or a write
+    /// was refused.
     pub(crate) async fn send_once(&self, operation: &Arc<Operation<S>>, action: Action) -> Option<Action> {
         let action = self.complete(operation, action).await?;
         let now = self.patient_time().await.now();
@@ -203,8 +206,9 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// Returns the application's handler, if this write ends `action` as done, failed or cancelled. Returns `None` for
-    /// every other write, also if it changes an action that has ended so already, and if the operation has no handler.
+    /// Returns the operation's handler if this write ends `action` as done, failed or cancelled. Returns `None` in all
+    /// other cases: the write does not end the action in this way, the action had already ended so before, or the
+    /// operation has no handler.
     fn follow_of(
         &self,
         operation: &Operation<S>,
@@ -243,8 +247,9 @@ impl<S: Store> Inner<S> {
         action
     }
 
-    /// Handles a failure of the application's handler. Because of the failure, the write that ends the action was not
-    /// made. That write is now made without the end of the action, and the end is tried again later.
+    /// Handles a failure of the application's handler. Because of the failure, the transaction that would have ended
+    /// the action was rolled back. Now the same change is written without the end of the action, and the end is tried
+    /// again later. Returns the row after the write, or `None` if the row is gone or the write was refused.
     async fn without_handler(
         &self,
         operation: &Arc<Operation<S>>,
@@ -288,9 +293,9 @@ impl<S: Store> Inner<S> {
         self.send(operation, action, line, unsent).await
     }
 
-    /// Sends the attempt with which `action` was recorded, and writes how the attempt ended. If the attempt's deadline
-    /// has passed, nothing is sent. `unsent` says what becomes of the action if it was not sent. Returns the row after that write, or `None` if the row is gone or the write was
-    /// refused.
+    /// Sends the attempt `line` with which `action` was recorded, and writes how the attempt ended. If the attempt's
+    /// deadline has passed, nothing is sent. `unsent` says what becomes of the action if the attempt was not sent.
+    /// Returns the row after that write, or `None` if the row is gone or the write was refused.
     pub(crate) async fn send(
         &self,
         operation: &Arc<Operation<S>>,
@@ -375,8 +380,9 @@ impl<S: Store> Inner<S> {
         answer.filter(|answer| answer.len() <= self.sizes.answer)
     }
 
-    /// Writes the change that follows from an event. If the row has changed, the machine decides again for the changed
-    /// row. Returns the row after the write, or `None` if the row is gone or the write was refused.
+    /// Writes the change that follows from an event, such as the end of an attempt. If the row has changed meanwhile,
+    /// the machine computes the change again for the changed row. Returns the row after the write, or `None` if the row
+    /// is gone or the write was refused.
     async fn tell(&self, operation: &Arc<Operation<S>>, mut action: Action, event: Event) -> Option<Action> {
         let mut tries = 0;
         loop {
@@ -472,14 +478,15 @@ impl<S: Store> Inner<S> {
         };
         let now = self.store.clock().now();
         let others = members.into_iter().filter(|member| member.id != action.id);
-        // A newer program cancels the members that only it may change, as it does with members that are missed here.
+        // Some members may be changed only by a newer version of the program, and they are left out here. A worker of
+        // that version cancels them when it tries to settle the scope.
         for member in others.filter(|member| self.may_change(member).is_ok()) {
             let Ok(operation) = self.operations.of(&member) else { continue };
             let wish = cancel(&member.state, &operation.rules, CancelBy::Transaction, now);
             if let Ok(Some(write)) = wish {
                 let follow = self.follow_of(operation, &member, &write);
-                // If the member has changed meanwhile, `offer` changes nothing, because another worker is working on
-                // the member. That worker cancels the member itself when it sees that the scope cannot settle.
+                // If the member has changed meanwhile, `offer` changes nothing. Another worker is then working on the
+                // member, and cancels it when that worker sees that the scope cannot settle.
                 let _ = self.offer(&member, write, follow).await;
             }
         }

@@ -1,5 +1,5 @@
-//! The three types of errors of the ledger: a [`Refusal`] is the ledger's own "no", a [`StoreError`] comes from the
-//! database, and a [`Misuse`] is a mistake of the caller.
+//! The errors of the ledger, which are of three types: a [`Refusal`] is the ledger's own "no", a [`StoreError`] comes
+//! from the database, and a [`Misuse`] is a mistake of the caller.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -95,7 +95,7 @@ pub enum Misuse {
         /// The name of the operation.
         operation: String,
     },
-    /// A setting contradicts another one. The value says which settings these are.
+    /// A setting contradicts another one. The value says in words which settings these are.
     Setting(String),
 }
 
@@ -162,7 +162,7 @@ impl StoreError {
         self.trouble
     }
 
-    /// Returns what the database said, without what it means for the caller.
+    /// Returns the message of the error that caused this one, such as the database's own message.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn said(&self) -> String {
         self.source.to_string()

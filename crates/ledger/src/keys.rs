@@ -8,10 +8,10 @@
 //! 2. Any other caller's key is *mapped*: a text that fits is computed from it, and is sent instead. The key of a cancel
 //!    is always mapped.
 //! 3. A mapped key is a prefix and a hash. It consists of allowed letters and digits only, if 128 bits of the hash fit
-//!    into the greatest length that way. Otherwise it consists of any allowed characters. The prefix is `sw` if the rules
-//!    allow both characters. Otherwise it is the first two, in the order of ASCII, of the characters that mapped keys
-//!    consist of. No key that is sent as it is begins with the prefix, so it never equals a mapped one, and no caller can
-//!    choose a key that equals a mapped one.
+//!    into the greatest length that way. Otherwise it consists of any allowed characters. The prefix is `sw` if the
+//!    rules allow both characters. Otherwise it is the first two, in the order of ASCII, of the characters that mapped
+//!    keys consist of. No key that is sent as it is begins with the prefix. So such a key never equals a mapped key,
+//!    and no caller can choose a key that equals a mapped key.
 //!
 //! The obvious rule repairs a key: it cuts what is too long, fills up what is too short, and replaces what is not
 //! allowed. Then `order 1` and `order_1` become the same key, and the provider answers the second order with the
@@ -54,9 +54,9 @@ use sha2::{Digest, Sha256};
 
 /// The first field of every hash. Another way to compute keys would need another text here.
 const DOMAIN: &str = "seawall key v1";
-/// The kind of a key under which an action is performed, as it is hashed.
+/// The text that goes into the hash as the kind of the key, for a key under which an action is performed.
 const PERFORM: &str = "perform";
-/// The kind of a key under which an action is cancelled, as it is hashed.
+/// The text that goes into the hash as the kind of the key, for a key under which an action is cancelled.
 const CANCEL: &str = "cancel";
 
 /// The number of characters of the prefix of a mapped key.
@@ -64,11 +64,11 @@ const PREFIX: usize = 2;
 /// The number of bits of the hash that a mapped key has if the greatest length allows it. With 128 bits, two of 10^15
 /// keys are equal with a probability below 10^-8.
 const BITS: u32 = 128;
-/// Rules whose mapped keys have fewer bits of the hash are noted. With 96 bits, two of 10^10 keys are equal with a
-/// probability below 10^-9.
+/// If mapped keys have fewer bits of the hash than this, `KeyRules::check` returns a note. With 96 bits, two of 10^10
+/// keys are equal with a probability below 10^-9.
 const FEW_BITS: u32 = 96;
-/// Rules whose mapped keys have fewer bits of the hash are refused. With 64 bits, two of 10^7 keys are equal with a
-/// probability of 3 in a million, and two of 5 × 10^9 keys with one of a half.
+/// If mapped keys would have fewer bits of the hash than this, the rules are refused. With 64 bits, two of 10^7 keys
+/// are equal with a probability of 3 in a million, and two of 5 × 10^9 keys with a probability of one half.
 const TOO_FEW_BITS: u32 = 64;
 /// The maximum of the least length, in bytes. The columns and indexes of the ledger hold keys of up to 255 bytes, and
 /// a mapped key may have to be as long as the least length.
@@ -80,17 +80,20 @@ const LAST: u8 = b'~';
 /// A set of at least two visible ASCII characters (`!` to `~`): those that a provider takes in a key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyChars {
-    /// The bit with the number of a character's byte is set if the character is in the set.
+    /// Bit number N is set if the character whose byte is N is in the set.
     bits: u128,
 }
 
 impl KeyChars {
-    /// Reads a set that is written as characters and ranges, for example `A-Za-z0-9_-`. The character `-` itself
-    /// stands first or last, or is a part of a range: `!-~` is every visible character. It may also stand directly after
-    /// a range, as in regular expressions, since providers write `A-Za-z0-9-_`. Nothing else has a special meaning, so
-    /// other signs of a regular expression would count as allowed characters. Since that is hardly meant, brackets around
-    /// the whole set are refused, and so is a backslash that does not end a range. A backslash that is allowed itself is
-    /// written `\-\`.
+    /// Reads a set that is written as characters and ranges, for example `A-Za-z0-9_-`. The range `!-~` is every
+    /// visible character.
+    ///
+    /// The character `-` itself stands first or last, or is a part of a range. It may also stand directly after a
+    /// range, as in regular expressions, since providers write `A-Za-z0-9-_`.
+    ///
+    /// Nothing else has a special meaning, so other signs of a regular expression would count as allowed characters. An
+    /// author hardly means that with brackets around the whole set, or with a backslash that does not end a range. So
+    /// both are refused. A backslash that is allowed itself is written `\-\`.
     ///
     /// # Errors
     /// If the set is empty or has only one character, if a character is not visible ASCII, if a range is reversed, or
@@ -176,7 +179,8 @@ impl fmt::Display for KeyChars {
         let mut bytes = left.in_order().peekable();
         while let Some(first) = bytes.next() {
             let mut last = first;
-            // No range begins with a backslash, so a run that does is written in two parts.
+            // No range begins with a backslash. So neighbouring characters of which the first is a backslash are
+            // written in two parts.
             while first != b'\\'
                 && let Some(next) = bytes.next_if_eq(&(last + 1))
             {
@@ -207,7 +211,8 @@ struct Range {
 }
 
 impl Range {
-    /// Takes the next part from `rest`, in which only visible ASCII characters stand. Returns `None` at the end.
+    /// Takes the next part from `rest`, in which only visible ASCII characters stand. Returns `None` at the end. Fails
+    /// if the part is a reversed range, or if it has a `-` or a `\` that could mean something else.
     fn take(rest: &mut &[u8]) -> Result<Option<Range>, Wrong> {
         let range = match **rest {
             [] => return Ok(None),
@@ -233,9 +238,10 @@ impl Range {
         Ok(Some(range))
     }
 
-    /// Takes the `-` that stands for itself directly after this part, and returns whether there is one. The part is a
-    /// range then, since a single character before a `-` would begin one. A second `-` or a `\` beside the `-` could mean
-    /// something else in a regular expression, so these are left for [`Range::take`] to refuse.
+    /// If a `-` that stands for itself follows directly after this part, takes it from `rest` and returns `true`.
+    /// Otherwise it changes nothing and returns `false`. If a `-` follows, this part is a range, since a single
+    /// character before a `-` would begin one. A second `-` or a `\` beside the `-` could mean something else in a
+    /// regular expression, so these are left for [`Range::take`] to refuse.
     fn takes_hyphen_after(&self, rest: &mut &[u8]) -> bool {
         let [b'-', next, ..] = **rest else { return false };
         if self.last == b'\\' || matches!(next, b'-' | b'\\') {
@@ -269,7 +275,8 @@ pub struct KeyRules {
 
 impl Default for KeyRules {
     /// Returns the rules of a provider of which nothing is declared: 1 to 255 bytes, with every visible ASCII
-    /// character. These can stand in a header field, and 255 bytes is the length that the ledger records.
+    /// character. These characters can stand in a header field, and 255 bytes is the greatest length that the ledger
+    /// records.
     fn default() -> Self {
         KeyRules::unchecked(KeyChars::default(), 1, 255)
     }
@@ -288,7 +295,7 @@ impl KeyRules {
         if errors.is_empty() { Ok(rules) } else { Err(errors) }
     }
 
-    /// Returns the rules, which [`KeyRules::problems`] has not judged yet.
+    /// Returns the rules without a check of the characters and lengths. [`KeyRules::problems`] makes that check.
     fn unchecked(chars: KeyChars, min: usize, max: usize) -> KeyRules {
         let plain = chars.letters_and_digits();
         let suffices = plain.digits().is_some_and(|digits| PREFIX + digits <= max);
@@ -312,8 +319,8 @@ impl KeyRules {
         }
     }
 
-    /// Returns what the author of the declaration should know, although the rules are accepted. The errors have been
-    /// returned by [`KeyRules::new`].
+    /// Returns notes on these rules for the author of the declaration, for example that mapped keys have few bits of
+    /// the hash. [`KeyRules::new`] has accepted the rules, so there are no errors.
     #[must_use]
     pub fn check(&self) -> Vec<Problem> {
         self.problems()
@@ -348,7 +355,7 @@ impl KeyRules {
     /// Returns the key under which an action is sent if it is not the caller's own: the mapped key. Returns `None` if
     /// the caller's key `key` is sent as it is.
     ///
-    /// `salt` is 0 unless the mapped key was taken already by another action; then it is the next number. It has no
+    /// `salt` is 0 at first. If another action has the mapped key already, the salt is the next number. The salt has no
     /// influence on whether a key is mapped. Once a request may have left, the salt of its action must not change.
     #[must_use]
     pub fn sent(&self, dependency: &str, key: &str, salt: u32) -> Option<String> {
@@ -405,7 +412,8 @@ impl KeyRules {
         self.alphabet.digits().expect("a mapped key consists of two characters or more")
     }
 
-    /// Returns all that is wrong with the lengths, and with the lengths together with the characters.
+    /// Returns the errors and notes on the two lengths, and on the bits of the hash that mapped keys have with these
+    /// lengths and characters.
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let KeyRules { min, max, .. } = *self;
@@ -429,7 +437,8 @@ impl KeyRules {
         problems
     }
 
-    /// Returns the problem of mapped keys that have few bits of the hash.
+    /// Returns an error if mapped keys have too few bits of the hash, a note if they have few, and `None` if they have
+    /// enough.
     fn strength(&self) -> Option<Problem> {
         let (bits, count) = (self.bits(), self.chars.count());
         let help = format!(
@@ -490,14 +499,14 @@ impl Number {
         (carry == 0).then_some(self)
     }
 
-    /// Returns the logarithm to the base 2, rounded down. That of 0 is returned as 0.
+    /// Returns the logarithm to the base 2, rounded down. For the number 0 it returns 0.
     fn log2(self) -> u32 {
         let first = self.0.iter().position(|&part| part > 0);
         let zeros = first.map_or(Number::BITS - 1, |at| 32 * at as u32 + self.0[at].leading_zeros());
         Number::BITS - 1 - zeros
     }
 
-    /// Divides the number by `divisor`, and returns the remainder.
+    /// Divides the number by `divisor`, keeps the quotient, rounded down, as the number, and returns the remainder.
     fn divide(&mut self, divisor: u32) -> u32 {
         let mut remainder = 0;
         for part in &mut self.0 {

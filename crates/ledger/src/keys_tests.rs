@@ -1,4 +1,5 @@
-//! The values that must never change, what the rules refuse, and the properties of every key under random rules.
+//! Tests of the key rules: the keys that must never change, the rules that are refused, and the properties of every key
+//! under random rules.
 
 use std::collections::HashMap;
 
@@ -24,12 +25,14 @@ struct Golden {
     bits: u32,
     /// The keys for `order-1` and for `주문-1`; `None` if the caller's key is sent as it is.
     sent: [Option<&'static str>; 2],
-    /// The cancel keys of `order-1`: generation 0, generation 1, generation 1 with the salt 7.
+    /// The cancel keys of `order-1`: of generation 0, of generation 1, and of generation 1 with the salt 7. The first
+    /// two have the salt 0.
     cancels: [&'static str; 3],
 }
 
-/// These values were computed by a second program (Python's `hashlib` and integers), and not by this crate. An action
-/// that was sent under one of these keys is sent again under the same key. So no version may change them.
+/// Returns some rules with their keys. The keys were computed by a second program (Python's `hashlib` and integers),
+/// and not by this crate. An action that was sent under one of these keys is sent again under the same key. So no
+/// version may change them.
 fn golden() -> Vec<Golden> {
     vec![
         Golden {
@@ -44,14 +47,15 @@ fn golden() -> Vec<Golden> {
             sent: [Some("swG0dnh8lcWqsbfBczgB3h8r"), Some("swOAAkejzXUCOKjCDzWNsXLQ")],
             cancels: ["swqWaKizXWpgZhXyAsfUQSIs", "swfGbmb06DXogTZU74nURB0D", "swLJ9z0jYlcGXtyq4QjLmPFW"],
         },
-        // Letters and digits would need 24 bytes, so all characters are used.
+        // A mapped key of letters and digits would need 24 bytes, and the greatest length is 23. So all characters are
+        // used.
         Golden {
             rules: rules("!-~", 1, 23),
             bits: 131,
             sent: [None, Some("swKA2%kD5,-m]m8TG!B+Au")],
             cancels: ["sw!IMvTrt#f'HLFiX~'QyC", "sw,1CCt$T'oH~HN2<h'JIN", "swh?0C3dea`ZaS6|gJXSGc"],
         },
-        // Letters and digits need 41 bytes, and have them. The prefix consists of two of them.
+        // A mapped key of digits needs 41 bytes, which is the greatest length. So it and its prefix consist of digits.
         Golden {
             rules: rules("0-9_-", 1, 41),
             bits: 129,
@@ -65,7 +69,8 @@ fn golden() -> Vec<Golden> {
                 "01141410031364037447626223568056033924566",
             ],
         },
-        // They have one byte less, so all characters are used, in the prefix too.
+        // The greatest length is one byte too short for a mapped key of digits. So all characters are used, in the
+        // prefix too.
         Golden {
             rules: rules("0-9_-", 1, 40),
             bits: 129,
@@ -112,7 +117,8 @@ fn golden() -> Vec<Golden> {
             sent: [Some("015O8PPLDDNE9F6H4T49"), Some("01AGOBZQABTKBZWIN0OK")],
             cancels: ["0133L9HTCMX8YEIAH08I", "01E3KYSFH5TE8O0IZD0H", "0199B5TO10MO0IN1OD7A"],
         },
-        // More digits than 128 bits need, since a key must have 52 bytes: 200 bits of the hash.
+        // A key must have at least 52 bytes. So a mapped key has more digits than 128 bits need, and holds 200 bits of
+        // the hash.
         Golden {
             rules: rules("0-9a-f", 52, 64),
             bits: 200,
@@ -126,7 +132,7 @@ fn golden() -> Vec<Golden> {
                 "01ecd4b5b03970fe1510d31c3917aa447e21e3a7ffe953eed5d6",
             ],
         },
-        // More digits than the hash has: zeros stand before it.
+        // A key must have 70 bytes, which are more digits than the hash has. So zeros stand before the hash.
         Golden {
             rules: rules("0-9A-F", 70, 70),
             bits: 256,
@@ -359,8 +365,8 @@ fn any_rules() -> impl Strategy<Value = KeyRules> {
         .prop_filter_map("refused", |(chars, (min, more))| KeyRules::new(chars, min, min + more).ok())
 }
 
-/// Generates what a key is computed from. The texts are short and similar, so that many are alike, or are alike when
-/// they are put together.
+/// Generates what a key is computed from. The texts are short and similar. A large part of them is equal, or is equal
+/// when the dependency and the key are joined.
 fn wanted() -> impl Strategy<Value = Wanted> {
     let key = prop_oneof!["[a1-]{0,3}", "(sw|01|!\")?[!-~]{0,30}", "\\PC{0,20}"];
     ("[a1]{0,2}", key, prop::option::of(0_u32..3), 0_u32..3)
@@ -380,7 +386,7 @@ proptest! {
         for mut wanted in all {
             let as_it_is = wanted.2.is_none() && rules.sent(&wanted.0, &wanted.1, wanted.3).is_none();
             if as_it_is {
-                // The key is the caller's alone, whatever the dependency and the salt are.
+                // The caller's key is sent as it is, so it depends neither on the dependency nor on the salt.
                 (wanted.0, wanted.3) = (String::new(), 0);
             }
             let before = seen.insert(key_of(&rules, &wanted), (as_it_is, wanted.clone()));
@@ -390,7 +396,7 @@ proptest! {
 
     #[test]
     fn key_that_is_legal_and_without_the_prefix_is_kept(rules in any_rules(), wanted in wanted(), extra in 0_usize..20) {
-        // A key of allowed characters is made of the bytes of any text.
+        // Each byte of the text selects one of the allowed characters. So the key fits the rules.
         let chars: Vec<u8> = rules.chars().in_order().collect();
         let bytes = wanted.1.bytes().chain(std::iter::repeat(b'x'));
         let length = rules.max().min(rules.min() + extra);
@@ -412,7 +418,8 @@ proptest! {
     fn mapped_keys_consist_of_letters_and_digits_where_they_suffice(rules in any_rules(), wanted in wanted()) {
         let mapped = rules.cancel_key(&wanted.0, &wanted.1, 0, wanted.3);
         let count = rules.chars().in_order().filter(u8::is_ascii_alphanumeric).count() as u128;
-        // The number of keys that the greatest length allows; `None` if it is 2^128 or more.
+        // The number of mapped keys of letters and digits that the greatest length allows; `None` if it is 2^128 or
+        // more.
         let keys = (PREFIX..rules.max()).try_fold(1_u128, |keys, _| keys.checked_mul(count));
         if keys.is_none() {
             prop_assert!(mapped.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{}", mapped);

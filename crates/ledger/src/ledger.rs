@@ -25,8 +25,8 @@ use crate::machine::{self, AttemptRow, Birth, Naming, Owner, Rules, Stamp, State
 use crate::operation::{Operation, Operations};
 use crate::store::{Change, Changed, Counts, Filter, Insert, Recorded, Store};
 
-/// The ledger: the actions in one store, and the operations that they belong to. A clone is another handle to the same
-/// ledger.
+/// The ledger, which an application uses: it records actions in one store, and knows the declared operations of these
+/// actions. A clone is another handle to the same ledger.
 pub struct Ledger<S: Store> {
     pub(crate) inner: Arc<Inner<S>>,
 }
@@ -177,7 +177,8 @@ impl<S: Store> Ledger<S> {
     /// attempt, and no worker sends it later. So a caller that gets a failed action knows that nothing was done. The same
     /// key can then be used anew with the same request.
     ///
-    /// If the action existed already, this call does not close it. It then waits as [`Ledger::perform`] does.
+    /// If the action existed already, this call does not make it fail. The call then waits for the action as
+    /// [`Ledger::perform`] does.
     ///
     /// # Errors
     ///
@@ -324,8 +325,9 @@ impl<S: Store> Inner<S> {
         self.operations.get(&new.dependency, &new.operation)
     }
 
-    /// Records an action, or uses the key of an ended action anew if nothing of that action ever left. If the key is
-    /// recorded with this request and is not used anew, the existing action is returned.
+    /// Records an action. If the key is already recorded with this request, the existing action is returned. There is
+    /// one exception: if the existing action has failed and provably no request of it was ever sent, the action begins
+    /// again under the same key.
     async fn begin(
         &self,
         mut place: Place<'_, S::Connection>,
@@ -359,7 +361,8 @@ impl<S: Store> Inner<S> {
                 Recorded::Existing(found) if found.is_of(new) => *found,
                 Recorded::Existing(_) => return Err(Refusal::KeyConflict.into()),
             };
-            // If nobody has decided under which key the action is sent, that comes before its first attempt.
+            // The key under which the existing action is sent may not be chosen yet. It has to be chosen before the
+            // first attempt, so the action then begins without an attempt.
             let birth = match birth {
                 Birth::Sent(owner) if found.naming == Naming::Open => Birth::Reserved(owner),
                 birth => birth,
@@ -411,7 +414,7 @@ impl<S: Store> Inner<S> {
         match driven.await {
             Ok(Some(action)) => Ok(action),
             // The row is gone, its write was refused, or the remote panicked. If the row still exists, it is read again
-            // and says what is known.
+            // and returned: its state says what is known of the effect.
             Ok(None) | Err(_) => self.store.load(id).await?.ok_or(Refusal::NotFound.into()),
         }
     }

@@ -43,9 +43,9 @@ impl<S: Store> Operation<S> {
         Operation { dependency: dependency.into(), name: name.into(), rules, remote, follow: None }
     }
 
-    /// Sets a handler. The ledger runs the handler when an action ends as done, failed or cancelled; `action.state.end()`
-    /// says which. The handler runs in the transaction that writes this end, so both are committed or neither is. If
-    /// the handler fails, it is run again later.
+    /// Sets the handler of this operation. The ledger runs it when an action ends as done, failed or cancelled;
+    /// `action.state.end()` says which. The handler runs in the transaction that writes this end, so both are committed
+    /// or neither is. If the handler fails, the transaction is rolled back, and the handler is run again later.
     ///
     /// The handler runs only for ends that the ledger writes by itself. If a caller settles or cancels in its own
     /// transaction, the caller does its own work in that transaction. The handler must not make calls to other systems,

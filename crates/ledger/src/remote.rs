@@ -13,9 +13,9 @@ use crate::store::Boxed;
 /// What a remote receives for one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Delivery<'a> {
-    /// The action as it is in the ledger after the attempt was recorded. A perform sends its `request` unchanged under
-    /// its [`Action::sent_key`]; a cancel is sent under its [`Action::cancel_key`]. Its `state.answer` is the provider's answer from
-    /// which the effect became known to be applied.
+    /// The action as it is in the ledger after the attempt was recorded. A perform sends the action's `request`
+    /// unchanged, under its [`Action::sent_key`]. A cancel is sent under its [`Action::cancel_key`]. The field
+    /// `state.answer` is the provider's answer from which the effect became known to be applied.
     pub action: &'a Action,
     /// The number of the attempt's line in the attempt log.
     pub number: u32,

@@ -82,8 +82,8 @@ impl<S: Store> Ledger<S> {
         let unsettled = members.iter().filter(|member| !member.state.settled());
         for (taken, (member, write)) in unsettled.zip(&writes).enumerate() {
             if !self.inner.store.change_in(conn, member.id, write, None).await? {
-                // If no member was changed yet, the members are read again. If one was changed, only a rollback can
-                // undo that change.
+                // Some member has changed since it was read. If no other member was changed in this transaction yet,
+                // the members are read again. Otherwise only a rollback can undo the changes, so an error is returned.
                 return if taken == 0 { Ok(false) } else { Err(Refusal::InProgress.into()) };
             }
         }
@@ -91,8 +91,8 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Cancels an action in the transaction that also takes the business row back. The action may be settled or not.
-    /// All members of its scope are cancelled, too. Returns what became of this action: it is being undone, or it has
-    /// ended, and how.
+    /// All members of its scope are cancelled, too. Returns whether this action is now being undone, or how it has
+    /// ended.
     ///
     /// # Errors
     ///
@@ -241,14 +241,15 @@ impl<S: Store> Ledger<S> {
             let amended = Action { state: write.to().clone(), ..action.clone() };
             let over = |state: &State| matches!(state.end(), Some(End::Done | End::Failed | End::Cancelled));
             let ends = !over(&action.state) && over(&amended.state);
-            // If no person is named and the wish settles the action, the caller does the work of the handler in its own
-            // transaction.
+            // If no person is named and the wish settles the action, the handler does not run: the caller does the same
+            // work in a transaction of its own.
             let own = by.is_none() && amended.state.settled();
             let change = Change {
                 action: amended.clone(),
                 write,
                 mark: by.map(|(by, what)| by.mark(what, now)),
-                // If any other wish ends the action, the handler runs, as it does for every end that the ledger writes.
+                // If any other wish ends the action, the handler runs, as it does whenever the ledger itself ends an
+                // action.
                 follow: if ends && !own { operation.follow.clone() } else { None },
             };
             match self.inner.store.change(Arc::new(change)).await? {
@@ -273,7 +274,8 @@ impl<S: Store> Inner<S> {
         Ok((action, now))
     }
 
-    /// Checks that this program knows everything that it must know to change the action.
+    /// Checks that this version of the program may change the action. Fails with [`Refusal::NeedsNewer`] if only a
+    /// newer version may do so.
     pub(crate) fn may_change(&self, action: &Action) -> Result<(), Refusal> {
         if action.state.needs() > self.store.knows() { Err(Refusal::NeedsNewer) } else { Ok(()) }
     }
@@ -295,8 +297,7 @@ fn not_cancelled(why: NotCancelled) -> Error {
     }
 }
 
-/// Callers ask this question about an action together with their wishes. So the method is defined here, and not with
-/// the type.
+/// This method of [`Action`] is defined here, and not with the type, because callers use it together with their wishes.
 impl Action {
     /// Returns whether the action has an outcome for its caller: an end, or an effect that the caller has to settle.
     #[must_use]

@@ -10,7 +10,7 @@
 //! If a body cannot be read, the rules below say whether the effect is known. The obvious rule would be that such a
 //! body matches no predicate, so that the status decides. But an HTML page of a load balancer, a text in another
 //! charset, and half of a JSON text all come with a 200, and none of them says that the card was charged. By the
-//! obvious rule, an order would count as paid that was not.
+//! obvious rule, an order that was not paid would count as paid.
 //!
 //! 1. A predicate with fields needs the body. If its status matches, but the body is unread or is no JSON, the
 //!    predicate is undecided: it is remembered together with its meaning. There is one exception. A predicate with
@@ -120,8 +120,8 @@ pub enum KnownBody<F> {
 }
 
 impl KnownBody<fn(&str) -> Option<Scalar>> {
-    /// The value [`KnownBody::Unread`] for a caller that has no function to look up fields: the constant names a type
-    /// for that function, so the caller need not name one.
+    /// The value [`KnownBody::Unread`] for code that has no function to look up fields. `KnownBody` needs a type for
+    /// that function. This constant names one, so the code that uses the constant need not.
     pub const UNREAD: Self = KnownBody::Unread;
     /// The body of the answer to a HEAD.
     pub const ABSENT: Self = KnownBody::Absent;
@@ -234,15 +234,15 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// Returns whether the body is needed to judge an answer with this status. It is needed if the first predicate that
-    /// fits the status names fields.
+    /// Returns whether the body is needed to judge an answer with this status. That depends on the first predicate that
+    /// fits the status: the body is needed if this predicate has conditions on fields of the body.
     #[must_use]
     pub fn need_body(&self, status: u16) -> bool {
         let asked = self.in_order().find(|(_, predicate)| predicate.matches_status(status));
         status != NO_CONTENT && asked.is_some_and(|(_, first)| !first.fields.is_empty())
     }
 
-    /// Returns whether the body of any answer can be needed: at least one predicate names fields.
+    /// Returns whether the body of any answer can be needed: at least one predicate has conditions on fields of the body.
     #[must_use]
     pub fn read_bodies(&self) -> bool {
         self.in_order().any(|(_, predicate)| !predicate.fields.is_empty())

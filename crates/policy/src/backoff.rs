@@ -3,8 +3,8 @@
 //! The wait is drawn uniformly from zero to a bound that doubles with each repeat ("full jitter"; M. Brooker,
 //! *Exponential Backoff and Jitter*, AWS Architecture Blog, 2015). The obvious rule, an interval that grows in fixed
 //! steps, keeps callers together that failed together: they come back as one wave. If an answer names a time
-//! (`Retry-After`), the wait is never shorter, and the draw is added to that time. Otherwise all callers that were told
-//! the same time would come back at the same moment.
+//! (`Retry-After`), the wait is never shorter than that time, and the draw is added to it. Otherwise all callers that
+//! were told the same time would come back at the same moment.
 
 use std::time::Duration;
 

@@ -150,7 +150,8 @@ impl Breaker {
         }
     }
 
-    /// Kept apart from `admit`, so that `admit` handles only the usual case and is small enough to be inlined.
+    /// Admits a call, or refuses it, in every state of the breaker. This function is kept apart from `admit`, so that
+    /// `admit` handles only the usual case and is small enough to be inlined.
     #[cold]
     fn admit_unusual(&mut self, now: Time) -> Result<Pass, BreakerRefusal> {
         match self.state {
@@ -339,8 +340,8 @@ impl Breaker {
                 }
             }
             Weighed::Bad { .. } if newest => return Some(self.reopen(now, draw())),
-            // A probe failed that is older than the newest probe. That says nothing about the time since the newest
-            // probe began.
+            // If a probe failed that is older than the newest one, this says nothing about the time since the newest
+            // probe began. Neutral evidence and no evidence change nothing either.
             Weighed::Bad { .. } | Weighed::Neutral | Weighed::Nothing => {}
         }
         self.state = State::HalfOpen(half);

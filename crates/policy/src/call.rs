@@ -69,7 +69,8 @@ pub struct Finish {
     pub effect: Effect,
     /// The number of attempts that were made.
     pub attempts: u32,
-    /// The endpoint of the last attempt. If no attempt was made, the endpoint of the refusal.
+    /// The index of the endpoint of the last attempt. If no attempt was made, the index of the endpoint whose guard
+    /// refused the call.
     pub endpoint: usize,
     /// The refusal, if the call was refused before any attempt. If it is `None`, the ending of the last attempt is the
     /// call's outcome.
@@ -281,8 +282,8 @@ impl Call {
     /// the call waits in a queue, it leaves the queue.
     pub fn abandon(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) {
         if let Some(permit) = self.permit.take() {
-            // The attempt in flight is a repeat at the same endpoint, and the evidence of the attempt before it was
-            // held back. Only the last result at an endpoint counts, so that evidence is dropped.
+            // The attempt in flight is a repeat at the same endpoint, and the evidence of the earlier attempt there is
+            // still held back. Only the last result at an endpoint counts, so the earlier evidence is dropped.
             self.held_back = None;
             let waited = now.since(self.began);
             let report =
@@ -367,8 +368,8 @@ impl Call {
             Stopped::Slow if !facts.report.is_slow_failure() => Stopped::Budget,
             no => no,
         });
-        // If a repeat at the same endpoint cannot be paid for, the reason that is returned says why no other endpoint
-        // takes the call.
+        // If a repeat at the same endpoint cannot be paid for, the call ends. If the other endpoints were asked, the
+        // returned reason then says why none of them takes the call.
         paid.map_err(|no| hindered.unwrap_or(no))?;
         Ok((at, if hindered.is_some() { Goes::Here } else { Goes::On }))
     }

@@ -541,7 +541,8 @@ fn what_a_stale_connection_lost_is_repeated_at_once_and_free() {
         assert_eq!(at_once, repeated, "{idempotency} {ending:?} {step:?}");
         assert!(!guards.asked.contains(&"pay"), "{idempotency}");
         if repeated {
-            // One repeat costs nothing. An effect that was unknown stays unknown.
+            // The repeat has cost no token, but it counts as an attempt, so no third one is made. An effect that was
+            // unknown stays unknown.
             let refused = Ended { ending: Ending::Unsent(Unsent::Refused), ..stale };
             let step = call.ended(&plan, &mut guards, refused, || Draw::new(u64::MAX), now);
             let Step::Finish(finish) = step else { panic!("{step:?}") };

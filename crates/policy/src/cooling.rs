@@ -1,9 +1,9 @@
 //! Cooling: remembers that an endpoint said "come back later", and refuses calls until then.
 //!
 //! An answer such as 429 with `Retry-After: 5` is meant for the whole caller, not for one call. So the endpoint (or the
-//! breaker's key) cools, which means that it refuses all calls until the named time. It does so only if nothing is lost
-//! by it: another endpoint takes the calls, or no call succeeds anyhow. The calls return a random time after the named
-//! time, never before it, and gradually, on a ramp. Three obvious rules are wrong:
+//! breaker's key) cools, which means that it refuses all calls until the named time. The endpoint cools only if nothing
+//! is lost by that: another endpoint takes the calls, or no call succeeds anyhow. The calls return a random time after
+//! the named time, never before it, and gradually, on a ramp. Three obvious rules are wrong:
 //!
 //! - Only the call that got the answer waits. In a trial, all of the next hundred calls went to the provider within
 //!   those five seconds.
@@ -43,8 +43,8 @@ const UNNAMED_MOST: Duration = Duration::from_secs(30);
 const BACK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 /// After this number of overload answers in a row, the provider counts as refusing all calls. The rule "12 of the last
 /// 16" was simulated, too. If the provider refused one of two tenants, that rule stopped the calls of both tenants by
-/// chance: 66 % of the other tenant's calls were refused, and 4 % with 12 in a row. It did so now and then even if the
-/// provider refused one of five tenants.
+/// chance: 66 % of the other tenant's calls were refused. With the rule "12 in a row", only 4 % were. Even if the
+/// provider refused one of five tenants, the rule "12 of the last 16" stopped all calls now and then.
 const IN_A_ROW: u32 = 12;
 
 /// The settings of an endpoint's cooling.
@@ -95,7 +95,7 @@ pub struct CoolingRefusal {
 /// What can be seen of an endpoint that cools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoolingSeen {
-    /// When the time is over for which the provider wants no calls.
+    /// The end of the time for which the provider wants no calls.
     pub until: Time,
     /// When the first call passes again.
     pub back: Time,
@@ -110,8 +110,8 @@ pub struct Cooling {
     state: CoolingState,
     /// The number of overload answers in a row.
     in_a_row: u32,
-    /// The number of coolings since the last success whose overload answer named no time. Each of them lasts twice as
-    /// long as the one before.
+    /// The number of coolings, since the last success, for which the overload answer named no time. Each such cooling
+    /// lasts twice as long as the one before.
     unnamed: u32,
 }
 
@@ -130,7 +130,8 @@ struct Cools {
     until: Time,
     /// The time over which calls return gradually.
     over: Duration,
-    /// The random draw from which it follows when, within the time `over`, the first call passes.
+    /// The random draw that decides when the first call passes: at a moment within the time `over`, which begins at
+    /// `until`.
     draw: Draw,
     back: Time,
     too_many: bool,
@@ -176,8 +177,8 @@ impl Cooling {
         }
     }
 
-    /// Is called when an answer came that was no overload, and ends the run of overload answers. After a `success`, the
-    /// next cooling without a named time is a short one again.
+    /// Is called when an answer came that does not say "come back later". Ends the run of overload answers. After a
+    /// `success`, the next cooling without a named time is a short one again.
     #[inline]
     pub fn answered(&mut self, success: bool) {
         // The fields are written only if they change, so most calls that succeed write nothing.

@@ -2,7 +2,7 @@
 //!
 //! An effect has one of three values: applied, not applied, or unknown. Most clients know only two endings, success and
 //! failure. To them a timeout is a failure, so the caller rolls back, although the provider may have made the charge.
-//! The value "unknown" says that nobody knows. It is the point of this project.
+//! The value "unknown" says that nobody knows. To tell it apart from the other two is the point of this project.
 
 use std::fmt;
 

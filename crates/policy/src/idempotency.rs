@@ -12,7 +12,8 @@ pub enum Idempotency {
     Idempotent,
     /// The request carries a key that the provider honours: a second delivery gets the result of the first.
     Keyed,
-    /// None of these (plain POST, PATCH): a second delivery may have a second effect.
+    /// The request is neither safe, idempotent nor keyed, for example a plain POST or PATCH: a second delivery may have
+    /// a second effect.
     None,
 }
 

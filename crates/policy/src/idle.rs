@@ -44,8 +44,8 @@ impl IdleLifetime {
     pub fn seen_open(&mut self, age: Duration) {
         self.proved = self.proved.max(age);
         // If a connection is open at an age that is only a little above `closed_at`, the server's timers are merely
-        // inexact. If it is open at more than twice that age, the other connection was not closed because of its age,
-        // so `closed_at` is forgotten.
+        // inexact. If a connection is open at more than twice that age, the age was not the reason why the other
+        // connection was closed. So `closed_at` is forgotten.
         if self.closed_at.is_some_and(|closed| age / 2 > closed) {
             self.closed_at = None;
         }

@@ -1,12 +1,12 @@
 //! The concurrency limit: bounds how many calls are in flight at the same time.
 //!
-//! The adaptive limit starts at its maximum. A fixed limit is a guess: too high it protects nobody, too low it refuses
-//! healthy traffic. While most attempts end in timeouts or overload answers, each such ending lowers the adaptive limit
-//! by a tenth. A success raises the limit by one, if at least half of it is in use. (TCP grows more slowly, by one for
-//! each round trip, and falls further, by half.) The plain form of such a rule lowers the limit at every bad ending. In
-//! a measurement, that form refused 37 % of healthy traffic at 20 % random 503s. So here the limit is lowered only
-//! while more than half of the last 16 endings were bad. The minimum is one, because with a minimum of ten each, many
-//! callers together are still a storm.
+//! The adaptive limit starts at its maximum. A fixed limit is a guess: if it is too high, it protects nobody; if it is
+//! too low, it refuses healthy traffic. While most attempts end in timeouts or overload answers, each such ending
+//! lowers the adaptive limit by a tenth. A success raises the limit by one, if at least half of it is in use. (TCP
+//! grows more slowly, by one for each round trip, and falls further, by half.) The plain form of such a rule lowers the
+//! limit at every bad ending. In a measurement, that form refused 37 % of healthy traffic at 20 % random 503s. So here
+//! the limit is lowered only while more than half of the last 16 endings were bad. The minimum is one, because with a
+//! minimum of ten each, many callers together are still a storm.
 //!
 //! ```
 //! use seawall_policy::{AttemptEnd, Limit, LimitSettings};
@@ -127,8 +127,9 @@ impl Limit {
         Limit { settings, in_flight: 0, limit_milli: settings.max_milli(), recent: 0, era: 0 }
     }
 
-    /// Returns a slot, if the limit has room. For a breaker's probe only the maximum of the limit counts. Otherwise, if
-    /// an adaptive limit has fallen to one, the probe would wait for the slot of a call that hangs.
+    /// Returns a slot, if fewer attempts are in flight than the limit allows. For a breaker's probe only the configured
+    /// maximum counts, and not the adapted limit. Otherwise, if an adaptive limit has fallen to one, the probe would
+    /// wait for the slot of a call that hangs.
     ///
     /// # Errors
     /// The limit is reached.

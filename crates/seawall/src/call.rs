@@ -137,7 +137,8 @@ where
         self
     }
 
-    /// Sets a closure that says what each result means. What a [`Fault`] says is ignored then.
+    /// Sets a closure that says what each result means. If an attempt returns a [`Fault`], its own meaning is ignored
+    /// then.
     pub fn classify<C, T, E>(self, meaning: C) -> Call<'d, F, Fut, ByClosure<C>>
     where
         Fut: Future<Output = Result<T, E>>,

@@ -25,8 +25,8 @@ pub struct Dependency(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) name: Arc<str>,
-    /// What calls without a declared operation share: the guards, the clock and a plan. There is one entry for each
-    /// idempotency, in the order of [`Idempotency::ALL`].
+    /// The parts that calls without a declared operation use: the guards, the clock and a plan. There is one entry for
+    /// each idempotency, in the order of [`Idempotency::ALL`].
     pub(crate) sites: [Site; 4],
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: Retry,

@@ -172,7 +172,7 @@ impl Error {
         self
     }
 
-    /// Makes this the error of an answer whose body broke after its head had arrived.
+    /// Turns this error into the error of an answer whose body broke off after its head had arrived.
     #[cfg(feature = "http")]
     pub(crate) fn truncated(mut self, broke: &seawall_client::Truncated) -> Error {
         self.0.reason = Some(broke.reason());

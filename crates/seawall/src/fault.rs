@@ -19,8 +19,8 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meaning(Ending);
 
-/// The status that is used for a failed attempt that has no HTTP status. Such an attempt means the same as an answer
-/// with this status.
+/// The status of an attempt that failed without an HTTP status. The attempt is judged as an answer with this status
+/// would be.
 const OF_ITS_OWN: u16 = 599;
 
 impl Meaning {

@@ -80,7 +80,7 @@ struct Held {
     released: OnceLock<Instant>,
 }
 
-/// All connections that are held by a known holder, in a list for each holder.
+/// All connections that are held now and whose holder is known: for each holder, the list of its connections.
 static REGISTER: LazyLock<Mutex<HashMap<Holder, Vec<Arc<Held>>>>> = LazyLock::new(Mutex::default);
 
 /// The number of connections in `REGISTER`. While it is zero, the check before an external call costs only one atomic

@@ -19,7 +19,8 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// The default judge: `Ok` took effect, and `Err` means what its [`Fault`] says.
+/// The default judge. An attempt that returned `Ok` took effect. An attempt that returned `Err` means what its
+/// [`Fault`] says.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Plain;
 

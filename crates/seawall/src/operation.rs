@@ -196,21 +196,22 @@ impl OperationBuilder {
     }
 
     /// Declares answers that mean "I have this key already", instead of the saved answer of an earlier request. Such an
-    /// answer proves that an earlier request with the key arrived, but says nothing of its effect. So it is unknown, and
-    /// never a "no", whatever its status says. These answers are checked before those of [`answers`](Self::answers). If
-    /// `duplicate` is called several times, each of the declared sets has this meaning.
+    /// answer proves that an earlier request with the key arrived, but says nothing of the effect of that request. So
+    /// the effect is unknown after such an answer, whatever its status says. These answers are checked before those of
+    /// [`answers`](Self::answers). If `duplicate` is called several times, each of the declared sets has this meaning.
     pub fn duplicate(mut self, when: When) -> OperationBuilder {
         self.rules.answers.duplicate.push(when.0);
         self
     }
 
-    /// Sets what an answer with a status of 2xx means that matches none of the declared [`answers`](Self::answers):
-    /// [`Effect::Applied`] or [`Effect::Unknown`].
+    /// Sets the meaning of an answer that has a status of 2xx and matches none of the declared
+    /// [`answers`](Self::answers): [`Effect::Applied`] or [`Effect::Unknown`].
     ///
-    /// Default: the status decides. But if a field of the body should have decided and the body is not JSON, the effect
-    /// is unknown. `Unknown` is the safe choice: declare which answers mean applied, and then no new result code, error
-    /// page or maintenance page of the provider counts as applied. With `Applied`, a body that is not JSON counts as
-    /// applied. A body that was not read, because it is longer than 256 KiB or compressed, is always unknown.
+    /// Default: the status decides. But if a declared condition on a field should have decided and the body is not
+    /// JSON, the effect is unknown. `Unknown` is the safe choice if you declare which answers mean applied: then no new
+    /// result code, error page or maintenance page of the provider counts as applied. With `Applied`, a body that is
+    /// not JSON counts as applied. A body that was not read, because it is longer than 256 KiB or compressed, is always
+    /// unknown.
     pub fn otherwise(mut self, effect: Effect) -> OperationBuilder {
         self.otherwise = Some(effect);
         self

@@ -263,7 +263,8 @@ impl Pool {
     }
 }
 
-/// The maximum size of the head of an answer. Default: 256 KiB and 100 fields.
+/// The maximum size of the head of an answer, which is its status line and its header fields. Default: 256 KiB and 100
+/// fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct AnswerHead(pub(crate) AnswerLimits);

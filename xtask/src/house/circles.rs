@@ -137,9 +137,9 @@ fn lookup(tree: &Tree, id: Id, name: &str, outer: bool, steps: usize) -> Option<
 }
 
 /// Returns the module or item to which `path` leads; `None` if there is none. `path` is written in a `use` of the
-/// module `id`: it is the import of `name`, or the path of a `use x::*` among whose names `name` is searched. If `path`
-/// begins with another crate that is itself called `name`, as in `use serde::X as serde`, this is `None`. Without this
-/// rule, the first word of `path` would be looked up in its own import.
+/// module `id`. That `use` either imports `name`, or is a `use x::*`; then `name` is searched among the names of `x`.
+/// If `path` begins with another crate that is itself called `name`, as in `use serde::X as serde`, this is `None`.
+/// Without this rule, the first word of `path` would be looked up in its own import.
 fn behind(tree: &Tree, id: Id, path: &[String], name: &str, outer: bool, steps: usize) -> Option<Target> {
     let other_crate =
         path.first().is_some_and(|first| first == name) && !tree.modules[id].children.contains_key(name);

@@ -28,13 +28,13 @@ pub struct DateFormat {
     zone: TimeZone,
 }
 
-/// The conversions that a format may have, as letters after `%`. Left out are those whose text depends on a language or
-/// on the version of the time zone database (`%c`, `%r`, `%X`, `%x`, `%Z`), those that name the zone (`%Q`), which is
-/// known anyway, and line breaks and tabs (`%n`, `%t`).
+/// The letters that may follow `%` in a format. The following conversions of `strftime` are not among them: those whose
+/// text depends on a language or on the version of the time zone database (`%c`, `%r`, `%X`, `%x`, `%Z`), the name of
+/// the zone (`%Q`), which the declaration names itself, and line breaks and tabs (`%n`, `%t`).
 const CONVERSIONS: &str = "ABCDFGHIMNPRSTUVWYabdefghjklmpqsuwyz";
 
-/// The characters that a format may have between its conversions. All other text stands outside of the hole. So
-/// `YYYYMMDD`, which is the format of another language, is found to be a mistake.
+/// The characters that a format may have between its conversions. All other text has to be written outside of the hole.
+/// So `YYYYMMDD`, which is the notation of other languages, is reported as a mistake.
 const BETWEEN: &str = " -_.:/,+TZ";
 
 const AS_IN: &str = "as in `{sent:%Y%m%d@Asia/Seoul}`";
@@ -44,8 +44,9 @@ impl DateFormat {
     /// the IANA database, such as `Asia/Seoul`.
     ///
     /// # Errors
-    /// If one of the two is missing, if the format has no conversion or one that is not of a date and time, if it has
-    /// other text than a few signs, or if the database has no such zone.
+    /// If the format or the zone is missing, or if the IANA database has no such zone. Also if the format has no
+    /// conversion, a conversion that is not allowed, or text other than the few signs that may stand between
+    /// conversions.
     pub fn parse(written: &str) -> Result<DateFormat, Wrong> {
         let (format, name) =
             written.rsplit_once('@').ok_or_else(|| Wrong::new("`{sent:…}` has no time zone").help(AS_IN))?;
@@ -61,7 +62,7 @@ impl DateFormat {
         Ok(format)
     }
 
-    /// Returns a moment in this format; `None` if the moment is beyond the calendar.
+    /// Returns the text of the moment `at` in this format and zone; `None` if the moment is beyond the calendar.
     #[must_use]
     pub fn show(&self, at: Stamp) -> Option<String> {
         let at = Timestamp::from_microsecond(at.as_micros()).ok()?;
@@ -98,7 +99,8 @@ fn check(format: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// Returns what follows a conversion, whose `%` was read already; `None` if it is not valid here.
+/// Reads one conversion at the beginning of `after`, which is the text behind a `%`. Returns the text behind the
+/// conversion; `None` if the conversion is not allowed.
 fn conversion(after: &str) -> Option<&str> {
     if let Some(rest) = after.strip_prefix('%') {
         return Some(rest);

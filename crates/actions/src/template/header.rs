@@ -43,7 +43,7 @@ impl HeaderTemplate {
     /// are or not at all.
     ///
     /// # Errors
-    /// If a hole has no value, or if the result is not a value that a header carries.
+    /// If a hole has no value, or if the result cannot be sent as a header's value.
     pub(super) fn fill(&self, with: &dyn Fill) -> Result<HeaderValue, Unfilled> {
         let filled = self.value.fill(with, |value, out| out.push_str(value))?;
         read(&filled).ok_or_else(|| Unfilled::Header(self.name.clone()))

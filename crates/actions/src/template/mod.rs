@@ -5,7 +5,8 @@
 //! fills a hole is copied digit by digit, because a number that was converted to a float could become another id.
 //!
 //! Each place escapes values in its own way: the target and a form by percent-encoding, a JSON body as JSON does. A
-//! header has no way to escape, so a value that no header carries makes the request unfillable, and nothing is sent.
+//! header has no way to escape characters. So if a value cannot be sent in a header, the request cannot be filled, and
+//! nothing is sent.
 //!
 //! ```
 //! use seawall_actions::template::{Purpose, RequestTemplate};

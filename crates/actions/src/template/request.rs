@@ -105,10 +105,10 @@ impl RequestTemplate {
         Ok(RequestTemplate { method, target, headers: Vec::new(), body: None })
     }
 
-    /// Gives it a header.
+    /// Adds a header to the template of a request.
     ///
     /// # Errors
-    /// If it has a header of this name already.
+    /// If the template already has a header of this name.
     pub fn add_header(&mut self, header: HeaderTemplate) -> Result<(), Wrong> {
         if self.headers.iter().any(|other| other.name() == header.name()) {
             return Err(Wrong::new(format!("the header `{}` is given twice", header.name())));
@@ -117,10 +117,10 @@ impl RequestTemplate {
         Ok(())
     }
 
-    /// Gives it a body. A body of the same kind is replaced.
+    /// Sets the body of the template of a request. A body of the same kind (JSON or form) is replaced.
     ///
     /// # Errors
-    /// If it has a body of the other kind already.
+    /// If the template already has a body of the other kind.
     pub fn set_body(&mut self, body: Body) -> Result<(), Wrong> {
         if let (Some(Body::Json(_)), Body::Form(_)) | (Some(Body::Form(_)), Body::Json(_)) =
             (&self.body, &body)
@@ -179,9 +179,9 @@ impl RequestTemplate {
         Ok(Filled { method: self.method.clone(), target, headers, body: body.map(String::into_bytes) })
     }
 
-    /// Fills the target. Values are percent-encoded. That does not help against a segment that is empty, `.` or `..`:
-    /// servers read `/v1/charges/..` as `/v1`, and `/v1/charges/` is often the list of all charges, whose 200 would be
-    /// taken for an answer about this one. So such a segment is refused.
+    /// Fills the target. Values are percent-encoded. A segment that becomes empty, `.` or `..` is refused, because
+    /// percent-encoding does not make such a segment harmless. Servers read `/v1/charges/..` as `/v1`. And
+    /// `/v1/charges/` is often the list of all charges, whose 200 would be taken for an answer about the one charge.
     fn filled_target(&self, with: &dyn Fill) -> Result<String, Unfilled> {
         let target = self.target.fill(with, seawall_client::percent_encode)?;
         // The cursor of a list's first page is an empty text, so this hole may leave a segment empty.

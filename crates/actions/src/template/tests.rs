@@ -154,7 +154,8 @@ fn with_header(value: &str) -> RequestTemplate {
     template
 }
 
-/// Each of these texts, where it is escaped: in a target, in a form and in a JSON body.
+/// Texts that fill a hole. Each row has the text itself, its escaped form in a target and in a form, and its escaped
+/// form in a JSON body.
 const ESCAPED: &[(&str, &str, &str)] = &[
     ("plain-._~7", "plain-._~7", "\"plain-._~7\""),
     ("a b", "a%20b", "\"a b\""),

@@ -14,15 +14,16 @@ pub trait Fill {
     fn fill(&self, hole: &Hole) -> Option<Raw>;
 }
 
-/// Why a request cannot be filled. The words never repeat a value.
+/// Why a request cannot be filled. The message never repeats a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unfilled {
     /// There is no value for this hole.
     NoValue(Hole),
-    /// The value of this header would not be one: it has a character that no header carries, or begins or ends with a
-    /// space.
+    /// The filled value of this header cannot be sent: it has a character that no header can carry, or it begins or
+    /// ends with a space.
     Header(HeaderName),
-    /// A segment of the path would be empty, `.` or `..`. Such a path leads to another resource than the declared one.
+    /// A segment of the filled path would be empty, `.` or `..`. Such a path leads to another resource than the
+    /// declared one.
     Path,
 }
 

@@ -10,11 +10,12 @@ use tokio::sync::watch;
 
 use super::patience::{IDLE, SETTLE};
 
-/// Returns whether the connection begins with HTTP/2's preface (RFC 9113, section 3.4). It does not if the caller
-/// closes the connection without a byte. `None` if the connection fails, or if the caller sends too little in time:
+/// Returns whether the connection begins with HTTP/2's preface (RFC 9113, section 3.4). Returns `Some(false)` also if
+/// the caller closes the connection without a byte. Returns `None` if the connection fails, or if the caller sends too
+/// little in time:
 ///
-/// - The first byte may take as long as a connection may be idle (`IDLE`). When the gateway begins to stop, it may take
-///   only `SETTLE` longer.
+/// - The first byte may take as long as a connection may be idle (`IDLE`). When the gateway begins to stop, the first
+///   byte must come within `SETTLE` from then on.
 /// - The rest of a preface may take as long as a request's head (`header_time`).
 pub(crate) async fn speaks_http2(
     tcp: &TcpStream,
@@ -24,7 +25,7 @@ pub(crate) async fn speaks_http2(
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let mut seen = [0; PREFACE.len()];
     let leaving = async {
-        // An error means that the sender was dropped, because the gateway has stopped.
+        // An error means that the sender of the stop signal was dropped, because the gateway has stopped.
         let _ = stop.wait_for(|stop| *stop).await;
         tokio::time::sleep(SETTLE).await;
     };
@@ -45,8 +46,8 @@ pub(crate) async fn speaks_http2(
         if tokio::time::Instant::now() >= end {
             return None;
         }
-        // Only a part of the preface has come. The socket stays readable, so nothing wakes this task when more bytes
-        // come. So the task looks again after a pause.
+        // Only a part of the preface has come. These bytes stay unread, so the socket is readable already, and nothing
+        // wakes this task when more bytes come. Therefore the task looks again after a pause.
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(50));
         n = tcp.peek(&mut seen).await.ok()?;

@@ -2,8 +2,8 @@
 //!
 //! Everything that a caller holds must be given back at a time that does not depend on the caller. So each worker looks
 //! at its connections four times a second ([`Caller::look_after`]). The obvious deadline in a future that hyper polls
-//! would not be enough, because hyper does not ask a body for more while its caller takes nothing, and does not look at
-//! the socket while an upload makes no progress.
+//! would not be enough, because hyper does not ask an answer's body for more bytes while the caller takes none, and
+//! does not look at the socket while an upload makes no progress.
 
 pub(crate) mod io;
 
@@ -33,16 +33,17 @@ pub(crate) struct Caller {
     ///
     /// - `CALL` over HTTP/1: the time by which the call must be over.
     /// - `FREED`: it has no meaning until the next run of [`Caller::look_after`] sets it.
-    /// - All others: the time when the phase began. Over HTTP/2 the phases `CALL` and `LEAVING` begin anew at each run
-    ///   of [`Caller::look_after`] that finds a stream, `LEAVING` also at each run that finds bytes waiting to be
-    ///   written.
+    /// - All other phases: the time when the phase began. Over HTTP/2, each run of [`Caller::look_after`] that finds a
+    ///   stream sets this time anew in the phases `CALL` and `LEAVING`. In the phase `LEAVING`, a run that finds bytes
+    ///   waiting to be written does the same.
     marked: AtomicU64,
     /// The number of requests that hyper has passed to the gateway so far.
     requests: AtomicU64,
     /// The number of the first request that can be read in two ways, counted from 1; `u64::MAX` if there is none. That
     /// request and all later ones are called doubtful.
     doubtful_from: AtomicU64,
-    /// Whether a `#` in its target is the only reason why the first doubtful request can be read in two ways.
+    /// Whether the first doubtful request can be read in two ways only because its target has a `#`. `doubtful_from`
+    /// says which requests are doubtful.
     fragment: AtomicBool,
     /// Whether the beginning of a head has come, but not its end.
     in_head: AtomicBool,
@@ -57,8 +58,8 @@ pub(crate) struct Caller {
     standstill: Mutex<Standstill>,
     /// Whether bytes could not be written.
     write_failed: AtomicBool,
-    /// A count of bytes since the beginning of the connection. When the connection has accepted this number of bytes
-    /// for writing, hyper holds no more bytes of the piece of a body that it got last.
+    /// A number of bytes, counted from the beginning of the connection. As soon as the socket has accepted this number
+    /// of bytes, hyper holds no more bytes of the last piece of a body that was passed to hyper.
     owed: AtomicU64,
     /// Whether the task of an answer's body (`body`) waits to be woken when the socket has taken the piece that hyper
     /// holds.
@@ -133,7 +134,8 @@ impl Caller {
         number >= self.doubtful_from.load(Relaxed)
     }
 
-    /// Returns whether a `#` in its target is the only reason why the first doubtful request can be read in two ways.
+    /// Returns whether the first request that can be read in two ways is such a request only because its target has a
+    /// `#`.
     pub(crate) fn sent_fragment(&self) -> bool {
         self.fragment.load(Relaxed)
     }

@@ -5,18 +5,18 @@
 //!
 //! - A few descriptors, those with the highest numbers, are kept for the admin side, for lookups and for files.
 //!   Connections of callers and to dependencies never use them (`reserve_descriptors`), and the admin side takes no
-//!   more connections than they allow.
+//!   more connections than these descriptors allow.
 //! - Of the other descriptors, connections to dependencies get the number that the configuration lets them use, but
-//!   never more than half. Connections of callers get those that then remain. A caller over HTTP/1.1 makes one call at
-//!   a time, and so needs at most one connection to a dependency. So there is a descriptor for the call of each caller
-//!   that is let in.
+//!   never more than half. Connections of callers get the descriptors that then remain. A caller over HTTP/1.1 makes
+//!   one call at a time, and so needs at most one connection to a dependency. So there is a descriptor for the call of
+//!   each caller that is let in.
 //!
 //! A caller for which there is no room gets an answer that says so. Its connection uses a descriptor only until that
 //! answer is sent.
 //!
 //! The obvious gateway would let callers in until `accept` fails. By then no descriptor would be left for connections
-//! to its dependencies. The callers that it let in would wait in vain, and its operators could not ask it what is
-//! wrong.
+//! to its dependencies. The callers that were let in would wait in vain, and the operators could not ask the gateway
+//! what is wrong.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -63,8 +63,8 @@ struct Share {
     kept: u64,
     /// The part of `limit` that the program holds even when there is no call.
     own: u64,
-    /// The maximum number of descriptors that callers may use. They are a part of the rest that remains of `limit`
-    /// after `kept` and `own` are subtracted.
+    /// The maximum number of descriptors that callers may use. They are taken from what remains of `limit` after `kept`
+    /// and `own` are subtracted.
     callers: u64,
     /// The numbers of descriptors that this configuration may need beyond `kept` and `own`: first for callers, then for
     /// connections to dependencies.
@@ -177,7 +177,7 @@ fn wanted(settings: &Settings, workers: u64) -> (u64, u64) {
         let limit = dependency.concurrency.limit;
         let calls = if limit.enabled { u64::from(limit.max) } else { callers };
         let each = match dependency.http == HttpVersion::Http2 {
-            // Many calls share a connection, and each worker has its own connections.
+            // Over HTTP/2, many calls share one connection to a dependency. But each worker has connections of its own.
             true => workers.min(calls),
             false => calls + workers * dependency.pool.max_idle as u64,
         };
@@ -193,7 +193,8 @@ mod tests {
     #[test]
     fn callers_get_what_dependencies_cannot_want_and_at_least_half() {
         for (limit, own, wanted, kept, callers) in [
-            // There is room for all, so only the configuration bounds the callers.
+            // The limit is large enough for all wanted connections, so only the configuration bounds the number of
+            // callers.
             (20_000, 40, (10_000, 1_128), 320, 18_512),
             (1_048_576, 40, (10_000, 1_128), 320, 1_047_088),
             (1_024, 40, (10_000, 1_128), 128, 428),

@@ -28,8 +28,8 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// Makes the door for an entrance, and returns it together with the entrance's listener. `hosts` are the names of
-    /// the gateway that callers may use as `Host`.
+    /// Makes the door from an entrance (a listener and what is configured for it). Returns the listener and the door.
+    /// `hosts` are the names of the gateway that callers may use as `Host`.
     pub(crate) fn new(entrance: Entrance, hosts: &[String]) -> (TcpListener, Door) {
         let Entrance { listener, address, own, tokens } = entrance;
         (listener, Door { gate: Gate::new(address, hosts, tokens), own })

@@ -142,10 +142,11 @@ impl Purse {
             DATA if frame.flags & END_STREAM != 0 => 0,
             // hyper's own HTTP/2 code bounds floods of these frames.
             RST_STREAM | CONTINUATION => 0,
-            // Clients send several of these frames for each piece of an answer that they take. So they cost less than a
-            // PING.
+            // A client sends several WINDOW_UPDATE frames for each piece of an answer that it takes. So such a frame
+            // costs less than a PING.
             WINDOW_UPDATE => -1,
-            // Each of these frames is applied to all streams, and acknowledged. So it costs more than a PING.
+            // The receiver of a SETTINGS frame must apply it to all streams and acknowledge it. So such a frame costs
+            // more than a PING.
             SETTINGS => -8,
             _ => -4,
         });
@@ -225,7 +226,7 @@ mod tests {
 
     const PING: FrameHead = FrameHead { length: 8, kind: 6, flags: 0, stream: 0 };
 
-    /// Returns the number of PINGs that pass at the time `now` before the purse is empty.
+    /// Returns the number of PINGs that are accepted at the time `now` before the purse has no tokens left.
     fn pings(purse: &mut Purse, now: Time) -> usize {
         (0..10_000)
             .take_while(|_| {
@@ -240,8 +241,8 @@ mod tests {
         let mut purse = Purse::new(Time::from_millis(0));
         assert_eq!(pings(&mut purse, Time::from_millis(0)), 2000);
         assert_eq!(pings(&mut purse, Time::from_millis(1000)), 99);
-        // The purse is only refilled when a PING finds it empty. That PING is the first one here. It passes, and the
-        // purse then still pays for the number of PINGs that a full purse pays for. So one PING more passes.
+        // The tokens for the passed time are added only when a PING finds the purse empty. Here the first PING does so,
+        // and it is accepted. After it, the purse is full and pays for 2000 more PINGs.
         assert_eq!(pings(&mut purse, Time::from_millis(3_600_000)), 2001);
     }
 

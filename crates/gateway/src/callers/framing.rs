@@ -2,11 +2,11 @@
 //! two ways. Every byte is followed: heads line by line, bodies by their length or their chunks.
 //!
 //! hyper reads heads as leniently as RFC 9112 allows. If a head has both `Transfer-Encoding` and `Content-Length`,
-//! hyper uses `Transfer-Encoding` and drops `Content-Length`. It takes two equal values of `Content-Length` for one,
-//! and accepts a line that ends without a carriage return. A proxy before us may have read the same bytes in another
-//! way, and attackers use that difference to smuggle requests. When hyper calls us, none of these differences can be
-//! seen any more. The obvious cure, a look at the first bytes after each answer, would miss the heads that travel
-//! behind another request in one packet.
+//! hyper uses `Transfer-Encoding` and drops `Content-Length`. hyper also takes two equal values of `Content-Length` for
+//! one value, and accepts a line that ends without a carriage return. A proxy before us may have read the same bytes in
+//! another way, and attackers use that difference to smuggle requests. When hyper calls us, none of these differences
+//! can be seen any more. The obvious cure, a look at the first bytes after each answer, would miss the heads that
+//! travel behind another request in one packet.
 //!
 //! This code never answers a request. It only notes from which request on the bytes have two readings. When it can no
 //! longer tell where a message ends, every later request counts as doubtful. The gateway refuses doubtful requests. So
@@ -78,8 +78,8 @@ impl Framing {
         self.doubtful
     }
 
-    /// Returns whether a `#` in its target is the only reason why the first doubtful request can be read in two ways.
-    /// hyper ends the target at that character.
+    /// Returns whether the first request that can be read in two ways is such a request only because its target has a
+    /// `#`. hyper ends the target at the `#`, and other programs may not.
     #[must_use]
     pub fn is_fragment(&self) -> bool {
         self.fragment
@@ -270,8 +270,8 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Returns the size of a chunk, in bytes, from the line before the chunk. That line consists of hexadecimal digits and
-/// perhaps an extension; `None` if it is malformed.
+/// Returns the size of a chunk, in bytes, from the line before the chunk; `None` if that line is malformed. The line
+/// consists of hexadecimal digits and perhaps an extension.
 fn chunk_size(line: &[u8]) -> Option<u64> {
     let end = line.iter().position(|b| !b.is_ascii_hexdigit()).unwrap_or(line.len());
     let (digits, extension) = line.split_at(end);

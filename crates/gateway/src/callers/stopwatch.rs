@@ -1,10 +1,10 @@
 //! For tests: measures the time between a request's parsed head and its written answer.
 //!
 //! The worker's thread measures by itself. It looks at what its connections have written each time that a head was
-//! parsed, and each time that the thread parks. Time in which the thread is ready to run, but something else has the
-//! processor, is counted separately. In a test, this can be a thousand callers. A caller's own clock would not be good
-//! enough: it would include the time for the callers before this one, and the time in which the caller itself waited
-//! for the processor.
+//! parsed, and each time that the thread parks. The time in which the thread is ready to run, but the processor runs
+//! something else, is counted separately. In a test, a thousand callers may use the processor during that time. A
+//! caller's own clock would not be good enough: it would include the time for the callers before this one, and the time
+//! in which the caller itself waited for the processor.
 
 use std::cell::RefCell;
 use std::fs::File;

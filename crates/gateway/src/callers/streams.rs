@@ -1,12 +1,12 @@
 //! Watches the streams of a caller's HTTP/2 connection, each of which has a deadline.
 //!
 //! Each stream is a task of its own. The worker's round, which looks at all connections four times a second, ends the
-//! task of a late stream. With the task, the connection to the dependency, the slot of its limit and the buffered bytes
-//! are given back. The caller gets a reset.
+//! task of a late stream. When the task ends, the connection to the dependency, the slot of the dependency's limit and
+//! the buffered bytes are given back. The caller gets a reset.
 //!
 //! The obvious place for an answer's deadline would be its body, which hyper asks for the next piece. But hyper asks a
-//! body for nothing while its caller grants no window, so such a deadline would never fire. In that way, one connection
-//! with twenty streams kept all twenty slots of a dependency for as long as it liked.
+//! body for nothing while the caller grants no window for more bytes, so such a deadline would never fire. In that way,
+//! one connection with twenty streams kept all twenty slots of a dependency for as long as it liked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};

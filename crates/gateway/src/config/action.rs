@@ -1,4 +1,5 @@
-//! Settings of actions that concern the whole gateway: where they are recorded, and how they are compared.
+//! Settings of actions that concern the whole gateway: where they are recorded, and how they are compared with the
+//! provider's own list.
 //!
 //! The declarations of a durable operation are in the crate `seawall-actions`, which also checks them.
 

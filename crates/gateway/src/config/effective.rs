@@ -1,8 +1,8 @@
 //! Makes the text that `seawall check` prints: the settings in force for every operation, and what follows from them,
 //! in words.
 //!
-//! Each operation ends with a few sentences, because nobody reads a merged table of forty numbers and sees that a plain
-//! POST is sent once. The values of headers are shown as `***`.
+//! The text about each operation ends with a few sentences, because nobody reads a merged table of forty numbers and
+//! sees that a plain POST is sent once. The values of headers are shown as `***`.
 
 mod actions;
 mod policies;
@@ -156,8 +156,8 @@ fn dependency(page: &mut Page, dependency: &Dependency) {
     fallback(page, dependency);
 }
 
-/// Returns a request as it may be shown. In its query, only names and placeholders are kept, and everything else is
-/// shown as `***`, since it may be a credential.
+/// Returns a method and URL as they may be shown. In the query, only names and placeholders are kept. Everything else
+/// in the query is shown as `***`, since it may be a credential.
 fn without_query(request: &str) -> String {
     let Some((path, query)) = request.split_once('?') else { return request.to_owned() };
     let shown = query.split('&').map(|pair| match pair.split_once('=') {
@@ -168,7 +168,8 @@ fn without_query(request: &str) -> String {
     format!("{path}?{}", shown.collect::<Vec<_>>().join("&"))
 }
 
-/// Returns a request as it may be shown. Of its headers only the names are kept, and of its body only the kind.
+/// Returns a whole request as it may be shown: its method and URL, the names of its headers, and the kind of its body.
+/// The values of its headers and the content of its body are left out.
 fn show_request(request: &RequestTemplate) -> String {
     let headers = request.headers().iter().map(|header| format!("{}: ***", header.name()));
     let body = request.body().map(|body| match body {
@@ -220,7 +221,7 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
     page.line(2, "timeout", rows::show(keys::TIMEOUT, &[], &operation.timeout));
     page.line(2, "retry", show_retry(&operation.retry));
     if let Some(slow) = operation.slow_call {
-        // This is the value in force. It is the operation's own value, or else the breaker's value.
+        // `slow` is the value in force: the operation's own `slow_call`, or else that of the breaker.
         page.line(2, "slow_call", show_time(slow));
     }
     if !operation.refuses.is_empty() {

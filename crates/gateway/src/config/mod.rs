@@ -7,8 +7,8 @@
 //!   also checks what depends on two values.
 //!
 //! Both passes collect all mistakes: a file with ten mistakes gives ten reports, each at its line. The obvious way is
-//! to deserialise the file into structures. This stops at the first mistake. In flattened structures it also does not
-//! know at which line a value stood.
+//! to deserialise the file into structures. But deserialising stops at the first mistake, and for flattened structures
+//! it does not know at which line a value stood.
 //!
 //! A setting that is accepted but has no effect yet is never passed over in silence: it comes back as a note
 //! ([`Loaded::notes`]).
@@ -76,9 +76,9 @@ pub struct Loaded {
     /// Remarks, in the order of the file: which settings are not in force yet, and which settings have effects that a person
     /// may not expect.
     pub notes: Vec<Note>,
-    /// The files whose content the settings need (secrets, certificates, keys, tokens). Each has a number for its
-    /// content, or `None` if the file cannot be read. The number changes when the content changes, and has a meaning in
-    /// this process only.
+    /// The files whose content the settings need (secrets, certificates, keys, tokens). Each stands with a number that
+    /// is computed from its content, or with `None` if the file cannot be read. The number changes when the content
+    /// changes, and has a meaning in this process only.
     pub files: BTreeMap<PathBuf, Option<u64>>,
 }
 
@@ -158,8 +158,8 @@ pub fn parse(name: &str, text: &str, env: &Environment<'_>) -> Result<Loaded, Re
     Ok(Loaded { settings, notes, files: book.files.take() })
 }
 
-/// Returns the text with its open brackets and quotes closed. `None` if the text is valid TOML, or if the parser finds
-/// no fewer mistakes in the text after these marks are closed.
+/// Returns the text with its open brackets and quotes closed. `None` if the text is valid TOML, or if the parser still
+/// finds as many mistakes, or more, after these marks are closed.
 fn repaired(text: &str) -> Option<Repaired> {
     let complaints = |text: &str| DeTable::parse_recoverable(text).1.len();
     let before = complaints(text);
@@ -176,8 +176,8 @@ fn syntax_mistake(source: &str, error: &toml::de::Error) -> Mistake {
 }
 
 /// Returns `mistakes` together with `unreadable`, which are the places that are not valid TOML. If a line has several
-/// unreadable places, only the first is kept, since it is the cause of the others. All other mistakes on a line with an
-/// unreadable place are dropped.
+/// unreadable places, only the first place is kept, since the mistake there is the cause of the others. All other
+/// mistakes on a line with an unreadable place are dropped.
 fn without_echoes(text: &str, mut mistakes: Vec<Mistake>, unreadable: Vec<Mistake>) -> Vec<Mistake> {
     let line = |mistake: &Mistake| Place::of(text, mistake.span.start).line;
     let mut first = BTreeMap::new();

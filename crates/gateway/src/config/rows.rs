@@ -38,7 +38,7 @@ pub(super) trait Field<S>: Sync {
     fn show(&self, of: &mut S) -> Option<String>;
 }
 
-/// The place of a value of type `T` in an `S`, and the form of the value in the file.
+/// Where a value of type `T` is stored in settings of type `S`, and in which form the value stands in the file.
 pub(super) struct At<S, T: 'static>(pub(super) fn(&mut S) -> &mut T, pub(super) &'static Form<T>);
 
 /// How a value is read from the file, and how it is written.

@@ -96,7 +96,8 @@ pub struct Dependency {
     /// Whether a POST or PATCH with an `Idempotency-Key` header counts as `keyed` although it matches no operation.
     /// Default `false`.
     pub keys: bool,
-    /// Which keys the provider takes. The key of an action that does not fit is sent as a key that is computed from it.
+    /// Which keys the provider takes. If the key of an action does not fit these rules, a key that is computed from the
+    /// action's key is sent instead.
     pub key: KeyRules,
     /// The version of HTTP that is used to call the dependency. Default `auto`.
     pub http: HttpVersion,

@@ -22,8 +22,9 @@ use super::predicate::{self, Misplaced};
 use super::settings::GuardKey;
 use super::values::{self, Value, Wrong};
 
-/// Returns the mistakes in a value; empty if there are none. Of a table whose keys stand in the table of keys, only
-/// that it is a table is judged here. Its keys are judged one by one in the first pass (`walk`).
+/// Returns the mistakes in a value; empty if there are none. If the kind is a table whose keys the module `keys` lists,
+/// this function checks only that the value is a table. The keys in it are judged one by one in the first pass
+/// (`walk`).
 pub(super) fn judge(kind: &Kind, value: &Value<'_>) -> Vec<Misplaced> {
     let found = value.get_ref();
     let one =
@@ -335,7 +336,7 @@ fn form_value<'a>(found: &'a DeValue<'_>) -> Result<Cow<'a, str>, Wrong> {
         DeValue::String(text) => Ok(Cow::Borrowed(text)),
         DeValue::Integer(_) => values::integer(found).map(|number| Cow::Owned(number.to_string())),
         DeValue::Boolean(flag) => Ok(Cow::Borrowed(if *flag { "true" } else { "false" })),
-        // A float would be written anew, and `1.10` would become `1.1`.
+        // A float is refused: it would not be sent with the digits of the file, since `1.10` would become `1.1`.
         DeValue::Float(_) => {
             Err(Wrong::new("a form keeps no float as it was written").help("write it as a string: \"1.10\""))
         }

@@ -279,7 +279,8 @@ impl Shown<'_> {
         let scheme = scheme.map_or(0, |end| end + 1);
         let slashes = written[scheme..].len() - written[scheme..].trim_start_matches('/').len();
         let scheme = scheme + slashes.min(2);
-        // A text without a scheme may be anything. It is taken for a host only if it has a dot or a port.
+        // A text without a scheme may be anything, also a secret. So it is taken for a host only if it has a dot or a
+        // port.
         let behind = match written.find("://") {
             Some(at) => at + 3,
             None if written.contains(['.', ':']) => scheme,

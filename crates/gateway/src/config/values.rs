@@ -255,7 +255,8 @@ fn url(written: &str, schemes: &[&str]) -> Outcome<Uri> {
     Ok(uri)
 }
 
-/// Reads the version of HTTP: `"auto"`, `"1.1"`, `"2"`, or one of the bare numbers that people write.
+/// Reads the version of HTTP: `"auto"`, `"1.1"` or `"2"`. The bare numbers `1.1` and `2` are accepted, too, since
+/// people write them.
 pub(super) fn http_version(value: &DeValue<'_>) -> Outcome<HttpVersion> {
     let wrong = || Wrong::new("this is not a version of HTTP").help("\"auto\", \"1.1\" or \"2\"");
     match value {

@@ -56,8 +56,8 @@ pub(crate) async fn handle(
         response.body_mut().goes_out_on(stream);
     }
     if asks_head {
-        // The answer to a HEAD request must have no body. On HTTP/1 hyper leaves the body out, but on HTTP/2 it would
-        // send it.
+        // The answer to a HEAD request must have no body. hyper leaves the body out over HTTP/1, but would send the
+        // body over HTTP/2.
         without_body(&mut response);
     }
     // If the request is malformed or unfinished, the bytes that follow may be a part of it and not a new request. So
@@ -110,8 +110,8 @@ async fn answer(
         true => take_said(&mut head.headers).map_err(|why| in_words(compiled, Reason::BadRequest, why))?,
         false => Said::default(),
     };
-    // From here on, `head.headers` has the headers that the dependency gets. So whether the call is keyed, and which
-    // operation it is, is decided by them and not by the headers that the caller sent.
+    // From here on, `head.headers` has the headers that the dependency gets. These headers decide whether the call is
+    // keyed, and to which operation it belongs. The headers that the caller sent do not count any more.
     pass_on(&mut head.headers, kinds, head.version);
     let keyed = kinds.key && has_key(&head.headers).map_err(refused)?;
     let operation = compiled.operations.find(&head.method, &readings, keyed, &head.headers);
@@ -207,7 +207,8 @@ fn pass_on(headers: &mut HeaderMap, kinds: Kinds, version: Version) {
     }
     if kinds.body {
         headers.remove(CONTENT_LENGTH);
-        // The gateway answers `Expect: 100-continue` itself: it asks its caller for the body when it begins to read it.
+        // The gateway answers `Expect: 100-continue` itself: when the gateway begins to read the body, the caller is
+        // asked to send it.
         headers.remove(EXPECT);
     }
 }

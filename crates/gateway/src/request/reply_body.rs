@@ -193,10 +193,10 @@ impl ReplyBody {
     /// back, and the next poll returns that byte alone.
     ///
     /// The held byte shows us whether the caller reads. hyper takes the first piece when the caller's window has room
-    /// for one byte, and each further piece when the window has room for the whole previous piece. After the last piece
-    /// it asks for nothing more. Without the held byte the stream would count as finished here, while hyper keeps the
-    /// last piece for as long as the caller grants no window. If the last piece is one byte, hyper takes it only when
-    /// the window has room for the whole body.
+    /// for one byte, and each further piece when the window has room for the whole previous piece. After the last
+    /// piece, hyper asks for nothing more. Without the held byte the stream would count as finished here, while hyper
+    /// keeps the last piece for as long as the caller grants no window. If the last piece is one byte, hyper takes it
+    /// only when the window has room for the whole body.
     fn poll_for_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
         if let Some(stream) = &self.stream {
             stream.has_taken();

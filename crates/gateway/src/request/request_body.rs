@@ -21,7 +21,8 @@ pub(crate) enum TakenBody {
     /// The body can be sent to the dependency. The flag is set later if the body is streamed and grows longer than is
     /// allowed.
     Body(RequestBody, TooLarge),
-    /// The body is longer than allowed: its announced length is, or its first chunk. Nothing of it may be sent.
+    /// The body is longer than allowed, as its announced length or its first chunk shows. Nothing of the body may be
+    /// sent.
     TooLarge,
     /// The body cannot be read to its end: the caller's connection or stream ended before it, or a chunk is malformed.
     Broken,

@@ -351,7 +351,7 @@ impl Pages {
         };
     }
 
-    /// Does the work of an admitted request, ends the work of its key ([`Books::settle`]), and returns the reply. If
+    /// Does the work of an admitted request, ends the work of its key ([`Self::settle`]), and returns the reply. If
     /// the books are kept in a file, a writing request is first written to this file. If that fails, the work is not
     /// done, and the reply is a 507.
     pub(super) fn work(&mut self, asked: &Asked) -> Reply {

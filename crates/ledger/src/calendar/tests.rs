@@ -1,4 +1,5 @@
-//! Written cases of the days on which clocks were moved, and properties that hold for every moment and zone.
+//! Tests of lifetimes and windows: chosen cases of days on which clocks were moved, and properties that hold for every
+//! moment and zone.
 
 use std::collections::HashSet;
 
@@ -15,7 +16,7 @@ const ZONES: [&str; 11] = [
     "Africa/Casablanca",
     "Australia/Lord_Howe",
     "UTC",
-    // Clocks that are moved at midnight, or that were moved one minute after it.
+    // In the following zones the clock is moved at midnight, or was moved one minute after it.
     "America/Sao_Paulo",
     "America/Havana",
     "Asia/Beirut",
@@ -54,7 +55,8 @@ fn shown(moment: Stamp, zone: &str) -> String {
     zoned.timestamp().display_with_offset(zoned.offset()).to_string()
 }
 
-/// Checks rows of a first send and the end that follows from it, both as the zone's clock shows them.
+/// Checks what `end` returns for each row. A row has the time of the first send and the expected end, as the zone's
+/// clock shows it.
 fn ends(zone: &str, end: impl Fn(Stamp) -> Stamp, rows: &[(&str, &str)]) {
     for (first, expected) in rows {
         assert_eq!(shown(end(at(first)), zone), *expected, "{zone}, first sent at {first}");
@@ -109,7 +111,8 @@ fn a_midnight_that_does_not_come_ends_keys_at_each_time_that_it_can_mean() {
         ("2022-03-26T23:59:59+02:00", "2022-03-27T01:00:00+03:00"),
     ];
     ends("Asia/Beirut", |first| lifetime("midnight Asia/Beirut").end(first), &rows);
-    // 02:30 does not come on this day: 01:30 and 03:30 are what it can mean, and 03:00 is the change.
+    // On this day the clock goes from 02:00 to 03:00, so 02:30 does not come. It can mean 01:30, 03:30, or 03:00, which
+    // is the moment of the change.
     let rows = [
         ("2026-03-29T00:10:00+01:00", "2026-03-29T01:30:00+01:00"),
         ("2026-03-29T01:30:00+01:00", "2026-03-29T03:00:00+02:00"),
@@ -152,7 +155,7 @@ fn a_day_ends_with_the_first_moment_of_the_following_date() {
     // The day that follows has no midnight.
     let rows = [("2017-10-14T12:00:00-03:00", "2017-10-15T01:00:00-02:00")];
     ends("America/Sao_Paulo", |first| window("same-day America/Sao_Paulo").end(first), &rows);
-    // The day itself has two midnights, but does not end at the second one.
+    // The 1st of November has two midnights. It does not end at its own second midnight.
     let rows = [
         ("2026-10-31T12:00:00-04:00", "2026-11-01T00:00:00-04:00"),
         ("2026-11-01T00:30:00-04:00", "2026-11-02T00:00:00-05:00"),
@@ -162,7 +165,7 @@ fn a_day_ends_with_the_first_moment_of_the_following_date() {
 
 #[test]
 fn a_date_that_begins_twice_ends_the_day_before_it_twice() {
-    // At 00:01 of the 7th the clock went back to 23:01 of the 6th.
+    // At 00:01 of 2010-11-07 the clock went back to 23:01 of 2010-11-06.
     let rows = [
         ("2010-11-06T23:30:00-02:30", "2010-11-07T00:00:00-02:30"),
         ("2010-11-07T00:00:30-02:30", "2010-11-07T00:00:00-03:30"),
@@ -233,7 +236,8 @@ fn the_shortest_time_is_that_of_a_send_just_before_the_end() {
     assert_eq!(window("same-day Asia/Seoul").shortest(), Duration::ZERO);
     assert_eq!(window("next-day Asia/Seoul").shortest(), hours(23));
     assert_eq!(window("3-days Europe/Berlin").shortest(), hours(71));
-    // The bound is reached on the day of the change, but for the microsecond before midnight.
+    // One microsecond before the midnight that begins the day of the change, the time that is left is one microsecond
+    // more than the shortest.
     let first = at("2026-03-28T23:59:59.999999+01:00");
     let left = window("next-day Europe/Berlin").end(first).since(first);
     assert_eq!(left, hours(23) + Duration::from_micros(1));
@@ -355,7 +359,8 @@ proptest! {
         prop_assert!(hours(first, end) <= 26.0, "{} hours", hours(first, end));
         let clock = zone.at(end).unwrap().time();
         prop_assert!(clock == time.time || moved_forward_near(&zone, end), "{clock}");
-        // No moment between shows this time of day, not even where it comes twice.
+        // No moment between the first send and the end shows this time of day, not even if the time comes twice on that
+        // day.
         let aside = other.as_micros().rem_euclid(end.as_micros() - first.as_micros());
         let between = Stamp::from_micros(first.as_micros() + 1 + aside);
         prop_assert!(between == end || zone.at(between).unwrap().time() != time.time);
@@ -379,7 +384,8 @@ proptest! {
         }
         let (earlier, later) = (first.min(other), first.max(other));
         prop_assert!(window.end(earlier) <= window.end(later));
-        // Apia left out a date in 2011. St. John's moved its clock by two hours in 1988.
+        // A window is shorter than `shortest` only if the clock was moved by more than an hour. Apia left out a date in
+        // 2011. St. John's moved its clock by two hours in 1988.
         let offset = |moment| zone.at(moment).unwrap().offset().seconds();
         let moved_far = offset(end) - offset(first) > 3600;
         prop_assert!(end.since(first) >= window.shortest() || moved_far);

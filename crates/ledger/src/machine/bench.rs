@@ -96,7 +96,8 @@ impl Bench {
         bench
     }
 
-    /// Makes a row that is applied, then cancelled by the application, and claimed by us.
+    /// Makes a row that is claimed by us and whose effect exists and is to be undone. The application cancelled the
+    /// action before the provider answered "yes".
     pub(super) fn to_undo(rules: Rules) -> Bench {
         let mut bench = Bench::new(rules);
         let line = bench.performs();

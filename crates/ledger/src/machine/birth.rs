@@ -1,5 +1,5 @@
-//! The first state of a row: recorded for a worker, reserved for its caller, or recorded together with its first
-//! attempt. A key that never left is used anew in the same three ways.
+//! Makes the first state of a row: recorded for a worker, leased to its caller, or recorded together with its first
+//! attempt. If an action failed and was never sent, its key can be used anew in the same three ways.
 
 use super::state::{Claim, KNOWS, Questions, Undo};
 use super::transition::Draft;
@@ -65,8 +65,9 @@ pub enum Birth {
 }
 
 /// Returns the change that uses the key of an ended action anew, for the same request: the action begins again. Returns
-/// `None` if the action has not failed, if any attempt of it may ever have been sent, or if a report says that its effect
-/// exists. Without this change, an outage at the provider would burn the key for as long as the ledger keeps the row.
+/// `None` if the action has not failed, if any attempt of it may ever have been sent, or if a report says that its
+/// effect exists. Without this change, an action that failed in an outage of the provider would keep its key unusable
+/// for as long as the ledger keeps the row.
 ///
 /// With [`Birth::Sent`], the change has no attempt if the action must be settled before an attempt could end.
 #[must_use]
@@ -76,7 +77,8 @@ pub fn used_anew(state: &State, rules: &Rules, birth: Birth, now: Stamp) -> Opti
         return None;
     }
     let mut draft = Draft::of(state, now);
-    // The fence and the numbers of the attempt log go on, since a worker of the earlier try may still report to them.
+    // The fence and the numbers of the attempt log continue and do not begin again. A worker of the earlier try may
+    // still report an end, and its numbers must not be those of a new attempt.
     draft.to = State {
         version: draft.to.version,
         fence: state.fence,
@@ -118,8 +120,9 @@ impl State {
         self.claim = Some(Claim { owner, until: now.saturating_add(rules.lease), in_flight: None });
     }
 
-    /// Sets the time by which the action must be settled, if the operation has such a time and the row has not. Plain SQL
-    /// does not know the rules of the operation. Returns whether the time was missing.
+    /// Sets the time by which the action must be settled, if the operation demands such a time and the row has none:
+    /// plain SQL, which does not know the rules of the operation, records a row without it. Returns whether this has
+    /// set the time.
     pub(super) fn set_deadline(&mut self, rules: &Rules) -> bool {
         let wanted = self.goal == Goal::Perform && self.end.is_none() && self.settle_by.is_none();
         self.settle_by = if wanted { settle_by(rules, self.begun_at) } else { self.settle_by };

@@ -1,4 +1,5 @@
-//! Tests of a key that is used anew, of an end for a waiting caller, and of what plain SQL does not know of an action.
+//! Tests of a key that is used anew, of an action that fails while its caller waits, and of what a worker adds to an
+//! action that plain SQL recorded.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use super::{
     SettleBy, Step, Told, cancel, claim, close_unsent, completed, note, observe, recorded, used_anew,
 };
 
-/// A row of which nothing was sent, and which was given up.
+/// Makes a row that has failed: its only attempt could not be sent, and the time for sending is over.
 fn given_up(rules: Rules) -> Bench {
     let mut bench = Bench::new(rules);
     let line = bench.performs();

@@ -88,7 +88,8 @@ fn after_such_a_refusal_the_provider_is_asked_once_the_key_protects_no_more() {
 
 #[test]
 fn a_provider_that_saves_answers_gets_another_key_after_each_refusal() {
-    // The provider answers each key as it answered it first, and changes its mind after the first refusal.
+    // The provider saves its first answer to each key and repeats it. It refuses the first key, and says yes to the
+    // second.
     let keys = |cancel| CancelRules { keyed: true, ..cancel };
     let mut bench = Bench::to_undo(cancels(keys, lookup()).remembered(Lifetime::For(DAY)));
     let mut saved = std::collections::BTreeMap::new();

@@ -59,7 +59,8 @@ impl Case<'_> {
                 draft.to.undo.open = None;
                 draft.absent(self.rules, Known::NotApplied(NotApplied::NoSuch));
             }
-            // The effect is known to exist, or the provider has said that the attempt arrived.
+            // The effect is known to exist, or the provider has said that the attempt arrived. So "no such" is not
+            // believed.
             Known::Unknown | Known::Applied | Known::Never | Known::NotApplied(_) => {
                 draft.next_generation();
                 draft.to.next_at = self.later(draft.to.undo.tries, report);
@@ -67,7 +68,7 @@ impl Case<'_> {
         }
     }
 
-    /// Counts an answer "no such", and returns whether more of them are needed before it is believed.
+    /// Counts an answer "no such". Returns whether more such answers are needed before they are believed.
     fn wants_another_absence(&self, draft: &mut Draft) -> bool {
         let wanted = self.rules.cancel.as_ref().map_or(1, |cancel| cancel.absences);
         let absences = &mut draft.to.questions.absences;
@@ -75,9 +76,10 @@ impl Case<'_> {
         *absences < wanted
     }
 
-    /// Handles a refused cancel. The next cancel gets a new key, since a provider that saves answers would repeat its own.
-    /// But if an earlier cancel of this generation has no answer, that one may have undone the effect. If a second cancel
-    /// could undo it twice, the generation then stays, as if this cancel had no answer either.
+    /// Handles a refused cancel. Usually the next cancel gets a new key, since a provider that saves answers would
+    /// repeat its refusal to the same key. The key stays in one case: an earlier cancel of this generation has no
+    /// answer, so it may have undone the effect, and a second cancel could undo the effect twice. Then this refusal
+    /// counts like a missing answer.
     fn refused(&self, draft: &mut Draft, report: &Report) {
         let alone = self.state.undo.open.as_ref().is_none_or(|open| open.count == 1);
         let sets_a_state = self.rules.cancel.as_ref().is_some_and(|cancel| cancel.kind == CancelKind::State);

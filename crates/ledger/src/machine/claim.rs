@@ -18,7 +18,7 @@ pub fn claim(state: &State, lease: Duration, owner: Owner, now: Stamp) -> Option
     let mut draft = Draft::of(state, now);
     draft.to.fence = draft.to.fence.saturating_add(1);
     draft.to.claim = Some(Claim { owner, until: now.saturating_add(lease), in_flight: None });
-    // An answer that an earlier worker was given for its next cancel may be old.
+    // An earlier worker may have asked what is left to undo. That answer may be old, so this worker asks again.
     draft.to.undo.asked = false;
     Some(draft.renewed())
 }
@@ -34,7 +34,7 @@ pub fn release(state: &State, owner: Owner, now: Stamp) -> Option<Write> {
     })
 }
 
-/// For how long a row is left alone whose operation is not declared where it was claimed.
+/// How long a row rests after it was claimed by a process in which its operation is not declared.
 const ASIDE: Duration = Duration::from_secs(60);
 
 /// Returns the write that ends a claim on a row whose operation is not declared in this process. The row is due again
@@ -57,8 +57,9 @@ pub fn put_aside(state: &State, owner: Owner, now: Stamp) -> Option<Write> {
 }
 
 /// Returns the change that completes an action which plain SQL recorded, since SQL does not know the rules of the
-/// operation: when the action must have been settled, and under which key it is sent. `salt` is 0,
-/// or one more than the salt whose key clashed with another. Returns `None` if nothing is missing.
+/// operation. The change sets by when the action must have been settled, and under which key it is sent. `salt` is 0,
+/// or one more than the last salt if the key that was made with that salt clashed with another. Returns `None` if
+/// nothing is missing.
 #[must_use]
 pub fn completed(state: &State, rules: &Rules, origin: Origin<'_>, salt: u32, now: Stamp) -> Option<Write> {
     let mut draft = Draft::of(state, now);

@@ -55,7 +55,8 @@ impl Case<'_> {
         if self.state.undo.open.as_ref().is_some_and(|open| question.asked_at >= open.quiet_until) {
             draft.next_generation();
         }
-        // A question that was asked before there was anything to undo may be long past when the cancel comes.
+        // If the question was asked before the goal was to cancel, its answer may be old when the cancel is sent. So
+        // such a question does not count.
         draft.to.undo.asked = self.state.goal == Goal::Cancel && draft.to.undo.open.is_none();
         // A cancel that names what is left to undo follows its question immediately: the answer must not grow old.
         if !self.rules.cancel.as_ref().is_some_and(|cancel| cancel.asks_first) {
@@ -124,9 +125,9 @@ impl Case<'_> {
         self.state.sent.is_some_and(|sent| sent.seen)
     }
 
-    /// Returns whether a question of this time was answered while the provider still knew of the action. The answer has
-    /// come by now. If its worker stood still for longer than declared, the provider may have been asked much later than
-    /// the question was planned.
+    /// Returns whether a question was asked and answered inside the window in which the provider can be asked.
+    /// `asked_at` is when the question was planned, and its answer has come by now. Both times are checked: a worker
+    /// that stood still for longer than declared may have asked much later than it had planned.
     fn is_in_window(&self, asked_at: Stamp) -> bool {
         let sent = self.state.sent.as_ref();
         self.rules.ask_by(sent).is_none_or(|end| asked_at < end)
@@ -156,9 +157,9 @@ impl Case<'_> {
             Found::Absent | Found::Cancelled if moved => {}
             Found::Cancelled => draft.audit_ends(),
             Found::Absent if !self.was_seen() => draft.audit_ends(),
-            // This answer says nothing about the effect. So does "not found", if the provider has said that it has the
-            // key. After the maximum number of questions the provider is asked less often, but the questions never
-            // stop: our side believes that nothing exists, so nobody else would look for the effect.
+            // `Found::Other` says nothing about the effect. Neither does "not found" if the provider has said that it
+            // has the key. After the maximum number of questions the provider is asked less often, but the questions
+            // never stop: the application believes that nothing exists, so nobody else would look for the effect.
             Found::Absent | Found::Other if draft.to.questions.asked < self.rules.limits.confirm => {
                 draft.to.audit_at = Some(self.later(draft.to.questions.asked, report));
             }

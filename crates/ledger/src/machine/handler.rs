@@ -14,8 +14,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// provider's answer, but the row does not end. The end is tried again later, as often as necessary. `before` is the row
 /// before the change.
 ///
-/// A row that had ended before stays as `write` has it. The handler has taken that end in already, and a row that was
-/// opened again could send its action a second time.
+/// If the row had already ended in the same way before the change, `write` is returned unchanged. The handler has taken
+/// that end in already, and an action whose row was opened again could be sent a second time.
 ///
 /// The row does not become `stuck`, because the mistake is in the application: once the program is corrected, usually
 /// all such rows can end without a person looking at each.

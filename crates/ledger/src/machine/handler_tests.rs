@@ -15,7 +15,8 @@ use super::{
 const DRAWS: [Draw; 2] = [Draw::new(0), Draw::new(u64::MAX)];
 
 impl Bench {
-    /// Takes what is written if the handler of the next end fails.
+    /// Plans the next step, which must be a change, and writes into the row what the machine returns if the
+    /// application's handler fails at that change.
     fn handler_fails(&mut self, draw: Draw) {
         let Step::Change(write) = self.plan() else { panic!("{:?}", self.plan()) };
         let held = handler_failed(write, &self.row, &self.rules, "no such table", self.now, draw);
@@ -29,7 +30,7 @@ impl Bench {
 
 // ---- trouble with the handler ----
 
-/// A row whose provider said yes, but whose handler failed once.
+/// Makes a row of an action that the provider performed, and whose handler failed once.
 fn troubled(rules: Rules, draw: Draw) -> Bench {
     let mut bench = Bench::new(rules);
     let line = bench.performs();
@@ -247,7 +248,8 @@ fn a_cancel_does_not_read_the_id_of_the_effect_from_a_refusal() {
     bench.claim();
     assert_eq!(bench.step(), Step::Leave);
     assert_eq!(bench.row.end, Some(End::Stuck));
-    // The answer of an effect that was believed absent still names it.
+    // The effect was believed absent and was then found. The earlier answer, which names the effect, is still in the
+    // row.
     let mut bench = Bench::to_undo(lookup());
     let line = bench.cancels();
     bench.undone(line, Undone::Unknown);
@@ -276,7 +278,7 @@ fn a_report_that_contradicts_the_end_leaves_a_mark_and_never_changes_the_end() {
     let line = undone.cancels();
     undone.undone(line, Undone::Yes);
     let applied = || Observed::Applied(answer());
-    // The row, the report, whether it leaves a mark, and when the provider is asked again.
+    // The columns are: the row, the report, whether the report leaves a mark, and when the provider is asked again.
     let table = [
         (&done, Observed::Otherwise, true, None),
         (&done, applied(), false, None),
@@ -306,7 +308,7 @@ fn a_report_of_the_effect_ends_what_a_person_would_have_to_end() {
     assert_eq!((stuck.row.end, stuck.row.known), (Some(End::Done), Known::Applied));
     assert_eq!(stuck.row.why, None);
 
-    // Of an action that was never sent, nobody can have seen an effect.
+    // Nobody can have seen an effect of an action that was never sent, so such a report is ignored.
     let fresh = Bench::new(lookup());
     let said = Observed::Applied(answer());
     assert_eq!(observe(&fresh.row, &fresh.rules, fresh.origin, said, fresh.now), None);

@@ -8,7 +8,7 @@ use super::{
     Stamp, State, Undone, Write,
 };
 
-/// Checks what must hold between the parts of each row that can be read.
+/// Panics if parts of the state contradict each other that must agree in each row that [`State::of_row`] accepts.
 pub(super) fn consistent(state: &State) {
     match state.known {
         Known::Unknown => {
@@ -37,7 +37,8 @@ pub(super) fn consistent(state: &State) {
     }
 }
 
-/// Checks what must hold between the parts of each row that the machine writes.
+/// Panics if parts of the state contradict each other that agree in each row that the machine writes. These are the
+/// checks of [`consistent`] and some more.
 pub(super) fn holds(state: &State) {
     consistent(state);
     assert!(state.end.is_none() || state.in_flight().is_none(), "nothing is under way at an end");

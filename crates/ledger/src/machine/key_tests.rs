@@ -74,7 +74,8 @@ fn without_a_lifetime_the_effect_is_not_learned_by_sending_again() {
 #[test]
 fn a_keyed_cancel_that_adds_up_is_sent_twice_only_within_the_life_of_its_key() {
     let cancel = lookup().cancel.map(|cancel| CancelRules { keyed: true, ..cancel });
-    // A cancel at second 0 is due again within a second. An attempt then arrives within 40 s.
+    // The first cancel is sent at second 0, and a second one is due within a second and arrives at most 40 s later. So
+    // a key that lives for 40 s could be forgotten by then, and a key that lives for 60 s could not.
     for (key_lifetime, again) in [(None, false), (lives(40), false), (lives(60), true)] {
         let rules = Rules { cancel: cancel.clone(), key_lifetime: key_lifetime.clone(), ..lookup() };
         let mut bench = Bench::to_undo(rules);
@@ -101,7 +102,8 @@ fn a_keyed_cancel_that_adds_up_is_sent_twice_only_within_the_life_of_its_key() {
 
 #[test]
 fn nothing_is_sent_again_that_could_arrive_after_the_end_of_its_key() {
-    // The attempt, the network and the pause take 30 + 5 + 5 s.
+    // The columns are: the lifetime in seconds, the second of the next attempt, and whether it is sent. An attempt may
+    // take 30 s, the network 5 s and a pause of the process 5 s, so it arrives at most 40 s later.
     let table = [(100, 59, true), (100, 60, false), (200, 159, true), (200, 160, false)];
     for (lifetime, second, again) in table {
         let mut bench = Bench::new(Rules { key_lifetime: lives(lifetime), ..keyed() });
@@ -178,7 +180,8 @@ fn a_duplicate_without_a_way_to_ask_is_left_to_a_person() {
     bench.until_due();
     assert_eq!(bench.step(), Step::Leave);
     assert_eq!((bench.row.end, bench.row.known), (Some(End::Stuck), Known::Unknown));
-    // A provider that cannot be asked and that ignores keys does no harm by a second delivery.
+    // A second delivery of an idempotent operation does no harm. So the request is sent again, although the provider
+    // said that it has the key.
     let mut bench = Bench::new(Rules::of(Idempotency::Idempotent));
     let line = bench.performs();
     bench.performed(line, Performed::Duplicate);

@@ -6,13 +6,13 @@
 //! writer that finds another version reads the row and calls the machine again.
 //!
 //! The current time that the machine receives is never later than the database's own time at the moment of the write:
-//! it was read from the database and carried forward by a monotonic clock. So a time that is computed from it may be too
-//! early, but never too late. Too early is safe for each of them:
+//! it was read from the database and carried forward by a monotonic clock. So a time that is computed from it may be
+//! too early, but never too late. A time that is too early is safe in each of these cases:
 //!
 //! - A send deadline: no request is sent after it, so an early one can only prevent a send.
 //! - A lease: the worker gives the row up earlier than it has to.
 //! - The quiet time: it is counted from the send deadline, and no request leaves after that.
-//! - The time at which a question was asked: an answer that seems older than it is proves less, not more.
+//! - The time at which a question was asked: if it seems to be earlier than it was, the answer proves less, not more.
 
 mod birth;
 mod cancelled;

@@ -33,8 +33,8 @@ impl Case<'_> {
                 draft.applied(answer);
                 self.wait_before_cancel(&mut draft);
             }
-            // If the effect became known meanwhile, for example from a webhook, a refusal closes only the attempt that
-            // was refused.
+            // The refusal closes the whole action only if the effect is still unknown. If the effect became known
+            // meanwhile, for example from a webhook, the refusal closes only its own attempt.
             Performed::No(refusal)
                 if self.state.known == Known::Unknown && self.speaks_for_all(&line, &report) =>
             {
@@ -113,8 +113,8 @@ impl Case<'_> {
                 draft.contradicted(self.rules, answer);
                 Told::Write(draft.written())
             }
-            // An attempt has arrived although the row says that none did. That is no proof of an effect, so without a
-            // way to ask it is left to a person.
+            // An attempt has arrived although the row says that none did, so the end of the row is disputed. The
+            // arrival is no proof of an effect. If the provider cannot be asked, a person must find out.
             Performed::Duplicate if contradicts(self.state) => {
                 let mut draft = Draft::of(self.state, self.now);
                 draft.log(closed);

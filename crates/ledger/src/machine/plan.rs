@@ -155,7 +155,7 @@ impl View<'_> {
             Idempotency::Keyed if !self.rules.honours_keys() => {
                 return Err("unknown, and it is not declared how long the provider remembers the key");
             }
-            // A provider that has answered so would answer so again.
+            // A provider that said that it has the key already would say the same to the next attempt.
             Idempotency::Keyed if self.state.sent.is_some_and(|sent| sent.seen) => {
                 return Err("unknown, and the provider only says that it has the key already");
             }
@@ -174,8 +174,8 @@ impl View<'_> {
         let is_last = self.state.attempts.saturating_add(1) == self.rules.limits.perform;
         match self.quiet_ahead() {
             // The last attempt waits for the end of the quiet time. No attempt follows it, so its refusal can close the
-            // action only if the refusal also holds for the earlier attempts. Before the end of the quiet time, it
-            // holds for them only if the provider saves refusals under the key.
+            // action only if the refusal also holds for the earlier attempts. A refusal that comes before the end of
+            // the quiet time holds for them only if the provider saves refusals under the key.
             Some(quiet) if is_last => Ok(self.rest(quiet)),
             Some(_) | None => Ok(Step::Perform(self.draft().perform(self.rules))),
         }

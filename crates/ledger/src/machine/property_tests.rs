@@ -69,7 +69,7 @@ pub(super) fn rules() -> impl Strategy<Value = Rules> {
     )
 }
 
-/// Generates a list of events. Each event is a wait in seconds, and two numbers that select what happens.
+/// Generates a list of events. Each event is two numbers that select what happens, and the seconds that pass before it.
 pub(super) fn moves() -> impl Strategy<Value = Vec<(u8, u8, u64)>> {
     let wait = prop::sample::select(vec![0, 0, 0, 1, 5, 31, 121, 151, 90_000]);
     prop::collection::vec((any::<u8>(), any::<u8>(), wait), 1..80)

@@ -1,8 +1,8 @@
 //! The flat form of a state, as the databases keep it: one field for each column.
 //!
-//! A state is made of a row by [`State::of_row`] alone, which refuses each row that the machine could not have written.
-//! So a row that somebody changed by hand, or that another version of the program wrote, is noticed when it is read, and
-//! is not taken for something else.
+//! Only [`State::of_row`] makes a state from a row. It refuses each row that the machine could not have written. So a
+//! row that somebody changed by hand, or that another version of the program wrote, is noticed when it is read, and is
+//! not taken for something else.
 
 use super::state::{Claim, OpenCancels, Questions, Sent, Undo};
 use super::{End, Goal, HandlerTrouble, Known, NotApplied, Owner, Stamp, State};
@@ -78,7 +78,7 @@ impl Known {
     ///
     /// # Errors
     ///
-    /// If the two contradict each other: only an effect that is not applied has a reason.
+    /// If the effect and the reason contradict each other: only an effect that is not applied has a reason.
     pub fn of(effect: Effect, reason: Option<NotApplied>) -> Result<Known, Impossible> {
         match (effect, reason) {
             (Effect::Never, None) => Ok(Known::Never),

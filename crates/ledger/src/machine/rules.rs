@@ -240,21 +240,22 @@ impl Rules {
         Some(lifetime.end(open.first_at))
     }
 
-    /// Returns the time from which on the provider cannot be asked any more about an action that was sent so; `None` if
-    /// it always can. A question must also be answered before the window ends.
+    /// Returns the time from which on the provider is not asked any more about an action: a question must also be
+    /// answered before the window for questions ends. Returns `None` if no such window is declared, or if nothing was
+    /// sent.
     pub(super) fn ask_by(&self, sent: Option<&Sent>) -> Option<Stamp> {
         Some(self.asked_until(sent)?.saturating_sub(self.attempt.saturating_add(self.pause)))
     }
 
-    /// Returns the end of the window in which the provider can be asked about an action that was sent so; `None` if it
-    /// always can. An answer that comes later proves nothing.
+    /// Returns the end of the window in which the provider can be asked about an action. An answer that comes later
+    /// proves nothing. Returns `None` if no such window is declared, or if nothing was sent.
     pub(super) fn asked_until(&self, sent: Option<&Sent>) -> Option<Stamp> {
         let window = self.confirm.as_ref()?.until.as_ref()?;
         Some(window.end(sent?.first_at))
     }
 
-    /// Returns the time from which on the provider takes no cancel any more of an action that was sent so; `None` if it
-    /// always does. A cancel must also arrive before the window ends.
+    /// Returns the time from which on no cancel of an action is sent any more: a cancel must also arrive before the
+    /// window for cancels ends. Returns `None` if no such window is declared, or if nothing was sent.
     pub(super) fn cancel_by(&self, sent: Option<&Sent>) -> Option<Stamp> {
         let window = self.cancel.as_ref()?.until.as_ref()?;
         Some(window.end(sent?.first_at).saturating_sub(self.flight()))

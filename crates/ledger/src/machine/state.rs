@@ -14,14 +14,14 @@ pub enum Goal {
 /// What is known of the effect at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Known {
-    /// No attempt can still take effect: none was made, or each was proved unsent, or the provider said that it knows
-    /// none and is believed.
+    /// The effect does not exist, and no attempt can still make it. Either no attempt was made, or each was proved
+    /// unsent, or the provider said that it does not know the action, and this answer is believed.
     Never,
     /// An attempt may have taken effect, or may still take effect.
     Unknown,
-    /// The effect exists. Only a successful cancel changes this.
+    /// The effect exists. This can change only while the goal is to cancel.
     Applied,
-    /// The effect does not exist and will not, or it was undone.
+    /// The effect does not exist, and no attempt can still make it, or it was undone. The value says why.
     NotApplied(NotApplied),
 }
 
@@ -43,11 +43,11 @@ pub enum NotApplied {
 /// The way in which a row ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
-    /// The action is applied, and our side has taken that in.
+    /// The goal was to perform. The action is applied and settled.
     Done,
-    /// The action is not applied, and our side knows that.
+    /// The goal was to perform, but the effect does not exist.
     Failed,
-    /// The action was undone, or it was never done.
+    /// The goal was to cancel. The effect was undone, or it never existed.
     Cancelled,
     /// No rule says how to go on, so a person must look at it.
     Stuck,
@@ -78,12 +78,13 @@ pub struct Origin<'a> {
 /// How the keys are made under which an action is sent to the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Naming {
-    /// Not decided yet: the action was recorded by plain SQL, which does not know the rules of keys, and no worker has
-    /// taken it up.
+    /// This is not decided yet: plain SQL, which does not know the key rules, recorded the action, and no worker has
+    /// worked on it.
     Open,
-    /// As the first release made them: the caller's key as it is, and `KEY:c:GENERATION` for a cancel.
+    /// The keys are made as the first release of this program made them: the caller's key is sent as it is, and a
+    /// cancel has the key `KEY:c:GENERATION`.
     FirstRelease,
-    /// By the rules of keys that are in force, with this salt. The salt is 0 unless two keys clashed.
+    /// The keys are made by the key rules of the operation, with this salt. The salt is 0 unless two keys clashed.
     Salted(u32),
 }
 
@@ -93,13 +94,13 @@ pub struct Owner(pub u128);
 
 /// The changing part of an action's row.
 ///
-/// Its fields can be read from outside of the machine, but only the machine changes them. A row of a database becomes a
-/// state by [`State::of_row`] alone.
+/// Code outside of the machine can read its fields, but only the machine changes them. Only [`State::of_row`] makes a
+/// state from the row of a database.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
     /// The version of this row: 1 when it is recorded, and one more with each change.
     pub(super) version: u64,
-    /// The level of knowledge that a program must have to change this row. See [`State::needs`].
+    /// The lowest level of a program that may change this row. See [`State::needs`].
     pub(super) needs: u32,
     pub(super) goal: Goal,
     pub(super) known: Known,
@@ -136,7 +137,8 @@ pub struct State {
     pub(super) answer: Option<Vec<u8>>,
     /// When the provider is asked once more after the end of the row; `None` if it is not asked any more.
     pub(super) audit_at: Option<Stamp>,
-    /// When a report last contradicted the end of this row; `None` if none did, or if a person has looked at it.
+    /// When a report last contradicted the end of this row; `None` if no report did, or if a later answer of the
+    /// provider confirmed the end.
     pub(super) disputed_at: Option<Stamp>,
 }
 
@@ -148,11 +150,12 @@ pub(super) struct Sent {
     pub(super) attempts: u32,
     /// How many of these attempts may still take effect.
     pub(super) open: u32,
-    /// The earliest time at which the first of them may have been sent. Before this time the provider cannot have known
-    /// the key.
+    /// The earliest time at which the first perform attempt may have been sent. Before this time the provider cannot
+    /// have known the key.
     pub(super) first_at: Stamp,
-    /// The end of the quiet time: the latest `send_by` of these attempts plus the declared quiet time. The answer "not
-    /// found" is believed only if the question was asked at this time or later.
+    /// The end of the quiet time: the latest `send_by` of the perform attempts plus the declared quiet time. The answer
+    /// "not found" is believed only if the question was asked at this time or later. If a "not found" counts, but
+    /// another one is needed, this time moves on: the next question must be asked one quiet time later.
     pub(super) quiet_until: Stamp,
     /// When the provider forgets the key, as it was declared at the first send; `None` if it was not declared.
     pub(super) key_ends: Option<Stamp>,
@@ -179,7 +182,8 @@ pub(super) struct Questions {
     /// The number of questions since the last time that a person started the action again, that the goal changed, or
     /// that an answer decided whether the effect exists.
     pub(super) asked: u32,
-    /// The number of answers "absent" after the quiet time, since the last attempt.
+    /// The number of answers that counted as an absence since the last perform attempt: "not found" to a question, and
+    /// "no such" to a cancel. Enough of them prove that the effect does not exist.
     pub(super) absences: u32,
 }
 
@@ -190,7 +194,8 @@ pub(super) struct Undo {
     pub(super) generation: u32,
     /// The number of cancel attempts since a person last started the action again.
     pub(super) tries: u32,
-    /// Whether the answer in the row came from a question that was asked for the cancel that comes next.
+    /// Whether the provider was asked since the last cancel, or since the action began to be undone. If so, the answer
+    /// in the row says what is left to undo, and the next cancel may name that.
     pub(super) asked: bool,
     /// The cancels of the current generation that may have been sent; `None` if the key of this generation was never
     /// used.
@@ -202,13 +207,13 @@ pub(super) struct Undo {
 pub(super) struct OpenCancels {
     /// The number of them, at least 1.
     pub(super) count: u32,
-    /// Whether the first of them was sent before the quiet time of the perform attempts was over. If so, an answer "no
-    /// such" to this generation is not believed.
+    /// Whether the first cancel of this generation was sent before the quiet time of the perform attempts was over. If
+    /// so, an answer "no such" to a cancel of this generation is not believed.
     pub(super) early: bool,
-    /// The earliest time at which the first of them may have been sent.
+    /// The earliest time at which the first of these cancels may have been sent.
     pub(super) first_at: Stamp,
-    /// The end of the quiet time of these cancels. A question about a cancel without an answer is believed only if it was
-    /// asked at this time or later.
+    /// The end of the quiet time of these cancels: from this time on, none of them can still take effect. The answer to
+    /// a question says what became of them only if the question was asked at this time or later.
     pub(super) quiet_until: Stamp,
     /// The key under which they are sent. `None` for a cancel of the first release, whose key is `KEY:c:GENERATION`.
     pub(super) key: Option<String>,
@@ -218,13 +223,14 @@ pub(super) struct OpenCancels {
 /// handler has to run in the transaction that ends it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HandlerTrouble {
-    /// How often the handler failed, one after the other.
+    /// The number of runs of the handler that failed, without a successful run between them.
     pub tries: u32,
     /// The error of the last run.
     pub error: String,
 }
 
-/// The level of knowledge of this program. A row with a higher [`State::needs`] is left to newer programs.
+/// The level of this program. It leaves a row alone that has a higher [`State::needs`], since only a newer program may
+/// change that row.
 pub const KNOWS: u32 = 1;
 
 impl State {
@@ -234,9 +240,9 @@ impl State {
         self.version
     }
 
-    /// Returns the level of knowledge that a program must have to change this row. A later program raises it where a row
-    /// carries something that an earlier program would misread. A program leaves a row alone whose level is above its own
-    /// ([`KNOWS`]).
+    /// Returns the lowest level of a program that may change this row. Each version of the program has a level
+    /// ([`KNOWS`]). A later version has a higher one if it writes something into a row that an earlier version would
+    /// misread. A program leaves a row alone that needs a higher level than its own.
     #[must_use]
     pub fn needs(&self) -> u32 {
         self.needs
@@ -292,7 +298,7 @@ impl State {
         self.claim.and_then(|claim| claim.in_flight)
     }
 
-    /// Returns whether our side has taken the outcome in.
+    /// Returns whether the action is settled: whether the row ended as [`End::Done`].
     #[must_use]
     pub fn settled(&self) -> bool {
         self.end == Some(End::Done)
@@ -347,8 +353,8 @@ impl State {
         self.begun_at
     }
 
-    /// Returns the time by which the application must have settled the action; `None` if the provider's answer settles
-    /// it.
+    /// Returns the time by which the application must have settled the action. `None` if the provider's answer settles
+    /// it, or while no worker has worked on an action that plain SQL recorded.
     #[must_use]
     pub fn settle_by(&self) -> Option<Stamp> {
         self.settle_by
@@ -380,7 +386,8 @@ impl State {
         self.audit_at
     }
 
-    /// Returns when a report last contradicted the end of this row; `None` if none did.
+    /// Returns when a report last contradicted the end of this row; `None` if no report did, or if a later answer of
+    /// the provider confirmed the end.
     #[must_use]
     pub fn disputed_at(&self) -> Option<Stamp> {
         self.disputed_at

@@ -32,10 +32,11 @@ pub struct Report {
 pub enum Performed {
     /// It is proved that no byte was sent.
     NotSent,
-    /// The provider performed the action. The value is the provider's answer, which later requests may need.
+    /// The provider performed the action. The value is the provider's answer, which later requests may need; `None` if
+    /// the answer was not kept.
     Yes(Option<Vec<u8>>),
     /// The provider did not perform the action, and this attempt cannot take effect later. The value is the body of the
-    /// refusal.
+    /// refusal; `None` if the body was not kept.
     No(Option<Vec<u8>>),
     /// The provider said that it has this key already. So an attempt has arrived, but nothing is known of its effect.
     Duplicate,
@@ -46,7 +47,8 @@ pub enum Performed {
 /// What the provider answered to a question.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Found {
-    /// The effect exists. The value is the provider's answer, which later requests may need.
+    /// The effect exists. The value is the provider's answer, which later requests may need; `None` if the answer was
+    /// not kept.
     Applied(Option<Vec<u8>>),
     /// The effect existed, and was undone.
     Cancelled,
@@ -135,7 +137,8 @@ pub fn told(
     }
 }
 
-/// An event and what is needed to judge it.
+/// What is needed to judge an event: the row, its rules, the worker that reports the event, the time and a random
+/// number.
 pub(super) struct Case<'a> {
     pub(super) state: &'a State,
     pub(super) rules: &'a Rules,
@@ -167,7 +170,7 @@ impl Case<'_> {
         Told::Write(draft.rested())
     }
 
-    /// Returns the line of the attempt log with the end of its attempt.
+    /// Returns the line of the attempt log completed with the time, the outcome and the details of its attempt's end.
     pub(super) fn closed(&self, line: &AttemptRow, outcome: AttemptOutcome, report: &Report) -> AttemptRow {
         AttemptRow {
             ended_at: Some(self.now),

@@ -98,10 +98,10 @@ impl Draft {
         self.to.next_at = self.now;
     }
 
-    /// Postpones the planned question after the end, if there is one, so that it is asked a full `audit_after` from
-    /// now. Directly after a cancel, a status that lags behind may still say "applied", and if that were believed, the
-    /// effect would be undone twice. If the window in which the provider can be asked ends earlier, the question is asked
-    /// at least one quiet time from now, or not at all.
+    /// Postpones the question that is planned for after the end of the row, if there is one, so that it is asked a full
+    /// `audit_after` from now. Directly after a cancel, a status that lags behind may still say "applied". If that were
+    /// believed, the effect would be undone twice. If the window in which the provider can be asked ends earlier, the
+    /// question is asked at least one quiet time from now, or not at all.
     fn postpone_audit(&mut self, rules: &Rules) {
         if self.to.audit_at.is_some() {
             let current = self.now.saturating_add(rules.quiet);
@@ -119,7 +119,8 @@ impl Draft {
         match rules.ask_by(self.to.sent.as_ref()) {
             None => Some(planned),
             Some(end) if end <= self.now => None,
-            // A lease before the end there is still time for a worker that takes over from one that died.
+            // At one lease before the end of the window, a worker still has time to take over the row from one that
+            // died.
             Some(end) => Some(planned.min(end.saturating_sub(rules.lease)).max(self.now)),
         }
     }
@@ -130,7 +131,8 @@ impl Draft {
         self.to.goal = Goal::Cancel;
         self.to.end = None;
         self.to.questions.asked = 0;
-        // What was answered before is not the answer to a question that was asked for a cancel.
+        // An answer that came before the goal changed may no longer say what is left to undo, so the provider is asked
+        // again.
         self.to.undo.asked = false;
         self.to.handler = None;
         self.breaks_scope = true;
@@ -142,7 +144,7 @@ impl Draft {
         }
     }
 
-    /// Records that no attempt can take effect any more, and what is known instead.
+    /// Records that no attempt can take effect any more, and sets what is known of the effect to `known`.
     pub(super) fn close(&mut self, known: Known) {
         self.to.known = known;
         self.close_attempts();
@@ -176,8 +178,9 @@ impl Draft {
         self.to.undo.open = None;
     }
 
-    /// Records that the effect exists. This closes one of the open attempts. The answer in the row is kept if the new
-    /// one is missing, but not if it is a refusal, since a refusal does not name the effect.
+    /// Records that the effect exists. This closes one of the open attempts. `answer` replaces the answer in the row.
+    /// If `answer` is `None`, the answer in the row is kept, unless it is a refusal, since a refusal does not name the
+    /// effect.
     pub(super) fn applied(&mut self, answer: Option<Vec<u8>>) {
         let refused = self.to.known == Known::NotApplied(NotApplied::Refused);
         self.to.answer = answer.or(self.to.answer.take().filter(|_| !refused));
@@ -252,8 +255,8 @@ impl Draft {
         self.to.why = Some("orphan: found alive after its end".to_owned());
     }
 
-    /// Opens a row again, as a person has asked, with the full number of tries. An answer of before may be long past, so it
-    /// does not say any more what is left to undo.
+    /// Opens a stuck row again, with the full number of tries for each kind of request. An earlier answer may be old by
+    /// now, so it does not say any more what is left to undo.
     pub(super) fn fresh_tries(&mut self) {
         self.to.end = None;
         self.to.why = None;

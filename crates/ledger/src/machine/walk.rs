@@ -28,7 +28,7 @@ pub(super) struct World {
     pub(super) rules: Rules,
     pub(super) origin: Origin<'static>,
     pub(super) now: Stamp,
-    /// Whether the changes are checked. They are not for a row that the machine did not make.
+    /// Whether the changes of the row are checked. It is false for a row that the machine did not make.
     pub(super) checks: bool,
     /// Whether the application's handler fails at present.
     handler_fails: bool,
@@ -149,7 +149,7 @@ impl World {
     }
 
     fn attempt_ends(&mut self, how: u8) {
-        // Mostly the last attempt, and sometimes one of the attempts before it.
+        // It is mostly the last attempt that ends, and sometimes one of the attempts before it.
         let back = if how >= 192 { usize::from(how) % 5 } else { 0 };
         let Some(index) = self.attempts.len().checked_sub(back + 1) else { return };
         let (owner, line) = self.attempts[index].clone();
@@ -221,7 +221,7 @@ impl World {
         }
     }
 
-    /// Lets time pass, and then one event happen.
+    /// Lets `wait` seconds pass, and then one event happen. `what` and `detail` select the event.
     pub(super) fn happens(&mut self, what: u8, detail: u8, wait: u64) {
         self.now = self.now.saturating_add(Duration::from_secs(wait));
         let owner = Owner(u128::from(what & 1) + 1);

@@ -23,7 +23,8 @@ fn cancelled_until(seconds: u64) -> Rules {
 
 #[test]
 fn a_question_that_could_be_answered_after_the_window_makes_the_row_stuck() {
-    // A question may take 30 s, and begin 5 s after it was planned.
+    // The window ends at second 100. A question may begin 5 s after it was planned and take 30 s, so it must be planned
+    // before second 65.
     for (second, asks) in [(64, true), (65, false), (100, false)] {
         let mut bench = Bench::new(asked_until(100));
         bench.lost_attempt();
@@ -76,8 +77,9 @@ fn a_persons_retry_after_the_window_is_stuck_again_and_believes_nothing() {
 #[test]
 fn the_question_after_the_end_is_planned_before_the_end_of_the_window_or_not_at_all() {
     let day = 24 * 3600;
-    // The window, the time of the answer, and the time of the question after the end. Before the window ends, there is
-    // time for the question (35 s) and for a worker that takes over from one that died (a lease of 120 s).
+    // The columns are: the window in seconds, the time of the answer, and the time of the question after the end.
+    // Before the window ends, there is time for the question (35 s) and for a worker that takes over from one that died
+    // (a lease of 120 s).
     let table = [
         (10 * day, 200, Some(200 + day)),
         (3600, 200, Some(3600 - 35 - 120)),

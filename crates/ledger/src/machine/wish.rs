@@ -60,7 +60,8 @@ pub enum CancelBy {
 /// What a webhook reported about an action.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Observed {
-    /// The action took effect. The value is the provider's answer, which later requests may need.
+    /// The action took effect. The value is the provider's answer, which later requests may need; `None` if the report
+    /// has no such answer.
     Applied(Option<Vec<u8>>),
     /// The action did not take effect, or it was undone. The report is no proof; it only makes a worker ask the
     /// provider sooner.
@@ -82,7 +83,7 @@ pub enum Resolution {
 /// # Errors
 ///
 /// If there is no outcome that can be taken in. The transaction has to roll back. This case is an error and not a
-/// `false`, since a `false` is easily overlooked. Then an order would count as paid without a charge.
+/// `false`: a program can easily overlook a `false`, and would then count an order as paid without a charge.
 pub fn settle(state: &State, now: Stamp) -> Result<Option<Write>, NotSettled> {
     match (state.goal, state.end, state.known) {
         (Goal::Perform, Some(End::Done), _) => Ok(None),
@@ -149,7 +150,7 @@ pub fn cancel(state: &State, rules: &Rules, by: CancelBy, now: Stamp) -> Result<
 }
 
 /// Returns the change by which a person starts a stuck row again; `None` if the row is not stuck. The goal does not
-/// change. For a new charge, record a new action.
+/// change, so a stuck cancel goes on as a cancel. To perform the action after all, record a new action.
 #[must_use]
 pub fn retry(state: &State, now: Stamp) -> Option<Write> {
     (state.end == Some(End::Stuck)).then(|| {
@@ -231,9 +232,9 @@ pub fn observe(
     Some(draft.written())
 }
 
-/// Returns the change that closes an action as failed of which nothing was sent, for the caller that waits for it. Only
-/// after this change is the caller told that nothing was done. Returns `None` if `owner` does not have the row, or if an
-/// attempt may take effect.
+/// Returns the change that ends an action as failed because nothing of it was sent and its caller waits for it. The
+/// caller is told that nothing was done only after this change. Returns `None` if `owner` does not have the row, or if
+/// an attempt may take effect.
 #[must_use]
 pub fn close_unsent(state: &State, owner: Owner, why: &str, now: Stamp) -> Option<Write> {
     let wanted = state.goal == Goal::Perform && state.end.is_none() && state.known == Known::Never;

@@ -88,9 +88,9 @@ impl Write {
         self.attempt.as_ref()
     }
 
-    /// Returns whether the other members of the scope are to be cancelled. A later transaction may cancel them: none of
-    /// the members can settle any more, and a member that is missed is cancelled when its worker tries to settle the
-    /// scope.
+    /// Returns whether the other members of the scope are to be cancelled. A later transaction may cancel them, since
+    /// none of the members can settle any more. If a member is not cancelled then, its worker cancels it when it tries
+    /// to settle the scope.
     pub fn breaks_scope(&self) -> bool {
         self.breaks_scope
     }

@@ -10,8 +10,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-/// The maximum number of decimal places, and the largest power of ten. A number that needs more is not accepted as an
-/// amount.
+/// The maximum number of decimal places of an amount, and the largest power of ten by which its digits are multiplied.
+/// A number that needs more is not accepted as an amount.
 const MOST_PLACES: i32 = 30;
 
 /// An exact decimal number, positive or negative.
@@ -69,8 +69,8 @@ impl Amount {
         Some(Amount { digits, places: u8::try_from(-power).ok()? })
     }
 
-    /// Returns this amount times ten to the power of `by`. With `by` = 2, 10.50 becomes 1050. `None` if the result is
-    /// too large or has too many decimal places.
+    /// Returns this amount times ten to the power of `by`. With `by` = 2, 10.50 becomes 1050. Returns `None` if the
+    /// result is too large or has too many decimal places.
     #[must_use]
     pub fn shifted(self, by: i8) -> Option<Amount> {
         Amount::made(self.digits, i32::from(by) - i32::from(self.places))

@@ -106,8 +106,8 @@ pub(crate) fn judge(here: Option<&Here>, there: Option<&There>) -> Option<Differ
     }
 }
 
-/// Compares a row that may still change with its record. Returns `None` if the row and the record agree already, and
-/// [`Difference::Pending`] otherwise.
+/// Compares the row of an action that may still change with the provider's record. Returns `None` if the row and the
+/// record agree already, and [`Difference::Pending`] otherwise.
 fn unless_agreed(here: &Here, there: Option<&There>) -> Option<Difference> {
     let over = matches!(here.end, Some(End::Failed | End::Cancelled));
     let agreed = match there.map(|there| there.state) {

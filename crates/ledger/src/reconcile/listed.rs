@@ -49,8 +49,8 @@ pub(crate) struct Pair {
     /// Whether another record of the same key is compared with the ledger's row instead of this one. Of several records
     /// with one key, the record that comes first by [`ListedState::as_str`], and then by name, is compared.
     pub(crate) beaten: bool,
-    /// The result of an earlier comparison of this record; `None` if the record and the row agreed, or if there was no
-    /// comparison.
+    /// The result that an earlier comparison of this record has stored. `None` if the record and the row agreed, or if
+    /// they were not compared yet.
     pub(crate) judged: Option<Difference>,
     pub(crate) ours: Option<OurRow>,
 }
@@ -179,7 +179,7 @@ impl<T: Tables> Shelf<'_, T> {
         self.drop_while_ours(hold, &format!("span = {NO_RECORD}")).await
     }
 
-    /// Deletes the records on which both sides agree; `false` if another worker has taken the report over.
+    /// Deletes the stored records that agree with the ledger; `false` if another worker has taken the report over.
     pub(crate) async fn drop_agreed(&self, hold: &Hold) -> Result<bool> {
         self.drop_while_ours(hold, "difference IS NULL").await
     }

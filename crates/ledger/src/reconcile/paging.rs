@@ -11,8 +11,8 @@
 /// If this number of pages in a row bring no new record, the list is treated as endless, even if the cursor changes.
 /// The number is more than 1, because some lists have pages that are empty or repeat old records, and go on after them.
 const EMPTY_PAGES: u32 = 100;
-/// If a page names its own cursor as the next one and brings no new record, this number of times in a row, the list is
-/// treated as endless.
+/// If this number of pages in a row bring no new record and each of them names its own cursor as the next one, the list
+/// is treated as endless.
 const SAME_CURSOR: u32 = 3;
 
 /// How far a list has been read. This position is stored with each page, so that another worker can go on from it.

@@ -59,7 +59,7 @@ impl<S: Store + Tables> Reconciler<S> {
     /// corrected as far as the operation allows.
     ///
     /// An incomplete report is tried again later by a process that watches the schedule, or by a call of
-    /// [`Reconciler::again`]. They also finish the report if this future is dropped.
+    /// [`Reconciler::again`]. In the same way a report is finished later if this future is dropped.
     ///
     /// # Errors
     ///

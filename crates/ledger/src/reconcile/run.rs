@@ -11,7 +11,7 @@
 //!    called "only here", the time around the window is listed as well. That time allows for a difference between the
 //!    clocks, and for a request that arrived late. Then the join is done again.
 //! 3. **Fix.** Differences are corrected, if that was asked for and the operation allows it.
-//! 4. **Purge.** The entries on which both sides agree are deleted.
+//! 4. **Purge.** The stored records that agree with the ledger are deleted.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ use crate::store::Store;
 
 /// How one stage of the work ended.
 enum Went {
-    /// The stage is finished, and the work goes on with the stage that the hold names.
+    /// The stage is finished. The work goes on with the stage that the field `stage` of the hold now names.
     On,
     /// Another worker has taken the report over.
     Lost,
@@ -42,7 +42,8 @@ enum Went {
     Incomplete(String),
 }
 
-/// Ends a stage with `Went::Lost` if another worker has taken the report over.
+/// Takes the result of a write, which is `false` if another worker has taken the report over. In that case the
+/// surrounding function returns `Went::Lost`.
 macro_rules! or_lost {
     ($ours:expr) => {
         if !$ours {
@@ -124,8 +125,8 @@ impl<S: Store + Tables> Reconciler<S> {
         }
     }
 
-    /// Returns the part of the time that is being listed now: the window, the time before it or the time after it.
-    /// `None` if all needed parts are listed.
+    /// Returns the span of time that is being listed now: the window of the report, the time before it, or the time
+    /// after it. Returns `None` if all spans that are needed were listed.
     fn stretch(&self, hold: &Hold) -> Option<Window> {
         let window = &hold.report.window;
         let zone = window.zone();

@@ -40,13 +40,15 @@ impl Corrections {
 pub struct Compared {
     /// Which differences of this operation are corrected.
     pub corrections: Corrections,
-    /// The function that reads the amount of a request. It is used for the actions that have no amount in their row. With
-    /// `None`, amounts of such actions are not compared. An amount in a row is always compared, in units of its currency.
+    /// The function that reads the amount from the request of an action whose row has no amount. With `None`, the
+    /// amounts of such actions are not compared. If a row has an amount, in units of its currency, that amount is
+    /// always compared.
     pub amount: Option<ReadAmount>,
 }
 
 impl Compared {
-    /// Sets that amounts are compared. `pointer` is the JSON pointer to the amount in our request.
+    /// Sets that the amounts of actions without an amount in their row are compared, too. `pointer` is the JSON pointer
+    /// to the amount in the body of our request.
     #[must_use]
     pub fn amount_at(self, pointer: &str) -> Compared {
         let pointer = pointer.to_owned();
@@ -104,8 +106,9 @@ pub struct Settings {
     /// The wait between two tries of one page. The wait is random, below a bound. By default the bound is 1 s at first,
     /// and doubles with each try up to 10 s.
     pub page_backoff: Backoff,
-    /// For how long a report belongs to its worker after the last sign of work. Default 2 min. It must be longer than
-    /// `page` and the longest wait of `page_backoff` together.
+    /// For how long a report belongs to its worker after the worker's last write to it. After that, another worker may
+    /// take the report over. Default 2 min. The lease must be longer than `page` and the longest wait of `page_backoff`
+    /// together.
     pub lease: Duration,
     /// The maximum number of times that reading the list of one report is begun at its first page, the first time
     /// included. Default 10. If all of them fail, the report stays incomplete.

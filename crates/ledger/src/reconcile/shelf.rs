@@ -27,10 +27,9 @@ pub(crate) struct Hold {
     pub(crate) stage: Stage,
     /// When the current try first asked the provider.
     pub(crate) began_at: Stamp,
-    /// The part of the time that is being listed: 0 is the window, 1 the time before it, 2 the time after it.
+    /// Which span of time is being listed: 0 is the window of the report, 1 the time before it, 2 the time after it.
     pub(crate) span: u32,
-    /// The end of the time after the window (the span 2), which is listed as well; `None` while only the window itself
-    /// is listed.
+    /// The end of the time after the window, which is listed as span 2; `None` while only the window itself is listed.
     pub(crate) edge_to: Option<Stamp>,
     pub(crate) paging: Paging,
     owner: String,
@@ -293,7 +292,7 @@ impl<T: Tables> Shelf<'_, T> {
         self.tables.transact(vec![self.guard(hold, sets, values)]).await
     }
 
-    /// Stores that the work has reached another stage; `false` if another worker has taken the report over.
+    /// Stores that the work has reached the stage `stage`; `false` if another worker has taken the report over.
     pub(crate) async fn reach(&self, hold: &Hold, stage: Stage) -> Result<bool> {
         self.tables.transact(vec![self.guard(hold, ", stage = $5", [stage.as_str().into()])]).await
     }

@@ -1,8 +1,9 @@
-//! The one description of the tables' columns, for binding and for reading in both stores.
+//! Describes the columns of the tables once, for both stores. Values are bound and read by this description.
 //!
 //! A table is described by a struct with one field for each column, in the order in which all statements name the
-//! columns. The macro `columns!` makes everything else from the names of the fields: the names and types of the columns,
-//! the values to bind, and the reader. So a new column is one new field, and the compiler finds a reader that forgets it.
+//! columns. The macro `columns!` makes everything else from the names of the fields: the names and types of the
+//! columns, the values to bind, and the code that reads a row. So a new column is one new field, and the compiler finds
+//! code that forgets it.
 
 use std::borrow::Cow;
 
@@ -95,7 +96,8 @@ macro_rules! counts {
 
 counts!(u16, u32, u64, i64);
 
-/// Implements [`Cell`] for a type: its kind, how a value is bound, and how it is read.
+/// Implements [`Cell`] for a type, from three things: the kind of its column, an expression that binds a value, and an
+/// expression that reads a value.
 macro_rules! cell {
     ($type:ty, $kind:ident, |$this:ident| $value:expr, |$from:ident| $read:expr) => {
         impl Cell for $type {
@@ -138,7 +140,8 @@ macro_rules! columns {
     ($type:ty { $($field:ident),* $(,)? }) => {
         impl Columns for $type {
             fn columns() -> &'static [Column] {
-                // The function gives the field's type, which is not written here.
+                // Returns the kind of a column. The compiler infers the field's type `T` from the closure that reads
+                // the field, because the macro is given only the field's name.
                 fn kind<R, T: Cell>(_: impl Fn(R) -> T) -> Kind {
                     T::KIND
                 }

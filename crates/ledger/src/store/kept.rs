@@ -34,7 +34,7 @@ pub(crate) fn fixed(action: &Action) -> Fixed<'_> {
     }
 }
 
-/// Reads an action from its columns. Each call of `columns` begins to read the columns anew.
+/// Reads an action from its columns. Each call of `columns` returns a source that begins at the first column.
 ///
 /// # Errors
 ///
@@ -80,7 +80,8 @@ fn naming(salt: Option<i64>) -> Option<Naming> {
     }
 }
 
-/// Returns the amount; `Some(None)` if there is none, and `None` if the columns do not hold an amount.
+/// Returns the amount of money from its two columns; `Some(None)` if both are empty. Returns `None` if only one of them
+/// is empty, or if the amount is not a number.
 #[expect(clippy::option_option, reason = "the outer one is the error, which the caller names")]
 fn money(amount: Option<Cow<'_, str>>, currency: Option<Cow<'_, str>>) -> Option<Option<Money>> {
     match (amount, currency) {

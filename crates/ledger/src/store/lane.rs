@@ -53,7 +53,7 @@ pub(crate) enum Answer {
     Nothing,
 }
 
-/// Returns the error for an answer whose kind does not fit the task.
+/// Returns the error of a caller that received an [`Answer`] of another kind than its task has.
 pub(crate) fn unexpected() -> StoreError {
     StoreError::new(Trouble::Away, "the writer gave another task's answer")
 }

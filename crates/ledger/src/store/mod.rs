@@ -108,11 +108,12 @@ pub struct ScopeSettled {
     pub members: Vec<Action>,
 }
 
-/// Returns the changes that settle all members of a scope, for a program that works on rows with `needs` up to `knows`.
+/// Returns the changes that settle all members of a scope. `knows` is the highest [`State::needs`] of a row that this
+/// program may change.
 ///
 /// # Errors
 ///
-/// If a member cannot be settled, or may be changed by a newer program only.
+/// If a member cannot be settled, or if only a newer program may change it.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) fn settle_members(
     members: &[Action],
@@ -171,7 +172,7 @@ pub enum Standing {
     Unknown,
     /// No rule says how to go on, so a person must look at it.
     Stuck,
-    /// The action is applied, and our side has taken that in.
+    /// The action is applied, and the application has settled it.
     Done,
     /// The action is not applied.
     Failed,
@@ -244,8 +245,8 @@ pub const COUNTED: u32 = 10_000;
 pub struct Swept {
     /// The number of deleted rows.
     pub deleted: u64,
-    /// The last row that the step looked at. The next step begins after this row. `None` if the step reached the end of
-    /// the table.
+    /// The last row that the step looked at. The next step begins after this row. The value is `None` if the step
+    /// reached the end of the table.
     pub after: Option<ActionId>,
 }
 
@@ -261,8 +262,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// at the same time.
     fn migrate(&self) -> impl Future<Output = Result<()>> + Send;
 
-    /// Returns the highest [`State::needs`] of a row that this program works on. Rows with a higher one are left to newer
-    /// programs.
+    /// Returns the highest [`State::needs`] of a row that this program works on. Rows with a higher `needs` are left to
+    /// newer programs.
     fn knows(&self) -> u32;
 
     /// Returns the database's time without a question to the database: the last answer that carried the time, which is
@@ -313,7 +314,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Loads the row with this id; `None` if there is no such row.
     fn load(&self, id: ActionId) -> impl Future<Output = Result<Option<Action>>> + Send;
 
-    /// Finds the row of this dependency with this key, which is the caller's key or the one under which it is sent; `None` if there is no such row.
+    /// Finds the row of this dependency with this key; `None` if there is no such row. The key may be the one that the
+    /// caller gave the action, or the one under which the action is sent.
     fn find(&self, dependency: &str, key: &str) -> impl Future<Output = Result<Option<Action>>> + Send;
 
     /// Loads the recorded members of a scope, in the order of recording.

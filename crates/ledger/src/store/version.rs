@@ -1,9 +1,12 @@
-//! Which tables a program can work with, and which rows.
+//! Decides which tables a program can work with, and on which rows it may work.
 //!
-//! The tables have a version, the number of steps that made them, and `works_from`: the earliest version of the program
-//! that can work with them. A step that only adds columns, which earlier programs leave alone, keeps `works_from`. A
-//! later step may take old columns away, and raises it. So while an upgrade rolls, programs of both versions work on one
-//! ledger. In the same way a row carries `needs`, and a program claims only rows whose `needs` it knows.
+//! The store of a ledger keeps two numbers about its tables. One is the version of the tables: the number of steps that
+//! made them. The other is `works_from`: the earliest version of the program that can work with the tables. A step that
+//! only adds columns does not change `works_from`, because earlier programs ignore the new columns. A step that removes
+//! old columns raises `works_from`. So programs of both versions can work on one ledger during an upgrade.
+//!
+//! In the same way each row has a number `needs`. A program claims only rows whose `needs` is not above the highest
+//! number that the program knows.
 
 use crate::error::{StoreError, Trouble};
 use crate::machine::KNOWS;

@@ -50,8 +50,9 @@ impl BreakerState {
 /// A refusal by the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerRefusal {
-    /// The state of the breaker when it refused the call. Open and forced open refuse every call. Half-open refuses
-    /// while another probe is in flight. Closed refuses some calls while the calls return gradually, on the ramp.
+    /// The state of the breaker when it refused the call. A breaker that is open or forced open refuses every call. A
+    /// half-open breaker refuses a call while another probe is in flight. A closed breaker refuses some calls during
+    /// the time of the setting `ramp`, while the calls return gradually.
     pub state: BreakerState,
     /// When a call may be tried again; `None` if only an operator can end the refusal.
     pub until: Option<Time>,

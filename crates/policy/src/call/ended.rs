@@ -1,4 +1,5 @@
-//! How an attempt ended: what is known of it, and whether a repeat elsewhere costs a token or may do the work twice.
+//! How an attempt ended: what is known of it, whether a move to another endpoint costs a token, and whether a repeat
+//! may do the work twice.
 
 use crate::ending::{Ending, Verdict};
 use crate::repeat::Repeat;

@@ -18,7 +18,7 @@ pub(crate) enum LimitTurn {
     Yours(Slot),
     /// The caller's turn has not come. It waits until the time `until` at the latest.
     Waits { until: Time },
-    /// The caller is not in the queue any more, or its time is over.
+    /// The caller is not in the queue any more, or the time that it may wait is over.
     Over,
 }
 

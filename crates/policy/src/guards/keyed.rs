@@ -4,8 +4,8 @@
 //! breaker for the whole partner would turn the loss of a tenth into the loss of everything. Callers choose the values,
 //! so the number of guards must have a bound, and the keys beyond the bound need a guard, too. Only an idle guard is
 //! forgotten (nothing is in flight, and it refuses nothing), beginning with the one that was used longest ago. If no
-//! idle guard is found, the new keys share one guard. The obvious rule would be to forget the oldest guard. But then an
-//! open breaker is forgotten as soon as somebody sends many different keys.
+//! idle guard is found, the new keys share one guard. The obvious rule would be to forget the oldest guard. But by that
+//! rule, an open breaker would be forgotten as soon as a caller sends many different keys.
 //!
 //! A call without a key finds its guard without a look-up. A call with a key needs a search in an ordered map of
 //! bounded size.
@@ -367,8 +367,8 @@ mod tests {
                             list.insert(0, (name, false));
                             prop_assert!(place != KeyPlace::Overflow);
                         } else if let Some(resting) = list.iter().rposition(|(_, held)| !held) {
-                            // Held keys that the search looked at count as used. The last one that it looked at is the
-                            // newest.
+                            // Held keys that the search looked at count as used. The key that the search looked at last
+                            // is the newest.
                             let after = list.split_off(resting + 1);
                             list.pop();
                             for used in after.into_iter().rev() {

@@ -69,9 +69,9 @@ pub(super) struct At {
 pub enum QueueTurn {
     /// The caller's turn came. It has this permit.
     Yours(Permit),
-    /// The caller's turn has not come. It must ask again at this time at the latest.
+    /// The caller's turn has not come. The caller must ask again with this ticket, at this time at the latest.
     Waits(Ticket, Time),
-    /// The caller's time is over (`queue-timeout`), or the breaker or the cooling refuses calls by now.
+    /// The time that the caller may wait is over (`queue-timeout`), or the breaker or the cooling refuses calls by now.
     Refused(Refusal),
 }
 

@@ -95,7 +95,7 @@ impl EndpointGuards {
         (self.wards.keys(), self.gates.keys())
     }
 
-    /// Gives a breaker's pass back that was not used, because another guard refused the attempt.
+    /// Gives back a breaker's pass. The pass was not used, because another guard refused the attempt.
     pub(super) fn unused(&mut self, breaker: KeyPlace, pass: Pass, now: Time) {
         // No attempt was made. This evidence cannot open the breaker, so the draw is not used.
         let _unused = self.wards.at(breaker).breaker.settle(now, pass, Evidence::Nothing, || Draw::new(0));

@@ -13,8 +13,8 @@ use tokio::task;
 pub(super) enum Holder {
     Scope(u64),
     Task(task::Id),
-    /// Inside `block_on` there is no task. The future of `block_on` never leaves its thread, so the thread is the
-    /// holder.
+    /// A thread that blocks on a future with `block_on`, where there is no task. The future never leaves the thread, so
+    /// the thread is the holder.
     Thread(ThreadId),
 }
 

@@ -10,8 +10,9 @@ use parking_lot::Mutex;
 
 use super::violation::{ConnectionHeld, Place};
 
-/// The maximum number of pairs of places that are kept. A program normally has few. If a further pair is seen, its call
-/// is counted for the dependency, but the pair is not kept and no warning is logged.
+/// The maximum number of pairs of places that are kept. A program normally has few pairs. If the maximum is reached, a
+/// call with a further pair is still counted for its dependency. But the pair is not kept, and no warning about it is
+/// logged.
 const MOST_PLACES: usize = 1024;
 
 /// The shortest time between two warnings for the same pair of places.

@@ -26,7 +26,7 @@ use crate::fault::BoxError;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The headers that cannot be set on a request, because Seawall itself makes them for each attempt.
+/// The headers that a caller cannot set on a request, because Seawall makes them itself for each attempt.
 const OURS: [HeaderName; 6] = [
     header::HOST,
     header::CONTENT_LENGTH,

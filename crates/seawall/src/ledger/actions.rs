@@ -252,8 +252,8 @@ impl<S: Store> Actions<S> {
         self.ledger.load(action).await.map(Outcome::of).map_err(ActionError::under_way)
     }
 
-    /// Finds the action with this key: the one that the application gave it, or the one under which it is sent. Use it if
-    /// the application has only the key after a crash.
+    /// Finds the action with this key: the key that the application gave it, or the key under which it is sent. Use
+    /// this function if the application has only the key after a crash.
     ///
     /// # Errors
     /// If there is no action with this key, or if the database failed.

@@ -65,13 +65,13 @@ impl Confirm {
     }
 
     /// Sets how long after an attempt's end the provider is first asked. Default 2 s. This wait may be shorter than the
-    /// quiet time, before whose end an answer "not found" is not believed.
+    /// quiet time. But until the quiet time is over, an answer "not found" is not believed.
     pub fn after(self, wait: Duration) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.after = wait))
     }
 
     /// Declares an answer that means "it took effect", not "it is on its way". If `applied` is called several times,
-    /// each of the declared answers has this meaning.
+    /// all answers that it declares have this meaning.
     pub fn applied(self, when: When) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.applied.push(when.0)))
     }
@@ -84,15 +84,15 @@ impl Confirm {
 
     /// Declares an answer that means "a part of it was undone", such as a charge with a partial refund. So the effect
     /// exists. A cancel undoes what is left if its template takes the amount from this answer, as in
-    /// `{confirm:/remaining}`: the provider is asked directly before each such cancel. These answers are checked after
-    /// those of `cancelled` and before those of `applied`.
+    /// `{confirm:/remaining}`. The provider is asked directly before each cancel with such a template. These answers
+    /// are checked after those of `cancelled` and before those of `applied`.
     pub fn partly(self, when: When) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.partly.push(when.0)))
     }
 
     /// Declares an answer that means "there is no such thing". This answer is believed only if the question was sent
-    /// after the quiet time. If it has no condition on a field, its status may also be that of a load balancer's page,
-    /// so a second such answer is needed one quiet time later. See [`absences`](Self::absences).
+    /// after the quiet time. If `when` has no condition on a field, the answer may also be the page of a load balancer
+    /// with the same status. So a second such answer is needed one quiet time later. See [`absences`](Self::absences).
     pub fn absent(self, when: When) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.absent.push(when.0)))
     }
@@ -104,16 +104,16 @@ impl Confirm {
         Confirm(self.0.with(|confirm| confirm.absences = Some(times)))
     }
 
-    /// Sets the JSON pointer to the provider's own id in the answer. In a cancel, this id fills the hole `{answer:/…}`
-    /// if the operation's own answer was lost. Default: none.
+    /// Sets the JSON pointer to the provider's own id in the answer to this question. If the operation's own answer was
+    /// lost, this id fills the hole `{answer:/…}` of a cancel. Default: none.
     pub fn id(mut self, pointer: impl AsRef<str>) -> Confirm {
         let pointer = Pointer::parse(pointer.as_ref());
         self.0.set("confirm.id", pointer, |confirm, pointer| confirm.id = Some(pointer));
         self
     }
 
-    /// Sets how long after the first send the provider can be asked about an action. A later answer "not found" would say
-    /// nothing, so an action whose effect is still unknown then waits for a person. Default: for ever.
+    /// Sets how long after the first send the provider can be asked about an action. Default: for ever. An answer "not
+    /// found" that comes later proves nothing. So an action whose effect is then still unknown waits for a person.
     pub fn until(self, time: Duration) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.until = Some(Window::For(time))))
     }
@@ -209,12 +209,12 @@ impl Cancel {
         Cancel(self.0.with(|cancel| cancel.after = wait))
     }
 
-    /// Declares an answer that means "it is undone now". Without `done` and [`refused`](Self::refused), each answer of
-    /// 2xx that matches nothing that is declared means that. As soon as one of the two is called, such an answer leaves it
-    /// unknown what became of the cancel. Declare one of them if the provider may say "no" inside a 200.
+    /// Declares an answer that means "it is undone now". If neither `done` nor [`refused`](Self::refused) is called, an
+    /// answer with a 2xx that matches no declared answer means the same. If one of them is called, it is unknown after
+    /// such an answer whether the action was undone. Call one of them if the provider may say "no" inside a 200.
     ///
-    /// The declared answers are checked in the order `done`, `already`, `not_found`, `refused`, `never`. If one of these
-    /// methods is called several times, each of the declared answers has its meaning.
+    /// The declared answers are checked in the order `done`, `already`, `not_found`, `refused`, `never`. If one of
+    /// these methods is called several times, all answers that it declares have the same meaning.
     pub fn done(self, when: When) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.done.push(when.0)))
     }
@@ -229,9 +229,9 @@ impl Cancel {
         Cancel(self.0.with(|cancel| cancel.not_found.push(when.0)))
     }
 
-    /// Declares an answer that means "not undone now, but perhaps later". The cancel is then sent again, under a new key,
-    /// since a provider that saves its answers would repeat this one. After the maximum number of cancels the action is
-    /// stuck.
+    /// Declares an answer that means "not undone now, but perhaps later". The cancel is then sent again under a new
+    /// key. Under the old key, a provider that saves its answers would only repeat this answer. After the maximum
+    /// number of cancels the action is stuck.
     pub fn refused(self, when: When) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.refused.push(when.0)))
     }
@@ -241,8 +241,8 @@ impl Cancel {
         Cancel(self.0.with(|cancel| cancel.never.push(when.0)))
     }
 
-    /// Sets how long after the first send of an action the provider takes its cancel. Later a cancel ends with a person.
-    /// Default: for ever.
+    /// Sets how long after the first send of an action the provider takes a cancel of it. After that time, an action
+    /// that has to be undone is left to a person. Default: for ever.
     pub fn until(self, time: Duration) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.until = Some(Window::For(time))))
     }
@@ -262,7 +262,8 @@ impl Cancel {
     }
 }
 
-/// Reads a day of the provider's calendar. Lengths of time are declared as such.
+/// Reads a day of the provider's calendar, such as `same-day Asia/Seoul`. A length of time is an error here, since it
+/// is declared with `until`.
 fn day_of(written: &str) -> Result<Window, Wrong> {
     let no_length =
         |_: &str| Err(Wrong::new("this is not a day").help("a length of time is declared with `until`"));

@@ -21,7 +21,7 @@ pub struct Durable {
     operation: Operation,
     pub(super) remote: Arc<HttpRemote>,
     rules: Rules,
-    /// Where the body has the amount of money; `None` if none is recorded.
+    /// Says where the body of a request has the amount of money; `None` if no amount is recorded.
     pub(super) amount: Option<AmountAt>,
     notes: Vec<String>,
 }
@@ -76,8 +76,8 @@ pub struct DurableBuilder {
     confirm: Option<Confirm>,
     cancel: Option<Cancel>,
     on_unknown: Option<OnUnknown>,
-    /// Says what settles an action. `None`: the provider's answer. `Some(None)`: the application, within the default
-    /// time. `Some(Some(time))`: the application, within this time.
+    /// Says what settles an action. With `None`, the provider's answer settles it. With `Some(None)`, the application
+    /// must settle it within the default time. With `Some(Some(time))`, the application must settle it within `time`.
     explicit: Option<Option<Duration>>,
     rules: Rules,
     amount: Option<AmountAt>,
@@ -173,9 +173,10 @@ impl DurableBuilder {
         self
     }
 
-    /// Sets how long the provider remembers a key, counted from the first send. There is no default: providers remember
-    /// keys for 3 hours, for a day or until midnight, and a repeat under a forgotten key takes effect twice. Without this
-    /// setting, a request whose effect is unknown is not sent again under its key, and neither is a cancel.
+    /// Sets how long the provider remembers a key, counted from the first send. There is no default, since providers
+    /// differ: they remember keys for 3 hours, for a day or until midnight. A repeat under a forgotten key takes effect
+    /// a second time. Without this setting, a request whose effect is unknown is not sent again under its key, and
+    /// neither is a cancel.
     pub fn key_lifetime(mut self, time: Duration) -> DurableBuilder {
         self.rules.key_lifetime = Some(Lifetime::For(time));
         self
@@ -195,9 +196,9 @@ impl DurableBuilder {
         self
     }
 
-    /// Sets which keys the provider takes: the characters, as in `A-Za-z0-9_-`, and the least and the greatest length in
-    /// bytes. An action's key that does not fit is sent as a key that is computed from it, and the action is found by
-    /// either. Default: 1 to 255 bytes of visible ASCII.
+    /// Sets which keys the provider takes: the characters, as in `A-Za-z0-9_-`, and the least and the greatest length
+    /// in bytes. If an action's key does not fit, a key that is computed from it is sent instead. The action can be
+    /// found by either of the two keys. Default: 1 to 255 bytes of visible ASCII.
     pub fn key(mut self, chars: impl AsRef<str>, bytes: RangeInclusive<usize>) -> DurableBuilder {
         match KeyRules::parse(chars.as_ref(), *bytes.start(), *bytes.end()) {
             Ok(rules) => {
@@ -210,8 +211,8 @@ impl DurableBuilder {
     }
 
     /// Records the amount of money of each action, which the body has at the JSON pointer `value`: a number, or a text
-    /// with a decimal number. `currency` is a code of ISO 4217 such as `KRW`, or a JSON pointer to where the body has it.
-    /// An action whose body has no exact amount there is refused. Default: no amount is recorded.
+    /// with a decimal number. `currency` is a code of ISO 4217 such as `KRW`, or a JSON pointer to that code in the
+    /// body. An action is refused if its body has no exact amount at `value`. Default: no amount is recorded.
     pub fn amount(self, value: impl AsRef<str>, currency: impl AsRef<str>) -> DurableBuilder {
         self.amount_in_minor_units(value, currency, 0)
     }

@@ -41,8 +41,8 @@ impl<T> Draft<T> {
         }
     }
 
-    /// Changes the declaration's request with `change`, which gets the value of the setting. If the value could not be
-    /// read, or the request cannot have it, the request is not changed, and the problem is noted.
+    /// Changes the request of the declaration with `change`, which gets the value of the setting. If the value could
+    /// not be read, or if `change` returns an error, the request is not changed, and the problem is noted.
     pub(super) fn put<V>(
         &mut self,
         setting: &'static str,

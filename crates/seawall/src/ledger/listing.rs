@@ -41,8 +41,8 @@ impl Listing {
         Listing { request: Draft::by(request, "list", |request| request), form: JsonList::default() }
     }
 
-    /// Gives the request a header whose value may contain holes. Do not use it for credentials: put them on the
-    /// endpoint. A header that the endpoint has is replaced by that of the endpoint.
+    /// Gives the request a header. Its value may contain holes such as `{from}`. Do not use it for credentials: put them
+    /// on the endpoint. If the endpoint has a header of the same name, the endpoint's value is sent.
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Listing {
         let header = header(name.as_ref(), value.as_ref(), Purpose::List);
         self.request.put("headers", header, |request| request, RequestTemplate::add_header);
@@ -95,8 +95,8 @@ impl Listing {
     }
 
     /// Sets the power of ten by which the provider's amounts are multiplied to get our unit: 2 if the provider says
-    /// 10.50 and we say 1050. If the operation declares its amount, our unit is that of the currency: -2 if the provider
-    /// says 1050 for 10.50. Default 0.
+    /// 10.50 and we say 1050. If the operation declares its amount, our unit is the unit of the currency: set -2 if the
+    /// provider says 1050 for 10.50. Default 0.
     pub fn shift(mut self, by: i8) -> Listing {
         self.form.shift = by;
         self

@@ -84,12 +84,12 @@ impl Outcome {
         self.kept().filter(|answer| answer.of != AnswerOf::Refusal)
     }
 
-    /// The provider's answer with which it refused the action: status, content type and body. "Declined" and "wrong API
-    /// key" are told apart by it. `None` if the action did not end with a refusal. The body is empty if it was too long to
-    /// be kept.
+    /// The answer with which the provider refused the action: status, content type and body. It shows why, for example
+    /// "declined" or "wrong API key". `None` if the action did not end with a refusal. The body is empty if it was too
+    /// long to be kept.
     ///
-    /// A refusal that did not decide, because an earlier attempt could still take effect, is in the attempt log
-    /// ([`super::Story::attempts`]): read its `answer` with [`StoredAnswer::decode`].
+    /// A refusal does not end the action if an earlier attempt could still take effect. Such a refusal is found in the
+    /// attempt log ([`super::Story::attempts`]): read its `answer` with [`StoredAnswer::decode`].
     #[must_use]
     pub fn refusal(&self) -> Option<StoredAnswer> {
         self.kept().filter(|answer| answer.of == AnswerOf::Refusal)

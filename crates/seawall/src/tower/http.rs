@@ -128,9 +128,9 @@ pub(super) fn of_head(status: u16, headers: &HeaderMap) -> Meaning {
     }
 }
 
-/// Returns the HTTP status that means the same for the effect as this gRPC code. A server that refuses a call before it
-/// begins the work answers with a head only. That does not prove that nothing was done: `UNAVAILABLE` in such an answer
-/// can also come from a proxy that lost the answer of a server that did the work.
+/// Returns the HTTP status that says the same of the effect as this gRPC code. A server that refuses a call before it
+/// begins the work sends an answer without a body. But such an answer does not prove that nothing was done:
+/// `UNAVAILABLE` can also come from a proxy that lost the answer of a server that did the work.
 fn of_grpc(code: &str) -> u16 {
     match code {
         "0" => 200,

@@ -7,8 +7,8 @@
 //! hold a slot for ever. And if a service is cloned between `poll_ready` and `call`, two calls could use one slot, or
 //! one call could use two.
 //!
-//! `call` uses the very service that said that it is ready, and leaves a clone in its place. Each repeat uses a further
-//! clone, and waits until that clone is ready.
+//! `call` takes the service whose `poll_ready` succeeded, and leaves a clone of it in its place. Each repeat uses a
+//! further clone, and waits until that clone is ready.
 //!
 //! A [`Protocol`] tells the layer what it must know about requests and answers: [`Each`] for requests of any kind,
 //! [`Http`] for services of the crate `http` (such as tonic's channels), and `Reqwest` for reqwest's client.

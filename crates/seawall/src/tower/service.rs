@@ -138,8 +138,8 @@ impl Whom {
     }
 }
 
-/// The dependency or the operation to which a call belongs. The call keeps a clone of it, because the [`Site`] that the
-/// call borrows lies inside.
+/// The dependency or the operation to which a call belongs. The call keeps a clone of it, because the clone contains
+/// the [`Site`] that the call borrows.
 enum Held {
     Dependency(Dependency, Idempotency),
     Operation(Operation),
@@ -160,7 +160,7 @@ impl Deref for Held {
 struct Repeats<S, P, Req> {
     /// The service that is cloned for each repeat.
     spare: S,
-    /// The service that said that it is ready. The first attempt takes it, and then it is `None`.
+    /// The service whose `poll_ready` succeeded. The first attempt takes it; after that the field is `None`.
     ready: Option<S>,
     /// The request for the next attempt; `None` if no further attempt is possible.
     request: Option<Req>,

@@ -25,7 +25,7 @@ impl Cluster {
         fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
         let root = needs::is_root();
         if root {
-            // The server refuses to run as root, so it runs as `postgres`, who needs the folder.
+            // The server refuses to run as root, so it runs as the user `postgres`, who must own the folder.
             run(Command::new("chown").arg("postgres").arg(folder))?;
         }
         let data = folder.join("data");
@@ -44,8 +44,8 @@ impl Cluster {
             format!("unix_socket_directories={}", folder.display()),
             "shared_buffers=256MB".to_owned(),
             "max_connections=200".to_owned(),
-            // With a smaller value, a checkpoint could happen during one measurement and not during another. The
-            // figures of the two could then not be compared.
+            // With a smaller `max_wal_size`, a checkpoint could happen during one measurement and not during another.
+            // The figures of the two could then not be compared.
             "max_wal_size=4GB".to_owned(),
         ];
         for setting in settings {

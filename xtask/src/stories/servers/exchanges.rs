@@ -108,8 +108,8 @@ pub(super) fn kept(case: &Case) -> Outcome<Seen> {
     let mut command = Command::new("curl");
     for (n, path) in gets.iter().enumerate() {
         let file = case.folder.join(format!("kept-{n}"));
-        // If an answer has no body, curl does not write the file. It is emptied before, so that it does not contain the
-        // body of an earlier run.
+        // If an answer has no body, curl does not write the file. So the file is emptied before the request. Otherwise
+        // it would still contain the body of an earlier run.
         fs::write(&file, "").map_err(|e| format!("{}: {e}", file.display()))?;
         let head = case.folder.join("kept-head");
         let own = ["--silent", "--show-error", "--max-time", "20", "--noproxy", "*", "--http1.1"];

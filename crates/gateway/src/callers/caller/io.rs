@@ -286,7 +286,8 @@ impl Write for CallerIo {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.caller.meter.resets_on_drop() {
-            // An orderly end of the connection is not sent, because the caller would see that end before the reset.
+            // The connection is to end with a reset. So no orderly end of the connection is sent here, because the
+            // caller would see that end before the reset.
             return Poll::Ready(Ok(()));
         }
         if self.lingers.is_none() {

@@ -1,4 +1,5 @@
-//! Says what follows from keys, their lifetime, and the times until which a provider can be asked or takes cancels.
+//! Says in words which keys a provider takes. Also says what follows from the lifetime of the keys, and from the times
+//! until which the provider can be asked or takes cancels.
 
 use seawall_ledger::{KeyRules, Lifetime, Rules, Window};
 use seawall_policy::Idempotency;
@@ -6,7 +7,7 @@ use seawall_policy::Idempotency;
 use super::super::settings::Operation;
 use super::super::values::show_time;
 
-/// Returns which keys a provider takes, and what happens to others.
+/// Returns, in words, which keys a provider takes, and what is sent if an action's key is not among them.
 pub(super) fn key_rules(rules: &KeyRules) -> String {
     let (min, max) = (rules.min(), rules.max());
     format!(
@@ -17,12 +18,14 @@ pub(super) fn key_rules(rules: &KeyRules) -> String {
     )
 }
 
-/// Returns until when something works, to be added to its line; empty if it always works.
+/// Returns the words `, until …`, which are added to the line about a confirm or a cancel if the provider takes it only
+/// within `window`. Returns the empty text if there is no such bound.
 pub(super) fn until(window: Option<&Window>) -> String {
     window.map_or_else(String::new, |window| format!(", until {window}"))
 }
 
-/// Returns the sentence about repeats within one call that end with the lifetime of the key. `None` if there are none.
+/// Returns the sentence that says until when a call of unknown effect is repeated, since the provider forgets its key.
+/// `None` if the lifetime of keys does not bound the repeats within one call of this operation.
 pub(super) fn forgotten(operation: &Operation) -> Option<String> {
     match (&operation.key_lifetime, operation.idempotency) {
         (Some(lifetime @ Lifetime::Daily(_)), Idempotency::Keyed) if operation.durable.is_none() => {
@@ -38,7 +41,8 @@ pub(super) fn forgotten(operation: &Operation) -> Option<String> {
     }
 }
 
-/// Returns the sentences about a durable operation that follow from its times.
+/// Returns the sentences about a durable operation that follow from three times: how long its keys are remembered,
+/// until when the provider can be asked, and until when the provider takes cancels.
 pub(super) fn follows(operation: &Operation, durable: &Rules) -> Vec<String> {
     let mut all = Vec::new();
     if operation.idempotency == Idempotency::Keyed && durable.key_lifetime.is_none() {

@@ -86,7 +86,8 @@ pub(super) fn durable_follows(operation: &Operation, durable: &Rules) -> Vec<Str
     all
 }
 
-/// Returns the end of the sentence on "not found", if one such answer is not enough.
+/// Returns the words that end the sentence about the answer "not found", if one such answer is not enough to believe
+/// that there was no effect. Returns the empty text if one is enough.
 fn several_absences(durable: &Rules) -> String {
     match durable.confirm.as_ref().map_or(1, |confirm| confirm.absences) {
         0 | 1 => String::new(),
@@ -95,7 +96,8 @@ fn several_absences(durable: &Rules) -> String {
     }
 }
 
-/// Returns the sentences that follow from what is declared of answers to an action's requests.
+/// Returns the sentences that follow from the declared meanings of three kinds of answers: "duplicate", partly
+/// cancelled, and the answers to a cancel.
 fn answers_follow(operation: &Operation) -> Vec<String> {
     let mut all = Vec::new();
     if !operation.answers.duplicate.is_empty() {

@@ -86,7 +86,8 @@ static KEY: Spec = Spec {
     ]],
 };
 
-/// The lengths that fit together are judged where the whole table is read.
+/// The bounds of one length. Whether the least and the greatest length fit together is checked later, where the whole
+/// table is read.
 const KEY_LENGTH: Kind = Kind::Whole { min: 0, max: 65_535 };
 
 static TLS: Spec = Spec {

@@ -26,7 +26,7 @@ fn request(section: &Section<'_>, key: &str, purpose: Purpose) -> Option<Request
     let raw = |key| section.spec.key(key).and_then(|_| section.raw(key));
     if let Some(headers) = raw("headers") {
         for header in shape::header_templates(headers, purpose).0 {
-            // That a header is given twice has been reported already, with its place.
+            // A header that is given twice has been reported already, with its place. So this error is ignored.
             let _ = request.add_header(header);
         }
     }
@@ -204,8 +204,8 @@ pub(super) fn amount(section: &Section<'_>) -> Option<AmountAt> {
     AmountAt::new(value?, currency?, minor).ok()
 }
 
-/// Adds a note if a lifetime of keys is declared that has no effect. Within one call of an operation that is not
-/// durable, a length of time matters only where `duplicate` is declared.
+/// Adds a note if the declared lifetime of keys has no effect. Within one call of an operation that is not durable, a
+/// length of time matters only where `duplicate` is declared.
 pub(super) fn note_idle_lifetime(section: &Section<'_>, operation: &Operation) {
     let durable = section.opt("durable", values::flag).unwrap_or(false);
     let bounded = !operation.answers.duplicate.is_empty();

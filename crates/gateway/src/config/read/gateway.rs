@@ -57,8 +57,8 @@ fn limits(section: &Section<'_>) -> Limits {
 pub(super) fn ledger(section: &Section<'_>) -> Ledger {
     let url = section.raw("url").and_then(|value| {
         let filled = section.book.fill(value)?;
-        // The URL was checked already as it is written. If it begins with `${`, only the filled-in URL shows its
-        // scheme, so this URL is checked, too.
+        // The URL as it is written was checked already. But if the written URL begins with `${`, only the filled-in URL
+        // shows the scheme. So the filled-in URL is checked here, too.
         if let Err(wrong) = url_with_secrets(&filled, &["sqlite:", "postgres://", "postgresql://"])
             && value.get_ref().as_str().is_some_and(|raw| raw.starts_with("${"))
         {

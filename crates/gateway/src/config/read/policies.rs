@@ -75,8 +75,8 @@ pub(super) fn timeout(layers: &Layers<'_>) -> Timeouts {
     let Timeouts { connect, total, .. } = read.settings;
     if let Some(bound) = total.filter(|bound| connect > *bound) {
         let (said, bounded) = (read.picked("connect"), read.picked("total"));
-        // A total timeout in a more specific table may be shorter than a general connect timeout. That is no mistake, since
-        // nobody wrote the two together.
+        // A total timeout in a more specific table may be shorter than a general connect timeout. That is no mistake,
+        // since nobody wrote the two timeouts for each other.
         if said.layer >= bounded.layer && said.sound && bounded.sound {
             let message = format!("connect {} is longer than total {}", show_time(connect), show_time(bound));
             read.layers.book().wrong(said.at.clone(), Wrong::new(message));

@@ -52,7 +52,8 @@ fn secret_is_shown_nowhere() {
         // It stands in requests and bodies of our own.
         format!("{head}health = \"POST /h?key={s}\"\n"),
         format!("{head}health = \"GET /h?{{{s}}}\"\n"),
-        // The text is not TOML: quotes and brackets that are not closed, strings of several lines, bare words, comments.
+        // These texts are not valid TOML. They have quotes and brackets that are not closed, strings of several lines,
+        // bare words, or comments.
         format!("{head}headers = {{ authorization = \"Bearer {s}\n"),
         format!("{head}headers = {{ authorization = \"Bearer {s} }}\nworkers = 1\n"),
         format!("{head}headers = {{ authorization = \"Bearer\n{s}\" }}\n"),

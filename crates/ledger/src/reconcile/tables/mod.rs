@@ -183,8 +183,8 @@ pub trait Tables: Send + Sync {
     /// Runs a statement that only reads, and returns the rows of its result.
     fn rows(&self, statement: Statement) -> impl Future<Output = Result<Vec<Cells>>> + Send;
 
-    /// Executes all statements in one transaction, and returns `true`. If the first statement changes no row, nothing
-    /// is executed after it, and the result is `false`.
+    /// Executes all statements in one transaction, and returns `true`. If the first statement changes no row, the other
+    /// statements are not executed, and the result is `false`.
     fn transact(&self, statements: Vec<Statement>) -> impl Future<Output = Result<bool>> + Send;
 }
 
@@ -277,8 +277,9 @@ impl Dialect {
         }
     }
 
-    /// Returns the SQL for a column in a condition. With SQLite, the column is written so that SQLite does not choose
-    /// an index on it.
+    /// Returns the SQL for a column in a condition that is not meant to be searched by an index. For SQLite, the column
+    /// is written as `+column`, and then SQLite does not choose an index on it. For PostgreSQL, it is the column's name
+    /// alone.
     pub(crate) fn unsearched(self, column: &str) -> String {
         match self {
             Dialect::Sqlite => format!("+{column}"),

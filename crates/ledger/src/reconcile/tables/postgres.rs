@@ -1,6 +1,6 @@
-//! The tables of the reports in PostgreSQL. Every statement runs in a transaction, and none is a named prepared
-//! statement, which would belong to one connection. So they also work behind a pooler that gives each transaction
-//! another connection.
+//! The tables of the reports in PostgreSQL. Every statement runs in a transaction. None of them is prepared under a
+//! name, since a named statement would belong to one connection. So the statements also work behind a pooler that gives
+//! each transaction another connection.
 
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{AssertSqlSafe, Row, TypeInfo, ValueRef};

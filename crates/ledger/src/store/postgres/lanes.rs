@@ -25,7 +25,7 @@ use super::statements::{Session, failed};
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'; \
      SET LOCAL enable_seqscan = off";
 
-/// The last answer of the database that carried its time, which all lanes and readers share.
+/// The latest answer of the database that carried its time. All lanes and readers share it.
 #[derive(Clone)]
 pub(super) struct SharedClock(Arc<Mutex<DbClock>>);
 
@@ -45,8 +45,8 @@ impl SharedClock {
     }
 }
 
-/// A writer with a connection of its own. The writer keeps this connection between batches, since returning it to the
-/// pool and taking it again would cost a round trip for each batch.
+/// One lane: a writer with a connection of its own. It keeps this connection between batches, since giving the
+/// connection back to the pool and taking it again would cost a round trip for each batch.
 pub(super) struct Lane {
     pub(super) pool: PgPool,
     pub(super) conn: Option<PoolConnection<Postgres>>,

@@ -2,8 +2,8 @@
 //!
 //! Any number of processes may migrate at the same time. The first step makes the schema with `CREATE … IF NOT EXISTS`.
 //! It can fail when two processes run it together: both find nothing, both create, and a unique index of the catalogue
-//! refuses one of them. So this step is run again if it fails in this way. After the first step, a row lock lets one
-//! process go first.
+//! refuses one of them. So this step is run again if it fails in this way. In the later steps, a row lock lets one
+//! process go first, and the others wait for it.
 
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgPool};
@@ -22,7 +22,7 @@ pub(super) const STEPS: [Step; 3] = [
     Step { text: include_str!("../../../sql/postgres/0003.sql"), works_from: 3 },
 ];
 
-/// The steps of a program that is one version ahead, for tests: it adds a column.
+/// The steps of a program that is one version ahead, for tests. Its last step adds a column.
 #[cfg(feature = "testing")]
 pub(super) const AHEAD: [Step; 4] = [
     STEPS[0],
@@ -78,8 +78,8 @@ async fn try_migrate(pool: &PgPool, program: Version) -> Result<()> {
     tx.commit().await.map_err(failed)
 }
 
-/// Reads the version of the tables, and the earliest version of the program that can work with them. Earlier programs
-/// could not tell the two apart, so for their tables both are the same.
+/// Reads two versions: that of the tables, and the earliest version of the program that can work with the tables.
+/// Tables that an earlier program made store only the first, so for them both are the same.
 async fn version(conn: &mut PgConnection, text: &'static str) -> Result<(i64, i64)> {
     let row = sqlx::raw_sql(text).fetch_one(&mut *conn).await.map_err(failed)?;
     let found: i64 = row.try_get(0).map_err(failed)?;

@@ -141,8 +141,8 @@ impl Postgres {
         Ok(Postgres { pool, lanes, clock, prepared, program: Version::of(&migrations::STEPS) })
     }
 
-    /// Returns this store as a program uses it that is one version ahead: it makes the tables of the next version, and
-    /// works on rows of the next version. Tests let both versions work together.
+    /// Returns this store as the next version of the program would use it: it makes the tables of that version, and
+    /// works on that version's rows. Tests let both versions work together.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn one_ahead(mut self) -> Postgres {

@@ -141,7 +141,8 @@ fn claim(which: &str) -> String {
     )
 }
 
-/// Returns the statements of a claim, of a change of several rows, and of a change of one row. Tests check their plans.
+/// Returns the texts of three statements whose plans the tests check: a claim, a change of several rows, and a change
+/// of one row.
 #[cfg(feature = "testing")]
 pub(super) fn texts() -> [&'static str; 3] {
     [&CLAIM, &CHANGE, &CHANGE_ONE]
@@ -177,7 +178,7 @@ fn ended_the_connection(said: &dyn sqlx::error::DatabaseError) -> bool {
     matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic))
 }
 
-/// A connection in a transaction, with the setting for prepared statements.
+/// A connection in a transaction, together with the choice whether its statements are prepared by name.
 pub(super) struct Session<'c> {
     pub(super) conn: &'c mut PgConnection,
     /// Whether statements are prepared under a name and kept in the server session. If not, the server parses a
@@ -228,8 +229,8 @@ impl Session<'_> {
         Ok((ids.collect(), DbClock::heard(at.0, asked)))
     }
 
-    /// Writes the key under which an action is sent. Returns `false` if another action of its dependency has this key. The
-    /// transaction then has to roll back.
+    /// Stores the key under which an action is sent. Returns `false` if another action of the same dependency is sent
+    /// under this key; the transaction then has to roll back.
     pub(super) async fn name(&mut self, id: ActionId, key: &SentKey) -> Result<bool> {
         let query = self.query("UPDATE seawall.action SET sent_key = $2, salt = $3 WHERE id = $1");
         let query = query.bind(rows::uuid(id)).bind(key.mapped.clone()).bind(i64::from(key.salt));

@@ -14,7 +14,7 @@ pub(super) const STEPS: [Step; 3] = [
     Step { text: include_str!("../../../sql/sqlite/0003.sql"), works_from: 3 },
 ];
 
-/// The steps of a program that is one version ahead, for tests: it adds a column.
+/// The steps of a program that is one version ahead, for tests. Its last step adds a column.
 #[cfg(feature = "testing")]
 pub(super) const AHEAD: [Step; 4] = [
     STEPS[0],
@@ -47,8 +47,8 @@ pub(super) async fn migrate(conn: &mut SqliteConnection, program: Version) -> Re
     tx.commit().await.map_err(failed)
 }
 
-/// Reads the version of the tables, and the earliest version of the program that can work with them. Earlier programs
-/// could not tell the two apart, so for their tables both are the same.
+/// Reads two versions: that of the tables, and the earliest version of the program that can work with the tables.
+/// Tables that an earlier program made store only the first, so for them both are the same.
 async fn version(conn: &mut SqliteConnection) -> Result<(i64, i64)> {
     let row =
         sqlx::query("SELECT max(version) FROM seawall_schema").fetch_one(&mut *conn).await.map_err(failed)?;

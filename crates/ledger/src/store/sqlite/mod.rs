@@ -68,8 +68,8 @@ impl Sqlite {
         Sqlite::with(options, Version::of(&migrations::STEPS)).await
     }
 
-    /// Opens a file as a program uses it that is one version ahead: it makes the tables of the next version, and works
-    /// on rows of the next version. Tests let both versions work together.
+    /// Opens a file as the next version of the program would use it: the store makes the tables of that version, and
+    /// works on that version's rows. Tests let both versions work together.
     ///
     /// # Errors
     ///

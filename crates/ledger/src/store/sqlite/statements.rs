@@ -210,8 +210,8 @@ pub(super) async fn log(conn: &mut SqliteConnection, attempts: &[(ActionId, &Att
     Ok(())
 }
 
-/// Writes the key under which an action is sent. Returns `false` if another action of its dependency has this key. The
-/// transaction then has to roll back.
+/// Stores the key under which an action is sent. Returns `false` if another action of the same dependency is sent under
+/// this key; the transaction then has to roll back.
 pub(super) async fn name(conn: &mut SqliteConnection, id: ActionId, key: &SentKey) -> Result<bool> {
     let query = sqlx::query("UPDATE seawall_action SET sent_key = ?, salt = ? WHERE id = ?");
     let query = query.bind(key.mapped.clone()).bind(key.salt).bind(id.to_string());
