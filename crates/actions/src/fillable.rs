@@ -12,8 +12,8 @@ use seawall_policy::{Idempotency, Problem, Wrong};
 use crate::declared::{Cancel, Declared};
 use crate::template::{Body, Hole};
 
-/// The names of the settings that decide whether a hole of a cancel can always be filled. They are named in the
-/// problem.
+/// The names of the settings that decide whether a hole of a cancel can always be filled. If one cannot, the error that
+/// the user sees names these settings.
 const WITH: &[&str] = &["confirm", "confirm.id", "cancel.tombstone", "idempotency", "key_lifetime"];
 
 /// Checks the target, the headers and the body of the cancel. Adds a problem for each of them that has a hole which may

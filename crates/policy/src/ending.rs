@@ -112,7 +112,8 @@ pub enum Decision {
     /// No repeat is wanted: the dependency has answered yes, no or "accepted", or no caller waits for an answer any
     /// more.
     Definite,
-    /// This process has no means to send a request, so the dependency was not asked. A repeat could not be sent either.
+    /// This process cannot send any request at the moment, for example because it has no file descriptor left. So the
+    /// dependency received nothing, and a repeat could not be sent either.
     NoMeans,
     /// The dependency provably did not process the request, so a repeat is allowed whatever the request's idempotency.
     Unprocessed,

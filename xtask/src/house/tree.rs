@@ -341,7 +341,7 @@ impl<'ast> Visit<'ast> for Names<'_> {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        // A path like `::name::X` begins with another crate, so it is not added.
+        // A path like `::name::X` names an item of another crate. Only names of this crate are collected.
         if path.leading_colon.is_none() {
             self.name(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
         }

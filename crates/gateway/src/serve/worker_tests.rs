@@ -98,8 +98,8 @@ async fn a_refusal_is_written_at_once_in_the_midst_of_a_crowd() {
     assert!(laps.len() >= 5 * (CALLERS - HELD), "{}", laps.len());
     let others = laps.iter().map(|lap| lap.others).max().unwrap();
     println!("{CALLERS} callers, from head to answer, with at most {others} other heads between");
-    // Callers that were accepted while others sent requests are evaluated separately, because in that time the
-    // stopwatch seldom checks whether answers have been written.
+    // The calls of the time in which callers still connect have figures of their own. The worker is busy with accepting
+    // then, so it seldom checks whether answers have been written, and their times come out too long.
     let connected = laps.split_off(CALLERS - HELD);
     figures("while they connect, by the clock", &mut laps, |lap| lap.took);
     let mut laps = connected;

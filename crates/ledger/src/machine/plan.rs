@@ -43,8 +43,8 @@ pub struct Question {
     /// The number that the line of this question will have in the attempt log. If another line is written before the
     /// answer comes, the answer is ignored.
     pub number: u32,
-    /// When the question was asked, or an earlier time. This time decides whether an answer "not found" is believed;
-    /// the time of the answer does not matter.
+    /// When the question was planned. It leaves at this time or a little later, never earlier. This time decides whether
+    /// the answer "not found" came after the quiet time: a question counts as asked too early rather than too late.
     pub asked_at: Stamp,
 }
 

@@ -255,8 +255,8 @@ impl Draft {
         self.to.why = Some("orphan: found alive after its end".to_owned());
     }
 
-    /// Opens a stuck row again, with the full number of tries for each kind of request. An earlier answer may be old by
-    /// now, so it does not say any more what is left to undo.
+    /// Opens a stuck row again, with the full number of tries for each kind of request. If the cancel names what is left
+    /// to undo, the provider is asked again before the next cancel, since the answer in the row may be old by now.
     pub(super) fn fresh_tries(&mut self) {
         self.to.end = None;
         self.to.why = None;

@@ -122,8 +122,8 @@ struct Play {
     world: World,
     policies: Vec<Policy>,
     callers: Vec<Caller>,
-    /// The number of the first caller of each level: level 0 has the callers of the fleet, and each middle tier is a
-    /// further level. One more entry at the end is the number of callers of all levels together.
+    /// For each level, the index in `callers` of its first caller: level 0 has the callers of the fleet, and each middle
+    /// tier is a further level. The last entry is the length of `callers`.
     levels: Vec<u32>,
     stations: Vec<Working>,
     calls: Slab<CallUnderWay>,
