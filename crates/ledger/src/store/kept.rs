@@ -6,8 +6,8 @@ use crate::action::{Action, ActionId, Money};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Impossible, Naming, Row, Scope, State};
 
-use super::Result;
 use super::columns::{Cell, Columns, Fixed, Source};
+use super::{Counts, Result};
 
 /// The value of the column `salt` for an action that the first release recorded.
 const FIRST_RELEASE: i64 = -1;
@@ -92,4 +92,19 @@ fn money(amount: Option<Cow<'_, str>>, currency: Option<Cow<'_, str>>) -> Option
         }
         _ => None,
     }
+}
+
+/// Reads the numbers of a dependency's open and stuck actions, of each of which at most `most` were counted.
+pub(crate) fn counts(open: &mut impl Source, stuck: &mut impl Source, most: u32) -> Result<Counts> {
+    let looked_at = u64::read(open)?;
+    let (unended, unknown, failing) = (u64::read(open)?, u64::read(open)?, u64::read(open)?);
+    let stuck_count = u64::read(stuck)?;
+    Ok(Counts {
+        open: unended,
+        unknown,
+        failing,
+        stuck: stuck_count,
+        oldest: [Option::read(open)?, Option::read(stuck)?].into_iter().flatten().min(),
+        more: looked_at.max(stuck_count) >= u64::from(most),
+    })
 }

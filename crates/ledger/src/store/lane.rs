@@ -53,6 +53,17 @@ pub(crate) enum Answer {
     Nothing,
 }
 
+/// Hands a task to the lanes, and returns the answer of this kind.
+macro_rules! ask {
+    ($lanes:expr, $task:expr, $kind:ident) => {
+        match $lanes.run($task).await? {
+            $crate::store::lane::Answer::$kind(it) => Ok(it),
+            _ => Err($crate::store::lane::unexpected()),
+        }
+    };
+}
+pub(crate) use ask;
+
 /// Returns the error of a caller that received an [`Answer`] of another kind than its task has.
 pub(crate) fn unexpected() -> StoreError {
     StoreError::new(Trouble::Away, "the writer gave another task's answer")

@@ -12,11 +12,15 @@
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod columns;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) mod dialect;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod kept;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod lane;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) mod select;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]

@@ -26,7 +26,7 @@ use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 
-use super::lane::{Answer, Lanes, RUNS, Task, pause, unexpected};
+use super::lane::{Answer, Lanes, RUNS, Task, ask, pause, unexpected};
 use super::version::Version;
 use super::{
     COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
@@ -292,10 +292,7 @@ impl Store for Postgres {
     }
 
     async fn record(&self, insert: Insert) -> Result<Recorded> {
-        match self.lanes.run(Task::Record(Box::new(insert))).await? {
-            Answer::Recorded(recorded) => Ok(recorded),
-            _ => Err(unexpected()),
-        }
+        ask!(self.lanes, Task::Record(Box::new(insert)), Recorded)
     }
 
     async fn change(&self, change: Arc<Change<PgConnection>>) -> Result<Changed> {

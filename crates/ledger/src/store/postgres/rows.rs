@@ -14,7 +14,7 @@ use crate::action::{Action, ActionId, Mark};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{AttemptRow, Row as StateRow, Stamp};
 use crate::store::columns::{Columns, Kind, Source, Value};
-use crate::store::{Result, kept};
+use crate::store::{Counts, Result, kept};
 
 pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
@@ -81,29 +81,22 @@ pub(super) fn sql_type(kind: Kind) -> &'static str {
 fn bind<'q, T: Columns>(query: Statement<'q>, rows: &[T]) -> Statement<'q> {
     let rows: Vec<Vec<Value<'_>>> = rows.iter().map(Columns::values).collect();
     T::columns().iter().enumerate().fold(query, |query, (at, column)| {
-        let each = rows.iter().map(|row| &row[at]);
+        macro_rules! each {
+            ($kind:ident, $it:ident => $value:expr) => {{
+                let of = |row: &Vec<Value<'_>>| match &row[at] {
+                    Value::$kind($it) => Some($value),
+                    _ => None,
+                };
+                query.bind(rows.iter().map(of).collect::<Vec<_>>())
+            }};
+        }
         match column.kind {
-            Kind::Count => query.bind(
-                each.map(|value| if let Value::Count(it) = value { Some(*it) } else { None })
-                    .collect::<Vec<_>>(),
-            ),
-            Kind::Flag => query.bind(
-                each.map(|value| if let Value::Flag(it) = value { Some(*it) } else { None })
-                    .collect::<Vec<_>>(),
-            ),
-            Kind::Text => query.bind(each.map(text).collect::<Vec<_>>()),
-            Kind::Bytes => query.bind(
-                each.map(|value| if let Value::Bytes(it) = value { Some(*it) } else { None })
-                    .collect::<Vec<_>>(),
-            ),
-            Kind::Time => query.bind(
-                each.map(|value| if let Value::Time(it) = value { Some(At(*it)) } else { None })
-                    .collect::<Vec<_>>(),
-            ),
-            Kind::Id => query.bind(
-                each.map(|value| if let Value::Id(it) = value { Some(Uuid::from_u128(*it)) } else { None })
-                    .collect::<Vec<_>>(),
-            ),
+            Kind::Count => each!(Count, it => *it),
+            Kind::Flag => each!(Flag, it => *it),
+            Kind::Text => query.bind(rows.iter().map(|row| text(&row[at])).collect::<Vec<_>>()),
+            Kind::Bytes => query.bind(rows.iter().map(|row| bytes(&row[at])).collect::<Vec<_>>()),
+            Kind::Time => each!(Time, it => At(*it)),
+            Kind::Id => each!(Id, it => Uuid::from_u128(*it)),
         }
     })
 }
@@ -114,6 +107,10 @@ fn text<'v>(value: &Value<'v>) -> Option<&'v str> {
         Value::Word(word) => Some(word),
         _ => None,
     }
+}
+
+fn bytes<'v>(value: &Value<'v>) -> Option<&'v [u8]> {
+    if let Value::Bytes(bytes) = value { Some(bytes) } else { None }
 }
 
 pub(super) fn bind_fixed<'q>(query: Statement<'q>, actions: &[&Action]) -> Statement<'q> {
@@ -192,4 +189,8 @@ pub(super) fn attempt(row: &PgRow) -> Result<AttemptRow> {
 pub(super) fn mark(row: &PgRow) -> Result<Mark> {
     let mut from = Reader { row, next: 0 };
     Ok(Mark { at: from.time()?, who: from.take()?, what: from.take()?, why: from.take()? })
+}
+
+pub(super) fn counts(open: &PgRow, stuck: &PgRow, most: u32) -> Result<Counts> {
+    kept::counts(&mut Reader { row: open, next: 0 }, &mut Reader { row: stuck, next: 0 }, most)
 }

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use sqlx::Row;
-use sqlx::postgres::{PgConnection, PgDatabaseError, PgRow, PgSeverity};
+use sqlx::postgres::{PgConnection, PgDatabaseError, PgSeverity};
 use uuid::Uuid;
 
 use crate::action::{Action, ActionId, Mark};
@@ -16,7 +16,9 @@ use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
 use crate::machine::{AttemptRow, Owner, Row as StateRow, SentKey, Stamp, Write};
 use crate::store::columns::{self, Columns, Fixed};
-use crate::store::{Counts, Filter, Insert, Result, Standing, Swept};
+use crate::store::dialect::Dialect;
+use crate::store::select::{Select, Word};
+use crate::store::{Counts, Filter, Insert, Result, Swept};
 
 use super::rows::{self, At, Statement};
 
@@ -92,35 +94,16 @@ static CHANGE_ONE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Defines a statement that selects the columns of an action. The text `$rest` follows the name of the table.
-macro_rules! select {
-    ($name:ident, $rest:literal) => {
-        static $name: LazyLock<String> =
-            LazyLock::new(|| format!("SELECT {} FROM seawall.action {}", columns::action(), $rest));
-    };
-}
+/// The statements that only read.
+static SELECT: LazyLock<Select> = LazyLock::new(|| Select::of(Dialect::Postgres));
 
-select!(LOAD, "WHERE id = $1");
-select!(LOAD_MANY, "WHERE id = ANY ($1::uuid[])");
-// The caller's key comes first, so that a caller finds its own action even if another action is sent under this key.
-select!(FIND, "WHERE dependency = $1 AND (key = $2 OR sent_key = $2) ORDER BY key = $2 DESC LIMIT 1");
-select!(FIND_MANY, "WHERE (dependency, key) IN (SELECT * FROM unnest($1::text[], $2::text[]))");
-select!(MEMBERS, "WHERE scope = $1 ORDER BY id");
-select!(LIST, "WHERE id > $1 AND ($2::text IS NULL OR dependency = $2) ORDER BY id LIMIT $3");
-select!(
-    LIST_OPEN,
-    "WHERE id > $1 AND ($2::text IS NULL OR dependency = $2) AND ended IS NULL \
-     AND ($4::text IS NULL OR effect = $4) ORDER BY id LIMIT $3"
-);
-select!(
-    LIST_ENDED,
-    "WHERE id > $1 AND ($2::text IS NULL OR dependency = $2) AND ended = $4 ORDER BY id LIMIT $3"
-);
-select!(
-    LIST_STUCK,
-    "WHERE id > $1 AND ($2::text IS NULL OR dependency = $2) AND ended = 'stuck' \
-     AND $4::text IS NULL ORDER BY id LIMIT $3"
-);
+static LOAD_MANY: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {} FROM seawall.action WHERE id = ANY ($1::uuid[])", columns::action()));
+
+static FIND_MANY: LazyLock<String> = LazyLock::new(|| {
+    let keys = "(dependency, key) IN (SELECT * FROM unnest($1::text[], $2::text[]))";
+    format!("SELECT {} FROM seawall.action WHERE {keys}", columns::action())
+});
 
 static CLAIM: LazyLock<String> = LazyLock::new(|| {
     claim(
@@ -278,7 +261,7 @@ impl Session<'_> {
     }
 
     pub(super) async fn load(&mut self, id: ActionId) -> Result<Option<Action>> {
-        let query = self.query(&LOAD).bind(rows::uuid(id));
+        let query = self.query(&SELECT.load).bind(rows::uuid(id));
         self.one(query).await
     }
 
@@ -289,7 +272,7 @@ impl Session<'_> {
     }
 
     pub(super) async fn find(&mut self, dependency: &str, key: &str) -> Result<Option<Action>> {
-        let query = self.query(&FIND).bind(dependency.to_owned()).bind(key.to_owned());
+        let query = self.query(&SELECT.find).bind(dependency.to_owned()).bind(key.to_owned());
         self.one(query).await
     }
 
@@ -300,7 +283,7 @@ impl Session<'_> {
     }
 
     pub(super) async fn members(&mut self, scope: &str) -> Result<Vec<Action>> {
-        let query = self.query(&MEMBERS).bind(scope.to_owned());
+        let query = self.query(&SELECT.members).bind(scope.to_owned());
         self.many(query).await
     }
 
@@ -370,10 +353,7 @@ impl Session<'_> {
     }
 
     pub(super) async fn next_due(&mut self, dependency: &str, knows: u32) -> Result<Option<Stamp>> {
-        let query = self.query(
-            "SELECT due_at FROM seawall.action WHERE dependency = $1 AND due_at IS NOT NULL \
-             AND needs <= $2 ORDER BY due_at LIMIT 1",
-        );
+        let query = self.query(&SELECT.next_due);
         let row = query
             .bind(dependency.to_owned())
             .bind(i64::from(knows))
@@ -384,81 +364,35 @@ impl Session<'_> {
     }
 
     pub(super) async fn attempts(&mut self, id: ActionId) -> Result<Vec<AttemptRow>> {
-        static TEXT: LazyLock<String> = LazyLock::new(|| {
-            let all = columns::names::<AttemptRow>();
-            format!("SELECT action, {all} FROM seawall.attempt WHERE action = $1 ORDER BY number")
-        });
-        let query = self.query(&TEXT).bind(rows::uuid(id));
+        let query = self.query(&SELECT.attempts).bind(rows::uuid(id));
         query.fetch_all(&mut *self.conn).await.map_err(failed)?.iter().map(rows::attempt).collect()
     }
 
     pub(super) async fn marks(&mut self, id: ActionId) -> Result<Vec<Mark>> {
-        let query = self.query("SELECT at, who, what, why FROM seawall.mark WHERE action = $1 ORDER BY id");
-        let query = query.bind(rows::uuid(id));
+        let query = self.query(&SELECT.marks).bind(rows::uuid(id));
         query.fetch_all(&mut *self.conn).await.map_err(failed)?.iter().map(rows::mark).collect()
     }
 
     pub(super) async fn list(&mut self, filter: &Filter) -> Result<Vec<Action>> {
-        let (text, word): (&'static str, Option<&'static str>) = match filter.standing {
-            None => (&LIST, None),
-            Some(Standing::Open) => (&LIST_OPEN, None),
-            Some(Standing::Unknown) => (&LIST_OPEN, Some("unknown")),
-            Some(Standing::Stuck) => (&LIST_STUCK, None),
-            Some(ended @ (Standing::Done | Standing::Failed | Standing::Cancelled)) => {
-                (&LIST_ENDED, Some(ended.as_str()))
-            }
-        };
+        let (text, word) = SELECT.list(filter.standing);
         let query = self
             .query(text)
             .bind(rows::uuid(filter.after.unwrap_or(ActionId::from_u128(0))))
             .bind(filter.dependency.clone())
             .bind(i64::from(filter.most.min(1000)));
-        let query = if filter.standing.is_some() { query.bind(word) } else { query };
+        let query = match word {
+            Word::None => query,
+            Word::Bound(word) => query.bind(word),
+        };
         self.many(query).await
     }
 
     pub(super) async fn counts(&mut self, dependency: &str, most: u32) -> Result<Counts> {
-        let open = self
-            .query(
-                "SELECT count(*), count(*) FILTER (WHERE ended IS NULL), \
-                 count(*) FILTER (WHERE ended IS NULL AND effect = 'unknown'), min(created_at), \
-                 count(*) FILTER (WHERE ended IS NULL AND handler_tries > 0) FROM \
-                 (SELECT effect, ended, handler_tries, created_at FROM seawall.action \
-                  WHERE dependency = $1 AND due_at IS NOT NULL ORDER BY due_at LIMIT $2) AS looked_at",
-            )
-            .bind(dependency.to_owned())
-            .bind(i64::from(most))
-            .fetch_one(&mut *self.conn)
-            .await
-            .map_err(failed)?;
-        let stuck = self
-            .query(
-                "SELECT count(*), min(created_at) FROM (SELECT created_at FROM seawall.action \
-                 WHERE dependency = $1 AND ended = 'stuck' ORDER BY id LIMIT $2) AS looked_at",
-            )
-            .bind(dependency.to_owned())
-            .bind(i64::from(most))
-            .fetch_one(&mut *self.conn)
-            .await
-            .map_err(failed)?;
-        let number = |row: &PgRow, index: usize| -> Result<u64> {
-            let value: i64 = row.try_get(index).map_err(failed)?;
-            Ok(u64::try_from(value).unwrap_or(0))
-        };
-        let oldest = |row: &PgRow, index: usize| -> Result<Option<Stamp>> {
-            let at: Option<At> = row.try_get_unchecked(index).map_err(failed)?;
-            Ok(at.map(|at| at.0))
-        };
-        let looked_at = number(&open, 0)?;
-        let stuck_count = number(&stuck, 0)?;
-        Ok(Counts {
-            open: number(&open, 1)?,
-            unknown: number(&open, 2)?,
-            failing: number(&open, 4)?,
-            stuck: stuck_count,
-            oldest: [oldest(&open, 3)?, oldest(&stuck, 1)?].into_iter().flatten().min(),
-            more: looked_at.max(stuck_count) >= u64::from(most),
-        })
+        let open = self.query(&SELECT.open).bind(dependency.to_owned()).bind(i64::from(most));
+        let open = open.fetch_one(&mut *self.conn).await.map_err(failed)?;
+        let stuck = self.query(&SELECT.stuck).bind(dependency.to_owned()).bind(i64::from(most));
+        let stuck = stuck.fetch_one(&mut *self.conn).await.map_err(failed)?;
+        rows::counts(&open, &stuck, most)
     }
 
     /// Looks at the next `most` rows after `after`, and deletes those that ended before `before` and are no longer due.

@@ -30,7 +30,7 @@ use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 
-use super::lane::{Answer, Lanes, Task, unexpected};
+use super::lane::{Lanes, Task, ask};
 use super::version::Version;
 use super::{
     COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
@@ -153,17 +153,11 @@ impl Store for Sqlite {
     }
 
     async fn record(&self, insert: Insert) -> Result<Recorded> {
-        match self.lanes.run(Task::Record(Box::new(insert))).await? {
-            Answer::Recorded(recorded) => Ok(recorded),
-            _ => Err(unexpected()),
-        }
+        ask!(self.lanes, Task::Record(Box::new(insert)), Recorded)
     }
 
     async fn change(&self, change: Arc<Change<SqliteConnection>>) -> Result<Changed> {
-        match self.lanes.run(Task::Change(change)).await? {
-            Answer::Changed(changed) => Ok(changed),
-            _ => Err(unexpected()),
-        }
+        ask!(self.lanes, Task::Change(change), Changed)
     }
 
     async fn settle_scope(
@@ -171,10 +165,7 @@ impl Store for Sqlite {
         scope: Scope,
         follow: Option<Follow<SqliteConnection>>,
     ) -> Result<std::result::Result<ScopeSettled, NotSettled>> {
-        match self.lanes.run(Task::Scope { scope, follow }).await? {
-            Answer::Scope(settled) => Ok(settled),
-            _ => Err(unexpected()),
-        }
+        ask!(self.lanes, Task::Scope { scope, follow }, Scope)
     }
 
     async fn evidence(&self, id: ActionId, attempt: Evidence) -> Result<()> {
@@ -183,17 +174,12 @@ impl Store for Sqlite {
 
     async fn claim(&self, dependency: &str, owner: Owner, most: u32, lease: Duration) -> Result<Vec<Action>> {
         let task = Task::Claim { dependency: dependency.to_owned(), owner, most, lease };
-        match self.lanes.run(task).await? {
-            Answer::Claimed(actions) => Ok(actions),
-            _ => Err(unexpected()),
-        }
+        ask!(self.lanes, task, Claimed)
     }
 
     async fn claim_one(&self, id: ActionId, owner: Owner, lease: Duration) -> Result<Option<Action>> {
-        match self.lanes.run(Task::ClaimOne { id, owner, lease }).await? {
-            Answer::Claimed(actions) => Ok(actions.into_iter().next()),
-            _ => Err(unexpected()),
-        }
+        let claimed: Result<Vec<Action>> = ask!(self.lanes, Task::ClaimOne { id, owner, lease }, Claimed);
+        Ok(claimed?.into_iter().next())
     }
 
     async fn next_due(&self, dependency: &str) -> Result<Option<Stamp>> {
@@ -229,10 +215,7 @@ impl Store for Sqlite {
     }
 
     async fn sweep(&self, before: Stamp, after: Option<ActionId>, most: u32) -> Result<Swept> {
-        match self.lanes.run(Task::Sweep { before, after, most }).await? {
-            Answer::Swept(swept) => Ok(swept),
-            _ => Err(unexpected()),
-        }
+        ask!(self.lanes, Task::Sweep { before, after, most }, Swept)
     }
 
     async fn record_in(&self, conn: &mut SqliteConnection, insert: &Insert) -> Result<Recorded> {

@@ -10,7 +10,7 @@ use crate::action::{Action, ActionId, Mark};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{AttemptRow, Owner, Stamp, State};
 use crate::store::columns::{Columns, Source, Value};
-use crate::store::{Result, kept};
+use crate::store::{Counts, Result, kept};
 
 pub(super) type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
 
@@ -110,4 +110,8 @@ pub(super) fn attempt(row: &SqliteRow) -> Result<AttemptRow> {
 pub(super) fn mark(row: &SqliteRow) -> Result<Mark> {
     let mut from = Reader { row, next: 0 };
     Ok(Mark { at: from.time()?, who: from.take()?, what: from.take()?, why: from.take()? })
+}
+
+pub(super) fn counts(open: &SqliteRow, stuck: &SqliteRow, most: u32) -> Result<Counts> {
+    kept::counts(&mut Reader { row: open, next: 0 }, &mut Reader { row: stuck, next: 0 }, most)
 }

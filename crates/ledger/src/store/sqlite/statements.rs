@@ -15,8 +15,10 @@ use crate::action::{Action, ActionId, Mark};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{AttemptRow, Owner, Row as StateRow, SentKey, Stamp, Write};
 use crate::store::columns::{self, Columns};
+use crate::store::dialect::Dialect;
 use crate::store::lane::BATCH;
-use crate::store::{Counts, Filter, Insert, Result, Standing, Swept};
+use crate::store::select::{Select, Word};
+use crate::store::{Counts, Filter, Insert, Result, Swept};
 
 use super::rows;
 
@@ -88,29 +90,8 @@ static ATTEMPT: LazyLock<Sized> = LazyLock::new(|| {
     Sized::new(text, AttemptRow::columns().len() + 1)
 });
 
-/// Defines a statement that selects the columns of an action. The text `$rest` follows the name of the table.
-macro_rules! select {
-    ($name:ident, $rest:literal) => {
-        static $name: LazyLock<String> =
-            LazyLock::new(|| format!("SELECT {} FROM seawall_action {}", columns::action(), $rest));
-    };
-}
-
-select!(LOAD, "WHERE id = ?");
-// The caller's key comes first, so that a caller finds its own action even if another action is sent under this key.
-select!(FIND, "WHERE dependency = ?1 AND (key = ?2 OR sent_key = ?2) ORDER BY key = ?2 DESC LIMIT 1");
-select!(MEMBERS, "WHERE scope = ? ORDER BY id");
-select!(LIST, "WHERE id > ?1 AND (?2 IS NULL OR dependency = ?2) ORDER BY id LIMIT ?3");
-select!(
-    LIST_OPEN,
-    "WHERE id > ?1 AND (?2 IS NULL OR dependency = ?2) AND ended IS NULL \
-     AND (?4 IS NULL OR effect = ?4) ORDER BY id LIMIT ?3"
-);
-select!(LIST_ENDED, "WHERE id > ?1 AND (?2 IS NULL OR dependency = ?2) AND ended = ?4 ORDER BY id LIMIT ?3");
-select!(
-    LIST_STUCK,
-    "WHERE id > ?1 AND (?2 IS NULL OR dependency = ?2) AND ended = 'stuck' ORDER BY id LIMIT ?3"
-);
+/// The statements that only read.
+static SELECT: LazyLock<Select> = LazyLock::new(|| Select::of(Dialect::Sqlite));
 
 static CLAIM: LazyLock<String> = LazyLock::new(|| {
     claim(
@@ -242,15 +223,15 @@ pub(super) async fn mark(conn: &mut SqliteConnection, id: ActionId, mark: &Mark)
 }
 
 pub(super) async fn load(conn: &mut SqliteConnection, id: ActionId) -> Result<Option<Action>> {
-    one(sqlx::query(&**LOAD).bind(id.to_string()), conn).await
+    one(sqlx::query(&*SELECT.load).bind(id.to_string()), conn).await
 }
 
 pub(super) async fn find(conn: &mut SqliteConnection, dependency: &str, key: &str) -> Result<Option<Action>> {
-    one(sqlx::query(&**FIND).bind(dependency.to_owned()).bind(key.to_owned()), conn).await
+    one(sqlx::query(&*SELECT.find).bind(dependency.to_owned()).bind(key.to_owned()), conn).await
 }
 
 pub(super) async fn members(conn: &mut SqliteConnection, scope: &str) -> Result<Vec<Action>> {
-    many(sqlx::query(&**MEMBERS).bind(scope.to_owned()), conn).await
+    many(sqlx::query(&*SELECT.members).bind(scope.to_owned()), conn).await
 }
 
 async fn one(query: rows::Statement<'_>, conn: &mut SqliteConnection) -> Result<Option<Action>> {
@@ -312,92 +293,44 @@ pub(super) async fn next_due(
     dependency: &str,
     knows: u32,
 ) -> Result<Option<Stamp>> {
-    let row = sqlx::query(
-        "SELECT due_at FROM seawall_action WHERE dependency = ? AND due_at IS NOT NULL AND needs <= ? \
-         ORDER BY due_at LIMIT 1",
-    )
-    .bind(dependency.to_owned())
-    .bind(knows)
-    .fetch_optional(conn)
-    .await
-    .map_err(failed)?;
+    let row = sqlx::query(&*SELECT.next_due)
+        .bind(dependency.to_owned())
+        .bind(knows)
+        .fetch_optional(conn)
+        .await
+        .map_err(failed)?;
     row.map(|row| row.try_get(0).map(Stamp::from_micros).map_err(failed)).transpose()
 }
 
 pub(super) async fn attempts(conn: &mut SqliteConnection, id: ActionId) -> Result<Vec<AttemptRow>> {
-    static TEXT: LazyLock<String> = LazyLock::new(|| {
-        let all = columns::names::<AttemptRow>();
-        format!("SELECT action, {all} FROM seawall_attempt WHERE action = ? ORDER BY number")
-    });
-    let rows = sqlx::query(&**TEXT).bind(id.to_string()).fetch_all(conn).await.map_err(failed)?;
+    let rows = sqlx::query(&*SELECT.attempts).bind(id.to_string()).fetch_all(conn).await.map_err(failed)?;
     rows.iter().map(rows::attempt).collect()
 }
 
 pub(super) async fn marks(conn: &mut SqliteConnection, id: ActionId) -> Result<Vec<Mark>> {
-    let rows = sqlx::query("SELECT at, who, what, why FROM seawall_mark WHERE action = ? ORDER BY id")
-        .bind(id.to_string())
-        .fetch_all(conn)
-        .await
-        .map_err(failed)?;
+    let rows = sqlx::query(&*SELECT.marks).bind(id.to_string()).fetch_all(conn).await.map_err(failed)?;
     rows.iter().map(rows::mark).collect()
 }
 
 pub(super) async fn list(conn: &mut SqliteConnection, filter: &Filter) -> Result<Vec<Action>> {
-    let (text, word): (&'static str, Option<&'static str>) = match filter.standing {
-        None => (&LIST, None),
-        Some(Standing::Open) => (&LIST_OPEN, None),
-        Some(Standing::Unknown) => (&LIST_OPEN, Some("unknown")),
-        Some(Standing::Stuck) => (&LIST_STUCK, None),
-        Some(ended @ (Standing::Done | Standing::Failed | Standing::Cancelled)) => {
-            (&LIST_ENDED, Some(ended.as_str()))
-        }
-    };
+    let (text, word) = SELECT.list(filter.standing);
     let query = sqlx::query(text)
         .bind(filter.after.unwrap_or(ActionId::from_u128(0)).to_string())
         .bind(filter.dependency.clone())
-        .bind(filter.most.min(1000))
-        .bind(word);
+        .bind(filter.most.min(1000));
+    let query = match word {
+        Word::None => query,
+        Word::Bound(word) => query.bind(word),
+    };
     many(query, conn).await
 }
 
 pub(super) async fn counts(conn: &mut SqliteConnection, dependency: &str, most: u32) -> Result<Counts> {
-    let open = sqlx::query(
-        "SELECT count(*), coalesce(sum(effect = 'unknown' AND ended IS NULL), 0), min(created_at), \
-         coalesce(sum(ended IS NULL), 0), coalesce(sum(ended IS NULL AND handler_tries > 0), 0) \
-         FROM (SELECT effect, ended, handler_tries, created_at FROM seawall_action \
-         WHERE dependency = ? AND due_at IS NOT NULL ORDER BY due_at LIMIT ?)",
-    )
-    .bind(dependency.to_owned())
-    .bind(most)
-    .fetch_one(&mut *conn)
-    .await
-    .map_err(failed)?;
-    let stuck = sqlx::query(
-        "SELECT count(*), min(created_at) FROM (SELECT created_at FROM seawall_action \
-         WHERE dependency = ? AND ended = 'stuck' ORDER BY id LIMIT ?)",
-    )
-    .bind(dependency.to_owned())
-    .bind(most)
-    .fetch_one(conn)
-    .await
-    .map_err(failed)?;
-    let number = |row: &sqlx::sqlite::SqliteRow, index| -> Result<u64> {
-        let value: i64 = row.try_get(index).map_err(failed)?;
-        Ok(u64::try_from(value).unwrap_or(0))
-    };
-    let oldest =
-        |row: &sqlx::sqlite::SqliteRow, index| -> Result<Option<i64>> { row.try_get(index).map_err(failed) };
-    let looked_at = number(&open, 0)?;
-    let oldest = [oldest(&open, 2)?, oldest(&stuck, 1)?].into_iter().flatten().min();
-    let stuck = number(&stuck, 0)?;
-    Ok(Counts {
-        open: number(&open, 3)?,
-        unknown: number(&open, 1)?,
-        failing: number(&open, 4)?,
-        stuck,
-        oldest: oldest.map(Stamp::from_micros),
-        more: looked_at.max(stuck) >= u64::from(most),
-    })
+    let open = sqlx::query(&*SELECT.open).bind(dependency.to_owned()).bind(most);
+    let open = open.fetch_one(&mut *conn).await.map_err(failed)?;
+    let stuck = sqlx::query(&*SELECT.stuck).bind(dependency.to_owned()).bind(most);
+    let stuck = stuck.fetch_one(conn).await.map_err(failed)?;
+    rows::counts(&open, &stuck, most)
 }
 
 /// Looks at the next `most` rows after `after`, and deletes those that ended before `before` and are no longer due.

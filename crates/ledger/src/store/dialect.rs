@@ -1,0 +1,130 @@
+//! What differs between the SQL of the two databases. With it, a statement is written once.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The SQL dialects of the two databases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// The dialect of SQLite. Times are microseconds, and ids are text.
+    Sqlite,
+    /// The dialect of PostgreSQL. Times are `timestamptz`, and ids are `uuid`.
+    Postgres,
+}
+
+impl Dialect {
+    pub(crate) fn table(self, name: &str) -> String {
+        match self {
+            Dialect::Sqlite => format!("seawall_{name}"),
+            Dialect::Postgres => format!("seawall.{name}"),
+        }
+    }
+
+    /// Returns the SQL for the database's time at this statement.
+    pub(crate) fn now(self) -> String {
+        match self {
+            // SQLite has no server: all processes that use the file share the machine's clock, so this process may read
+            // the time. SQLite's own time function rounds to milliseconds, and a row that was written in the same
+            // millisecond could seem to be later than now.
+            Dialect::Sqlite => {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                since.as_micros().to_string()
+            }
+            Dialect::Postgres => "clock_timestamp()".to_owned(),
+        }
+    }
+
+    /// Returns the SQL for the database's time plus a number of microseconds.
+    pub(crate) fn now_plus(self, micros: &str) -> String {
+        match self {
+            Dialect::Sqlite => format!("({} + {micros})", self.now()),
+            Dialect::Postgres => format!("(clock_timestamp() + {micros} * interval '1 microsecond')"),
+        }
+    }
+
+    /// Returns the SQL for the time that is `micros` microseconds after 1970-01-01 00:00 UTC.
+    pub(crate) fn at(self, micros: &str) -> String {
+        match self {
+            Dialect::Sqlite => micros.to_owned(),
+            Dialect::Postgres => format!("(timestamptz 'epoch' + {micros} * interval '1 microsecond')"),
+        }
+    }
+
+    /// Returns the SQL for the microseconds of a time.
+    pub(crate) fn micros(self, at: &str) -> String {
+        match self {
+            Dialect::Sqlite => at.to_owned(),
+            Dialect::Postgres => format!("(extract(epoch from {at}) * 1000000)::bigint"),
+        }
+    }
+
+    /// Returns the SQL that turns `text` into the database's type for an action's id.
+    pub(crate) fn id(self, text: &str) -> String {
+        match self {
+            Dialect::Sqlite => text.to_owned(),
+            Dialect::Postgres => format!("{text}::uuid"),
+        }
+    }
+
+    /// Returns the SQL for a parameter that is text or null.
+    pub(crate) fn text(self, parameter: &str) -> String {
+        match self {
+            Dialect::Sqlite => parameter.to_owned(),
+            Dialect::Postgres => format!("{parameter}::text"),
+        }
+    }
+
+    /// Returns the SQL for an action's id as text.
+    pub(crate) fn id_text(self, id: &str) -> String {
+        match self {
+            Dialect::Sqlite => id.to_owned(),
+            Dialect::Postgres => format!("{id}::text"),
+        }
+    }
+
+    /// Returns the SQL for a column of bytes. Its value is null if it has more than `most` bytes.
+    pub(crate) fn bytes_within(self, column: &str, most: usize) -> String {
+        match self {
+            Dialect::Sqlite => format!("CASE WHEN length({column}) <= {most} THEN {column} END"),
+            Dialect::Postgres => format!("CASE WHEN octet_length({column}) <= {most} THEN {column} END"),
+        }
+    }
+
+    /// Returns a hint for a statement. The hint makes SQLite search the listed records by their key; for PostgreSQL the
+    /// hint is empty. Without it, SQLite assumes that a report has about ten rows, because it has no statistics. Then
+    /// it would read all rows of the report for each key.
+    pub(crate) const fn by_key(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => " INDEXED BY seawall_listed_key",
+            Dialect::Postgres => "",
+        }
+    }
+
+    /// Returns the SQL for a column in a condition that is not meant to be searched by an index. For SQLite, the column
+    /// is written as `+column`, and then SQLite does not choose an index on it. For PostgreSQL, it is the column's name
+    /// alone.
+    pub(crate) fn unsearched(self, column: &str) -> String {
+        match self {
+            Dialect::Sqlite => format!("+{column}"),
+            // PostgreSQL has statistics, so it may choose an index on the column.
+            Dialect::Postgres => column.to_owned(),
+        }
+    }
+
+    /// Returns the SQL for a table `r` that is made from a JSON array of objects. `#` before a field's name means that
+    /// the field is a number.
+    pub(crate) fn records(self, json: &str, fields: &[&str]) -> String {
+        let columns = fields.iter().map(|field| match (self, field.strip_prefix('#')) {
+            (Dialect::Sqlite, number) => {
+                let name = number.unwrap_or(field);
+                format!("json_extract(value, '$.{name}') AS {name}")
+            }
+            (Dialect::Postgres, Some(number)) => format!("{number} bigint"),
+            (Dialect::Postgres, None) => format!("{field} text"),
+        });
+        let columns = columns.collect::<Vec<_>>().join(", ");
+        match self {
+            Dialect::Sqlite => format!("(SELECT {columns} FROM json_each({json})) AS r"),
+            Dialect::Postgres => format!("jsonb_to_recordset({json}::jsonb) AS r({columns})"),
+        }
+    }
+}
