@@ -16,18 +16,20 @@ use crate::store::version::{Step, Version};
 use super::statements::failed;
 
 /// The steps, in order.
-pub(super) const STEPS: [Step; 3] = [
+pub(super) const STEPS: [Step; 4] = [
     Step { text: include_str!("../../../sql/postgres/0001.sql"), works_from: 1 },
     Step { text: include_str!("../../../sql/postgres/0002.sql"), works_from: 1 },
     Step { text: include_str!("../../../sql/postgres/0003.sql"), works_from: 3 },
+    Step { text: include_str!("../../../sql/postgres/0004.sql"), works_from: 3 },
 ];
 
 /// The steps of a program that is one version ahead, for tests. Its last step adds a column.
 #[cfg(feature = "testing")]
-pub(super) const AHEAD: [Step; 4] = [
+pub(super) const AHEAD: [Step; 5] = [
     STEPS[0],
     STEPS[1],
     STEPS[2],
+    STEPS[3],
     Step { text: "ALTER TABLE seawall.action ADD COLUMN tomorrow text", works_from: 3 },
 ];
 

@@ -1,0 +1,10 @@
+-- What a long outage, a moved clock and a large table need. Programs of the version before can still work with these
+-- tables.
+
+-- The database's time and the wall clock of a process at the same moment, so that a process that starts later notices if
+-- one of the two clocks was moved. The table has at most one row.
+CREATE TABLE seawall.clock (
+    one           boolean     PRIMARY KEY DEFAULT true CHECK (one),
+    database_time timestamptz NOT NULL,
+    wall_time     timestamptz NOT NULL
+);

@@ -1,0 +1,10 @@
+-- What a long outage, a moved clock and a large table need. Programs of the version before can still work with these
+-- tables.
+
+-- The ledger's time and the monotonic clock of a process at the same moment, so that a process that starts later notices
+-- if the clock was moved. The table has at most one row.
+CREATE TABLE seawall_clock (
+    one           INTEGER PRIMARY KEY CHECK (one = 1),
+    database_time INTEGER NOT NULL,
+    wall_time     INTEGER NOT NULL
+);
