@@ -256,7 +256,7 @@ pub(crate) async fn tables_that_an_older_program_cannot_use_are_refused_in_words
     let mut conn = world.connect().await;
     let schema = W::ACTIONS.replace("action", "schema");
     W::execute(&mut conn, W::BEGIN).await;
-    W::execute(&mut conn, &format!("UPDATE {schema} SET works_from = 4")).await;
+    W::execute(&mut conn, &format!("UPDATE {schema} SET works_from = 5")).await;
     W::execute(&mut conn, "COMMIT").await;
     let refused = old.migrate().await.unwrap_err();
     assert_eq!(refused.trouble(), Trouble::Foreign);
