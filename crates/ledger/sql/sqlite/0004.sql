@@ -8,3 +8,9 @@ CREATE TABLE seawall_clock (
     database_time INTEGER NOT NULL,
     wall_time     INTEGER NOT NULL
 );
+
+-- For lists: the actions of each dependency and each standing, in the order of recording. With a large table, make this
+-- index before the update, as docs/ledger.md says; then the update does not make it again.
+CREATE INDEX IF NOT EXISTS seawall_action_standing ON seawall_action (
+    dependency, coalesce(ended, CASE WHEN effect = 'unknown' THEN effect ELSE 'open' END), id
+);

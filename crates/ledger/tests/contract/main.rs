@@ -6,6 +6,7 @@
 mod claims;
 mod functions;
 mod keeping;
+mod lists;
 mod not_there;
 mod on_postgres;
 mod partly;
@@ -105,6 +106,9 @@ macro_rules! suite {
                 what_contradicts_an_end_is_marked_and_changes_nothing
                 a_report_is_settled_by_the_question_that_follows_it
                 a_cancel_says_what_became_of_it
+            }
+            on! { lists, $world:
+                a_list_has_all_rows_that_match_and_no_others
             }
             on! { claims, $world:
                 a_claim_does_what_the_machine_does

@@ -46,6 +46,12 @@ const BEGIN_DEFAULT: &str = "BEGIN; SET LOCAL lock_timeout = '5s'";
 
 const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
 
+/// Begins a transaction that lists actions. Scans of whole tables are off, as in the transactions that write ([`BEGIN`]).
+/// Just-in-time compilation is off, too: the planner takes a list for expensive, since it does not know the number of
+/// dependencies, and compiling the statement would take longer than executing it.
+const BEGIN_LIST: &str =
+    "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL enable_seqscan = off; SET LOCAL jit = off";
+
 /// The settings of the connection to PostgreSQL. Begin with the defaults, and change single fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -157,6 +163,13 @@ impl Postgres {
     pub fn texts() -> [&'static str; 4] {
         let [claim, changes, change] = statements::texts();
         [BEGIN, claim, changes, change]
+    }
+
+    /// Returns the begin of a transaction that lists actions, and the statement for a filter. Tests check its plan.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn list_texts(filter: &Filter) -> [&'static str; 2] {
+        [BEGIN_LIST, statements::list_text(filter)]
     }
 
     pub(crate) fn pool(&self) -> &PgPool {
@@ -388,7 +401,7 @@ impl Store for Postgres {
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Action>> {
-        let mut tx = self.reading().await?;
+        let mut tx = self.begin(BEGIN_LIST).await?;
         let found = self.session(&mut tx).list(filter).await;
         tx.commit().await.map_err(failed)?;
         found

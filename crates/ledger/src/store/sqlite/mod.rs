@@ -120,6 +120,13 @@ impl Sqlite {
     pub fn claim_text() -> &'static str {
         statements::claim_text()
     }
+
+    /// Returns the statement that lists the actions of a filter. Tests check its plan.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn list_text(filter: &Filter) -> &'static str {
+        statements::list_text(filter)
+    }
 }
 
 /// Adds the settings that make the commits of a connection durable.

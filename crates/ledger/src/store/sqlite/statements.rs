@@ -17,7 +17,7 @@ use crate::machine::{AttemptRow, Owner, Row as StateRow, SentKey, Stamp, Write};
 use crate::store::columns::{self, Columns};
 use crate::store::dialect::Dialect;
 use crate::store::lane::BATCH;
-use crate::store::select::{Select, Word};
+use crate::store::select::Select;
 use crate::store::{Counts, Filter, Insert, Result, Swept};
 
 use super::rows;
@@ -113,6 +113,12 @@ fn claim(which: &str) -> String {
 #[cfg(feature = "testing")]
 pub(super) fn claim_text() -> &'static str {
     &CLAIM
+}
+
+/// Returns the text of the statement that lists the actions of a filter. Tests check its plan.
+#[cfg(feature = "testing")]
+pub(super) fn list_text(filter: &Filter) -> &'static str {
+    SELECT.list(filter)
 }
 
 pub(crate) fn failed(e: sqlx::Error) -> StoreError {
@@ -313,14 +319,12 @@ pub(super) async fn marks(conn: &mut SqliteConnection, id: ActionId) -> Result<V
 }
 
 pub(super) async fn list(conn: &mut SqliteConnection, filter: &Filter) -> Result<Vec<Action>> {
-    let (text, word) = SELECT.list(filter.standing);
-    let query = sqlx::query(text)
+    let query = sqlx::query(SELECT.list(filter))
         .bind(filter.after.unwrap_or(ActionId::from_u128(0)).to_string())
-        .bind(filter.dependency.clone())
         .bind(filter.most.min(1000));
-    let query = match word {
-        Word::None => query,
-        Word::Bound(word) => query.bind(word),
+    let query = match &filter.dependency {
+        Some(dependency) => query.bind(dependency.clone()),
+        None => query,
     };
     many(query, conn).await
 }
