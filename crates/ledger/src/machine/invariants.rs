@@ -42,6 +42,7 @@ pub(super) fn consistent(state: &State) {
 pub(super) fn holds(state: &State) {
     consistent(state);
     assert!(state.end.is_none() || state.in_flight().is_none(), "nothing is under way at an end");
+    assert!(!matches!(state.end, Some(End::Done | End::Stuck)) || state.failing_since.is_none());
     assert!(state.in_flight().is_none_or(|number| number <= state.logged));
     assert!(state.sent.is_none_or(|sent| sent.first_at <= sent.quiet_until));
     assert!(state.attempts <= state.sent.map_or(0, |sent| sent.attempts));
@@ -123,7 +124,14 @@ fn sends(rules: &Rules, from: &State, write: &Write, line: &AttemptRow, now: Sta
 }
 
 /// Checks that this event may change the row in this way.
-pub(super) fn is_allowed(rules: &Rules, from: &State, owner: Owner, event: &Event, write: &Write) {
+pub(super) fn is_allowed(
+    rules: &Rules,
+    from: &State,
+    owner: Owner,
+    event: &Event,
+    write: &Write,
+    now: Stamp,
+) {
     let to = &write.to;
     let mine = |fence| from.owner() == Some(owner) && from.fence == fence;
     let is_closed = matches!(from.end, Some(End::Failed | End::Cancelled));
@@ -143,6 +151,7 @@ pub(super) fn is_allowed(rules: &Rules, from: &State, owner: Owner, event: &Even
         }
         Event::Confirmed(question, found, _) => {
             assert!(mine(question.fence) && question.number == from.logged + 1);
+            fails_from_the_first(rules, from, to, now);
             if to.known != from.known && *found == Found::Absent {
                 let cancel_quiet = from.undo.open.as_ref().map(|open| open.quiet_until);
                 let after = if from.known == Known::Applied { cancel_quiet.max(quiet) } else { quiet };
@@ -156,6 +165,8 @@ pub(super) fn is_allowed(rules: &Rules, from: &State, owner: Owner, event: &Even
         }
         Event::Cancelled(line, how, _) => {
             assert!(mine(line.fence) && from.in_flight() == Some(line.number));
+            let never = *how == Undone::Never;
+            fails_from_the_first(rules, from, &State { end: to.end.filter(|_| !never), ..to.clone() }, now);
             if to.known != from.known {
                 let open = from.undo.open.as_ref().expect("a cancel was sent");
                 let no_such = *how == Undone::NoSuch && !open.early && from.known == Known::Unknown;
@@ -164,5 +175,15 @@ pub(super) fn is_allowed(rules: &Rules, from: &State, owner: Owner, event: &Even
             }
         }
         Event::ScopeWaits | Event::ScopeBroken => assert_eq!(from.known, Known::Applied),
+    }
+}
+
+/// Checks that the time for which questions and cancels are tried counts from the first that brought nothing, and that
+/// the row becomes stuck only after this time.
+fn fails_from_the_first(rules: &Rules, from: &State, to: &State, now: Stamp) {
+    let since = from.failing_since.unwrap_or(now);
+    assert!(to.failing_since.is_none_or(|to| to == since), "the time restarts only with progress");
+    if to.end == Some(End::Stuck) {
+        assert!(now >= since.saturating_add(rules.stuck_after), "stuck before the time is over");
     }
 }

@@ -43,6 +43,8 @@ mod invariants;
 #[cfg(test)]
 mod key_tests;
 #[cfg(test)]
+mod outage_tests;
+#[cfg(test)]
 mod perform_tests;
 #[cfg(test)]
 mod property_tests;

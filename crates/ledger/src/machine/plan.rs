@@ -210,7 +210,7 @@ impl View<'_> {
         if self.is_too_late_to_ask() {
             return self.stuck("the provider can no longer be asked: the declared window is over");
         }
-        if self.state.questions.asked >= self.rules.limits.confirm {
+        if self.rules.limits.confirm.is_some_and(|most| self.state.questions.asked >= most) {
             return self.stuck("asked too often without learning anything");
         }
         self.ask_now()
@@ -337,7 +337,7 @@ impl View<'_> {
         if self.rules.cancel_by(self.state.sent.as_ref()).is_some_and(|end| self.now >= end) {
             return self.stuck("it can no longer be cancelled: the declared window is over");
         }
-        if self.state.undo.tries >= self.rules.limits.cancel {
+        if self.rules.limits.cancel.is_some_and(|most| self.state.undo.tries >= most) {
             return self.stuck("the cancel failed too often");
         }
         Step::Cancel(self.draft().cancel(self.rules, self.origin))

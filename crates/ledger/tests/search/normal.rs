@@ -145,7 +145,7 @@ impl World {
             }
             (row.cancel_open, row.cancel_gen_early) = (0, false);
             (row.cancel_first_at, row.cancel_quiet_until, row.cancel_key) = (None, None, None);
-            (row.settle_by, row.audit_at, row.begun_at) = (None, None, NOW);
+            (row.settle_by, row.audit_at, row.begun_at, row.failing_since) = (None, None, NOW, None);
             (row.attempts, row.asks, row.cancel_tries, row.absences) = (0, 0, 0, 0);
             if !performs {
                 place.there.forget_key();
@@ -213,6 +213,14 @@ fn normalise_row(row: &mut Row, oldest: Stamp, case: &Case, to_midnight: i8) {
     ] {
         stamp.iter_mut().for_each(|stamp| *stamp = (*stamp).max(oldest));
     }
+    // How long the requests fail matters only where that ends the row. Then so many ticks ago is the earliest that differs.
+    row.failing_since = match case.stuck_after() {
+        Some(longest) => row.failing_since.map(|since| since.max(ago(oldest, longest))),
+        None => None,
+    };
+    let limits = case.rules.limits;
+    row.asks = if limits.confirm.is_some() { row.asks } else { 0 };
+    row.cancel_tries = if limits.cancel.is_some() { row.cancel_tries } else { 0 };
     // A row that is put aside waits longer than anything else, and for how long makes no difference.
     row.next_at = row.next_at.max(oldest).min(moved(NOW, ASIDE));
     row.handler_tries = row.handler_tries.min(1);
@@ -287,6 +295,7 @@ pub(crate) fn each_stamp(place: &mut Place, with: &mut impl FnMut(&mut Stamp)) {
         &mut row.cancel_first_at,
         &mut row.cancel_quiet_until,
         &mut row.audit_at,
+        &mut row.failing_since,
     ] {
         stamp.iter_mut().for_each(&mut *with);
     }
