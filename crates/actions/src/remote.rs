@@ -267,4 +267,8 @@ impl Remote for HttpRemote {
     fn cancel<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Undone, Report)> {
         Box::pin(self.undo(delivery))
     }
+
+    fn served_milli(&self) -> Option<u64> {
+        (self.connections)()?.shared().with(|guards| guards.served_milli())
+    }
 }

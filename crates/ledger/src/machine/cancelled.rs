@@ -1,5 +1,6 @@
 //! Decides what the end of a cancel attempt changes in the row.
 
+use super::stuck::Stuck;
 use super::told::{Case, Report, Told, Undone};
 use super::transition::Draft;
 use super::write::Evidence;
@@ -26,7 +27,7 @@ impl Case<'_> {
             Undone::Yes => draft.cancelled_there(self.rules),
             Undone::NoSuch => self.no_such(&mut draft, &report),
             Undone::Refused => self.refused(&mut draft, &report),
-            Undone::Never => draft.stick("the provider says that it cannot be undone"),
+            Undone::Never => draft.stick(Stuck::CannotBeUndone),
             Undone::NotSent => {
                 draft.close_one_cancel();
                 draft.to.undo.tries = draft.to.undo.tries.saturating_sub(1);
@@ -43,7 +44,7 @@ impl Case<'_> {
     fn undid_nothing(&self, tries: u32, draft: &mut Draft, report: &Report) {
         draft.to.next_at = self.later(tries, report);
         if draft.brought_nothing(self.rules) {
-            draft.stick("the cancel brought nothing for as long as declared");
+            draft.stick(Stuck::CancelledForTooLong);
         }
     }
 

@@ -4,6 +4,7 @@ use seawall_policy::Idempotency;
 
 use super::plan::Question;
 use super::state::Questions;
+use super::stuck::Stuck;
 use super::told::{Case, Found, Report, Told};
 use super::transition::Draft;
 use super::{AttemptOutcome, AttemptRow, End, Goal, Known, NotApplied, Stamp};
@@ -49,7 +50,7 @@ impl Case<'_> {
     fn learned_nothing(&self, tries: u32, draft: &mut Draft, report: &Report) {
         draft.to.next_at = self.later(tries, report);
         if draft.brought_nothing(self.rules) {
-            draft.stick("nothing was learned by asking for as long as declared");
+            draft.stick(Stuck::AskedForTooLong);
         }
     }
 

@@ -5,7 +5,7 @@ use seawall_policy::Idempotency;
 
 use super::{
     AttemptKind, AttemptRow, CancelKind, End, Event, Found, Goal, Known, NotApplied, Owner, Performed, Rules,
-    Stamp, State, Undone, Write,
+    Stamp, State, StuckReason, Undone, Write,
 };
 
 /// Panics if parts of the state contradict each other that must agree in each row that [`State::of_row`] accepts.
@@ -43,6 +43,10 @@ pub(super) fn holds(state: &State) {
     consistent(state);
     assert!(state.end.is_none() || state.in_flight().is_none(), "nothing is under way at an end");
     assert!(!matches!(state.end, Some(End::Done | End::Stuck)) || state.failing_since.is_none());
+    if state.end == Some(End::Stuck) {
+        let why = state.why.as_deref().and_then(StuckReason::of);
+        assert!(why.is_some(), "no reason: {:?}", state.why);
+    }
     assert!(state.in_flight().is_none_or(|number| number <= state.logged));
     assert!(state.sent.is_none_or(|sent| sent.first_at <= sent.quiet_until));
     assert!(state.attempts <= state.sent.map_or(0, |sent| sent.attempts));

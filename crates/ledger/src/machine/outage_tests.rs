@@ -43,7 +43,11 @@ fn no_number_of_failed_questions_makes_an_action_stuck_within_the_time() {
     let first = bench.now;
     let asked = fails_until(&mut bench, DAY - 60);
     assert!(asked > 1000, "{asked}");
-    assert_eq!((bench.row.end, bench.row.failing_since()), (None, Some(at(0))), "the perform was not answered then");
+    assert_eq!(
+        (bench.row.end, bench.row.failing_since()),
+        (None, Some(at(0))),
+        "the perform was not answered then"
+    );
     fails_until(&mut bench, 2 * DAY);
     assert_eq!(bench.row.end, Some(End::Stuck));
     assert_eq!(bench.row.why(), Some("nothing was learned by asking for as long as declared"));
@@ -145,7 +149,11 @@ fn a_wait_for_the_quiet_time_is_no_failure() {
     bench.until_due();
     let question = bench.asks();
     bench.found(question, Found::Absent);
-    assert_eq!((bench.row.failing_since(), bench.row.next_at), (None, at(150)), "it waits for the quiet time");
+    assert_eq!(
+        (bench.row.failing_since(), bench.row.next_at),
+        (None, at(150)),
+        "it waits for the quiet time"
+    );
 }
 
 #[test]
@@ -157,7 +165,10 @@ fn an_answer_that_decides_restarts_the_time() {
     // It was not settled in time, and the provider answers now. So it is to be undone.
     let question = bench.asks();
     bench.found(question, Found::Applied(answer()));
-    assert_eq!((bench.row.goal, bench.row.known, bench.row.failing_since()), (Goal::Cancel, Known::Applied, None));
+    assert_eq!(
+        (bench.row.goal, bench.row.known, bench.row.failing_since()),
+        (Goal::Cancel, Known::Applied, None)
+    );
     bench.now = at(DAY + 10);
     let line = bench.cancels();
     bench.undone(line, Undone::Unknown);

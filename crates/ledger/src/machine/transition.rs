@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::state::{OpenCancels, Questions, Sent};
+use super::stuck::Stuck;
 use super::write::SentKey;
 use super::{
     AttemptKind, AttemptOutcome, AttemptRow, End, Goal, Known, Naming, NotApplied, Origin, Rules, SettleBy,
@@ -87,8 +88,8 @@ impl Draft {
         self.end(End::Failed);
     }
 
-    pub(super) fn stick(&mut self, why: &str) {
-        self.to.why = Some(why.to_owned());
+    pub(super) fn stick(&mut self, why: Stuck) {
+        self.to.why = Some(why.text().to_owned());
         self.end(End::Stuck);
     }
 

@@ -148,6 +148,11 @@ fn tell(section: &Section<'_>, problem: Problem) {
     }
 }
 
+/// Reads a number of tries that has no default.
+fn some_count(value: &DeValue<'_>) -> Outcome<Option<u32>> {
+    count_u32(value).map(Some)
+}
+
 fn rules(
     section: &Section<'_>,
     declared: &Declared<'_>,
@@ -168,9 +173,10 @@ fn rules(
         audit_after: section.opt("audit_after", values::time).unwrap_or(silent.audit_after),
         limits: Limits {
             perform: tries.pick("perform", count_u32, silent.limits.perform).value,
-            cancel: tries.pick("cancel", count_u32, silent.limits.cancel).value,
-            confirm: tries.pick("confirm", count_u32, silent.limits.confirm).value,
+            cancel: tries.pick("cancel", some_count, silent.limits.cancel).value,
+            confirm: tries.pick("confirm", some_count, silent.limits.confirm).value,
         },
+        stuck_after: bounds.pick("stuck_after", values::time, silent.stuck_after).value,
         lease: inherited.ledger.lease,
         network: bounds.pick("network", values::time, silent.network).value,
         pause: bounds.pick("pause", values::time, silent.pause).value,
