@@ -101,7 +101,7 @@ impl Case {
     pub(crate) fn by_time(self, name: &'static str) -> Case {
         let mut case = Case { name, ..self };
         (case.rules.limits.cancel, case.rules.limits.confirm) = (None, None);
-        case.rules.stuck_after = TICK * 3;
+        case.rules.stuck_after = TICK * 2;
         case
     }
 
@@ -279,7 +279,7 @@ pub(crate) fn with_keys() -> Vec<Case> {
         keyed_saves_refusals(),
         keyed_binding_refusals(),
         tombstones_and_lookup().faults(1),
-        keyed_and_lookup().by_time("keys and lookup, tried by time"),
+        keyed_and_lookup().by_time("keys and lookup, tried by time").faults(1),
     ]
 }
 
@@ -298,8 +298,8 @@ pub(crate) fn without_keys() -> Vec<Case> {
         idempotent(),
         idempotent_and_lookup(),
         no_cancel(),
-        lookup().by_time("lookup, tried by time"),
-        net_cancel().by_time("net cancel, tried by time"),
+        lookup().by_time("lookup, tried by time").faults(1),
+        net_cancel().by_time("net cancel, tried by time").faults(1),
     ]
 }
 
