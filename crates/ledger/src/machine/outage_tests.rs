@@ -86,6 +86,28 @@ fn a_question_that_finds_the_effect_still_there_does_not_restart_the_time_of_the
 }
 
 #[test]
+fn a_worker_that_dies_in_each_cancel_does_not_go_on_for_ever() {
+    for rules in [keyed(), lookup()] {
+        let mut bench = Bench::to_undo(rules);
+        let mut cancels = 0;
+        while bench.row.end.is_none() {
+            match bench.step() {
+                // The end of the cancel is never reported.
+                Step::Cancel(_) => cancels += 1,
+                Step::Ask(question) => drop(bench.found(question, Found::Applied(answer()))),
+                Step::Leave => {}
+                other => panic!("{other:?}"),
+            }
+            if bench.row.end.is_none() {
+                bench.until_due();
+            }
+        }
+        assert_eq!(bench.row.end, Some(End::Stuck));
+        assert!(cancels > 100 && bench.now < at(DAY + 1000), "{cancels}, {:?}", bench.now);
+    }
+}
+
+#[test]
 fn an_outage_that_outlasts_the_time_is_followed_by_one_more_request() {
     let mut bench = lost(lookup());
     let question = bench.asks();

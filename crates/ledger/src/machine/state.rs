@@ -1,6 +1,6 @@
 //! The part of an action's row that changes.
 
-use super::Stamp;
+use super::{Rules, Stamp};
 
 /// What the application wants of the provider. The goal can change once, from perform to cancel, and never back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -114,9 +114,9 @@ pub struct State {
     pub(super) questions: Questions,
     pub(super) undo: Undo,
     /// Since when the requests about this action bring nothing. A perform attempt that was not sent or not answered sets
-    /// this to the time of its end. A question or a cancel that brought nothing sets it only if it is `None`: the time
-    /// for which they are tried counts from the first of them. `None` if the last request brought something, or if none
-    /// has ended since the action began or a person started it again.
+    /// this to the time of its end. A question that brought nothing sets it only if it is `None`, and so does the record
+    /// of a cancel, so that it is set even if the worker dies in each cancel. The time for which questions and cancels
+    /// are tried counts from here. `None` once a request has brought something, and until the first request.
     pub(super) failing_since: Option<Stamp>,
     /// The trouble with the application's handler; `None` if the handler did not fail.
     pub(super) handler: Option<HandlerTrouble>,
@@ -373,7 +373,7 @@ impl State {
     }
 
     /// Returns since when the requests about this action bring nothing: the end of the last perform attempt that was not
-    /// sent or not answered, or of the first question or cancel without a result after it. `None` if the last request
+    /// sent or not answered, or the first question or cancel without a result after it. `None` if the last request
     /// brought something, or if the row is done or stuck.
     #[must_use]
     pub fn failing_since(&self) -> Option<Stamp> {
@@ -416,6 +416,14 @@ impl State {
             Some(End::Failed | End::Cancelled) => self.audit_at.map(from),
             Some(End::Done | End::Stuck) => None,
         }
+    }
+
+    /// Returns whether cancels have been tried for as long as the rules allow: one that may have been sent was recorded
+    /// after that time. This does not depend on its end, which a worker that dies does not report.
+    pub(super) fn was_cancelled_for_too_long(&self, rules: &Rules) -> bool {
+        let (Some(since), Some(open)) = (self.failing_since, &self.undo.open) else { return false };
+        let last = open.quiet_until.saturating_sub(rules.quiet.saturating_add(rules.attempt));
+        last >= since.saturating_add(rules.stuck_after)
     }
 
     /// Returns whether the worker with this id has the row.

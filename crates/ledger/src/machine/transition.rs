@@ -367,6 +367,7 @@ impl Draft {
             },
         });
         self.to.undo.tries = self.to.undo.tries.saturating_add(1);
+        self.to.failing_since.get_or_insert(self.now);
         self.to.undo.asked = false;
         self.set_in_flight(Some(line.number));
         self.log(line);
