@@ -66,7 +66,8 @@ impl Case<'_> {
         // No cancel of this generation can still arrive, and the effect still exists. So the key of this generation is
         // of no more use, and the next cancel gets a new key.
         if self.state.undo.open.as_ref().is_some_and(|open| question.asked_at >= open.quiet_until) {
-            if self.state.was_cancelled_for_too_long(self.rules) {
+            if self.rules.was_cancelled_for_too_long(self.state.failing_since, self.state.undo.open.as_ref())
+            {
                 return draft.stick(Stuck::CancelledForTooLong);
             }
             draft.next_generation();

@@ -334,7 +334,7 @@ impl View<'_> {
         if self.rules.cancel_by(self.state.sent.as_ref()).is_some_and(|end| self.now >= end) {
             return self.stuck(Stuck::NoLongerCancelled);
         }
-        if self.state.was_cancelled_for_too_long(self.rules) {
+        if self.rules.was_cancelled_for_too_long(self.state.failing_since, self.state.undo.open.as_ref()) {
             return self.stuck(Stuck::CancelledForTooLong);
         }
         if self.rules.limits.cancel.is_some_and(|most| self.state.undo.tries >= most) {

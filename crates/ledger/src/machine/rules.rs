@@ -262,6 +262,19 @@ impl Rules {
         Some(window.end(sent?.first_at))
     }
 
+    /// Returns whether cancels that fail since `since` have been tried for as long as declared: one of the cancels `open`,
+    /// which may have been sent, was recorded after that time. This does not depend on its end, which a worker that dies
+    /// does not report.
+    pub(super) fn was_cancelled_for_too_long(
+        &self,
+        since: Option<Stamp>,
+        open: Option<&OpenCancels>,
+    ) -> bool {
+        let (Some(since), Some(open)) = (since, open) else { return false };
+        let last = open.quiet_until.saturating_sub(self.quiet.saturating_add(self.attempt));
+        last >= since.saturating_add(self.stuck_after)
+    }
+
     /// Returns the time from which on no cancel of an action is sent any more: a cancel must also arrive before the
     /// window for cancels ends. Returns `None` if no such window is declared, or if nothing was sent.
     pub(super) fn cancel_by(&self, sent: Option<&Sent>) -> Option<Stamp> {

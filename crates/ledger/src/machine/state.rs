@@ -1,6 +1,6 @@
 //! The part of an action's row that changes.
 
-use super::{Rules, Stamp};
+use super::Stamp;
 
 /// What the application wants of the provider. The goal can change once, from perform to cancel, and never back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -416,14 +416,6 @@ impl State {
             Some(End::Failed | End::Cancelled) => self.audit_at.map(from),
             Some(End::Done | End::Stuck) => None,
         }
-    }
-
-    /// Returns whether cancels have been tried for as long as the rules allow: one that may have been sent was recorded
-    /// after that time. This does not depend on its end, which a worker that dies does not report.
-    pub(super) fn was_cancelled_for_too_long(&self, rules: &Rules) -> bool {
-        let (Some(since), Some(open)) = (self.failing_since, &self.undo.open) else { return false };
-        let last = open.quiet_until.saturating_sub(rules.quiet.saturating_add(rules.attempt));
-        last >= since.saturating_add(rules.stuck_after)
     }
 
     /// Returns whether the worker with this id has the row.

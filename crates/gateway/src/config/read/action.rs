@@ -148,11 +148,6 @@ fn tell(section: &Section<'_>, problem: Problem) {
     }
 }
 
-/// Reads a number of tries that has no default.
-fn some_count(value: &DeValue<'_>) -> Outcome<Option<u32>> {
-    count_u32(value).map(Some)
-}
-
 fn rules(
     section: &Section<'_>,
     declared: &Declared<'_>,
@@ -173,8 +168,8 @@ fn rules(
         audit_after: section.opt("audit_after", values::time).unwrap_or(silent.audit_after),
         limits: Limits {
             perform: tries.pick("perform", count_u32, silent.limits.perform).value,
-            cancel: tries.pick("cancel", some_count, silent.limits.cancel).value,
-            confirm: tries.pick("confirm", some_count, silent.limits.confirm).value,
+            cancel: tries.pick("cancel", |value| count_u32(value).map(Some), silent.limits.cancel).value,
+            confirm: tries.pick("confirm", |value| count_u32(value).map(Some), silent.limits.confirm).value,
         },
         stuck_after: bounds.pick("stuck_after", values::time, silent.stuck_after).value,
         lease: inherited.ledger.lease,
