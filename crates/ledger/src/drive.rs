@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use seawall_policy::Draw;
 
 use crate::action::Action;
+use crate::caught::{caught, message};
 use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
 use crate::failpoint::point;
@@ -21,7 +22,7 @@ use crate::machine::{
 };
 use crate::operation::Operation;
 use crate::remote::Delivery;
-use crate::store::{Change, Changed, Follow, Store};
+use crate::store::{Boxed, Change, Changed, Follow, Store};
 
 /// The maximum age of the database's last report of its time. If the report is older, the database is asked again,
 /// since its clock and the clock of this machine drift apart.
@@ -306,10 +307,8 @@ impl<S: Store> Inner<S> {
         let deadline = self.store.clock().instant_of(line.send_by);
         let delivery = Delivery { action: &action, number: line.number, deadline };
         let (how, report) = if delivery.may_send() {
-            let sending = operation.remote.perform(delivery);
-            let cut = tokio::time::timeout_at(deadline.into(), sending).await;
-            let (how, report) =
-                cut.unwrap_or_else(|_| (Performed::Unknown, said("no answer before its deadline")));
+            let sent = heard(&delivery, || operation.remote.perform(delivery)).await;
+            let (how, report) = sent.unwrap_or_else(|report| (Performed::Unknown, report));
             let how = match how {
                 Performed::Yes(answer) => Performed::Yes(self.kept(answer)),
                 Performed::No(refusal) => Performed::No(self.kept(refusal)),
@@ -340,8 +339,8 @@ impl<S: Store> Inner<S> {
         let deadline = self.store.clock().instant_of(line.send_by);
         let delivery = Delivery { action: &action, number: line.number, deadline };
         let (how, report) = if delivery.may_send() {
-            let cut = tokio::time::timeout_at(deadline.into(), operation.remote.cancel(delivery)).await;
-            cut.unwrap_or_else(|_| (Undone::Unknown, said("no answer before its deadline")))
+            let sent = heard(&delivery, || operation.remote.cancel(delivery)).await;
+            sent.unwrap_or_else(|report| (Undone::Unknown, report))
         } else {
             (Undone::NotSent, said("its deadline had passed before it could be sent"))
         };
@@ -364,8 +363,8 @@ impl<S: Store> Inner<S> {
         let until = question.asked_at.saturating_add(operation.rules.attempt);
         let deadline = self.store.clock().instant_of(until);
         let delivery = Delivery { action: &action, number: question.number, deadline };
-        let cut = tokio::time::timeout_at(deadline.into(), operation.remote.confirm(delivery)).await;
-        let (found, report) = cut.unwrap_or_else(|_| (Found::Other, said("no answer before its deadline")));
+        let answer = heard(&delivery, || operation.remote.confirm(delivery)).await;
+        let (found, report) = answer.unwrap_or_else(|report| (Found::Other, report));
         let found = match found {
             Found::Applied(answer) => Found::Applied(self.kept(answer)),
             Found::Cancelled | Found::Absent | Found::Other => found,
@@ -490,6 +489,25 @@ impl<S: Store> Inner<S> {
                 let _ = self.offer(&member, write, follow).await;
             }
         }
+    }
+}
+
+/// Calls the remote, and returns its outcome with the details. If there is no outcome, because the deadline passes or the
+/// remote panics, the error has the details.
+async fn heard<'a, T>(
+    delivery: &Delivery<'a>,
+    call: impl FnOnce() -> Boxed<'a, (T, Report)>,
+) -> Result<(T, Report), Report> {
+    match tokio::time::timeout_at(delivery.deadline.into(), caught(call)).await {
+        Ok(Ok((outcome, report))) => {
+            let detail = report.detail.map(|detail| message(&detail));
+            Ok((outcome, Report { detail, ..report }))
+        }
+        Ok(Err(panic)) => {
+            tracing::error!(action = %delivery.action.id, error = %panic, "the remote of an action panicked");
+            Err(said(&message(&format!("the remote failed: {panic}"))))
+        }
+        Err(_) => Err(said("no answer before its deadline")),
     }
 }
 

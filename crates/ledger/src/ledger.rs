@@ -413,8 +413,8 @@ impl<S: Store> Inner<S> {
     ) -> Result<Action, Error> {
         match driven.await {
             Ok(Some(action)) => Ok(action),
-            // The row is gone, its write was refused, or the remote panicked. If the row still exists, it is read again
-            // and returned: its state says what is known of the effect.
+            // The row is gone, its write was refused, or its task ended early. If the row still exists, it is read
+            // again and returned: its state says what is known of the effect.
             Ok(None) | Err(_) => self.store.load(id).await?.ok_or(Refusal::NotFound.into()),
         }
     }

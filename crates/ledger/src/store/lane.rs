@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::action::{Action, ActionId};
+use crate::caught::caught;
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp};
 
@@ -81,6 +82,9 @@ pub(crate) trait Batch<C>: Send + 'static {
     /// are several jobs, the whole batch fails with `Trouble::Refused`. If there is only one job, its answer says that
     /// the handler failed.
     fn execute(&mut self, jobs: &[&Job<C>]) -> impl Future<Output = Result<Vec<Answer>>> + Send;
+
+    /// Closes the connection. The next batch opens another one.
+    fn give_up(&mut self);
 }
 
 /// Hands jobs to one or more lanes.
@@ -170,10 +174,18 @@ async fn serve<C: Send, B: Batch<C>>(batch: &mut B, gathered: &mut Vec<Job<C>>) 
 }
 
 /// Runs a batch again while the database refuses it in favour of another transaction, at most [`RUNS`] times.
+///
+/// A panic ends neither the lane nor the jobs of other callers. Whatever panicked did so before the commit, so the batch
+/// counts as refused, and its jobs are run again one by one.
 async fn run_again<C: Send, B: Batch<C>>(batch: &mut B, jobs: &[&Job<C>]) -> Result<Vec<Answer>> {
     let mut run = 1;
     loop {
-        match batch.execute(jobs).await {
+        let executed = caught(|| batch.execute(jobs)).await.unwrap_or_else(|panic| {
+            tracing::error!(error = %panic, "a transaction of the ledger panicked");
+            batch.give_up();
+            Err(StoreError::new(Trouble::Refused, panic))
+        });
+        match executed {
             Err(e) if e.trouble() == Trouble::Again && run < RUNS => {
                 tokio::time::sleep(pause(run)).await;
                 run += 1;

@@ -34,6 +34,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::action::{Action, ActionId, Mark, Story};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use crate::caught::caught;
 use crate::clock::DbClock;
 use crate::error::StoreError;
 use crate::machine::{self, AttemptRow, Evidence, Known, NotSettled, Owner, Scope, Stamp, State, Write};
@@ -44,16 +46,18 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// A boxed future, as the methods of a trait object return it.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A handler of the application. It runs in the transaction that settles or ends an action. If it returns an error, the
-/// transaction is rolled back.
-pub type Follow<C> = Arc<
-    dyn for<'a> Fn(
-            &'a mut C,
-            &'a Action,
-        ) -> Boxed<'a, std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>>
-        + Send
-        + Sync,
->;
+/// The result of a handler of the application.
+type Followed = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// A handler of the application. It runs in the transaction that settles or ends an action. If it returns an error or
+/// panics, the transaction is rolled back.
+pub type Follow<C> = Arc<dyn for<'a> Fn(&'a mut C, &'a Action) -> Boxed<'a, Followed> + Send + Sync>;
+
+/// Runs a handler, and returns its result. A panic of the handler is an error of the handler, with its message.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) async fn followed<C>(follow: &Follow<C>, conn: &mut C, action: &Action) -> Followed {
+    caught(|| follow(conn, action)).await.unwrap_or_else(|panic| Err(panic.into()))
+}
 
 /// A row to insert.
 #[derive(Clone, Debug)]
@@ -98,7 +102,7 @@ pub enum Changed {
     /// The row had changed before, so nothing was written. The value is the row as it is now; `None` if it is gone.
     /// Call the machine again for this row.
     Stale(Option<Box<Action>>),
-    /// The handler failed with this error, so nothing was written.
+    /// The handler failed or panicked with this error, so nothing was written.
     HandlerFailed(String),
     /// Nothing was written, since another action of the dependency is sent under the key that the change chose. Choose
     /// the next salt.

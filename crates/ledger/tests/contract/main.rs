@@ -8,6 +8,7 @@ mod functions;
 mod keeping;
 mod not_there;
 mod on_postgres;
+mod panics;
 mod partly;
 mod partners;
 mod plans;
@@ -105,6 +106,11 @@ macro_rules! suite {
                 what_contradicts_an_end_is_marked_and_changes_nothing
                 a_report_is_settled_by_the_question_that_follows_it
                 a_cancel_says_what_became_of_it
+            }
+            on! { panics, $world:
+                a_handler_that_panics_is_counted_and_keeps_the_outcome
+                a_panic_in_a_scopes_handler_is_counted_and_settles_nothing
+                a_remote_that_panics_gave_no_answer
             }
             on! { claims, $world:
                 a_claim_does_what_the_machine_does

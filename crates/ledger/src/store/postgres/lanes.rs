@@ -54,15 +54,6 @@ pub(super) struct Lane {
     pub(super) prepared: bool,
 }
 
-impl Lane {
-    /// Closes a connection on which something failed.
-    fn give_up(&mut self) {
-        if let Some(broken) = self.conn.take() {
-            drop(broken.detach());
-        }
-    }
-}
-
 /// Returns the result of a change that was not written, because the stored row has another version. If the stored row
 /// is exactly as the change would have made it, the change was written earlier and its answer was lost.
 pub(super) fn stale(found: Option<Action>, write: &Write) -> Changed {
@@ -115,6 +106,12 @@ impl Batch<PgConnection> for Lane {
             }
         })?;
         jobs.iter().map(|job| answer(&job.task, &recorded, &changed)).collect()
+    }
+
+    fn give_up(&mut self) {
+        if let Some(broken) = self.conn.take() {
+            drop(broken.detach());
+        }
     }
 }
 

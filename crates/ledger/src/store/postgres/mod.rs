@@ -22,6 +22,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Postgres as Db, Transaction};
 
 use crate::action::{Action, ActionId, Mark, Story};
+use crate::caught::message;
 use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
@@ -30,7 +31,7 @@ use super::lane::{Answer, Lanes, RUNS, Task, ask, pause, unexpected};
 use super::version::Version;
 use super::{
     COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
-    settle_members,
+    followed, settle_members,
 };
 use lanes::{BEGIN, SharedClock};
 use statements::Session;
@@ -217,15 +218,11 @@ impl Postgres {
             return Ok(Changed::Clash);
         }
         if let Some(follow) = &change.follow
-            && let Err(e) = follow(&mut tx, &change.action).await
+            && let Err(e) = followed(follow, &mut tx, &change.action).await
         {
-            let lost = e.downcast_ref::<sqlx::Error>().is_some_and(lanes::lost_against_another);
             tx.rollback().await.map_err(failed)?;
-            return if lost {
-                Err(StoreError::new(Trouble::Again, e))
-            } else {
-                Ok(Changed::HandlerFailed(e.to_string()))
-            };
+            let e = handler_failed(e);
+            return if e.trouble() == Trouble::Again { Err(e) } else { Ok(Changed::HandlerFailed(e.said())) };
         }
         tx.commit().await.map_err(failed)?;
         Ok(Changed::Taken)
@@ -260,12 +257,19 @@ impl Postgres {
         }
         for member in &members {
             if let Some(follow) = follow {
-                follow(&mut tx, member).await.map_err(|e| StoreError::new(Trouble::Refused, e))?;
+                followed(follow, &mut tx, member).await.map_err(handler_failed)?;
             }
         }
         tx.commit().await.map_err(failed)?;
         Ok(Ok(ScopeSettled { members }))
     }
+}
+
+/// Turns the error of a handler into a [`StoreError`]. If the database refused a statement of the handler in favour of
+/// another transaction, the error is [`Trouble::Again`], so that the transaction is run again.
+fn handler_failed(e: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
+    let lost = e.downcast_ref::<sqlx::Error>().is_some_and(lanes::lost_against_another);
+    StoreError::new(if lost { Trouble::Again } else { Trouble::Refused }, message(&e))
 }
 
 impl Store for Postgres {

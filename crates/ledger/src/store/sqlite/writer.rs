@@ -7,10 +7,13 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
 use crate::action::{Action, ActionId};
+use crate::caught::message;
 use crate::error::{StoreError, Trouble};
 use crate::machine::{NotSettled, Scope, Stamp, Write};
 use crate::store::lane::{Answer, Batch, Job, Task};
-use crate::store::{Change, Changed, Follow, Insert, Recorded, Result, ScopeSettled, settle_members};
+use crate::store::{
+    Change, Changed, Follow, Insert, Recorded, Result, ScopeSettled, followed, settle_members,
+};
 
 use super::statements::{self, failed};
 
@@ -77,6 +80,10 @@ impl Batch<SqliteConnection> for Writer {
         }
         executed
     }
+
+    fn give_up(&mut self) {
+        self.conn = None;
+    }
 }
 
 async fn transaction(
@@ -103,7 +110,7 @@ async fn transaction(
     for job in jobs {
         let answer = match &job.task {
             Task::Record(insert) => recorded(&mut tx, insert, &inserted).await?,
-            Task::Change(change) => match followed(&mut tx, change, &changed).await? {
+            Task::Change(change) => match completed(&mut tx, change, &changed).await? {
                 Changed::HandlerFailed(why) if jobs.len() > 1 => {
                     return Err(StoreError::new(Trouble::Refused, why));
                 }
@@ -168,7 +175,7 @@ pub(super) async fn existing(conn: &mut SqliteConnection, insert: &Insert) -> Re
 
 /// Writes the audit mark of a change, and runs its handler. Returns what became of the change. If the change itself was
 /// not written, the result holds the row as it is now.
-async fn followed(
+async fn completed(
     conn: &mut SqliteConnection,
     change: &Change<SqliteConnection>,
     changed: &HashSet<ActionId>,
@@ -191,9 +198,9 @@ async fn followed(
         return Ok(Changed::Clash);
     }
     match &change.follow {
-        Some(follow) => match follow(conn, &change.action).await {
+        Some(follow) => match followed(follow, conn, &change.action).await {
             Ok(()) => Ok(Changed::Taken),
-            Err(e) => Ok(Changed::HandlerFailed(e.to_string())),
+            Err(e) => Ok(Changed::HandlerFailed(message(&e))),
         },
         None => Ok(Changed::Taken),
     }
@@ -215,7 +222,9 @@ async fn scope_settled(
     write_members(conn, &mut members, writes, now).await?;
     for member in &members {
         if let Some(follow) = follow {
-            follow(conn, member).await.map_err(|e| StoreError::new(Trouble::Refused, e))?;
+            followed(follow, conn, member)
+                .await
+                .map_err(|e| StoreError::new(Trouble::Refused, message(&e)))?;
         }
     }
     Ok(Ok(ScopeSettled { members }))
