@@ -8,6 +8,7 @@ mod functions;
 mod keeping;
 mod not_there;
 mod on_postgres;
+mod on_sqlite;
 mod panics;
 mod partly;
 mod partners;

@@ -15,6 +15,7 @@ use crate::store::{
     Change, Changed, Follow, Insert, Recorded, Result, ScopeSettled, followed, settle_members,
 };
 
+use super::locked::at;
 use super::statements::{self, failed};
 
 /// Returns the time that counts as the database's time: the machine's clock. SQLite has no clock of its own, and all
@@ -33,19 +34,20 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Makes a writer that uses `conn`, after a check that its commits are durable.
-    pub(super) async fn new(
-        options: SqliteConnectOptions,
-        mut conn: SqliteConnection,
-        knows: u32,
-    ) -> Result<Writer> {
-        verify(&mut conn).await?;
+    /// Opens the writer's connection, and checks that its commits are durable.
+    pub(super) async fn open(options: SqliteConnectOptions, knows: u32) -> Result<Writer> {
+        let conn = connect(&options).await?;
         Ok(Writer { options, conn: Some(conn), knows })
     }
 }
 
-/// Checks that a commit on this connection is on the disk when it returns. Fails if the settings of the connection do
-/// not ensure that.
+/// Opens a connection. Fails if its settings do not ensure that a commit is on the disk when it returns.
+async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection> {
+    let mut conn = options.connect().await.map_err(failed)?;
+    verify(&mut conn).await?;
+    Ok(conn)
+}
+
 async fn verify(conn: &mut SqliteConnection) -> Result<()> {
     let journal: String = pragma(conn, "PRAGMA journal_mode").await?;
     let synchronous: i64 = pragma(conn, "PRAGMA synchronous").await?;
@@ -66,19 +68,19 @@ where
 
 impl Batch<SqliteConnection> for Writer {
     async fn execute(&mut self, jobs: &[&Job<SqliteConnection>]) -> Result<Vec<Answer>> {
+        let file = self.options.get_filename();
         let conn = match &mut self.conn {
             Some(conn) => conn,
-            None => {
-                let mut fresh = self.options.connect().await.map_err(failed)?;
-                verify(&mut fresh).await?;
-                self.conn.insert(fresh)
-            }
+            None => self.conn.insert(connect(&self.options).await.map_err(|e| at(file, &e))?),
         };
         let executed = transaction(conn, jobs, self.knows).await;
         if executed.as_ref().is_err_and(|e| e.trouble() == Trouble::Away) {
             self.conn = None;
         }
-        executed
+        executed.map_err(|e| match e.trouble() {
+            Trouble::Away | Trouble::Again => at(file, &e),
+            Trouble::Busy | Trouble::Refused | Trouble::Foreign => e,
+        })
     }
 
     fn give_up(&mut self) {
