@@ -191,20 +191,27 @@ impl<S: Store> Inner<S> {
                         Arc::try_unwrap(change).map_or_else(|shared| shared.write.clone(), |own| own.write);
                     return Taken::HandlerFailed(Box::new(write), why);
                 }
-                Err(e) => match e.trouble() {
-                    Trouble::Away | Trouble::Busy | Trouble::Again => {
-                        Box::pin(self.wait_out(&mut tries, &e)).await;
-                    }
-                    Trouble::Refused | Trouble::Foreign if tries < OFFERS => {
-                        Box::pin(self.wait_out(&mut tries, &e)).await;
-                    }
-                    Trouble::Refused | Trouble::Foreign => {
-                        tracing::error!(action = %action.id, error = %e, "a change was refused");
+                Err(e) => {
+                    if !Box::pin(self.may_offer_again(&mut tries, action, &e)).await {
                         return Taken::Refused;
                     }
-                },
+                }
             }
         }
+    }
+
+    /// Waits before a write is offered to the store again. Returns `false` if it is not to be offered again, because the
+    /// store has refused it [`OFFERS`] times. While the database cannot be reached or is busy, there is no limit.
+    async fn may_offer_again(&self, tries: &mut u32, action: &Action, e: &StoreError) -> bool {
+        match e.trouble() {
+            Trouble::Refused | Trouble::Foreign if *tries >= OFFERS => {
+                tracing::error!(action = %action.id, error = %e, "a change was refused");
+                return false;
+            }
+            Trouble::Refused | Trouble::Foreign | Trouble::Away | Trouble::Busy | Trouble::Again => {}
+        }
+        self.wait_out(tries, e).await;
+        true
     }
 
     /// Returns the operation's handler if this write ends `action` as done, failed or cancelled. Returns `None` in all
@@ -395,7 +402,11 @@ impl<S: Store> Inner<S> {
                 Told::Nothing => return Some(action),
                 Told::Late(line) => match self.store.evidence(action.id, line).await {
                     Ok(()) => return Some(action),
-                    Err(e) => Box::pin(self.wait_out(&mut tries, &e)).await,
+                    Err(e) => {
+                        if !Box::pin(self.may_offer_again(&mut tries, &action, &e)).await {
+                            return None;
+                        }
+                    }
                 },
                 Told::Write(write) => {
                     let (follow, breaks_scope) =
@@ -432,7 +443,11 @@ impl<S: Store> Inner<S> {
                         None => Some(action),
                     };
                 }
-                Err(e) => self.wait_out(&mut tries, &e).await,
+                Err(e) => {
+                    if !self.may_offer_again(&mut tries, &action, &e).await {
+                        return None;
+                    }
+                }
             }
         };
         match settled {

@@ -299,7 +299,8 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Lists the actions that match the filter, in the order of their recording, one page at a time. To get the next
-    /// page, set [`Filter::after`] to the id of the last action of this page.
+    /// page, set [`Filter::after`] to the id of the last action of this page. A row that this version of the program cannot
+    /// read is left out, and an error with its id is logged; [`Ledger::load`] with that id returns the same error.
     ///
     /// # Errors
     ///

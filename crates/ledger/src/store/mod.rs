@@ -326,13 +326,15 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// caller gave the action, or the one under which the action is sent.
     fn find(&self, dependency: &str, key: &str) -> impl Future<Output = Result<Option<Action>>> + Send;
 
-    /// Loads the recorded members of a scope, in the order of recording.
+    /// Loads the recorded members of a scope, in the order of recording. Fails if one of them cannot be read, since a scope
+    /// is settled and cancelled only as a whole.
     fn members(&self, scope: &str) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
     /// Loads one row with its attempts and marks; `None` if there is no such row.
     fn story(&self, id: ActionId) -> impl Future<Output = Result<Option<Story>>> + Send;
 
-    /// Lists the rows that match the filter, in the order of their recording, one page at a time.
+    /// Lists the rows that match the filter, in the order of their recording, one page at a time. A row that cannot be read
+    /// is left out and logged, and the next row takes its place.
     fn list(&self, filter: &Filter) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
     /// Counts the open and the stuck actions of a dependency.

@@ -81,6 +81,7 @@ macro_rules! suite {
                 a_change_of_every_field_is_read_as_it_was_written
                 a_line_of_the_log_is_completed_with_the_refusal
                 a_row_that_contradicts_itself_is_named_and_stops_no_other
+                a_scope_with_an_unreadable_member_is_given_up_until_the_lease_ends
             }
             on! { sent_keys, $world:
                 mapped_keys_that_clash_take_the_next_salt

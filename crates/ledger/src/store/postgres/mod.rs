@@ -27,6 +27,7 @@ use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 
+use super::kept::ActionPage;
 use super::lane::{Answer, Lanes, RUNS, Task, ask, pause, unexpected};
 use super::version::Version;
 use super::{
@@ -393,9 +394,13 @@ impl Store for Postgres {
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Action>> {
         let mut tx = self.reading().await?;
-        let found = self.session(&mut tx).list(filter).await;
+        let mut page = ActionPage::of(filter);
+        while let Some(missing) = page.missing() {
+            let rows = self.session(&mut tx).list(missing).await?;
+            page.add(rows);
+        }
         tx.commit().await.map_err(failed)?;
-        found
+        Ok(page.into_actions())
     }
 
     async fn counts(&self, dependency: &str) -> Result<Counts> {

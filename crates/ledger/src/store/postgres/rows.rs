@@ -181,6 +181,11 @@ pub(super) fn action(row: &PgRow) -> Result<Action> {
     kept::action(|| Reader { row, next: 0 })
 }
 
+/// Reads a row of a list.
+pub(super) fn listed(row: &PgRow) -> Result<(ActionId, Option<Action>)> {
+    kept::listed(|| Reader { row, next: 0 })
+}
+
 /// Reads a line of the attempt log. The first column, the action's id, is skipped.
 pub(super) fn attempt(row: &PgRow) -> Result<AttemptRow> {
     AttemptRow::read(&mut Reader { row, next: 1 })

@@ -33,6 +33,7 @@ use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 
+use super::kept::ActionPage;
 use super::lane::{Lanes, Task, ask};
 use super::version::Version;
 use super::{
@@ -228,7 +229,13 @@ impl Store for Sqlite {
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Action>> {
-        statements::list(&mut *self.reader().await?, filter).await
+        let mut reader = self.reader().await?;
+        let mut page = ActionPage::of(filter);
+        while let Some(missing) = page.missing() {
+            let rows = statements::list(&mut reader, missing).await?;
+            page.add(rows);
+        }
+        Ok(page.into_actions())
     }
 
     async fn counts(&self, dependency: &str) -> Result<Counts> {
