@@ -429,7 +429,7 @@ impl<S: Store> Inner<S> {
         let Some(scope) = action.scope.clone() else { return Some(action) };
         let mut tries = 0;
         let settled = loop {
-            match self.store.settle_scope(scope.clone(), self.follow_any()).await {
+            match self.store.settle_scope(&action.dependency, scope.clone(), self.follow_any()).await {
                 Ok(settled) => break settled,
                 // The handler of a member failed, or the database refused.
                 Err(e) if e.trouble() == Trouble::Refused => {

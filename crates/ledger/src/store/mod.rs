@@ -289,9 +289,11 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// the row as it is now. The store may commit the change together with other changes.
     fn change(&self, change: Arc<Change<Self::Connection>>) -> impl Future<Output = Result<Changed>> + Send;
 
-    /// Settles all members of a scope, or returns why none was settled.
+    /// Settles all members of a scope, or returns why none was settled. `dependency` is that of the member for which the
+    /// scope is settled; the members may have different ones.
     fn settle_scope(
         &self,
+        dependency: &str,
         scope: Scope,
         follow: Option<Follow<Self::Connection>>,
     ) -> impl Future<Output = Result<std::result::Result<ScopeSettled, NotSettled>>> + Send;
@@ -308,7 +310,8 @@ pub trait Store: Clone + Send + Sync + 'static {
         lease: Duration,
     ) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
-    /// Claims this row if it is due. Returns `None` if it is not due, or if there is no such row.
+    /// Claims this row if it is due. Returns `None` if it is not due, if another transaction holds it, or if there is no
+    /// such row.
     fn claim_one(
         &self,
         id: ActionId,

@@ -12,6 +12,7 @@ mod on_sqlite;
 mod panics;
 mod partly;
 mod partners;
+mod places;
 mod plans;
 mod pooler;
 #[path = "../support/provider.rs"]

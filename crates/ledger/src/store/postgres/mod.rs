@@ -8,10 +8,12 @@
 //!   [`Settings::prepared`] is off, there are no named statements either. Then the ledger works behind a pooler in
 //!   transaction mode.
 //! - A batch waits only 100 ms for a row that another transaction holds. After that, the job that needs this row waits
-//!   for it in a transaction of its own.
+//!   for it in a transaction of its own, for up to 5 s at a time. The number of transactions that may wait for so long is
+//!   bounded ([`Settings::handlers`]), so that some connections are always left for batches, claims and reads.
 
 mod lanes;
 mod migrations;
+mod places;
 mod rows;
 mod statements;
 
@@ -35,6 +37,7 @@ use super::{
     followed, settle_members,
 };
 use lanes::{BEGIN, SharedClock};
+use places::Places;
 use statements::Session;
 pub(crate) use statements::failed;
 
@@ -52,9 +55,14 @@ const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// The maximum number of connections, for writers, claims and reads. Default 8; it is raised to `lanes` + 2 if it
-    /// is set to less. No connection is held during a call to the provider.
+    /// The maximum number of connections, for writers, handlers, claims and reads. Default 8; it is raised to `lanes` +
+    /// `handlers` + 2 if it is set to less. No connection is held during a call to the provider.
     pub connections: u32,
+    /// The maximum number of transactions that may wait for long at the same time, each with a connection: those in which
+    /// a handler of the application runs, and those that wait for a row that another transaction holds. Default 4; 0
+    /// means 1. One dependency gets at most one less, so that its slow handlers do not keep those of another dependency
+    /// from running. A transaction that gets no place within 5 s fails with [`Trouble::Busy`]; the ledger tries it again.
+    pub handlers: u32,
     /// The number of batches that can be under way at the same time. Default 2, so that one batch is gathered while the
     /// other waits for the disk; 0 means 1.
     pub lanes: u32,
@@ -65,7 +73,15 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { connections: 8, lanes: 2, prepared: true }
+        Settings { connections: 8, handlers: 4, lanes: 2, prepared: true }
+    }
+}
+
+impl Settings {
+    /// Returns the number of connections of the pool: `connections`, or more if the other settings need more.
+    fn connections_needed(&self) -> u32 {
+        let needed = self.lanes.max(1).saturating_add(self.handlers.max(1)).saturating_add(places::SPARE);
+        self.connections.max(needed)
     }
 }
 
@@ -74,6 +90,7 @@ impl Default for Settings {
 pub struct Postgres {
     pool: PgPool,
     lanes: Lanes<PgConnection>,
+    places: Places,
     clock: SharedClock,
     prepared: bool,
     program: Version,
@@ -117,20 +134,22 @@ impl Postgres {
         let options = if settings.prepared { options } else { options.statement_cache_capacity(0) };
         first_connection(&options).await?;
         let pool = PgPoolOptions::new()
-            .max_connections(settings.connections.max(settings.lanes + 2))
+            .max_connections(settings.connections_needed())
             .acquire_timeout(CONNECT)
             .test_before_acquire(false)
             .connect_lazy_with(options);
         Postgres::on(pool, settings).await
     }
 
-    /// Uses a pool of the application's own, and starts the writers on the current runtime. The pool needs one
-    /// connection for each lane, and some more for claims and reads.
+    /// Uses a pool of the application's own, and starts the writers on the current runtime. `settings.connections` does
+    /// not matter then. Each lane keeps one connection of the pool. Transactions that may wait for long take at most
+    /// `settings.handlers` of them, and fewer if the pool has less than `lanes` + `handlers` + 2 connections.
     ///
     /// # Errors
     ///
-    /// If the database cannot be reached.
+    /// If the database cannot be reached, or if the pool has less than `lanes` + 2 connections.
     pub async fn on(pool: PgPool, settings: Settings) -> Result<Postgres> {
+        let places = Places::of(&pool, settings.lanes, settings.handlers)?;
         let prepared = settings.prepared;
         let mut conn = pool.acquire().await.map_err(failed)?;
         let mut tx = conn.begin_with(BEGIN_READ).await.map_err(failed)?;
@@ -140,7 +159,7 @@ impl Postgres {
         let clock = SharedClock::new(clock);
         let lane = || lanes::Lane { pool: pool.clone(), conn: None, clock: clock.clone(), prepared };
         let lanes = Lanes::start((0..settings.lanes.max(1)).map(|_| lane()).collect());
-        Ok(Postgres { pool, lanes, clock, prepared, program: Version::of(&migrations::STEPS) })
+        Ok(Postgres { pool, lanes, places, clock, prepared, program: Version::of(&migrations::STEPS) })
     }
 
     /// Returns this store as the next version of the program would use it: it makes the tables of that version, and
@@ -186,6 +205,7 @@ impl Postgres {
     /// Makes one change, with its handler, in a transaction of its own. If the database refuses the transaction in
     /// favour of another one, the transaction is run again, at most [`RUNS`] times in all.
     async fn change_alone(&self, change: &Change<PgConnection>) -> Result<Changed> {
+        let _place = self.places.take(&change.action.dependency).await?;
         let mut run = 1;
         loop {
             match self.try_change(change).await {
@@ -316,9 +336,11 @@ impl Store for Postgres {
 
     async fn settle_scope(
         &self,
+        dependency: &str,
         scope: Scope,
         follow: Option<Follow<PgConnection>>,
     ) -> Result<std::result::Result<ScopeSettled, NotSettled>> {
+        let _place = self.places.take(dependency).await?;
         let mut run = 1;
         loop {
             match self.try_settle_scope(&scope, follow.as_ref()).await {
@@ -332,7 +354,7 @@ impl Store for Postgres {
     }
 
     async fn evidence(&self, id: ActionId, attempt: Evidence) -> Result<()> {
-        let mut tx = self.pool.begin_with(BEGIN_ALONE).await.map_err(failed)?;
+        let mut tx = self.pool.begin_with(BEGIN).await.map_err(failed)?;
         self.session(&mut tx).evidence(id, attempt.line()).await?;
         tx.commit().await.map_err(failed)
     }
@@ -347,8 +369,15 @@ impl Store for Postgres {
     }
 
     async fn claim_one(&self, id: ActionId, owner: Owner, lease: Duration) -> Result<Option<Action>> {
-        let mut tx = self.pool.begin_with(BEGIN_ALONE).await.map_err(failed)?;
-        let (claimed, clock) = self.session(&mut tx).claim_one(id, owner, lease, self.knows()).await?;
+        let mut tx = self.pool.begin_with(BEGIN).await.map_err(failed)?;
+        let claimed = self.session(&mut tx).claim_one(id, owner, lease, self.knows()).await;
+        let (claimed, clock) = match claimed {
+            // Another transaction holds the row, so it cannot be claimed now.
+            Err(e) if e.trouble() == Trouble::Busy => {
+                return tx.rollback().await.map_err(failed).map(|()| None);
+            }
+            claimed => claimed?,
+        };
         tx.commit().await.map_err(failed)?;
         clock.into_iter().for_each(|clock| self.clock.set(clock));
         Ok(claimed.into_iter().next())

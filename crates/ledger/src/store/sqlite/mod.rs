@@ -184,6 +184,7 @@ impl Store for Sqlite {
 
     async fn settle_scope(
         &self,
+        _: &str,
         scope: Scope,
         follow: Option<Follow<SqliteConnection>>,
     ) -> Result<std::result::Result<ScopeSettled, NotSettled>> {
