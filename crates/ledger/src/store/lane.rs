@@ -222,3 +222,42 @@ fn without_doubles<C>(jobs: Vec<Job<C>>) -> (Vec<Job<C>>, Vec<Job<C>>) {
         Task::Scope { .. } | Task::Claim { .. } | Task::ClaimOne { .. } | Task::Sweep { .. } => true,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Panics if a batch has a sweep of this number of rows.
+    const UNLUCKY: u32 = 13;
+
+    struct Panics {
+        given_up: Arc<std::sync::atomic::AtomicU32>,
+    }
+
+    impl Batch<()> for Panics {
+        async fn execute(&mut self, jobs: &[&Job<()>]) -> Result<Vec<Answer>> {
+            tokio::task::yield_now().await;
+            let unlucky = |job: &&Job<()>| matches!(job.task, Task::Sweep { most: UNLUCKY, .. });
+            assert!(!jobs.iter().any(unlucky), "an unlucky number");
+            Ok(jobs.iter().map(|_| Answer::Nothing).collect())
+        }
+
+        fn give_up(&mut self) {
+            self.given_up.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_its_own_job_and_neither_the_others_nor_the_lane() {
+        let given_up = Arc::<std::sync::atomic::AtomicU32>::default();
+        let lanes = Lanes::start(vec![Panics { given_up: given_up.clone() }]);
+        let sweep = |most| lanes.run(Task::Sweep { before: Stamp::from_micros(0), after: None, most });
+        let (first, unlucky, last) = tokio::join!(sweep(1), sweep(UNLUCKY), sweep(2));
+        assert!(first.is_ok() && last.is_ok());
+        let Err(e) = unlucky else { panic!("it has an answer") };
+        assert_eq!(e.trouble(), Trouble::Refused);
+        assert!(e.to_string().contains("it panicked: an unlucky number"), "{e}");
+        assert!(sweep(3).await.is_ok(), "the lane goes on");
+        assert!(given_up.load(std::sync::atomic::Ordering::SeqCst) >= 1, "its connection is closed");
+    }
+}
