@@ -19,6 +19,7 @@ mod operation;
 pub mod reconcile;
 mod remote;
 pub mod store;
+mod waiting;
 mod wishes;
 mod worker;
 

@@ -48,6 +48,16 @@ pub(crate) enum Task<C> {
     Sweep { before: Stamp, after: Option<ActionId>, most: u32 },
 }
 
+impl<C> Task<C> {
+    /// Whether only the caller can go on with what the task writes.
+    fn is_for_its_caller(&self) -> bool {
+        match self {
+            Task::Record(_) | Task::Claim { .. } | Task::ClaimOne { .. } => true,
+            Task::Change(_) | Task::Scope { .. } | Task::Evidence { .. } | Task::Sweep { .. } => false,
+        }
+    }
+}
+
 /// The result of a task. Each kind of task has its own kind of result.
 #[cfg_attr(
     not(feature = "sqlite"),
@@ -93,6 +103,9 @@ pub(crate) trait Batch<C>: Send + 'static {
 
     /// Closes the connection. The next batch opens another one.
     fn give_up(&mut self);
+
+    /// Returns whether there is a connection for the next batch.
+    fn is_open(&self) -> bool;
 }
 
 /// Hands jobs to one or more lanes.
@@ -132,7 +145,8 @@ impl<C: Send + 'static> Lanes<C> {
 
     /// Hands a task to a lane, waits until the task is executed, and returns its answer.
     ///
-    /// Dropping the future does not undo the task: once a lane has the task, the task is executed.
+    /// Dropping the future does not undo the task: once a lane has the task, the task is executed. If the caller
+    /// leaves before that, a record or a claim is not made, since nobody would go on with it.
     pub(crate) async fn run(&self, task: Task<C>) -> Result<Answer> {
         let (reply, answer) = oneshot::channel();
         let gone = |_| StoreError::new(Trouble::Away, "the ledger's writer has ended");
@@ -143,6 +157,7 @@ impl<C: Send + 'static> Lanes<C> {
 
 async fn serve<C: Send, B: Batch<C>>(batch: &mut B, gathered: &mut Vec<Job<C>>) {
     let mut rest: Vec<Job<C>> = std::mem::take(gathered);
+    rest.retain(|job| !(job.reply.is_closed() && job.task.is_for_its_caller()));
     while !rest.is_empty() {
         let (now, later) = without_doubles(rest);
         rest = later;
@@ -159,10 +174,7 @@ async fn serve<C: Send, B: Batch<C>>(batch: &mut B, gathered: &mut Vec<Job<C>>) 
                     let _ = reply.send(Ok(answer));
                 }
             }
-            Err(e)
-                if now.len() > 1
-                    && matches!(e.trouble(), Trouble::Refused | Trouble::Busy | Trouble::Foreign) =>
-            {
+            Err(e) if now.len() > 1 && is_of_one_job(batch, &e) => {
                 for job in now {
                     let alone = run_again(batch, &[&job]).await;
                     let _ = job
@@ -179,6 +191,16 @@ async fn serve<C: Send, B: Batch<C>>(batch: &mut B, gathered: &mut Vec<Job<C>>) 
     }
     // Makes the vector for the next batch.
     *gathered = Vec::with_capacity(BATCH);
+}
+
+/// Returns whether a batch may have failed because of a single job. If it is busy and has no connection, it got none, and
+/// neither would its jobs one by one.
+fn is_of_one_job<C, B: Batch<C>>(batch: &B, e: &StoreError) -> bool {
+    match e.trouble() {
+        Trouble::Refused | Trouble::Foreign => true,
+        Trouble::Busy => batch.is_open(),
+        Trouble::Away | Trouble::Again => false,
+    }
 }
 
 /// Runs a batch again while the database refuses it in favour of another transaction, at most [`RUNS`] times.
@@ -244,6 +266,10 @@ mod tests {
 
         fn give_up(&mut self) {
             self.given_up.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+
+        fn is_open(&self) -> bool {
+            true
         }
     }
 

@@ -24,9 +24,6 @@ use crate::store::Result;
 /// The number of connections that are kept free for claims and reads.
 pub(super) const SPARE: u32 = 2;
 
-/// The longest wait for a place.
-const WAIT: Duration = Duration::from_secs(5);
-
 /// The places of one store. A clone shares them.
 #[derive(Clone, Debug)]
 pub(super) struct Places {
@@ -47,13 +44,14 @@ pub(super) struct Place {
 
 impl Places {
     /// Makes the places for a pool. There are `handlers` of them, or less if the pool has too few connections beside those
-    /// of the lanes and the spare ones, but at least one.
+    /// of the lanes and the spare ones, but at least one. A place is waited for until half of `within` has passed, the time
+    /// that the database has for an answer.
     ///
     /// # Errors
     ///
     /// [`Trouble::Refused`] if the pool is too small: each lane keeps one connection, and at least one is needed for
     /// handlers and one for claims and reads.
-    pub(super) fn of(pool: &PgPool, lanes: u32, handlers: u32) -> Result<Places> {
+    pub(super) fn of(pool: &PgPool, lanes: u32, handlers: u32, within: Duration) -> Result<Places> {
         let (connections, lanes) = (pool.options().get_max_connections(), lanes.max(1));
         let Some(free) = connections.checked_sub(lanes).filter(|free| *free >= 2) else {
             let said = format!(
@@ -64,7 +62,7 @@ impl Places {
             return Err(StoreError::new(Trouble::Refused, said));
         };
         let number = handlers.clamp(1, free.saturating_sub(SPARE).max(1));
-        Ok(Places::new(number, WAIT))
+        Ok(Places::new(number, within / 2))
     }
 
     fn new(number: u32, wait: Duration) -> Places {
@@ -75,7 +73,7 @@ impl Places {
     ///
     /// # Errors
     ///
-    /// [`Trouble::Busy`] if there is none within 5 s.
+    /// [`Trouble::Busy`] if there is none in time.
     pub(super) async fn take(&self, dependency: &str) -> Result<Place> {
         let (own, all) = (self.of_dependency(dependency), self.all.clone());
         let taken = timeout(self.wait, async {

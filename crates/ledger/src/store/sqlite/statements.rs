@@ -129,6 +129,8 @@ pub(crate) fn failed(e: sqlx::Error) -> StoreError {
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
             Trouble::Foreign
         }
+        // All connections of the readers are in use.
+        sqlx::Error::PoolTimedOut => Trouble::Busy,
         _ => Trouble::Away,
     };
     StoreError::new(trouble, e)
