@@ -19,6 +19,8 @@ mod operation;
 pub mod reconcile;
 mod remote;
 pub mod store;
+#[cfg(all(feature = "testing", feature = "sqlite"))]
+pub mod testing;
 mod waiting;
 mod wishes;
 mod worker;

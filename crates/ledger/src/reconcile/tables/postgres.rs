@@ -18,6 +18,10 @@ impl Tables for Postgres {
         Dialect::Postgres
     }
 
+    fn now(&self) -> String {
+        "clock_timestamp()".to_owned()
+    }
+
     async fn rows(&self, statement: Statement) -> Result<Vec<Cells>> {
         let (link, statement) = (self.link(), &statement);
         let reading = |until| async move {

@@ -17,6 +17,7 @@ mod locked;
 mod migrations;
 mod rows;
 mod statements;
+mod time;
 mod writer;
 
 use std::path::Path;
@@ -32,6 +33,8 @@ use crate::action::{Action, ActionId, Mark, Story};
 use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
+#[cfg(feature = "testing")]
+use crate::testing::TestClock;
 
 use super::kept::ActionPage;
 use super::lane::{Lanes, Task, ask};
@@ -41,7 +44,7 @@ use super::{
 };
 pub(crate) use locked::at;
 pub(crate) use statements::failed;
-use writer::stamp;
+use time::Source;
 
 /// The time that a statement waits for another connection's transaction before the statement fails as busy. After that
 /// failure, the transaction is run again.
@@ -54,6 +57,7 @@ pub struct Sqlite {
     readers: SqlitePool,
     lanes: Lanes<SqliteConnection>,
     program: Version,
+    time: Source,
     /// The longest time for which [`Store::migrate`] waits for the locks of the file.
     opening: Duration,
 }
@@ -74,7 +78,18 @@ impl Sqlite {
     /// use `synchronous = FULL` and the write-ahead log. Each error names the file.
     pub async fn open(file: impl AsRef<Path>) -> Result<Sqlite> {
         let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
-        Sqlite::with(options, Version::of(&migrations::STEPS)).await
+        Sqlite::with(options, Version::of(&migrations::STEPS), Source::Machine).await
+    }
+
+    /// Opens a file, or creates it, as [`Sqlite::open`] does. The store takes its time from `clock`, which a test moves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sqlite::open`].
+    #[cfg(feature = "testing")]
+    pub async fn open_with(file: impl AsRef<Path>, clock: &TestClock) -> Result<Sqlite> {
+        let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
+        Sqlite::with(options, Version::of(&migrations::STEPS), Source::Test(clock.clone())).await
     }
 
     /// Opens a file as the next version of the program would use it: the store makes the tables of that version, and
@@ -87,7 +102,8 @@ impl Sqlite {
     pub async fn open_one_ahead(file: impl AsRef<Path>) -> Result<Sqlite> {
         let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
         let now = Version::of(&migrations::STEPS);
-        Sqlite::with(options, Version { steps: &migrations::AHEAD, knows: now.knows + 1 }).await
+        Sqlite::with(options, Version { steps: &migrations::AHEAD, knows: now.knows + 1 }, Source::Machine)
+            .await
     }
 
     /// Opens the file of a URL `sqlite:FILE` or `sqlite://FILE`, as [`Sqlite::open`] does.
@@ -98,15 +114,15 @@ impl Sqlite {
     pub async fn connect(url: &str) -> Result<Sqlite> {
         let options: SqliteConnectOptions =
             url.parse().map_err(|e: sqlx::Error| StoreError::new(Trouble::Refused, e))?;
-        Sqlite::with(options.create_if_missing(true), Version::of(&migrations::STEPS)).await
+        Sqlite::with(options.create_if_missing(true), Version::of(&migrations::STEPS), Source::Machine).await
     }
 
-    async fn with(options: SqliteConnectOptions, program: Version) -> Result<Sqlite> {
+    async fn with(options: SqliteConnectOptions, program: Version, time: Source) -> Result<Sqlite> {
         let options = durable(options);
         // A file that does not use the write-ahead log yet is switched to it under an exclusive lock. SQLite does not wait
         // for that lock.
         let opened = locked::patiently(options.get_filename(), locked::OPENING, || async {
-            writer::Writer::open(options.clone(), program.knows).await
+            writer::Writer::open(options.clone(), program.knows, time.clone()).await
         });
         let writer = opened.await?;
         let readers = SqlitePoolOptions::new()
@@ -115,7 +131,7 @@ impl Sqlite {
             .test_before_acquire(false)
             .connect_lazy_with(options.clone());
         let lanes = Lanes::start(vec![writer]);
-        Ok(Sqlite { options, readers, lanes, program, opening: locked::OPENING })
+        Ok(Sqlite { options, readers, lanes, program, time, opening: locked::OPENING })
     }
 
     /// Returns this store with another longest time for which [`Store::migrate`] waits for the locks of the file. Tests
@@ -167,7 +183,7 @@ impl Store for Sqlite {
 
     fn clock(&self) -> DbClock {
         let asked = Instant::now();
-        DbClock::heard(stamp(), asked)
+        DbClock::heard(self.time.stamp(), asked)
     }
 
     async fn ask_time(&self) -> Result<DbClock> {
@@ -255,7 +271,7 @@ impl Store for Sqlite {
     }
 
     async fn load_in(&self, conn: &mut SqliteConnection, id: ActionId) -> Result<Option<(Action, Stamp)>> {
-        Ok(statements::load(conn, id).await?.map(|action| (action, stamp())))
+        Ok(statements::load(conn, id).await?.map(|action| (action, self.time.stamp())))
     }
 
     async fn change_in(
@@ -265,7 +281,7 @@ impl Store for Sqlite {
         write: &Write,
         mark: Option<&Mark>,
     ) -> Result<bool> {
-        let taken = !statements::change(conn, &[(id, write)], stamp()).await?.is_empty();
+        let taken = !statements::change(conn, &[(id, write)], self.time.stamp()).await?.is_empty();
         if let (true, Some(key)) = (taken, write.names())
             && !statements::name(conn, id, key).await?
         {
@@ -283,6 +299,11 @@ impl Store for Sqlite {
 }
 
 impl Sqlite {
+    /// Returns the time that counts as the database's time.
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.time.stamp()
+    }
+
     /// Takes a connection from the readers' pool, apart from the writer's connection. A write on it takes the write
     /// lock, as a write of any other program does.
     pub(crate) async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>> {

@@ -1,7 +1,6 @@
 //! The only writer of SQLite. It executes each batch in one transaction.
 
 use std::collections::HashSet;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
@@ -17,13 +16,7 @@ use crate::store::{
 
 use super::locked::at;
 use super::statements::{self, failed};
-
-/// Returns the time that counts as the database's time: the machine's clock. SQLite has no clock of its own, and all
-/// processes that use the file run on this machine.
-pub(super) fn stamp() -> Stamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Stamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-}
+use super::time::Source;
 
 pub(super) struct Writer {
     options: SqliteConnectOptions,
@@ -31,13 +24,14 @@ pub(super) struct Writer {
     conn: Option<SqliteConnection>,
     /// The highest `needs` of a row that this program works on.
     knows: u32,
+    time: Source,
 }
 
 impl Writer {
     /// Opens the writer's connection, and checks that its commits are durable.
-    pub(super) async fn open(options: SqliteConnectOptions, knows: u32) -> Result<Writer> {
+    pub(super) async fn open(options: SqliteConnectOptions, knows: u32, time: Source) -> Result<Writer> {
         let conn = connect(&options).await?;
-        Ok(Writer { options, conn: Some(conn), knows })
+        Ok(Writer { options, conn: Some(conn), knows, time })
     }
 }
 
@@ -73,7 +67,7 @@ impl Batch<SqliteConnection> for Writer {
             Some(conn) => conn,
             None => self.conn.insert(connect(&self.options).await.map_err(|e| at(file, &e))?),
         };
-        let executed = transaction(conn, jobs, self.knows).await;
+        let executed = transaction(conn, jobs, self.knows, &self.time).await;
         if executed.as_ref().is_err_and(|e| e.trouble() == Trouble::Away) {
             self.conn = None;
         }
@@ -96,10 +90,11 @@ async fn transaction(
     conn: &mut SqliteConnection,
     jobs: &[&Job<SqliteConnection>],
     knows: u32,
+    time: &Source,
 ) -> Result<Vec<Answer>> {
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     // The time is read while the write lock is held. So all earlier writes have an earlier time.
-    let now = stamp();
+    let now = time.stamp();
     let inserts: Vec<&Insert> = jobs
         .iter()
         .filter_map(|job| if let Task::Record(insert) = &job.task { Some(&**insert) } else { None })
