@@ -123,7 +123,7 @@ pub(crate) struct Link {
     pool: PgPool,
     within: Duration,
     begins: Arc<Begins>,
-    /// Whether the database could not be reached when that was last tried.
+    /// Whether the database was silent or could not be reached when it was last used.
     is_away: Arc<AtomicBool>,
 }
 
@@ -228,7 +228,9 @@ impl Link {
             };
             tx.close();
             self.close_idle();
-            self.is_away.store(error.trouble() == Trouble::Away, Ordering::Relaxed);
+            if error.trouble() == Trouble::Away {
+                self.is_away.store(true, Ordering::Relaxed);
+            }
             if error.trouble() != Trouble::Away || tries == TRIES {
                 return Err(error);
             }
@@ -249,7 +251,6 @@ impl Link {
         let most = self.pool.options().get_max_connections();
         let all_in_use = self.pool.size() >= most && self.pool.num_idle() == 0;
         if !all_in_use || self.is_away.load(Ordering::Relaxed) {
-            self.is_away.store(true, Ordering::Relaxed);
             return self.no("connection");
         }
         let said = format!("all {most} connections of the pool are in use, and none became free in time");
@@ -266,6 +267,7 @@ impl Link {
     }
 
     fn silent(&self) -> StoreError {
+        self.is_away.store(true, Ordering::Relaxed);
         self.no("answer")
     }
 
