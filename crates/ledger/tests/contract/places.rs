@@ -93,3 +93,30 @@ async fn a_pool_that_is_too_small_for_the_settings_is_refused() {
     let ledger = crate::world::ledger(store, quick(Idempotency::Keyed), &Provider::new());
     assert_eq!(ledger.perform(&charge("k")).await.unwrap().state.end(), Some(End::Done));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_without_a_free_connection_is_busy_and_not_away() {
+    let world = PostgresWorld::new().await;
+    let pool = PgPoolOptions::new().max_connections(4).connect_lazy(&world.url).unwrap();
+    let mut settings = Settings::default();
+    settings.answer_within = Duration::from_secs(2);
+    let store = Postgres::on(pool.clone(), settings).await.unwrap();
+    let ledger = crate::world::ledger(store, quick(Idempotency::Keyed), &Provider::new());
+    let mut taken = Vec::new();
+    for _ in 0..4 {
+        taken.push(pool.acquire().await.unwrap());
+    }
+    let (found, one, two) = (charge("found"), charge("one"), charge("two"));
+    // The records of one batch fail together, and do not wait one after the other.
+    let (found, one, two) = tokio::time::timeout(PROMPT, async {
+        tokio::join!(ledger.find("pay", &found.key), ledger.record(&one), ledger.record(&two))
+    })
+    .await
+    .unwrap();
+    for busy in [found.unwrap_err(), one.unwrap_err(), two.unwrap_err()] {
+        assert_eq!(busy.trouble(), Some(Trouble::Busy), "{busy}");
+        assert!(busy.to_string().contains("busy: all 4 connections of the pool are in use"), "{busy}");
+    }
+    drop(taken);
+    assert_eq!(ledger.perform(&charge("k")).await.unwrap().state.end(), Some(End::Done));
+}
