@@ -368,7 +368,7 @@ impl<S: Store> Inner<S> {
         let (found, report) = answer.unwrap_or_else(|report| (Found::Other, report));
         let found = match found {
             Found::Applied(answer) => Found::Applied(self.kept(answer)),
-            Found::Cancelled | Found::Absent | Found::Other => found,
+            Found::Cancelled | Found::Absent | Found::Other | Found::NotSent => found,
         };
         point("after-confirm").await;
         self.tell(operation, action, Event::Confirmed(question, found, report)).await
