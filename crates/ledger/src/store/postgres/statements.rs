@@ -386,7 +386,7 @@ impl Session<'_> {
         query.fetch_all(&mut *self.conn).await.map_err(failed)?.iter().map(rows::mark).collect()
     }
 
-    pub(super) async fn list(&mut self, filter: &Filter) -> Result<Vec<Action>> {
+    pub(super) async fn list(&mut self, filter: &Filter) -> Result<Vec<(ActionId, Option<Action>)>> {
         let query = self
             .query(SELECT.list(filter))
             .bind(rows::uuid(filter.after.unwrap_or(ActionId::from_u128(0))))
@@ -395,7 +395,7 @@ impl Session<'_> {
             Some(dependency) => query.bind(dependency.clone()),
             None => query,
         };
-        self.many(query).await
+        query.fetch_all(&mut *self.conn).await.map_err(failed)?.iter().map(rows::listed).collect()
     }
 
     pub(super) async fn counts(&mut self, dependency: &str, most: u32) -> Result<Counts> {
