@@ -18,6 +18,8 @@ mod operation;
 pub mod reconcile;
 mod remote;
 pub mod store;
+#[cfg(all(feature = "testing", feature = "sqlite"))]
+pub mod testing;
 mod wishes;
 mod worker;
 
