@@ -30,7 +30,12 @@ fn charge(provider: &str) -> Result<Durable, Misuse> {
                 .absent(When::status(404).field("/error/code", [404]))
                 .id("/id"),
         )
-        .cancel(Cancel::by("POST /v1/refunds").json(json!({ "charge": "{answer:/id}" })).sets_a_state())
+        .cancel(
+            Cancel::by("POST /v1/refunds")
+                .json(json!({ "charge": "{answer:/id}" }))
+                .sets_a_state()
+                .done(When::status(200).field("/code", ["OK"])),
+        )
         .build()
 }
 
