@@ -270,6 +270,12 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// newer programs.
     fn knows(&self) -> u32;
 
+    /// Returns the time that the database has for an answer. Each operation of the store ends within it, so a caller who
+    /// waits for work that goes on without the database is told after this time that the database is away. Default 5 s.
+    fn answers_within(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+
     /// Returns the database's time without a question to the database: the last answer that carried the time, which is
     /// carried forward by the monotonic clock.
     fn clock(&self) -> DbClock;
