@@ -15,6 +15,7 @@ pub mod keys;
 mod ledger;
 pub mod machine;
 mod operation;
+mod poll;
 pub mod reconcile;
 mod remote;
 pub mod store;

@@ -33,6 +33,25 @@ impl Dialect {
         }
     }
 
+    /// Returns the SQL for the time at which the database began this statement. An index can be searched by it.
+    pub(crate) fn statement_time(self) -> String {
+        match self {
+            Dialect::Sqlite => self.now(),
+            Dialect::Postgres => "statement_timestamp()".to_owned(),
+        }
+    }
+
+    /// Returns `text` as an SQL literal. The text must not contain the character NUL.
+    pub(crate) fn literal(self, text: &str) -> String {
+        let quoted = text.replace('\'', "''");
+        match self {
+            // In PostgreSQL, the meaning of a backslash in a usual literal depends on a setting, and in this form it
+            // does not.
+            Dialect::Postgres if text.contains('\\') => format!("E'{}'", quoted.replace('\\', "\\\\")),
+            Dialect::Postgres | Dialect::Sqlite => format!("'{quoted}'"),
+        }
+    }
+
     /// Returns the SQL for the database's time plus a number of microseconds.
     pub(crate) fn now_plus(self, micros: &str) -> String {
         match self {

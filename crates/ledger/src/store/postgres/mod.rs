@@ -29,8 +29,8 @@ use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 use super::lane::{Answer, Lanes, RUNS, Task, ask, pause, unexpected};
 use super::version::Version;
 use super::{
-    COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
-    settle_members,
+    COUNTED, Change, Changed, Counts, Declared, Due, Filter, Follow, Insert, Recorded, Result, ScopeSettled,
+    Store, Swept, Undeclared, settle_members,
 };
 use lanes::{BEGIN, SharedClock};
 use statements::Session;
@@ -332,10 +332,16 @@ impl Store for Postgres {
         tx.commit().await.map_err(failed)
     }
 
-    async fn claim(&self, dependency: &str, owner: Owner, most: u32, lease: Duration) -> Result<Vec<Action>> {
+    async fn claim(
+        &self,
+        declared: &Declared,
+        owner: Owner,
+        most: u32,
+        lease: Duration,
+    ) -> Result<Vec<Action>> {
         let mut tx = self.pool.begin_with(BEGIN).await.map_err(failed)?;
         let (claimed, clock) =
-            self.session(&mut tx).claim_due(dependency, owner, most, lease, self.knows()).await?;
+            self.session(&mut tx).claim_due(declared, owner, most, lease, self.knows()).await?;
         tx.commit().await.map_err(failed)?;
         clock.into_iter().for_each(|clock| self.clock.set(clock));
         Ok(claimed)
@@ -349,11 +355,16 @@ impl Store for Postgres {
         Ok(claimed.into_iter().next())
     }
 
-    async fn next_due(&self, dependency: &str) -> Result<Option<Stamp>> {
-        let mut tx = self.reading().await?;
-        let due = self.session(&mut tx).next_due(dependency, self.knows()).await;
-        tx.commit().await.map_err(failed)?;
-        due
+    async fn due(&self, declared: &[Declared]) -> Result<Vec<Due>> {
+        let mut conn = self.pool.acquire().await.map_err(failed)?;
+        let (due, clock) = self.session(&mut conn).due(declared, self.knows()).await?;
+        clock.into_iter().for_each(|clock| self.clock.set(clock));
+        Ok(due)
+    }
+
+    async fn undeclared(&self, declared: &[Declared]) -> Result<Vec<Undeclared>> {
+        let mut conn = self.pool.acquire().await.map_err(failed)?;
+        self.session(&mut conn).undeclared(declared, COUNTED).await
     }
 
     async fn load(&self, id: ActionId) -> Result<Option<Action>> {
@@ -394,9 +405,9 @@ impl Store for Postgres {
         found
     }
 
-    async fn counts(&self, dependency: &str) -> Result<Counts> {
+    async fn counts(&self, declared: &Declared) -> Result<Counts> {
         let mut tx = self.reading().await?;
-        let counts = self.session(&mut tx).counts(dependency, COUNTED).await;
+        let counts = self.session(&mut tx).counts(declared, COUNTED).await;
         tx.commit().await.map_err(failed)?;
         counts
     }
