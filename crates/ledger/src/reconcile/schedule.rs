@@ -11,10 +11,12 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
+use seawall_policy::Misuse;
+
 use super::shelf::Wanted;
 use super::tables::Tables;
 use super::{NoWindow, Reconciler, Report, ReportId, Window};
-use crate::error::{Error, Misuse};
+use crate::error::Error;
 use crate::machine::Stamp;
 use crate::store::Store;
 
@@ -45,7 +47,7 @@ impl<S: Store + Tables> Reconciler<S> {
         let dependency = &self.settings.dependency;
         let mut outlook = shelf.outlook(dependency).await?;
         let missing = self.missing(outlook.until, outlook.now);
-        let missing = missing.map_err(|why| Misuse::Setting(why.to_string()))?;
+        let missing = missing.map_err(|why| Misuse::new(why.to_string()))?;
         let has_wanted = !missing.is_empty();
         for window in missing {
             let wanted = Wanted {
