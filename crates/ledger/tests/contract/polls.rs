@@ -47,11 +47,10 @@ pub(crate) async fn a_row_of_an_operation_that_is_not_declared_is_left_alone_and
     // Each charge is found by a claim, so the worker has claimed more than once.
     let deadline = Instant::now() + Duration::from_millis(600);
     let mut number = 0;
-    while Instant::now() < deadline {
+    while Instant::now() < deadline || number < 4 {
         number += 1;
         ended(&before, before.record(&charge(&format!("k{number}"))).await.unwrap().id).await;
     }
-    assert!(number > 3, "{number} charges");
     for left in [&late, &plain] {
         assert_eq!(before.load(left.id).await.unwrap(), *left, "it is as it was recorded");
     }
