@@ -19,6 +19,8 @@ mod poll;
 pub mod reconcile;
 mod remote;
 pub mod store;
+#[cfg(all(feature = "testing", feature = "sqlite"))]
+pub mod testing;
 mod wishes;
 mod worker;
 

@@ -15,10 +15,10 @@ use super::columns::{Cell, Source};
 use super::dialect::Dialect;
 use super::{Declared, Due, Result, Undeclared};
 
-/// Returns the SQL that answers for each declared operation: the database's time, the number of the dependency in
+/// Returns the SQL that answers for each declared operation at the time `now`: the database's time, the number of the dependency in
 /// `declared`, since when a row is due, and when the next row will be due. [`Answers::read`] reads the rows.
-pub(crate) fn due(dialect: Dialect, declared: &[Declared], knows: u32) -> String {
-    let (action, now) = (dialect.table("action"), dialect.statement_time());
+pub(crate) fn due(dialect: Dialect, now: &str, declared: &[Declared], knows: u32) -> String {
+    let action = dialect.table("action");
     let operations = declared.iter().enumerate().flat_map(|(number, of)| {
         let dependency = dialect.literal(&of.dependency);
         of.operations.iter().map(move |operation| {
@@ -36,7 +36,7 @@ pub(crate) fn due(dialect: Dialect, declared: &[Declared], knows: u32) -> String
     format!(
         "WITH d (number, dependency, operation) AS (VALUES {operations}) \
          SELECT {now}, d.number, {due}, {next} FROM d",
-        now = dialect.micros(&now),
+        now = dialect.micros(now),
         due = first("<="),
         next = first(">"),
     )
@@ -72,8 +72,8 @@ impl Answers {
 /// rows.
 ///
 /// The statement jumps in the index from one operation to the next, so it does not read the rows of the declared ones.
-pub(crate) fn undeclared(dialect: Dialect, declared: &[Declared], most: u32) -> String {
-    let (action, now) = (dialect.table("action"), dialect.statement_time());
+pub(crate) fn undeclared(dialect: Dialect, now: &str, declared: &[Declared], most: u32) -> String {
+    let action = dialect.table("action");
     let named: Vec<String> =
         declared.iter().map(|of| format!("({})", dialect.literal(&of.dependency))).collect();
     let known = declared.iter().filter(|of| !of.operations.is_empty()).map(|of| {

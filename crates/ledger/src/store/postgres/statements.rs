@@ -95,6 +95,9 @@ static CHANGE_ONE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+/// The time at which the database began the statement.
+const NOW: &str = "statement_timestamp()";
+
 /// The statements that only read.
 static SELECT: LazyLock<Select> = LazyLock::new(|| Select::of(Dialect::Postgres));
 
@@ -369,7 +372,7 @@ impl Session<'_> {
     ) -> Result<(Vec<Due>, Option<DbClock>)> {
         let asked = Instant::now();
         let mut answers = Answers::of(declared);
-        for row in self.plain(waiting::due(Dialect::Postgres, declared, knows)).await? {
+        for row in self.plain(waiting::due(Dialect::Postgres, NOW, declared, knows)).await? {
             answers.read(&mut rows::reader(&row))?;
         }
         Ok((answers.due, answers.now.map(|now| DbClock::heard(now, asked))))
@@ -377,7 +380,7 @@ impl Session<'_> {
 
     /// Returns the operations that are not declared and have due rows. The connection needs no transaction.
     pub(super) async fn undeclared(&mut self, declared: &[Declared], most: u32) -> Result<Vec<Undeclared>> {
-        let rows = self.plain(waiting::undeclared(Dialect::Postgres, declared, most)).await?;
+        let rows = self.plain(waiting::undeclared(Dialect::Postgres, NOW, declared, most)).await?;
         rows.iter().map(|row| waiting::undeclared_of(&mut rows::reader(row))).collect()
     }
 

@@ -303,7 +303,9 @@ pub(super) async fn claim_one(
 /// Returns what waits of the declared operations.
 pub(super) async fn due(conn: &mut SqliteConnection, declared: &[Declared], knows: u32) -> Result<Vec<Due>> {
     let mut answers = Answers::of(declared);
-    for row in plain(conn, waiting::due(Dialect::Sqlite, declared, knows)).await? {
+    for row in
+        plain(conn, waiting::due(Dialect::Sqlite, &now.as_micros().to_string(), declared, knows)).await?
+    {
         answers.read(&mut rows::reader(&row))?;
     }
     Ok(answers.due)
@@ -314,8 +316,10 @@ pub(super) async fn undeclared(
     conn: &mut SqliteConnection,
     declared: &[Declared],
     most: u32,
+    now: Stamp,
 ) -> Result<Vec<Undeclared>> {
-    let rows = plain(conn, waiting::undeclared(Dialect::Sqlite, declared, most)).await?;
+    let now = now.as_micros().to_string();
+    let rows = plain(conn, waiting::undeclared(Dialect::Sqlite, &now, declared, most)).await?;
     rows.iter().map(|row| waiting::undeclared_of(&mut rows::reader(row))).collect()
 }
 
@@ -347,13 +351,18 @@ pub(super) async fn list(conn: &mut SqliteConnection, filter: &Filter) -> Result
     many(query, conn).await
 }
 
-pub(super) async fn counts(conn: &mut SqliteConnection, declared: &Declared, most: u32) -> Result<Counts> {
+pub(super) async fn counts(
+    conn: &mut SqliteConnection,
+    declared: &Declared,
+    most: u32,
+    now: Stamp,
+) -> Result<Counts> {
     let dependency = &declared.dependency;
     let open = sqlx::query(&*SELECT.open).bind(dependency.to_owned()).bind(most);
     let open = open.fetch_one(&mut *conn).await.map_err(failed)?;
     let stuck = sqlx::query(&*SELECT.stuck).bind(dependency.to_owned()).bind(most);
     let stuck = stuck.fetch_one(&mut *conn).await.map_err(failed)?;
-    let undeclared = undeclared(conn, std::slice::from_ref(declared), most).await?;
+    let undeclared = undeclared(conn, std::slice::from_ref(declared), most, now).await?;
     let undeclared = undeclared.iter().map(|of| of.due).sum();
     Ok(Counts { undeclared, ..rows::counts(&open, &stuck, most)? })
 }
