@@ -14,3 +14,6 @@ CREATE TABLE seawall_clock (
 -- first column alone.
 DROP INDEX seawall_action_due;
 CREATE INDEX seawall_action_due ON seawall_action (dependency, operation, due_at) WHERE due_at IS NOT NULL;
+
+-- Since when the requests about an action bring nothing.
+ALTER TABLE seawall_action ADD COLUMN failing_since INTEGER;
