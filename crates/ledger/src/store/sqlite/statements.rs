@@ -301,7 +301,12 @@ pub(super) async fn claim_one(
 }
 
 /// Returns what waits of the declared operations.
-pub(super) async fn due(conn: &mut SqliteConnection, declared: &[Declared], knows: u32) -> Result<Vec<Due>> {
+pub(super) async fn due(
+    conn: &mut SqliteConnection,
+    declared: &[Declared],
+    knows: u32,
+    now: Stamp,
+) -> Result<Vec<Due>> {
     let mut answers = Answers::of(declared);
     for row in
         plain(conn, waiting::due(Dialect::Sqlite, &now.as_micros().to_string(), declared, knows)).await?
