@@ -22,13 +22,11 @@ use crate::machine::{
 use crate::operation::Operation;
 use crate::remote::Delivery;
 use crate::store::{Change, Changed, Follow, Store};
+use crate::waiting::Tries;
 
 /// The maximum age of the database's last report of its time. If the report is older, the database is asked again,
 /// since its clock and the clock of this machine drift apart.
 const CLOCK_AGE: Duration = Duration::from_secs(5);
-
-/// The longest wait between two tries to write while the database cannot be reached.
-const AWAY_CAP: Duration = Duration::from_secs(1);
 
 /// What the store did with a write.
 enum Taken {
@@ -133,7 +131,7 @@ impl<S: Store> Inner<S> {
     /// Returns the database's time as [`Inner::time`] does. If the database cannot be reached, this function waits
     /// until it can.
     async fn patient_time(&self) -> DbClock {
-        let mut tries = 0;
+        let mut tries = Tries::begin();
         loop {
             match self.time().await {
                 Ok(clock) => return clock,
@@ -142,19 +140,15 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    async fn wait_out(&self, tries: &mut u32, e: &StoreError) {
-        if *tries == 0 {
-            tracing::warn!(error = %e, "the ledger's database does not answer; waiting");
-        }
-        *tries += 1;
-        let bound = Duration::from_millis(20).saturating_mul(1 << (*tries).min(6)).min(AWAY_CAP);
-        tokio::time::sleep(Draw::new(fastrand::u64(..)).share_of(bound)).await;
+    async fn wait_out(&self, tries: &mut Tries, e: &StoreError) {
+        tries.wait_out(e, self.store.answers_within()).await;
     }
 
     /// Offers a write to the store, and returns what the store did with the write. While the database cannot be
-    /// reached, the write is offered again and again.
+    /// reached, the write is offered again and again. If an earlier offer was written and its answer was lost, the store
+    /// finds the row as the write made it.
     async fn offer(&self, action: &Action, write: Write, follow: Option<Follow<S::Connection>>) -> Taken {
-        let mut tries = 0;
+        let mut tries = Tries::begin();
         let changed = action.in_state(write.to().clone());
         let changed = match write.names() {
             Some(key) => changed.named(key),
@@ -182,7 +176,7 @@ impl<S: Store> Inner<S> {
                     Trouble::Away | Trouble::Busy | Trouble::Again => {
                         Box::pin(self.wait_out(&mut tries, &e)).await;
                     }
-                    Trouble::Refused | Trouble::Foreign if tries < OFFERS => {
+                    Trouble::Refused | Trouble::Foreign if tries.failed() < OFFERS => {
                         Box::pin(self.wait_out(&mut tries, &e)).await;
                     }
                     Trouble::Refused | Trouble::Foreign => {
@@ -372,7 +366,7 @@ impl<S: Store> Inner<S> {
     /// the machine computes the change again for the changed row. Returns the row after the write, or `None` if the row
     /// is gone or the write was refused.
     async fn tell(&self, operation: &Arc<Operation<S>>, mut action: Action, event: Event) -> Option<Action> {
-        let mut tries = 0;
+        let mut tries = Tries::begin();
         loop {
             if self.may_change(&action).is_err() {
                 return Some(action);
@@ -405,7 +399,7 @@ impl<S: Store> Inner<S> {
 
     async fn settle_scope(&self, operation: &Arc<Operation<S>>, action: Action) -> Option<Action> {
         let Some(scope) = action.scope.clone() else { return Some(action) };
-        let mut tries = 0;
+        let mut tries = Tries::begin();
         let settled = loop {
             match self.store.settle_scope(scope.clone(), self.follow_any()).await {
                 Ok(settled) => break settled,

@@ -21,6 +21,7 @@ mod remote;
 pub mod store;
 #[cfg(all(feature = "testing", feature = "sqlite"))]
 pub mod testing;
+mod waiting;
 mod wishes;
 mod worker;
 

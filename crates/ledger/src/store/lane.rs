@@ -47,6 +47,16 @@ pub(crate) enum Task<C> {
     Sweep { before: Stamp, after: Option<ActionId>, most: u32 },
 }
 
+impl<C> Task<C> {
+    /// Whether only the caller can go on with what the task writes.
+    fn is_for_its_caller(&self) -> bool {
+        match self {
+            Task::Record(_) | Task::Claim { .. } | Task::ClaimOne { .. } => true,
+            Task::Change(_) | Task::Scope { .. } | Task::Evidence { .. } | Task::Sweep { .. } => false,
+        }
+    }
+}
+
 /// The result of a task. Each kind of task has its own kind of result.
 #[cfg_attr(
     not(feature = "sqlite"),
@@ -128,7 +138,8 @@ impl<C: Send + 'static> Lanes<C> {
 
     /// Hands a task to a lane, waits until the task is executed, and returns its answer.
     ///
-    /// Dropping the future does not undo the task: once a lane has the task, the task is executed.
+    /// Dropping the future does not undo the task: once a lane has the task, the task is executed. If the caller
+    /// leaves before that, a record or a claim is not made, since nobody would go on with it.
     pub(crate) async fn run(&self, task: Task<C>) -> Result<Answer> {
         let (reply, answer) = oneshot::channel();
         let gone = |_| StoreError::new(Trouble::Away, "the ledger's writer has ended");
@@ -139,6 +150,7 @@ impl<C: Send + 'static> Lanes<C> {
 
 async fn serve<C: Send, B: Batch<C>>(batch: &mut B, gathered: &mut Vec<Job<C>>) {
     let mut rest: Vec<Job<C>> = std::mem::take(gathered);
+    rest.retain(|job| !(job.reply.is_closed() && job.task.is_for_its_caller()));
     while !rest.is_empty() {
         let (now, later) = without_doubles(rest);
         rest = later;

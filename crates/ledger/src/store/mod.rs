@@ -17,6 +17,8 @@ pub(crate) mod dialect;
 pub(crate) mod kept;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod lane;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) mod polled;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -25,8 +27,6 @@ pub(crate) mod select;
 pub mod sqlite;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod version;
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
-pub(crate) mod waiting;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod words;
 
@@ -313,6 +313,12 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Returns the highest [`State::needs`] of a row that this program works on. Rows with a higher `needs` are left to
     /// newer programs.
     fn knows(&self) -> u32;
+
+    /// Returns the time that the database has for an answer. Each operation of the store ends within it, so a caller who
+    /// waits for work that goes on without the database is told after this time that the database is away. Default 5 s.
+    fn answers_within(&self) -> Duration {
+        Duration::from_secs(5)
+    }
 
     /// Returns the database's time without a question to the database: the last answer that carried the time, which is
     /// carried forward by the monotonic clock.

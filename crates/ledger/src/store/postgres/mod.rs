@@ -9,42 +9,38 @@
 //!   transaction mode.
 //! - A batch waits only 100 ms for a row that another transaction holds. After that, the job that needs this row waits
 //!   for it in a transaction of its own.
+//! - Every operation ends within [`Settings::answer_within`], even if the database goes silent (`deadline`). Only a
+//!   handler of the application and a step of the migration may take longer.
 
+mod deadline;
 mod lanes;
 mod migrations;
 mod rows;
 mod statements;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, Postgres as Db, Transaction};
+use sqlx::{ConnectOptions, Connection};
 
 use crate::action::{Action, ActionId, Mark, Story};
 use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 
-use super::lane::{Answer, Lanes, RUNS, Task, ask, pause, unexpected};
+use super::dialect::Dialect;
+use super::lane::{Lanes, RUNS, Task, ask, pause};
+use super::polled::{self, Answers};
 use super::version::Version;
 use super::{
     COUNTED, Change, Changed, Counts, Declared, Due, Filter, Follow, Insert, Recorded, Result, ScopeSettled,
     Store, Swept, Undeclared, settle_members,
 };
-use lanes::{BEGIN, SharedClock};
-use statements::Session;
+pub(crate) use deadline::{Begin, Link, Tx};
+use lanes::SharedClock;
 pub(crate) use statements::failed;
-
-/// Begins a transaction with a single change. The transaction waits at most 5 s for a row that another transaction
-/// holds.
-const BEGIN_ALONE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '5s'";
-
-/// Begins a transaction in which a handler runs. The transaction has the isolation that is the database's default, and
-/// waits at most 5 s for a row that another transaction holds.
-const BEGIN_DEFAULT: &str = "BEGIN; SET LOCAL lock_timeout = '5s'";
-
-const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
+use statements::{NOW, Session};
 
 /// The settings of the connection to PostgreSQL. Begin with the defaults, and change single fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,38 +55,53 @@ pub struct Settings {
     /// Whether prepared statements are kept in the server session. Default yes. Set this to no behind a pooler in
     /// transaction mode (pgbouncer), since each transaction may then run in another server session.
     pub prepared: bool,
+    /// The longest time that the database may take for an operation of the ledger, the wait for a connection included.
+    /// Default 5 s; less than 10 ms means 10 ms. After that time the caller gets [`Trouble::Away`], and the connection is
+    /// closed. A change waits at most four fifths of this time for a row that another transaction holds.
+    pub answer_within: Duration,
+    /// The longest time that the handlers of one transaction may take. Default 30 s, since they may run slow statements of
+    /// their own. After that time the transaction is rolled back, and the handler counts as failed.
+    pub handler_within: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { connections: 8, lanes: 2, prepared: true }
+        Settings {
+            connections: 8,
+            lanes: 2,
+            prepared: true,
+            answer_within: Duration::from_secs(5),
+            handler_within: Duration::from_secs(30),
+        }
     }
 }
 
 /// A store that keeps actions in a PostgreSQL database, in the schema `seawall`.
 #[derive(Clone)]
 pub struct Postgres {
-    pool: PgPool,
+    link: Link,
     lanes: Lanes<PgConnection>,
     clock: SharedClock,
     prepared: bool,
+    handler_within: Duration,
     program: Version,
 }
 
-/// The longest time that connecting may take.
-const CONNECT: Duration = Duration::from_secs(5);
+/// The least value of [`Settings::answer_within`].
+const SHORTEST: Duration = Duration::from_millis(10);
 
 /// Connects once without the pool, and closes the connection. An error of the pool would only say that it waited too
 /// long, and not why the database cannot be reached.
-async fn first_connection(options: &PgConnectOptions) -> Result<()> {
-    let at = || format!("{}:{}", options.get_host(), options.get_port());
-    match tokio::time::timeout(CONNECT, options.connect()).await {
-        Ok(Ok(conn)) => conn.close().await.map_err(failed),
+async fn first_connection(options: &PgConnectOptions, within: Duration) -> Result<()> {
+    let at = deadline::address(options);
+    let connecting = async { options.connect().await?.close().await };
+    match tokio::time::timeout(within, connecting).await {
+        Ok(Ok(())) => Ok(()),
         Ok(Err(e)) => {
-            let said = format!("{}: {e}", at());
+            let said = format!("{at}: {e}");
             Err(StoreError::new(failed(e).trouble(), said))
         }
-        Err(_) => Err(StoreError::new(Trouble::Away, format!("{}: no answer within {CONNECT:?}", at()))),
+        Err(_) => Err(StoreError::new(Trouble::Away, format!("{at}: no answer within {within:?}"))),
     }
 }
 
@@ -113,10 +124,12 @@ impl Postgres {
         // Poolers refuse the start-up parameter `extra_float_digits`, and it matters only for floating-point columns.
         let options = options.extra_float_digits(None).application_name("seawall");
         let options = if settings.prepared { options } else { options.statement_cache_capacity(0) };
-        first_connection(&options).await?;
+        let within = settings.answer_within.max(SHORTEST);
+        first_connection(&options, within).await?;
         let pool = PgPoolOptions::new()
             .max_connections(settings.connections.max(settings.lanes + 2))
-            .acquire_timeout(CONNECT)
+            // The ledger waits for a connection for a shorter time, and its own message says more.
+            .acquire_timeout(within * 2)
             .test_before_acquire(false)
             .connect_lazy_with(options);
         Postgres::on(pool, settings).await
@@ -129,16 +142,18 @@ impl Postgres {
     ///
     /// If the database cannot be reached.
     pub async fn on(pool: PgPool, settings: Settings) -> Result<Postgres> {
-        let prepared = settings.prepared;
-        let mut conn = pool.acquire().await.map_err(failed)?;
-        let mut tx = conn.begin_with(BEGIN_READ).await.map_err(failed)?;
-        let clock = Session { conn: &mut tx, prepared }.time().await?;
-        tx.commit().await.map_err(failed)?;
-        drop(conn);
-        let clock = SharedClock::new(clock);
-        let lane = || lanes::Lane { pool: pool.clone(), conn: None, clock: clock.clone(), prepared };
+        let Settings { prepared, handler_within, .. } = settings;
+        let link = &Link::new(pool, settings.answer_within.max(SHORTEST), handler_within).await?;
+        let asking = |until| async move {
+            let mut tx = link.begin(Begin::Read, until).await?;
+            let clock = Session { conn: &mut tx, prepared }.time().await?;
+            tx.commit().await.map(|()| clock)
+        };
+        let clock = SharedClock::new(link.reads(asking).await?);
+        let lane = || lanes::Lane { link: link.clone(), conn: None, clock: clock.clone(), prepared };
         let lanes = Lanes::start((0..settings.lanes.max(1)).map(|_| lane()).collect());
-        Ok(Postgres { pool, lanes, clock, prepared, program: Version::of(&migrations::STEPS) })
+        let program = Version::of(&migrations::STEPS);
+        Ok(Postgres { link: link.clone(), lanes, clock, prepared, handler_within, program })
     }
 
     /// Returns this store as the next version of the program would use it: it makes the tables of that version, and
@@ -156,11 +171,11 @@ impl Postgres {
     #[must_use]
     pub fn texts() -> [&'static str; 4] {
         let [claim, changes, change] = statements::texts();
-        [BEGIN, claim, changes, change]
+        [deadline::BATCH, claim, changes, change]
     }
 
-    pub(crate) fn pool(&self) -> &PgPool {
-        &self.pool
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
     }
 
     fn session<'c>(&self, conn: &'c mut PgConnection) -> Session<'c> {
@@ -168,17 +183,8 @@ impl Postgres {
     }
 
     /// Begins a transaction that only reads. A single read needs a transaction, too, if prepared statements are off.
-    pub(crate) async fn reading(&self) -> Result<Transaction<'static, Db>> {
-        self.begin(BEGIN_READ).await
-    }
-
-    /// Begins a transaction in a task of its own, so that a caller that stops waiting cannot leave the transaction half
-    /// begun. Otherwise sqlx would give the connection to the next caller inside a transaction that sqlx does not know
-    /// of. If that unknown transaction is read-only, the next caller's change fails.
-    async fn begin(&self, statement: &'static str) -> Result<Transaction<'static, Db>> {
-        let pool = self.pool.clone();
-        let begun = tokio::spawn(async move { pool.begin_with(statement).await });
-        begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed)).map_err(failed)
+    async fn reading(&self, until: Instant) -> Result<Tx> {
+        self.link.begin(Begin::Read, until).await
     }
 
     /// Makes one change, with its handler, in a transaction of its own. If the database refuses the transaction in
@@ -197,15 +203,55 @@ impl Postgres {
     }
 
     async fn try_change(&self, change: &Change<PgConnection>) -> Result<Changed> {
-        let begin = if change.follow.is_some() { BEGIN_DEFAULT } else { BEGIN_ALONE };
-        let mut tx = self.begin(begin).await?;
+        let until = self.link.until();
+        let mut tx = match self.link.bounded(until, self.write_alone(change, until)).await? {
+            Ok(tx) => tx,
+            Err(not_taken) => return Ok(not_taken),
+        };
+        let Some(follow) = &change.follow else {
+            self.link.bounded(until, tx.commit()).await?;
+            return Ok(Changed::Taken);
+        };
+        tx.has_until(Instant::now() + self.handler_within);
+        let handled = tokio::time::timeout(self.handler_within, follow(&mut tx, &change.action)).await;
+        // The handler may have taken long, so the end of the transaction has a deadline of its own.
+        let until = self.link.until();
+        match handled {
+            Ok(Ok(())) => {
+                tx.has_until(until);
+                self.link.bounded(until, tx.commit()).await?;
+                Ok(Changed::Taken)
+            }
+            Ok(Err(e)) => {
+                let lost = e.downcast_ref::<sqlx::Error>().is_some_and(lanes::lost_against_another);
+                tx.has_until(until);
+                self.link.bounded(until, tx.rollback()).await?;
+                if lost {
+                    Err(StoreError::new(Trouble::Again, e))
+                } else {
+                    Ok(Changed::HandlerFailed(e.to_string()))
+                }
+            }
+            Err(_) => Ok(Changed::HandlerFailed(self.too_slow())),
+        }
+    }
+
+    /// Writes a change in a transaction of its own, and returns the transaction. If the change was not taken, returns
+    /// what became of it.
+    async fn write_alone(
+        &self,
+        change: &Change<PgConnection>,
+        until: Instant,
+    ) -> Result<std::result::Result<Tx, Changed>> {
+        let begin = if change.follow.is_some() { Begin::Handler } else { Begin::Alone };
+        let mut tx = self.link.begin(begin, until).await?;
         let id = change.action.id;
         let (taken, clock) = self.session(&mut tx).change(&[(id, &change.write)]).await?;
         self.clock.set(clock);
         if taken.is_empty() {
             let found = self.session(&mut tx).load(id).await?;
-            tx.commit().await.map_err(failed)?;
-            return Ok(lanes::stale(found, &change.write));
+            tx.commit().await?;
+            return Ok(Err(lanes::stale(found, &change.write)));
         }
         if let Some(mark) = &change.mark {
             self.session(&mut tx).mark(id, mark).await?;
@@ -213,22 +259,15 @@ impl Postgres {
         if let Some(key) = change.write.names()
             && !self.session(&mut tx).name(id, key).await?
         {
-            tx.rollback().await.map_err(failed)?;
-            return Ok(Changed::Clash);
+            tx.rollback().await?;
+            return Ok(Err(Changed::Clash));
         }
-        if let Some(follow) = &change.follow
-            && let Err(e) = follow(&mut tx, &change.action).await
-        {
-            let lost = e.downcast_ref::<sqlx::Error>().is_some_and(lanes::lost_against_another);
-            tx.rollback().await.map_err(failed)?;
-            return if lost {
-                Err(StoreError::new(Trouble::Again, e))
-            } else {
-                Ok(Changed::HandlerFailed(e.to_string()))
-            };
-        }
-        tx.commit().await.map_err(failed)?;
-        Ok(Changed::Taken)
+        Ok(Ok(tx))
+    }
+
+    /// Returns the message of a handler that took longer than it may.
+    fn too_slow(&self) -> String {
+        format!("it did not end within {:?}", self.handler_within)
     }
 
     async fn try_settle_scope(
@@ -236,8 +275,43 @@ impl Postgres {
         scope: &Scope,
         follow: Option<&Follow<PgConnection>>,
     ) -> Result<std::result::Result<ScopeSettled, NotSettled>> {
-        let begin = if follow.is_some() { BEGIN_DEFAULT } else { BEGIN_ALONE };
-        let mut tx = self.pool.begin_with(begin).await.map_err(failed)?;
+        let begin = if follow.is_some() { Begin::Handler } else { Begin::Alone };
+        let until = self.link.until();
+        let writing = self.link.bounded(until, self.write_scope(scope, begin, until));
+        let (mut tx, members, settled) = match writing.await? {
+            Ok(written) => written,
+            Err(why) => return Ok(Err(why)),
+        };
+        if let Some(follow) = follow {
+            tx.has_until(Instant::now() + self.handler_within);
+            let handling = async {
+                // A member that was settled before had its handler then. If the answer of that commit was lost, this is
+                // its second run.
+                for member in members.iter().filter(|member| settled.contains(&member.id)) {
+                    follow(&mut tx, member).await?;
+                }
+                Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+            };
+            match tokio::time::timeout(self.handler_within, handling).await {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => return Err(StoreError::new(Trouble::Refused, e)),
+                Err(_) => return Err(StoreError::new(Trouble::Refused, self.too_slow())),
+            }
+        }
+        let until = self.link.until();
+        tx.has_until(until);
+        self.link.bounded(until, tx.commit()).await?;
+        Ok(Ok(ScopeSettled { members }))
+    }
+
+    /// Settles the members of a scope. Returns the transaction, all members, and the ids of those that it has settled.
+    async fn write_scope(
+        &self,
+        scope: &Scope,
+        begin: Begin,
+        until: Instant,
+    ) -> Result<std::result::Result<(Tx, Vec<Action>, Vec<ActionId>), NotSettled>> {
+        let mut tx = self.link.begin(begin, until).await?;
         let clock = self.session(&mut tx).time().await?;
         self.clock.set(clock);
         let mut members = self.session(&mut tx).members(&scope.name).await?;
@@ -254,17 +328,12 @@ impl Postgres {
         if !pairs.is_empty() {
             let (taken, _) = self.session(&mut tx).change(&pairs).await?;
             if taken.len() != pairs.len() {
-                tx.rollback().await.map_err(failed)?;
+                tx.rollback().await?;
                 return Err(StoreError::new(Trouble::Again, "a member of the scope moved meanwhile"));
             }
         }
-        for member in &members {
-            if let Some(follow) = follow {
-                follow(&mut tx, member).await.map_err(|e| StoreError::new(Trouble::Refused, e))?;
-            }
-        }
-        tx.commit().await.map_err(failed)?;
-        Ok(Ok(ScopeSettled { members }))
+        let settled = pairs.into_iter().map(|(id, _)| id).collect();
+        Ok(Ok((tx, members, settled)))
     }
 }
 
@@ -272,11 +341,15 @@ impl Store for Postgres {
     type Connection = PgConnection;
 
     async fn migrate(&self) -> Result<()> {
-        migrations::migrate(&self.pool, self.program).await
+        migrations::migrate(&self.link, self.program).await
     }
 
     fn knows(&self) -> u32 {
         self.program.knows
+    }
+
+    fn answers_within(&self) -> Duration {
+        self.link.within()
     }
 
     fn clock(&self) -> DbClock {
@@ -284,28 +357,31 @@ impl Store for Postgres {
     }
 
     async fn ask_time(&self) -> Result<DbClock> {
-        let mut tx = self.reading().await?;
-        let clock = self.session(&mut tx).time().await?;
+        let asking = |until| async move {
+            let mut tx = self.reading(until).await?;
+            let clock = self.session(&mut tx).time().await?;
+            tx.commit().await.map(|()| clock)
+        };
+        let clock = self.link.reads(asking).await?;
         self.clock.set(clock);
-        tx.commit().await.map_err(failed)?;
         Ok(clock)
     }
 
     async fn record(&self, insert: Insert) -> Result<Recorded> {
-        ask!(self.lanes, Task::Record(Box::new(insert)), Recorded)
+        let recording = async { ask!(self.lanes, Task::Record(Box::new(insert)), Recorded) };
+        self.link.bounded(self.link.until(), recording).await
     }
 
     async fn change(&self, change: Arc<Change<PgConnection>>) -> Result<Changed> {
         if change.follow.is_some() || change.mark.is_some() || change.write.names().is_some() {
             return Box::pin(self.change_alone(&change)).await;
         }
-        match self.lanes.run(Task::Change(change.clone())).await {
-            Ok(Answer::Changed(changed)) => Ok(changed),
-            Ok(_) => Err(unexpected()),
+        let changing = async { ask!(self.lanes, Task::Change(change.clone()), Changed) };
+        match self.link.bounded(self.link.until(), changing).await {
             // Another transaction holds this row. This change now waits for the row in a transaction of its own, so
             // that changes of other rows need not wait.
             Err(e) if e.trouble() == Trouble::Busy => Box::pin(self.change_alone(&change)).await,
-            Err(e) => Err(e),
+            ended => ended,
         }
     }
 
@@ -327,9 +403,13 @@ impl Store for Postgres {
     }
 
     async fn evidence(&self, id: ActionId, attempt: Evidence) -> Result<()> {
-        let mut tx = self.pool.begin_with(BEGIN_ALONE).await.map_err(failed)?;
-        self.session(&mut tx).evidence(id, attempt.line()).await?;
-        tx.commit().await.map_err(failed)
+        let until = self.link.until();
+        let writing = async {
+            let mut tx = self.link.begin(Begin::Alone, until).await?;
+            self.session(&mut tx).evidence(id, attempt.line()).await?;
+            tx.commit().await
+        };
+        self.link.bounded(until, writing).await
     }
 
     async fn claim(
@@ -339,84 +419,110 @@ impl Store for Postgres {
         most: u32,
         lease: Duration,
     ) -> Result<Vec<Action>> {
-        let mut tx = self.pool.begin_with(BEGIN).await.map_err(failed)?;
-        let (claimed, clock) =
-            self.session(&mut tx).claim_due(declared, owner, most, lease, self.knows()).await?;
-        tx.commit().await.map_err(failed)?;
-        clock.into_iter().for_each(|clock| self.clock.set(clock));
-        Ok(claimed)
+        let until = self.link.until();
+        let claiming = async {
+            let mut tx = self.link.begin(Begin::Batch, until).await?;
+            let (claimed, clock) =
+                self.session(&mut tx).claim_due(declared, owner, most, lease, self.knows()).await?;
+            tx.commit().await?;
+            clock.into_iter().for_each(|clock| self.clock.set(clock));
+            Ok(claimed)
+        };
+        self.link.bounded(until, claiming).await
     }
 
     async fn claim_one(&self, id: ActionId, owner: Owner, lease: Duration) -> Result<Option<Action>> {
-        let mut tx = self.pool.begin_with(BEGIN_ALONE).await.map_err(failed)?;
-        let (claimed, clock) = self.session(&mut tx).claim_one(id, owner, lease, self.knows()).await?;
-        tx.commit().await.map_err(failed)?;
-        clock.into_iter().for_each(|clock| self.clock.set(clock));
-        Ok(claimed.into_iter().next())
+        let until = self.link.until();
+        let claiming = async {
+            let mut tx = self.link.begin(Begin::Alone, until).await?;
+            let (claimed, clock) = self.session(&mut tx).claim_one(id, owner, lease, self.knows()).await?;
+            tx.commit().await?;
+            clock.into_iter().for_each(|clock| self.clock.set(clock));
+            Ok(claimed.into_iter().next())
+        };
+        self.link.bounded(until, claiming).await
     }
 
     async fn due(&self, declared: &[Declared]) -> Result<Vec<Due>> {
-        let mut conn = self.pool.acquire().await.map_err(failed)?;
-        let (due, clock) = self.session(&mut conn).due(declared, self.knows()).await?;
-        clock.into_iter().for_each(|clock| self.clock.set(clock));
-        Ok(due)
+        let text = polled::due(Dialect::Postgres, NOW, declared, self.knows());
+        let (rows, asked) = self.link.plain(text).await?;
+        let mut answers = Answers::of(declared);
+        rows.iter().try_for_each(|row| answers.read(&mut rows::reader(row)))?;
+        answers.now.into_iter().for_each(|now| self.clock.set(DbClock::heard(now, asked)));
+        Ok(answers.due)
     }
 
     async fn undeclared(&self, declared: &[Declared]) -> Result<Vec<Undeclared>> {
-        let mut conn = self.pool.acquire().await.map_err(failed)?;
-        self.session(&mut conn).undeclared(declared, COUNTED).await
+        let text = polled::undeclared(Dialect::Postgres, NOW, declared, COUNTED);
+        let (rows, _) = self.link.plain(text).await?;
+        rows.iter().map(|row| polled::undeclared_of(&mut rows::reader(row))).collect()
     }
 
     async fn load(&self, id: ActionId) -> Result<Option<Action>> {
-        let mut tx = self.reading().await?;
-        let found = self.session(&mut tx).load(id).await;
-        tx.commit().await.map_err(failed)?;
-        found
+        let reading = |until| async move {
+            let mut tx = self.reading(until).await?;
+            let found = self.session(&mut tx).load(id).await?;
+            tx.commit().await.map(|()| found)
+        };
+        self.link.reads(reading).await
     }
 
     async fn find(&self, dependency: &str, key: &str) -> Result<Option<Action>> {
-        let mut tx = self.reading().await?;
-        let found = self.session(&mut tx).find(dependency, key).await;
-        tx.commit().await.map_err(failed)?;
-        found
+        let reading = |until| async move {
+            let mut tx = self.reading(until).await?;
+            let found = self.session(&mut tx).find(dependency, key).await?;
+            tx.commit().await.map(|()| found)
+        };
+        self.link.reads(reading).await
     }
 
     async fn members(&self, scope: &str) -> Result<Vec<Action>> {
-        let mut tx = self.reading().await?;
-        let found = self.session(&mut tx).members(scope).await;
-        tx.commit().await.map_err(failed)?;
-        found
+        let reading = |until| async move {
+            let mut tx = self.reading(until).await?;
+            let found = self.session(&mut tx).members(scope).await?;
+            tx.commit().await.map(|()| found)
+        };
+        self.link.reads(reading).await
     }
 
     async fn story(&self, id: ActionId) -> Result<Option<Story>> {
-        let mut tx = self.reading().await?;
-        let mut session = self.session(&mut tx);
-        let Some(action) = session.load(id).await? else { return Ok(None) };
-        let attempts = session.attempts(id).await?;
-        let marks = session.marks(id).await?;
-        tx.commit().await.map_err(failed)?;
-        Ok(Some(Story { action, attempts, marks }))
+        let reading = |until| async move {
+            let mut tx = self.reading(until).await?;
+            let mut session = self.session(&mut tx);
+            let Some(action) = session.load(id).await? else { return Ok(None) };
+            let attempts = session.attempts(id).await?;
+            let marks = session.marks(id).await?;
+            tx.commit().await.map(|()| Some(Story { action, attempts, marks }))
+        };
+        self.link.reads(reading).await
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Action>> {
-        let mut tx = self.reading().await?;
-        let found = self.session(&mut tx).list(filter).await;
-        tx.commit().await.map_err(failed)?;
-        found
+        let reading = |until| async move {
+            let mut tx = self.reading(until).await?;
+            let found = self.session(&mut tx).list(filter).await?;
+            tx.commit().await.map(|()| found)
+        };
+        self.link.reads(reading).await
     }
 
     async fn counts(&self, declared: &Declared) -> Result<Counts> {
-        let mut tx = self.reading().await?;
-        let counts = self.session(&mut tx).counts(declared, COUNTED).await;
-        tx.commit().await.map_err(failed)?;
-        counts
+        let reading = |until| async move {
+            let mut tx = self.reading(until).await?;
+            let counts = self.session(&mut tx).counts(declared, COUNTED).await?;
+            tx.commit().await.map(|()| counts)
+        };
+        self.link.reads(reading).await
     }
 
     async fn sweep(&self, before: Stamp, after: Option<ActionId>, most: u32) -> Result<Swept> {
-        let mut tx = self.pool.begin_with(BEGIN).await.map_err(failed)?;
-        let swept = self.session(&mut tx).sweep(before, after, most).await?;
-        tx.commit().await.map_err(failed)?;
-        Ok(swept)
+        let until = self.link.until();
+        let sweeping = async {
+            let mut tx = self.link.begin(Begin::Batch, until).await?;
+            let swept = self.session(&mut tx).sweep(before, after, most).await?;
+            tx.commit().await.map(|()| swept)
+        };
+        self.link.bounded(until, sweeping).await
     }
 
     async fn record_in(&self, conn: &mut PgConnection, insert: &Insert) -> Result<Recorded> {

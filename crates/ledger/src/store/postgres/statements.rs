@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgConnection, PgDatabaseError, PgRow, PgSeverity};
+use sqlx::postgres::{PgConnection, PgDatabaseError, PgSeverity};
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
@@ -18,8 +18,7 @@ use crate::machine::{AttemptRow, Owner, Row as StateRow, SentKey, Stamp, Write};
 use crate::store::columns::{self, Columns, Fixed};
 use crate::store::dialect::Dialect;
 use crate::store::select::{Select, Word};
-use crate::store::waiting::{self, Answers};
-use crate::store::{Counts, Declared, Due, Filter, Insert, Result, Swept, Undeclared};
+use crate::store::{Counts, Declared, Filter, Insert, Result, Swept, polled};
 
 use super::rows::{self, At, Statement};
 
@@ -96,7 +95,7 @@ static CHANGE_ONE: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The time at which the database began the statement.
-const NOW: &str = "statement_timestamp()";
+pub(super) const NOW: &str = "statement_timestamp()";
 
 /// The statements that only read.
 static SELECT: LazyLock<Select> = LazyLock::new(|| Select::of(Dialect::Postgres));
@@ -364,31 +363,6 @@ impl Session<'_> {
         Ok((readable.collect(), clock))
     }
 
-    /// Returns what waits of the declared operations, and the database's time. The connection needs no transaction.
-    pub(super) async fn due(
-        &mut self,
-        declared: &[Declared],
-        knows: u32,
-    ) -> Result<(Vec<Due>, Option<DbClock>)> {
-        let asked = Instant::now();
-        let mut answers = Answers::of(declared);
-        for row in self.plain(waiting::due(Dialect::Postgres, NOW, declared, knows)).await? {
-            answers.read(&mut rows::reader(&row))?;
-        }
-        Ok((answers.due, answers.now.map(|now| DbClock::heard(now, asked))))
-    }
-
-    /// Returns the operations that are not declared and have due rows. The connection needs no transaction.
-    pub(super) async fn undeclared(&mut self, declared: &[Declared], most: u32) -> Result<Vec<Undeclared>> {
-        let rows = self.plain(waiting::undeclared(Dialect::Postgres, NOW, declared, most)).await?;
-        rows.iter().map(|row| waiting::undeclared_of(&mut rows::reader(row))).collect()
-    }
-
-    /// Executes a statement without parameters, in one message and one round trip.
-    async fn plain(&mut self, text: String) -> Result<Vec<PgRow>> {
-        sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(&mut *self.conn).await.map_err(failed)
-    }
-
     pub(super) async fn attempts(&mut self, id: ActionId) -> Result<Vec<AttemptRow>> {
         let query = self.query(&SELECT.attempts).bind(rows::uuid(id));
         query.fetch_all(&mut *self.conn).await.map_err(failed)?.iter().map(rows::attempt).collect()
@@ -419,8 +393,10 @@ impl Session<'_> {
         let open = open.fetch_one(&mut *self.conn).await.map_err(failed)?;
         let stuck = self.query(&SELECT.stuck).bind(dependency.to_owned()).bind(i64::from(most));
         let stuck = stuck.fetch_one(&mut *self.conn).await.map_err(failed)?;
-        let undeclared = self.undeclared(std::slice::from_ref(declared), most).await?;
-        let undeclared = undeclared.iter().map(|of| of.due).sum();
+        let text = polled::undeclared(Dialect::Postgres, NOW, std::slice::from_ref(declared), most);
+        let rows = sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(&mut *self.conn).await.map_err(failed)?;
+        let undeclared = rows.iter().map(|row| Ok(polled::undeclared_of(&mut rows::reader(row))?.due));
+        let undeclared = undeclared.sum::<Result<u64>>()?;
         Ok(Counts { undeclared, ..rows::counts(&open, &stuck, most)? })
     }
 

@@ -18,8 +18,8 @@ use crate::machine::{AttemptRow, Owner, Row as StateRow, SentKey, Stamp, Write};
 use crate::store::columns::{self, Columns};
 use crate::store::dialect::Dialect;
 use crate::store::lane::BATCH;
+use crate::store::polled::{self, Answers};
 use crate::store::select::{Select, Word};
-use crate::store::waiting::{self, Answers};
 use crate::store::{Counts, Declared, Due, Filter, Insert, Result, Swept, Undeclared};
 
 use super::rows;
@@ -309,7 +309,7 @@ pub(super) async fn due(
 ) -> Result<Vec<Due>> {
     let mut answers = Answers::of(declared);
     for row in
-        plain(conn, waiting::due(Dialect::Sqlite, &now.as_micros().to_string(), declared, knows)).await?
+        plain(conn, polled::due(Dialect::Sqlite, &now.as_micros().to_string(), declared, knows)).await?
     {
         answers.read(&mut rows::reader(&row))?;
     }
@@ -324,8 +324,8 @@ pub(super) async fn undeclared(
     now: Stamp,
 ) -> Result<Vec<Undeclared>> {
     let now = now.as_micros().to_string();
-    let rows = plain(conn, waiting::undeclared(Dialect::Sqlite, &now, declared, most)).await?;
-    rows.iter().map(|row| waiting::undeclared_of(&mut rows::reader(row))).collect()
+    let rows = plain(conn, polled::undeclared(Dialect::Sqlite, &now, declared, most)).await?;
+    rows.iter().map(|row| polled::undeclared_of(&mut rows::reader(row))).collect()
 }
 
 /// Executes a statement without parameters. It is not kept, since its text contains the time.
