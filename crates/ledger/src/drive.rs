@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use seawall_policy::Draw;
 
 use crate::action::Action;
+use crate::caught::{caught, message};
 use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
 use crate::failpoint::point;
@@ -21,7 +22,7 @@ use crate::machine::{
 };
 use crate::operation::Operation;
 use crate::remote::Delivery;
-use crate::store::{Change, Changed, Follow, Store};
+use crate::store::{Boxed, Change, Changed, Follow, Store};
 use crate::waiting::Tries;
 
 /// The maximum age of the database's last report of its time. If the report is older, the database is asked again,
@@ -172,20 +173,27 @@ impl<S: Store> Inner<S> {
                         Arc::try_unwrap(change).map_or_else(|shared| shared.write.clone(), |own| own.write);
                     return Taken::HandlerFailed(Box::new(write), why);
                 }
-                Err(e) => match e.trouble() {
-                    Trouble::Away | Trouble::Busy | Trouble::Again => {
-                        Box::pin(self.wait_out(&mut tries, &e)).await;
-                    }
-                    Trouble::Refused | Trouble::Foreign if tries.failed() < OFFERS => {
-                        Box::pin(self.wait_out(&mut tries, &e)).await;
-                    }
-                    Trouble::Refused | Trouble::Foreign => {
-                        tracing::error!(action = %action.id, error = %e, "a change was refused");
+                Err(e) => {
+                    if !Box::pin(self.may_offer_again(&mut tries, action, &e)).await {
                         return Taken::Refused;
                     }
-                },
+                }
             }
         }
+    }
+
+    /// Waits before a write is offered to the store again. Returns `false` if it is not to be offered again, because the
+    /// store has refused it [`OFFERS`] times. While the database cannot be reached or is busy, there is no limit.
+    async fn may_offer_again(&self, tries: &mut Tries, action: &Action, e: &StoreError) -> bool {
+        match e.trouble() {
+            Trouble::Refused | Trouble::Foreign if tries.failed() >= OFFERS => {
+                tracing::error!(action = %action.id, error = %e, "a change was refused");
+                return false;
+            }
+            Trouble::Refused | Trouble::Foreign | Trouble::Away | Trouble::Busy | Trouble::Again => {}
+        }
+        self.wait_out(tries, e).await;
+        true
     }
 
     /// Returns the operation's handler if this write ends `action` as done, failed or cancelled. Returns `None` in all
@@ -288,10 +296,8 @@ impl<S: Store> Inner<S> {
         let deadline = self.store.clock().instant_of(line.send_by);
         let delivery = Delivery { action: &action, number: line.number, deadline };
         let (how, report) = if delivery.may_send() {
-            let sending = operation.remote.perform(delivery);
-            let cut = tokio::time::timeout_at(deadline.into(), sending).await;
-            let (how, report) =
-                cut.unwrap_or_else(|_| (Performed::Unknown, said("no answer before its deadline")));
+            let sent = heard(&delivery, || operation.remote.perform(delivery)).await;
+            let (how, report) = sent.unwrap_or_else(|report| (Performed::Unknown, report));
             let how = match how {
                 Performed::Yes(answer) => Performed::Yes(self.kept(answer)),
                 Performed::No(refusal) => Performed::No(self.kept(refusal)),
@@ -322,8 +328,8 @@ impl<S: Store> Inner<S> {
         let deadline = self.store.clock().instant_of(line.send_by);
         let delivery = Delivery { action: &action, number: line.number, deadline };
         let (how, report) = if delivery.may_send() {
-            let cut = tokio::time::timeout_at(deadline.into(), operation.remote.cancel(delivery)).await;
-            cut.unwrap_or_else(|_| (Undone::Unknown, said("no answer before its deadline")))
+            let sent = heard(&delivery, || operation.remote.cancel(delivery)).await;
+            sent.unwrap_or_else(|report| (Undone::Unknown, report))
         } else {
             (Undone::NotSent, said("its deadline had passed before it could be sent"))
         };
@@ -346,8 +352,8 @@ impl<S: Store> Inner<S> {
         let until = question.asked_at.saturating_add(operation.rules.attempt);
         let deadline = self.store.clock().instant_of(until);
         let delivery = Delivery { action: &action, number: question.number, deadline };
-        let cut = tokio::time::timeout_at(deadline.into(), operation.remote.confirm(delivery)).await;
-        let (found, report) = cut.unwrap_or_else(|_| (Found::Other, said("no answer before its deadline")));
+        let answer = heard(&delivery, || operation.remote.confirm(delivery)).await;
+        let (found, report) = answer.unwrap_or_else(|report| (Found::Other, report));
         let found = match found {
             Found::Applied(answer) => Found::Applied(self.kept(answer)),
             Found::Cancelled | Found::Absent | Found::Other | Found::NotSent => found,
@@ -378,7 +384,11 @@ impl<S: Store> Inner<S> {
                 Told::Nothing => return Some(action),
                 Told::Late(line) => match self.store.evidence(action.id, line).await {
                     Ok(()) => return Some(action),
-                    Err(e) => Box::pin(self.wait_out(&mut tries, &e)).await,
+                    Err(e) => {
+                        if !Box::pin(self.may_offer_again(&mut tries, &action, &e)).await {
+                            return None;
+                        }
+                    }
                 },
                 Told::Write(write) => {
                     let (follow, breaks_scope) =
@@ -401,7 +411,7 @@ impl<S: Store> Inner<S> {
         let Some(scope) = action.scope.clone() else { return Some(action) };
         let mut tries = Tries::begin();
         let settled = loop {
-            match self.store.settle_scope(scope.clone(), self.follow_any()).await {
+            match self.store.settle_scope(&action.dependency, scope.clone(), self.follow_any()).await {
                 Ok(settled) => break settled,
                 // The handler of a member failed, or the database refused.
                 Err(e) if e.trouble() == Trouble::Refused => {
@@ -415,7 +425,11 @@ impl<S: Store> Inner<S> {
                         None => Some(action),
                     };
                 }
-                Err(e) => self.wait_out(&mut tries, &e).await,
+                Err(e) => {
+                    if !self.may_offer_again(&mut tries, &action, &e).await {
+                        return None;
+                    }
+                }
             }
         };
         match settled {
@@ -472,6 +486,25 @@ impl<S: Store> Inner<S> {
                 let _ = self.offer(&member, write, follow).await;
             }
         }
+    }
+}
+
+/// Calls the remote, and returns its outcome with the details. If there is no outcome, because the deadline passes or the
+/// remote panics, the error has the details.
+async fn heard<'a, T>(
+    delivery: &Delivery<'a>,
+    call: impl FnOnce() -> Boxed<'a, (T, Report)>,
+) -> Result<(T, Report), Report> {
+    match tokio::time::timeout_at(delivery.deadline.into(), caught(call)).await {
+        Ok(Ok((outcome, report))) => {
+            let detail = report.detail.map(|detail| message(&detail));
+            Ok((outcome, Report { detail, ..report }))
+        }
+        Ok(Err(panic)) => {
+            tracing::error!(action = %delivery.action.id, error = %panic, "the remote of an action panicked");
+            Err(said(&message(&format!("the remote failed: {panic}"))))
+        }
+        Err(_) => Err(said("no answer before its deadline")),
     }
 }
 

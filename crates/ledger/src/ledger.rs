@@ -301,7 +301,8 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Lists the actions that match the filter, in the order of their recording, one page at a time. To get the next
-    /// page, set [`Filter::after`] to the id of the last action of this page.
+    /// page, set [`Filter::after`] to the id of the last action of this page. A row that this version of the program cannot
+    /// read is left out, and an error with its id is logged; [`Ledger::load`] with that id returns the same error.
     ///
     /// # Errors
     ///
@@ -418,8 +419,8 @@ impl<S: Store> Inner<S> {
     ) -> Result<Action, Error> {
         match in_task(driving).await? {
             Some(action) => Ok(action),
-            // The row is gone, its write was refused, or the remote panicked. If the row still exists, it is read again
-            // and returned: its state says what is known of the effect.
+            // The row is gone, its write was refused, or its task ended early. If the row still exists, it is read
+            // again and returned: its state says what is known of the effect.
             None => self.store.load(id).await?.ok_or(Refusal::NotFound.into()),
         }
     }

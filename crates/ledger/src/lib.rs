@@ -6,6 +6,7 @@
 
 mod action;
 pub mod calendar;
+mod caught;
 mod clock;
 mod drive;
 mod error;

@@ -23,6 +23,7 @@
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
@@ -122,6 +123,8 @@ pub(crate) struct Link {
     pool: PgPool,
     within: Duration,
     begins: Arc<Begins>,
+    /// Whether the database was silent or could not be reached when it was last used.
+    is_away: Arc<AtomicBool>,
 }
 
 impl Link {
@@ -132,7 +135,7 @@ impl Link {
     /// If the database cannot be reached.
     pub(super) async fn new(pool: PgPool, within: Duration, handler: Duration) -> Result<Link> {
         let plain = |tcp| Arc::new(Begins::new(within, handler, tcp));
-        let link = Link { pool, within, begins: plain(false) };
+        let link = Link { pool, within, begins: plain(false), is_away: Arc::default() };
         let tcp = link.reads(|until| link.can_limit_tcp(until)).await?;
         Ok(Link { begins: plain(tcp), ..link })
     }
@@ -193,6 +196,7 @@ impl Link {
     /// # Errors
     ///
     /// [`Trouble::Away`] if the database does not answer before the deadline, or if it cannot be reached.
+    /// [`Trouble::Busy`] if all connections of the pool are in use until then.
     pub(crate) async fn begin(&self, begin: Begin, until: Instant) -> Result<Tx> {
         self.begin_on(None, begin, until).await
     }
@@ -216,6 +220,7 @@ impl Link {
             let error = match timeout(half, Manager::begin(&mut tx, Some(self.begins.of(begin)))).await {
                 Ok(Ok(())) => {
                     tx.begun = true;
+                    self.is_away.store(false, Ordering::Relaxed);
                     return Ok(tx);
                 }
                 Ok(Err(e)) => failed(e),
@@ -223,6 +228,9 @@ impl Link {
             };
             tx.close();
             self.close_idle();
+            if error.trouble() == Trouble::Away {
+                self.is_away.store(true, Ordering::Relaxed);
+            }
             if error.trouble() != Trouble::Away || tries == TRIES {
                 return Err(error);
             }
@@ -256,9 +264,21 @@ impl Link {
 
     async fn acquire(&self, until: Instant) -> Result<PoolConnection<Db>> {
         match timeout_at(until.into(), self.pool.acquire()).await {
+            Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => Err(self.none_free()),
             Ok(acquired) => acquired.map_err(failed),
-            Err(_) => Err(self.no("connection")),
         }
+    }
+
+    /// Returns the error of a caller that got no connection. The pool does not say why there is none. The database is busy
+    /// if it could be reached before, and if the pool has as many connections as it may have and all of them are in use.
+    fn none_free(&self) -> StoreError {
+        let most = self.pool.options().get_max_connections();
+        let all_in_use = self.pool.size() >= most && self.pool.num_idle() == 0;
+        if !all_in_use || self.is_away.load(Ordering::Relaxed) {
+            return self.no("connection");
+        }
+        let said = format!("all {most} connections of the pool are in use, and none became free in time");
+        StoreError::new(Trouble::Busy, said)
     }
 
     /// Closes the idle connections of the pool. New ones are opened when they are needed.
@@ -271,6 +291,7 @@ impl Link {
     }
 
     fn silent(&self) -> StoreError {
+        self.is_away.store(true, Ordering::Relaxed);
         self.no("answer")
     }
 

@@ -93,6 +93,16 @@ impl Batch<PgConnection> for Lane {
         let (recorded, changed) = executed?;
         jobs.iter().map(|job| answer(&job.task, &recorded, &changed)).collect()
     }
+
+    fn give_up(&mut self) {
+        if let Some(broken) = self.conn.take() {
+            drop(broken.detach());
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.conn.is_some()
+    }
 }
 
 impl Lane {

@@ -8,13 +8,16 @@
 //!   [`Settings::prepared`] is off, there are no named statements either. Then the ledger works behind a pooler in
 //!   transaction mode.
 //! - A batch waits only 100 ms for a row that another transaction holds. After that, the job that needs this row waits
-//!   for it in a transaction of its own.
+//!   for it in a transaction of its own, again and again. The number of transactions that may wait for so long is bounded
+//!   ([`Settings::handlers`]), so that some connections are always left for batches, claims and reads.
 //! - Every operation ends within [`Settings::answer_within`], even if the database goes silent (`deadline`). Only a
 //!   handler of the application and a step of the migration may take longer.
 
+mod alone;
 mod deadline;
 mod lanes;
 mod migrations;
+mod places;
 mod rows;
 mod statements;
 
@@ -30,15 +33,17 @@ use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 
 use super::dialect::Dialect;
-use super::lane::{Lanes, RUNS, Task, ask, pause};
+use super::kept::ActionPage;
+use super::lane::{Lanes, Task, ask};
 use super::polled::{self, Answers};
 use super::version::Version;
 use super::{
     COUNTED, Change, Changed, Counts, Declared, Due, Filter, Follow, Insert, Recorded, Result, ScopeSettled,
-    Store, Swept, Undeclared, settle_members,
+    Store, Swept, Undeclared,
 };
 pub(crate) use deadline::{Begin, Link, Tx};
 use lanes::SharedClock;
+use places::Places;
 pub(crate) use statements::failed;
 use statements::{NOW, Session};
 
@@ -46,9 +51,15 @@ use statements::{NOW, Session};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// The maximum number of connections, for writers, claims and reads. Default 8; it is raised to `lanes` + 2 if it
-    /// is set to less. No connection is held during a call to the provider.
+    /// The maximum number of connections, for writers, handlers, claims and reads. Default 8; it is raised to `lanes` +
+    /// `handlers` + 2 if it is set to less. No connection is held during a call to the provider.
     pub connections: u32,
+    /// The maximum number of transactions that may wait for long at the same time, each with a connection: those in which
+    /// a handler of the application runs, and those that wait for a row that another transaction holds. Default 4; 0
+    /// means 1. One dependency gets at most one less, so that its slow handlers do not keep those of another dependency
+    /// from running. A transaction that gets no place within half of `answer_within` fails with [`Trouble::Busy`]; the
+    /// ledger tries it again.
+    pub handlers: u32,
     /// The number of batches that can be under way at the same time. Default 2, so that one batch is gathered while the
     /// other waits for the disk; 0 means 1.
     pub lanes: u32,
@@ -68,6 +79,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             connections: 8,
+            handlers: 4,
             lanes: 2,
             prepared: true,
             answer_within: Duration::from_secs(5),
@@ -76,11 +88,20 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Returns the number of connections of the pool: `connections`, or more if the other settings need more.
+    fn connections_needed(&self) -> u32 {
+        let needed = self.lanes.max(1).saturating_add(self.handlers.max(1)).saturating_add(places::SPARE);
+        self.connections.max(needed)
+    }
+}
+
 /// A store that keeps actions in a PostgreSQL database, in the schema `seawall`.
 #[derive(Clone)]
 pub struct Postgres {
     link: Link,
     lanes: Lanes<PgConnection>,
+    places: Places,
     clock: SharedClock,
     prepared: bool,
     handler_within: Duration,
@@ -127,7 +148,7 @@ impl Postgres {
         let within = settings.answer_within.max(SHORTEST);
         first_connection(&options, within).await?;
         let pool = PgPoolOptions::new()
-            .max_connections(settings.connections.max(settings.lanes + 2))
+            .max_connections(settings.connections_needed())
             // The ledger waits for a connection for a shorter time, and its own message says more.
             .acquire_timeout(within * 2)
             .test_before_acquire(false)
@@ -135,15 +156,18 @@ impl Postgres {
         Postgres::on(pool, settings).await
     }
 
-    /// Uses a pool of the application's own, and starts the writers on the current runtime. The pool needs one
-    /// connection for each lane, and some more for claims and reads.
+    /// Uses a pool of the application's own, and starts the writers on the current runtime. `settings.connections` does
+    /// not matter then. Each lane keeps one connection of the pool. Transactions that may wait for long take at most
+    /// `settings.handlers` of them, and fewer if the pool has less than `lanes` + `handlers` + 2 connections.
     ///
     /// # Errors
     ///
-    /// If the database cannot be reached.
+    /// If the database cannot be reached, or if the pool has less than `lanes` + 2 connections.
     pub async fn on(pool: PgPool, settings: Settings) -> Result<Postgres> {
+        let within = settings.answer_within.max(SHORTEST);
+        let places = Places::of(&pool, settings.lanes, settings.handlers, within)?;
         let Settings { prepared, handler_within, .. } = settings;
-        let link = &Link::new(pool, settings.answer_within.max(SHORTEST), handler_within).await?;
+        let link = &Link::new(pool, within, handler_within).await?;
         let asking = |until| async move {
             let mut tx = link.begin(Begin::Read, until).await?;
             let clock = Session { conn: &mut tx, prepared }.time().await?;
@@ -153,7 +177,7 @@ impl Postgres {
         let lane = || lanes::Lane { link: link.clone(), conn: None, clock: clock.clone(), prepared };
         let lanes = Lanes::start((0..settings.lanes.max(1)).map(|_| lane()).collect());
         let program = Version::of(&migrations::STEPS);
-        Ok(Postgres { link: link.clone(), lanes, clock, prepared, handler_within, program })
+        Ok(Postgres { link: link.clone(), lanes, places, clock, prepared, handler_within, program })
     }
 
     /// Returns this store as the next version of the program would use it: it makes the tables of that version, and
@@ -185,155 +209,6 @@ impl Postgres {
     /// Begins a transaction that only reads. A single read needs a transaction, too, if prepared statements are off.
     async fn reading(&self, until: Instant) -> Result<Tx> {
         self.link.begin(Begin::Read, until).await
-    }
-
-    /// Makes one change, with its handler, in a transaction of its own. If the database refuses the transaction in
-    /// favour of another one, the transaction is run again, at most [`RUNS`] times in all.
-    async fn change_alone(&self, change: &Change<PgConnection>) -> Result<Changed> {
-        let mut run = 1;
-        loop {
-            match self.try_change(change).await {
-                Err(e) if e.trouble() == Trouble::Again && run < RUNS => {
-                    tokio::time::sleep(pause(run)).await;
-                    run += 1;
-                }
-                ended => return ended,
-            }
-        }
-    }
-
-    async fn try_change(&self, change: &Change<PgConnection>) -> Result<Changed> {
-        let until = self.link.until();
-        let mut tx = match self.link.bounded(until, self.write_alone(change, until)).await? {
-            Ok(tx) => tx,
-            Err(not_taken) => return Ok(not_taken),
-        };
-        let Some(follow) = &change.follow else {
-            self.link.bounded(until, tx.commit()).await?;
-            return Ok(Changed::Taken);
-        };
-        tx.has_until(Instant::now() + self.handler_within);
-        let handled = tokio::time::timeout(self.handler_within, follow(&mut tx, &change.action)).await;
-        // The handler may have taken long, so the end of the transaction has a deadline of its own.
-        let until = self.link.until();
-        match handled {
-            Ok(Ok(())) => {
-                tx.has_until(until);
-                self.link.bounded(until, tx.commit()).await?;
-                Ok(Changed::Taken)
-            }
-            Ok(Err(e)) => {
-                let lost = e.downcast_ref::<sqlx::Error>().is_some_and(lanes::lost_against_another);
-                tx.has_until(until);
-                self.link.bounded(until, tx.rollback()).await?;
-                if lost {
-                    Err(StoreError::new(Trouble::Again, e))
-                } else {
-                    Ok(Changed::HandlerFailed(e.to_string()))
-                }
-            }
-            Err(_) => Ok(Changed::HandlerFailed(self.too_slow())),
-        }
-    }
-
-    /// Writes a change in a transaction of its own, and returns the transaction. If the change was not taken, returns
-    /// what became of it.
-    async fn write_alone(
-        &self,
-        change: &Change<PgConnection>,
-        until: Instant,
-    ) -> Result<std::result::Result<Tx, Changed>> {
-        let begin = if change.follow.is_some() { Begin::Handler } else { Begin::Alone };
-        let mut tx = self.link.begin(begin, until).await?;
-        let id = change.action.id;
-        let (taken, clock) = self.session(&mut tx).change(&[(id, &change.write)]).await?;
-        self.clock.set(clock);
-        if taken.is_empty() {
-            let found = self.session(&mut tx).load(id).await?;
-            tx.commit().await?;
-            return Ok(Err(lanes::stale(found, &change.write)));
-        }
-        if let Some(mark) = &change.mark {
-            self.session(&mut tx).mark(id, mark).await?;
-        }
-        if let Some(key) = change.write.names()
-            && !self.session(&mut tx).name(id, key).await?
-        {
-            tx.rollback().await?;
-            return Ok(Err(Changed::Clash));
-        }
-        Ok(Ok(tx))
-    }
-
-    /// Returns the message of a handler that took longer than it may.
-    fn too_slow(&self) -> String {
-        format!("it did not end within {:?}", self.handler_within)
-    }
-
-    async fn try_settle_scope(
-        &self,
-        scope: &Scope,
-        follow: Option<&Follow<PgConnection>>,
-    ) -> Result<std::result::Result<ScopeSettled, NotSettled>> {
-        let begin = if follow.is_some() { Begin::Handler } else { Begin::Alone };
-        let until = self.link.until();
-        let writing = self.link.bounded(until, self.write_scope(scope, begin, until));
-        let (mut tx, members, settled) = match writing.await? {
-            Ok(written) => written,
-            Err(why) => return Ok(Err(why)),
-        };
-        if let Some(follow) = follow {
-            tx.has_until(Instant::now() + self.handler_within);
-            let handling = async {
-                // A member that was settled before had its handler then. If the answer of that commit was lost, this is
-                // its second run.
-                for member in members.iter().filter(|member| settled.contains(&member.id)) {
-                    follow(&mut tx, member).await?;
-                }
-                Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
-            };
-            match tokio::time::timeout(self.handler_within, handling).await {
-                Ok(Ok(())) => {}
-                Ok(Err(e)) => return Err(StoreError::new(Trouble::Refused, e)),
-                Err(_) => return Err(StoreError::new(Trouble::Refused, self.too_slow())),
-            }
-        }
-        let until = self.link.until();
-        tx.has_until(until);
-        self.link.bounded(until, tx.commit()).await?;
-        Ok(Ok(ScopeSettled { members }))
-    }
-
-    /// Settles the members of a scope. Returns the transaction, all members, and the ids of those that it has settled.
-    async fn write_scope(
-        &self,
-        scope: &Scope,
-        begin: Begin,
-        until: Instant,
-    ) -> Result<std::result::Result<(Tx, Vec<Action>, Vec<ActionId>), NotSettled>> {
-        let mut tx = self.link.begin(begin, until).await?;
-        let clock = self.session(&mut tx).time().await?;
-        self.clock.set(clock);
-        let mut members = self.session(&mut tx).members(&scope.name).await?;
-        let writes = match settle_members(&members, scope.size, self.knows(), clock.now()) {
-            Ok(writes) => writes,
-            Err(why) => return Ok(Err(why)),
-        };
-        let unsettled = members.iter_mut().filter(|member| !member.state.settled());
-        let mut pairs = Vec::with_capacity(writes.len());
-        for (member, write) in unsettled.zip(&writes) {
-            pairs.push((member.id, write));
-            member.state = write.to().clone();
-        }
-        if !pairs.is_empty() {
-            let (taken, _) = self.session(&mut tx).change(&pairs).await?;
-            if taken.len() != pairs.len() {
-                tx.rollback().await?;
-                return Err(StoreError::new(Trouble::Again, "a member of the scope moved meanwhile"));
-            }
-        }
-        let settled = pairs.into_iter().map(|(id, _)| id).collect();
-        Ok(Ok((tx, members, settled)))
     }
 }
 
@@ -387,25 +262,17 @@ impl Store for Postgres {
 
     async fn settle_scope(
         &self,
+        dependency: &str,
         scope: Scope,
         follow: Option<Follow<PgConnection>>,
     ) -> Result<std::result::Result<ScopeSettled, NotSettled>> {
-        let mut run = 1;
-        loop {
-            match self.try_settle_scope(&scope, follow.as_ref()).await {
-                Err(e) if e.trouble() == Trouble::Again && run < RUNS => {
-                    tokio::time::sleep(pause(run)).await;
-                    run += 1;
-                }
-                ended => return ended,
-            }
-        }
+        Box::pin(self.scope_alone(dependency, &scope, follow.as_ref())).await
     }
 
     async fn evidence(&self, id: ActionId, attempt: Evidence) -> Result<()> {
         let until = self.link.until();
         let writing = async {
-            let mut tx = self.link.begin(Begin::Alone, until).await?;
+            let mut tx = self.link.begin(Begin::Batch, until).await?;
             self.session(&mut tx).evidence(id, attempt.line()).await?;
             tx.commit().await
         };
@@ -434,8 +301,13 @@ impl Store for Postgres {
     async fn claim_one(&self, id: ActionId, owner: Owner, lease: Duration) -> Result<Option<Action>> {
         let until = self.link.until();
         let claiming = async {
-            let mut tx = self.link.begin(Begin::Alone, until).await?;
-            let (claimed, clock) = self.session(&mut tx).claim_one(id, owner, lease, self.knows()).await?;
+            let mut tx = self.link.begin(Begin::Batch, until).await?;
+            let (claimed, clock) = match self.session(&mut tx).claim_one(id, owner, lease, self.knows()).await
+            {
+                // Another transaction holds the row, so it cannot be claimed now.
+                Err(e) if e.trouble() == Trouble::Busy => return tx.rollback().await.map(|()| None),
+                claimed => claimed?,
+            };
             tx.commit().await?;
             clock.into_iter().for_each(|clock| self.clock.set(clock));
             Ok(claimed.into_iter().next())
@@ -500,8 +372,12 @@ impl Store for Postgres {
     async fn list(&self, filter: &Filter) -> Result<Vec<Action>> {
         let reading = |until| async move {
             let mut tx = self.reading(until).await?;
-            let found = self.session(&mut tx).list(filter).await?;
-            tx.commit().await.map(|()| found)
+            let mut page = ActionPage::of(filter);
+            while let Some(missing) = page.missing() {
+                let rows = self.session(&mut tx).list(missing).await?;
+                page.add(rows);
+            }
+            tx.commit().await.map(|()| page.into_actions())
         };
         self.link.reads(reading).await
     }
