@@ -11,6 +11,7 @@
 //! only what was written after the last poll has to be remembered, and of that only the earliest time.
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,7 @@ impl<S: Store> Poll<S> {
         let inner = self.inner.clone();
         loop {
             let asked = Instant::now();
+            let mut moved = pin!(inner.store.clock_moved());
             let next = tokio::select! {
                 next = self.ask() => next,
                 _ = stopped.changed() => return,
@@ -63,6 +65,7 @@ impl<S: Store> Poll<S> {
                 let at = [Some(regular), next, written].into_iter().flatten().min().unwrap_or(regular);
                 tokio::select! {
                     () = tokio::time::sleep_until(at.max(asked + SPACING).into()) => break,
+                    () = &mut moved => break,
                     () = inner.wakes.earlier() => {}
                     _ = stopped.changed() => return,
                 }

@@ -10,6 +10,7 @@ use seawall_ledger::store::Store;
 use seawall_ledger::store::sqlite::Sqlite;
 
 use crate::on_postgres::python;
+use crate::suite::pay;
 
 /// A process that writes: it is in a transaction until it is released.
 struct Writing {
