@@ -258,7 +258,9 @@ impl Postgres {
                 return Err(StoreError::new(Trouble::Again, "a member of the scope moved meanwhile"));
             }
         }
-        for member in &members {
+        // If another transaction has settled the scope already, it has run the handlers, too.
+        let settled: Vec<ActionId> = pairs.iter().map(|(id, _)| *id).collect();
+        for member in members.iter().filter(|member| settled.contains(&member.id)) {
             if let Some(follow) = follow {
                 follow(&mut tx, member).await.map_err(|e| StoreError::new(Trouble::Refused, e))?;
             }

@@ -212,8 +212,9 @@ async fn scope_settled(
         Err(why) => return Ok(Err(why)),
     };
     // There is no other writer, so no member has changed since it was read.
-    write_members(conn, &mut members, writes, now).await?;
-    for member in &members {
+    let settled = write_members(conn, &mut members, writes, now).await?;
+    // If another transaction has settled the scope already, it has run the handlers, too.
+    for member in members.iter().filter(|member| settled.contains(&member.id)) {
         if let Some(follow) = follow {
             follow(conn, member).await.map_err(|e| StoreError::new(Trouble::Refused, e))?;
         }
@@ -221,12 +222,13 @@ async fn scope_settled(
     Ok(Ok(ScopeSettled { members }))
 }
 
+/// Writes the changes of the members that are not settled yet. Returns the ids of these members.
 async fn write_members(
     conn: &mut SqliteConnection,
     members: &mut [Action],
     writes: Vec<Write>,
     now: Stamp,
-) -> Result<()> {
+) -> Result<Vec<ActionId>> {
     let mut pairs = Vec::with_capacity(writes.len());
     let unsettled = members.iter_mut().filter(|member| !member.state.settled());
     for (member, write) in unsettled.zip(&writes) {
@@ -234,5 +236,5 @@ async fn write_members(
         member.state = write.to().clone();
     }
     statements::change(conn, &pairs, now).await?;
-    Ok(())
+    Ok(pairs.into_iter().map(|(id, _)| id).collect())
 }
