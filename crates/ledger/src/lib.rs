@@ -24,7 +24,7 @@ mod worker;
 pub use action::{Action, ActionId, Mark, Money, NewAction, Sizes, Story};
 pub use calendar::{Lifetime, Window};
 pub use clock::DbClock;
-pub use error::{Error, Misuse, Refusal, StoreError, Trouble};
+pub use error::{Error, Refusal, StoreError, Trouble};
 pub use keys::KeyRules;
 pub use ledger::{Ledger, LedgerBuilder};
 pub use machine::{
@@ -35,5 +35,6 @@ pub use machine::{
 };
 pub use operation::Operation;
 pub use remote::{Delivery, Remote};
+pub use seawall_policy::Misuse;
 pub use wishes::By;
 pub use worker::{Worker, WorkerSettings};
