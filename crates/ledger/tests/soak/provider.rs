@@ -230,7 +230,8 @@ impl Provider {
         let kind = format!("{}: {}", ask.verb, course.kind);
         // The kind "after the effect" is reached only if there was an effect, and the kind "slow" only if it came after
         // the program had stopped waiting.
-        let as_said = if course.is_slow { effective && !ask.late_by().is_zero() } else { effective == course.effect };
+        let as_said =
+            if course.is_slow { effective && !ask.late_by().is_zero() } else { effective == course.effect };
         if as_said && !late {
             reached.reached(&kind);
         }
@@ -243,7 +244,8 @@ impl Provider {
     }
 
     fn note(&self, ask: &Ask, what: &str) {
-        let line = format!("{:.3} s {} {} {what}", self.0.begun.elapsed().as_secs_f64(), ask.program, ask.verb);
+        let line =
+            format!("{:.3} s {} {} {what}", self.0.begun.elapsed().as_secs_f64(), ask.program, ask.verb);
         let mut books = lock(&self.0.books);
         books.entry((ask.dependency.clone(), ask.key.clone())).or_default().story.push(line);
     }

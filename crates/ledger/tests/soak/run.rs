@@ -88,8 +88,8 @@ pub(crate) async fn soak<D: Database>(options: &Options, folder: &Path) -> Resul
     for program in &mut programs {
         program.is_up().await?;
     }
-    let frequent = if options.is_short() { FREQUENT } else { KINDS.len() };
-    KINDS[..frequent].iter().for_each(|kind| reached.tried(kind));
+    let wanted = &KINDS[..if options.is_short() { FREQUENT } else { KINDS.len() }];
+    wanted.iter().for_each(|kind| reached.tried(kind));
     let folder = folder.to_path_buf();
     let (begun, span) = (Instant::now(), options.span);
     let world = World { folder, reached, provider, setup, ledger, begun, span };
@@ -104,7 +104,7 @@ pub(crate) async fn soak<D: Database>(options: &Options, folder: &Path) -> Resul
     first?;
     second?;
     third?;
-    world.until(LONGER, || world.reached.missed().is_empty()).await;
+    world.until(LONGER, || wanted.iter().all(|kind| world.reached.count(kind) > 0)).await;
     let rest = world.come_to_rest(&mut programs).await?;
     let found = Found::read::<D>(&world.ledger, &world.folder, &direct, &world.provider).await?;
     let ran = world.begun.elapsed();
@@ -182,9 +182,9 @@ impl<S: Store> World<S> {
         Ok(())
     }
 
-    /// Waits until the provider works on a request of this program, for at most two seconds. Returns whether it does.
+    /// Waits until the provider works on a request of this program, for a bounded time. Returns whether it does.
     async fn is_busy(&self, program: &str) -> bool {
-        let end = Instant::now() + Duration::from_secs(2);
+        let end = Instant::now() + LONGER;
         while self.provider.under_way(program) == 0 {
             if Instant::now() > end {
                 return false;
@@ -225,9 +225,7 @@ impl<S: Store> World<S> {
     async fn has_open(&self, operation: &str) -> bool {
         let open = Filter::first(1000).of("pay").standing(Standing::Open);
         let list = tokio::time::timeout(Duration::from_secs(1), self.ledger.list(&open)).await;
-        list.is_ok_and(|rows| {
-            rows.is_ok_and(|rows| rows.iter().any(|row| row.operation == operation))
-        })
+        list.is_ok_and(|rows| rows.is_ok_and(|rows| rows.iter().any(|row| row.operation == operation)))
     }
 
     async fn hurt_database(&self, base: &mut Base, mut track: Track) -> Result<(), Trouble> {
@@ -287,7 +285,9 @@ impl<S: Store> World<S> {
             }
             Err::<(), Trouble>("the writer ended early".into())
         };
-        tokio::time::timeout(Duration::from_secs(30), held).await.map_err(|_| "the writer never writes")??;
+        tokio::time::timeout(Duration::from_secs(30), held)
+            .await
+            .map_err(|_| "the writer never writes")??;
         tokio::time::sleep(lasts).await;
         if killed {
             child.kill().await?;

@@ -198,13 +198,8 @@ fn database(options: &Options, random: &mut fastrand::Rng, _: usize) -> Vec<Faul
 }
 
 fn provider(_: &Options, random: &mut fastrand::Rng, _: usize) -> Vec<Fault> {
-    let phases = [
-        Phase::CancelsFail,
-        Phase::LookUpLags,
-        Phase::Refuses,
-        Phase::HandlersFail,
-        Phase::HandlersPanic,
-    ];
+    let phases =
+        [Phase::CancelsFail, Phase::LookUpLags, Phase::Refuses, Phase::HandlersFail, Phase::HandlersPanic];
     let mut faults: Vec<Fault> = phases
         .into_iter()
         .map(|phase| Fault::Phase(phase, Duration::from_millis(random.u64(1000..3000))))

@@ -50,9 +50,8 @@ pub(crate) trait Database: Send + Sync + 'static {
     /// Opens the ledger's store.
     fn open(url: &str) -> impl Future<Output = Result<Self::Store, Trouble>> + Send;
     /// Opens a connection of the application's own.
-    fn connect(
-        url: &str,
-    ) -> impl Future<Output = Result<<Self::Store as Store>::Connection, Trouble>> + Send;
+    fn connect(url: &str)
+    -> impl Future<Output = Result<<Self::Store as Store>::Connection, Trouble>> + Send;
     /// Executes statements without parameters.
     fn execute<'a>(
         conn: &'a mut <Self::Store as Store>::Connection,

@@ -210,7 +210,11 @@ impl Found {
         let done = keys.iter().filter(|key| self.actions.get(*key).is_some_and(|row| row.state.settled()));
         let done = done.count();
         if done != 0 && done != keys.len() {
-            wrong(What::Differing, &keys[0], format!("{done} of {} actions of its scope are done", keys.len()));
+            wrong(
+                What::Differing,
+                &keys[0],
+                format!("{done} of {} actions of its scope are done", keys.len()),
+            );
         }
     }
 
@@ -284,7 +288,10 @@ impl Verdict {
 
     /// Returns whether nothing is wrong, all rows came to rest, and every kind of fault was reached.
     pub(crate) fn is_good(&self) -> bool {
-        self.findings.is_empty() && self.rest.is_some() && self.reached.missed().is_empty() && self.actions > 0
+        self.findings.is_empty()
+            && self.rest.is_some()
+            && self.reached.missed().is_empty()
+            && self.actions > 0
     }
 }
 
