@@ -35,6 +35,8 @@ struct Inner {
     reached: Reached,
     /// The number of bytes that were passed on to the server.
     passed: AtomicU64,
+    /// The number of connections that the server closed.
+    lost: AtomicU64,
 }
 
 /// How the life of a connection ended.
@@ -51,7 +53,8 @@ impl Relay {
         let listener = TcpListener::bind(address).await.expect("a loopback address is free");
         let address = listener.local_addr().expect("it is bound").to_string();
         let weather = watch::Sender::new(Weather::default());
-        let relay = Relay(Arc::new(Inner { address, socket, weather, reached, passed: AtomicU64::new(0) }));
+        let (passed, lost) = (AtomicU64::new(0), AtomicU64::new(0));
+        let relay = Relay(Arc::new(Inner { address, socket, weather, reached, passed, lost }));
         let accepting = relay.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -68,6 +71,10 @@ impl Relay {
 
     pub(crate) fn passed(&self) -> u64 {
         self.0.passed.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn lost(&self) -> u64 {
+        self.0.lost.load(Ordering::SeqCst)
     }
 
     /// Resets all connections.
@@ -142,7 +149,10 @@ impl Relay {
                     self.0.passed.fetch_add(count as u64, Ordering::SeqCst);
                 }
                 read = from_server.read(&mut answered) => {
-                    let Some(count) = read.ok().filter(|count| *count > 0) else { return End::Closed };
+                    let Some(count) = read.ok().filter(|count| *count > 0) else {
+                        self.0.lost.fetch_add(1, Ordering::SeqCst);
+                        return End::Closed;
+                    };
                     if to_client.write_all(&answered[..count]).await.is_err() {
                         return End::Closed;
                     }

@@ -234,10 +234,9 @@ impl<S: Store> World<S> {
             let kind = fault.kind();
             match (fault, &mut base.cluster, &base.relay) {
                 (Fault::ServerKilled, Some(cluster), Some(relay)) => {
-                    let before = relay.passed();
+                    let before = relay.lost();
                     cluster.kill(Duration::from_millis(300)).await?;
-                    // The programs had connections if they sent something before it and come back after it.
-                    if before > 0 {
+                    if relay.lost() > before {
                         self.reached.reached(&kind);
                     }
                 }
@@ -256,10 +255,8 @@ impl<S: Store> World<S> {
                     relay.speak();
                 }
                 (Fault::Reset, _, Some(relay)) => relay.reset(),
-                (Fault::Locked(lasts), None, _) => {
-                    self.write(lasts, false).await?;
-                    self.reached.reached(&kind);
-                }
+                // It counts where a program waits for the lock.
+                (Fault::Locked(lasts), None, _) => self.write(lasts, false).await?,
                 (Fault::WriterKilled, None, _) => {
                     self.write(Duration::from_millis(100), true).await?;
                     self.reached.reached(&kind);

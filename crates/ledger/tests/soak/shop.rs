@@ -274,8 +274,9 @@ impl<D: Database> Shop<D> {
         };
         let begun = std::time::Instant::now();
         let ended = D::execute(&mut conn, D::BEGIN).await;
-        if begun.elapsed() > Duration::from_millis(500) {
-            self.desk.reached("database: waited for the write lock");
+        let is_sqlite = Kind::of(&self.told.database) == Kind::Sqlite;
+        if is_sqlite && begun.elapsed() > Duration::from_millis(500) {
+            self.desk.reached("database: write lock held");
         }
         ended.map(|()| conn)
     }
