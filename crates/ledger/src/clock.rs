@@ -13,6 +13,8 @@
 //!   is sent before the deadline.
 
 use std::time::{Duration, Instant};
+#[cfg(feature = "sqlite")]
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::machine::Stamp;
 
@@ -61,6 +63,13 @@ impl DbClock {
     pub fn age(&self) -> Duration {
         self.heard.elapsed()
     }
+}
+
+/// Returns the time that this machine's wall clock shows.
+#[cfg(feature = "sqlite")]
+pub(crate) fn machine_time() -> Stamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Stamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ mod operation;
 pub mod reconcile;
 mod remote;
 pub mod store;
+#[cfg(all(feature = "testing", feature = "sqlite"))]
+pub mod testing;
 mod wishes;
 mod worker;
 
@@ -31,7 +33,7 @@ pub use machine::{
     AttemptKind, AttemptOutcome, AttemptRow, CancelBy, CancelKind, CancelRules, Cancelling, ConfirmRules,
     End, Event, Found, Goal, HandlerTrouble, Known, Limits, Naming, NotApplied, NotCancelled, NotSettled,
     Observed, OnUnknown, Origin, Owner, Performed, Question, Report, Resolution, Rules, Scope, SettleBy,
-    Stamp, State, Step, Told, Undone, Write,
+    Stamp, State, Step, StuckReason, Told, Undone, Write,
 };
 pub use operation::Operation;
 pub use remote::{Delivery, Remote};

@@ -8,3 +8,6 @@ CREATE TABLE seawall_clock (
     database_time INTEGER NOT NULL,
     wall_time     INTEGER NOT NULL
 );
+
+-- Since when the requests about an action bring nothing.
+ALTER TABLE seawall_action ADD COLUMN failing_since INTEGER;

@@ -51,7 +51,10 @@ impl Case<'_> {
                 }
                 draft.to.next_at = self.after_doubt(&report);
             }
-            Performed::No(_) | Performed::Unknown => draft.to.next_at = self.after_doubt(&report),
+            Performed::No(_) | Performed::Unknown => {
+                draft.to.failing_since = Some(self.now);
+                draft.to.next_at = self.after_doubt(&report);
+            }
         }
         draft.conclude(self.rules, self.origin);
         Told::Write(draft.rested())
@@ -70,6 +73,7 @@ impl Case<'_> {
         if to.known == Known::Unknown && to.open_attempts() == 0 {
             to.known = Known::Never;
         }
+        to.failing_since = Some(self.now);
         to.next_at = self.later(to.logged, report);
         if closes && to.known == Known::Never && to.goal == Goal::Perform {
             draft.fail("it could not be sent while its caller waited");

@@ -56,6 +56,8 @@ pub enum Found {
     Absent,
     /// The action is pending, or the answer says nothing about it, or there was no answer.
     Other,
+    /// It is proved that no byte of the question was sent.
+    NotSent,
 }
 
 /// The outcome of a cancel attempt.

@@ -80,7 +80,7 @@ impl<T: Tables> Shelf<'_, T> {
             self.reports(),
             from = dialect.at("$4"),
             to = dialect.at("$5"),
-            now = dialect.now(),
+            now = self.tables.now(),
         );
         let values = [
             id.to_string().into(),
@@ -131,7 +131,7 @@ impl<T: Tables> Shelf<'_, T> {
     /// Returns the SQL condition for a report that waits for a worker: one whose lease has ended, or an incomplete one
     /// that is to be tried again by now.
     fn free(&self) -> String {
-        let now = self.tables.dialect().now();
+        let now = self.tables.now();
         format!(
             "((status = 'running' AND lease_until <= {now}) OR (status = 'incomplete' AND next_at <= {now}))"
         )
@@ -158,20 +158,19 @@ impl<T: Tables> Shelf<'_, T> {
         lease: Duration,
         at_once: bool,
     ) -> Result<Option<Hold>> {
-        let dialect = self.tables.dialect();
         let owner = format!("{:032x}", owner.0);
         let lease_micros = i64::try_from(lease.as_micros()).unwrap_or(i64::MAX / 4);
         let stale = i64::try_from(STALE.as_micros()).unwrap_or(i64::MAX);
         let anew = format!(
             "(status = 'incomplete' OR began_at IS NULL OR (stage = 'list' AND began_at < {}))",
-            dialect.now_plus(&format!("(-{stale})")),
+            self.tables.now_plus(&format!("(-{stale})")),
         );
         let reset =
             |column: &str, value: &str| format!("{column} = CASE WHEN {anew} THEN {value} ELSE {column} END");
         let sets = [
             reset("stage", "'list'"),
             reset("tries", "tries + 1"),
-            reset("began_at", &dialect.now()),
+            reset("began_at", &self.tables.now()),
             reset("span", "0"),
             reset("edge_to", "NULL"),
             reset("cursor", "NULL"),
@@ -183,7 +182,7 @@ impl<T: Tables> Shelf<'_, T> {
             "UPDATE {} SET owner = $2, fence = fence + 1, lease_until = {}, status = 'running', next_at = NULL, {} \
              WHERE id = $1 AND ({} OR (status = 'incomplete' AND $4 = 1))",
             self.reports(),
-            dialect.now_plus("$3"),
+            self.tables.now_plus("$3"),
             sets.join(", "),
             self.free(),
         );
@@ -219,7 +218,7 @@ impl<T: Tables> Shelf<'_, T> {
         let text = format!(
             "UPDATE {} SET lease_until = {}{sets} WHERE id = $1 AND owner = $2 AND fence = $3",
             self.reports(),
-            self.tables.dialect().now_plus("$4"),
+            self.tables.now_plus("$4"),
         );
         let mut all: Vec<Value> = vec![
             hold.report.id.to_string().into(),
@@ -260,7 +259,7 @@ impl<T: Tables> Shelf<'_, T> {
     /// over.
     pub(crate) async fn incomplete(&self, hold: &Hold, why: &str, after: Option<Duration>) -> Result<bool> {
         let micros = after.map(|after| i64::try_from(after.as_micros()).unwrap_or(i64::MAX / 4));
-        let next = self.tables.dialect().now_plus("$6");
+        let next = self.tables.now_plus("$6");
         let sets = format!(", status = 'incomplete', owner = NULL, why = $5, next_at = {next}");
         self.tables.transact(vec![self.guard(hold, &sets, [why.into(), Value::Int(micros)])]).await
     }
@@ -298,7 +297,7 @@ impl<T: Tables> Shelf<'_, T> {
     }
 
     pub(crate) async fn complete(&self, hold: &Hold) -> Result<bool> {
-        let now = self.tables.dialect().now();
+        let now = self.tables.now();
         let sets = format!(", status = 'complete', owner = NULL, why = NULL, finished_at = {now}");
         self.tables.transact(vec![self.guard(hold, &sets, [])]).await
     }

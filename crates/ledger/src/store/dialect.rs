@@ -1,7 +1,5 @@
 //! What differs between the SQL of the two databases. With it, a statement is written once.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 /// The SQL dialects of the two databases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -19,25 +17,11 @@ impl Dialect {
         }
     }
 
-    /// Returns the SQL for the database's time at this statement.
-    pub(crate) fn now(self) -> String {
+    /// Returns the SQL for the time that is `micros` microseconds after the time `at`.
+    pub(crate) fn plus(self, at: &str, micros: &str) -> String {
         match self {
-            // SQLite has no server: all processes that use the file share the machine's clock, so this process may read
-            // the time. SQLite's own time function rounds to milliseconds, and a row that was written in the same
-            // millisecond could seem to be later than now.
-            Dialect::Sqlite => {
-                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                since.as_micros().to_string()
-            }
-            Dialect::Postgres => "clock_timestamp()".to_owned(),
-        }
-    }
-
-    /// Returns the SQL for the database's time plus a number of microseconds.
-    pub(crate) fn now_plus(self, micros: &str) -> String {
-        match self {
-            Dialect::Sqlite => format!("({} + {micros})", self.now()),
-            Dialect::Postgres => format!("(clock_timestamp() + {micros} * interval '1 microsecond')"),
+            Dialect::Sqlite => format!("({at} + {micros})"),
+            Dialect::Postgres => format!("({at} + {micros} * interval '1 microsecond')"),
         }
     }
 

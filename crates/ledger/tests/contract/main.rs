@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, reason = "shared with other tests, each of which uses its part")]
 
 mod claims;
+mod clocks;
 mod functions;
 mod keeping;
 mod not_there;

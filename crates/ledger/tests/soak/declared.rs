@@ -37,16 +37,17 @@ pub(crate) const LAG: Duration = Duration::from_millis(500);
 const SETTLE: Duration = Duration::from_secs(6);
 
 fn rules(idempotency: Idempotency) -> Rules {
+    let base = Rules::of(idempotency);
     Rules {
         quiet: NETWORK + PAUSE + WORK + LAG,
         confirm: Some(ConfirmRules { after: Duration::from_millis(50), ..ConfirmRules::default() }),
-        limits: Limits { perform: 1000, cancel: 1000, confirm: 1000 },
+        limits: Limits { perform: 1000, ..base.limits },
         attempt: ATTEMPT,
         lease: LEASE,
         network: NETWORK,
         pause: PAUSE,
         backoff: Backoff { base: Duration::from_millis(20), cap: Duration::from_millis(400) },
-        ..Rules::of(idempotency)
+        ..base
     }
 }
 

@@ -180,6 +180,14 @@ pub trait Tables: Send + Sync {
     /// The SQL dialect of the database.
     fn dialect(&self) -> Dialect;
 
+    /// Returns the SQL for the database's time at this statement.
+    fn now(&self) -> String;
+
+    /// Returns the SQL for the database's time plus a number of microseconds.
+    fn now_plus(&self, micros: &str) -> String {
+        self.dialect().plus(&self.now(), micros)
+    }
+
     /// Runs a statement that only reads, and returns the rows of its result.
     fn rows(&self, statement: Statement) -> impl Future<Output = Result<Vec<Cells>>> + Send;
 

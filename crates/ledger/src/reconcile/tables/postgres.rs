@@ -20,6 +20,10 @@ impl Tables for Postgres {
         Dialect::Postgres
     }
 
+    fn now(&self) -> String {
+        "clock_timestamp()".to_owned()
+    }
+
     async fn rows(&self, statement: Statement) -> Result<Vec<Cells>> {
         let mut tx = self.reading().await?;
         let rows = query(statement).fetch_all(&mut *tx).await.map_err(failed)?;

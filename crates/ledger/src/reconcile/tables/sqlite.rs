@@ -19,6 +19,10 @@ impl Tables for Sqlite {
         Dialect::Sqlite
     }
 
+    fn now(&self) -> String {
+        self.stamp().as_micros().to_string()
+    }
+
     async fn rows(&self, statement: Statement) -> Result<Vec<Cells>> {
         let mut conn = self.reader().await?;
         let rows = query(statement).fetch_all(&mut *conn).await.map_err(failed)?;

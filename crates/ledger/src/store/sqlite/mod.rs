@@ -14,6 +14,7 @@
 mod migrations;
 mod rows;
 mod statements;
+mod time;
 mod writer;
 
 use std::path::Path;
@@ -29,6 +30,8 @@ use crate::action::{Action, ActionId, Mark, Story};
 use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
+#[cfg(feature = "testing")]
+use crate::testing::TestClock;
 
 use super::lane::{Lanes, Task, ask};
 use super::version::Version;
@@ -36,7 +39,7 @@ use super::{
     COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
 };
 pub(crate) use statements::failed;
-use writer::stamp;
+use time::Source;
 
 /// The time that a statement waits for another connection's transaction before the statement fails as busy. After that
 /// failure, the transaction is run again.
@@ -49,6 +52,7 @@ pub struct Sqlite {
     readers: SqlitePool,
     lanes: Lanes<SqliteConnection>,
     program: Version,
+    time: Source,
 }
 
 impl std::fmt::Debug for Sqlite {
@@ -65,7 +69,18 @@ impl Sqlite {
     /// If the file cannot be opened, or if it cannot use `synchronous = FULL` and the write-ahead log.
     pub async fn open(file: impl AsRef<Path>) -> Result<Sqlite> {
         let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
-        Sqlite::with(options, Version::of(&migrations::STEPS)).await
+        Sqlite::with(options, Version::of(&migrations::STEPS), Source::Machine).await
+    }
+
+    /// Opens a file, or creates it, as [`Sqlite::open`] does. The store takes its time from `clock`, which a test moves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sqlite::open`].
+    #[cfg(feature = "testing")]
+    pub async fn open_with(file: impl AsRef<Path>, clock: &TestClock) -> Result<Sqlite> {
+        let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
+        Sqlite::with(options, Version::of(&migrations::STEPS), Source::Test(clock.clone())).await
     }
 
     /// Opens a file as the next version of the program would use it: the store makes the tables of that version, and
@@ -78,7 +93,8 @@ impl Sqlite {
     pub async fn open_one_ahead(file: impl AsRef<Path>) -> Result<Sqlite> {
         let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
         let now = Version::of(&migrations::STEPS);
-        Sqlite::with(options, Version { steps: &migrations::AHEAD, knows: now.knows + 1 }).await
+        Sqlite::with(options, Version { steps: &migrations::AHEAD, knows: now.knows + 1 }, Source::Machine)
+            .await
     }
 
     /// Opens the file of a URL `sqlite:FILE` or `sqlite://FILE`, as [`Sqlite::open`] does.
@@ -89,22 +105,22 @@ impl Sqlite {
     pub async fn connect(url: &str) -> Result<Sqlite> {
         let options: SqliteConnectOptions =
             url.parse().map_err(|e: sqlx::Error| StoreError::new(Trouble::Refused, e))?;
-        Sqlite::with(options.create_if_missing(true), Version::of(&migrations::STEPS)).await
+        Sqlite::with(options.create_if_missing(true), Version::of(&migrations::STEPS), Source::Machine).await
     }
 
-    async fn with(options: SqliteConnectOptions, program: Version) -> Result<Sqlite> {
+    async fn with(options: SqliteConnectOptions, program: Version, time: Source) -> Result<Sqlite> {
         let options = durable(options);
         let conn = options.connect().await.map_err(|e| {
             let said = format!("{}: {e}", options.get_filename().display());
             StoreError::new(failed(e).trouble(), said)
         })?;
-        let writer = writer::Writer::new(options.clone(), conn, program.knows).await?;
+        let writer = writer::Writer::new(options.clone(), conn, program.knows, time.clone()).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .min_connections(0)
             .test_before_acquire(false)
             .connect_lazy_with(options.clone());
-        Ok(Sqlite { options, readers, lanes: Lanes::start(vec![writer]), program })
+        Ok(Sqlite { options, readers, lanes: Lanes::start(vec![writer]), program, time })
     }
 
     /// Returns the options with which the application should open its own connections to this file. With these options,
@@ -145,7 +161,7 @@ impl Store for Sqlite {
 
     fn clock(&self) -> DbClock {
         let asked = Instant::now();
-        DbClock::heard(stamp(), asked)
+        DbClock::heard(self.time.stamp(), asked)
     }
 
     async fn ask_time(&self) -> Result<DbClock> {
@@ -226,7 +242,7 @@ impl Store for Sqlite {
     }
 
     async fn load_in(&self, conn: &mut SqliteConnection, id: ActionId) -> Result<Option<(Action, Stamp)>> {
-        Ok(statements::load(conn, id).await?.map(|action| (action, stamp())))
+        Ok(statements::load(conn, id).await?.map(|action| (action, self.time.stamp())))
     }
 
     async fn change_in(
@@ -236,7 +252,7 @@ impl Store for Sqlite {
         write: &Write,
         mark: Option<&Mark>,
     ) -> Result<bool> {
-        let taken = !statements::change(conn, &[(id, write)], stamp()).await?.is_empty();
+        let taken = !statements::change(conn, &[(id, write)], self.time.stamp()).await?.is_empty();
         if let (true, Some(key)) = (taken, write.names())
             && !statements::name(conn, id, key).await?
         {
@@ -254,6 +270,11 @@ impl Store for Sqlite {
 }
 
 impl Sqlite {
+    /// Returns the time that counts as the database's time.
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.time.stamp()
+    }
+
     /// Takes a connection from the readers' pool, apart from the writer's connection. A write on it takes the write
     /// lock, as a write of any other program does.
     pub(crate) async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>> {

@@ -1,7 +1,6 @@
 //! The only writer of SQLite. It executes each batch in one transaction.
 
 use std::collections::HashSet;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
@@ -13,13 +12,7 @@ use crate::store::lane::{Answer, Batch, Job, Task};
 use crate::store::{Change, Changed, Follow, Insert, Recorded, Result, ScopeSettled, settle_members};
 
 use super::statements::{self, failed};
-
-/// Returns the time that counts as the database's time: the machine's clock. SQLite has no clock of its own, and all
-/// processes that use the file run on this machine.
-pub(super) fn stamp() -> Stamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Stamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-}
+use super::time::Source;
 
 pub(super) struct Writer {
     options: SqliteConnectOptions,
@@ -27,6 +20,7 @@ pub(super) struct Writer {
     conn: Option<SqliteConnection>,
     /// The highest `needs` of a row that this program works on.
     knows: u32,
+    time: Source,
 }
 
 impl Writer {
@@ -35,9 +29,10 @@ impl Writer {
         options: SqliteConnectOptions,
         mut conn: SqliteConnection,
         knows: u32,
+        time: Source,
     ) -> Result<Writer> {
         verify(&mut conn).await?;
-        Ok(Writer { options, conn: Some(conn), knows })
+        Ok(Writer { options, conn: Some(conn), knows, time })
     }
 }
 
@@ -71,7 +66,7 @@ impl Batch<SqliteConnection> for Writer {
                 self.conn.insert(fresh)
             }
         };
-        let executed = transaction(conn, jobs, self.knows).await;
+        let executed = transaction(conn, jobs, self.knows, &self.time).await;
         if executed.as_ref().is_err_and(|e| e.trouble() == Trouble::Away) {
             self.conn = None;
         }
@@ -83,10 +78,11 @@ async fn transaction(
     conn: &mut SqliteConnection,
     jobs: &[&Job<SqliteConnection>],
     knows: u32,
+    time: &Source,
 ) -> Result<Vec<Answer>> {
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     // The time is read while the write lock is held. So all earlier writes have an earlier time.
-    let now = stamp();
+    let now = time.stamp();
     let inserts: Vec<&Insert> = jobs
         .iter()
         .filter_map(|job| if let Task::Record(insert) = &job.task { Some(&**insert) } else { None })

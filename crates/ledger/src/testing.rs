@@ -1,0 +1,97 @@
+//! For tests: a clock that a test moves.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use crate::clock::machine_time;
+use crate::machine::Stamp;
+
+/// When the clocks of this process began to run, and what the machine's clock showed then. All test clocks count from
+/// this moment, so that a test does not depend on the machine's clock any more.
+static BEGIN: OnceLock<(Instant, Stamp)> = OnceLock::new();
+
+/// A clock for a store of SQLite. A store that was opened with [`Sqlite::open_with`](crate::store::sqlite::Sqlite::open_with)
+/// takes its time from this clock.
+///
+/// The clock begins with the machine's time, and runs on by itself. A test can let time pass ([`TestClock::advance`]), or
+/// set the clock wrong ([`TestClock::jump_ahead`], [`TestClock::jump_back`]). A clone is another handle to the same clock.
+#[derive(Clone, Debug, Default)]
+pub struct TestClock {
+    moved: Arc<Moved>,
+}
+
+#[derive(Debug, Default)]
+struct Moved {
+    /// The microseconds that [`TestClock::advance`] has let pass.
+    passed: AtomicI64,
+    /// The microseconds by which the clock was set ahead, less those by which it was set back.
+    jumped: AtomicI64,
+}
+
+impl TestClock {
+    /// Makes a clock that shows the machine's time.
+    #[must_use]
+    pub fn new() -> TestClock {
+        TestClock::default()
+    }
+
+    /// Lets this time pass: the database's clock and the monotonic clock with which a process compares it move ahead by the
+    /// same time. Timers of the runtime do not notice it, so a worker sees what has become due with its next scan.
+    pub fn advance(&self, by: Duration) {
+        self.moved.passed.fetch_add(micros(by), Ordering::SeqCst);
+    }
+
+    /// Sets the database's clock ahead, as a person or a wrong time server would. No time passes.
+    pub fn jump_ahead(&self, by: Duration) {
+        self.moved.jumped.fetch_add(micros(by), Ordering::SeqCst);
+    }
+
+    /// Sets the database's clock back. No time passes.
+    pub fn jump_back(&self, by: Duration) {
+        self.moved.jumped.fetch_sub(micros(by), Ordering::SeqCst);
+    }
+
+    /// Returns the time that the database's clock shows.
+    #[must_use]
+    pub fn now(&self) -> Stamp {
+        let (begin, shown) = begin();
+        let passed = micros(begin.elapsed()).saturating_add(self.moved.passed.load(Ordering::SeqCst));
+        let jumped = self.moved.jumped.load(Ordering::SeqCst);
+        Stamp::from_micros(shown.as_micros().saturating_add(passed).saturating_add(jumped))
+    }
+
+    /// Returns the time that [`TestClock::advance`] has let pass in all.
+    #[must_use]
+    pub fn passed(&self) -> Duration {
+        Duration::from_micros(u64::try_from(self.moved.passed.load(Ordering::SeqCst)).unwrap_or(0))
+    }
+}
+
+fn begin() -> (Instant, Stamp) {
+    *BEGIN.get_or_init(|| (Instant::now(), machine_time()))
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_passes_and_jumps() {
+        let hour = Duration::from_secs(3600);
+        let clock = TestClock::new();
+        let begun = clock.now();
+        clock.advance(hour);
+        assert!(clock.now().since(begun) >= hour);
+        assert_eq!(clock.passed(), hour);
+        clock.jump_back(hour * 2);
+        assert!(clock.now() < begun);
+        clock.clone().jump_ahead(hour * 2);
+        assert!(clock.now().since(begun) >= hour);
+        assert_eq!(clock.passed(), hour, "a jump is no passing of time");
+    }
+}
