@@ -54,7 +54,7 @@ pub(crate) async fn a_scope_that_is_settled_already_runs_no_handler_again<W: Wor
         counted.fetch_add(1, Ordering::SeqCst);
         Box::pin(async { Ok(()) })
     });
-    let again = ledger.store().settle_scope(one.scope.unwrap(), Some(follow)).await.unwrap().unwrap();
+    let again = ledger.store().settle_scope("pay", one.scope.unwrap(), Some(follow)).await.unwrap().unwrap();
     assert!(again.members.iter().all(|member| member.state.settled()));
     assert_eq!((again.members.len(), runs.load(Ordering::SeqCst)), (2, 0));
     drop(worker);
