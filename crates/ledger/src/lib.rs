@@ -16,6 +16,7 @@ pub mod keys;
 mod ledger;
 pub mod machine;
 mod operation;
+mod poll;
 pub mod reconcile;
 mod remote;
 pub mod store;
