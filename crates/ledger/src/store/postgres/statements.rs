@@ -17,13 +17,8 @@ use crate::error::{StoreError, Trouble};
 use crate::machine::{AttemptRow, Owner, Row as StateRow, SentKey, Stamp, Write};
 use crate::store::columns::{self, Columns, Fixed};
 use crate::store::dialect::Dialect;
-<<<<<<< HEAD
 use crate::store::select::Select;
-use crate::store::{Counts, Filter, Insert, Result, Swept};
-=======
-use crate::store::select::{Select, Word};
 use crate::store::{Counts, Declared, Filter, Insert, Result, Swept, polled};
->>>>>>> main
 
 use super::rows::{self, At, Statement};
 

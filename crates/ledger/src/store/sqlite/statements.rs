@@ -18,14 +18,9 @@ use crate::machine::{AttemptRow, Owner, Row as StateRow, SentKey, Stamp, Write};
 use crate::store::columns::{self, Columns};
 use crate::store::dialect::Dialect;
 use crate::store::lane::BATCH;
-<<<<<<< HEAD
-use crate::store::select::Select;
-use crate::store::{Counts, Filter, Insert, Result, Swept};
-=======
 use crate::store::polled::{self, Answers};
-use crate::store::select::{Select, Word};
+use crate::store::select::Select;
 use crate::store::{Counts, Declared, Due, Filter, Insert, Result, Swept, Undeclared};
->>>>>>> main
 
 use super::rows;
 
@@ -127,21 +122,12 @@ fn claim(which: &str) -> String {
     )
 }
 
-<<<<<<< HEAD
-/// Returns the statement of a claim. Tests check its plan.
-#[cfg(feature = "testing")]
-pub(super) fn claim_text() -> &'static str {
-    &CLAIM
-}
-
 /// Returns the text of the statement that lists the actions of a filter. Tests check its plan.
 #[cfg(feature = "testing")]
 pub(super) fn list_text(filter: &Filter) -> &'static str {
     SELECT.list(filter)
 }
 
-=======
->>>>>>> main
 pub(crate) fn failed(e: sqlx::Error) -> StoreError {
     let trouble = match &e {
         sqlx::Error::Database(said) => {
