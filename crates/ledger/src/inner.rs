@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 
 use crate::action::{ActionId, Sizes};
 use crate::machine::Owner;
@@ -23,6 +23,8 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) changes: Changes,
     /// Wakes the workers when this process has recorded an action that they may claim.
     pub(crate) recorded: Notify,
+    /// Set once this process has compared the database's clock with what was kept of it.
+    pub(crate) compared: OnceCell<()>,
 }
 
 /// Wakes the tasks that wait for a row. A hash of the row's id selects one of the 64 entries. Several rows share an

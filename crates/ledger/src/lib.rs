@@ -11,9 +11,11 @@ mod drive;
 mod error;
 mod failpoint;
 mod inner;
+mod jumps;
 pub mod keys;
 mod ledger;
 pub mod machine;
+mod moved;
 mod operation;
 pub mod reconcile;
 mod remote;
@@ -25,13 +27,14 @@ mod worker;
 
 pub use action::{Action, ActionId, Mark, Money, NewAction, Sizes, Story};
 pub use calendar::{Lifetime, Window};
-pub use clock::DbClock;
+pub use clock::{ClockStanding, DbClock, SharedClock};
 pub use error::{Error, Misuse, Refusal, StoreError, Trouble};
+pub use jumps::ClockJump;
 pub use keys::KeyRules;
 pub use ledger::{Ledger, LedgerBuilder};
 pub use machine::{
-    AttemptKind, AttemptOutcome, AttemptRow, CancelBy, CancelKind, CancelRules, Cancelling, ConfirmRules,
-    End, Event, Found, Goal, HandlerTrouble, Known, Limits, Naming, NotApplied, NotCancelled, NotSettled,
+    AttemptKind, AttemptOutcome, AttemptRow, Back, CancelBy, CancelKind, CancelRules, Cancelling, ConfirmRules,
+    End, Event, Found, Goal, HandlerTrouble, Known, Limits, Naming, NotApplied, Now, NotCancelled, NotSettled,
     Observed, OnUnknown, Origin, Owner, Performed, Question, Report, Resolution, Rules, Scope, SettleBy,
     Stamp, State, Step, Told, Undone, Write,
 };

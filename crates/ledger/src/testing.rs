@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::machine_time;
 use crate::machine::Stamp;
+use crate::store::OwnTime;
 
 /// When the clocks of this process began to run, and what the machine's clock showed then. All test clocks count from
 /// this moment, so that a test does not depend on the machine's clock any more.
@@ -59,6 +60,12 @@ impl TestClock {
         let passed = micros(begin.elapsed()).saturating_add(self.moved.passed.load(Ordering::SeqCst));
         let jumped = self.moved.jumped.load(Ordering::SeqCst);
         Stamp::from_micros(shown.as_micros().saturating_add(passed).saturating_add(jumped))
+    }
+
+    /// Returns how long this process has been running on this clock.
+    pub(crate) fn uptime(&self) -> OwnTime {
+        let micros = micros(begin().0.elapsed().saturating_add(self.passed()));
+        OwnTime { micros, boot: Some("a test".to_owned()) }
     }
 
     /// Returns the time that [`TestClock::advance`] has let pass in all.

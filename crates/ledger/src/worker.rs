@@ -15,7 +15,8 @@ use crate::drive::until;
 use crate::failpoint::point;
 use crate::inner::Inner;
 use crate::ledger::Ledger;
-use crate::store::Store;
+use crate::moved;
+use crate::store::{Store, Swept};
 
 /// The settings of a worker. Begin with the defaults, and change single fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,7 @@ impl<S: Store> Ledger<S> {
                 tokio::spawn(looper.run())
             })
             .collect();
+        loops.push(tokio::spawn(moved::keep(self.inner.clone(), stopped.clone())));
         loops.push(tokio::spawn(clean(self.inner.clone(), settings, stopped)));
         Worker { stop, loops }
     }
@@ -212,11 +214,13 @@ async fn clean<S: Store>(
     let mut after = None;
     loop {
         let swept = match inner.time().await {
-            Ok(clock) => {
+            // A clock that was set wrong could say that everything ended long ago.
+            Ok(clock) if clock.moment().is_sure() => {
                 let keep = i64::try_from(settings.keep.as_micros()).unwrap_or(i64::MAX);
                 let before = crate::machine::Stamp::from_micros(clock.now().as_micros().saturating_sub(keep));
                 inner.store.sweep(before, after, settings.sweep).await
             }
+            Ok(_) => Ok(Swept { deleted: 0, after: None }),
             Err(e) => Err(e),
         };
         let wait = match swept {

@@ -45,10 +45,10 @@ impl Case<'_> {
         let seen = self.state.sent.is_some_and(|sent| sent.seen);
         let early = self.state.undo.open.as_ref().is_some_and(|open| open.early);
         match self.state.known {
-            Known::Unknown if early => {
+            Known::Unknown if early || !self.time.is_sure() => {
                 draft.next_generation();
                 draft.to.undo.tries = draft.to.undo.tries.saturating_sub(1);
-                draft.to.next_at = self.state.quiet_until().unwrap_or(self.now);
+                draft.to.next_at = self.state.quiet_until().unwrap_or(self.now).max(self.time.settled());
             }
             Known::Unknown if !seen && self.wants_another_absence(draft) => {
                 draft.next_generation();

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::state::{OpenCancels, Questions, Sent};
 use super::write::SentKey;
 use super::{
-    AttemptKind, AttemptOutcome, AttemptRow, End, Goal, Known, Naming, NotApplied, Origin, Rules, SettleBy,
-    Stamp, State, Write,
+    AttemptKind, AttemptOutcome, AttemptRow, End, Goal, Known, Naming, NotApplied, Now, Origin, Rules,
+    SettleBy, Stamp, State, Write,
 };
 
 /// A change of a row that is not complete yet.
@@ -18,12 +18,20 @@ pub(super) struct Draft {
     attempt: Option<AttemptRow>,
     breaks_scope: bool,
     pub(super) names: Option<SentKey>,
+    /// Whether `now` can be relied on. It matters to the changes that record a request.
+    sure: bool,
 }
 
 impl Draft {
     pub(super) fn of(state: &State, now: Stamp) -> Draft {
+        Draft::at(state, Now::sure(now))
+    }
+
+    /// Makes a draft as [`Draft::of`] does, for a change that may record a request.
+    pub(super) fn at(state: &State, now: Now) -> Draft {
         let to = State { version: state.version.saturating_add(1), ..state.clone() };
-        Draft { from: state.version, to, now, attempt: None, breaks_scope: false, names: None }
+        let (now, sure) = (now.at, now.is_sure());
+        Draft { from: state.version, to, now, attempt: None, breaks_scope: false, names: None, sure }
     }
 
     /// Returns the write of a writer that has no claim on the row: the application, a webhook or a person. If a worker
@@ -32,7 +40,7 @@ impl Draft {
         if self.to.end.is_some() {
             self.let_go();
         }
-        let Draft { from, to, attempt, breaks_scope, names, now: _ } = self;
+        let Draft { from, to, attempt, breaks_scope, names, now: _, sure: _ } = self;
         Write { from, to, attempt, breaks_scope, names }
     }
 
@@ -47,7 +55,7 @@ impl Draft {
 
     /// Returns the write of an owner that keeps its claim and continues to work on the row immediately.
     pub(super) fn renewed(self) -> Write {
-        let Draft { from, to, attempt, breaks_scope, names, now: _ } = self;
+        let Draft { from, to, attempt, breaks_scope, names, now: _, sure: _ } = self;
         Write { from, to, attempt, breaks_scope, names }
     }
 
@@ -294,7 +302,7 @@ impl Draft {
             fence: self.to.fence,
             recorded_at: self.now,
             send_by,
-            after_quiet: self.to.quiet_until().is_none_or(|quiet| self.now >= quiet),
+            after_quiet: self.to.quiet_until().is_none_or(|quiet| self.sure && self.now >= quiet),
             ended_at: None,
             outcome: AttemptOutcome::Open,
             status: None,

@@ -242,6 +242,24 @@ fn launch(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// Starts a server of its own in this folder, with a socket in the folder. `prepare` changes the command that runs it. The
+/// returned process is the server; the caller ends it. It may take a moment until the server answers.
+#[allow(dead_code, reason = "not all tests need one")]
+pub(crate) fn private(folder: &Path, prepare: impl FnOnce(&mut Command)) -> std::process::Child {
+    let data = folder.join("data");
+    fs::create_dir_all(&data).unwrap();
+    hand_over(folder).unwrap();
+    let mut initdb = as_server(&program("initdb"));
+    initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]).arg(&data);
+    ran(&mut initdb).unwrap();
+    let mut server = as_server(&program("postgres"));
+    let socket = format!("unix_socket_directories={}", folder.display());
+    server.arg("-D").arg(&data).args(["-c", "listen_addresses=", "-c", &socket]);
+    server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    prepare(&mut server);
+    server.spawn().unwrap()
+}
+
 /// Gives the folder to the user that runs the server.
 fn hand_over(folder: &Path) -> Result<(), String> {
     let mut chown = Command::new("chown");

@@ -1,14 +1,13 @@
 //! One lane of PostgreSQL. It executes each batch in one transaction.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::{Connection, Postgres};
 
 use crate::action::{Action, ActionId};
-use crate::clock::DbClock;
+use crate::clock::SharedClock;
 use crate::error::{StoreError, Trouble};
 use crate::machine::Write;
 use crate::store::lane::{Answer, Batch, Job, Task, unexpected};
@@ -24,26 +23,6 @@ use super::statements::{Session, failed};
 /// the table grows.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'; \
      SET LOCAL enable_seqscan = off";
-
-/// The latest answer of the database that carried its time. All lanes and readers share it.
-#[derive(Clone)]
-pub(super) struct SharedClock(Arc<Mutex<DbClock>>);
-
-impl SharedClock {
-    pub(super) fn new(clock: DbClock) -> SharedClock {
-        SharedClock(Arc::new(Mutex::new(clock)))
-    }
-
-    pub(super) fn set(&self, clock: DbClock) {
-        // The value is always replaced as a whole. So it is valid even if another thread panicked while it held the
-        // lock.
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = clock;
-    }
-
-    pub(super) fn get(&self) -> DbClock {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// One lane: a writer with a connection of its own. It keeps this connection between batches, since giving the
 /// connection back to the pool and taking it again would cost a round trip for each batch.

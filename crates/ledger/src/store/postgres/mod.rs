@@ -22,17 +22,18 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Postgres as Db, Transaction};
 
 use crate::action::{Action, ActionId, Mark, Story};
-use crate::clock::DbClock;
+use crate::clock::{DbClock, SharedClock, machine_time};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 
 use super::lane::{Answer, Lanes, RUNS, Task, ask, pause, unexpected};
 use super::version::Version;
 use super::{
-    COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
+    COUNTED, Change, Changed, Counts, Filter, Follow, Insert, KeptClock, OwnTime, Recorded, Result, ScopeSettled,
+    Store, Swept,
     settle_members,
 };
-use lanes::{BEGIN, SharedClock};
+use lanes::BEGIN;
 use statements::Session;
 pub(crate) use statements::failed;
 
@@ -283,10 +284,31 @@ impl Store for Postgres {
         self.clock.get()
     }
 
+    fn shared_clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    fn own_time(&self) -> Option<OwnTime> {
+        Some(OwnTime { micros: machine_time().as_micros(), boot: None })
+    }
+
+    async fn kept_clock(&self) -> Result<Option<KeptClock>> {
+        let mut tx = self.reading().await?;
+        let kept = self.session(&mut tx).kept_clock().await?;
+        tx.commit().await.map_err(failed)?;
+        Ok(kept)
+    }
+
+    async fn keep_clock(&self, kept: KeptClock) -> Result<()> {
+        let mut tx = self.begin(BEGIN_ALONE).await?;
+        self.session(&mut tx).keep_clock(&kept).await?;
+        tx.commit().await.map_err(failed)
+    }
+
     async fn ask_time(&self) -> Result<DbClock> {
         let mut tx = self.reading().await?;
         let clock = self.session(&mut tx).time().await?;
-        self.clock.set(clock);
+        let clock = self.clock.set(clock);
         tx.commit().await.map_err(failed)?;
         Ok(clock)
     }
@@ -337,7 +359,7 @@ impl Store for Postgres {
         let (claimed, clock) =
             self.session(&mut tx).claim_due(dependency, owner, most, lease, self.knows()).await?;
         tx.commit().await.map_err(failed)?;
-        clock.into_iter().for_each(|clock| self.clock.set(clock));
+        clock.into_iter().for_each(|clock| drop(self.clock.set(clock)));
         Ok(claimed)
     }
 
@@ -345,7 +367,7 @@ impl Store for Postgres {
         let mut tx = self.pool.begin_with(BEGIN_ALONE).await.map_err(failed)?;
         let (claimed, clock) = self.session(&mut tx).claim_one(id, owner, lease, self.knows()).await?;
         tx.commit().await.map_err(failed)?;
-        clock.into_iter().for_each(|clock| self.clock.set(clock));
+        clock.into_iter().for_each(|clock| drop(self.clock.set(clock)));
         Ok(claimed.into_iter().next())
     }
 

@@ -19,7 +19,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -27,7 +27,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, SqliteConnection};
 
 use crate::action::{Action, ActionId, Mark, Story};
-use crate::clock::DbClock;
+use crate::clock::{DbClock, SharedClock};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 #[cfg(feature = "testing")]
@@ -36,7 +36,8 @@ use crate::testing::TestClock;
 use super::lane::{Lanes, Task, ask};
 use super::version::Version;
 use super::{
-    COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
+    COUNTED, Change, Changed, Counts, Filter, Follow, Insert, KeptClock, OwnTime, Recorded, Result, ScopeSettled,
+    Store, Swept,
 };
 pub(crate) use statements::failed;
 use time::Source;
@@ -53,6 +54,7 @@ pub struct Sqlite {
     lanes: Lanes<SqliteConnection>,
     program: Version,
     time: Source,
+    clock: SharedClock,
 }
 
 impl std::fmt::Debug for Sqlite {
@@ -120,7 +122,8 @@ impl Sqlite {
             .min_connections(0)
             .test_before_acquire(false)
             .connect_lazy_with(options.clone());
-        Ok(Sqlite { options, readers, lanes: Lanes::start(vec![writer]), program, time })
+        let clock = SharedClock::new(time.answer());
+        Ok(Sqlite { options, clock, readers, lanes: Lanes::start(vec![writer]), program, time })
     }
 
     /// Returns the options with which the application should open its own connections to this file. With these options,
@@ -160,8 +163,23 @@ impl Store for Sqlite {
     }
 
     fn clock(&self) -> DbClock {
-        let asked = Instant::now();
-        DbClock::heard(self.time.stamp(), asked)
+        self.clock.set(self.time.answer())
+    }
+
+    fn shared_clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    fn own_time(&self) -> Option<OwnTime> {
+        self.time.own_time()
+    }
+
+    async fn kept_clock(&self) -> Result<Option<KeptClock>> {
+        statements::kept_clock(&mut *self.reader().await?).await
+    }
+
+    async fn keep_clock(&self, kept: KeptClock) -> Result<()> {
+        statements::keep_clock(&mut *self.reader().await?, &kept).await
     }
 
     async fn ask_time(&self) -> Result<DbClock> {
