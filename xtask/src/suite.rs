@@ -51,6 +51,9 @@ impl Scope {
     }
 }
 
+/// The features of the library with which the step `features` checks it.
+const FEATURES: [&str; 3] = ["ledger", "ledger-sqlite", "ledger-postgres"];
+
 fn packages() -> Outcome<Vec<String>> {
     let all = metadata()?["packages"].as_array().cloned().unwrap_or_default();
     Ok(all.iter().filter_map(|p| p["name"].as_str().map(str::to_owned)).collect())
@@ -64,10 +67,11 @@ struct Step {
     run: fn(&Scope) -> Outcome<()>,
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step { name: "format", per_crate: true, run: format },
     Step { name: "house", per_crate: false, run: house_rules },
     Step { name: "clippy", per_crate: true, run: clippy },
+    Step { name: "features", per_crate: false, run: features },
     Step { name: TESTS, per_crate: true, run: tests },
     Step { name: "doc-tests", per_crate: true, run: doc_tests },
     Step { name: "docs", per_crate: true, run: docs },
@@ -145,6 +149,18 @@ fn clippy(scope: &Scope) -> Outcome<()> {
         .args(["clippy", "--locked", "--all-targets", "--all-features"])
         .args(scope.args())
         .args(["--", "-D", "warnings"]))
+}
+
+/// Checks the library with one store, as most programs build it, and with none. The step `clippy` turns all features
+/// on, so it does not see code that only some of them use.
+fn features(_: &Scope) -> Outcome<()> {
+    for features in FEATURES {
+        println!("features: {features}");
+        run(cargo()
+            .args(["clippy", "--locked", "--package", "seawall", "--lib", "--no-default-features"])
+            .args(["--features", features, "--", "-D", "warnings"]))?;
+    }
+    Ok(())
 }
 
 fn tests(scope: &Scope) -> Outcome<()> {

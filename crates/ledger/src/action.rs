@@ -5,9 +5,9 @@
 
 use std::fmt;
 
+use seawall_policy::Misuse;
 use uuid::Uuid;
 
-use crate::error::Misuse;
 use crate::machine::{AttemptRow, Naming, Origin, Scope, SentKey, Stamp, State};
 use crate::reconcile::Amount;
 
@@ -148,12 +148,13 @@ impl Sizes {
         word("operation", &new.operation, self.name)?;
         word("key", &new.key, self.key)?;
         if new.request.len() > self.request {
-            return Err(Misuse::TooLarge { what: "request", bytes: new.request.len(), most: self.request });
+            return Err(too_large("request", new.request.len(), self.request));
         }
         let Some(scope) = &new.scope else { return Ok(()) };
         word("scope", &scope.name, self.key)?;
         if scope.size == 0 || scope.size > self.scope {
-            return Err(Misuse::ScopeSize { size: scope.size, most: self.scope });
+            let (size, most) = (scope.size, self.scope);
+            return Err(Misuse::new(format!("a scope of {size}; it has 1 to {most} members")));
         }
         Ok(())
     }
@@ -161,15 +162,19 @@ impl Sizes {
 
 fn word(what: &'static str, text: &str, most: usize) -> Result<(), Misuse> {
     if text.is_empty() {
-        return Err(Misuse::Empty { what });
+        return Err(Misuse::new(format!("the {what} is empty")));
     }
     if text.len() > most {
-        return Err(Misuse::TooLarge { what, bytes: text.len(), most });
+        return Err(too_large(what, text.len(), most));
     }
     if text.chars().any(char::is_control) {
-        return Err(Misuse::ControlCharacter { what });
+        return Err(Misuse::new(format!("the {what} has a control character in it")));
     }
     Ok(())
+}
+
+fn too_large(what: &str, bytes: usize, most: usize) -> Misuse {
+    Misuse::new(format!("the {what} has {bytes} bytes; at most {most} are recorded"))
 }
 
 /// An action as it is recorded in the ledger.
@@ -328,17 +333,18 @@ mod tests {
         let fits = NewAction::new("pay", "charge", "k", b"{}".to_vec());
         assert_eq!(sizes.check(&fits), Ok(()));
 
+        let says = |new: NewAction| sizes.check(&new).unwrap_err().to_string();
         let long_key = NewAction { key: "k".repeat(256), ..fits.clone() };
-        assert_eq!(sizes.check(&long_key), Err(Misuse::TooLarge { what: "key", bytes: 256, most: 255 }));
+        assert_eq!(says(long_key), "the key has 256 bytes; at most 255 are recorded");
         let long_request = NewAction { request: vec![0; (1 << 20) + 1], ..fits.clone() };
-        assert!(matches!(sizes.check(&long_request), Err(Misuse::TooLarge { what: "request", .. })));
+        assert_eq!(says(long_request), "the request has 1048577 bytes; at most 1048576 are recorded");
         let long_scope = fits.clone().in_scope("s".repeat(300), 2);
-        assert!(matches!(sizes.check(&long_scope), Err(Misuse::TooLarge { what: "scope", .. })));
-        assert_eq!(sizes.check(&fits.clone().in_scope("s", 0)), Err(Misuse::ScopeSize { size: 0, most: 64 }));
+        assert_eq!(says(long_scope), "the scope has 300 bytes; at most 255 are recorded");
+        assert_eq!(says(fits.clone().in_scope("s", 0)), "a scope of 0; it has 1 to 64 members");
         let no_key = NewAction { key: String::new(), ..fits.clone() };
-        assert_eq!(sizes.check(&no_key), Err(Misuse::Empty { what: "key" }));
+        assert_eq!(says(no_key), "the key is empty");
         let nul = NewAction { key: "a\0b".to_owned(), ..fits };
-        assert_eq!(sizes.check(&nul), Err(Misuse::ControlCharacter { what: "key" }));
+        assert_eq!(says(nul), "the key has a control character in it");
     }
 
     #[test]

@@ -4,6 +4,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use seawall_policy::Misuse;
+
 /// The reason why the ledger refused. If the ledger refuses in a transaction, that transaction has to roll back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -52,72 +54,6 @@ impl fmt::Display for Refusal {
         f.write_str(self.as_str())
     }
 }
-
-/// A mistake of the caller. Nothing was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Misuse {
-    /// A value is larger than allowed.
-    TooLarge {
-        /// The name of the value that is too large.
-        what: &'static str,
-        /// Its size in bytes.
-        bytes: usize,
-        /// The maximum number of bytes that is allowed.
-        most: usize,
-    },
-    /// A name is empty.
-    Empty {
-        /// The kind of name, such as `key`.
-        what: &'static str,
-    },
-    /// A name contains a control character.
-    ControlCharacter {
-        /// The kind of name, such as `key`.
-        what: &'static str,
-    },
-    /// The size of a scope is zero, or larger than allowed.
-    ScopeSize {
-        /// The size of the scope.
-        size: u32,
-        /// The maximum number of actions in a scope.
-        most: u32,
-    },
-    /// The scope is already recorded with another size.
-    ScopeChanged {
-        /// The size with which the scope was recorded.
-        size: u32,
-    },
-    /// The operation was not declared when the ledger was built.
-    UnknownOperation {
-        /// The name of the dependency.
-        dependency: String,
-        /// The name of the operation.
-        operation: String,
-    },
-    /// A setting contradicts another one. The value says in words which settings these are.
-    Setting(String),
-}
-
-impl fmt::Display for Misuse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Misuse::TooLarge { what, bytes, most } => {
-                write!(f, "the {what} has {bytes} bytes; at most {most} are recorded")
-            }
-            Misuse::Empty { what } => write!(f, "the {what} is empty"),
-            Misuse::ControlCharacter { what } => write!(f, "the {what} holds a control character"),
-            Misuse::ScopeSize { size, most } => write!(f, "a scope of {size}; it has 1 to {most} members"),
-            Misuse::ScopeChanged { size } => write!(f, "the scope was recorded with {size} members before"),
-            Misuse::UnknownOperation { dependency, operation } => {
-                write!(f, "no operation `{operation}` of `{dependency}` was declared")
-            }
-            Misuse::Setting(text) => f.write_str(text),
-        }
-    }
-}
-
-impl StdError for Misuse {}
 
 /// What an error of the database means for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -14,12 +14,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use seawall_policy::Misuse;
 use tokio::sync::{Notify, OnceCell};
 
 use crate::clock::DbClock;
 use crate::action::{Action, ActionId, NewAction, Sizes, Story};
 use crate::drive::{IfUnsent, has_outcome};
-use crate::error::{Error, Misuse, Refusal, StoreError};
+use crate::error::{Error, Refusal, StoreError};
 use crate::failpoint::point;
 use crate::inner::{Changes, Inner, LOOKS};
 use crate::machine::{self, AttemptRow, Birth, Naming, Owner, Rules, Stamp, State, used_anew};
@@ -69,7 +70,7 @@ impl<S: Store> LedgerBuilder<S> {
     pub fn build(self) -> Result<Ledger<S>, Misuse> {
         let mut incarnation = [0; 16];
         getrandom::fill(&mut incarnation)
-            .map_err(|e| Misuse::Setting(format!("no random incarnation could be drawn: {e}")))?;
+            .map_err(|e| Misuse::new(format!("no random incarnation could be drawn: {e}")))?;
         let inner = Inner {
             store: self.store,
             operations: Arc::new(Operations::new(self.operations)?),
@@ -97,7 +98,7 @@ impl<S: Store> Ledger<S> {
     ///
     /// # Errors
     ///
-    /// [`Misuse::UnknownOperation`] if it was not declared.
+    /// If it was not declared.
     pub fn declares(&self, dependency: &str, operation: &str) -> Result<(), Misuse> {
         self.inner.operations.get(dependency, operation).map(drop)
     }

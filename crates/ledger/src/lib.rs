@@ -28,7 +28,7 @@ mod worker;
 pub use action::{Action, ActionId, Mark, Money, NewAction, Sizes, Story};
 pub use calendar::{Lifetime, Window};
 pub use clock::{ClockStanding, DbClock, SharedClock};
-pub use error::{Error, Misuse, Refusal, StoreError, Trouble};
+pub use error::{Error, Refusal, StoreError, Trouble};
 pub use jumps::ClockJump;
 pub use keys::KeyRules;
 pub use ledger::{Ledger, LedgerBuilder};
@@ -40,5 +40,6 @@ pub use machine::{
 };
 pub use operation::Operation;
 pub use remote::{Delivery, Remote};
+pub use seawall_policy::Misuse;
 pub use wishes::By;
 pub use worker::{Worker, WorkerSettings};

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use seawall_policy::Misuse;
+
 use crate::action::Action;
-use crate::error::Misuse;
 use crate::machine::Rules;
 use crate::remote::Remote;
 use crate::store::{Boxed, Follow, Store};
@@ -69,7 +70,7 @@ impl<S: Store> Operation<S> {
 
     fn check(&self) -> Result<(), Misuse> {
         let rules = &self.rules;
-        let here = |text: &str| Misuse::Setting(format!("{} {}: {text}", self.dependency, self.name));
+        let here = |text: &str| Misuse::new(format!("{} {}: {text}", self.dependency, self.name));
         if rules.attempt.is_zero() {
             return Err(here("an attempt of no time"));
         }
@@ -94,16 +95,17 @@ impl<S: Store> Operations<S> {
             let (dependency, name) = (operation.dependency.clone(), operation.name.clone());
             let names = by_dependency.entry(dependency).or_default();
             if names.insert(name.clone(), Arc::new(operation)).is_some() {
-                return Err(Misuse::Setting(format!("the operation `{name}` is declared twice")));
+                return Err(Misuse::new(format!("the operation `{name}` is declared twice")));
             }
         }
         Ok(Operations { by_dependency })
     }
 
     pub(crate) fn get(&self, dependency: &str, name: &str) -> Result<&Arc<Operation<S>>, Misuse> {
-        self.by_dependency.get(dependency).and_then(|names| names.get(name)).ok_or_else(|| {
-            Misuse::UnknownOperation { dependency: dependency.to_owned(), operation: name.to_owned() }
-        })
+        self.by_dependency
+            .get(dependency)
+            .and_then(|names| names.get(name))
+            .ok_or_else(|| Misuse::new(format!("no operation `{name}` of `{dependency}` was declared")))
     }
 
     pub(crate) fn of(&self, action: &Action) -> Result<&Arc<Operation<S>>, Misuse> {

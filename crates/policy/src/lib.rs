@@ -20,6 +20,7 @@ mod guards;
 mod idempotency;
 mod idle;
 mod limit;
+mod misuse;
 mod problem;
 mod queue;
 mod ramp;
@@ -49,6 +50,7 @@ pub use guards::{
 pub use idempotency::Idempotency;
 pub use idle::IdleLifetime;
 pub use limit::{AttemptEnd, Limit, LimitRefusal, LimitSettings, Slot};
+pub use misuse::Misuse;
 pub use problem::{Gravity, Problem, TIME_UNITS, Wrong, show_time};
 pub use queue::{Queue, QueueFull, QueueSettings, Waiter};
 pub use reason::{Origin, Reason, Stopped};

@@ -7,15 +7,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use seawall_client::any::Site;
 use seawall_client::connect::{self, HttpVersion, Proxy};
 use seawall_client::{Clock, DependencySettings, EndpointSettings, Shared};
-use seawall_policy::{CoolingSettings, GuardSettings, Idempotency, Plan, Rules};
+use seawall_policy::{CoolingSettings, GuardSettings, Idempotency, Misuse, Plan, Rules, Timeouts};
 
 use crate::dependency::{Dependency, Inner};
 #[cfg(feature = "http")]
 use crate::http::lines::Lines;
 use crate::misuse;
-use crate::misuse::Misuse;
 use crate::settings::{AnswerHead, Breaker, Budget, Concurrency, Dns, Pool, Retry, Tls};
-use seawall_policy::Timeouts;
 
 /// One address at which a dependency can be reached: a URL, and the headers that are sent to this URL.
 #[derive(Clone, Debug)]

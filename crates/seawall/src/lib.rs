@@ -62,11 +62,17 @@ pub use error::Error;
 pub use fault::{Fault, Meaning};
 pub use held::{ConnectionHeld, OnHeld, scope};
 pub use judge::{ByClosure, Judge, Plain};
-pub use misuse::Misuse;
 pub use operation::{Operation, OperationBuilder, Value, When};
 #[cfg(feature = "pool")]
 pub use pool::{GuardedConnection, GuardedPool, GuardedTransaction};
 pub use settings::{AnswerHead, Breaker, Budget, Concurrency, Dns, Pool, Retry, Tls, millis, secs};
 
 pub use seawall_client::connect::HttpVersion;
-pub use seawall_policy::{Effect, Idempotency, Origin, Reason, Stopped, Timeouts};
+pub use seawall_policy::{Effect, Idempotency, Misuse, Origin, Reason, Stopped, Timeouts};
+/// The crate that reads and writes JSON, in the version that this crate uses. Bodies are declared with its `json!`.
+#[cfg(feature = "http")]
+pub use serde_json;
+/// The crate of the database connections, in the version that this crate uses. A program can use it from here, so that
+/// it cannot get another version by mistake.
+#[cfg(feature = "pool")]
+pub use sqlx;

@@ -6,16 +6,14 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use seawall_client::any::Site;
-use seawall_policy::{self as policy, Effect, Field, Idempotency, Plan, Rules, Scalar};
+use seawall_policy::{self as policy, Effect, Field, Idempotency, Misuse, Plan, Rules, Scalar, Timeouts};
 
 use crate::call::{Attempt, Call};
 use crate::dependency::Dependency;
 use crate::fault::Fault;
 use crate::judge::Plain;
 use crate::misuse;
-use crate::misuse::Misuse;
 use crate::settings::Retry;
-use seawall_policy::Timeouts;
 
 /// One thing that a dependency can do: how it is called and what its answers mean. All clones are the same operation.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::bench::{Bench, ME, OTHER, answer, at, explicit, keyed, lookup, net_cancel, origin};
 use super::{
-    AttemptOutcome, End, Event, Found, Goal, Known, NotApplied, OnUnknown, Performed, Report, Rules, Step,
+    AttemptOutcome, End, Event, Found, Goal, Known, NotApplied, Now, OnUnknown, Performed, Report, Rules, Step,
     Told, claim, plan, recorded, release, reserved, sent,
 };
 use crate::calendar::Lifetime;

@@ -31,6 +31,7 @@ pub enum NotCancelled {
 
 /// What became of a wish to cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Cancelling {
     /// The effect is being undone.
     UnderWay,

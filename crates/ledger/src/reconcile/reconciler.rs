@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use crate::error::{Error, Misuse, Refusal};
+use seawall_policy::Misuse;
+
+use crate::error::{Error, Refusal};
 use crate::ledger::Ledger;
 use crate::machine::Stamp;
 use crate::remote::Remote;
@@ -30,7 +32,7 @@ impl<S: Store + Tables> Reconciler<S> {
     /// lease, if `batch` is not between 1 and 10 000, or if `page_tries` or `most_pages` is 0.
     pub fn new(ledger: Ledger<S>, remote: Arc<dyn Remote>, settings: Settings) -> Result<Self, Misuse> {
         let wrong =
-            |text: &str| Err(Misuse::Setting(format!("reconciliation of `{}`: {text}", settings.dependency)));
+            |text: &str| Err(Misuse::new(format!("reconciliation of `{}`: {text}", settings.dependency)));
         if settings.operations.is_empty() {
             return wrong("it compares no operation");
         }

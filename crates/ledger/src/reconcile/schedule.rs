@@ -11,11 +11,13 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
+use seawall_policy::Misuse;
+
 use super::run::LOOK;
 use super::shelf::Wanted;
 use super::tables::Tables;
 use super::{NoWindow, Reconciler, Report, ReportId, Window};
-use crate::error::{Error, Misuse};
+use crate::error::Error;
 use crate::machine::Stamp;
 use crate::store::Store;
 
@@ -34,7 +36,7 @@ impl<S: Store + Tables> Reconciler<S> {
         let shelf = self.shelf();
         let dependency = &self.settings.dependency;
         let until = shelf.scheduled_until(dependency).await?;
-        for window in self.missing(until, now).map_err(|why| Misuse::Setting(why.to_string()))? {
+        for window in self.missing(until, now).map_err(|why| Misuse::new(why.to_string()))? {
             let wanted = Wanted {
                 dependency,
                 window: &window,

@@ -33,6 +33,10 @@ const WAITING: usize = 4096;
 pub(crate) const RUNS: u32 = 12;
 
 /// A task for a lane to execute in its transaction.
+#[cfg_attr(
+    not(feature = "sqlite"),
+    expect(dead_code, reason = "some tasks go through a lane only on SQLite")
+)]
 pub(crate) enum Task<C> {
     Record(Box<Insert>),
     Change(Arc<Change<C>>),
@@ -44,6 +48,10 @@ pub(crate) enum Task<C> {
 }
 
 /// The result of a task. Each kind of task has its own kind of result.
+#[cfg_attr(
+    not(feature = "sqlite"),
+    expect(dead_code, reason = "some tasks go through a lane only on SQLite")
+)]
 pub(crate) enum Answer {
     Recorded(Recorded),
     Changed(Changed),

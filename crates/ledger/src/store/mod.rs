@@ -36,7 +36,7 @@ use std::time::Duration;
 use crate::action::{Action, ActionId, Mark, Story};
 use crate::clock::{DbClock, SharedClock};
 use crate::error::StoreError;
-use crate::machine::{self, AttemptRow, Back, Evidence, Known, NotSettled, Owner, Scope, Stamp, State, Write};
+use crate::machine::{AttemptRow, Back, Evidence, Known, NotSettled, Owner, Scope, Stamp, State, Write};
 
 /// The result of a store's operations.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -129,7 +129,7 @@ pub(crate) fn settle_members(
         return Err(NotSettled::NeedsNewer);
     }
     let states: Vec<State> = members.iter().map(|member| member.state.clone()).collect();
-    machine::settle_scope(&states, size, now)
+    crate::machine::settle_scope(&states, size, now)
 }
 
 /// A filter for a list of actions. The default filter selects the actions of all dependencies, with any standing, from

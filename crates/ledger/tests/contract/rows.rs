@@ -7,7 +7,7 @@ use std::time::Duration;
 use seawall_ledger::machine::{self, Effect, Row};
 use seawall_ledger::store::{Change, Changed, Filter, Insert, Recorded, Store};
 use seawall_ledger::{
-    Action, ActionId, AttemptKind, AttemptOutcome, AttemptRow, End, Event, Goal, Money, Naming, NotApplied,
+    Action, ActionId, AttemptKind, AttemptOutcome, AttemptRow, End, Event, Goal, Money, Naming, NotApplied, Now,
     Owner, Performed, Report, Stamp, State, Step, Told, Trouble,
 };
 use seawall_policy::{Draw, Idempotency};

@@ -9,7 +9,7 @@ use seawall_ledger::machine::{
 };
 use seawall_ledger::{
     AttemptKind, AttemptRow, CancelBy, CancelKind, CancelRules, ConfirmRules, End, Event, Found, KeyRules,
-    Lifetime, Naming, Observed, OnUnknown, Origin, Owner, Performed, Question, Report, Rules, SettleBy,
+    Lifetime, Naming, Now, Observed, OnUnknown, Origin, Owner, Performed, Question, Report, Rules, SettleBy,
     Stamp, State, Step, Told, Undone, Write,
 };
 use seawall_policy::{Draw, Idempotency};

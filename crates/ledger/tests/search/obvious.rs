@@ -8,7 +8,7 @@ use std::time::Duration;
 use seawall_ledger::Lifetime;
 use seawall_ledger::machine::{
     self, AttemptOutcome, CancelBy, CancelKind, Effect, End, Event, Found, Goal, NotApplied, NotCancelled,
-    NotSettled, Origin, Owner, Performed, Question, Row, Rules, Stamp, Step, Undone,
+    NotSettled, Now, Origin, Owner, Performed, Question, Row, Rules, Stamp, Step, Undone,
 };
 use seawall_policy::{Draw, Idempotency};
 

@@ -12,7 +12,10 @@ mod whom;
 pub use answer::Answer;
 pub use request::{Request, Sending};
 
-use http::Method;
+pub use bytes::Bytes;
+pub use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+pub use http_body::Body;
+pub use seawall_client::AnswerBody;
 
 use crate::dependency::Dependency;
 use crate::operation::Operation;

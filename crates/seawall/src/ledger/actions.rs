@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seawall_ledger::store::Store;
-use seawall_ledger::{ActionId, By, Cancelling, Ledger, Misuse, NewAction, Operation, Scope};
+use seawall_ledger::{ActionId, By, Cancelling, Ledger, NewAction, Operation, Scope};
+use seawall_policy::Misuse;
 use serde::Serialize;
 
 use super::{ActionError, Durable, Outcome};

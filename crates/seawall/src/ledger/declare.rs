@@ -7,11 +7,10 @@ use std::time::Duration;
 use seawall_actions::template::{Pointer, Purpose, RequestTemplate};
 use seawall_actions::{AmountAt, Connections, CurrencyAt, Declared, HttpRemote, Sent};
 use seawall_ledger::{KeyRules, Lifetime, Limits, OnUnknown, Rules};
-use seawall_policy::{Backoff, Gravity, Problem, Wrong};
+use seawall_policy::{Backoff, Gravity, Misuse, Problem, Wrong};
 
 use super::confirm::{Cancel, Confirm};
 use crate::dependency::Dependency;
-use crate::misuse::Misuse;
 use crate::operation::Operation;
 
 /// An operation that is recorded before it is sent: its rules, and how the provider is reached. All clones are the same
@@ -348,7 +347,7 @@ impl DurableBuilder {
             problems.push(Problem::error("request", wrong));
         }
         let at = format!("operation {}: ", self.operation.name());
-        let notes = Misuse::of_problems(&at, problems)?;
+        let notes = notes_of(&at, problems)?;
         let connections = connections.expect("that there are none was told, and returned above");
         let remote = HttpRemote::new(connections, plan, self.sent, confirm, cancel);
         let (operation, remote) = (self.operation.clone(), Arc::new(remote));
@@ -356,16 +355,14 @@ impl DurableBuilder {
     }
 }
 
-impl Misuse {
-    /// Returns the notes among the problems, or an error with all errors among them. Each text begins with `at`.
-    pub(super) fn of_problems(at: &str, problems: Vec<Problem>) -> Result<Vec<String>, Misuse> {
-        let (errors, notes): (Vec<Problem>, Vec<Problem>) =
-            problems.into_iter().partition(|problem| problem.gravity == Gravity::Error);
-        let told = |problems: Vec<Problem>| problems.iter().map(|problem| format!("{at}{problem}")).collect();
-        match Misuse::of(told(errors)) {
-            Some(misuse) => Err(misuse),
-            None => Ok(told(notes)),
-        }
+/// Returns the notes among the problems, or an error with all errors among them. Each text begins with `at`.
+pub(super) fn notes_of(at: &str, problems: Vec<Problem>) -> Result<Vec<String>, Misuse> {
+    let (errors, notes): (Vec<Problem>, Vec<Problem>) =
+        problems.into_iter().partition(|problem| problem.gravity == Gravity::Error);
+    let told = |problems: Vec<Problem>| problems.iter().map(|problem| format!("{at}{problem}")).collect();
+    match Misuse::of(told(errors)) {
+        Some(misuse) => Err(misuse),
+        None => Ok(told(notes)),
     }
 }
 

@@ -108,6 +108,14 @@ impl fmt::Display for ActionError {
     }
 }
 
+/// An error of the ledger's own functions, such as [`super::Ledger::list`]. If the database failed, the effect is
+/// unknown, because the function may have been one that makes a call.
+impl From<LedgerError> for ActionError {
+    fn from(error: LedgerError) -> ActionError {
+        ActionError::under_way(error)
+    }
+}
+
 impl StdError for ActionError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.0.kind {

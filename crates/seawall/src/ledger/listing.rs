@@ -6,12 +6,12 @@ use seawall_actions::template::{Purpose, RequestTemplate};
 use seawall_actions::{self as actions, ListRemote};
 use seawall_ledger::Remote;
 use seawall_ledger::reconcile::JsonList;
-use seawall_policy::{Idempotency, Problem, Wrong};
+use seawall_policy::{Idempotency, Misuse, Problem, Wrong};
 use serde_json::Value;
 
+use super::declare::notes_of;
 use super::draft::{Draft, form, header, json};
 use crate::dependency::Dependency;
-use crate::misuse::Misuse;
 
 /// Describes the request that lists the provider's records, and how the pages of the answer are read.
 ///
@@ -136,7 +136,7 @@ impl Dependency {
         }
         let listing = request.map(|request| actions::Listing { request, form });
         problems.extend(listing.iter().flat_map(actions::Listing::check));
-        Misuse::of_problems("listing: ", problems)?;
+        notes_of("listing: ", problems)?;
         let (listing, connections) =
             listing.zip(connections).expect("what is missing was told, and returned above");
         let plan = Arc::clone(&self.site(Idempotency::Safe).plan);

@@ -72,19 +72,31 @@ pub use seawall_ledger::store::postgres::{Postgres, Settings as PostgresSettings
 pub use seawall_ledger::store::sqlite::Sqlite;
 pub use seawall_ledger::store::{Counts, Filter, Standing, Store};
 pub use seawall_ledger::{
-    Action, ActionId, By, Cancelling, End, Error, Ledger, LedgerBuilder, Lifetime, Misuse, Money, Observed,
-    OnUnknown, Refusal, Resolution, Scope, Sizes, StoreError, Story, Trouble, Window, Worker, WorkerSettings,
+    Action, ActionId, By, Cancelling, End, Error, Ledger, LedgerBuilder, Lifetime, Misuse, Money, NewAction,
+    Observed, OnUnknown, Refusal, Resolution, Scope, Sizes, StoreError, Story, Trouble, Window, Worker,
+    WorkerSettings,
 };
 
 /// The contents of an action's row, and the trait for a provider that does not speak HTTP. This module is for programs
 /// that read these rows, or that have a [`Remote`](protocol::Remote) of their own.
 pub mod protocol {
+    pub use seawall_ledger::calendar::{TimeOfDay, UnknownZone};
     pub use seawall_ledger::store::Boxed;
     pub use seawall_ledger::{
         AttemptKind, AttemptOutcome, AttemptRow, CancelKind, CancelRules, ConfirmRules, Delivery, Found,
-        Goal, Known, Limits, Mark, Naming, NotApplied, Operation, Performed, Remote, Report, Rules, SettleBy,
-        Stamp, State, Undone,
+        Goal, HandlerTrouble, KeyRules, Known, Limits, Mark, Naming, NotApplied, Operation, Origin, Owner,
+        Performed, Remote, Report, Rules, SettleBy, Stamp, State, Undone,
     };
+    pub use seawall_policy::{Backoff, Gravity, Problem, Wrong};
+}
+
+/// The arguments and results of a [`Store`]. A program needs this module only if it calls a store directly.
+pub mod store {
+    pub use seawall_ledger::machine::{Effect, Evidence, Impossible, Row};
+    pub use seawall_ledger::store::{
+        COUNTED, Change, Changed, Follow, Insert, Recorded, Result, ScopeSettled, Swept,
+    };
+    pub use seawall_ledger::{DbClock, NotSettled, Write};
 }
 
 #[cfg(test)]
