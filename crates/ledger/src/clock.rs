@@ -132,8 +132,11 @@ impl SharedClock {
     pub fn set(&self, clock: DbClock) -> DbClock {
         let mut shared = self.lock();
         shared.last = clock;
-        let reading =
-            Reading { stamp: clock.stamp, asked: shared.steady(clock.asked), heard: shared.steady(clock.heard) };
+        let reading = Reading {
+            stamp: clock.stamp,
+            asked: shared.steady(clock.asked),
+            heard: shared.steady(clock.heard),
+        };
         let jump = shared.guard.hear(reading);
         let (clock, ended) = shared.relied(clock);
         drop(shared);

@@ -78,8 +78,7 @@ impl<S: Store> Inner<S> {
                 return Some(action);
             }
             let clock = self.patient_time().await;
-            let step =
-                plan(&action.state, &operation.rules, action.origin(), clock.moment(), self.owner);
+            let step = plan(&action.state, &operation.rules, action.origin(), clock.moment(), self.owner);
             action = match step {
                 Step::Leave => return Some(action),
                 // Each step is in a box, because otherwise the future that waits for the provider would reserve memory

@@ -50,7 +50,10 @@ struct Offset {
 impl Offset {
     fn of(reading: Reading) -> Offset {
         let at = reading.stamp.as_micros();
-        Offset { low: at.saturating_sub(micros(reading.heard)), high: at.saturating_sub(micros(reading.asked)) }
+        Offset {
+            low: at.saturating_sub(micros(reading.heard)),
+            high: at.saturating_sub(micros(reading.asked)),
+        }
     }
 
     fn widened(self, by: i64) -> Offset {

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use seawall_policy::Misuse;
 use tokio::sync::{Notify, OnceCell};
 
-use crate::clock::DbClock;
 use crate::action::{Action, ActionId, NewAction, Sizes, Story};
+use crate::clock::DbClock;
 use crate::drive::{IfUnsent, has_outcome};
 use crate::error::{Error, Refusal, StoreError};
 use crate::failpoint::point;

@@ -33,10 +33,10 @@ pub use jumps::ClockJump;
 pub use keys::KeyRules;
 pub use ledger::{Ledger, LedgerBuilder};
 pub use machine::{
-    AttemptKind, AttemptOutcome, AttemptRow, Back, CancelBy, CancelKind, CancelRules, Cancelling, ConfirmRules,
-    End, Event, Found, Goal, HandlerTrouble, Known, Limits, Naming, NotApplied, Now, NotCancelled, NotSettled,
-    Observed, OnUnknown, Origin, Owner, Performed, Question, Report, Resolution, Rules, Scope, SettleBy,
-    Stamp, State, Step, Told, Undone, Write,
+    AttemptKind, AttemptOutcome, AttemptRow, Back, CancelBy, CancelKind, CancelRules, Cancelling,
+    ConfirmRules, End, Event, Found, Goal, HandlerTrouble, Known, Limits, Naming, NotApplied, NotCancelled,
+    NotSettled, Now, Observed, OnUnknown, Origin, Owner, Performed, Question, Report, Resolution, Rules,
+    Scope, SettleBy, Stamp, State, Step, Told, Undone, Write,
 };
 pub use operation::Operation;
 pub use remote::{Delivery, Remote};

@@ -127,7 +127,8 @@ impl<S: Store> Operations<S> {
     /// jump: the shortest `pause` of all operations, and the longest quiet time and attempt. Returns `None` if there are no
     /// operations.
     pub(crate) fn doubt(&self) -> Option<(Duration, Duration)> {
-        let rules = || self.by_dependency.values().flat_map(HashMap::values).map(|operation| &operation.rules);
+        let rules =
+            || self.by_dependency.values().flat_map(HashMap::values).map(|operation| &operation.rules);
         let wait = rules().map(|rules| rules.quiet.saturating_add(rules.attempt)).max()?;
         Some((rules().map(|rules| rules.pause).min()?, wait))
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use seawall_policy::{Draw, Idempotency};
 
 use super::{
-    AttemptRow, Back, CancelBy, CancelKind, CancelRules, ConfirmRules, Event, Found, Naming, Now, OnUnknown, Origin,
-    Owner, Performed, Question, Report, Rules, SettleBy, Stamp, State, Step, Told, Undone, Write, cancel,
-    claim, plan, recorded, told,
+    AttemptRow, Back, CancelBy, CancelKind, CancelRules, ConfirmRules, Event, Found, Naming, Now, OnUnknown,
+    Origin, Owner, Performed, Question, Report, Rules, SettleBy, Stamp, State, Step, Told, Undone, Write,
+    cancel, claim, plan, recorded, told,
 };
 use crate::calendar::Lifetime;
 
@@ -94,8 +94,7 @@ impl Bench {
     pub(super) fn new(rules: Rules) -> Bench {
         let now = at(0);
         let row = recorded(&rules, now);
-        let mut bench =
-            Bench { row, rules, origin: origin(), now, doubt: None, back: Back::default() };
+        let mut bench = Bench { row, rules, origin: origin(), now, doubt: None, back: Back::default() };
         bench.claim();
         bench
     }

@@ -6,8 +6,8 @@ use seawall_policy::Idempotency;
 
 use super::bench::{Bench, DAY, at, explicit, keyed, lookup, void};
 use super::{
-    AttemptKind, Back, CancelKind, CancelRules, ConfirmRules, End, Found, Goal, Known, NotApplied, Performed, Rules,
-    Step, Undone,
+    AttemptKind, Back, CancelKind, CancelRules, ConfirmRules, End, Found, Goal, Known, NotApplied, Performed,
+    Rules, Step, Undone,
 };
 use crate::calendar::{Lifetime, Window};
 

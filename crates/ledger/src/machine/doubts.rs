@@ -6,7 +6,8 @@ use seawall_policy::{Draw, Idempotency};
 
 use super::walk::World;
 use super::{
-    AttemptKind, CancelKind, End, Event, Goal, Known, Now, Owner, Question, Stamp, State, Step, Told, plan, told,
+    AttemptKind, CancelKind, End, Event, Goal, Known, Now, Owner, Question, Stamp, State, Step, Told, plan,
+    told,
 };
 
 /// By how many seconds the clock may have jumped.
@@ -50,9 +51,10 @@ pub(super) fn plans_without_the_time(world: &World, owner: Owner) {
                 let line = write.attempt.as_ref().expect("a request is recorded");
                 assert!(!line.after_quiet || row.sent.is_none(), "the quiet time may not be over");
                 let keyed = rules.idempotency == Idempotency::Keyed;
-                let twice = rules.cancel.as_ref().is_some_and(|cancel| {
-                    cancel.keyed || cancel.kind == CancelKind::Additive
-                });
+                let twice = rules
+                    .cancel
+                    .as_ref()
+                    .is_some_and(|cancel| cancel.keyed || cancel.kind == CancelKind::Additive);
                 match line.kind {
                     AttemptKind::Perform => assert!(!keyed || row.sent.is_none(), "sent again under a key"),
                     AttemptKind::Cancel => assert!(!twice || row.undo.open.is_none(), "a cancel is repeated"),

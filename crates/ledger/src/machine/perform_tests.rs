@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::bench::{Bench, ME, OTHER, answer, at, explicit, keyed, lookup, net_cancel, origin};
 use super::{
-    AttemptOutcome, End, Event, Found, Goal, Known, NotApplied, Now, OnUnknown, Performed, Report, Rules, Step,
-    Told, claim, plan, recorded, release, reserved, sent,
+    AttemptOutcome, End, Event, Found, Goal, Known, NotApplied, Now, OnUnknown, Performed, Report, Rules,
+    Step, Told, claim, plan, recorded, release, reserved, sent,
 };
 use crate::calendar::Lifetime;
 

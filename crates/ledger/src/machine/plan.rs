@@ -7,7 +7,8 @@
 
 use super::transition::Draft;
 use super::{
-    CancelKind, CancelRules, End, Goal, Known, Now, OnUnknown, Origin, Owner, Rules, SettleBy, Stamp, State, Write,
+    CancelKind, CancelRules, End, Goal, Known, Now, OnUnknown, Origin, Owner, Rules, SettleBy, Stamp, State,
+    Write,
 };
 use seawall_policy::Idempotency;
 

@@ -8,8 +8,8 @@ use super::bench::at;
 use super::doubts::{plans_without_the_time, tells_without_the_time};
 use super::invariants::{check, holds, is_allowed};
 use super::{
-    AttemptKind, AttemptRow, Birth, CancelBy, End, Event, Found, Naming, Now, Observed, Origin, Owner, Performed,
-    Question, Report, Resolution, Rules, Stamp, State, Step, Told, Undone, Write, cancel, claim,
+    AttemptKind, AttemptRow, Birth, CancelBy, End, Event, Found, Naming, Now, Observed, Origin, Owner,
+    Performed, Question, Report, Resolution, Rules, Stamp, State, Step, Told, Undone, Write, cancel, claim,
     close_unsent, completed, handler_failed, note, observe, plan, put_aside, recorded, release, resolve,
     retry, scope_handler_failed, sent, settle, told, used_anew,
 };

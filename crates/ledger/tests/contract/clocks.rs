@@ -185,8 +185,12 @@ async fn a_jump_ahead_ends_no_live_charge<M: Moving>() {
     until_true("a new action is sent", || provider.performs("lost") == 1).await;
 
     let done = until(&ledger, live.id, "it heals", |action| action.state.end().is_some()).await;
-    assert_eq!((done.state.end(), provider.effects("live"), provider.cancels("live")), (Some(End::Done), 1, 0));
-    let failed = until(&ledger, lost.id, "absence is believed again", |action| action.state.end().is_some()).await;
+    assert_eq!(
+        (done.state.end(), provider.effects("live"), provider.cancels("live")),
+        (Some(End::Done), 1, 0)
+    );
+    let failed =
+        until(&ledger, lost.id, "absence is believed again", |action| action.state.end().is_some()).await;
     assert_eq!((failed.state.end(), provider.effects("lost")), (Some(End::Failed), 0));
     let standing = ledger.clock_standing();
     assert_eq!((standing.doubt, standing.jumps), (None, 1));
@@ -210,7 +214,8 @@ async fn a_jump_back_sends_nothing_under_a_key_that_may_be_forgotten<M: Moving>(
     let ledger = ledger(moving.open().await, rules, &provider);
     let worker = ledger.worker(soon());
     let action = ledger.record(&charge("k")).await.unwrap();
-    until(&ledger, action.id, "it is unknown", |action| provider.performs("k") == 1 && is_unknown(action)).await;
+    until(&ledger, action.id, "it is unknown", |action| provider.performs("k") == 1 && is_unknown(action))
+        .await;
     let sent = Instant::now();
     moving.is_ahead(-8);
     // On the new clock, the action is due when its key is at least 8 s old, and the key seems to be as young as now.

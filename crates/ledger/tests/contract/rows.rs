@@ -7,8 +7,8 @@ use std::time::Duration;
 use seawall_ledger::machine::{self, Effect, Row};
 use seawall_ledger::store::{Change, Changed, Filter, Insert, Recorded, Store};
 use seawall_ledger::{
-    Action, ActionId, AttemptKind, AttemptOutcome, AttemptRow, End, Event, Goal, Money, Naming, NotApplied, Now,
-    Owner, Performed, Report, Stamp, State, Step, Told, Trouble,
+    Action, ActionId, AttemptKind, AttemptOutcome, AttemptRow, End, Event, Goal, Money, Naming, NotApplied,
+    Now, Owner, Performed, Report, Stamp, State, Step, Told, Trouble,
 };
 use seawall_policy::{Draw, Idempotency};
 
@@ -206,7 +206,9 @@ pub(crate) async fn a_line_of_the_log_is_completed_with_the_refusal<W: World>(wo
     let now = store.ask_time().await.unwrap().now();
     let action = Action::of(&charge("k"), machine::reserved(&rules, Owner(5), now), now);
     insert(&store, &action, None).await;
-    let Step::Perform(write) = machine::plan(&action.state, &rules, action.origin(), Now::sure(now), Owner(5)) else {
+    let Step::Perform(write) =
+        machine::plan(&action.state, &rules, action.origin(), Now::sure(now), Owner(5))
+    else {
         panic!("it is to be sent")
     };
     let (action, begun) = changed(&store, action, write).await;

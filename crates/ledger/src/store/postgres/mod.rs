@@ -29,9 +29,8 @@ use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 use super::lane::{Answer, Lanes, RUNS, Task, ask, pause, unexpected};
 use super::version::Version;
 use super::{
-    COUNTED, Change, Changed, Counts, Filter, Follow, Insert, KeptClock, OwnTime, Recorded, Result, ScopeSettled,
-    Store, Swept,
-    settle_members,
+    COUNTED, Change, Changed, Counts, Filter, Follow, Insert, KeptClock, OwnTime, Recorded, Result,
+    ScopeSettled, Store, Swept, settle_members,
 };
 use lanes::BEGIN;
 use statements::Session;

@@ -36,8 +36,8 @@ use crate::testing::TestClock;
 use super::lane::{Lanes, Task, ask};
 use super::version::Version;
 use super::{
-    COUNTED, Change, Changed, Counts, Filter, Follow, Insert, KeptClock, OwnTime, Recorded, Result, ScopeSettled,
-    Store, Swept,
+    COUNTED, Change, Changed, Counts, Filter, Follow, Insert, KeptClock, OwnTime, Recorded, Result,
+    ScopeSettled, Store, Swept,
 };
 pub(crate) use statements::failed;
 use time::Source;
