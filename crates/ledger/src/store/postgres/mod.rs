@@ -358,7 +358,9 @@ impl Store for Postgres {
         let (claimed, clock) =
             self.session(&mut tx).claim_due(dependency, owner, most, lease, self.knows()).await?;
         tx.commit().await.map_err(failed)?;
-        clock.into_iter().for_each(|clock| drop(self.clock.set(clock)));
+        if let Some(clock) = clock {
+            self.clock.set(clock);
+        }
         Ok(claimed)
     }
 
@@ -366,7 +368,9 @@ impl Store for Postgres {
         let mut tx = self.pool.begin_with(BEGIN_ALONE).await.map_err(failed)?;
         let (claimed, clock) = self.session(&mut tx).claim_one(id, owner, lease, self.knows()).await?;
         tx.commit().await.map_err(failed)?;
-        clock.into_iter().for_each(|clock| drop(self.clock.set(clock)));
+        if let Some(clock) = clock {
+            self.clock.set(clock);
+        }
         Ok(claimed.into_iter().next())
     }
 

@@ -14,11 +14,11 @@ use uuid::Uuid;
 use crate::action::{Action, ActionId, Mark};
 use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
-use crate::machine::{AttemptRow, Owner, Row as StateRow, SentKey, Stamp, Write};
+use crate::machine::{AttemptRow, Back, Owner, Row as StateRow, SentKey, Stamp, Write};
 use crate::store::columns::{self, Columns, Fixed};
 use crate::store::dialect::Dialect;
 use crate::store::select::{Select, Word};
-use crate::store::{Counts, Filter, Insert, Result, Swept};
+use crate::store::{Counts, Filter, Insert, KeptClock, OwnTime, Result, Swept};
 
 use super::rows::{self, At, Statement};
 

@@ -7,18 +7,19 @@
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
 use crate::action::{Action, ActionId, Mark};
 use crate::error::{StoreError, Trouble};
-use crate::machine::{AttemptRow, Owner, Row as StateRow, SentKey, Stamp, Write};
+use crate::machine::{AttemptRow, Back, Owner, Row as StateRow, SentKey, Stamp, Write};
 use crate::store::columns::{self, Columns};
 use crate::store::dialect::Dialect;
 use crate::store::lane::BATCH;
 use crate::store::select::{Select, Word};
-use crate::store::{Counts, Filter, Insert, Result, Swept};
+use crate::store::{Counts, Filter, Insert, KeptClock, OwnTime, Result, Swept};
 
 use super::rows;
 
