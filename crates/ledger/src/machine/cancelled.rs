@@ -48,7 +48,7 @@ impl Case<'_> {
             Known::Unknown if early || !self.time.is_sure() => {
                 draft.next_generation();
                 draft.to.undo.tries = draft.to.undo.tries.saturating_sub(1);
-                draft.to.next_at = self.state.quiet_until().unwrap_or(self.now).max(self.time.settled());
+                draft.to.next_at = self.time.rested(self.state.quiet_until().unwrap_or(self.now));
             }
             Known::Unknown if !seen && self.wants_another_absence(draft) => {
                 draft.next_generation();

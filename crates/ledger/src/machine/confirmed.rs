@@ -71,7 +71,7 @@ impl Case<'_> {
             // quiet time.
             Known::Unknown if self.may_return(question) => {
                 let quiet = self.state.quiet_until().unwrap_or(self.now);
-                draft.to.next_at = quiet.max(self.time.settled());
+                draft.to.next_at = self.time.rested(quiet);
             }
             Known::Unknown => draft.cancelled_there(self.rules),
             Known::Applied if self.state.goal == Goal::Cancel => draft.cancelled_there(self.rules),
@@ -105,7 +105,7 @@ impl Case<'_> {
             return;
         };
         if question.asked_at < believable_from || !self.can_prove(question.sure) {
-            draft.to.next_at = believable_from.max(self.time.settled());
+            draft.to.next_at = self.time.rested(believable_from);
             return;
         }
         draft.to.questions.absences = draft.to.questions.absences.saturating_add(1);

@@ -138,7 +138,7 @@ fn nothing_is_sent_again_under_a_key_in_doubt() {
     let question = bench.asks();
     bench.found(question, Found::Absent);
     assert_eq!(bench.row.known, Known::Never);
-    bench.jumps_back();
+    bench.jumps_ahead();
     bench.rests_until_the_doubt_is_over();
 }
 

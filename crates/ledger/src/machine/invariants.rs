@@ -138,7 +138,7 @@ pub(super) fn is_allowed(rules: &Rules, from: &State, owner: Owner, event: &Even
         }
         Event::Unsent(line, _) => {
             assert!(mine(line.fence) && from.in_flight() == Some(line.number));
-            let failed = to.end == Some(End::Failed) || to.handler.is_some();
+            let failed = to.end == Some(End::Failed) || to.handler != from.handler;
             assert_eq!(failed, to.known == Known::Never && to.goal == Goal::Perform);
         }
         Event::Confirmed(question, found, _) => {

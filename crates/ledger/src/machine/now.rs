@@ -78,6 +78,11 @@ impl Now {
         if first <= self.back.before { self.at.saturating_add(self.back.by) } else { self.at }
     }
 
+    /// Returns when a row is looked at again that rests until `until`: not before the end of the doubt, if there is one.
+    pub(super) fn rested(&self, until: Stamp) -> Stamp {
+        if self.is_sure() { until } else { until.max(self.settled()) }
+    }
+
     /// Returns when a row that waits for the end of the doubt is looked at again. If there is no doubt, that is now.
     pub(super) fn settled(&self) -> Stamp {
         self.at.saturating_add(self.doubt.unwrap_or_default())

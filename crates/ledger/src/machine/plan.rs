@@ -105,7 +105,7 @@ impl View<'_> {
     /// Returns the step that lets the row rest. If the time is in doubt and seems to be later than `until`, the row rests
     /// until the end of the doubt.
     fn rest(&self, until: Stamp) -> Step {
-        let until = if self.now < until { until } else { self.time.settled() };
+        let until = if self.is_in_doubt() && until <= self.now { self.time.settled() } else { until };
         self.change(|draft| draft.to.next_at = until)
     }
 

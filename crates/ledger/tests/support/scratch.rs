@@ -242,21 +242,24 @@ fn launch(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Starts a server of its own in this folder, with a socket in the folder. `prepare` changes the command that runs it. The
+/// Starts a server of its own in this folder, with a socket in the folder, and with these variables in its
+/// environment. The
 /// returned process is the server; the caller ends it. It may take a moment until the server answers.
 #[allow(dead_code, reason = "not all tests need one")]
-pub(crate) fn private(folder: &Path, prepare: impl FnOnce(&mut Command)) -> std::process::Child {
+pub(crate) fn private(folder: &Path, environment: &[(&str, PathBuf)]) -> std::process::Child {
     let data = folder.join("data");
     fs::create_dir_all(&data).unwrap();
     hand_over(folder).unwrap();
     let mut initdb = as_server(&program("initdb"));
     initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]).arg(&data);
     ran(&mut initdb).unwrap();
-    let mut server = as_server(&program("postgres"));
+    // The variables are set for the server alone, and not for the program that changes the user: a preloaded library would
+    // make files that the server may not open.
+    let mut server = as_server(Path::new("env"));
+    server.args(environment.iter().map(|(name, value)| format!("{name}={}", value.display())));
     let socket = format!("unix_socket_directories={}", folder.display());
-    server.arg("-D").arg(&data).args(["-c", "listen_addresses=", "-c", &socket]);
+    server.arg(program("postgres")).arg("-D").arg(&data).args(["-c", "listen_addresses=", "-c", &socket]);
     server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    prepare(&mut server);
     server.spawn().unwrap()
 }
 
