@@ -73,11 +73,11 @@ impl Declared<'_> {
         }
         let limits = rules.limits;
         for (setting, most) in [
-            ("attempts.perform", limits.perform),
+            ("attempts.perform", Some(limits.perform)),
             ("attempts.cancel", limits.cancel),
             ("attempts.confirm", limits.confirm),
         ] {
-            if most == 0 {
+            if most == Some(0) {
                 error(setting, &[], Wrong::new("this number must be at least 1"));
             }
         }
@@ -100,6 +100,15 @@ impl Declared<'_> {
                 Wrong::new(message)
                     .help("\"not found\" would be believed while the request may still arrive"),
             );
+        }
+        if rules.stuck_after < rules.quiet {
+            let message = format!(
+                "`stuck_after` {} is shorter than `quiet` {}",
+                show_time(rules.stuck_after),
+                show_time(rules.quiet)
+            );
+            let help = "questions would be given up before \"not found\" can be believed";
+            error("stuck_after", &["quiet"], Wrong::new(message).help(help));
         }
         let Some(total) = self.total else {
             let wrong = Wrong::new("a durable operation needs a total timeout");

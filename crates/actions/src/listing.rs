@@ -143,7 +143,7 @@ impl Remote for ListRemote {
     }
 
     fn confirm<'a>(&'a self, _: Delivery<'a>) -> Boxed<'a, (Found, Report)> {
-        Box::pin(std::future::ready((Found::Other, Report::default())))
+        Box::pin(std::future::ready((Found::NotSent, Report::default())))
     }
 
     fn cancel<'a>(&'a self, _: Delivery<'a>) -> Boxed<'a, (Undone, Report)> {

@@ -155,11 +155,11 @@ impl HttpRemote {
     }
 
     async fn ask(&self, action: &Action, deadline: Instant) -> (Found, Report) {
-        let Some(asking) = &self.asking else { return (Found::Other, detail("there is no confirm")) };
+        let Some(asking) = &self.asking else { return (Found::NotSent, detail("there is no confirm")) };
         let stored = StoredRequest::decode(&action.request);
         let filled = match asking.request.fill(&Filling::of_confirm(action, &stored)) {
             Ok(filled) => filled,
-            Err(unfilled) => return (Found::Other, detail(unfilled)),
+            Err(unfilled) => return (Found::NotSent, detail(unfilled)),
         };
         let answer = self.exchange_filled(&self.confirm, filled, None, deadline).await;
         judge_confirm(asking, answer)
@@ -215,6 +215,7 @@ fn judge_confirm(asking: &Confirm, answer: Exchanged) -> (Found, Report) {
         (Told::Absent, &asking.absent),
     ];
     match answer.told(declared) {
+        Said::Nothing if answer.unprocessed => (Found::NotSent, answer.report),
         // There is no answer, or its body broke. The cancel may have holes that are filled from the body. So the status
         // alone is not enough to say what was found.
         _ if answer.body.is_none() => (Found::Other, answer.report),
@@ -265,5 +266,9 @@ impl Remote for HttpRemote {
 
     fn cancel<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Undone, Report)> {
         Box::pin(self.undo(delivery))
+    }
+
+    fn served_milli(&self) -> Option<u64> {
+        (self.connections)()?.shared().with(|guards| guards.served_milli())
     }
 }

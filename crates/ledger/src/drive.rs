@@ -386,7 +386,7 @@ impl<S: Store> Inner<S> {
         let (found, report) = cut.unwrap_or_else(|_| (Found::Other, said("no answer before its deadline")));
         let found = match found {
             Found::Applied(answer) => Found::Applied(self.kept(answer)),
-            Found::Cancelled | Found::Absent | Found::Other => found,
+            Found::Cancelled | Found::Absent | Found::Other | Found::NotSent => found,
         };
         point("after-confirm").await;
         self.tell(operation, action, Event::Confirmed(question, found, report)).await

@@ -36,7 +36,7 @@ pub use machine::{
     AttemptKind, AttemptOutcome, AttemptRow, Back, CancelBy, CancelKind, CancelRules, Cancelling,
     ConfirmRules, End, Event, Found, Goal, HandlerTrouble, Known, Limits, Naming, NotApplied, NotCancelled,
     NotSettled, Now, Observed, OnUnknown, Origin, Owner, Performed, Question, Report, Resolution, Rules,
-    Scope, SettleBy, Stamp, State, Step, Told, Undone, Write,
+    Scope, SettleBy, Stamp, State, Step, StuckReason, Told, Undone, Write,
 };
 pub use operation::Operation;
 pub use remote::{Delivery, Remote};

@@ -59,6 +59,14 @@ pub trait Remote: Send + Sync + 'static {
     /// declare how to cancel.
     fn cancel<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Undone, Report)>;
 
+    /// Returns how many calls per second the provider serves in normal times, in thousandths of a call: as an average over
+    /// some minutes, which an outage does not lower. After an outage, what has waited is let through at less than half of
+    /// it. The default, `None`, says that it is not known; then what has waited is let through at a rate that begins
+    /// small and grows as long as the provider answers.
+    fn served_milli(&self) -> Option<u64> {
+        None
+    }
+
     /// Asks for one page of the provider's own records for a window of time. Only reconciliation calls this method. The
     /// method receives no deadline, since reconciliation drops the future when the page takes too long.
     fn list<'a>(&'a self, ask: &'a ListAsk) -> Boxed<'a, std::result::Result<Page, NoPage>> {

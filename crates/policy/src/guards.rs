@@ -22,6 +22,7 @@ use crate::queue::QueueSettings;
 use crate::reason::{Reason, Stopped};
 use crate::refusal::Refusal;
 use crate::report::{After, Report};
+use crate::served::Served;
 use crate::time::Time;
 
 mod gate;
@@ -42,6 +43,7 @@ pub use ward::RECENT_SUCCESS;
 pub struct DependencyGuards {
     endpoints: Vec<EndpointGuards>,
     budget: Budget,
+    served: Served,
     instances: u32,
     /// The number of attempts whose callers have left, but which are followed to their end.
     witnesses: u32,
@@ -65,6 +67,7 @@ impl DependencyGuards {
         DependencyGuards {
             endpoints: (0..endpoints.max(1)).map(|_| EndpointGuards::new(&settings)).collect(),
             budget: Budget::new(settings.budget),
+            served: Served::default(),
             instances: settings.instances,
             witnesses: 0,
             called: Vec::new(),
@@ -80,7 +83,7 @@ impl DependencyGuards {
     pub fn admit(&mut self, endpoint: usize, keys: &Keys, now: Time) -> Result<Permit, Refusal> {
         let guards = &mut self.endpoints[endpoint];
         let breaker = guards.wards.place(keys.breaker.as_ref(), now);
-        let pass = guards.wards.at(breaker).admit(now)?;
+        let pass = guards.wards.at(breaker).admit(now).inspect_err(|_| self.served.ended(false, now))?;
         let gate = guards.gates.place(keys.limit.as_ref(), now);
         let Some(slot) = guards.gates.at(gate).admit(pass.is_probe()) else {
             guards.unused(breaker, pass, now);
@@ -177,6 +180,11 @@ impl DependencyGuards {
         draw: impl FnOnce() -> Draw,
     ) -> Remains {
         let Permit { at, pass, slot } = permit;
+        match report.health {
+            Evidence::Success { .. } => self.served.ended(true, now),
+            Evidence::Failure { .. } | Evidence::Neutral => self.served.ended(false, now),
+            Evidence::Abandoned { .. } | Evidence::Nothing => {}
+        }
         let guards = &mut self.endpoints[at.endpoint as usize];
         let mut end = report.load;
         let held = match after {
@@ -271,6 +279,13 @@ impl DependencyGuards {
                 .filter(|gate| !gate.limit.has_room())
                 .map(|_| Stopped::Limit),
         }
+    }
+
+    /// Returns how many attempts succeed per second in normal times, in thousandths of an attempt. An outage does not
+    /// lower this number. Returns `None` in the first minute.
+    #[must_use]
+    pub fn served_milli(&self) -> Option<u64> {
+        self.served.per_second_milli()
     }
 
     /// Returns what is left in the retry budget, in thousandths of a token.

@@ -28,6 +28,7 @@ mod reason;
 mod refusal;
 mod repeat;
 mod report;
+mod served;
 mod time;
 mod window;
 
@@ -57,5 +58,6 @@ pub use reason::{Origin, Reason, Stopped};
 pub use refusal::Refusal;
 pub use repeat::{Repeat, may_repeat};
 pub use report::{After, Report};
+pub use served::Served;
 pub use time::Time;
 pub use window::{Counts, MAX_WINDOW_CALLS, Window, WindowSpan};

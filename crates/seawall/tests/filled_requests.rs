@@ -155,7 +155,7 @@ async fn before_the_first_send_there_is_no_date_of_it() {
     let requests = bench.rogue.counts().requests;
     let (found, report) = charge.remote().confirm(delivery(&row)).await;
     let why = "there is nothing to fill `{sent:%Y%m%d@Asia/Seoul}` with";
-    assert_eq!((found, report.detail.as_deref()), (Found::Other, Some(why)));
+    assert_eq!((found, report.detail.as_deref()), (Found::NotSent, Some(why)));
     let (undone, report) = charge.remote().cancel(delivery(&row)).await;
     assert_eq!((undone, report.detail.as_deref()), (Undone::NotSent, Some(why)));
     assert_eq!(bench.rogue.counts().requests, requests);

@@ -333,7 +333,7 @@ async fn nothing_leaves_once_the_deadline_has_passed<S: Store, D: stage::Orders<
     let requests = stage.books.snapshot().requests;
     let delivery = Delivery { action: &row, number: 1, deadline: Instant::now() };
     assert_eq!(remote.perform(delivery).await.0, Performed::NotSent);
-    assert_eq!(remote.confirm(delivery).await.0, Found::Other);
+    assert_eq!(remote.confirm(delivery).await.0, Found::NotSent);
     assert_eq!(remote.cancel(delivery).await.0, Undone::NotSent);
     assert_eq!(stage.books.snapshot().requests, requests);
     // The cancel names the id from the answer to a question.

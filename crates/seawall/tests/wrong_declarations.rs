@@ -153,6 +153,7 @@ fn builder(row: &Row) -> DurableBuilder {
             ("settle", Some("explicit")) => builder.settled_by_application(),
             ("settle_within", _) => builder.settle_within(time(value)),
             ("quiet", _) => builder.quiet(time(value)),
+            ("stuck_after", _) => builder.stuck_after(time(value)),
             ("key_lifetime", _) if is_time(value) => builder.key_lifetime(time(value)),
             ("key_lifetime", Some(text)) => builder.keys_forgotten_at(text),
             ("key", _) => key(builder, value),

@@ -307,16 +307,18 @@ fn action(page: &mut Page, operation: &Operation) {
         SettleBy::Reply => "by the reply".to_owned(),
         SettleBy::Explicit(within) => format!("explicit within {}", show_time(within)),
     };
-    let attempts = &durable.limits;
+    let limits = &durable.limits;
+    let tried =
+        [("attempts", Some(limits.perform)), ("cancels", limits.cancel), ("questions", limits.confirm)];
+    let tried = tried.into_iter().filter_map(|(what, most)| Some(format!("{what} {}", most?)));
+    let tried = tried.collect::<Vec<_>>().join(", ");
     let shown = format!(
-        "settle {settle}, give_up {}, on_unknown {}, quiet {}, key_lifetime {}, attempts {}/{}/{}{}",
+        "settle {settle}, give_up {}, on_unknown {}, quiet {}, key_lifetime {}, {tried}, stuck_after {}{}",
         show_time(durable.give_up),
         ON_UNKNOWN.iter().find(|(_, what)| *what == durable.on_unknown).map_or("", |(word, _)| *word),
         show_time(durable.quiet),
         durable.key_lifetime.as_ref().map_or("not declared".to_owned(), ToString::to_string),
-        attempts.perform,
-        attempts.cancel,
-        attempts.confirm,
+        show_time(durable.stuck_after),
         pending("durable")
     );
     page.line(2, "durable", shown);

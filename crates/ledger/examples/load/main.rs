@@ -37,7 +37,7 @@ impl Remote for Provider {
     }
 
     fn confirm<'a>(&'a self, _: Delivery<'a>) -> Boxed<'a, (Found, Report)> {
-        Box::pin(async { (Found::Other, Report::default()) })
+        Box::pin(async { (Found::NotSent, Report::default()) })
     }
 
     fn cancel<'a>(&'a self, _: Delivery<'a>) -> Boxed<'a, (Undone, Report)> {

@@ -12,3 +12,6 @@ CREATE TABLE seawall_clock (
     back_micros   INTEGER NOT NULL DEFAULT 0,
     back_before   INTEGER NOT NULL DEFAULT 0
 );
+
+-- Since when the requests about an action bring nothing.
+ALTER TABLE seawall_action ADD COLUMN failing_since INTEGER;

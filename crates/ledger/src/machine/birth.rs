@@ -30,6 +30,7 @@ pub fn recorded(rules: &Rules, now: Stamp) -> State {
         answer: None,
         audit_at: None,
         disputed_at: None,
+        failing_since: None,
     }
 }
 

@@ -39,7 +39,8 @@ fn a_refused_cancel_is_tried_again_under_a_new_key() {
 
 #[test]
 fn a_cancel_that_is_always_refused_is_left_to_a_person() {
-    let mut bench = Bench::to_undo(Rules { limits: Limits { cancel: 3, ..lookup().limits }, ..lookup() });
+    let mut bench =
+        Bench::to_undo(Rules { limits: Limits { cancel: Some(3), ..lookup().limits }, ..lookup() });
     for _ in 0..3 {
         let line = bench.cancels();
         bench.undone(line, Undone::Refused);
@@ -192,7 +193,8 @@ fn a_question_that_finds_it_undone_spares_the_cancel() {
 
 #[test]
 fn what_a_person_found_out_is_no_answer_that_names_what_is_left() {
-    let mut bench = Bench::to_undo(Rules { limits: Limits { cancel: 1, ..lookup().limits }, ..asks_first() });
+    let mut bench =
+        Bench::to_undo(Rules { limits: Limits { cancel: Some(1), ..lookup().limits }, ..asks_first() });
     let question = bench.asks();
     bench.found(question, Found::Applied(answer()));
     let line = bench.cancels();
@@ -211,7 +213,8 @@ fn what_a_person_found_out_is_no_answer_that_names_what_is_left() {
 
 #[test]
 fn what_is_left_to_undo_is_asked_for_again_after_a_person_started_it_again() {
-    let mut bench = Bench::to_undo(Rules { limits: Limits { cancel: 0, ..lookup().limits }, ..asks_first() });
+    let mut bench =
+        Bench::to_undo(Rules { limits: Limits { cancel: Some(0), ..lookup().limits }, ..asks_first() });
     let question = bench.asks();
     bench.found(question, Found::Applied(answer()));
     assert_eq!(bench.step(), Step::Leave);

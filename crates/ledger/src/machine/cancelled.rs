@@ -1,5 +1,6 @@
 //! Decides what the end of a cancel attempt changes in the row.
 
+use super::stuck::Stuck;
 use super::told::{Case, Report, Told, Undone};
 use super::transition::Draft;
 use super::write::Evidence;
@@ -19,23 +20,32 @@ impl Case<'_> {
         if !self.is_mine(line.fence) || !under_way || self.state.end.is_some() {
             return Told::Late(Evidence(closed));
         }
-        let mut draft = Draft::of(self.state, self.now);
+        let mut draft = Draft::at(self.state, self.time);
         draft.log(closed);
         draft.set_in_flight(None);
         match how {
             Undone::Yes => draft.cancelled_there(self.rules),
             Undone::NoSuch => self.no_such(&mut draft, &report),
             Undone::Refused => self.refused(&mut draft, &report),
-            Undone::Never => draft.stick("the provider says that it cannot be undone"),
+            Undone::Never => draft.stick(Stuck::CannotBeUndone),
             Undone::NotSent => {
                 draft.close_one_cancel();
                 draft.to.undo.tries = draft.to.undo.tries.saturating_sub(1);
-                draft.to.next_at = self.later(draft.to.logged, &report);
+                self.undid_nothing(draft.to.logged, &mut draft, &report);
             }
-            Undone::Unknown => draft.to.next_at = self.later(draft.to.undo.tries, &report),
+            Undone::Unknown => self.undid_nothing(draft.to.undo.tries, &mut draft, &report),
         }
         draft.conclude(self.rules, self.origin);
         Told::Write(draft.rested())
+    }
+
+    /// Plans the next cancel after one that brought nothing. `tries` is the number of cancels by which the wait grows. If
+    /// cancels have brought nothing for the whole time of the rules, the row is stuck.
+    fn undid_nothing(&self, tries: u32, draft: &mut Draft, report: &Report) {
+        draft.to.next_at = self.later(tries, report);
+        if draft.brought_nothing(self.rules) {
+            draft.stick(Stuck::CancelledForTooLong);
+        }
     }
 
     /// Handles the answer "no such effect" to a cancel. The key of this generation is not used again, since the
@@ -47,11 +57,13 @@ impl Case<'_> {
         match self.state.known {
             Known::Unknown if early || !self.time.is_sure() => {
                 draft.next_generation();
+                draft.to.failing_since = None;
                 draft.to.undo.tries = draft.to.undo.tries.saturating_sub(1);
                 draft.to.next_at = self.time.rested(self.state.quiet_until().unwrap_or(self.now));
             }
             Known::Unknown if !seen && self.wants_another_absence(draft) => {
                 draft.next_generation();
+                draft.to.failing_since = None;
                 draft.to.undo.tries = draft.to.undo.tries.saturating_sub(1);
                 draft.to.next_at = self.now.saturating_add(self.rules.quiet);
             }
@@ -63,7 +75,7 @@ impl Case<'_> {
             // believed.
             Known::Unknown | Known::Applied | Known::Never | Known::NotApplied(_) => {
                 draft.next_generation();
-                draft.to.next_at = self.later(draft.to.undo.tries, report);
+                self.undid_nothing(draft.to.undo.tries, draft, report);
             }
         }
     }
@@ -86,6 +98,6 @@ impl Case<'_> {
         if alone || sets_a_state {
             draft.next_generation();
         }
-        draft.to.next_at = self.later(draft.to.undo.tries, report);
+        self.undid_nothing(draft.to.undo.tries, draft, report);
     }
 }

@@ -4,6 +4,7 @@ use seawall_policy::Idempotency;
 
 use super::plan::Question;
 use super::state::Questions;
+use super::stuck::Stuck;
 use super::told::{Case, Found, Report, Told};
 use super::transition::Draft;
 use super::{AttemptOutcome, AttemptRow, End, Goal, Known, NotApplied, Stamp};
@@ -15,16 +16,18 @@ impl Case<'_> {
         if !self.is_mine(question.fence) || question.number != next || self.state.in_flight().is_some() {
             return Told::Nothing;
         }
-        let mut draft = Draft::of(self.state, self.now);
+        let mut draft = Draft::at(self.state, self.time);
         let outcome = match found {
             Found::Applied(_) => AttemptOutcome::Yes,
             Found::Cancelled | Found::Absent => AttemptOutcome::No,
             Found::Other => AttemptOutcome::Unknown,
+            Found::NotSent => AttemptOutcome::NotSent,
         };
         let line = draft.question(self.rules, question.asked_at, outcome);
         draft.log(AttemptRow { status: report.status, detail: report.detail.clone(), ..line });
-        let asked = &mut draft.to.questions.asked;
-        *asked = asked.saturating_add(1);
+        if found != Found::NotSent {
+            draft.to.questions.asked = draft.to.questions.asked.saturating_add(1);
+        }
         match self.state.end {
             Some(End::Failed | End::Cancelled) => self.audited(&mut draft, question, found, &report),
             Some(End::Done | End::Stuck) => return Told::Nothing,
@@ -33,12 +36,22 @@ impl Case<'_> {
                     Found::Applied(answer) => self.found(&mut draft, question, answer),
                     Found::Cancelled => self.found_cancelled(&mut draft, question),
                     Found::Absent => self.found_nothing(&mut draft, question),
-                    Found::Other => draft.to.next_at = self.later(draft.to.questions.asked, &report),
+                    Found::Other => self.learned_nothing(draft.to.questions.asked, &mut draft, &report),
+                    Found::NotSent => self.learned_nothing(draft.to.logged, &mut draft, &report),
                 }
                 draft.conclude(self.rules, self.origin);
             }
         }
         Told::Write(draft.rested())
+    }
+
+    /// Plans the next question after one that brought nothing. `tries` is the number of questions by which the wait grows.
+    /// If questions have brought nothing for the whole time of the rules, the row is stuck.
+    fn learned_nothing(&self, tries: u32, draft: &mut Draft, report: &Report) {
+        draft.to.next_at = self.later(tries, report);
+        if draft.brought_nothing(self.rules) {
+            draft.stick(Stuck::AskedForTooLong);
+        }
     }
 
     fn found(&self, draft: &mut Draft, question: Question, answer: Option<Vec<u8>>) {
@@ -54,6 +67,10 @@ impl Case<'_> {
         // of no more use, and the next cancel gets a new key.
         let arrived = self.state.undo.open.as_ref().is_some_and(|open| question.asked_at >= open.quiet_until);
         if arrived && self.can_prove(question.sure) {
+            if self.rules.was_cancelled_for_too_long(self.state.failing_since, self.state.undo.open.as_ref())
+            {
+                return draft.stick(Stuck::CancelledForTooLong);
+            }
             draft.next_generation();
         }
         // If the question was asked before the goal was to cancel, its answer may be old when the cancel is sent. So
@@ -101,9 +118,9 @@ impl Case<'_> {
             (Known::Unknown | Known::Applied | Known::Never | Known::NotApplied(_), _) => None,
         };
         let Some(believable_from) = believable_from.filter(|_| self.is_in_window(question.asked_at)) else {
-            draft.to.next_at = self.later(draft.to.questions.asked, &Report::default());
-            return;
+            return self.learned_nothing(draft.to.questions.asked, draft, &Report::default());
         };
+        draft.to.failing_since = None;
         if question.asked_at < believable_from || !self.can_prove(question.sure) {
             draft.to.next_at = self.time.rested(believable_from);
             return;
@@ -161,14 +178,19 @@ impl Case<'_> {
             Found::Cancelled => draft.audit_ends(),
             Found::Absent if !self.was_seen() => draft.audit_ends(),
             // `Found::Other` says nothing about the effect. Neither does "not found" if the provider has said that it
-            // has the key. After the maximum number of questions the provider is asked less often, but the questions
-            // never stop: the application believes that nothing exists, so nobody else would look for the effect.
-            Found::Absent | Found::Other if draft.to.questions.asked < self.rules.limits.confirm => {
-                draft.to.audit_at = Some(self.later(draft.to.questions.asked, report));
-            }
-            Found::Absent | Found::Other => {
-                draft.to.questions.asked = self.rules.limits.confirm;
-                draft.to.audit_at = Some(self.now.saturating_add(self.rules.audit_after));
+            // has the key. After the time or the maximum number of questions the provider is asked less often, but the
+            // questions never stop: the application believes that nothing exists, so nobody else would look for the
+            // effect.
+            Found::Absent | Found::Other | Found::NotSent => {
+                let asked = draft.to.questions.asked;
+                let most = self.rules.limits.confirm;
+                let is_rare = draft.brought_nothing(self.rules) || most.is_some_and(|most| asked >= most);
+                draft.to.questions.asked = asked.min(most.unwrap_or(u32::MAX));
+                draft.to.audit_at = Some(match (is_rare, found) {
+                    (true, _) => self.now.saturating_add(self.rules.audit_after),
+                    (false, Found::NotSent) => self.later(draft.to.logged, report),
+                    (false, _) => self.later(asked, report),
+                });
             }
         }
     }

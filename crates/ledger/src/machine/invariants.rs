@@ -5,7 +5,7 @@ use seawall_policy::Idempotency;
 
 use super::{
     AttemptKind, AttemptRow, CancelKind, End, Event, Found, Goal, Known, NotApplied, Owner, Performed, Rules,
-    Stamp, State, Undone, Write,
+    Stamp, State, StuckReason, Undone, Write,
 };
 
 /// Panics if parts of the state contradict each other that must agree in each row that [`State::of_row`] accepts.
@@ -42,6 +42,11 @@ pub(super) fn consistent(state: &State) {
 pub(super) fn holds(state: &State) {
     consistent(state);
     assert!(state.end.is_none() || state.in_flight().is_none(), "nothing is under way at an end");
+    assert!(!matches!(state.end, Some(End::Done | End::Stuck)) || state.failing_since.is_none());
+    if state.end == Some(End::Stuck) {
+        let why = state.why.as_deref().and_then(StuckReason::of);
+        assert!(why.is_some(), "no reason: {:?}", state.why);
+    }
     assert!(state.in_flight().is_none_or(|number| number <= state.logged));
     assert!(state.sent.is_none_or(|sent| sent.first_at <= sent.quiet_until));
     assert!(state.attempts <= state.sent.map_or(0, |sent| sent.attempts));
@@ -123,7 +128,14 @@ fn sends(rules: &Rules, from: &State, write: &Write, line: &AttemptRow, now: Sta
 }
 
 /// Checks that this event may change the row in this way.
-pub(super) fn is_allowed(rules: &Rules, from: &State, owner: Owner, event: &Event, write: &Write) {
+pub(super) fn is_allowed(
+    rules: &Rules,
+    from: &State,
+    owner: Owner,
+    event: &Event,
+    write: &Write,
+    now: Stamp,
+) {
     let to = &write.to;
     let mine = |fence| from.owner() == Some(owner) && from.fence == fence;
     let is_closed = matches!(from.end, Some(End::Failed | End::Cancelled));
@@ -138,11 +150,12 @@ pub(super) fn is_allowed(rules: &Rules, from: &State, owner: Owner, event: &Even
         }
         Event::Unsent(line, _) => {
             assert!(mine(line.fence) && from.in_flight() == Some(line.number));
-            let failed = to.end == Some(End::Failed) || to.handler != from.handler;
+            let failed = to.end == Some(End::Failed);
             assert_eq!(failed, to.known == Known::Never && to.goal == Goal::Perform);
         }
         Event::Confirmed(question, found, _) => {
             assert!(mine(question.fence) && question.number == from.logged + 1);
+            fails_from_the_first(rules, from, to, now);
             if to.known != from.known && *found == Found::Absent {
                 let cancel_quiet = from.undo.open.as_ref().map(|open| open.quiet_until);
                 let after = if from.known == Known::Applied { cancel_quiet.max(quiet) } else { quiet };
@@ -157,6 +170,8 @@ pub(super) fn is_allowed(rules: &Rules, from: &State, owner: Owner, event: &Even
         }
         Event::Cancelled(line, how, _) => {
             assert!(mine(line.fence) && from.in_flight() == Some(line.number));
+            let never = *how == Undone::Never;
+            fails_from_the_first(rules, from, &State { end: to.end.filter(|_| !never), ..to.clone() }, now);
             if to.known != from.known {
                 let open = from.undo.open.as_ref().expect("a cancel was sent");
                 let no_such = *how == Undone::NoSuch && !open.early && from.known == Known::Unknown;
@@ -165,5 +180,15 @@ pub(super) fn is_allowed(rules: &Rules, from: &State, owner: Owner, event: &Even
             }
         }
         Event::ScopeWaits | Event::ScopeBroken => assert_eq!(from.known, Known::Applied),
+    }
+}
+
+/// Checks that the time for which questions and cancels are tried counts from the first that brought nothing, and that
+/// the row becomes stuck only after this time.
+fn fails_from_the_first(rules: &Rules, from: &State, to: &State, now: Stamp) {
+    let since = from.failing_since.unwrap_or(now);
+    assert!(to.failing_since.is_none_or(|to| to == since), "the time restarts only with progress");
+    if to.end == Some(End::Stuck) {
+        assert!(now >= since.saturating_add(rules.stuck_after), "stuck before the time is over");
     }
 }

@@ -29,6 +29,7 @@ mod row;
 mod rules;
 mod stamp;
 mod state;
+mod stuck;
 mod told;
 mod transition;
 mod wish;
@@ -51,6 +52,8 @@ mod invariants;
 #[cfg(test)]
 mod key_tests;
 #[cfg(test)]
+mod outage_tests;
+#[cfg(test)]
 mod perform_tests;
 #[cfg(test)]
 mod property_tests;
@@ -72,6 +75,7 @@ pub use row::{Effect, Impossible, Row};
 pub use rules::{CancelKind, CancelRules, ConfirmRules, Limits, OnUnknown, Rules, SettleBy};
 pub use stamp::Stamp;
 pub use state::{End, Goal, HandlerTrouble, KNOWS, Known, Naming, NotApplied, Origin, Owner, Scope, State};
+pub use stuck::StuckReason;
 pub use told::{Event, Found, Performed, Report, Told, Undone, told};
 pub use wish::{
     CancelBy, Cancelling, NotCancelled, NotSettled, Observed, Resolution, cancel, close_unsent, note,

@@ -24,7 +24,7 @@ impl Case<'_> {
         if !self.is_mine(line.fence) || !under_way || self.state.end.is_some() {
             return self.late(closed, how);
         }
-        let mut draft = Draft::of(self.state, self.now);
+        let mut draft = Draft::at(self.state, self.time);
         draft.log(closed);
         draft.set_in_flight(None);
         match how {
@@ -51,7 +51,10 @@ impl Case<'_> {
                 }
                 draft.to.next_at = self.after_doubt(&report);
             }
-            Performed::No(_) | Performed::Unknown => draft.to.next_at = self.after_doubt(&report),
+            Performed::No(_) | Performed::Unknown => {
+                draft.to.failing_since = Some(self.now);
+                draft.to.next_at = self.after_doubt(&report);
+            }
         }
         draft.conclude(self.rules, self.origin);
         Told::Write(draft.rested())
@@ -70,6 +73,7 @@ impl Case<'_> {
         if to.known == Known::Unknown && to.open_attempts() == 0 {
             to.known = Known::Never;
         }
+        to.failing_since = Some(self.now);
         to.next_at = self.later(to.logged, report);
         if closes && to.known == Known::Never && to.goal == Goal::Perform {
             draft.fail("it could not be sent while its caller waited");
@@ -108,7 +112,7 @@ impl Case<'_> {
     fn late(&self, closed: AttemptRow, how: Performed) -> Told {
         match how {
             Performed::Yes(answer) if contradicts(self.state) => {
-                let mut draft = Draft::of(self.state, self.now);
+                let mut draft = Draft::at(self.state, self.time);
                 draft.log(closed);
                 draft.contradicted(self.rules, answer);
                 Told::Write(draft.written())
@@ -116,7 +120,7 @@ impl Case<'_> {
             // An attempt has arrived although the row says that none did, so the end of the row is disputed. The
             // arrival is no proof of an effect. If the provider cannot be asked, a person must find out.
             Performed::Duplicate if contradicts(self.state) => {
-                let mut draft = Draft::of(self.state, self.now);
+                let mut draft = Draft::at(self.state, self.time);
                 draft.log(closed);
                 draft.arrived_after_all(self.rules);
                 Told::Write(draft.written())

@@ -5,6 +5,7 @@
 //! that plans, and one that the store checks. Then the first rule could plan an attempt that the second one refuses,
 //! again and again for ever. Here a single rule does both.
 
+use super::stuck::Stuck;
 use super::transition::Draft;
 use super::{
     CancelKind, CancelRules, End, Goal, Known, Now, OnUnknown, Origin, Owner, Rules, SettleBy, Stamp, State,
@@ -119,7 +120,7 @@ impl View<'_> {
         self.rest(self.time.settled())
     }
 
-    fn stuck(&self, why: &str) -> Step {
+    fn stuck(&self, why: Stuck) -> Step {
         self.change(|draft| draft.stick(why))
     }
 
@@ -133,12 +134,12 @@ impl View<'_> {
         match self.state.known {
             Known::Never => self.first(),
             Known::Unknown => match self.rules.on_unknown {
-                OnUnknown::Hold => self.stuck("unknown, and declared to be left to a person"),
+                OnUnknown::Hold => self.stuck(Stuck::Held),
                 OnUnknown::Cancel => self.change(|draft| draft.turn(self.rules)),
                 // If the provider can be asked, nothing is sent again before it was asked, even if it honours keys.
                 OnUnknown::Repeat | OnUnknown::Confirm if self.rules.confirm.is_some() => self.ask(),
                 OnUnknown::Repeat => self.repeat().unwrap_or_else(|why| self.stuck(why)),
-                OnUnknown::Confirm => self.stuck("unknown, and there is no way to ask"),
+                OnUnknown::Confirm => self.stuck(Stuck::CannotAsk),
             },
             Known::Applied => match self.rules.settle {
                 SettleBy::Reply if self.origin.scoped => Step::SettleScope,
@@ -176,27 +177,27 @@ impl View<'_> {
     /// Returns the step that sends another attempt although an earlier one may still take effect. If the attempt could
     /// end after the deadline to settle, or if the last attempt has to wait for the end of the quiet time, the step
     /// lets the row rest. If another attempt is not allowed, the error says why.
-    fn repeat(&self) -> Result<Step, &'static str> {
+    fn repeat(&self) -> Result<Step, Stuck> {
         match self.rules.idempotency {
             Idempotency::Safe | Idempotency::Idempotent => {}
             Idempotency::Keyed if !self.rules.honours_keys() => {
-                return Err("unknown, and it is not declared how long the provider remembers the key");
+                return Err(Stuck::NoKeyLifetime);
             }
             // A provider that said that it has the key already would say the same to the next attempt.
             Idempotency::Keyed if self.state.sent.is_some_and(|sent| sent.seen) => {
-                return Err("unknown, and the provider only says that it has the key already");
+                return Err(Stuck::OnlyADuplicate);
             }
             Idempotency::Keyed => {}
-            Idempotency::None => return Err("unknown, and a second delivery may be a second effect"),
+            Idempotency::None => return Err(Stuck::MayTakeEffectTwice),
         }
         if self.state.attempts >= self.rules.limits.perform {
-            return Err("unknown after the last attempt");
+            return Err(Stuck::SentTooOften);
         }
         if self.is_in_doubt() && self.was_sent_under_a_key() {
             return Ok(self.wait_for_the_time());
         }
         if !self.key_lives() {
-            return Err("unknown, and the provider may have forgotten the key");
+            return Err(Stuck::KeyMayBeForgotten);
         }
         if let Some(by) = self.too_late_to_settle() {
             return Ok(self.rest(by));
@@ -248,10 +249,10 @@ impl View<'_> {
             if self.is_in_doubt() {
                 return self.wait_for_the_time();
             }
-            return self.stuck("the provider can no longer be asked: the declared window is over");
+            return self.stuck(Stuck::NoLongerAsked);
         }
-        if self.state.questions.asked >= self.rules.limits.confirm {
-            return self.stuck("asked too often without learning anything");
+        if self.rules.limits.confirm.is_some_and(|most| self.state.questions.asked >= most) {
+            return self.stuck(Stuck::AskedTooOften);
         }
         self.ask_now()
     }
@@ -303,16 +304,14 @@ impl View<'_> {
         match (self.state.known, &self.rules.cancel) {
             (Known::Never | Known::NotApplied(_), _) => self.conclude(),
             (Known::Unknown, None) if self.rules.confirm.is_some() => self.ask(),
-            (Known::Unknown | Known::Applied, None) => self.stuck("to be undone, and no cancel is declared"),
+            (Known::Unknown | Known::Applied, None) => self.stuck(Stuck::NoCancel),
             (Known::Unknown | Known::Applied, Some(cancel)) if self.repeats_in_doubt(cancel) => {
                 self.wait_for_the_time()
             }
             (Known::Unknown | Known::Applied, Some(cancel)) if self.must_ask_first(cancel) => {
                 match (&self.rules.confirm, self.state.undo.open.as_ref().map(|open| open.quiet_until)) {
-                    (None, Some(_)) => self.stuck("a cancel was not answered, and a second could undo twice"),
-                    (None, None) => {
-                        self.stuck("the cancel names what is left to undo, and the provider cannot be asked")
-                    }
+                    (None, Some(_)) => self.stuck(Stuck::MayUndoTwice),
+                    (None, None) => self.stuck(Stuck::CannotAskWhatIsLeft),
                     (Some(_), Some(quiet)) if self.now < quiet => self.rest(quiet),
                     (Some(_), Some(_) | None) => self.ask(),
                 }
@@ -359,9 +358,7 @@ impl View<'_> {
         // With a key, repeating the attempt does no harm, and its answer says whether there is something to undo.
         let learned = match self.rules.idempotency {
             Idempotency::Keyed => self.repeat(),
-            Idempotency::Safe | Idempotency::Idempotent | Idempotency::None => {
-                Err("to be undone, but unknown")
-            }
+            Idempotency::Safe | Idempotency::Idempotent | Idempotency::None => Err(Stuck::UndoneButUnknown),
         };
         match learned {
             Ok(step) => step,
@@ -382,7 +379,7 @@ impl View<'_> {
         if !cancel.by_key && self.state.answer.is_none() {
             return match &self.rules.confirm {
                 Some(_) => self.ask(),
-                None => self.stuck("to be undone, but its id was in an answer that was lost"),
+                None => self.stuck(Stuck::IdWasLost),
             };
         }
         // Without a key, another attempt that is still on its way could apply the effect again after it was undone.
@@ -401,10 +398,16 @@ impl View<'_> {
             if self.is_in_doubt() {
                 return self.wait_for_the_time();
             }
-            return self.stuck("it can no longer be cancelled: the declared window is over");
+            return self.stuck(Stuck::NoLongerCancelled);
         }
-        if self.state.undo.tries >= self.rules.limits.cancel {
-            return self.stuck("the cancel failed too often");
+        if self.rules.was_cancelled_for_too_long(self.state.failing_since, self.state.undo.open.as_ref()) {
+            if self.is_in_doubt() {
+                return self.wait_for_the_time();
+            }
+            return self.stuck(Stuck::CancelledForTooLong);
+        }
+        if self.rules.limits.cancel.is_some_and(|most| self.state.undo.tries >= most) {
+            return self.stuck(Stuck::CancelledTooOften);
         }
         Step::Cancel(self.draft().cancel(self.rules, self.origin))
     }

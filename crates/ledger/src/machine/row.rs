@@ -48,6 +48,7 @@ pub struct Row {
     pub handler_error: Option<String>,
     pub audit_at: Option<Stamp>,
     pub disputed_at: Option<Stamp>,
+    pub failing_since: Option<Stamp>,
     /// When a worker should next work on the row. It follows from the other columns, and is not read back.
     pub due_at: Option<Stamp>,
 }
@@ -122,6 +123,7 @@ impl State {
             answer: row.answer,
             audit_at: row.audit_at,
             disputed_at: row.disputed_at,
+            failing_since: row.failing_since,
         };
         state.is_possible().map(|()| state)
     }
@@ -193,6 +195,7 @@ impl State {
             handler_error: self.handler.as_ref().map(|trouble| trouble.error.clone()),
             audit_at: self.audit_at,
             disputed_at: self.disputed_at,
+            failing_since: self.failing_since,
             due_at: self.due_at(),
         }
     }

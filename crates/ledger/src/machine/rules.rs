@@ -104,16 +104,17 @@ impl Default for CancelRules {
 }
 
 /// The maximum number of tries for each kind of request. After that number of tries the action is stuck, or fails if it
-/// cannot have taken effect.
+/// cannot have taken effect. A request that was provably not sent does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// The maximum number of perform attempts. Default 5.
     pub perform: u32,
-    /// The maximum number of cancel attempts. Default 20.
-    pub cancel: u32,
-    /// The maximum number of questions. Default 50. Questions that are asked after the end of an action do not stop at
-    /// this number, but become rare.
-    pub confirm: u32,
+    /// The maximum number of cancel attempts. `None` (the default) if only [`Rules::stuck_after`] bounds them: how many
+    /// fail in an outage says nothing about the action.
+    pub cancel: Option<u32>,
+    /// The maximum number of questions. `None` (the default) if only [`Rules::stuck_after`] bounds them. Questions that
+    /// are asked after the end of an action do not stop at this number, but become rare.
+    pub confirm: Option<u32>,
 }
 
 /// The rules of one operation: everything that the machine must know of it.
@@ -156,6 +157,12 @@ pub struct Rules {
     pub audit_after: Duration,
     /// The maximum number of tries for each kind of request.
     pub limits: Limits,
+    /// For how long questions and cancels are tried without a result, counted from the first that brought none since the
+    /// last progress. A question or a cancel that brings nothing after this time makes the action stuck. So at least one
+    /// is sent after an outage, however long the outage was. Default 24 h. The windows of the provider
+    /// ([`ConfirmRules::until`], [`CancelRules::until`]) may end earlier. Questions that are asked after the end of an
+    /// action do not stop after this time, but become rare.
+    pub stuck_after: Duration,
     /// The longest time that one attempt may take. Default 30 s.
     pub attempt: Duration,
     /// The time for which a claim lasts. It must be longer than `attempt`. Default 2 min.
@@ -194,7 +201,8 @@ impl Rules {
             saves_refusals: false,
             resend_absent: false,
             audit_after: Duration::from_secs(24 * 3600),
-            limits: Limits { perform: 5, cancel: 20, confirm: 50 },
+            limits: Limits { perform: 5, cancel: None, confirm: None },
+            stuck_after: Duration::from_secs(24 * 3600),
             attempt: Duration::from_secs(30),
             lease: Duration::from_secs(120),
             network: Duration::from_secs(5),
@@ -252,6 +260,19 @@ impl Rules {
     pub(super) fn asked_until(&self, sent: Option<&Sent>) -> Option<Stamp> {
         let window = self.confirm.as_ref()?.until.as_ref()?;
         Some(window.end(sent?.first_at))
+    }
+
+    /// Returns whether cancels that fail since `since` have been tried for as long as declared: one of the cancels `open`,
+    /// which may have been sent, was recorded after that time. This does not depend on its end, which a worker that dies
+    /// does not report.
+    pub(super) fn was_cancelled_for_too_long(
+        &self,
+        since: Option<Stamp>,
+        open: Option<&OpenCancels>,
+    ) -> bool {
+        let (Some(since), Some(open)) = (since, open) else { return false };
+        let last = open.quiet_until.saturating_sub(self.quiet.saturating_add(self.attempt));
+        last >= since.saturating_add(self.stuck_after)
     }
 
     /// Returns the time from which on no cancel of an action is sent any more: a cancel must also arrive before the

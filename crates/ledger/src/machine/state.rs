@@ -113,6 +113,11 @@ pub struct State {
     pub(super) logged: u32,
     pub(super) questions: Questions,
     pub(super) undo: Undo,
+    /// Since when the requests about this action bring nothing. A perform attempt that was not sent or not answered sets
+    /// this to the time of its end. A question that brought nothing sets it only if it is `None`, and so does the record
+    /// of a cancel, so that it is set even if the worker dies in each cancel. The time for which questions and cancels
+    /// are tried counts from here. `None` once a request has brought something, and until the first request.
+    pub(super) failing_since: Option<Stamp>,
     /// The trouble with the application's handler; `None` if the handler did not fail.
     pub(super) handler: Option<HandlerTrouble>,
     /// How the row ended; `None` while it has not ended.
@@ -365,6 +370,14 @@ impl State {
     #[must_use]
     pub fn answer(&self) -> Option<&[u8]> {
         self.answer.as_deref()
+    }
+
+    /// Returns since when the requests about this action bring nothing: the end of the last perform attempt that was not
+    /// sent or not answered, or the first question or cancel without a result after it. `None` if the last request
+    /// brought something, or if the row is done or stuck.
+    #[must_use]
+    pub fn failing_since(&self) -> Option<Stamp> {
+        self.failing_since
     }
 
     /// Returns the generation of the cancel key, from 0.

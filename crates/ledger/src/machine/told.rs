@@ -56,6 +56,8 @@ pub enum Found {
     Absent,
     /// The action is pending, or the answer says nothing about it, or there was no answer.
     Other,
+    /// It is proved that no byte of the question was sent.
+    NotSent,
 }
 
 /// The outcome of a cancel attempt.
@@ -172,7 +174,7 @@ impl Case<'_> {
         if !self.state.is_of(self.owner) || !waits {
             return Told::Nothing;
         }
-        let mut draft = Draft::of(self.state, self.now);
+        let mut draft = Draft::at(self.state, self.time);
         how(&mut draft);
         Told::Write(draft.rested())
     }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::state::{OpenCancels, Questions, Sent};
+use super::stuck::Stuck;
 use super::write::SentKey;
 use super::{
     AttemptKind, AttemptOutcome, AttemptRow, End, Goal, Known, Naming, NotApplied, Now, Origin, Rules,
@@ -95,13 +96,14 @@ impl Draft {
         self.end(End::Failed);
     }
 
-    pub(super) fn stick(&mut self, why: &str) {
-        self.to.why = Some(why.to_owned());
+    pub(super) fn stick(&mut self, why: Stuck) {
+        self.to.why = Some(why.text().to_owned());
         self.end(End::Stuck);
     }
 
     fn end(&mut self, end: End) {
         self.to.handler = None;
+        self.to.failing_since = None;
         self.to.end = Some(end);
         self.to.next_at = self.now;
     }
@@ -142,6 +144,7 @@ impl Draft {
         // An answer that came before the goal changed may no longer say what is left to undo, so the provider is asked
         // again.
         self.to.undo.asked = false;
+        self.to.failing_since = None;
         self.to.handler = None;
         self.breaks_scope = true;
         if self.to.known == Known::Never {
@@ -155,6 +158,7 @@ impl Draft {
     /// Records that no attempt can take effect any more, and sets what is known of the effect to `known`.
     pub(super) fn close(&mut self, known: Known) {
         self.to.known = known;
+        self.to.failing_since = None;
         self.close_attempts();
         self.to.next_at = self.now;
     }
@@ -193,6 +197,7 @@ impl Draft {
         let refused = self.to.known == Known::NotApplied(NotApplied::Refused);
         self.to.answer = answer.or(self.to.answer.take().filter(|_| !refused));
         self.to.known = Known::Applied;
+        self.to.failing_since = None;
         self.close_one_attempt();
         self.to.questions = Questions::default();
         self.to.next_at = self.now;
@@ -223,6 +228,7 @@ impl Draft {
     pub(super) fn audit_ends(&mut self) {
         self.to.audit_at = None;
         self.to.disputed_at = None;
+        self.to.failing_since = None;
     }
 
     /// Handles a report that the effect exists, although the row was closed as not applied. The provider is asked after
@@ -263,7 +269,14 @@ impl Draft {
         self.to.why = Some("orphan: found alive after its end".to_owned());
     }
 
-    /// Opens a stuck row again, with the full number of tries for each kind of request. If the cancel names what is left
+    /// Records that a question or a cancel brought nothing. Returns whether such requests have been tried for as long as
+    /// the rules allow.
+    pub(super) fn brought_nothing(&mut self, rules: &Rules) -> bool {
+        let since = *self.to.failing_since.get_or_insert(self.now);
+        self.sure && self.now >= since.saturating_add(rules.stuck_after)
+    }
+
+    /// Opens a stuck row again, with the full time and number of tries for each kind of request. If the cancel names what is left
     /// to undo, the provider is asked again before the next cancel, since the answer in the row may be old by now.
     pub(super) fn fresh_tries(&mut self) {
         self.to.end = None;
@@ -272,6 +285,7 @@ impl Draft {
         self.to.questions.asked = 0;
         self.to.undo.tries = 0;
         self.to.undo.asked = false;
+        self.to.failing_since = None;
         self.to.next_at = self.now;
     }
 
@@ -361,6 +375,7 @@ impl Draft {
             },
         });
         self.to.undo.tries = self.to.undo.tries.saturating_add(1);
+        self.to.failing_since.get_or_insert(self.now);
         self.to.undo.asked = false;
         self.set_in_flight(Some(line.number));
         self.log(line);

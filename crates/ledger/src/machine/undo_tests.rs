@@ -137,7 +137,7 @@ fn absence_is_believed_by_when_it_was_asked_and_not_by_when_it_was_heard() {
 
 #[test]
 fn the_question_after_the_end_is_asked_until_it_is_answered() {
-    let limits = Limits { confirm: 3, ..lookup().limits };
+    let limits = Limits { confirm: Some(3), ..lookup().limits };
     let mut bench = Bench::new(Rules { limits, ..lookup() });
     bench.lost_attempt();
     bench.now = at(150);
@@ -200,7 +200,7 @@ fn an_answer_to_a_question_before_another_attempt_is_worth_nothing() {
 
 #[test]
 fn questions_without_an_answer_back_off_and_then_a_person_looks() {
-    let limits = Limits { confirm: 3, ..lookup().limits };
+    let limits = Limits { confirm: Some(3), ..lookup().limits };
     let mut bench = Bench::new(Rules { limits, ..lookup() });
     bench.lost_attempt();
     for _ in 0..3 {
@@ -349,7 +349,7 @@ fn an_unanswered_cancel_with_a_key_is_sent_again_and_then_asked_about() {
 
 #[test]
 fn no_such_of_what_is_known_to_be_there_is_tried_again_until_a_person_looks() {
-    let limits = Limits { cancel: 2, ..keyed().limits };
+    let limits = Limits { cancel: Some(2), ..keyed().limits };
     let mut bench = Bench::to_undo(Rules { limits, ..keyed() });
     for generation in 0..2 {
         let line = bench.cancels();

@@ -107,7 +107,7 @@ impl World {
         let told = told(&self.row, &self.rules, self.origin, owner, event.clone(), self.time(), draw);
         if let Told::Write(write) = told {
             if self.checks {
-                is_allowed(&self.rules, &self.row, owner, &event, &write);
+                is_allowed(&self.rules, &self.row, owner, &event, &write, self.now);
             }
             self.take_with_handler(write);
         }
@@ -195,10 +195,11 @@ impl World {
 
     fn question_ends(&mut self, how: u8) {
         let Some((owner, question)) = self.questions.pop() else { return };
-        let found = match how % 5 {
+        let found = match how % 6 {
             0 => Found::Applied(Some(Vec::new())),
             1 => Found::Cancelled,
             2 | 3 => Found::Absent,
+            4 => Found::NotSent,
             _ => Found::Other,
         };
         self.tell(owner, Event::Confirmed(question, found, Report::default()));

@@ -225,6 +225,7 @@ columns!(Row {
     handler_error,
     audit_at,
     disputed_at,
+    failing_since,
     due_at,
 });
 

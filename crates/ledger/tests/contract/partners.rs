@@ -120,7 +120,7 @@ pub(crate) async fn a_forgotten_key_of_a_provider_that_cannot_be_asked_is_left_t
     world: W,
 ) {
     let provider = Provider::new().keyed().script(&[Fate::LostUnanswered; 60]);
-    let limits = Limits { perform: 60, cancel: 20, confirm: 50 };
+    let limits = Limits { perform: 60, cancel: Some(20), confirm: Some(50) };
     let rules = Rules { limits, ..short(quick(Idempotency::Keyed)) };
     let ledger = ledger(world.open().await, rules, &provider);
     let worker = ledger.worker(soon());
@@ -223,7 +223,7 @@ pub(crate) async fn a_window_for_cancels_that_ends_while_the_provider_is_away_le
         until: Some(Window::For(millis(24 * 3600 * 1000))),
         ..CancelRules::default()
     };
-    let limits = Limits { perform: 5, cancel: 1000, confirm: 50 };
+    let limits = Limits { perform: 5, cancel: Some(1000), confirm: Some(50) };
     let rules = Rules { confirm: None, cancel: Some(cancel), limits, ..short(asking(Idempotency::None)) };
     let ledger = ledger(world.open().await, rules, &provider);
     let worker = ledger.worker(soon());
@@ -252,7 +252,7 @@ pub(crate) async fn a_window_for_cancels_that_ends_while_the_provider_is_away_le
 /// Rules of a provider whose refunds add up, and carry a key.
 fn refunding() -> Rules {
     let cancel = CancelRules { keyed: true, by_key: true, ..CancelRules::default() };
-    let limits = Limits { perform: 5, cancel: 3, confirm: 50 };
+    let limits = Limits { perform: 5, cancel: Some(3), confirm: Some(50) };
     Rules { cancel: Some(cancel), limits, ..short(asking(Idempotency::Keyed)) }
 }
 

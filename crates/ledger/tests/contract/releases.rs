@@ -206,7 +206,7 @@ fn rules(operation: &Value) -> Rules {
         cancel,
         keys: KeyRules::parse("A-Za-z0-9_-", 16, 64).unwrap(),
         give_up: long,
-        limits: Limits { perform: 5, cancel: 20, confirm: 50 },
+        limits: Limits { perform: 5, cancel: Some(20), confirm: Some(50) },
         ..quick(idempotency).remembered(Lifetime::For(long))
     }
 }

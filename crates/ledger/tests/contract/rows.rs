@@ -61,6 +61,7 @@ fn open_row() -> Row {
         handler_error: Some("handler error".to_owned()),
         audit_at: Some(at(10)),
         disputed_at: Some(at(11)),
+        failing_since: Some(at(13)),
         due_at: None,
     }
 }
@@ -93,6 +94,7 @@ fn ended_row(version: u64) -> Row {
         handler_error: None,
         audit_at: Some(at(12)),
         disputed_at: None,
+        failing_since: None,
         ..open_row()
     }
 }

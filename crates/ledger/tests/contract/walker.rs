@@ -175,10 +175,11 @@ impl Walk {
 
     fn question_ends(&mut self, rng: &mut Rng, origin: Origin<'_>) {
         let Some((owner, question)) = self.questions.pop() else { return };
-        let found = match rng.u8(..5) {
+        let found = match rng.u8(..6) {
             0 => Found::Applied(Some(b"{}".to_vec())),
             1 => Found::Cancelled,
             2 | 3 => Found::Absent,
+            4 => Found::NotSent,
             _ => Found::Other,
         };
         self.tell(rng, origin, owner, Event::Confirmed(question, found, Report::default()));

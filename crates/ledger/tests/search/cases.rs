@@ -84,7 +84,7 @@ impl Case {
 
     pub(crate) fn scope_of_two(self, name: &'static str) -> Case {
         let mut case = Case { name, scope: 2, faults: 1, cancels: 0, ..self };
-        case.rules.limits = Limits { perform: 1, cancel: 1, confirm: 2 };
+        case.rules.limits = Limits { perform: 1, cancel: Some(1), confirm: Some(2) };
         case.traits.fails_after = false;
         case
     }
@@ -95,6 +95,14 @@ impl Case {
 
     pub(crate) fn with_people(self, name: &'static str) -> Case {
         Case { name, retries: 1, ..self }
+    }
+
+    /// Questions and cancels are bounded by time alone. The time is over after a few failures.
+    pub(crate) fn by_time(self, name: &'static str) -> Case {
+        let mut case = Case { name, ..self };
+        (case.rules.limits.cancel, case.rules.limits.confirm) = (None, None);
+        case.rules.stuck_after = TICK * 2;
+        case
     }
 
     pub(crate) fn faults(self, faults: u8) -> Case {
@@ -136,7 +144,7 @@ pub(crate) fn keyed_saves_failures() -> Case {
     case("keys, saved failures, keyed refunds", Idempotency::Keyed, |rules, traits| {
         rules.cancel = Some(CancelRules { keyed: true, ..REFUND });
         rules.confirm = Some(CONFIRM);
-        rules.limits.cancel = 4;
+        rules.limits.cancel = Some(4);
         traits.saves_failures = true;
         traits.refuses = false;
     })
@@ -271,6 +279,7 @@ pub(crate) fn with_keys() -> Vec<Case> {
         keyed_saves_refusals(),
         keyed_binding_refusals(),
         tombstones_and_lookup().faults(1),
+        keyed_and_lookup().by_time("keys and lookup, tried by time").faults(1),
     ]
 }
 
@@ -289,6 +298,8 @@ pub(crate) fn without_keys() -> Vec<Case> {
         idempotent(),
         idempotent_and_lookup(),
         no_cancel(),
+        lookup().by_time("lookup, tried by time").faults(1),
+        net_cancel().by_time("net cancel, tried by time").faults(1),
     ]
 }
 

@@ -145,7 +145,7 @@ impl World {
             }
             (row.cancel_open, row.cancel_gen_early) = (0, false);
             (row.cancel_first_at, row.cancel_quiet_until, row.cancel_key) = (None, None, None);
-            (row.settle_by, row.audit_at, row.begun_at) = (None, None, NOW);
+            (row.settle_by, row.audit_at, row.begun_at, row.failing_since) = (None, None, NOW, None);
             (row.attempts, row.asks, row.cancel_tries, row.absences) = (0, 0, 0, 0);
             if !performs {
                 place.there.forget_key();
@@ -203,6 +203,7 @@ fn normalise_row(row: &mut Row, oldest: Stamp, case: &Case, to_midnight: i8) {
     row.fence = u64::from(BASE);
     row.logged = BASE;
     row.version = u64::from(BASE);
+    let before = row.clone();
     for stamp in [
         &mut row.leased_until,
         &mut row.quiet_until,
@@ -213,6 +214,10 @@ fn normalise_row(row: &mut Row, oldest: Stamp, case: &Case, to_midnight: i8) {
     ] {
         stamp.iter_mut().for_each(|stamp| *stamp = (*stamp).max(oldest));
     }
+    row.failing_since = failing_since(row, &before, oldest, case);
+    let limits = case.rules.limits;
+    row.asks = if limits.confirm.is_some() { row.asks } else { 0 };
+    row.cancel_tries = if limits.cancel.is_some() { row.cancel_tries } else { 0 };
     // A row that is put aside waits longer than anything else, and for how long makes no difference.
     row.next_at = row.next_at.max(oldest).min(moved(NOW, ASIDE));
     row.handler_tries = row.handler_tries.min(1);
@@ -235,6 +240,20 @@ fn normalise_row(row: &mut Row, oldest: Stamp, case: &Case, to_midnight: i8) {
     let keyed_cancel = case.rules.cancel.as_ref().is_some_and(|cancel| cancel.keyed);
     let longest = case.key_lifetime().filter(|_| keyed_cancel).map(|longest| ago(oldest, longest));
     row.cancel_first_at.iter_mut().for_each(|stamp| *stamp = longest.map_or(NOW, |l| l.max(*stamp)));
+}
+
+/// Returns since when the requests of a row fail, as far as that matters: only where it ends the row. `before` is the row
+/// before its other times were rewritten.
+fn failing_since(row: &Row, before: &Row, oldest: Stamp, case: &Case) -> Option<Stamp> {
+    let (longest, since) = (case.stuck_after()?, before.failing_since?);
+    let last_cancel =
+        |row: &Row| Some(row.cancel_quiet_until?.saturating_sub(case.rules.quiet + case.rules.attempt));
+    // A cancel was recorded after the time was over. That stays so.
+    if last_cancel(before).is_some_and(|last| last >= since.saturating_add(longest)) {
+        let last = last_cancel(row).unwrap_or(oldest);
+        return Some(ago(oldest, longest).min(last.saturating_sub(longest)));
+    }
+    Some(since.max(ago(oldest, longest)))
 }
 
 /// Moves the times of the first sends forward to the last ones that are on the same side of midnight. No run lasts until
@@ -287,6 +306,7 @@ pub(crate) fn each_stamp(place: &mut Place, with: &mut impl FnMut(&mut Stamp)) {
         &mut row.cancel_first_at,
         &mut row.cancel_quiet_until,
         &mut row.audit_at,
+        &mut row.failing_since,
     ] {
         stamp.iter_mut().for_each(&mut *with);
     }

@@ -63,7 +63,7 @@ fn duplicates_lag() -> Case {
     case.cancels = 0;
     case.traits.lag = 13;
     case.traits.fails_after = false;
-    case.rules.limits.confirm = 20;
+    case.rules.limits.confirm = Some(20);
     case
 }
 
@@ -127,7 +127,7 @@ fn forgotten_refunds() -> Case {
         rules.confirm = Some(CONFIRM);
         rules.cancel = Some(CancelRules { keyed: true, ..REFUND });
         rules.key_lifetime = lifetime();
-        rules.limits.cancel = 3;
+        rules.limits.cancel = Some(3);
         traits.cancel_memory = Some(WINDOW);
     })
 }
@@ -137,7 +137,7 @@ fn forgotten_net_cancel() -> Case {
         rules.on_unknown = OnUnknown::Cancel;
         rules.cancel = Some(CancelRules { kind: CancelKind::Additive, keyed: true, ..VOID });
         rules.key_lifetime = lifetime();
-        rules.limits.cancel = 3;
+        rules.limits.cancel = Some(3);
         traits.cancel_memory = Some(WINDOW);
     })
 }
@@ -194,7 +194,7 @@ fn refused_refunds() -> Case {
         rules.on_unknown = OnUnknown::Confirm;
         rules.confirm = Some(CONFIRM);
         rules.cancel = Some(REFUND);
-        rules.limits.cancel = 3;
+        rules.limits.cancel = Some(3);
         traits.refuses_cancels = true;
         traits.says_never = true;
     })
@@ -204,7 +204,7 @@ fn refused_keyed_refunds() -> Case {
     case("keys, refunds whose refusal is saved", Idempotency::Keyed, |rules, traits| {
         rules.confirm = Some(CONFIRM);
         rules.cancel = Some(CancelRules { keyed: true, ..REFUND });
-        rules.limits.cancel = 3;
+        rules.limits.cancel = Some(3);
         traits.refuses_cancels = true;
         traits.saves_refused_cancels = true;
         traits.says_never = true;
@@ -217,7 +217,7 @@ fn refused_net_cancel() -> Case {
     case("neither, net cancel that may be refused", Idempotency::None, |rules, traits| {
         rules.on_unknown = OnUnknown::Cancel;
         rules.cancel = Some(VOID);
-        rules.limits.cancel = 3;
+        rules.limits.cancel = Some(3);
         traits.refuses_cancels = true;
     })
 }
@@ -226,7 +226,7 @@ fn refused_keyed_net_cancel() -> Case {
     case("neither, keyed net cancel whose refusal is saved", Idempotency::None, |rules, traits| {
         rules.on_unknown = OnUnknown::Cancel;
         rules.cancel = Some(CancelRules { kind: CancelKind::Additive, keyed: true, ..VOID });
-        rules.limits.cancel = 3;
+        rules.limits.cancel = Some(3);
         traits.refuses_cancels = true;
         traits.saves_refused_cancels = true;
     })
@@ -249,7 +249,7 @@ fn parts() -> Case {
         rules.on_unknown = OnUnknown::Confirm;
         rules.confirm = Some(CONFIRM);
         rules.cancel = Some(CancelRules { asks_first: true, after: TICK * 2, ..REFUND });
-        rules.limits.cancel = 3;
+        rules.limits.cancel = Some(3);
     };
     case("", Idempotency::None, rules)
         .also("lookup, a full cancel beside partial refunds", Also { parts: 1, ..Also::default() })
@@ -259,7 +259,7 @@ fn parts_with_keys() -> Case {
     let rules = |rules: &mut Rules, _: &mut Traits| {
         rules.confirm = Some(CONFIRM);
         rules.cancel = Some(CancelRules { asks_first: true, keyed: true, after: TICK * 2, ..REFUND });
-        rules.limits.cancel = 3;
+        rules.limits.cancel = Some(3);
     };
     case("", Idempotency::Keyed, rules)
         .also("keys, a full keyed cancel beside partial refunds", Also { parts: 1, ..Also::default() })
@@ -282,7 +282,7 @@ fn balancer() -> Case {
         rules.on_unknown = OnUnknown::Confirm;
         rules.confirm = Some(ConfirmRules { absences: 2, ..CONFIRM });
         rules.cancel = Some(REFUND);
-        rules.limits.confirm = 4;
+        rules.limits.confirm = Some(4);
     };
     case("", Idempotency::None, rules)
         .also("lookup, two absences, a load balancer's 404", Also { balancer: 1, ..Also::default() })
@@ -293,7 +293,7 @@ fn balanced_net_cancel() -> Case {
     case("a net cancel believes two absences, a load balancer's 404", Idempotency::None, |rules, traits| {
         rules.on_unknown = OnUnknown::Cancel;
         rules.cancel = Some(CancelRules { absences: 2, ..VOID });
-        rules.limits.cancel = 4;
+        rules.limits.cancel = Some(4);
         traits.balanced_cancels = true;
     })
     .faults(1)

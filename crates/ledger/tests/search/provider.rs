@@ -87,7 +87,7 @@ pub(crate) struct Provider {
     key_left: u8,
     /// The number of ticks until work that has begun must be done.
     working: Option<u8>,
-    cancels: [Option<(SavedCancel, u8)>; 5],
+    cancels: [Option<(SavedCancel, u8)>; 8],
     /// Whether others have refunded a part of the charge.
     part: bool,
     /// The number of ticks since the charge.

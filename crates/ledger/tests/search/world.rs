@@ -134,6 +134,11 @@ impl Case {
         Some(self.rules.give_up).filter(|after| after.as_secs() <= FAR as u64)
     }
 
+    /// After which time a row is stuck whose questions and cancels bring nothing, if any run takes so long.
+    pub(crate) fn stuck_after(&self) -> Option<Duration> {
+        Some(self.rules.stuck_after).filter(|after| after.as_secs() <= FAR as u64)
+    }
+
     /// Within which time the application must settle, if it must.
     pub(crate) fn settles_within(&self) -> Option<Duration> {
         match self.rules.settle {
@@ -389,9 +394,10 @@ pub(crate) fn in_ticks(mut rules: Rules) -> Rules {
     rules.quiet = ticks(2);
     rules.key_lifetime = Some(Lifetime::For(ticks(FOR_EVER)));
     rules.give_up = ticks(FOR_EVER);
+    rules.stuck_after = ticks(FOR_EVER);
     rules.audit_after = ticks(3);
     rules.backoff = seawall_policy::Backoff { base: TICK, cap: TICK };
-    rules.limits = seawall_ledger::Limits { perform: 2, cancel: 2, confirm: 3 };
+    rules.limits = seawall_ledger::Limits { perform: 2, cancel: Some(2), confirm: Some(3) };
     if let SettleBy::Explicit(_) = rules.settle {
         rules.settle = SettleBy::Explicit(ticks(5));
     }

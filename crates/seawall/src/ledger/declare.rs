@@ -266,10 +266,24 @@ impl DurableBuilder {
     }
 
     /// Sets the maximum number of tries for each kind of request: the operation's own (`perform`, default 5), the
-    /// cancel (`cancel`, default 20) and the question (`confirm`, default 50). If these tries do not bring the action
-    /// to an end, it becomes stuck until a person decides.
-    pub fn attempts(mut self, perform: u32, cancel: u32, confirm: u32) -> DurableBuilder {
-        self.rules.limits = Limits { perform, cancel, confirm };
+    /// cancel (`cancel`) and the question (`confirm`). With `None`, the default, only [`DurableBuilder::stuck_after`]
+    /// bounds cancels and questions. If these tries do not bring the action to an end, it becomes stuck until a person
+    /// decides. A request that was provably not sent does not count.
+    pub fn attempts(
+        mut self,
+        perform: u32,
+        cancel: impl Into<Option<u32>>,
+        confirm: impl Into<Option<u32>>,
+    ) -> DurableBuilder {
+        self.rules.limits = Limits { perform, cancel: cancel.into(), confirm: confirm.into() };
+        self
+    }
+
+    /// Sets for how long questions and cancels are tried, counted from the first that failed. After that, the next one
+    /// that fails leaves the action to a person: it becomes stuck. Default 24 h. The time must not be shorter than the
+    /// quiet time.
+    pub fn stuck_after(mut self, time: Duration) -> DurableBuilder {
+        self.rules.stuck_after = time;
         self
     }
 

@@ -53,18 +53,14 @@ pub(super) fn durable_follows(operation: &Operation, durable: &Rules) -> Vec<Str
     let mut all = Vec::new();
     let quiet = show_time(durable.quiet);
     all.push(match durable.on_unknown {
-        OnUnknown::Repeat => match &durable.key_lifetime {
-            Some(Lifetime::For(time)) => {
-                format!("unknown: the same request is sent again, for at most {}", show_time(*time))
-            }
-            Some(lifetime @ Lifetime::Daily(_)) => {
-                format!("unknown: the same request is sent again, as long as it arrives before {lifetime}")
-            }
-            None => "unknown: the same request is sent again".to_owned(),
-        },
-        OnUnknown::Confirm => {
-            format!("unknown: the provider is asked; \"not found\" is believed {quiet} after the last possible send{}", several_absences(durable))
-        }
+        // If the provider can be asked, nothing is sent again before it was asked.
+        OnUnknown::Repeat | OnUnknown::Confirm if durable.confirm.is_some() => format!(
+            "unknown: the provider is asked; \"not found\" is believed {quiet} after the last possible send{}{}",
+            several_absences(durable),
+            then_again(operation.idempotency, durable)
+        ),
+        OnUnknown::Repeat => format!("unknown: the same request is sent again{}", for_how_long(operation.idempotency, durable)),
+        OnUnknown::Confirm => "unknown: it waits for a person".to_owned(),
         OnUnknown::Cancel => format!("unknown: cancelled now, and once more after {quiet}"),
         OnUnknown::Hold => "unknown: it waits for a person".to_owned(),
     });
@@ -73,6 +69,12 @@ pub(super) fn durable_follows(operation: &Operation, durable: &Rules) -> Vec<Str
         SettleBy::Explicit(within) => {
             all.push(format!("cancelled unless the caller settles it within {}", show_time(within)))
         }
+    }
+    if durable.confirm.is_some() || durable.cancel.is_some() {
+        all.push(format!(
+            "stuck: once questions and cancels have brought nothing for {}, a person must look at it",
+            show_time(durable.stuck_after)
+        ));
     }
     all.extend(answers_follow(operation));
     if operation.cancel.is_none() {
@@ -84,6 +86,29 @@ pub(super) fn durable_follows(operation: &Operation, durable: &Rules) -> Vec<Str
         );
     }
     all
+}
+
+/// Returns the words that say until when a request is sent again under its key. Returns the empty text if that has no end.
+fn for_how_long(idempotency: Idempotency, durable: &Rules) -> String {
+    match durable.key_lifetime.as_ref().filter(|_| idempotency == Idempotency::Keyed) {
+        Some(Lifetime::For(time)) => format!(", for at most {}", show_time(*time)),
+        Some(lifetime @ Lifetime::Daily(_)) => format!(", as long as it arrives before {lifetime}"),
+        None => String::new(),
+    }
+}
+
+/// Returns the words that say that the request is sent again once "not found" is believed. Returns the empty text if it
+/// is not sent again then.
+fn then_again(idempotency: Idempotency, durable: &Rules) -> String {
+    let is_sent_again = match idempotency {
+        Idempotency::Safe | Idempotency::Idempotent => true,
+        Idempotency::Keyed => durable.key_lifetime.is_some() || durable.resend_absent,
+        Idempotency::None => durable.resend_absent,
+    };
+    match is_sent_again {
+        true => format!("; then the same request is sent again{}", for_how_long(idempotency, durable)),
+        false => String::new(),
+    }
 }
 
 /// Returns the words that end the sentence about the answer "not found", if one such answer is not enough to believe

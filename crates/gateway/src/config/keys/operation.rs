@@ -250,10 +250,11 @@ static AMOUNT: Spec = Spec {
 
 /// Keys that may stand in `[ledger]`, for all operations, or in one operation.
 pub(super) const ACTION_BOUNDS: &[Key] = &[
+    key("attempts", Kind::Table(&ATTEMPTS), "How often each request of one action is tried at most."),
     key(
-        "attempts",
-        Kind::Table(&ATTEMPTS),
-        "How often each request of one action is tried before it is stuck.",
+        "stuck_after",
+        TIME,
+        "How long questions and cancels are tried, from the first that failed, before the action is stuck. Default 24h.",
     ),
     key("network", TIME_OR_ZERO, "How long the network may hold a request back. Default 5s."),
     key("pause", TIME_OR_ZERO, "How long a process may stand still between check and send. Default 5s."),
@@ -261,10 +262,10 @@ pub(super) const ACTION_BOUNDS: &[Key] = &[
 
 static ATTEMPTS: Spec = Spec {
     name: "`attempts`",
-    doc: "How often each request of one action is tried before it is stuck.",
+    doc: "How often each request of one action is tried at most.",
     groups: &[&[
-        key("perform", COUNT, "Default 5."),
-        key("cancel", COUNT, "Default 20."),
-        key("confirm", COUNT, "Default 50."),
+        key("perform", COUNT, "How often the request itself is sent. Default 5."),
+        key("cancel", COUNT, "How often a cancel is sent. Default: as often as `stuck_after` allows."),
+        key("confirm", COUNT, "How often the provider is asked. Default: as often as `stuck_after` allows."),
     ]],
 };

@@ -168,9 +168,10 @@ fn rules(
         audit_after: section.opt("audit_after", values::time).unwrap_or(silent.audit_after),
         limits: Limits {
             perform: tries.pick("perform", count_u32, silent.limits.perform).value,
-            cancel: tries.pick("cancel", count_u32, silent.limits.cancel).value,
-            confirm: tries.pick("confirm", count_u32, silent.limits.confirm).value,
+            cancel: tries.pick("cancel", |value| count_u32(value).map(Some), silent.limits.cancel).value,
+            confirm: tries.pick("confirm", |value| count_u32(value).map(Some), silent.limits.confirm).value,
         },
+        stuck_after: bounds.pick("stuck_after", values::time, silent.stuck_after).value,
         lease: inherited.ledger.lease,
         network: bounds.pick("network", values::time, silent.network).value,
         pause: bounds.pick("pause", values::time, silent.pause).value,

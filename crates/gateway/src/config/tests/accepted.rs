@@ -92,7 +92,8 @@ fn every_key_has_an_effect() {
     assert_eq!(lists.map(|list| list[0].statuses[0]), [200, 409, 404, 422, 410]);
     let durable = charge.durable.as_ref().unwrap();
     assert_eq!(durable.confirm.as_ref().unwrap().absences, 3);
-    assert_eq!(durable.limits, Limits { perform: 7, cancel: 22, confirm: 52 });
+    assert_eq!(durable.limits, Limits { perform: 7, cancel: Some(22), confirm: Some(52) });
+    assert_eq!(durable.stuck_after, secs(36 * 3600));
     assert_eq!((durable.network, durable.pause), (secs(2), secs(1)));
 }
 
@@ -191,6 +192,7 @@ fn what_is_not_said_of_a_durable_operation_is_as_the_ledger_has_it() {
         ("give_up", silent.give_up),
         ("quiet", silent.quiet),
         ("audit_after", silent.audit_after),
+        ("stuck_after", silent.stuck_after),
         ("network", silent.network),
         ("pause", silent.pause),
     ] {
@@ -313,6 +315,11 @@ fn the_check_says_what_follows_from_keys_and_windows() {
         (dependency(key), "16 to 256 bytes of -0-9A-Z_a-z; an action's key that does not fit is sent as one"),
         (durable("key_lifetime = \"3h\""), "key_lifetime 3h,"),
         (durable("key_lifetime = \"3h\""), "unknown: the same request is sent again, for at most 3h"),
+        (
+            durable(&format!("key_lifetime = \"3h\"\non_unknown = \"repeat\"\n{}", confirm("same-day UTC"))),
+            "after the last possible send; then the same request is sent again, for at most 3h",
+        ),
+        (durable(&confirm("same-day UTC")), "have brought nothing for 24h, a person must look at it"),
         (
             durable("key_lifetime = \"midnight Asia/Seoul\""),
             "as long as it arrives before midnight Asia/Seoul",
