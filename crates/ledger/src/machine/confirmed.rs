@@ -174,7 +174,9 @@ impl Case<'_> {
             }
             // Meanwhile a report said that the effect exists, so a later question is planned already.
             Found::Absent | Found::Cancelled if moved => {}
-            Found::Absent if !self.can_prove(question.sure) => draft.to.audit_at = Some(self.time.settled()),
+            Found::Absent if !self.can_prove(question.sure) => {
+                draft.to.audit_at = Some(self.time.doubt_ends())
+            }
             Found::Cancelled => draft.audit_ends(),
             Found::Absent if !self.was_seen() => draft.audit_ends(),
             // `Found::Other` says nothing about the effect. Neither does "not found" if the provider has said that it

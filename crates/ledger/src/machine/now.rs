@@ -80,11 +80,11 @@ impl Now {
 
     /// Returns when a row is looked at again that rests until `until`: not before the end of the doubt, if there is one.
     pub(super) fn rested(&self, until: Stamp) -> Stamp {
-        if self.is_sure() { until } else { until.max(self.settled()) }
+        if self.is_sure() { until } else { until.max(self.doubt_ends()) }
     }
 
     /// Returns when a row that waits for the end of the doubt is looked at again. If there is no doubt, that is now.
-    pub(super) fn settled(&self) -> Stamp {
+    pub(super) fn doubt_ends(&self) -> Stamp {
         self.at.saturating_add(self.doubt.unwrap_or_default())
     }
 }
@@ -113,6 +113,6 @@ mod tests {
     fn a_sure_time_needs_no_wait() {
         let now = Now::sure(at(5));
         assert!(now.is_sure());
-        assert_eq!((now.settled(), now.latest_since(at(0))), (at(5), at(5)));
+        assert_eq!((now.doubt_ends(), now.latest_since(at(0))), (at(5), at(5)));
     }
 }

@@ -106,7 +106,7 @@ impl View<'_> {
     /// Returns the step that lets the row rest. If the time is in doubt and seems to be later than `until`, the row rests
     /// until the end of the doubt.
     fn rest(&self, until: Stamp) -> Step {
-        let until = if self.is_in_doubt() && until <= self.now { self.time.settled() } else { until };
+        let until = if self.is_in_doubt() && until <= self.now { self.time.doubt_ends() } else { until };
         self.change(|draft| draft.to.next_at = until)
     }
 
@@ -117,7 +117,7 @@ impl View<'_> {
 
     /// Returns the step that lets the row rest until the time can be relied on again.
     fn wait_for_the_time(&self) -> Step {
-        self.rest(self.time.settled())
+        self.rest(self.time.doubt_ends())
     }
 
     fn stuck(&self, why: Stuck) -> Step {
@@ -262,7 +262,7 @@ impl View<'_> {
         if self.is_too_late_to_ask() {
             if self.is_in_doubt() {
                 return self.change(|draft| {
-                    draft.to.audit_at = Some(self.time.settled());
+                    draft.to.audit_at = Some(self.time.doubt_ends());
                     draft.let_go();
                 });
             }
