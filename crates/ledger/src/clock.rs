@@ -127,9 +127,14 @@ impl SharedClock {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes an answer of the database, and compares it with the monotonic clock. Returns the answer with how far its time
-    /// can be relied on.
-    pub fn set(&self, clock: DbClock) -> DbClock {
+    /// Takes an answer of the database, and compares it with the monotonic clock.
+    pub fn set(&self, clock: DbClock) {
+        self.heard(clock);
+    }
+
+    /// Takes an answer of the database as [`SharedClock::set`] does. Returns the answer with how far its time can be relied
+    /// on.
+    pub fn heard(&self, clock: DbClock) -> DbClock {
         let mut shared = self.lock();
         shared.last = clock;
         let reading = Reading {

@@ -6,6 +6,7 @@
 
 mod action;
 pub mod calendar;
+mod caught;
 mod clock;
 mod drive;
 mod error;
@@ -22,6 +23,7 @@ mod remote;
 pub mod store;
 #[cfg(all(feature = "testing", feature = "sqlite"))]
 pub mod testing;
+mod waiting;
 mod wishes;
 mod worker;
 

@@ -9,8 +9,11 @@ mod functions;
 mod keeping;
 mod not_there;
 mod on_postgres;
+mod on_sqlite;
+mod panics;
 mod partly;
 mod partners;
+mod places;
 mod plans;
 mod pooler;
 #[path = "../support/provider.rs"]
@@ -80,6 +83,7 @@ macro_rules! suite {
                 a_change_of_every_field_is_read_as_it_was_written
                 a_line_of_the_log_is_completed_with_the_refusal
                 a_row_that_contradicts_itself_is_named_and_stops_no_other
+                a_scope_with_an_unreadable_member_is_given_up_until_the_lease_ends
             }
             on! { sent_keys, $world:
                 mapped_keys_that_clash_take_the_next_salt
@@ -106,6 +110,11 @@ macro_rules! suite {
                 what_contradicts_an_end_is_marked_and_changes_nothing
                 a_report_is_settled_by_the_question_that_follows_it
                 a_cancel_says_what_became_of_it
+            }
+            on! { panics, $world:
+                a_handler_that_panics_is_counted_and_keeps_the_outcome
+                a_panic_in_a_scopes_handler_is_counted_and_settles_nothing
+                a_remote_that_panics_gave_no_answer
             }
             on! { claims, $world:
                 a_claim_does_what_the_machine_does
