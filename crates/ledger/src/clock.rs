@@ -43,7 +43,7 @@ impl DbClock {
     }
 
     /// Sets the time that a test has let pass, in addition to the monotonic clock's.
-    #[cfg(feature = "sqlite")]
+    #[cfg(all(feature = "test-clock", feature = "sqlite"))]
     pub(crate) fn passed(self, passed: Duration) -> DbClock {
         DbClock { passed, ..self }
     }

@@ -21,7 +21,7 @@ mod operation;
 pub mod reconcile;
 mod remote;
 pub mod store;
-#[cfg(all(feature = "testing", feature = "sqlite"))]
+#[cfg(all(feature = "test-clock", feature = "sqlite"))]
 pub mod testing;
 mod waiting;
 mod wishes;

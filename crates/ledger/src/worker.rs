@@ -135,6 +135,7 @@ impl<S: Store> Looper<S> {
             // scan.
             let inner = self.inner.clone();
             let recorded = inner.recorded.notified();
+            let moved = inner.store.clock_moved();
             let claim = self.inner.store.claim(&self.dependency, self.inner.owner, wanted, lease);
             let wait = match claim.await {
                 Ok(claimed) => {
@@ -164,6 +165,7 @@ impl<S: Store> Looper<S> {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = recorded => {}
+                () = moved => {}
                 _ = self.stopped.changed() => {}
             }
         }
