@@ -36,7 +36,8 @@ impl<S: Store> Inner<S> {
     /// Compares the database's clock with the pair that was kept, if this was not done before. Fails if the database cannot be
     /// reached.
     pub(crate) async fn compare_clocks(&self) -> Result<(), StoreError> {
-        self.compared.get_or_try_init(|| self.compare_now()).await.map(|()| ())
+        self.compared.get_or_try_init(|| self.compare_now()).await?;
+        Ok(())
     }
 
     async fn compare_now(&self) -> Result<(), StoreError> {

@@ -18,6 +18,14 @@ fn shifted(at: Stamp, seconds: i64) -> Stamp {
     if seconds < 0 { at.saturating_sub(by) } else { at.saturating_add(by) }
 }
 
+/// Whether the plan does more than let the row rest if the clock shows `at`.
+fn is_looked_at(row: &State, at: Stamp) -> bool {
+    match row.end {
+        None => at >= row.next_at,
+        Some(_) => row.audit_at.is_some_and(|audit| at >= audit),
+    }
+}
+
 /// What a step decides for good.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Decided {
@@ -40,7 +48,7 @@ pub(super) fn plans_without_the_time(world: &World, owner: Owner) {
     let mut decided = Vec::new();
     for jump in JUMPS {
         let now = Now { at: shifted(world.now, jump), ..world.time() };
-        if now.at < row.next_at || row.audit_at.is_some_and(|at| now.at < at) {
+        if !is_looked_at(row, now.at) {
             continue;
         }
         match plan(row, rules, world.origin, now, owner) {
@@ -67,7 +75,7 @@ pub(super) fn plans_without_the_time(world: &World, owner: Owner) {
     let changes: Vec<_> = decided.into_iter().filter(|(_, to)| *to != Decided::of(row)).collect();
     assert!(changes.windows(2).all(|two| two[0].1 == two[1].1), "the time decided: {changes:?} of {row:?}");
     if let [(jump, to), ..] = changes[..] {
-        let all = JUMPS.iter().filter(|jump| shifted(world.now, **jump) >= row.next_at).count();
+        let all = JUMPS.iter().filter(|jump| is_looked_at(row, shifted(world.now, **jump))).count();
         assert_eq!(changes.len(), all, "the time decided at {jump}: {to:?} of {row:?}");
     }
 }
