@@ -54,7 +54,7 @@ pub(crate) const NEEDS: &[Need] = &[
         "postgres",
         &["postgresql"],
         "a database server that tests and benchmarks start for themselves",
-        &[TESTS, "bench-ledger"],
+        &[TESTS, "bench-ledger", "soak"],
         |_| postgres_is_installed(),
     ),
     apt("nginx", &["nginx"], "a fast upstream that others wrote, and a peer", &[STORIES, "nginx"], in_path),

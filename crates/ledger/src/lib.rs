@@ -18,6 +18,7 @@ mod ledger;
 pub mod machine;
 mod moved;
 mod operation;
+mod poll;
 pub mod reconcile;
 mod remote;
 pub mod store;

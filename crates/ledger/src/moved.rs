@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use crate::clock::{ClockStanding, DbClock};
 use crate::error::{StoreError, Trouble};
@@ -97,7 +96,7 @@ fn moved(kept: &KeptClock, now: Stamp, own: Option<&OwnTime>) -> i64 {
 }
 
 /// Keeps the pair of clocks up to date until the worker stops.
-pub(crate) async fn keep<S: Store>(inner: Arc<Inner<S>>, mut stopped: watch::Receiver<bool>) -> JoinSet<()> {
+pub(crate) async fn keep<S: Store>(inner: Arc<Inner<S>>, mut stopped: watch::Receiver<bool>) {
     loop {
         let wait = inner.keep_clock().await.unwrap_or_else(|e| {
             tracing::debug!(error = %e, "the database's clock is not kept");
@@ -105,7 +104,7 @@ pub(crate) async fn keep<S: Store>(inner: Arc<Inner<S>>, mut stopped: watch::Rec
         });
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            _ = stopped.changed() => return JoinSet::new(),
+            _ = stopped.changed() => return,
         }
     }
 }

@@ -10,8 +10,8 @@ use super::invariants::{check, holds, is_allowed};
 use super::{
     AttemptKind, AttemptRow, Birth, CancelBy, End, Event, Found, Naming, Now, Observed, Origin, Owner,
     Performed, Question, Report, Resolution, Rules, Stamp, State, Step, Told, Undone, Write, cancel, claim,
-    close_unsent, completed, handler_failed, note, observe, plan, put_aside, recorded, release, resolve,
-    retry, scope_handler_failed, sent, settle, told, used_anew,
+    close_unsent, completed, handler_failed, note, observe, plan, recorded, release, resolve, retry,
+    scope_handler_failed, sent, settle, told, used_anew,
 };
 
 /// How the row begins.
@@ -241,7 +241,7 @@ impl World {
         self.now = self.now.saturating_add(Duration::from_secs(wait));
         let owner = Owner(u128::from(what & 1) + 1);
         let now = self.now;
-        match what / 2 % 33 {
+        match what / 2 % 32 {
             0..=4 => self.taken(claim(&self.row, self.rules.lease, owner, now)),
             5..=13 => self.step(owner),
             14..=19 => self.attempt_ends(detail),
@@ -249,9 +249,8 @@ impl World {
             24..=26 => self.wish(detail),
             27 => self.uses_anew(owner, detail),
             28 => self.taken(close_unsent(&self.row, owner, "not sent", now)),
-            29 => self.taken(put_aside(&self.row, owner, now)),
-            30 => self.handler_fails = detail.is_multiple_of(2),
-            31 => self.doubt = detail.is_multiple_of(2).then(|| Duration::from_secs(1 + u64::from(detail))),
+            29 => self.handler_fails = detail.is_multiple_of(2),
+            30 => self.doubt = detail.is_multiple_of(2).then(|| Duration::from_secs(1 + u64::from(detail))),
             _ => self.taken(release(&self.row, owner, now)),
         }
     }

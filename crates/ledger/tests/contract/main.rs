@@ -6,6 +6,7 @@
 mod claims;
 mod clocks;
 mod functions;
+mod idle;
 mod keeping;
 mod not_there;
 mod on_postgres;
@@ -15,6 +16,7 @@ mod partly;
 mod partners;
 mod places;
 mod plans;
+mod polls;
 mod pooler;
 #[path = "../support/provider.rs"]
 mod provider;
@@ -69,6 +71,7 @@ macro_rules! suite {
             }
             on! { keeping, $world:
                 one_key_is_one_action_in_every_way_of_recording
+                a_scope_that_is_settled_already_runs_no_handler_again
                 what_is_too_large_is_refused_before_anything_is_written
                 a_stale_worker_changes_no_row
                 no_row_is_claimed_twice
@@ -118,6 +121,14 @@ macro_rules! suite {
             }
             on! { claims, $world:
                 a_claim_does_what_the_machine_does
+            }
+            on! { polls, $world:
+                a_row_of_an_operation_that_is_not_declared_is_left_alone_and_counted
+                undeclared_rows_do_not_stand_in_the_way_of_others
+                what_a_transaction_recorded_is_found_within_one_poll
+                a_retry_is_made_at_its_time_without_a_poll
+                a_due_time_that_a_poll_has_seen_is_met
+                a_dropped_worker_lets_its_actions_end
             }
         }
     };
