@@ -104,7 +104,7 @@ pub(crate) async fn a_stale_worker_changes_no_row<W: World>(world: W) {
     // The old worker wakes up with its answer, and tries to write a change of the row that it knew.
     let origin = old.origin();
     let event = seawall_ledger::Event::Performed(line, Performed::Yes(None), Report::default());
-    let now = store.clock().now();
+    let now = store.clock().moment();
     let told = machine::told(&old.state, &rules, origin, Owner(77), event.clone(), now, Draw::new(0));
     let seawall_ledger::Told::Write(write) = told else { panic!("{told:?}") };
     let stale = Change {
