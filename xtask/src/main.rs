@@ -7,7 +7,9 @@ mod bench;
 mod house;
 mod lines;
 mod needs;
+mod outside;
 mod process;
+mod soak;
 mod stories;
 mod suite;
 
@@ -35,6 +37,9 @@ enum Task {
         #[arg(long, default_value_t = 5)]
         seeds: u64,
     },
+    /// Let two programs and a provider work with the ledger while everything around them fails, and compare their books
+    /// at the end.
+    Soak(soak::Options),
     /// Count the lines of production code of each crate at two commits.
     Lines(lines::Options),
     /// Measure the gateway, the ledger, the simulator, or a call.
@@ -67,6 +72,8 @@ enum Measured {
     Simulate(bench::simulate::Options),
     /// Compare the ledger with plain SQL and other durable engines: actions per second, latency, CPU.
     Ledger(bench::ledger::Options),
+    /// Measure what a large table, a long transaction and idle time cost the ledger: lists, claims, statements.
+    Growth(bench::ledger::growth::Options),
     /// Compare a call in one process with other libraries: nanoseconds per call, with one thread and with two.
     Call(bench::CallOptions),
 }
@@ -74,6 +81,7 @@ enum Measured {
 fn main() -> ExitCode {
     let ended = match Arguments::parse().task {
         Task::Test(options) => suite::test(&options),
+        Task::Soak(options) => soak::soak(&options),
         Task::Stories(options) => stories::run(&options),
         Task::Bench { what: Measured::Gateway(options) } => bench::gateway(&options),
         Task::Bench { what: Measured::SlowReaders(options) } => bench::slow_readers(&options),
@@ -81,6 +89,7 @@ fn main() -> ExitCode {
         Task::Bench { what: Measured::Simulate(options) } => bench::simulate::simulate(&options),
         Task::Simulate { seeds } => suite::known_figures(seeds),
         Task::Bench { what: Measured::Ledger(options) } => bench::ledger::ledger(&options),
+        Task::Bench { what: Measured::Growth(options) } => bench::ledger::growth::growth(&options),
         Task::Bench { what: Measured::Call(options) } => bench::call(&options),
         Task::Lines(options) => lines::compare(&options),
         Task::Load(load) => bench::run_load(&load),

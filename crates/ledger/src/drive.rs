@@ -60,6 +60,7 @@ const OFFERS: u32 = 5;
 impl<S: Store> Inner<S> {
     /// Returns the database's time. The database is asked only if its last answer is older than [`CLOCK_AGE`].
     pub(crate) async fn time(&self) -> Result<DbClock, StoreError> {
+        self.compare_clocks().await?;
         let clock = self.store.clock();
         if clock.age() < CLOCK_AGE { Ok(clock) } else { self.store.ask_time().await }
     }
@@ -67,26 +68,25 @@ impl<S: Store> Inner<S> {
     /// Works on a row that this process has claimed, until nothing more is to be done now or this process has lost its
     /// claim. Returns the row as it then is, or `None` if the row is gone or a write was refused.
     pub(crate) async fn drive(&self, mut action: Action) -> Option<Action> {
-        let Ok(operation) = self.operations.of(&action).cloned() else {
-            return Some(self.put_aside(action).await);
-        };
+        // No claim takes a row of an operation that is not declared.
+        let Ok(operation) = self.operations.of(&action).cloned() else { return Some(action) };
         loop {
             action = self.complete(&operation, action).await?;
             if self.may_change(&action).is_err() {
                 return Some(action);
             }
-            let now = self.patient_time().await.now();
-            let step = plan(&action.state, &operation.rules, action.origin(), now, self.owner);
+            let clock = self.patient_time().await;
+            let step = plan(&action.state, &operation.rules, action.origin(), clock.moment(), self.owner);
             action = match step {
                 Step::Leave => return Some(action),
                 // Each step is in a box, because otherwise the future that waits for the provider would reserve memory
                 // for all the other steps.
                 Step::Change(write) => Box::pin(self.change(&operation, action, write)).await?,
                 Step::Perform(write) => {
-                    Box::pin(self.perform(&operation, action, write, IfUnsent::TryAgain)).await?
+                    Box::pin(self.perform(&operation, action, write, clock, IfUnsent::TryAgain)).await?
                 }
-                Step::Cancel(write) => Box::pin(self.undo(&operation, action, write)).await?,
-                Step::Ask(question) => Box::pin(self.ask(&operation, action, question)).await?,
+                Step::Cancel(write) => Box::pin(self.undo(&operation, action, write, clock)).await?,
+                Step::Ask(question) => Box::pin(self.ask(&operation, action, question, clock)).await?,
                 Step::SettleScope => Box::pin(self.settle_scope(&operation, action)).await?,
             };
         }
@@ -117,12 +117,14 @@ impl<S: Store> Inner<S> {
     /// was refused.
     pub(crate) async fn send_once(&self, operation: &Arc<Operation<S>>, action: Action) -> Option<Action> {
         let action = self.complete(operation, action).await?;
-        let now = self.patient_time().await.now();
-        match plan(&action.state, &operation.rules, action.origin(), now, self.owner) {
-            Step::Perform(write) => Box::pin(self.perform(operation, action, write, IfUnsent::Close)).await,
+        let clock = self.patient_time().await;
+        match plan(&action.state, &operation.rules, action.origin(), clock.moment(), self.owner) {
+            Step::Perform(write) => {
+                Box::pin(self.perform(operation, action, write, clock, IfUnsent::Close)).await
+            }
             Step::Leave | Step::Change(_) | Step::Cancel(_) | Step::Ask(_) | Step::SettleScope => {
                 let why = "it could not be sent in time to be settled";
-                match close_unsent(&action.state, self.owner, why, now) {
+                match close_unsent(&action.state, self.owner, why, clock.now()) {
                     Some(write) => Box::pin(self.change(operation, action, write)).await,
                     None => Some(action),
                 }
@@ -146,18 +148,6 @@ impl<S: Store> Inner<S> {
         tries.wait_out(e, self.store.answers_within()).await;
     }
 
-    /// Releases a row whose operation is not declared in this process, and makes it due again in a minute. Another
-    /// worker may know the operation.
-    async fn put_aside(&self, action: Action) -> Action {
-        tracing::warn!(action = %action.id, dependency = %action.dependency, operation = %action.operation,
-            "an action of an operation that is not declared here is left for a minute");
-        if let Some(write) = machine::put_aside(&action.state, self.owner, self.store.clock().now()) {
-            // If this write fails, another worker can claim the row when the lease ends.
-            let _ = self.offer(&action, write, None).await;
-        }
-        action
-    }
-
     /// Offers a write to the store, and returns what the store did with the write. While the database cannot be
     /// reached, the write is offered again and again. If an earlier offer was written and its answer was lost, the store
     /// finds the row as the write made it.
@@ -176,6 +166,7 @@ impl<S: Store> Inner<S> {
                     // the change; otherwise it is copied.
                     let action =
                         Arc::try_unwrap(change).map_or_else(|shared| shared.action.clone(), |own| own.action);
+                    self.wakes.written(&action, self.store.clock().now());
                     return Taken::Yes(Box::new(action));
                 }
                 Ok(Changed::Stale(found)) => return Taken::No(found),
@@ -283,6 +274,7 @@ impl<S: Store> Inner<S> {
         operation: &Arc<Operation<S>>,
         action: Action,
         write: Write,
+        clock: DbClock,
         unsent: IfUnsent,
     ) -> Option<Action> {
         let line = write.attempt().cloned().expect("a perform is recorded with its attempt");
@@ -292,20 +284,22 @@ impl<S: Store> Inner<S> {
             return Some(action);
         }
         point("after-attempt").await;
-        self.send(operation, action, line, unsent).await
+        self.send(operation, action, line, clock, unsent).await
     }
 
     /// Sends the attempt `line` with which `action` was recorded, and writes how the attempt ended. If the attempt's
-    /// deadline has passed, nothing is sent. `unsent` says what becomes of the action if the attempt was not sent.
+    /// deadline has passed, nothing is sent. `clock` is the answer of the database from which that deadline was computed: by a
+    /// later answer, the deadline would move with the database's clock if that has jumped meanwhile. `unsent` says what becomes of the action if the attempt was not sent.
     /// Returns the row after that write, or `None` if the row is gone or the write was refused.
     pub(crate) async fn send(
         &self,
         operation: &Arc<Operation<S>>,
         action: Action,
         line: AttemptRow,
+        clock: DbClock,
         unsent: IfUnsent,
     ) -> Option<Action> {
-        let deadline = self.store.clock().instant_of(line.send_by);
+        let deadline = clock.instant_of(line.send_by);
         let delivery = Delivery { action: &action, number: line.number, deadline };
         let (how, report) = if delivery.may_send() {
             let sent = heard(&delivery, || operation.remote.perform(delivery)).await;
@@ -329,7 +323,13 @@ impl<S: Store> Inner<S> {
         action
     }
 
-    async fn undo(&self, operation: &Arc<Operation<S>>, action: Action, write: Write) -> Option<Action> {
+    async fn undo(
+        &self,
+        operation: &Arc<Operation<S>>,
+        action: Action,
+        write: Write,
+        clock: DbClock,
+    ) -> Option<Action> {
         let line = write.attempt().cloned().expect("a cancel is recorded with its attempt");
         point("before-cancel-attempt").await;
         let (action, was_taken) = self.recorded(action, write).await?;
@@ -337,7 +337,7 @@ impl<S: Store> Inner<S> {
             return Some(action);
         }
         point("after-cancel-attempt").await;
-        let deadline = self.store.clock().instant_of(line.send_by);
+        let deadline = clock.instant_of(line.send_by);
         let delivery = Delivery { action: &action, number: line.number, deadline };
         let (how, report) = if delivery.may_send() {
             let sent = heard(&delivery, || operation.remote.cancel(delivery)).await;
@@ -359,10 +359,16 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    async fn ask(&self, operation: &Arc<Operation<S>>, action: Action, question: Question) -> Option<Action> {
+    async fn ask(
+        &self,
+        operation: &Arc<Operation<S>>,
+        action: Action,
+        question: Question,
+        clock: DbClock,
+    ) -> Option<Action> {
         point("before-confirm").await;
         let until = question.asked_at.saturating_add(operation.rules.attempt);
-        let deadline = self.store.clock().instant_of(until);
+        let deadline = clock.instant_of(until);
         let delivery = Delivery { action: &action, number: question.number, deadline };
         let answer = heard(&delivery, || operation.remote.confirm(delivery)).await;
         let (found, report) = answer.unwrap_or_else(|report| (Found::Other, report));
@@ -389,7 +395,7 @@ impl<S: Store> Inner<S> {
             if self.may_change(&action).is_err() {
                 return Some(action);
             }
-            let now = self.patient_time().await.now();
+            let now = self.patient_time().await.moment();
             let draw = Draw::new(fastrand::u64(..));
             let rules = &operation.rules;
             match told(&action.state, rules, action.origin(), self.owner, event.clone(), now, draw) {

@@ -15,13 +15,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use seawall_policy::Misuse;
-use tokio::sync::Notify;
+use tokio::sync::OnceCell;
 
 use crate::action::{Action, ActionId, NewAction, Sizes, Story};
+use crate::clock::DbClock;
 use crate::drive::{IfUnsent, has_outcome};
 use crate::error::{Error, Refusal, StoreError};
 use crate::failpoint::point;
-use crate::inner::{Changes, Inner, LOOKS};
+use crate::inner::{Changes, Inner, LOOKS, Wakes};
 use crate::machine::{self, AttemptRow, Birth, Naming, Owner, Rules, Stamp, State, used_anew};
 use crate::operation::{Operation, Operations};
 use crate::store::{Change, Changed, Counts, Filter, Insert, Recorded, Store};
@@ -71,14 +72,19 @@ impl<S: Store> LedgerBuilder<S> {
         let mut incarnation = [0; 16];
         getrandom::fill(&mut incarnation)
             .map_err(|e| Misuse::new(format!("no random incarnation could be drawn: {e}")))?;
+        let operations = Operations::new(self.operations)?;
         let inner = Inner {
             store: self.store,
-            operations: Arc::new(Operations::new(self.operations)?),
+            wakes: Wakes::of(operations.dependencies()),
+            operations: Arc::new(operations),
             owner: Owner(u128::from_ne_bytes(incarnation)),
             sizes: self.sizes,
             changes: Changes::default(),
-            recorded: Notify::new(),
+            compared: OnceCell::new(),
         };
+        if let Some((pause, wait)) = inner.operations.doubt() {
+            inner.store.shared_clock().cover(pause, wait);
+        }
         Ok(Ledger { inner: Arc::new(inner) })
     }
 }
@@ -144,7 +150,7 @@ impl<S: Store> Ledger<S> {
     /// As [`Ledger::record_in`].
     pub async fn record(&self, new: &NewAction) -> Result<Action, Error> {
         let begun = self.inner.begin(Place::Own, new, Birth::Recorded).await?;
-        self.inner.recorded.notify_waiters();
+        self.inner.wakes.claim(&new.dependency);
         Ok(begun.action)
     }
 
@@ -197,11 +203,11 @@ impl<S: Store> Ledger<S> {
         }
         let inner = self.inner.clone();
         let driving = async move {
-            let Begun { action, attempt, operation, .. } = begun;
+            let Begun { action, attempt, operation, clock, .. } = begun;
             let action = match attempt {
                 Some(line) => {
                     point("after-attempt").await;
-                    inner.send(&operation, action, line, unsent).await?
+                    inner.send(&operation, action, line, clock, unsent).await?
                 }
                 None => inner.send_once(&operation, action).await?,
             };
@@ -311,14 +317,15 @@ impl<S: Store> Ledger<S> {
         Ok(self.inner.store.list(filter).await?)
     }
 
-    /// Counts a dependency's open actions and its stuck actions. At most [`COUNTED`](crate::store::COUNTED) open and
-    /// [`COUNTED`](crate::store::COUNTED) stuck actions are counted.
+    /// Counts a dependency's open actions, its stuck actions, and the due actions whose operations are not declared in
+    /// this process. At most [`COUNTED`](crate::store::COUNTED) actions of each kind are counted. The dependency need
+    /// not be declared.
     ///
     /// # Errors
     ///
     /// An error of the store.
     pub async fn counts(&self, dependency: &str) -> Result<Counts, Error> {
-        Ok(self.inner.store.counts(dependency).await?)
+        Ok(self.inner.store.counts(&self.inner.operations.declared(dependency)).await?)
     }
 }
 
@@ -341,7 +348,8 @@ impl<S: Store> Inner<S> {
         let rules = &operation.rules;
         let mut salt = 0;
         for _ in 0..LOOKS {
-            let now = self.time().await?.now();
+            let clock = self.time().await?;
+            let now = clock.now();
             let (state, attempt) = born(rules, birth, now);
             let action = Action {
                 naming: Naming::Salted(salt),
@@ -356,7 +364,7 @@ impl<S: Store> Inner<S> {
             };
             point("after-record").await;
             let found = match recorded {
-                Recorded::New => return Ok(Begun { action, attempt, operation, began: true }),
+                Recorded::New => return Ok(Begun { action, attempt, operation, clock, began: true }),
                 Recorded::Clash => {
                     salt += 1;
                     continue;
@@ -371,7 +379,7 @@ impl<S: Store> Inner<S> {
                 birth => birth,
             };
             let Some(write) = used_anew(&found.state, rules, birth, now) else {
-                return Ok(Begun { action: found, attempt: None, operation, began: false });
+                return Ok(Begun { action: found, attempt: None, operation, clock, began: false });
             };
             self.may_change(&found)?;
             let attempt = write.attempt().cloned();
@@ -384,7 +392,7 @@ impl<S: Store> Inner<S> {
                 Place::In(conn) => self.store.change_in(conn, found.id, &write, None).await?,
             };
             if taken {
-                return Ok(Begun { action, attempt, operation, began: true });
+                return Ok(Begun { action, attempt, operation, clock, began: true });
             }
         }
         Err(Refusal::InProgress.into())
@@ -439,6 +447,8 @@ struct Begun<S: Store> {
     /// The first attempt, which is to be sent; `None` if no attempt was recorded.
     attempt: Option<AttemptRow>,
     operation: Arc<Operation<S>>,
+    /// The answer of the database from which the times of the action were computed.
+    clock: DbClock,
     /// Whether this call began the action. If not, the action existed already.
     began: bool,
 }

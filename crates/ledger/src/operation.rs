@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use seawall_policy::Misuse;
 
 use crate::action::Action;
 use crate::machine::Rules;
 use crate::remote::Remote;
-use crate::store::{Boxed, Follow, Store};
+use crate::store::{Boxed, Declared, Follow, Store};
 
 /// The declaration of one operation of one dependency.
 pub struct Operation<S: Store> {
@@ -71,6 +72,11 @@ impl<S: Store> Operation<S> {
     fn check(&self) -> Result<(), Misuse> {
         let rules = &self.rules;
         let here = |text: &str| Misuse::new(format!("{} {}: {text}", self.dependency, self.name));
+        for (what, name) in [("dependency", &self.dependency), ("operation", &self.name)] {
+            if name.chars().any(char::is_control) {
+                return Err(here(&format!("the {what} holds a control character")));
+            }
+        }
         if rules.attempt.is_zero() {
             return Err(here("an attempt of no time"));
         }
@@ -116,11 +122,29 @@ impl<S: Store> Operations<S> {
         self.by_dependency.keys().map(String::as_str)
     }
 
+    /// Returns the declared operations of this dependency, in the order of their names. There may be none.
+    pub(crate) fn declared(&self, dependency: &str) -> Declared {
+        let names = self.by_dependency.get(dependency).into_iter().flat_map(HashMap::keys);
+        let mut operations: Vec<String> = names.cloned().collect();
+        operations.sort_unstable();
+        Declared { dependency: dependency.to_owned(), operations }
+    }
+
     /// Returns the longest lease of all operations of this dependency; 2 min if it has no operations.
-    pub(crate) fn lease(&self, dependency: &str) -> std::time::Duration {
+    pub(crate) fn lease(&self, dependency: &str) -> Duration {
         let names = self.by_dependency.get(dependency);
         let leases = names.into_iter().flat_map(HashMap::values).map(|operation| operation.rules.lease);
-        leases.max().unwrap_or(std::time::Duration::from_secs(120))
+        leases.max().unwrap_or(Duration::from_secs(120))
+    }
+
+    /// Returns the bound above which a change of the database's clock is a jump, and how long its time is in doubt after a
+    /// jump: the shortest `pause` of all operations, and the longest quiet time and attempt. Returns `None` if there are no
+    /// operations.
+    pub(crate) fn doubt(&self) -> Option<(Duration, Duration)> {
+        let rules =
+            || self.by_dependency.values().flat_map(HashMap::values).map(|operation| &operation.rules);
+        let wait = rules().map(|rules| rules.quiet.saturating_add(rules.attempt)).max()?;
+        Some((rules().map(|rules| rules.pause).min()?, wait))
     }
 
     pub(crate) fn any_follows(&self) -> bool {

@@ -4,8 +4,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use crate::clock::machine_time;
 use crate::machine::Stamp;
+use crate::store::OwnTime;
 
 /// When the clocks of this process began to run, and what the machine's clock showed then. All test clocks count from
 /// this moment, so that a test does not depend on the machine's clock any more.
@@ -27,6 +30,8 @@ struct Moved {
     passed: AtomicI64,
     /// The microseconds by which the clock was set ahead, less those by which it was set back.
     jumped: AtomicI64,
+    /// Wakes the tasks that wait for a time of this clock.
+    moves: watch::Sender<()>,
 }
 
 impl TestClock {
@@ -37,9 +42,10 @@ impl TestClock {
     }
 
     /// Lets this time pass: the database's clock and the monotonic clock with which a process compares it move ahead by the
-    /// same time. Timers of the runtime do not notice it, so a worker sees what has become due with its next scan.
+    /// same time. Workers look again immediately.
     pub fn advance(&self, by: Duration) {
         self.moved.passed.fetch_add(micros(by), Ordering::SeqCst);
+        self.moved.moves.send_replace(());
     }
 
     /// Sets the database's clock ahead, as a person or a wrong time server would. No time passes.
@@ -52,13 +58,37 @@ impl TestClock {
         self.moved.jumped.fetch_sub(micros(by), Ordering::SeqCst);
     }
 
+    /// Waits until this clock lets more time pass. A move after the call of this function is not missed, even if the
+    /// future is polled later.
+    pub(crate) fn moved(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut moves = self.moved.moves.subscribe();
+        async move {
+            if moves.changed().await.is_err() {
+                // The clock is gone, so nobody can move it.
+                std::future::pending().await
+            }
+        }
+    }
+
     /// Returns the time that the database's clock shows.
     #[must_use]
     pub fn now(&self) -> Stamp {
+        self.shown().0
+    }
+
+    /// Returns the time that the database's clock shows, and the time that [`TestClock::advance`] has let pass until then.
+    pub(crate) fn shown(&self) -> (Stamp, Duration) {
         let (begin, shown) = begin();
-        let passed = micros(begin.elapsed()).saturating_add(self.moved.passed.load(Ordering::SeqCst));
+        let passed = self.passed();
+        let since = micros(begin.elapsed().saturating_add(passed));
         let jumped = self.moved.jumped.load(Ordering::SeqCst);
-        Stamp::from_micros(shown.as_micros().saturating_add(passed).saturating_add(jumped))
+        (Stamp::from_micros(shown.as_micros().saturating_add(since).saturating_add(jumped)), passed)
+    }
+
+    /// Returns how long this process has been running on this clock.
+    pub(crate) fn uptime(&self) -> OwnTime {
+        let micros = micros(begin().0.elapsed().saturating_add(self.passed()));
+        OwnTime { micros, boot: Some("a test".to_owned()) }
     }
 
     /// Returns the time that [`TestClock::advance`] has let pass in all.

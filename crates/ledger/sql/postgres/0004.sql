@@ -2,12 +2,21 @@
 -- tables.
 
 -- The database's time and the wall clock of a process at the same moment, so that a process that starts later notices if
--- one of the two clocks was moved. The table has at most one row.
+-- one of the two clocks was moved; and how far the database's clock was set back: by the microseconds `back_micros`, for
+-- the times in rows that are not later than `back_before`. The table has at most one row.
 CREATE TABLE seawall.clock (
     one           boolean     PRIMARY KEY DEFAULT true CHECK (one),
     database_time timestamptz NOT NULL,
-    wall_time     timestamptz NOT NULL
+    wall_time     timestamptz NOT NULL,
+    back_micros   bigint      NOT NULL DEFAULT 0,
+    back_before   timestamptz NOT NULL DEFAULT 'epoch'
 );
+
+-- A process claims only rows of the operations that it declares. So the rows of an operation that no process declares
+-- cost the claims of the others nothing, however many they are. Programs of the version before find their rows by the
+-- first column alone.
+DROP INDEX seawall.action_due;
+CREATE INDEX action_due ON seawall.action (dependency, operation, due_at) WHERE due_at IS NOT NULL;
 
 -- Since when the requests about an action bring nothing. The three functions are as before, and also clear this column
 -- where the action begins again, is settled or is to be undone.
@@ -129,3 +138,10 @@ BEGIN
         AND goal = 'perform' AND (ended IS NULL OR ended IN ('done', 'stuck'));
 END
 $$;
+
+-- For lists: the actions of each dependency and each standing, in the order of recording. With a large table, make this
+-- index before the update, as docs/ledger.md says; then the update does not make it again.
+-- Only this index has NULLS FIRST, so that the planner cannot take another one for the order of a list.
+CREATE INDEX IF NOT EXISTS action_standing ON seawall.action (
+    dependency, coalesce(ended, CASE WHEN effect = 'unknown' THEN effect ELSE 'open' END), id NULLS FIRST
+);

@@ -17,6 +17,8 @@ pub(crate) mod dialect;
 pub(crate) mod kept;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod lane;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) mod polled;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -36,9 +38,9 @@ use std::time::Duration;
 use crate::action::{Action, ActionId, Mark, Story};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use crate::caught::caught;
-use crate::clock::DbClock;
+use crate::clock::{DbClock, SharedClock};
 use crate::error::StoreError;
-use crate::machine::{AttemptRow, Evidence, Known, NotSettled, Owner, Scope, Stamp, State, Write};
+use crate::machine::{AttemptRow, Back, Evidence, Known, NotSettled, Owner, Scope, Stamp, State, Write};
 
 /// The result of a store's operations.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -227,6 +229,45 @@ impl Standing {
     }
 }
 
+/// The operations of one dependency that a process declares. The process claims only rows of these operations, since
+/// it has no rules for the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declared {
+    /// The name of the dependency.
+    pub dependency: String,
+    /// The names of the operations.
+    pub operations: Vec<String>,
+}
+
+impl Declared {
+    /// Makes the value from the names of a dependency and of its operations.
+    #[must_use]
+    pub fn new(dependency: &str, operations: &[&str]) -> Declared {
+        let operations = operations.iter().map(|&name| name.to_owned()).collect();
+        Declared { dependency: dependency.to_owned(), operations }
+    }
+}
+
+/// What waits of the declared operations of one dependency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Whether a row is due.
+    pub now: bool,
+    /// When the next row will be due that is not due yet; `None` if there is no such row.
+    pub next: Option<Stamp>,
+}
+
+/// An operation that is not declared, and of which rows are due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undeclared {
+    /// The name of the dependency.
+    pub dependency: String,
+    /// The name of the operation.
+    pub operation: String,
+    /// The number of rows that are due. At most [`COUNTED`] rows are counted.
+    pub due: u64,
+}
+
 /// The numbers of a dependency's open and stuck actions. At most [`COUNTED`] open and [`COUNTED`] stuck actions are
 /// counted, since counting a long backlog costs much.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -239,6 +280,9 @@ pub struct Counts {
     pub failing: u64,
     /// The number of actions that a person must look at.
     pub stuck: u64,
+    /// The number of actions that are due, but whose operation is not declared in this process. No worker of this
+    /// process claims them. For each such operation, at most [`COUNTED`] actions are counted.
+    pub undeclared: u64,
     /// When the oldest of the counted open or stuck actions was recorded; `None` if there is none.
     pub oldest: Option<Stamp>,
     /// Whether there may be more actions than were counted, because the limit was reached.
@@ -256,6 +300,27 @@ pub struct Swept {
     /// The last row that the step looked at. The next step begins after this row. The value is `None` if the step
     /// reached the end of the table.
     pub after: Option<ActionId>,
+}
+
+/// The time of a clock beside the database's, with which a process that starts compares the database's clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnTime {
+    /// The time that the clock shows, in microseconds since a moment of its own.
+    pub micros: i64,
+    /// The run of the machine in which it counts; `None` if it goes on counting when the machine is started again.
+    pub boot: Option<String>,
+}
+
+/// What a process keeps in the database, so that a process that starts later notices if the database's clock has jumped
+/// meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptClock {
+    /// The time that the database's clock showed.
+    pub database: Stamp,
+    /// The time of another clock at that moment; `None` if there was no such clock.
+    pub own: Option<OwnTime>,
+    /// How far the database's clock was set back before that.
+    pub back: Back,
 }
 
 /// A database that keeps actions.
@@ -284,6 +349,25 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// carried forward by the monotonic clock.
     fn clock(&self) -> DbClock;
 
+    /// Returns what this process has learned of the database's clock. Every answer that carries the database's time must pass
+    /// through it.
+    fn shared_clock(&self) -> &SharedClock;
+
+    /// Returns the time of a clock that does not jump together with the database's clock; `None` if there is none.
+    fn own_time(&self) -> Option<OwnTime>;
+
+    /// Returns what a process has last kept of the database's clock; `None` if none has.
+    fn kept_clock(&self) -> impl Future<Output = Result<Option<KeptClock>>> + Send;
+
+    /// Keeps this of the database's clock, in place of what was kept before.
+    fn keep_clock(&self, kept: KeptClock) -> impl Future<Output = Result<()>> + Send;
+
+    /// Waits until the database's time is moved, which only a test can do. Otherwise it waits for ever. A worker that sleeps until a
+    /// row is due waits for this, too. A move after the call of this function is not missed, even if the future is polled later.
+    fn clock_moved(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
     /// Asks the database for its time, and returns the answer.
     fn ask_time(&self) -> impl Future<Output = Result<DbClock>> + Send;
 
@@ -307,10 +391,11 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Stores in the attempt log how an attempt ended, without changing the row of the action.
     fn evidence(&self, id: ActionId, attempt: Evidence) -> impl Future<Output = Result<()>> + Send;
 
-    /// Claims up to `most` due rows of a dependency for `owner`, for the time `lease`. Returns the claimed rows.
+    /// Claims up to `most` due rows of the declared operations of one dependency for `owner`, for the time `lease`.
+    /// Returns the claimed rows.
     fn claim(
         &self,
-        dependency: &str,
+        declared: &Declared,
         owner: Owner,
         most: u32,
         lease: Duration,
@@ -325,8 +410,13 @@ pub trait Store: Clone + Send + Sync + 'static {
         lease: Duration,
     ) -> impl Future<Output = Result<Option<Action>>> + Send;
 
-    /// Returns when the next row of a dependency is due; `None` if no row is waiting.
-    fn next_due(&self, dependency: &str) -> impl Future<Output = Result<Option<Stamp>>> + Send;
+    /// Returns for each of `declared`, in the same order, whether a row is due and when the next row will be due. This
+    /// is one statement in one round trip, without a transaction. The answer also carries the database's time, which
+    /// [`Store::clock`] returns from then on.
+    fn due(&self, declared: &[Declared]) -> impl Future<Output = Result<Vec<Due>>> + Send;
+
+    /// Returns the operations of the dependencies in `declared` that are not declared there and have rows that are due.
+    fn undeclared(&self, declared: &[Declared]) -> impl Future<Output = Result<Vec<Undeclared>>> + Send;
 
     /// Loads the row with this id; `None` if there is no such row.
     fn load(&self, id: ActionId) -> impl Future<Output = Result<Option<Action>>> + Send;
@@ -346,8 +436,9 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// is left out and logged, and the next row takes its place.
     fn list(&self, filter: &Filter) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
-    /// Counts the open and the stuck actions of a dependency.
-    fn counts(&self, dependency: &str) -> impl Future<Output = Result<Counts>> + Send;
+    /// Counts the open and the stuck actions of a dependency, and those that are due although their operations are not
+    /// declared.
+    fn counts(&self, declared: &Declared) -> impl Future<Output = Result<Counts>> + Send;
 
     /// Looks at the next `most` rows after `after`. Deletes those rows that ended before `before` and about which the
     /// provider is not to be asked again.

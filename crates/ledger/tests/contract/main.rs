@@ -6,7 +6,9 @@
 mod claims;
 mod clocks;
 mod functions;
+mod idle;
 mod keeping;
+mod lists;
 mod not_there;
 mod on_postgres;
 mod on_sqlite;
@@ -15,6 +17,7 @@ mod partly;
 mod partners;
 mod places;
 mod plans;
+mod polls;
 mod pooler;
 #[path = "../support/provider.rs"]
 mod provider;
@@ -69,6 +72,7 @@ macro_rules! suite {
             }
             on! { keeping, $world:
                 one_key_is_one_action_in_every_way_of_recording
+                a_scope_that_is_settled_already_runs_no_handler_again
                 what_is_too_large_is_refused_before_anything_is_written
                 a_stale_worker_changes_no_row
                 no_row_is_claimed_twice
@@ -111,6 +115,9 @@ macro_rules! suite {
                 a_report_is_settled_by_the_question_that_follows_it
                 a_cancel_says_what_became_of_it
             }
+            on! { lists, $world:
+                a_list_has_all_rows_that_match_and_no_others
+            }
             on! { panics, $world:
                 a_handler_that_panics_is_counted_and_keeps_the_outcome
                 a_panic_in_a_scopes_handler_is_counted_and_settles_nothing
@@ -118,6 +125,14 @@ macro_rules! suite {
             }
             on! { claims, $world:
                 a_claim_does_what_the_machine_does
+            }
+            on! { polls, $world:
+                a_row_of_an_operation_that_is_not_declared_is_left_alone_and_counted
+                undeclared_rows_do_not_stand_in_the_way_of_others
+                what_a_transaction_recorded_is_found_within_one_poll
+                a_retry_is_made_at_its_time_without_a_poll
+                a_due_time_that_a_poll_has_seen_is_met
+                a_dropped_worker_lets_its_actions_end
             }
         }
     };

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use seawall_ledger::machine::{
-    self, Birth, Known, Resolution, close_unsent, handler_failed, note, observe, plan, put_aside, release,
-    resolve, retry, told, used_anew,
+    self, Birth, Known, Resolution, close_unsent, handler_failed, note, observe, plan, release, resolve,
+    retry, told, used_anew,
 };
 use seawall_ledger::{
     AttemptKind, AttemptRow, CancelBy, CancelKind, CancelRules, ConfirmRules, End, Event, Found, KeyRules,
-    Lifetime, Naming, Observed, OnUnknown, Origin, Owner, Performed, Question, Report, Rules, SettleBy,
+    Lifetime, Naming, Now, Observed, OnUnknown, Origin, Owner, Performed, Question, Report, Rules, SettleBy,
     Stamp, State, Step, Told, Undone, Write,
 };
 use seawall_policy::{Draw, Idempotency};
@@ -115,13 +115,12 @@ impl Walk {
             24..=26 => self.wish(rng, origin),
             27 => self.uses_anew(rng, owner),
             28 => self.take(close_unsent(state, owner, "not sent", now)),
-            29 => self.take(put_aside(state, owner, now)),
             _ => self.take(release(state, owner, now)),
         }
     }
 
     fn step(&mut self, rng: &mut Rng, origin: Origin<'_>, owner: Owner) {
-        match plan(&self.state, &self.rules, origin, self.now, owner) {
+        match plan(&self.state, &self.rules, origin, Now::sure(self.now), owner) {
             Step::Leave => {}
             Step::SettleScope => self.tell(rng, origin, owner, Event::ScopeWaits),
             Step::Change(write) if rng.u8(..8) == 0 && write.to().end() != Some(End::Stuck) => {
@@ -140,7 +139,8 @@ impl Walk {
 
     fn tell(&mut self, rng: &mut Rng, origin: Origin<'_>, owner: Owner, event: Event) {
         let draw = Draw::new(rng.u64(..));
-        if let Told::Write(write) = told(&self.state, &self.rules, origin, owner, event, self.now, draw) {
+        let now = Now::sure(self.now);
+        if let Told::Write(write) = told(&self.state, &self.rules, origin, owner, event, now, draw) {
             self.take(Some(write));
         }
     }

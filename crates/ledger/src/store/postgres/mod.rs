@@ -28,21 +28,23 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 
 use crate::action::{Action, ActionId, Mark, Story};
-use crate::clock::DbClock;
+use crate::clock::{DbClock, SharedClock, machine_time};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 
+use super::dialect::Dialect;
 use super::kept::ActionPage;
 use super::lane::{Lanes, Task, ask};
+use super::polled::{self, Answers};
 use super::version::Version;
 use super::{
-    COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
+    COUNTED, Change, Changed, Counts, Declared, Due, Filter, Follow, Insert, KeptClock, OwnTime, Recorded,
+    Result, ScopeSettled, Store, Swept, Undeclared,
 };
 pub(crate) use deadline::{Begin, Link, Tx};
-use lanes::SharedClock;
 use places::Places;
-use statements::Session;
 pub(crate) use statements::failed;
+use statements::{NOW, Session};
 
 /// The settings of the connection to PostgreSQL. Begin with the defaults, and change single fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,6 +197,14 @@ impl Postgres {
         [deadline::BATCH, claim, changes, change]
     }
 
+    /// Returns the statements that the server gets at the begin of a transaction that lists actions, and the statement
+    /// for a filter. Tests check its plan.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn list_texts(filter: &Filter) -> [&'static str; 2] {
+        [deadline::LIST, statements::list_text(filter)]
+    }
+
     pub(crate) fn link(&self) -> &Link {
         &self.link
     }
@@ -228,6 +238,33 @@ impl Store for Postgres {
         self.clock.get()
     }
 
+    fn shared_clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    fn own_time(&self) -> Option<OwnTime> {
+        Some(OwnTime { micros: machine_time().as_micros(), boot: None })
+    }
+
+    async fn kept_clock(&self) -> Result<Option<KeptClock>> {
+        let reading = |until| async move {
+            let mut tx = self.reading(until).await?;
+            let kept = self.session(&mut tx).kept_clock().await?;
+            tx.commit().await.map(|()| kept)
+        };
+        self.link.reads(reading).await
+    }
+
+    async fn keep_clock(&self, kept: KeptClock) -> Result<()> {
+        let until = self.link.until();
+        let writing = async {
+            let mut tx = self.link.begin(Begin::Alone, until).await?;
+            self.session(&mut tx).keep_clock(&kept).await?;
+            tx.commit().await
+        };
+        self.link.bounded(until, writing).await
+    }
+
     async fn ask_time(&self) -> Result<DbClock> {
         let asking = |until| async move {
             let mut tx = self.reading(until).await?;
@@ -235,7 +272,7 @@ impl Store for Postgres {
             tx.commit().await.map(|()| clock)
         };
         let clock = self.link.reads(asking).await?;
-        self.clock.set(clock);
+        let clock = self.clock.heard(clock);
         Ok(clock)
     }
 
@@ -276,12 +313,18 @@ impl Store for Postgres {
         self.link.bounded(until, writing).await
     }
 
-    async fn claim(&self, dependency: &str, owner: Owner, most: u32, lease: Duration) -> Result<Vec<Action>> {
+    async fn claim(
+        &self,
+        declared: &Declared,
+        owner: Owner,
+        most: u32,
+        lease: Duration,
+    ) -> Result<Vec<Action>> {
         let until = self.link.until();
         let claiming = async {
             let mut tx = self.link.begin(Begin::Batch, until).await?;
             let (claimed, clock) =
-                self.session(&mut tx).claim_due(dependency, owner, most, lease, self.knows()).await?;
+                self.session(&mut tx).claim_due(declared, owner, most, lease, self.knows()).await?;
             tx.commit().await?;
             clock.into_iter().for_each(|clock| self.clock.set(clock));
             Ok(claimed)
@@ -306,13 +349,19 @@ impl Store for Postgres {
         self.link.bounded(until, claiming).await
     }
 
-    async fn next_due(&self, dependency: &str) -> Result<Option<Stamp>> {
-        let reading = |until| async move {
-            let mut tx = self.reading(until).await?;
-            let due = self.session(&mut tx).next_due(dependency, self.knows()).await?;
-            tx.commit().await.map(|()| due)
-        };
-        self.link.reads(reading).await
+    async fn due(&self, declared: &[Declared]) -> Result<Vec<Due>> {
+        let text = polled::due(Dialect::Postgres, NOW, declared, self.knows());
+        let (rows, asked) = self.link.plain(text).await?;
+        let mut answers = Answers::of(declared);
+        rows.iter().try_for_each(|row| answers.read(&mut rows::reader(row)))?;
+        answers.now.into_iter().for_each(|now| self.clock.set(DbClock::heard(now, asked)));
+        Ok(answers.due)
+    }
+
+    async fn undeclared(&self, declared: &[Declared]) -> Result<Vec<Undeclared>> {
+        let text = polled::undeclared(Dialect::Postgres, NOW, declared, COUNTED);
+        let (rows, _) = self.link.plain(text).await?;
+        rows.iter().map(|row| polled::undeclared_of(&mut rows::reader(row))).collect()
     }
 
     async fn load(&self, id: ActionId) -> Result<Option<Action>> {
@@ -356,7 +405,7 @@ impl Store for Postgres {
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Action>> {
         let reading = |until| async move {
-            let mut tx = self.reading(until).await?;
+            let mut tx = self.link.begin(Begin::List, until).await?;
             let mut page = ActionPage::of(filter);
             while let Some(missing) = page.missing() {
                 let rows = self.session(&mut tx).list(missing).await?;
@@ -367,10 +416,10 @@ impl Store for Postgres {
         self.link.reads(reading).await
     }
 
-    async fn counts(&self, dependency: &str) -> Result<Counts> {
+    async fn counts(&self, declared: &Declared) -> Result<Counts> {
         let reading = |until| async move {
             let mut tx = self.reading(until).await?;
-            let counts = self.session(&mut tx).counts(dependency, COUNTED).await?;
+            let counts = self.session(&mut tx).counts(declared, COUNTED).await?;
             tx.commit().await.map(|()| counts)
         };
         self.link.reads(reading).await

@@ -7,18 +7,18 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgDatabaseError, PgSeverity};
+use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use crate::action::{Action, ActionId, Mark};
 use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
-use crate::machine::{AttemptRow, Owner, Row as StateRow, SentKey, Stamp, Write};
+use crate::machine::{AttemptRow, Back, Owner, Row as StateRow, SentKey, Stamp, Write};
 use crate::store::columns::{self, Columns, Fixed};
 use crate::store::dialect::Dialect;
-use crate::store::select::{Select, Word};
-use crate::store::{Counts, Filter, Insert, Result, Swept};
+use crate::store::select::Select;
+use crate::store::{Counts, Declared, Filter, Insert, KeptClock, OwnTime, Result, Swept, polled};
 
 use super::rows::{self, At, Statement};
 
@@ -35,17 +35,23 @@ fn unnest<'a>(types: impl Iterator<Item = &'a str>, first: usize) -> String {
     format!("unnest({})", each.join(", "))
 }
 
-/// Returns the part of an SQL statement that writes lines of the attempt log. It inserts new lines and completes
-/// existing ones, but only for actions that the part named `taken` of the same statement has inserted or changed. Its
-/// parameters are numbered from `first`.
-fn logged(first: usize) -> String {
+/// Returns the part of an SQL statement that inserts lines of the attempt log, but only for actions that the part named
+/// `taken` of the same statement has inserted or changed. Its parameters are numbered from `first`.
+fn new_lines(first: usize) -> String {
     let all = columns::names::<AttemptRow>();
-    let assigned = columns::assigned(columns::ENDED.into_iter(), "excluded");
     let source = unnest(std::iter::once("uuid").chain(types::<AttemptRow>()), first);
     format!(
-        "logged AS (INSERT INTO seawall.attempt (action, {all}) SELECT t.* FROM {source} AS t (action, {all}) \
-         JOIN taken ON taken.id = t.action ON CONFLICT (action, number) DO UPDATE SET {assigned})"
+        "INSERT INTO seawall.attempt (action, {all}) SELECT t.* FROM {source} AS t (action, {all}) \
+         JOIN taken ON taken.id = t.action"
     )
+}
+
+/// Returns the part of an SQL statement that inserts new lines of the attempt log and completes existing ones, as
+/// [`new_lines`] does.
+fn logged(first: usize) -> String {
+    let assigned = columns::assigned(columns::ENDED.into_iter(), "excluded");
+    let lines = new_lines(first);
+    format!("logged AS ({lines} ON CONFLICT (action, number) DO UPDATE SET {assigned})")
 }
 
 const GIVE: &str = "SELECT statement_timestamp(), (SELECT array_agg(id) FROM taken)";
@@ -53,10 +59,11 @@ const GIVE: &str = "SELECT statement_timestamp(), (SELECT array_agg(id) FROM tak
 static INSERT: LazyLock<String> = LazyLock::new(|| {
     let all = columns::action();
     let source = unnest(types::<Fixed<'_>>().chain(types::<StateRow>()), 1);
-    let logged = logged(columns::width() + 1);
+    // The actions are new, so no line of theirs exists. Without a search for one, the insert takes less time.
+    let lines = new_lines(columns::width() + 1);
     format!(
         "WITH taken AS (INSERT INTO seawall.action ({all}) SELECT * FROM {source} \
-         ON CONFLICT DO NOTHING RETURNING id), {logged} {GIVE}"
+         ON CONFLICT DO NOTHING RETURNING id), logged AS ({lines}) {GIVE}"
     )
 });
 
@@ -94,6 +101,9 @@ static CHANGE_ONE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+/// The time at which the database began the statement.
+pub(super) const NOW: &str = "statement_timestamp()";
+
 /// The statements that only read.
 static SELECT: LazyLock<Select> = LazyLock::new(|| Select::of(Dialect::Postgres));
 
@@ -105,10 +115,17 @@ static FIND_MANY: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {} FROM seawall.action WHERE {keys}", columns::action())
 });
 
+/// The statement of a claim. The rows of each operation are found in the order of the index. The operation whose oldest
+/// row is due first is looked at first, and the statement stops when it has enough rows. So it locks only the rows that
+/// it claims.
 static CLAIM: LazyLock<String> = LazyLock::new(|| {
     claim(
-        "a.id = ANY (ARRAY(SELECT d.id FROM seawall.action d WHERE d.dependency = $3 \
-         AND d.due_at <= statement_timestamp() AND d.needs <= $5 ORDER BY d.due_at LIMIT $4 FOR UPDATE SKIP LOCKED))",
+        "a.id = ANY (ARRAY(SELECT d.id FROM (SELECT name FROM unnest($6::text[]) AS u (name) \
+         ORDER BY (SELECT f.due_at FROM seawall.action f WHERE f.dependency = $3 AND f.operation = u.name \
+         AND f.due_at <= statement_timestamp() ORDER BY f.due_at LIMIT 1)) AS o \
+         CROSS JOIN LATERAL (SELECT d.id FROM seawall.action d WHERE d.dependency = $3 AND d.operation = o.name \
+         AND d.due_at <= statement_timestamp() AND d.needs <= $5 ORDER BY d.due_at LIMIT $4 FOR UPDATE SKIP LOCKED) AS d \
+         LIMIT $4))",
     )
 });
 static CLAIM_ONE: LazyLock<String> =
@@ -129,6 +146,12 @@ fn claim(which: &str) -> String {
 #[cfg(feature = "testing")]
 pub(super) fn texts() -> [&'static str; 3] {
     [&CLAIM, &CHANGE, &CHANGE_ONE]
+}
+
+/// Returns the text of the statement that lists the actions of a filter. The tests check its plan.
+#[cfg(feature = "testing")]
+pub(super) fn list_text(filter: &Filter) -> &'static str {
+    SELECT.list(filter)
 }
 
 pub(crate) fn failed(e: sqlx::Error) -> StoreError {
@@ -296,11 +319,11 @@ impl Session<'_> {
         query.fetch_all(&mut *self.conn).await.map_err(failed)?.iter().map(rows::action).collect()
     }
 
-    /// Claims up to `most` due rows of a dependency. Returns the rows and the database's time; the time is `None` if no
-    /// row was claimed.
+    /// Claims up to `most` due rows of the declared operations of a dependency. Returns the rows and the database's
+    /// time; the time is `None` if no row was claimed.
     pub(super) async fn claim_due(
         &mut self,
-        dependency: &str,
+        declared: &Declared,
         owner: Owner,
         most: u32,
         lease: Duration,
@@ -310,9 +333,10 @@ impl Session<'_> {
             .query(&CLAIM)
             .bind(Uuid::from_u128(owner.0))
             .bind(micros(lease))
-            .bind(dependency.to_owned())
+            .bind(declared.dependency.clone())
             .bind(i64::from(most))
-            .bind(i64::from(knows));
+            .bind(i64::from(knows))
+            .bind(declared.operations.clone());
         self.claimed(query).await
     }
 
@@ -352,17 +376,6 @@ impl Session<'_> {
         Ok((readable.collect(), clock))
     }
 
-    pub(super) async fn next_due(&mut self, dependency: &str, knows: u32) -> Result<Option<Stamp>> {
-        let query = self.query(&SELECT.next_due);
-        let row = query
-            .bind(dependency.to_owned())
-            .bind(i64::from(knows))
-            .fetch_optional(&mut *self.conn)
-            .await
-            .map_err(failed)?;
-        row.map(|row| row.try_get_unchecked::<At, _>(0).map(|at| at.0).map_err(failed)).transpose()
-    }
-
     pub(super) async fn attempts(&mut self, id: ActionId) -> Result<Vec<AttemptRow>> {
         let query = self.query(&SELECT.attempts).bind(rows::uuid(id));
         query.fetch_all(&mut *self.conn).await.map_err(failed)?.iter().map(rows::attempt).collect()
@@ -374,25 +387,28 @@ impl Session<'_> {
     }
 
     pub(super) async fn list(&mut self, filter: &Filter) -> Result<Vec<(ActionId, Option<Action>)>> {
-        let (text, word) = SELECT.list(filter.standing);
         let query = self
-            .query(text)
+            .query(SELECT.list(filter))
             .bind(rows::uuid(filter.after.unwrap_or(ActionId::from_u128(0))))
-            .bind(filter.dependency.clone())
             .bind(i64::from(filter.most.min(1000)));
-        let query = match word {
-            Word::None => query,
-            Word::Bound(word) => query.bind(word),
+        let query = match &filter.dependency {
+            Some(dependency) => query.bind(dependency.clone()),
+            None => query,
         };
         query.fetch_all(&mut *self.conn).await.map_err(failed)?.iter().map(rows::listed).collect()
     }
 
-    pub(super) async fn counts(&mut self, dependency: &str, most: u32) -> Result<Counts> {
+    pub(super) async fn counts(&mut self, declared: &Declared, most: u32) -> Result<Counts> {
+        let dependency = &declared.dependency;
         let open = self.query(&SELECT.open).bind(dependency.to_owned()).bind(i64::from(most));
         let open = open.fetch_one(&mut *self.conn).await.map_err(failed)?;
         let stuck = self.query(&SELECT.stuck).bind(dependency.to_owned()).bind(i64::from(most));
         let stuck = stuck.fetch_one(&mut *self.conn).await.map_err(failed)?;
-        rows::counts(&open, &stuck, most)
+        let text = polled::undeclared(Dialect::Postgres, NOW, std::slice::from_ref(declared), most);
+        let rows = sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(&mut *self.conn).await.map_err(failed)?;
+        let undeclared = rows.iter().map(|row| Ok(polled::undeclared_of(&mut rows::reader(row))?.due));
+        let undeclared = undeclared.sum::<Result<u64>>()?;
+        Ok(Counts { undeclared, ..rows::counts(&open, &stuck, most)? })
     }
 
     /// Looks at the next `most` rows after `after`, and deletes those that ended before `before` and are no longer due.
@@ -425,6 +441,40 @@ impl Session<'_> {
             deleted: u64::try_from(deleted).unwrap_or(0),
             after: last.filter(|_| more).map(|id| ActionId::from_u128(id.as_u128())),
         })
+    }
+}
+
+impl Session<'_> {
+    pub(super) async fn kept_clock(&mut self) -> Result<Option<KeptClock>> {
+        let text = "SELECT database_time, wall_time, back_micros, back_before FROM seawall.clock";
+        let Some(row) = self.query(text).fetch_optional(&mut *self.conn).await.map_err(failed)? else {
+            return Ok(None);
+        };
+        let at = |column| row.try_get_unchecked::<At, _>(column).map(|At(stamp)| stamp).map_err(failed);
+        let by: i64 = row.try_get(2).map_err(failed)?;
+        Ok(Some(KeptClock {
+            database: at(0)?,
+            own: Some(OwnTime { micros: at(1)?.as_micros(), boot: None }),
+            back: Back { by: Duration::from_micros(u64::try_from(by).unwrap_or(0)), before: at(3)? },
+        }))
+    }
+
+    pub(super) async fn keep_clock(&mut self, kept: &KeptClock) -> Result<()> {
+        // A process without a wall clock of its own keeps a pair that agrees with the database's clock.
+        let own = kept.own.as_ref().map_or(kept.database, |own| Stamp::from_micros(own.micros));
+        self.query(
+            "INSERT INTO seawall.clock (database_time, wall_time, back_micros, back_before) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (one) DO UPDATE SET database_time = excluded.database_time, \
+             wall_time = excluded.wall_time, back_micros = excluded.back_micros, back_before = excluded.back_before",
+        )
+        .bind(At(kept.database))
+        .bind(At(own))
+        .bind(micros(kept.back.by))
+        .bind(At(kept.back.before))
+        .execute(&mut *self.conn)
+        .await
+        .map_err(failed)?;
+        Ok(())
     }
 }
 

@@ -22,7 +22,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -30,17 +30,18 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, SqliteConnection};
 
 use crate::action::{Action, ActionId, Mark, Story};
-use crate::clock::DbClock;
+use crate::clock::{DbClock, SharedClock};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
-#[cfg(feature = "testing")]
+#[cfg(feature = "test-clock")]
 use crate::testing::TestClock;
 
 use super::kept::ActionPage;
 use super::lane::{Lanes, Task, ask};
 use super::version::Version;
 use super::{
-    COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
+    COUNTED, Change, Changed, Counts, Declared, Due, Filter, Follow, Insert, KeptClock, OwnTime, Recorded,
+    Result, ScopeSettled, Store, Swept, Undeclared,
 };
 pub(crate) use locked::at;
 pub(crate) use statements::failed;
@@ -58,6 +59,7 @@ pub struct Sqlite {
     lanes: Lanes<SqliteConnection>,
     program: Version,
     time: Source,
+    clock: SharedClock,
     /// The longest time for which [`Store::migrate`] waits for the locks of the file.
     opening: Duration,
 }
@@ -86,7 +88,7 @@ impl Sqlite {
     /// # Errors
     ///
     /// As [`Sqlite::open`].
-    #[cfg(feature = "testing")]
+    #[cfg(feature = "test-clock")]
     pub async fn open_with(file: impl AsRef<Path>, clock: &TestClock) -> Result<Sqlite> {
         let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
         Sqlite::with(options, Version::of(&migrations::STEPS), Source::Test(clock.clone())).await
@@ -131,7 +133,8 @@ impl Sqlite {
             .test_before_acquire(false)
             .connect_lazy_with(options.clone());
         let lanes = Lanes::start(vec![writer]);
-        Ok(Sqlite { options, readers, lanes, program, time, opening: locked::OPENING })
+        let clock = SharedClock::new(time.answer());
+        Ok(Sqlite { options, readers, clock, lanes, program, time, opening: locked::OPENING })
     }
 
     /// Returns this store with another longest time for which [`Store::migrate`] waits for the locks of the file. Tests
@@ -149,11 +152,18 @@ impl Sqlite {
         self.options.clone()
     }
 
-    /// Returns the statement of a claim. Tests check its plan.
+    /// Returns the statement of a claim of rows of `operations` operations. Tests check its plan.
     #[cfg(feature = "testing")]
     #[must_use]
-    pub fn claim_text() -> &'static str {
-        statements::claim_text()
+    pub fn claim_text(operations: usize) -> String {
+        statements::claim_text(operations)
+    }
+
+    /// Returns the statement that lists the actions of a filter. Tests check its plan.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn list_text(filter: &Filter) -> &'static str {
+        statements::list_text(filter)
     }
 }
 
@@ -182,8 +192,27 @@ impl Store for Sqlite {
     }
 
     fn clock(&self) -> DbClock {
-        let asked = Instant::now();
-        DbClock::heard(self.time.stamp(), asked)
+        self.clock.heard(self.time.answer())
+    }
+
+    fn shared_clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    fn own_time(&self) -> Option<OwnTime> {
+        self.time.own_time()
+    }
+
+    async fn kept_clock(&self) -> Result<Option<KeptClock>> {
+        statements::kept_clock(&mut *self.reader().await?).await
+    }
+
+    async fn keep_clock(&self, kept: KeptClock) -> Result<()> {
+        statements::keep_clock(&mut *self.reader().await?, &kept).await
+    }
+
+    fn clock_moved(&self) -> impl Future<Output = ()> + Send {
+        self.time.moved()
     }
 
     async fn ask_time(&self) -> Result<DbClock> {
@@ -211,8 +240,14 @@ impl Store for Sqlite {
         self.lanes.run(Task::Evidence { id, attempt: Box::new(attempt) }).await.map(|_| ())
     }
 
-    async fn claim(&self, dependency: &str, owner: Owner, most: u32, lease: Duration) -> Result<Vec<Action>> {
-        let task = Task::Claim { dependency: dependency.to_owned(), owner, most, lease };
+    async fn claim(
+        &self,
+        declared: &Declared,
+        owner: Owner,
+        most: u32,
+        lease: Duration,
+    ) -> Result<Vec<Action>> {
+        let task = Task::Claim { declared: declared.clone(), owner, most, lease };
         ask!(self.lanes, task, Claimed)
     }
 
@@ -221,8 +256,12 @@ impl Store for Sqlite {
         Ok(claimed?.into_iter().next())
     }
 
-    async fn next_due(&self, dependency: &str) -> Result<Option<Stamp>> {
-        statements::next_due(&mut *self.reader().await?, dependency, self.program.knows).await
+    async fn due(&self, declared: &[Declared]) -> Result<Vec<Due>> {
+        statements::due(&mut *self.reader().await?, declared, self.program.knows, self.stamp()).await
+    }
+
+    async fn undeclared(&self, declared: &[Declared]) -> Result<Vec<Undeclared>> {
+        statements::undeclared(&mut *self.reader().await?, declared, COUNTED, self.stamp()).await
     }
 
     async fn load(&self, id: ActionId) -> Result<Option<Action>> {
@@ -255,8 +294,8 @@ impl Store for Sqlite {
         Ok(page.into_actions())
     }
 
-    async fn counts(&self, dependency: &str) -> Result<Counts> {
-        statements::counts(&mut *self.reader().await?, dependency, COUNTED).await
+    async fn counts(&self, declared: &Declared) -> Result<Counts> {
+        statements::counts(&mut *self.reader().await?, declared, COUNTED, self.stamp()).await
     }
 
     async fn sweep(&self, before: Stamp, after: Option<ActionId>, most: u32) -> Result<Swept> {

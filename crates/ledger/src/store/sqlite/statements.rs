@@ -7,18 +7,21 @@
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
+use std::time::Duration;
 
-use sqlx::{Row, SqliteConnection};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use uuid::Uuid;
 
 use crate::action::{Action, ActionId, Mark};
 use crate::error::{StoreError, Trouble};
-use crate::machine::{AttemptRow, Owner, Row as StateRow, SentKey, Stamp, Write};
+use crate::machine::{AttemptRow, Back, Owner, Row as StateRow, SentKey, Stamp, Write};
 use crate::store::columns::{self, Columns};
 use crate::store::dialect::Dialect;
 use crate::store::lane::BATCH;
-use crate::store::select::{Select, Word};
-use crate::store::{Counts, Filter, Insert, Result, Swept};
+use crate::store::polled::{self, Answers};
+use crate::store::select::Select;
+use crate::store::{Counts, Declared, Due, Filter, Insert, KeptClock, OwnTime, Result, Swept, Undeclared};
 
 use super::rows;
 
@@ -93,12 +96,23 @@ static ATTEMPT: LazyLock<Sized> = LazyLock::new(|| {
 /// The statements that only read.
 static SELECT: LazyLock<Select> = LazyLock::new(|| Select::of(Dialect::Sqlite));
 
-static CLAIM: LazyLock<String> = LazyLock::new(|| {
-    claim(
-        "id IN (SELECT id FROM seawall_action WHERE dependency = ?3 AND due_at <= ?4 \
-         AND needs <= ?6 ORDER BY due_at LIMIT ?5)",
-    )
-});
+/// Returns the statement of a claim of rows of `operations` operations. The rows of each operation are found in the
+/// order of the index; a list of names in the condition would make SQLite sort all due rows of these operations.
+pub(super) fn claim_text(operations: usize) -> String {
+    let of = |number: usize| {
+        format!(
+            "SELECT * FROM (SELECT id, due_at FROM seawall_action WHERE dependency = ?3 AND operation = ?{} \
+             AND due_at <= ?4 AND needs <= ?6 ORDER BY due_at LIMIT ?5)",
+            number + 7
+        )
+    };
+    let each = (0..operations).map(of).collect::<Vec<_>>().join(" UNION ALL ");
+    claim(&format!("id IN (SELECT id FROM ({each}) ORDER BY due_at LIMIT ?5)"))
+}
+
+/// The maximum number of operations in one statement of a claim. SQLite allows 500 parts of a `UNION`.
+const OPERATIONS: usize = 100;
+
 static CLAIM_ONE: LazyLock<String> = LazyLock::new(|| claim("id = ?3 AND due_at <= ?4 AND needs <= ?5"));
 
 fn claim(which: &str) -> String {
@@ -109,10 +123,10 @@ fn claim(which: &str) -> String {
     )
 }
 
-/// Returns the statement of a claim. Tests check its plan.
+/// Returns the text of the statement that lists the actions of a filter. Tests check its plan.
 #[cfg(feature = "testing")]
-pub(super) fn claim_text() -> &'static str {
-    &CLAIM
+pub(super) fn list_text(filter: &Filter) -> &'static str {
+    SELECT.list(filter)
 }
 
 pub(crate) fn failed(e: sqlx::Error) -> StoreError {
@@ -253,21 +267,26 @@ pub(super) struct Claim {
     pub(super) knows: u32,
 }
 
-/// Claims up to `most` due rows of a dependency, and returns them.
+/// Claims up to `most` due rows of the declared operations of a dependency, and returns them.
 pub(super) async fn claim_due(
     conn: &mut SqliteConnection,
-    dependency: &str,
+    declared: &Declared,
     most: u32,
     claim: Claim,
 ) -> Result<Vec<Action>> {
-    let query = sqlx::query(&**CLAIM)
-        .bind(rows::owner_text(claim.owner))
-        .bind(claim.until.as_micros())
-        .bind(dependency.to_owned())
-        .bind(claim.now.as_micros())
-        .bind(most)
-        .bind(claim.knows);
-    let rows = query.fetch_all(conn).await.map_err(failed)?;
+    let mut rows = Vec::new();
+    for operations in declared.operations.chunks(OPERATIONS) {
+        let left = most.saturating_sub(u32::try_from(rows.len()).unwrap_or(u32::MAX));
+        let query = sqlx::query(AssertSqlSafe(claim_text(operations.len())))
+            .bind(rows::owner_text(claim.owner))
+            .bind(claim.until.as_micros())
+            .bind(declared.dependency.clone())
+            .bind(claim.now.as_micros())
+            .bind(left)
+            .bind(claim.knows);
+        let query = operations.iter().fold(query, |query, name| query.bind(name.clone()));
+        rows.extend(query.fetch_all(&mut *conn).await.map_err(failed)?);
+    }
     // A row that cannot be read must not stop the others. Such a row stays claimed until its lease ends.
     let readable = rows.iter().filter_map(|row| {
         rows::action(row).inspect_err(|e| tracing::error!(error = %e, "a row cannot be read")).ok()
@@ -290,18 +309,37 @@ pub(super) async fn claim_one(
     one(query, conn).await
 }
 
-pub(super) async fn next_due(
+/// Returns what waits of the declared operations.
+pub(super) async fn due(
     conn: &mut SqliteConnection,
-    dependency: &str,
+    declared: &[Declared],
     knows: u32,
-) -> Result<Option<Stamp>> {
-    let row = sqlx::query(&*SELECT.next_due)
-        .bind(dependency.to_owned())
-        .bind(knows)
-        .fetch_optional(conn)
-        .await
-        .map_err(failed)?;
-    row.map(|row| row.try_get(0).map(Stamp::from_micros).map_err(failed)).transpose()
+    now: Stamp,
+) -> Result<Vec<Due>> {
+    let mut answers = Answers::of(declared);
+    for row in
+        plain(conn, polled::due(Dialect::Sqlite, &now.as_micros().to_string(), declared, knows)).await?
+    {
+        answers.read(&mut rows::reader(&row))?;
+    }
+    Ok(answers.due)
+}
+
+/// Returns the operations that are not declared and have due rows.
+pub(super) async fn undeclared(
+    conn: &mut SqliteConnection,
+    declared: &[Declared],
+    most: u32,
+    now: Stamp,
+) -> Result<Vec<Undeclared>> {
+    let now = now.as_micros().to_string();
+    let rows = plain(conn, polled::undeclared(Dialect::Sqlite, &now, declared, most)).await?;
+    rows.iter().map(|row| polled::undeclared_of(&mut rows::reader(row))).collect()
+}
+
+/// Executes a statement without parameters. It is not kept, since its text contains the time.
+async fn plain(conn: &mut SqliteConnection, text: String) -> Result<Vec<SqliteRow>> {
+    sqlx::query(AssertSqlSafe(text)).persistent(false).fetch_all(conn).await.map_err(failed)
 }
 
 pub(super) async fn attempts(conn: &mut SqliteConnection, id: ActionId) -> Result<Vec<AttemptRow>> {
@@ -318,24 +356,30 @@ pub(super) async fn list(
     conn: &mut SqliteConnection,
     filter: &Filter,
 ) -> Result<Vec<(ActionId, Option<Action>)>> {
-    let (text, word) = SELECT.list(filter.standing);
-    let query = sqlx::query(text)
+    let query = sqlx::query(SELECT.list(filter))
         .bind(filter.after.unwrap_or(ActionId::from_u128(0)).to_string())
-        .bind(filter.dependency.clone())
         .bind(filter.most.min(1000));
-    let query = match word {
-        Word::None => query,
-        Word::Bound(word) => query.bind(word),
+    let query = match &filter.dependency {
+        Some(dependency) => query.bind(dependency.clone()),
+        None => query,
     };
     query.fetch_all(conn).await.map_err(failed)?.iter().map(rows::listed).collect()
 }
 
-pub(super) async fn counts(conn: &mut SqliteConnection, dependency: &str, most: u32) -> Result<Counts> {
+pub(super) async fn counts(
+    conn: &mut SqliteConnection,
+    declared: &Declared,
+    most: u32,
+    now: Stamp,
+) -> Result<Counts> {
+    let dependency = &declared.dependency;
     let open = sqlx::query(&*SELECT.open).bind(dependency.to_owned()).bind(most);
     let open = open.fetch_one(&mut *conn).await.map_err(failed)?;
     let stuck = sqlx::query(&*SELECT.stuck).bind(dependency.to_owned()).bind(most);
-    let stuck = stuck.fetch_one(conn).await.map_err(failed)?;
-    rows::counts(&open, &stuck, most)
+    let stuck = stuck.fetch_one(&mut *conn).await.map_err(failed)?;
+    let undeclared = undeclared(conn, std::slice::from_ref(declared), most, now).await?;
+    let undeclared = undeclared.iter().map(|of| of.due).sum();
+    Ok(Counts { undeclared, ..rows::counts(&open, &stuck, most)? })
 }
 
 /// Looks at the next `most` rows after `after`, and deletes those that ended before `before` and are no longer due.
@@ -376,4 +420,38 @@ pub(super) async fn sweep(
         }
     }
     Ok(swept)
+}
+
+pub(super) async fn kept_clock(conn: &mut SqliteConnection) -> Result<Option<KeptClock>> {
+    let text = "SELECT database_time, own_time, boot, back_micros, back_before FROM seawall_clock";
+    let Some(row) = sqlx::query(text).fetch_optional(conn).await.map_err(failed)? else { return Ok(None) };
+    let boot: Option<String> = row.try_get(2).map_err(failed)?;
+    let own: Option<i64> = row.try_get(1).map_err(failed)?;
+    let by: i64 = row.try_get(3).map_err(failed)?;
+    Ok(Some(KeptClock {
+        database: row.try_get(0).map(Stamp::from_micros).map_err(failed)?,
+        own: own.map(|micros| OwnTime { micros, boot }),
+        back: Back {
+            by: Duration::from_micros(u64::try_from(by).unwrap_or(0)),
+            before: row.try_get(4).map(Stamp::from_micros).map_err(failed)?,
+        },
+    }))
+}
+
+pub(super) async fn keep_clock(conn: &mut SqliteConnection, kept: &KeptClock) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO seawall_clock (one, database_time, own_time, boot, back_micros, back_before) \
+         VALUES (1, ?, ?, ?, ?, ?) ON CONFLICT (one) DO UPDATE SET database_time = excluded.database_time, \
+         own_time = excluded.own_time, boot = excluded.boot, back_micros = excluded.back_micros, \
+         back_before = excluded.back_before",
+    )
+    .bind(kept.database.as_micros())
+    .bind(kept.own.as_ref().map(|own| own.micros))
+    .bind(kept.own.as_ref().and_then(|own| own.boot.clone()))
+    .bind(i64::try_from(kept.back.by.as_micros()).unwrap_or(i64::MAX))
+    .bind(kept.back.before.as_micros())
+    .execute(conn)
+    .await
+    .map_err(failed)?;
+    Ok(())
 }

@@ -1,8 +1,11 @@
 //! The one place from which a store of SQLite takes the time.
 
-use crate::clock::machine_time;
+use std::time::{Duration, Instant};
+
+use crate::clock::{DbClock, machine_time};
 use crate::machine::Stamp;
-#[cfg(feature = "testing")]
+use crate::store::OwnTime;
+#[cfg(feature = "test-clock")]
 use crate::testing::TestClock;
 
 /// The clock that counts as the database's clock. SQLite has no server and so no clock of its own: all processes that use
@@ -13,18 +16,67 @@ pub(crate) enum Source {
     #[default]
     Machine,
     /// A clock that a test moves.
-    #[cfg(feature = "testing")]
+    #[cfg(feature = "test-clock")]
     Test(TestClock),
 }
 
 impl Source {
+    /// Waits until a test moves the clock; the machine's clock is never moved. A move after the call of this function
+    /// is not missed, even if the future is polled later.
+    pub(crate) fn moved(&self) -> impl Future<Output = ()> + Send + use<> {
+        #[cfg(feature = "test-clock")]
+        let moved = match self {
+            Source::Machine => None,
+            Source::Test(clock) => Some(clock.moved()),
+        };
+        async move {
+            #[cfg(feature = "test-clock")]
+            if let Some(moved) = moved {
+                return moved.await;
+            }
+            std::future::pending().await
+        }
+    }
+
     /// Returns the time that the clock shows. SQLite's own time function is not used, since it rounds to milliseconds:
     /// a row that was written in the same millisecond could then seem to be later than now.
     pub(crate) fn stamp(&self) -> Stamp {
         match self {
             Source::Machine => machine_time(),
-            #[cfg(feature = "testing")]
+            #[cfg(feature = "test-clock")]
             Source::Test(clock) => clock.now(),
         }
     }
+
+    /// Returns the time that the clock shows, as an answer of the database.
+    pub(super) fn answer(&self) -> DbClock {
+        let asked = Instant::now();
+        match self {
+            Source::Machine => DbClock::heard(machine_time(), asked),
+            #[cfg(feature = "test-clock")]
+            Source::Test(clock) => {
+                let (shown, passed) = clock.shown();
+                DbClock::heard(shown, asked).passed(passed)
+            }
+        }
+    }
+
+    /// Returns how long the machine has been running, with the time for which it slept; `None` if this system does not say
+    /// so. The machine's wall clock would say nothing here, since it is the database's clock.
+    pub(super) fn own_time(&self) -> Option<OwnTime> {
+        match self {
+            Source::Machine => uptime(),
+            #[cfg(feature = "test-clock")]
+            Source::Test(clock) => Some(clock.uptime()),
+        }
+    }
+}
+
+/// Reads how long the machine has been running from the files of Linux.
+fn uptime() -> Option<OwnTime> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
+    let text = std::fs::read_to_string("/proc/uptime").ok()?;
+    let seconds: f64 = text.split_whitespace().next()?.parse().ok()?;
+    let micros = Duration::try_from_secs_f64(seconds).ok()?.as_micros();
+    Some(OwnTime { micros: i64::try_from(micros).ok()?, boot: Some(boot) })
 }
