@@ -45,6 +45,11 @@ const TRIES: u32 = 4;
 /// By how much the server's limits are longer than the program's deadline, so that the program is the first to give up.
 const MORE: Duration = Duration::from_secs(1);
 
+/// By how much the end of a whole operation is later than the deadline of its wait for a connection. With the same end,
+/// either of the two timers could be the first, and a caller that waited for a connection in vain would sometimes be told
+/// that the database is silent.
+const AFTER_THE_WAIT: Duration = Duration::from_millis(20);
+
 /// Begins a transaction with the writes of a batch, or with a claim. The transaction waits at most 100 ms for a row that
 /// another transaction holds.
 ///
@@ -179,7 +184,7 @@ impl Link {
         operation: impl Future<Output = Result<T>> + Send,
     ) -> impl Future<Output = Result<T>> + Send {
         // In a box, because otherwise every future that calls the store would reserve memory for its statements.
-        let bounded = timeout_at(until.into(), Box::pin(operation));
+        let bounded = timeout_at((until + AFTER_THE_WAIT).into(), Box::pin(operation));
         async move { bounded.await.unwrap_or_else(|_| Err(self.silent())) }
     }
 
