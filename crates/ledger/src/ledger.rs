@@ -305,6 +305,17 @@ impl<S: Store> Ledger<S> {
         self.inner.store.story(id).await?.ok_or(Refusal::NotFound.into())
     }
 
+    /// Returns the versions of the actions with these ids, in any order. An action that does not exist is left out. A
+    /// version grows with each change of its action, so a program that waits for changes of many actions needs one short
+    /// statement for all of them.
+    ///
+    /// # Errors
+    ///
+    /// An error of the store.
+    pub async fn versions(&self, ids: &[ActionId]) -> Result<Vec<(ActionId, u64)>, Error> {
+        Ok(self.inner.store.versions(ids).await?)
+    }
+
     /// Lists the actions that match the filter, in the order of their recording, one page at a time. To get the next
     /// page, set [`Filter::after`] to the id of the last action of this page. A row that this version of the program cannot
     /// read is left out, and an error with its id is logged; [`Ledger::load`] with that id returns the same error.

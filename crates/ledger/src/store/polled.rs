@@ -1,14 +1,15 @@
-//! The two questions about rows that wait, written once for both databases.
+//! The questions about rows that wait, written once for both databases.
 //!
 //! A process asks the first question about all of its dependencies together, once in each poll interval: which of them
 //! have a row that is due, and when is the next row due? The second question is which rows nobody in this process can
-//! work on, because their operations are not declared here.
+//! work on, because their operations are not declared here. The third question is which of some rows have changed.
 //!
 //! The questions have no parameters: the names are written into the text. So PostgreSQL gets such a question in one
 //! message (the simple protocol), answers it in one round trip, and plans it anew each time for the table as it then
 //! is. With parameters, sqlx first prepares the statement in a message of its own. Behind a pooler in transaction mode,
 //! the statement would then be executed in another server session, in which it was never prepared.
 
+use crate::action::ActionId;
 use crate::machine::Stamp;
 
 use super::columns::{Cell, Source};
@@ -110,4 +111,17 @@ pub(crate) fn undeclared_of(from: &mut impl Source) -> Result<Undeclared> {
         operation: from.text()?.to_owned(),
         due: u64::read(from)?,
     })
+}
+
+/// Returns the SQL that reads the versions of the actions with these ids. [`version_of`] reads the rows. There must be at
+/// least one id.
+pub(crate) fn versions(dialect: Dialect, ids: &[ActionId]) -> String {
+    let action = dialect.table("action");
+    let ids = ids.iter().map(|id| dialect.literal(&id.to_string())).collect::<Vec<_>>().join(", ");
+    format!("SELECT id, version FROM {action} WHERE id IN ({ids})")
+}
+
+/// Reads a row of [`versions`].
+pub(crate) fn version_of(from: &mut impl Source) -> Result<(ActionId, u64)> {
+    Ok((ActionId::read(from)?, u64::read(from)?))
 }
