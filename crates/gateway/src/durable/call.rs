@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use seawall_actions::{Judged, LiveAnswer};
-use seawall_client::{Dependency, Outcome};
+use seawall_client::{CallRequest, Dependency, Outcome};
 use seawall_ledger::{Action, ActionId, End, Error, Known, NewAction, Performed, Refusal, Report, State};
 use seawall_policy::{Effect, Ending, Finish, Keys, Reason, Time, Wish};
 use tokio::sync::oneshot;
@@ -33,6 +33,8 @@ pub(crate) struct DurableCall {
     pub(crate) client: Arc<Dependency>,
     /// What is recorded.
     pub(crate) new: NewAction,
+    /// How the request shows that it passed this gateway (`Via`).
+    pub(crate) via: Option<&'static str>,
     /// The keys of the guards.
     pub(crate) keys: Keys,
     /// What the caller wants of the call.
@@ -125,12 +127,12 @@ fn left(stage: &Mutex<Stage>) -> Told {
 }
 
 async fn carry_out(books: Books, call: DurableCall, stage: Arc<Mutex<Stage>>, tell: oneshot::Sender<Told>) {
-    let DurableCall { operation, client, new, keys, wish, end_by: _ } = call;
+    let DurableCall { operation, client, new, via, keys, wish, end_by: _ } = call;
     let mut recorded = None;
     let record = async {
         let (begun, request) = record(&books, &operation, new, &stage).await;
         recorded = Some(begun);
-        request
+        request.map(|request| CallRequest { via, ..request })
     };
     let outcome = client.call_prepared(operation.remote.perform_plan(), keys, wish, record).await;
     // An error means that the caller has left, and then nobody has to be told.
@@ -163,7 +165,7 @@ async fn record(
     operation: &DurableOperation,
     new: NewAction,
     stage: &Mutex<Stage>,
-) -> (Recorded, Option<seawall_client::CallRequest>) {
+) -> (Recorded, Option<CallRequest>) {
     let started = match books.start(new).await {
         Ok(Begun::Started(started)) => started,
         Ok(Begun::Found(action)) => return (Recorded::Found(action), None),
