@@ -141,8 +141,9 @@ async fn answer(
     let end_by = latest_end(router, &operation.plan, &wish);
     exchange.ends_by(end_by);
     if let Some(durable) = operation.durable {
-        let came = Came { caller, head, path, body, keys: operation.keys, wish, end_by, leaves_by: by };
-        return durable_call(site, exchange, (index, &routes), durable, operation.is_doubtful, came).await;
+        let FoundOperation { plan, keys, is_doubtful, .. } = operation;
+        let came = Came { caller, head, path, body, plan: &plan, keys, wish, end_by, leaves_by: by };
+        return durable_call(site, exchange, (index, &routes), durable, is_doubtful, came).await;
     }
     let has_body = !body.is_end_stream();
     let limits = &routes.compiled.settings.gateway.limits;
@@ -175,8 +176,9 @@ async fn answer(
 }
 
 /// A request as it has come in, before its body is read.
-struct Came {
+struct Came<'a> {
     caller: Option<Arc<str>>,
+    plan: &'a seawall_policy::Plan,
     head: Parts,
     path: PathAndQuery,
     body: Incoming,
@@ -194,10 +196,10 @@ async fn durable_call(
     (index, routes): (usize, &Routes),
     operation: &Arc<DurableOperation>,
     is_doubtful: bool,
-    came: Came,
+    came: Came<'_>,
 ) -> Result<Response<ReplyBody>, Problem> {
     let (router, compiled) = (&site.router, &routes.compiled.dependencies[index]);
-    let Came { caller, head, path, body, keys, wish, end_by, leaves_by } = came;
+    let Came { caller, plan, head, path, body, keys, wish, end_by, leaves_by } = came;
     if is_doubtful {
         let why = "the path can be read in two ways, and only one of them leads to this durable operation";
         return Err(in_words(compiled, Reason::BadRequest, why));
@@ -213,13 +215,13 @@ async fn durable_call(
     let taken = request_body::take_whole(head.version, &head.headers, body, limit, pace).await;
     let body = taken.map_err(|taken| not_taken(compiled, taken, setting, limit))?;
     let end_by = if has_body {
-        let plan = operation.remote.perform_plan();
         let later = latest_end(router, plan, &wish);
         exchange.ends_by(later);
         later
     } else {
         end_by
     };
+    let wish = Wish { by: Some(end_by), ..wish };
     let underway = Underway::new(compiled, router, exchange);
     let client = Arc::clone(&routes.dependencies[index]);
     let via = Some(compiled.via.entry(head.version));
