@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use seawall_actions::{Judged, LiveAnswer};
-use seawall_client::{Dependency, Outcome};
+use seawall_client::{CallRequest, Dependency, Outcome};
 use seawall_ledger::{Action, ActionId, End, Error, Known, NewAction, Performed, Refusal, Report, State};
 use seawall_policy::{Effect, Ending, Finish, Keys, Reason, Time, Wish};
 use tokio::sync::oneshot;
@@ -33,6 +33,8 @@ pub(crate) struct DurableCall {
     pub(crate) client: Arc<Dependency>,
     /// What is recorded.
     pub(crate) new: NewAction,
+    /// How the request shows that it passed this gateway (`Via`).
+    pub(crate) via: Option<&'static str>,
     /// The keys of the guards.
     pub(crate) keys: Keys,
     /// What the caller wants of the call.
@@ -125,12 +127,12 @@ fn left(stage: &Mutex<Stage>) -> Told {
 }
 
 async fn carry_out(books: Books, call: DurableCall, stage: Arc<Mutex<Stage>>, tell: oneshot::Sender<Told>) {
-    let DurableCall { operation, client, new, keys, wish, end_by: _ } = call;
+    let DurableCall { operation, client, new, via, keys, wish, end_by: _ } = call;
     let mut recorded = None;
     let record = async {
         let (begun, request) = record(&books, &operation, new, &stage).await;
         recorded = Some(begun);
-        request
+        request.map(|request| CallRequest { via, ..request })
     };
     let outcome = client.call_prepared(operation.remote.perform_plan(), keys, wish, record).await;
     // An error means that the caller has left, and then nobody has to be told.
@@ -138,22 +140,18 @@ async fn carry_out(books: Books, call: DurableCall, stage: Arc<Mutex<Stage>>, te
     match (outcome, recorded) {
         (Some(outcome), Some(Recorded::Started(started))) => {
             let id = started.action().id;
+            let reason = outcome.reason();
             let judged = operation.remote.judge(outcome, client.clock()).await;
             if judged.answer.is_some() {
                 *stage.lock() = Stage::Judged(id);
             }
-            conclude(started, judged, tell).await;
+            conclude(started, judged, reason, tell).await;
         }
         (Some(outcome), _) => tell(Told::Guarded(outcome)),
-        (None, Some(Recorded::Started(started))) => {
-            // The call's time was over when the record was made.
-            let told = not_sent(started, "no time was left when it was recorded").await;
-            tell(told);
-        }
         (None, Some(Recorded::Found(action))) => tell(Told::Found(action)),
         (None, Some(Recorded::Closed(why))) => tell(Told::NotRecorded { why, doubt: false }),
         (None, Some(Recorded::Failed(error))) => tell(failed(&error)),
-        (None, None) => tell(Told::NotRecorded { why: "the call ended early".to_owned(), doubt: true }),
+        (None, Some(Recorded::Started(_)) | None) => tell(Told::NotRecorded { why: "the call ended early".to_owned(), doubt: true }),
     }
 }
 
@@ -163,7 +161,7 @@ async fn record(
     operation: &DurableOperation,
     new: NewAction,
     stage: &Mutex<Stage>,
-) -> (Recorded, Option<seawall_client::CallRequest>) {
+) -> (Recorded, Option<CallRequest>) {
     let started = match books.start(new).await {
         Ok(Begun::Started(started)) => started,
         Ok(Begun::Found(action)) => return (Recorded::Found(action), None),
@@ -194,20 +192,11 @@ async fn closed(started: Started, why: &str) -> Recorded {
     }
 }
 
-/// Closes an attempt that was not sent, and returns what its caller is told.
-async fn not_sent(started: Started, why: &str) -> Told {
-    let id = started.action().id;
-    match started.ended(Performed::NotSent, said(why)).await {
-        Ok(_) => Told::NotRecorded { why: why.to_owned(), doubt: false },
-        Err(_) => Told::NotWritten(id),
-    }
-}
-
 /// Writes the outcome of the attempt, and tells the caller. A caller whose attempt has no answer, and whose effect is
 /// unknown, is told before the commit: that nobody knows is true whatever the ledger writes.
-async fn conclude(started: Started, judged: Judged, tell: impl FnOnce(Told)) {
+async fn conclude(started: Started, judged: Judged, reason: Option<Reason>, tell: impl FnOnce(Told)) {
     let id = started.action().id;
-    let Judged { performed, report, finish, ending, reason, detail, answer } = judged;
+    let Judged { performed, report, finish, ending, detail, answer } = judged;
     let unsent = matches!(performed, Performed::NotSent);
     match answer.filter(|answer| !answer.broken) {
         None => {

@@ -9,3 +9,20 @@ pub(crate) mod call;
 pub(crate) mod shown;
 pub(crate) mod side;
 pub(crate) mod waiters;
+
+use std::sync::Arc;
+
+use side::LedgerSide;
+use waiters::Waiters;
+
+/// What all workers share of the ledger.
+pub(crate) struct Room {
+    pub(crate) side: Arc<LedgerSide>,
+    pub(crate) waiters: Waiters,
+}
+
+impl Room {
+    pub(crate) fn new() -> Arc<Room> {
+        Arc::new(Room { side: Arc::new(LedgerSide::new()), waiters: Waiters::default() })
+    }
+}

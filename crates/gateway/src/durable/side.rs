@@ -17,6 +17,9 @@ use crate::running::durable::DurableOperation;
 use crate::running::process::Running;
 use crate::running::router::Router;
 
+/// How long the ledger's own work under way may take at the end of the gateway. Another gateway, or the next start, goes on
+/// with what is left.
+pub(crate) const LAST_WORK: Duration = Duration::from_secs(5);
 /// The longest wait between two tries to open the ledger.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
@@ -60,9 +63,10 @@ impl LedgerSide {
 }
 
 /// Opens the ledger when the configuration has a durable operation, and follows each reload. Runs on the ledger's own thread
-/// until `stop` becomes true, and then lets the actions under way end for at most the time `gateway.drain`.
+/// until `stop` becomes true, and then lets the actions under way end for at most [`LAST_WORK`].
 pub(crate) async fn keep(side: Arc<LedgerSide>, router: Arc<Router>, mut stop: watch::Receiver<bool>) {
     router.serve_here();
+    router.watch_health();
     let mut replaced = router.running.replaced();
     let mut keeper = Keeper { side, database: None, generation: 0, worker: None, failed: 0 };
     loop {
@@ -75,7 +79,7 @@ pub(crate) async fn keep(side: Arc<LedgerSide>, router: Arc<Router>, mut stop: w
         }
     }
     if let Some(worker) = keeper.worker {
-        worker.drain(router.running.compiled.load().settings.gateway.drain).await;
+        worker.drain(LAST_WORK * 9 / 10).await;
     }
 }
 

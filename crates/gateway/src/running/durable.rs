@@ -1,7 +1,8 @@
-//! A durable operation as it runs: how the ledger reaches its provider, and how the action's key and record are made.
+//! A durable operation as it runs: how the ledger reaches its provider, and what is taken over from the caller's request.
 
 use std::sync::Arc;
 
+use http::HeaderMap;
 use seawall_actions::{AmountAt, HttpRemote, Sent};
 use seawall_ledger::Rules;
 use seawall_policy::{Idempotency, Plan};
@@ -25,4 +26,44 @@ pub(crate) struct DurableOperation {
     pub(crate) taken: config::Taken,
     /// Whether the caller's name stands before the key.
     pub(crate) by_client: bool,
+}
+
+impl std::fmt::Debug for DurableOperation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DurableOperation").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl DurableOperation {
+    /// Compiles an operation. `plan` is the plan of its calls, and `answer_max` the maximum length of an answer that is
+    /// kept, in bytes. Returns `None` if the operation is not durable.
+    pub(crate) fn new(
+        dependency: &config::Dependency,
+        operation: &config::Operation,
+        plan: &Plan,
+        answer_max: usize,
+    ) -> Option<DurableOperation> {
+        let rules = operation.durable.clone()?;
+        let by_client = dependency.key_scope == config::KeyScope::Client;
+        // A key that comes from another place than a header is in the request already, where the provider looks for it.
+        let in_header = operation.taken.key.header().cloned();
+        let keyed = operation.idempotency == Idempotency::Keyed;
+        let mut sent = Sent::new(None, operation.idempotency);
+        sent.headers = HeaderMap::new();
+        sent.key_header = match operation.taken.key {
+            config::KeySource::Generated => sent.key_header,
+            config::KeySource::Request(_) => in_header.filter(|_| keyed),
+        };
+        let connections = here::connections(&dependency.name);
+        let remote = HttpRemote::new(connections, plan, sent, operation.confirm.clone(), operation.cancel.clone());
+        Some(DurableOperation {
+            dependency: dependency.name.as_str().into(),
+            name: operation.name.as_str().into(),
+            rules,
+            remote: Arc::new(remote.answer_max(answer_max)),
+            amount: operation.amount.clone(),
+            taken: operation.taken.clone(),
+            by_client,
+        })
+    }
 }

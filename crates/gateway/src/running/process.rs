@@ -125,7 +125,10 @@ impl Running {
 
     /// Notes that a worker uses the configuration of this generation from now on.
     pub(crate) fn taken_over(&self, worker: usize, generation: u64) {
-        self.taken[worker].store(generation, Ordering::Release);
+        // The ledger has a router, too, and calls wait for no reload there.
+        if let Some(taken) = self.taken.get(worker) {
+            taken.store(generation, Ordering::Release);
+        }
     }
 
     /// Returns whether every worker uses the configuration in force.

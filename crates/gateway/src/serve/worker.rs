@@ -27,7 +27,8 @@ use crate::callers::exchange::{Exchange, Spawner};
 use crate::callers::patience::{IDLE, Patience};
 use crate::config::Limits;
 use crate::problem::Problem;
-use crate::request::handle::handle;
+use crate::durable::Room;
+use crate::request::handle::{Site, handle};
 use crate::running::process::Running;
 use crate::running::router::Router;
 
@@ -37,6 +38,7 @@ const ROUND: Duration = Duration::from_millis(250);
 /// One worker, which all its tasks share.
 pub(crate) struct Worker {
     pub(crate) router: Arc<Router>,
+    site: Arc<Site>,
     callers: Mutex<Vec<Option<Arc<Caller>>>>,
     /// The number of connections that were accepted and have not ended.
     open: AtomicU64,
@@ -67,9 +69,10 @@ impl Drop for Registered {
 
 impl Worker {
     /// Makes a worker for the configuration in force.
-    pub(crate) fn new(index: usize, running: Arc<Running>) -> Result<Worker, String> {
+    pub(crate) fn new(index: usize, running: Arc<Running>, room: Arc<Room>) -> Result<Worker, String> {
         let router = Arc::new(Router::new(index, running)?);
-        Ok(Worker { router, callers: Mutex::default(), open: AtomicU64::new(0) })
+        let site = Arc::new(Site { router: Arc::clone(&router), room });
+        Ok(Worker { router, site, callers: Mutex::default(), open: AtomicU64::new(0) })
     }
 
     /// Serves until `stop` becomes true, and then until the last accepted work is finished.
@@ -79,6 +82,7 @@ impl Worker {
         mut stop: watch::Receiver<bool>,
     ) -> io::Result<()> {
         let round = tokio::spawn(Arc::clone(&self).look_after());
+        self.router.serve_here();
         self.router.watch_health();
         let mut doors = Vec::new();
         for entrance in entrances {
@@ -173,7 +177,7 @@ impl Worker {
         let caller = io.caller();
         let caller_seen = Arc::clone(&caller);
         let _registered = self.register(&caller);
-        let router = Arc::clone(&self.router);
+        let site = Arc::clone(&self.site);
         if let Some(streams) = caller_seen.streams() {
             let mut conn = std::pin::pin!(
                 http2::Builder::new(Spawner(Arc::clone(&caller_seen)))
@@ -185,7 +189,7 @@ impl Worker {
                     .serve_connection(
                         io,
                         service_fn(move |request| {
-                            handle(Arc::clone(&router), Arc::clone(&door), Exchange::next(&caller), request)
+                            handle(Arc::clone(&site), Arc::clone(&door), Exchange::next(&caller), request)
                         })
                     )
             );
@@ -216,7 +220,7 @@ impl Worker {
             // This service is for HTTP/1 only, and HTTP/2 has another one. The reason is that a service that is used in
             // only one place is built there and not copied.
             let service = service_fn(move |request| {
-                handle(Arc::clone(&router), Arc::clone(&door), Exchange::next(&caller), request)
+                handle(Arc::clone(&site), Arc::clone(&door), Exchange::next(&caller), request)
             });
             let served = builder.serve_connection(io, service).await;
             if let Some(why) = caller_seen.unread() {
