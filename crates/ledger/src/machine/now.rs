@@ -5,8 +5,11 @@
 //! is believed although the request is still on its way, and the action ends as failed although the customer is
 //! charged. So the machine is told when the process has seen a jump. Until the doubt is over, four things do not
 //! happen:
+//!
+//! - No absence is believed ([`told`](super::told())).
 //! - No deadline passes: nothing is cancelled because it was not settled in time.
 //! - Nothing is given up because of its age, or because a window of the provider has ended.
+//! - Nothing is sent again under a key.
 //!
 //! Everything else goes on: new actions are sent, outcomes are written, and the provider is asked. If the provider says
 //! that an effect exists, this is believed.
