@@ -45,8 +45,8 @@ pub struct Back {
 }
 
 impl Back {
-    /// Returns the correction after one more jump of the clock. `by_micros` is how far the clock moved, negative if it was
-    /// set back, and `before` is the time that it showed directly before that.
+    /// Returns the correction after one more jump of the clock. `by_micros` is how far the clock moved, negative if it
+    /// was set back, and `before` is the time that it showed directly before that.
     #[must_use]
     pub fn jumped(self, by_micros: i64, before: Stamp) -> Back {
         let by = Duration::from_micros(by_micros.unsigned_abs());
