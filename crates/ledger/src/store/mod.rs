@@ -362,6 +362,10 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Keeps this pair of times in the database, and replaces the pair that was kept before.
     fn keep_clock(&self, kept: KeptClock) -> impl Future<Output = Result<()>> + Send;
 
+    /// Returns the key of the fingerprints ([`Prints`](crate::Prints)). It was drawn when the tables were made, and never
+    /// changes.
+    fn print_key(&self) -> impl Future<Output = Result<[u8; 32]>> + Send;
+
     /// Returns a future that is ready when a test has moved the database's time. Otherwise it is never ready. A worker
     /// that sleeps until a row is due waits for this, too. A move after the call of this function is not missed, even
     /// if the future is polled later.

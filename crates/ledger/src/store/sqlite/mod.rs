@@ -213,6 +213,10 @@ impl Store for Sqlite {
         statements::keep_clock(&mut *self.reader().await?, &kept).await
     }
 
+    async fn print_key(&self) -> Result<[u8; 32]> {
+        statements::print_key(&mut *self.reader().await?).await
+    }
+
     fn clock_moved(&self) -> impl Future<Output = ()> + Send {
         self.time.moved()
     }
