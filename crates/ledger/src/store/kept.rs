@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::action::{Action, ActionId, Money};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Impossible, Naming, Row, Scope, State};
+use crate::prints::Prints;
 
 use super::columns::{Cell, Columns, Fixed, Source};
 use super::{Counts, Filter, Result};
@@ -31,6 +32,9 @@ pub(crate) fn fixed(action: &Action) -> Fixed<'_> {
         },
         amount: action.amount.as_ref().map(|money| Cow::Owned(money.amount.to_string())),
         currency: action.amount.as_ref().map(|money| Cow::Borrowed(money.currency.as_str())),
+        head_print: action.prints.as_ref().map(|prints| Cow::Borrowed(&prints.head[..])),
+        body_print: action.prints.as_ref().map(|prints| Cow::Borrowed(&prints.body[..])),
+        client: action.client.as_deref().map(Cow::Borrowed),
     }
 }
 
@@ -60,8 +64,8 @@ pub(crate) fn listed<S: Source>(columns: impl Fn() -> S) -> Result<(ActionId, Op
     Ok((id, read.ok()))
 }
 
-/// A page of a list while it is read. The next rows take the places of those that cannot be read. So a page that has
-/// fewer actions than were asked for is the last one, and an unreadable row hides no other.
+/// A page of a list while it is read. Rows that cannot be read are left out, and the rows after them are read instead.
+/// So a page that has fewer actions than were asked for is always the last one.
 pub(crate) struct ActionPage {
     /// Selects the rows that are still missing.
     missing: Filter,
@@ -104,6 +108,8 @@ fn read(from: &mut impl Source) -> Result<Action> {
         id: fixed.id,
         naming: naming(fixed.salt).ok_or_else(|| impossible("its salt"))?,
         amount: money(fixed.amount, fixed.currency).ok_or_else(|| impossible("its amount"))?,
+        prints: prints(fixed.head_print, fixed.body_print).ok_or_else(|| impossible("its fingerprints"))?,
+        client: fixed.client.map(Cow::into_owned),
         state: state.map_err(|Impossible(what)| impossible(what))?,
         dependency: fixed.dependency.into_owned(),
         operation: fixed.operation.into_owned(),
@@ -141,8 +147,31 @@ fn money(amount: Option<Cow<'_, str>>, currency: Option<Cow<'_, str>>) -> Option
     }
 }
 
-/// Reads the numbers of a dependency's open and stuck actions, of each of which at most `most` were counted. The field
-/// `undeclared` of the result is 0.
+/// Returns the fingerprints from their two columns; `Some(None)` if both are empty. Returns `None` if only one of them is
+/// empty, or if one of them has another length.
+#[expect(clippy::option_option, reason = "the outer one is the error, which the caller names")]
+fn prints(head: Option<Cow<'_, [u8]>>, body: Option<Cow<'_, [u8]>>) -> Option<Option<Prints>> {
+    match (head, body) {
+        (None, None) => Some(None),
+        (Some(head), Some(body)) => {
+            Some(Some(Prints { head: (*head).try_into().ok()?, body: (*body).try_into().ok()? }))
+        }
+        _ => None,
+    }
+}
+
+/// Returns the key of the fingerprints from its column; `value` is `None` if the table has no row.
+///
+/// # Errors
+///
+/// If there is no key, or if it has another length.
+pub(crate) fn print_key(value: Option<&[u8]>) -> Result<[u8; 32]> {
+    let key = value.and_then(|bytes| bytes.try_into().ok());
+    key.ok_or_else(|| StoreError::new(Trouble::Foreign, "the key of the fingerprints is missing"))
+}
+
+/// Reads how many open and stuck actions a dependency has, and returns these counts. At most `most` actions of each
+/// kind were counted. The field `undeclared` of the result is 0.
 pub(crate) fn counts(open: &mut impl Source, stuck: &mut impl Source, most: u32) -> Result<Counts> {
     let looked_at = u64::read(open)?;
     let (unended, unknown, failing) = (u64::read(open)?, u64::read(open)?, u64::read(open)?);

@@ -18,7 +18,7 @@ use crate::machine::{AttemptRow, Back, Owner, Row as StateRow, SentKey, Stamp, W
 use crate::store::columns::{self, Columns, Fixed};
 use crate::store::dialect::Dialect;
 use crate::store::select::Select;
-use crate::store::{Counts, Declared, Filter, Insert, KeptClock, OwnTime, Result, Swept, polled};
+use crate::store::{Counts, Declared, Filter, Insert, KeptClock, OwnTime, Result, Swept, kept, polled};
 
 use super::rows::{self, At, Statement};
 
@@ -46,8 +46,8 @@ fn new_lines(first: usize) -> String {
     )
 }
 
-/// Returns the part of an SQL statement that inserts new lines of the attempt log and completes existing ones, as
-/// [`new_lines`] does.
+/// Returns the part of an SQL statement that inserts new lines of the attempt log and completes existing ones. As in
+/// [`new_lines`], only lines of actions in `taken` are written, and the parameters are numbered from `first`.
 fn logged(first: usize) -> String {
     let assigned = columns::assigned(columns::ENDED.into_iter(), "excluded");
     let lines = new_lines(first);
@@ -445,6 +445,12 @@ impl Session<'_> {
 }
 
 impl Session<'_> {
+    pub(super) async fn print_key(&mut self) -> Result<[u8; 32]> {
+        let query = self.query("SELECT print_key FROM seawall.secret");
+        let row = query.fetch_optional(&mut *self.conn).await.map_err(failed)?;
+        kept::print_key(row.as_ref().map(|row| row.try_get(0)).transpose().map_err(failed)?)
+    }
+
     pub(super) async fn kept_clock(&mut self) -> Result<Option<KeptClock>> {
         let text = "SELECT database_time, wall_time, back_micros, back_before FROM seawall.clock";
         let Some(row) = self.query(text).fetch_optional(&mut *self.conn).await.map_err(failed)? else {
@@ -460,7 +466,7 @@ impl Session<'_> {
     }
 
     pub(super) async fn keep_clock(&mut self, kept: &KeptClock) -> Result<()> {
-        // A process without a wall clock of its own keeps a pair that agrees with the database's clock.
+        // A process without another clock keeps a pair of two equal times.
         let own = kept.own.as_ref().map_or(kept.database, |own| Stamp::from_micros(own.micros));
         self.query(
             "INSERT INTO seawall.clock (database_time, wall_time, back_micros, back_before) VALUES ($1, $2, $3, $4) \

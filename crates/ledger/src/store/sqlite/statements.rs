@@ -21,7 +21,9 @@ use crate::store::dialect::Dialect;
 use crate::store::lane::BATCH;
 use crate::store::polled::{self, Answers};
 use crate::store::select::Select;
-use crate::store::{Counts, Declared, Due, Filter, Insert, KeptClock, OwnTime, Result, Swept, Undeclared};
+use crate::store::{
+    Counts, Declared, Due, Filter, Insert, KeptClock, OwnTime, Result, Swept, Undeclared, kept,
+};
 
 use super::rows;
 
@@ -343,7 +345,8 @@ pub(super) async fn versions(conn: &mut SqliteConnection, ids: &[ActionId]) -> R
     rows.iter().map(|row| polled::version_of(&mut rows::reader(row))).collect()
 }
 
-/// Executes a statement without parameters. It is not kept, since its text contains the time.
+/// Executes a statement without parameters, and returns its rows. The prepared statement is not kept, since its text
+/// contains the time.
 async fn plain(conn: &mut SqliteConnection, text: String) -> Result<Vec<SqliteRow>> {
     sqlx::query(AssertSqlSafe(text)).persistent(false).fetch_all(conn).await.map_err(failed)
 }
@@ -426,6 +429,12 @@ pub(super) async fn sweep(
         }
     }
     Ok(swept)
+}
+
+pub(super) async fn print_key(conn: &mut SqliteConnection) -> Result<[u8; 32]> {
+    let row =
+        sqlx::query("SELECT print_key FROM seawall_secret").fetch_optional(conn).await.map_err(failed)?;
+    kept::print_key(row.as_ref().map(|row| row.try_get(0)).transpose().map_err(failed)?)
 }
 
 pub(super) async fn kept_clock(conn: &mut SqliteConnection) -> Result<Option<KeptClock>> {
