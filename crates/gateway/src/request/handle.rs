@@ -243,13 +243,14 @@ fn not_taken(compiled: &CompiledDependency, taken: TakenBody, setting: &str, lim
     }
 }
 
-/// Returns a problem if the request must be refused because of its head, and `Ok` otherwise. These are the cases:
+/// Returns the caller's name, or a problem if the request must be refused because of its head. The name is `None` if no
+/// token is wanted, or if the caller's token has no name. A request is refused in these cases:
 ///
 /// - Over HTTP/1, the end of the request can be read in two ways, or its target has a `#`.
 /// - Its method is `CONNECT` or `TRACE`.
 /// - It has more than [`MOST_FIELDS`] header fields.
 /// - The gate of this door does not accept it: its host, its origin or its token is wrong.
-fn may_pass(door: &Door, exchange: &Exchange, head: &Parts) -> Result<(), Problem> {
+fn may_pass(door: &Door, exchange: &Exchange, head: &Parts) -> Result<Option<Arc<str>>, Problem> {
     let caller = exchange.caller();
     if head.version < Version::HTTP_2 && caller.next_is_doubtful() {
         return Err(bad_request(match caller.sent_fragment() {
