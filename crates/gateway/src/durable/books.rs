@@ -16,6 +16,7 @@ use seawall_ledger::{
 };
 use tokio::runtime::Handle;
 
+use super::waiters::Source;
 use crate::running::durable::DurableOperation;
 
 /// The database in which the ledger keeps its actions.
@@ -225,11 +226,25 @@ impl Books {
             there(&self.runtime, async move { ledger.list(&filter).await }).await
         })
     }
+}
 
-    /// Waits until this process writes the row of this action, or perhaps that of another one. A write is noticed if it
-    /// happens after the first poll of the future.
-    pub(crate) async fn written(&self, id: ActionId) {
+impl Source for Books {
+    async fn story(&self, id: ActionId) -> Result<Story, Error> {
+        Books::story(self, id).await
+    }
+
+    async fn versions(&self, ids: Vec<ActionId>) -> Result<Vec<(ActionId, u64)>, Error> {
+        either!(self.ledger.clone(), ledger => {
+            there(&self.runtime, async move { ledger.versions(&ids).await }).await
+        })
+    }
+
+    async fn written(&self, id: ActionId) {
         either!(&self.ledger, ledger => ledger.written(id).await);
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(task);
     }
 }
 

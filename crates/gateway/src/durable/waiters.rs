@@ -113,12 +113,13 @@ impl Drop for Place {
 
 impl Waiters {
     /// Waits until `enough` returns `true` for the action, until it is certain that the action cannot be read, or until
-    /// `until`. Returns what was read last. If `most` callers wait already, [`Read::Nothing`] is returned immediately.
+    /// `stop` resolves. Returns what was read last. If `most` callers wait already, [`Read::Nothing`] is returned
+    /// immediately.
     pub(crate) async fn wait(
         &self,
         source: &impl Source,
         id: ActionId,
-        until: Instant,
+        stop: impl Future<Output = ()>,
         most: usize,
         enough: impl Fn(&Action) -> bool,
     ) -> Read {
@@ -127,8 +128,11 @@ impl Waiters {
             Read::Found(story) => enough(&story.action),
             Read::Nothing | Read::Failed(_) => read.is_final(),
         };
-        // This fails if the reader has ended although a caller waits, because the ledger's runtime has ended.
-        let _ = tokio::time::timeout_at(until, told.wait_for(is_over)).await;
+        tokio::select! {
+            // This fails if the reader has ended although a caller waits, because the ledger's runtime has ended.
+            _ = told.wait_for(is_over) => {}
+            () = stop => {}
+        }
         told.borrow().clone()
     }
 

@@ -3,6 +3,8 @@
 use seawall_ledger::machine::Row;
 use seawall_ledger::{NewAction, Refusal, Rules, Stamp, State, StoreError};
 
+use tokio::time::sleep as later;
+
 use super::*;
 
 /// A ledger that the test plays.
@@ -95,10 +97,6 @@ impl Source for Played {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn later(by: Duration) -> Instant {
-    Instant::now() + by
-}
 
 /// Waits until the row has this version, at most ten seconds. Returns the version that was read last, and the time that it
 /// took.

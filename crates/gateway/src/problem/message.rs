@@ -10,7 +10,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use seawall_policy::{Effect, Stopped};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Problem, Where};
 use super::reasons::in_http;
@@ -45,6 +45,12 @@ impl Problem {
 
     /// Returns the headers and the body that describe the problem.
     pub(crate) fn tell(self, status: StatusCode) -> (HeaderMap, String) {
+        let (headers, facts) = self.facts(status);
+        (headers, facts.to_string())
+    }
+
+    /// Returns the headers that describe the problem, and the facts of its body.
+    pub(crate) fn facts(self, status: StatusCode) -> (HeaderMap, Value) {
         let (_, proxy_status, title) = in_http(self.reason);
         let mut facts = json!({
             "type": format!("urn:seawall:reason:{}", self.reason),
@@ -89,7 +95,7 @@ impl Problem {
             facts["location"] = location.into();
         }
         put_facts(&mut headers, self.effect, self.attempts, self.endpoint, self.stopped);
-        (headers, facts.to_string())
+        (headers, facts)
     }
 }
 

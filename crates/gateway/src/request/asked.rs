@@ -15,7 +15,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
-use seawall_ledger::{Action, ActionId, By, Error, Known, Observed, Refusal, Rules, Story, StoreError};
+use seawall_ledger::{Action, ActionId, Error, Known, Refusal, StoreError, Story, Trouble};
 use seawall_policy::{Effect, Reason};
 use tokio::time::Instant;
 
@@ -280,7 +280,7 @@ impl Asking<'_> {
     fn facts(&self, story: &Story) -> serde_json::Value {
         let action = &story.action;
         let operation = self.operation(action);
-        shown::story(story, View { key: key_of(action, operation), rules: operation.map(rules) })
+        shown::story(story, View { key: key_of(action, operation), rules: operation.map(|operation| &operation.rules) })
     }
 
     fn operation(&self, action: &Action) -> Option<&DurableOperation> {
@@ -288,10 +288,6 @@ impl Asking<'_> {
         let mut durable = dependency.operations.durable();
         durable.find(|operation| *operation.name == *action.operation).map(Arc::as_ref)
     }
-}
-
-fn rules(operation: &DurableOperation) -> &Rules {
-    &operation.rules
 }
 
 /// Returns the key that the caller gave an action: the recorded key without the caller's name.
@@ -337,9 +333,9 @@ const NOT_FOUND: &str = "there is no such action";
 
 /// Returns what a caller is told of an error of the database.
 fn away(error: &StoreError) -> String {
-    match error.in_doubt() {
-        true => format!("{error}. A change may have been made; asking for it again does no harm"),
-        false => error.to_string(),
+    match error.trouble() {
+        Trouble::Away => format!("{error}; if this was a change, it may have been made, and asking again does no harm"),
+        _ => error.to_string(),
     }
 }
 

@@ -11,6 +11,7 @@ use seawall_actions::stored::{AnswerOf, StoredAnswer, StoredRequest};
 use seawall_ledger::{Action, ActionId, End, Goal, Known, NewAction, Refusal, Same};
 use seawall_policy::{Effect, Keys, Reason, Time, Wish};
 
+use super::asked::key_of;
 use super::headers::{Kinds, strip_hop, strip_ours};
 use super::reply::{of_problem, reply};
 use super::reply_body::{ReplyBody, Underway};
@@ -18,7 +19,8 @@ use super::request_body::TooLarge;
 use crate::durable::Room;
 use crate::durable::books::Books;
 use crate::durable::call::{Answered, DurableCall, Told, Unanswered, effect_of, failed, make};
-use crate::durable::shown;
+use crate::durable::shown::{self, View};
+use crate::durable::waiters::Read;
 use crate::problem::message::{ACTION, put_facts};
 use crate::problem::{Problem, Where};
 use crate::running::compiled::CompiledDependency;
@@ -62,7 +64,7 @@ impl DurableRequest<'_> {
         if asks_for_async(&self.head.headers) {
             return match books.record(new).await {
                 Ok(action) if action.has_outcome() => self.replay(&books, action, underway).await,
-                Ok(action) => Ok(accepted(&action)),
+                Ok(action) => Ok(accepted(&action, self.operation)),
                 Err(error) => Err(self.refused(failed(&error), &key)),
             };
         }
@@ -212,8 +214,11 @@ impl DurableRequest<'_> {
         let end_by = self.end_by.min(self.leaves_by.unwrap_or(Time::NEVER));
         let until = self.router.running.clock.instant(end_by);
         let most = self.router.running.compiled.load().settings.ledger.waiters;
-        let read = self.room.waiters.wait(books, action.id, until, most, Action::has_outcome).await;
-        read.map_or(action, |read| Action::clone(&read))
+        let stop = tokio::time::sleep_until(until);
+        match self.room.waiters.wait(books, action.id, stop, most, Action::has_outcome).await {
+            Read::Found(story) => story.action.clone(),
+            Read::Nothing | Read::Failed(_) => action,
+        }
     }
 
     fn refused(&self, told: Told, key: &str) -> Problem {
@@ -284,8 +289,9 @@ fn asks_for_async(headers: &HeaderMap) -> bool {
 }
 
 /// Returns the answer to a request that is recorded and will be sent later.
-fn accepted(action: &Action) -> Response<ReplyBody> {
-    let body = shown::action(action).to_string();
+fn accepted(action: &Action, operation: &DurableOperation) -> Response<ReplyBody> {
+    let view = View { key: key_of(action, Some(operation)), rules: Some(&operation.rules) };
+    let body = shown::action(action, view).to_string();
     let mut response = Response::new(ReplyBody::own(Bytes::from(body)));
     *response.status_mut() = StatusCode::ACCEPTED;
     let headers = response.headers_mut();

@@ -21,6 +21,8 @@ use crate::paths::Readings;
 use crate::problem::Problem;
 use crate::problem::message::REASON;
 use crate::problem::reasons::status;
+use crate::request::asked::wanted::Wanted;
+use crate::request::asked::{Asking, Who};
 use crate::request::durable::DurableRequest;
 use crate::request::headers::{Kinds, Said, has_key, join_cookies, strip_hop, take_said};
 use crate::request::reply::{of_problem, reply};
@@ -104,6 +106,11 @@ async fn answer(
     let (mut head, body) = request.into_parts();
     let caller = may_pass(door, exchange, &head)?;
     let routes = router.routes();
+    if let Some(wanted) = head.uri.path_and_query().and_then(|target| Wanted::of(&head.method, target)) {
+        let who = if door.gate.names_callers() { Who::Caller(caller) } else { Who::Anyone };
+        let asking = Asking { site, exchange, compiled: &routes.compiled, own: door.own(), who };
+        return asking.answer(wanted, head, body).await;
+    }
     let (index, path) = door.route(&routes.compiled, head.uri.path_and_query())?;
     let compiled = &routes.compiled.dependencies[index];
     #[cfg(test)]

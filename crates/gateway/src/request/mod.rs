@@ -1,5 +1,6 @@
 //! Handles one request, from its head to its answer. The handling begins in [`handle`].
 
+pub(crate) mod asked;
 pub(crate) mod durable;
 pub(crate) mod handle;
 pub mod headers;

@@ -31,6 +31,8 @@ pub struct Running {
     /// Whether the gateway is shutting down. While it does, it is not ready, and every answer announces that its
     /// connection ends.
     draining: AtomicBool,
+    /// Tells those who wait for the beginning of a drain.
+    drain_begins: watch::Sender<bool>,
     /// When the drain is over, in nanoseconds of the clock. It has no meaning before `draining` is set.
     drained_by: AtomicU64,
     /// The result of the last reload. `None` if there was none.
@@ -114,6 +116,7 @@ impl Running {
             clock,
             workers,
             draining: AtomicBool::new(false),
+            drain_begins: watch::Sender::new(false),
             drained_by: AtomicU64::new(0),
             last_reload: Mutex::new(None),
             connections: AtomicU64::new(0),
@@ -152,6 +155,13 @@ impl Running {
     pub fn drain(&self, limit: Duration) {
         self.drained_by.store(self.clock.now().saturating_add(limit).as_nanos(), Ordering::Relaxed);
         self.draining.store(true, Ordering::Release);
+        self.drain_begins.send_replace(true);
+    }
+
+    /// Waits until the gateway begins to shut down.
+    pub(crate) async fn until_draining(&self) {
+        // This cannot fail, since `self` holds the sender.
+        let _ = self.drain_begins.subscribe().wait_for(|begins| *begins).await;
     }
 
     /// Returns the time limits of calls that begin while the gateway shuts down. `None` if it does not shut down.

@@ -437,17 +437,12 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Loads one row with its attempts and marks; `None` if there is no such row.
     fn story(&self, id: ActionId) -> impl Future<Output = Result<Option<Story>>> + Send;
 
-<<<<<<< HEAD
     /// Returns the versions of the rows with these ids, in any order. A missing row is left out. This is one statement in
     /// one round trip, without a transaction, and it reads no other column.
     fn versions(&self, ids: &[ActionId]) -> impl Future<Output = Result<Vec<(ActionId, u64)>>> + Send;
 
-    /// Lists the rows that match the filter, in the order of their recording, one page at a time. A row that cannot be read
-    /// is left out and logged, and the next row takes its place.
-=======
     /// Returns the rows that match the filter, in the order of their recording, one page at a time. A row that cannot
     /// be read is left out and logged, and the next row takes its place in the page.
->>>>>>> l14
     fn list(&self, filter: &Filter) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
     /// Returns the numbers of a dependency's open actions, of its stuck actions, and of the actions that are due

@@ -1,14 +1,9 @@
 //! The questions about rows that wait, written once for both databases.
 //!
-<<<<<<< HEAD
-//! A process asks the first question about all of its dependencies together, once in each poll interval: which of them
-//! have a row that is due, and when is the next row due? The second question is which rows nobody in this process can
-//! work on, because their operations are not declared here. The third question is which of some rows have changed.
-=======
 //! The first question is about all dependencies of a process together, and is asked once in each poll interval: which
 //! of them have a row that is due, and when will the next row be due? The second question is: which due rows wait for
-//! another process, because this process does not declare their operations?
->>>>>>> l14
+//! another process, because this process does not declare their operations? The third question is: which versions do
+//! these rows have?
 //!
 //! The questions have no parameters: the names are written into the text. So PostgreSQL gets such a question in one
 //! message (the simple protocol), answers it in one round trip, and plans it anew each time for the current size of the
