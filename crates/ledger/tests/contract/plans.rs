@@ -109,7 +109,7 @@ async fn claim_plan_on_postgres(world: &PostgresWorld) -> String {
     sqlx::raw_sql(begin).execute(&mut conn).await.unwrap();
     let query = sqlx::query(AssertSqlSafe(format!("EXPLAIN {claim}"))).persistent(false);
     let query = query.bind(uuid::Uuid::nil()).bind(0_i64).bind("pay").bind(32_i64).bind(1_i64);
-    let query = query.bind(["charge", "payout"]);
+    let query = query.bind(["charge", "payout"]).bind(vec!["-infinity", "-infinity"]);
     lines(&query.fetch_all(&mut conn).await.unwrap())
 }
 
