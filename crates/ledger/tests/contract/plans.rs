@@ -21,7 +21,7 @@ use crate::suite::{charge, pay};
 use crate::world::{PostgresWorld, SqliteWorld, World, ledger, quick};
 
 /// Copies the one row that waits until there are `rows` of them.
-async fn backlog<W: World>(world: &W, rows: u64) {
+pub(crate) async fn backlog<W: World>(world: &W, rows: u64) {
     let mut conn = world.connect().await;
     // The ids are in the order of recording, as those of version 7 are. Each row is due a moment after the one before.
     let (id, due, series) = if W::ACTIONS.contains('.') {
