@@ -1,5 +1,7 @@
 //! What differs between the SQL of the two databases. With it, a statement is written once.
 
+use std::time::Duration;
+
 /// The SQL dialects of the two databases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -33,6 +35,23 @@ impl Dialect {
         match self {
             Dialect::Sqlite => format!("({at} + {micros})"),
             Dialect::Postgres => format!("({at} + {micros} * interval '1 microsecond')"),
+        }
+    }
+
+    /// Returns the SQL for a time `span` after the time `at`.
+    pub(crate) fn later(self, at: &str, span: Duration) -> String {
+        let micros = span.as_micros();
+        match self {
+            Dialect::Sqlite => format!("({at} + {micros})"),
+            Dialect::Postgres => format!("({at} + {micros} * interval '1 microsecond')"),
+        }
+    }
+
+    /// Returns the SQL for the microseconds that the database has spent on this statement. For SQLite it is 0.
+    pub(crate) fn spent(self) -> String {
+        match self {
+            Dialect::Sqlite => "0".to_owned(),
+            Dialect::Postgres => self.micros("(clock_timestamp() - statement_timestamp())"),
         }
     }
 
