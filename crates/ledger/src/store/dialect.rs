@@ -47,6 +47,35 @@ impl Dialect {
         }
     }
 
+    /// Returns the SQL for the number of entries of the index of due rows that this connection has read, up to this place
+    /// of the statement. The number has no fixed beginning, so only differences mean something. Entries of rows that were
+    /// changed since are counted, too. For SQLite, and if the server does not count (`track_counts`), it is always 0.
+    pub(crate) fn walked(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "0",
+            Dialect::Postgres => {
+                "coalesce(pg_stat_get_xact_tuples_returned(to_regclass('seawall.action_due')), 0)"
+            }
+        }
+    }
+
+    /// Returns the SQL for the time that is `micros` microseconds after the time `at`.
+    pub(crate) fn plus(self, at: &str, micros: &str) -> String {
+        match self {
+            Dialect::Sqlite => format!("({at} + {micros})"),
+            Dialect::Postgres => format!("({at} + {micros} * interval '1 microsecond')"),
+        }
+    }
+
+    /// Returns the SQL for a time `span` after the time `at`.
+    pub(crate) fn later(self, at: &str, span: Duration) -> String {
+        let micros = span.as_micros();
+        match self {
+            Dialect::Sqlite => format!("({at} + {micros})"),
+            Dialect::Postgres => format!("({at} + {micros} * interval '1 microsecond')"),
+        }
+    }
+
     /// Returns the SQL for the microseconds that the database has spent on this statement. For SQLite it is 0.
     pub(crate) fn spent(self) -> String {
         match self {

@@ -19,7 +19,8 @@ use super::{Declared, Due, Result, Undeclared};
 
 /// Returns the SQL that answers for each declared operation at the time `now`: the database's time, the number of the
 /// dependency in `declared`, the operation, since when a row is due, and when the next row will be due, if that is within
-/// the time `within`. The last column is the time that the database has spent, in µs. [`Answers::read`] reads the rows.
+/// the time `within`. The first search stands between two columns with the number of entries that were read from the
+/// index ([`Dialect::walked`]). [`Answers::read`] reads the rows.
 ///
 /// Only rows that are due from `from` on (of a dependency and an operation) are searched. The search for the next row has
 /// an end because PostgreSQL's index also has the old entries of rows that were changed, such as the ends of the leases of
@@ -37,7 +38,7 @@ pub(crate) fn due(
     };
     format!(
         "WITH d (number, dependency, operation, low) AS (VALUES {operations}) \
-         SELECT {time}, d.number, d.operation, {due}, {next}, {spent} FROM d",
+         SELECT {time}, d.number, d.operation, {walked}, {due}, {walked}, {next} FROM d",
         operations = operations(dialect, declared, low),
         time = dialect.micros(now),
         due = first(dialect, knows, &format!("a.due_at >= d.low AND a.due_at <= {now}")),
@@ -46,7 +47,7 @@ pub(crate) fn due(
             knows,
             &format!("a.due_at > {now} AND a.due_at <= {}", dialect.later(now, within))
         ),
-        spent = dialect.spent(),
+        walked = dialect.walked(),
     )
 }
 
@@ -66,11 +67,11 @@ pub(crate) fn due_in(
     };
     format!(
         "WITH d (number, dependency, operation, low, high) AS (VALUES {operations}) \
-         SELECT {time}, d.number, d.operation, {due}, NULL, {spent} FROM d",
+         SELECT {time}, d.number, d.operation, {walked}, {due}, {walked}, NULL FROM d",
         operations = operations(dialect, declared, ranges),
         time = dialect.micros(now),
         due = first(dialect, knows, "a.due_at >= d.low AND a.due_at < d.high"),
-        spent = dialect.spent(),
+        walked = dialect.walked(),
     )
 }
 
@@ -112,24 +113,24 @@ pub(crate) struct Answers {
     pub(crate) first: Vec<(usize, String, Option<Stamp>)>,
     /// The database's time; `None` if no row was read.
     pub(crate) now: Option<Stamp>,
-    /// The time that the database has spent on the question.
-    pub(crate) spent: Duration,
+    /// The number of entries that the searches for rows that are due have read from the index.
+    pub(crate) walked: u64,
 }
 
 impl Answers {
     pub(crate) fn of(declared: &[Declared]) -> Answers {
         let due = vec![Due::default(); declared.len()];
-        Answers { due, first: Vec::new(), now: None, spent: Duration::ZERO }
+        Answers { due, first: Vec::new(), now: None, walked: 0 }
     }
 
     pub(crate) fn read(&mut self, from: &mut impl Source) -> Result<()> {
         let now = i64::read(from)?;
         let number = u32::read(from)? as usize;
         let operation = from.text()?.to_owned();
-        let (due, next) = (Option::<i64>::read(from)?, Option::<i64>::read(from)?);
-        let spent = u64::read(from)?;
+        let (before, due) = (u64::read(from)?, Option::<i64>::read(from)?);
+        let (after, next) = (u64::read(from)?, Option::<i64>::read(from)?);
         self.now = Some(Stamp::from_micros(now));
-        self.spent = self.spent.max(Duration::from_micros(spent));
+        self.walked += after.saturating_sub(before);
         self.first.push((number, operation, due.map(Stamp::from_micros)));
         if let Some(of) = self.due.get_mut(number) {
             of.now |= due.is_some();

@@ -7,9 +7,9 @@
 //!
 //! The obvious remedy is to begin each search where the last one found its first row. It misses rows: an application
 //! records an action in a transaction and commits later. That row is then due before rows that were found meanwhile. So
-//! bounds are used only while the search without them is slow. The searches that wait for an answer begin at the bound.
-//! What lies below it is searched piece by piece, backwards, one short piece with each poll, and again from the bound
-//! when the beginning is reached. A row that is found there lowers the bound, so that the next claim takes it.
+//! bounds are used only while a search without them reads many entries. Polls and claims begin at the bound. What lies
+//! below it is searched piece by piece, backwards, one short piece with each poll, and again from the bound when the
+//! beginning is reached. A row that is found there lowers the bound, so that the next claim takes it.
 //!
 //! The bounds save work and decide nothing: each process has its own, and begins without.
 
@@ -25,8 +25,9 @@ use crate::store::polled::{self, Answers, BEGINNING};
 use super::rows::At;
 use super::statements::NOW;
 
-/// A poll that takes longer in the database is slow. Then bounds are used.
-const SLOW: Duration = Duration::from_millis(10);
+/// The number of entries that a poll or a piece may read. If a poll reads more, bounds are used. An old entry takes up to
+/// 5 µs. The entries are counted, because the time of a poll says little: on a busy machine a short search takes long, too.
+const MANY: u64 = 2000;
 
 /// How far the bound stays behind the first row that is due, and behind now. A row may be written a moment after the time
 /// from which it is due.
@@ -60,18 +61,18 @@ impl Piece {
 /// The bounds of the declared operations of one process.
 #[derive(Debug)]
 pub(super) struct Bounds {
-    /// Empty as long as polls are fast.
+    /// Empty as long as polls read few entries.
     of: HashMap<Name, Stamp>,
     /// How far the pieces of this round have come, and the length of the next one.
     back: Duration,
     length: Duration,
-    /// The time in the database that the pieces of this round have taken.
-    spent: Duration,
+    /// The number of entries that the pieces of this round have read.
+    walked: u64,
 }
 
 impl Bounds {
     pub(super) fn new() -> Bounds {
-        Bounds { of: HashMap::new(), back: Duration::ZERO, length: LONGEST, spent: Duration::ZERO }
+        Bounds { of: HashMap::new(), back: Duration::ZERO, length: LONGEST, walked: 0 }
     }
 
     /// Returns the time from which on due rows of this operation are searched; `None` if there is no bound.
@@ -82,19 +83,19 @@ impl Bounds {
         self.of.get(&(dependency.to_owned(), operation.to_owned())).copied()
     }
 
-    /// Takes the answer to a poll: for each operation, since when its first row is due, if there is one. `took` is the
-    /// time in the database.
+    /// Takes the answer to a poll: for each operation, since when its first row is due, if there is one. `walked` is the
+    /// number of entries that it has read.
     pub(super) fn polled(
         &mut self,
         first: impl Iterator<Item = (Name, Option<Stamp>)>,
         now: Stamp,
-        took: Duration,
+        walked: u64,
     ) {
         if self.of.is_empty() {
-            if took < SLOW {
+            if walked < MANY {
                 return;
             }
-            (self.back, self.length, self.spent) = (Duration::ZERO, SHORTEST, Duration::ZERO);
+            (self.back, self.length, self.walked) = (Duration::ZERO, SHORTEST, 0);
         }
         for (name, due) in first {
             let bound = due.unwrap_or(now).min(now).saturating_sub(MARGIN);
@@ -122,28 +123,28 @@ impl Bounds {
         (!self.of.is_empty()).then_some(Piece { back: self.back, length })
     }
 
-    /// Takes what was found in the piece: for some operations, since when a row is due. `took` is the time in the
-    /// database. Returns whether the search was so fast that the next piece can follow immediately.
-    pub(super) fn searched(&mut self, found: impl Iterator<Item = (Name, Stamp)>, took: Duration) -> bool {
+    /// Takes what was found in the piece: for some operations, since when a row is due. `walked` is the number of entries
+    /// that the search has read. Returns whether they were so few that the next piece can follow immediately.
+    pub(super) fn searched(&mut self, found: impl Iterator<Item = (Name, Stamp)>, walked: u64) -> bool {
         for (name, due) in found {
             self.of.entry(name).and_modify(|bound| *bound = due.min(*bound));
         }
-        self.spent = self.spent.saturating_add(took);
+        self.walked = self.walked.saturating_add(walked);
         let was_last = self.length >= LONGEST;
         self.back = self.back.saturating_add(self.length);
-        let fast = took < SLOW;
-        if fast {
+        let few = walked < MANY;
+        if few {
             self.length = self.length.saturating_mul(4).min(LONGEST);
-        } else if took > SLOW * 4 {
+        } else if walked > MANY * 4 {
             self.length = (self.length / 2).max(SHORTEST);
         }
         if was_last {
-            if self.spent < SLOW {
+            if self.walked < MANY {
                 self.of.clear();
             }
-            (self.back, self.length, self.spent) = (Duration::ZERO, SHORTEST, Duration::ZERO);
+            (self.back, self.length, self.walked) = (Duration::ZERO, SHORTEST, 0);
         }
-        fast && !was_last
+        few && !was_last
     }
 }
 
@@ -179,7 +180,7 @@ impl SharedBounds {
     /// Takes the answers to [`SharedBounds::question`].
     pub(super) fn polled(&self, declared: &[Declared], answers: &Answers) {
         if let Some(now) = answers.now {
-            self.lock().polled(firsts(declared, answers), now, answers.spent);
+            self.lock().polled(firsts(declared, answers), now, answers.walked);
         }
     }
 
@@ -197,7 +198,7 @@ impl SharedBounds {
     /// Takes the answers to [`SharedBounds::question_below`]. Returns whether the next piece can follow immediately.
     pub(super) fn searched(&self, declared: &[Declared], answers: &Answers) -> bool {
         let found = firsts(declared, answers).filter_map(|(name, due)| Some((name, due?)));
-        self.lock().searched(found, answers.spent)
+        self.lock().searched(found, answers.walked)
     }
 }
 
@@ -212,8 +213,6 @@ fn firsts(declared: &[Declared], answers: &Answers) -> impl Iterator<Item = (Nam
 mod tests {
     use super::*;
 
-    const MS: fn(u64) -> Duration = Duration::from_millis;
-
     fn name() -> Name {
         ("pay".to_owned(), "charge".to_owned())
     }
@@ -222,40 +221,40 @@ mod tests {
         Stamp::from_micros(seconds * 1_000_000)
     }
 
-    fn slow() -> Bounds {
+    fn walked() -> Bounds {
         let mut bounds = Bounds::new();
-        bounds.polled([(name(), Some(at(1000)))].into_iter(), at(2000), MS(200));
+        bounds.polled([(name(), Some(at(1000)))].into_iter(), at(2000), 200_000);
         bounds
     }
 
     #[test]
-    fn fast_polls_have_no_bound() {
+    fn polls_that_read_few_entries_have_no_bound() {
         let mut bounds = Bounds::new();
-        bounds.polled([(name(), Some(at(1000)))].into_iter(), at(2000), MS(9));
+        bounds.polled([(name(), Some(at(1000)))].into_iter(), at(2000), MANY - 1);
         assert_eq!((bounds.from("pay", "charge"), bounds.piece()), (None, None));
     }
 
     #[test]
-    fn after_a_slow_poll_the_search_begins_at_the_first_due_row() {
-        let mut bounds = slow();
+    fn after_a_long_walk_the_search_begins_at_the_first_due_row() {
+        let mut bounds = walked();
         assert_eq!(bounds.from("pay", "charge"), Some(at(999)));
         assert_eq!(bounds.from("pay", "refund"), None);
-        bounds.polled([(name(), None)].into_iter(), at(2005), MS(1));
+        bounds.polled([(name(), None)].into_iter(), at(2005), 1);
         assert_eq!(
             bounds.from("pay", "charge"),
             Some(at(2004)),
             "nothing is due, so the search begins at now"
         );
-        bounds.polled([(name(), Some(at(1990)))].into_iter(), at(2006), MS(1));
+        bounds.polled([(name(), Some(at(1990)))].into_iter(), at(2006), 1);
         assert_eq!(bounds.from("pay", "charge"), Some(at(2004)), "a poll does not lower the bound");
-        bounds.polled([(name(), None)].into_iter(), at(1500), MS(1));
+        bounds.polled([(name(), None)].into_iter(), at(1500), 1);
         assert_eq!(bounds.from("pay", "charge"), Some(at(1499)), "the clock was set back");
     }
 
     #[test]
     fn a_row_below_the_bound_is_found_however_old_it_is() {
         for age in [1, 30, 3_000, 400_000_000] {
-            let mut bounds = slow();
+            let mut bounds = walked();
             let late = at(999 - age);
             let mut pieces = 0;
             while bounds.from("pay", "charge") != Some(late) {
@@ -263,8 +262,8 @@ mod tests {
                 let (begin, end) = bounds.piece().unwrap().below(bound);
                 let hit = late < end && begin.is_none_or(|begin| late >= begin);
                 // The old entries lie within the last minute, as beside a long transaction.
-                let took = if end > at(939) { MS(30) } else { MS(1) };
-                bounds.searched(hit.then(|| (name(), late)).into_iter(), took);
+                let walked = if end > at(939) { 3 * MANY } else { 1 };
+                bounds.searched(hit.then(|| (name(), late)).into_iter(), walked);
                 pieces += 1;
                 assert!(pieces < 60, "a row of {age} s before the bound was not found");
             }
@@ -273,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_row_that_stays_locked_does_not_hold_the_bound() {
-        let mut bounds = slow();
+        let mut bounds = walked();
         bounds.emptied("pay", &["charge".to_owned(), "refund".to_owned()], at(2010));
         assert_eq!((bounds.from("pay", "charge"), bounds.from("pay", "refund")), (Some(at(2009)), None));
         let mut none = Bounds::new();
@@ -282,11 +281,12 @@ mod tests {
     }
 
     #[test]
-    fn the_bounds_end_when_a_whole_round_was_fast() {
-        let mut bounds = slow();
-        while bounds.searched(std::iter::empty(), MS(30)) || bounds.back > Duration::ZERO {}
-        assert!(bounds.piece().is_some(), "the round was slow");
-        while bounds.searched(std::iter::empty(), Duration::from_micros(100)) {}
+    fn the_bounds_end_when_a_whole_round_read_few_entries() {
+        let mut bounds = walked();
+        bounds.searched(std::iter::empty(), 3 * MANY);
+        while bounds.searched(std::iter::empty(), 1) {}
+        assert!(bounds.piece().is_some(), "the first piece of the round had many entries");
+        while bounds.searched(std::iter::empty(), 1) {}
         assert_eq!((bounds.from("pay", "charge"), bounds.piece()), (None, None));
     }
 }
