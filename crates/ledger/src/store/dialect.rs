@@ -40,11 +40,7 @@ impl Dialect {
 
     /// Returns the SQL for a time `span` after the time `at`.
     pub(crate) fn later(self, at: &str, span: Duration) -> String {
-        let micros = span.as_micros();
-        match self {
-            Dialect::Sqlite => format!("({at} + {micros})"),
-            Dialect::Postgres => format!("({at} + {micros} * interval '1 microsecond')"),
-        }
+        self.plus(at, &span.as_micros().to_string())
     }
 
     /// Returns the SQL for the number of entries of the index of due rows that this connection has read, up to this place
@@ -56,31 +52,6 @@ impl Dialect {
             Dialect::Postgres => {
                 "coalesce(pg_stat_get_xact_tuples_returned(to_regclass('seawall.action_due')), 0)"
             }
-        }
-    }
-
-    /// Returns the SQL for the time that is `micros` microseconds after the time `at`.
-    pub(crate) fn plus(self, at: &str, micros: &str) -> String {
-        match self {
-            Dialect::Sqlite => format!("({at} + {micros})"),
-            Dialect::Postgres => format!("({at} + {micros} * interval '1 microsecond')"),
-        }
-    }
-
-    /// Returns the SQL for a time `span` after the time `at`.
-    pub(crate) fn later(self, at: &str, span: Duration) -> String {
-        let micros = span.as_micros();
-        match self {
-            Dialect::Sqlite => format!("({at} + {micros})"),
-            Dialect::Postgres => format!("({at} + {micros} * interval '1 microsecond')"),
-        }
-    }
-
-    /// Returns the SQL for the microseconds that the database has spent on this statement. For SQLite it is 0.
-    pub(crate) fn spent(self) -> String {
-        match self {
-            Dialect::Sqlite => "0".to_owned(),
-            Dialect::Postgres => self.micros("(clock_timestamp() - statement_timestamp())"),
         }
     }
 
