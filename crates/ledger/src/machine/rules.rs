@@ -213,8 +213,8 @@ impl Rules {
         }
     }
 
-    /// Declares for how long the provider remembers a key. If nothing else is declared for an unknown effect of a keyed
-    /// operation, its request is then sent again under the same key.
+    /// Returns these rules with the time for which the provider remembers a key. If nothing else is declared for an
+    /// unknown effect of a keyed operation, its request is then sent again under the same key.
     #[must_use]
     pub fn remembered(self, lifetime: Lifetime) -> Rules {
         let on_unknown = match (self.idempotency, self.on_unknown) {
