@@ -141,13 +141,13 @@ impl<S: Deref<Target = Site>, W: Work> AnyCall<S, W> {
         call
     }
 
-    /// The keys that decide which breaker and which limit the call uses. A change has an effect only before the first
-    /// poll.
+    /// Returns the keys that decide which breaker and which limit the call uses. A change has an effect only before the
+    /// first poll.
     pub fn keys(&mut self) -> &mut Keys {
         &mut self.run.keys
     }
 
-    /// The caller's own wishes for this call. A change has an effect only before the first poll.
+    /// Returns the caller's own wishes for this call. A change has an effect only before the first poll.
     pub fn wish(&mut self) -> &mut Wish {
         &mut self.wish
     }

@@ -197,7 +197,7 @@ pub enum Otherwise {
 }
 
 impl Otherwise {
-    /// The word used in the configuration: `applied` or `unknown`.
+    /// Returns the word used in the configuration: `applied` or `unknown`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
