@@ -10,7 +10,7 @@ use super::{End, Goal, Known, NotApplied, Origin, Owner, Rules, Stamp, State, Wr
 /// The reason why an action cannot be settled. The business transaction must roll back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotSettled {
-    /// The action is being cancelled, because its deadline passed or somebody cancelled it first.
+    /// The action is being cancelled, because its deadline passed or because it was cancelled first.
     TooLate,
     /// It is not yet known whether the action is applied.
     NotKnown,
