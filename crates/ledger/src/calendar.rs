@@ -99,7 +99,8 @@ impl Zone {
     ///
     /// - If the clock is set back, so that this time comes twice, both moments are returned.
     /// - If the clock is set forward over this time, so that it never comes, three moments are returned. One is the
-    ///   moment of the change. The other two are what the time means with the zone's offset before and after the change.
+    ///   moment of the change. The other two are what the time means with the zone's offset before and after the
+    ///   change.
     fn meanings_of(&self, clock: DateTime) -> impl Iterator<Item = Stamp> {
         let moments = match self.zone.to_ambiguous_timestamp(clock).offset() {
             AmbiguousOffset::Unambiguous { offset } => [offset.to_timestamp(clock).ok(), None, None],
@@ -305,8 +306,8 @@ impl Lifetime {
     ///
     /// - If the time of day comes twice on one day, both times count.
     /// - If the clock is moved forward over the time of day, so that it does not come on one day, three moments count.
-    ///   One is the change itself. The other two are the time of day with the zone's offset before and after the change.
-    ///   For a clock that is moved by an hour, the earlier of them is up to an hour before the change.
+    ///   One is the change itself. The other two are the time of day with the zone's offset before and after the
+    ///   change. For a clock that is moved by an hour, the earlier of them is up to an hour before the change.
     #[must_use]
     pub fn end(&self, first: Stamp) -> Stamp {
         match self {

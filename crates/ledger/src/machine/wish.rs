@@ -124,8 +124,8 @@ pub fn settle_scope(members: &[State], size: u32, now: Stamp) -> Result<Vec<Writ
     not_yet.map_or(Ok(writes), Err)
 }
 
-/// Returns the change that cancels an action, so that its effect must not exist any more. Returns `Ok(None)` if nothing
-/// is to be changed: the action failed, or is cancelled, or is being cancelled. For a scope, call this function for
+/// Returns the change that cancels an action. After it, the effect is not to exist. Returns `Ok(None)` if nothing is to
+/// be changed: the action failed, or is cancelled, or is being cancelled. For a scope, call this function for
 /// every member.
 ///
 /// # Errors

@@ -16,8 +16,8 @@ use super::dialect::Dialect;
 use super::{Declared, Due, Result, Undeclared};
 
 /// Returns the SQL of the first question, for the time `now`. Its result has one row for each declared operation. Its
-/// columns are the database's time, the index of the dependency in `declared`, the due time of the first row that is due,
-/// and the due time of the next row. [`Answers::read`] reads these rows.
+/// columns are the database's time, the index of the dependency in `declared`, the due time of the first row that is
+/// due, and the due time of the next row. [`Answers::read`] reads these rows.
 pub(crate) fn due(dialect: Dialect, now: &str, declared: &[Declared], knows: u32) -> String {
     let action = dialect.table("action");
     let operations = declared.iter().enumerate().flat_map(|(number, of)| {
