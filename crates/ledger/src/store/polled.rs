@@ -1,8 +1,8 @@
 //! The two questions about rows that wait, written once for both databases.
 //!
-//! The first question is about all dependencies of a process together, and is asked once in each poll interval: which
-//! of them have a row that is due, and when will the next row be due? The second question is: which due rows wait for
-//! another process, because this process does not declare their operations?
+//! The first question is asked once in each poll interval, for all dependencies of a process together: which of them
+//! have a row that is due, and when will the next row be due? The second question is: which due rows wait for another
+//! process, because this process does not declare their operations?
 //!
 //! The questions have no parameters: the names are written into the text. So PostgreSQL gets such a question in one
 //! message (the simple protocol), answers it in one round trip, and plans it anew each time for the current size of the
@@ -15,9 +15,9 @@ use super::columns::{Cell, Source};
 use super::dialect::Dialect;
 use super::{Declared, Due, Result, Undeclared};
 
-/// Returns the SQL of the first question, for the time `now`. Its result has one row for each declared operation, with
-/// four columns: the database's time, the index of the dependency in `declared`, since when a row is due, and when the
-/// next row will be due. [`Answers::read`] reads these rows.
+/// Returns the SQL of the first question, for the time `now`. Its result has one row for each declared operation. Its
+/// columns are the database's time, the index of the dependency in `declared`, the due time of the first row that is
+/// due, and the due time of the next row. [`Answers::read`] reads these rows.
 pub(crate) fn due(dialect: Dialect, now: &str, declared: &[Declared], knows: u32) -> String {
     let action = dialect.table("action");
     let operations = declared.iter().enumerate().flat_map(|(number, of)| {

@@ -154,7 +154,7 @@ impl Sqlite {
         self.options.clone()
     }
 
-    /// Returns the SQL of a claim of rows of `operations` operations (a number). Tests check its query plan.
+    /// Returns the SQL that claims rows of several operations. `operations` is their number. Tests check its query plan.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn claim_text(operations: usize) -> String {
