@@ -56,7 +56,7 @@ impl Answer {
         self.response.headers()
     }
 
-    /// What is known of the effect of the whole call, over all its attempts.
+    /// Returns what is known of the effect of the whole call, over all its attempts.
     #[must_use]
     pub fn effect(&self) -> Effect {
         self.finish.effect
@@ -68,13 +68,13 @@ impl Answer {
         self.finish.attempts
     }
 
-    /// The number of the endpoint that answered, in order of preference, from 0.
+    /// Returns the number of the endpoint that answered, in order of preference, from 0.
     #[must_use]
     pub fn endpoint(&self) -> usize {
         self.finish.endpoint
     }
 
-    /// Why the last attempt was not repeated, although a repeat was wanted; `None` if no repeat was wanted.
+    /// Returns why the last attempt was not repeated, although a repeat was wanted; `None` if no repeat was wanted.
     #[must_use]
     pub fn stopped(&self) -> Option<Stopped> {
         self.finish.stopped

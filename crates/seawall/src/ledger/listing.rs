@@ -94,9 +94,9 @@ impl Listing {
         self
     }
 
-    /// Sets the power of ten by which the provider's amounts are multiplied to get our unit: 2 if the provider says
-    /// 10.50 and we say 1050. If the operation declares its amount, our unit is the unit of the currency: set -2 if the
-    /// provider says 1050 for 10.50. Default 0.
+    /// Sets the power of ten by which the provider's amounts are multiplied to get the ledger's unit. It is 2 if the
+    /// provider says 10.50 and the ledger says 1050. If the operation declares its amount, the ledger's unit is the
+    /// unit of the currency: set -2 if the provider says 1050 for 10.50. Default 0.
     pub fn shift(mut self, by: i8) -> Listing {
         self.form.shift = by;
         self

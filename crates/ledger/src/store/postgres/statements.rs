@@ -46,8 +46,8 @@ fn new_lines(first: usize) -> String {
     )
 }
 
-/// Returns the part of an SQL statement that inserts new lines of the attempt log and completes existing ones, as
-/// [`new_lines`] does.
+/// Returns the part of an SQL statement that inserts new lines of the attempt log and completes existing ones. As in
+/// [`new_lines`], only lines of actions in `taken` are written, and the parameters are numbered from `first`.
 fn logged(first: usize) -> String {
     let assigned = columns::assigned(columns::ENDED.into_iter(), "excluded");
     let lines = new_lines(first);
@@ -462,7 +462,7 @@ impl Session<'_> {
     }
 
     pub(super) async fn keep_clock(&mut self, kept: &KeptClock) -> Result<()> {
-        // A process without a wall clock of its own keeps a pair that agrees with the database's clock.
+        // A process without another clock keeps a pair of two equal times.
         let own = kept.own.as_ref().map_or(kept.database, |own| Stamp::from_micros(own.micros));
         self.query(
             "INSERT INTO seawall.clock (database_time, wall_time, back_micros, back_before) VALUES ($1, $2, $3, $4) \
