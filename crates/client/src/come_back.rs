@@ -131,8 +131,8 @@ fn since(unix: f64, now: SystemTime) -> Option<Duration> {
     Some(at.duration_since(now).unwrap_or(Duration::ZERO))
 }
 
-/// Turns a number of seconds into a duration. A number above the maximum gives the maximum. `None` if the number is
-/// negative.
+/// Returns this number of seconds as a duration; `None` if the number is negative. A number above the maximum gives the
+/// maximum.
 fn span(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds.min(MOST_SECONDS)).ok()
 }

@@ -204,8 +204,8 @@ impl Line {
         read.is_ready()
     }
 
-    /// Sends a request and waits for the head of its answer. Fails if the connection or the caller's body breaks, if
-    /// the answer is not valid, or if a deadline passes.
+    /// Sends a request, waits for the head of its answer, and returns that head. Fails if the connection or the
+    /// caller's body breaks, if the answer is not valid, or if a deadline passes.
     pub(crate) async fn exchange(
         &mut self,
         request: Request<impl FnOnce(Option<&AbsoluteForm>, &mut Vec<u8>)>,
@@ -268,7 +268,8 @@ impl Line {
         }
     }
 
-    /// Sends the available part of the request. Fails only if the caller's body breaks.
+    /// Sends the part of the request that is available. Fails only if the caller's body breaks. If the connection
+    /// breaks, the next read reports it.
     fn send(&mut self, cx: &mut Context<'_>) -> Result<(), Broke> {
         match self.upload.poll(&mut self.io, cx) {
             Poll::Ready(Err(Unfinished::Body(error))) => {
@@ -310,8 +311,8 @@ impl Line {
         }
     }
 
-    /// Reads the head of an answer. Its bytes are those in `ahead`, which came earlier, and those in `read`. `None` if
-    /// the head is not complete yet.
+    /// Returns the head of an answer; `None` if the head is not complete yet. Its bytes are those in `ahead`, which
+    /// came earlier, and those in `read`.
     fn head_in(&mut self, read: &[u8], asked: Asked) -> Result<Option<Answered>, Broke> {
         if read.is_empty() {
             return Err(Broke::Ended);
@@ -378,8 +379,8 @@ impl Line {
         }
     }
 
-    /// Reads once from the connection, and appends the bytes of the answer's body to `data`. Fails if the connection
-    /// ends before the body does.
+    /// Reads once from the connection, and appends the bytes of the answer's body to `data`. Becomes ready when
+    /// something was read. Fails if the connection ends before the body does.
     fn poll_more(&mut self, data: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Result<(), Broke>> {
         BUFFER.with_borrow_mut(|buffer| {
             let read = ready!(poll_read(&mut self.io, buffer, cx))?;

@@ -112,8 +112,8 @@ pub enum KnownBody<F> {
     Unread,
     /// The body was read whole, and is no JSON. An empty body is no JSON either.
     NotJson,
-    /// The answer has no body because it answers a HEAD request. Its head may announce the length of a body all the
-    /// same.
+    /// The answer has no body, because it answers a HEAD request. Its head may nevertheless announce the length of a
+    /// body.
     Absent,
     /// The body was read whole and is JSON. The function finds the scalar at a JSON pointer.
     Json(F),

@@ -74,8 +74,8 @@ impl DependencyGuards {
         }
     }
 
-    /// Asks for the right to make one attempt. Cooling and breaker are asked before the limit, so a call that they
-    /// refuse holds no slot of the limit.
+    /// Returns a permit to make one attempt. Cooling and breaker are asked before the limit, so a call that they refuse
+    /// holds no slot of the limit.
     ///
     /// # Errors
     /// The refusal of the guard that said no. It has the time until which the guard refuses, if that is known.
@@ -226,14 +226,14 @@ impl DependencyGuards {
         self.free(slot, true, now);
     }
 
-    /// Pays for one more repeat after a failure of this attempt, or says why the repeat must not be made.
+    /// Pays for one more repeat after a failure of this attempt.
     ///
-    /// A repeat that `doubles` the work is made only if failures are rare and the breaker is closed. The reason is that
-    /// the first attempt may still use capacity at the provider, and the budget counts only successes, so it does not
-    /// notice that.
+    /// A repeat that `doubles` the work is made only if failures are rare and the breaker is closed. The first attempt
+    /// may still use capacity at the provider then, and the budget does not notice that, because it counts only
+    /// successes.
     ///
     /// # Errors
-    /// The reason that forbids the repeat: `breaker`, `slow` or `budget`.
+    /// The reason why the repeat must not be made: `breaker`, `slow` or `budget`.
     pub fn pay(&mut self, permit: &Permit, doubles: bool, now: Time) -> Result<(), Stopped> {
         if doubles {
             let breaker =
@@ -344,7 +344,7 @@ impl DependencyGuards {
         self.endpoints.len()
     }
 
-    /// Always `false`, because there is at least one endpoint.
+    /// Always returns `false`, because there is at least one endpoint.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.endpoints.is_empty()

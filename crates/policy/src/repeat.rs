@@ -18,8 +18,8 @@ pub enum Repeat {
     Forbidden,
 }
 
-/// Looks up in the table whether a repeat may be made. A request whose idempotency is `none` is repeated only if it was
-/// not sent, or was refused unprocessed.
+/// Returns whether a repeat may be made. A request whose idempotency is `none` is repeated only if it was not sent, or
+/// was refused unprocessed.
 ///
 /// | idempotency | unsent, or refused unprocessed | unknown |
 /// | --- | --- | --- |

@@ -39,8 +39,8 @@ pub enum WindowSpan {
 }
 
 impl Default for WindowSpan {
-    /// Five seconds. This is long enough for a caller with little traffic to make twenty calls, and short enough to
-    /// notice an outage soon.
+    /// Returns a window of five seconds. This is long enough for a caller with little traffic to make twenty calls, and
+    /// short enough to notice an outage soon.
     fn default() -> Self {
         WindowSpan::Time(Duration::from_secs(5))
     }

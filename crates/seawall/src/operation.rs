@@ -219,7 +219,7 @@ impl OperationBuilder {
         self
     }
 
-    /// Checks the declaration, and makes the operation.
+    /// Checks the declaration, and returns the operation.
     ///
     /// # Errors
     /// If a setting could never work. The error names all such settings.

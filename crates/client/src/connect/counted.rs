@@ -64,7 +64,7 @@ impl Counted {
         self.reader.as_ref()
     }
 
-    /// Calls `write` when the socket is writable, and counts the bytes that the socket took.
+    /// Calls `write` when the socket is writable. Returns the number of bytes that the socket took, and counts them.
     fn poll_write_with(
         &self,
         cx: &mut Context<'_>,
@@ -86,7 +86,8 @@ impl Counted {
 }
 
 impl Counted {
-    /// Sends the bytes that wait from an earlier turn of the runtime.
+    /// Sends the bytes that wait from an earlier turn of the runtime. Becomes ready when all of them are sent, or when
+    /// sending fails.
     fn poll_outbox(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match self.outbox.send() {

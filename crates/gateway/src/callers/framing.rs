@@ -417,7 +417,8 @@ mod tests {
         ]
     }
 
-    /// Passes these bytes to a new `Framing` in pieces of these sizes, which are repeated until no byte is left.
+    /// Passes these bytes to a new `Framing`, and returns it. The bytes come in pieces of these sizes, which are
+    /// repeated until no byte is left.
     fn follow(bytes: &[u8], sizes: &[usize]) -> Framing {
         let mut framing = Framing::new(LIMIT);
         let (mut rest, mut sizes) = (bytes, sizes.iter().cycle());

@@ -68,7 +68,7 @@ fn pages() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
 }
 
 /// Prints the page of one word, or the reasons that belong to an HTTP status. Without any word, prints the list of all
-/// words. `words` are the parts of one word: `callers left` means `callers-left`.
+/// words. `words` are the parts of one word: `callers left` means `callers-left`. Fails if there is no such word.
 pub(super) fn run(words: &[String]) -> Result<(), Failure> {
     let word = words.join(" ");
     let asked = word.trim().to_lowercase().replace(['_', ' '], "-");

@@ -197,7 +197,7 @@ pub(super) fn segment(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-/// Reads the token that a gateway on this machine made.
+/// Returns the token that a gateway on this machine made. The error says, in words, why it cannot be read.
 fn made_token(path: &Path) -> Result<String, String> {
     read_made(path).and_then(|text| token_in(&text))
 }

@@ -41,7 +41,7 @@ pub enum Segment {
 /// The methods that a pattern may name. CONNECT is missing, because it is never passed on.
 pub(super) const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"];
 
-/// Reads the name of a method. The error for an unknown name suggests the nearest valid name.
+/// Returns the method with this name. The error for an unknown name suggests the nearest valid name.
 pub(super) fn method(written: &str) -> Result<Method, Wrong> {
     if METHODS.contains(&written) {
         return Method::from_bytes(written.as_bytes()).map_err(|_| Wrong::new("this is not a method"));

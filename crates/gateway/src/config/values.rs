@@ -63,7 +63,7 @@ pub(super) fn whole(value: &DeValue<'_>) -> Outcome<u64> {
     u64::try_from(integer(value)?).map_err(|_| Wrong::new("this number must not be negative"))
 }
 
-/// Reads a whole number as a `u32`. A larger number becomes `u32::MAX`.
+/// Returns a whole number as a `u32`. A larger number becomes `u32::MAX`.
 pub(super) fn count_u32(value: &DeValue<'_>) -> Outcome<u32> {
     whole(value).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
 }
@@ -98,7 +98,7 @@ pub(super) fn ratio_ppm(value: &DeValue<'_>) -> Outcome<u32> {
 /// The longest time that is accepted: ten years. Sums of such times are far from an overflow.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
 
-/// Reads a length of time: a number and a unit, for example `"20ms"`, `"1.5s"`, `"2m"`, `"1h"`, `"1d"`. Zero is
+/// Returns a length of time, read from a number and a unit: `"20ms"`, `"1.5s"`, `"2m"`, `"1h"`, `"1d"`. Zero is
 /// accepted here.
 pub(super) fn time(value: &DeValue<'_>) -> Outcome<Duration> {
     let DeValue::String(written) = value else { return Err(not_a_time()) };
@@ -123,12 +123,12 @@ fn not_a_time() -> Wrong {
         .help("write a number and a unit: \"20ms\", \"1.5s\", \"2m\", \"1h\"")
 }
 
-/// Reads how long a key is remembered: a length of time, or a time of day in a zone.
+/// Returns how long a key is remembered, read from a length of time, or from a time of day in a zone.
 pub(super) fn lifetime(value: &DeValue<'_>) -> Outcome<Lifetime> {
     Lifetime::parse(text(value)?, time_of)
 }
 
-/// Reads until when something works: a length of time, or a day of a zone's calendar.
+/// Returns until when something works, read from a length of time, or from a day of a zone's calendar.
 pub(super) fn window(value: &DeValue<'_>) -> Outcome<Window> {
     Window::parse(text(value)?, time_of)
 }
@@ -152,7 +152,7 @@ const SIZE_UNITS: [(&str, u64); 7] = [
     ("GiB", 1 << 30),
 ];
 
-/// Reads a number of bytes: `"64KiB"` (64 · 1024), `"1MB"` (1000 · 1000), or a bare whole number of bytes.
+/// Returns a number of bytes, read from `"64KiB"` (64 · 1024), `"1MB"` (1000 · 1000), or a bare whole number of bytes.
 pub(super) fn size(value: &DeValue<'_>) -> Outcome<u64> {
     let wrong = || Wrong::new("this is not a size").help("write a number and a unit: \"64KiB\", \"1MB\"");
     let written = match value {
@@ -169,7 +169,7 @@ pub(super) fn size(value: &DeValue<'_>) -> Outcome<u64> {
     u64::try_from(total).map_err(|_| Wrong::new("this size is too large"))
 }
 
-/// Reads a size in bytes; `"off"` reads as `None`, which means no bound.
+/// Returns a size in bytes. For `"off"` returns `None`, which means no bound.
 pub(super) fn size_or_off(value: &DeValue<'_>) -> Outcome<Option<u64>> {
     if is_off(value) { Ok(None) } else { size(value).map(Some) }
 }
@@ -196,7 +196,7 @@ pub(super) fn socket(value: &DeValue<'_>) -> Outcome<SocketAddr> {
     })
 }
 
-/// Reads an IP address without a port; `"off"` reads as `None`.
+/// Returns an IP address, which is written without a port. For `"off"` returns `None`.
 pub(super) fn ip_or_off(value: &DeValue<'_>) -> Outcome<Option<IpAddr>> {
     if is_off(value) {
         return Ok(None);
@@ -207,12 +207,12 @@ pub(super) fn ip_or_off(value: &DeValue<'_>) -> Outcome<Option<IpAddr>> {
     })
 }
 
-/// Reads the URL of an endpoint: http or https, a host, and optionally a port and a base path.
+/// Returns the URL of an endpoint: http or https, a host, and optionally a port and a base path.
 pub(super) fn endpoint_url(value: &DeValue<'_>) -> Outcome<Uri> {
     url(text(value)?, &["http", "https"])
 }
 
-/// Reads the URL of an outgoing proxy: http, a host, and optionally a port. `"off"` reads as `None`.
+/// Returns the URL of an outgoing proxy: http, a host, and optionally a port. For `"off"` returns `None`.
 pub(super) fn proxy_url(value: &DeValue<'_>) -> Outcome<Option<Uri>> {
     if is_off(value) {
         return Ok(None);
@@ -255,7 +255,7 @@ fn url(written: &str, schemes: &[&str]) -> Outcome<Uri> {
     Ok(uri)
 }
 
-/// Reads the version of HTTP: `"auto"`, `"1.1"` or `"2"`. The bare numbers `1.1` and `2` are accepted, too, since
+/// Returns the version of HTTP: `"auto"`, `"1.1"` or `"2"`. The bare numbers `1.1` and `2` are accepted too, since
 /// people write them.
 pub(super) fn http_version(value: &DeValue<'_>) -> Outcome<HttpVersion> {
     let wrong = || Wrong::new("this is not a version of HTTP").help("\"auto\", \"1.1\" or \"2\"");

@@ -193,8 +193,8 @@ pub(crate) struct Said {
     pub(crate) no_repeats: bool,
 }
 
-/// Reads `seawall-timeout`, `grpc-timeout` and `seawall-retry`, and removes them and all other headers whose names
-/// begin with `seawall-`. If there are two timeouts, the shorter one counts.
+/// Returns what the caller said in `seawall-timeout`, `grpc-timeout` and `seawall-retry`. Removes all headers whose
+/// names begin with `seawall-`, and `grpc-timeout`. If there are two timeouts, the shorter one counts.
 ///
 /// # Errors
 /// If one of the three values cannot be read. The error says which one, in words.

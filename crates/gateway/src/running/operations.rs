@@ -120,7 +120,7 @@ fn forgets(operation: &config::Operation) -> Option<Lifetime> {
 }
 
 impl Operations {
-    /// Compiles the operations of a dependency.
+    /// Compiles the operations of a dependency, and returns them.
     ///
     /// # Errors
     /// If two patterns match the same requests. The error says so in words.
@@ -152,8 +152,8 @@ impl Operations {
         })
     }
 
-    /// Finds the operation of a request with this method and path. If no declared operation matches, the fallback for
-    /// the request's idempotency is used. `keyed` says whether the request carries an `Idempotency-Key`.
+    /// Returns what a request with this method and path gets from its operation. If no declared operation matches, the
+    /// fallback for the request's idempotency is used. `keyed` says whether the request carries an `Idempotency-Key`.
     pub(crate) fn find(
         &self,
         method: &Method,

@@ -85,11 +85,12 @@ pub(crate) struct Leaving {
 }
 
 impl Running {
-    /// Compiles these settings, and reads the token files that they name.
+    /// Compiles these settings, reads the token files that they name, and returns the state of a gateway that is about
+    /// to start.
     ///
     /// # Errors
-    /// If a setting could never work, for example because a certificate cannot be read. The error names the dependency and the
-    /// setting.
+    /// If a setting could never work, for example because a certificate cannot be read. The error names the dependency
+    /// and the setting.
     pub fn new(settings: config::Settings, workers: usize) -> Result<Running, String> {
         let clock = Clock::new();
         let open = |key: &str, path: Option<&PathBuf>, kind| match path {

@@ -75,7 +75,7 @@ pub struct What {
 impl std::str::FromStr for What {
     type Err = Misuse;
 
-    /// Reads a trouble such as `hang 30s`, `slow 10x 60s`, `errors 20% 60s` or `refuse 30s`.
+    /// Returns the trouble that a text such as `hang 30s`, `slow 10x 60s`, `errors 20% 60s` or `refuse 30s` describes.
     fn from_str(text: &str) -> Result<What, Misuse> {
         let words: Vec<&str> = text.split_whitespace().collect();
         let (wrong, lasts) = match words.as_slice() {
