@@ -62,8 +62,8 @@ fn reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     resets.max()
 }
 
-/// Returns the name of the field that says what is left of a limit, if `name` is the field that says when the same
-/// limit is reset. Otherwise returns `None`.
+/// If `name` is the field with the time at which a limit is reset, returns the name of the field that says what is left
+/// of that limit. Otherwise returns `None`.
 fn left_of(name: &str) -> Option<String> {
     RESETS.iter().find_map(|(before, behind, left)| {
         let limit = name.strip_prefix(before)?.strip_suffix(behind)?;

@@ -29,8 +29,8 @@ use crate::upload::{Sized, Unfinished, Upload};
 use crate::watch::{Lapse, Timer, Watch};
 
 /// The maximum number of bytes that one system call reads. A piece of this size still fits into a buffer of 16 KiB
-/// together with the bytes before it. This saves memory for a caller that reads slowly, because the buffer in which the
-/// piece waits doubles when it is full.
+/// together with the bytes before it. A buffer that is too small doubles, so this saves memory when pieces wait for a
+/// caller that reads slowly.
 const READ_BYTES: usize = 15 << 10;
 
 thread_local! {
@@ -397,7 +397,7 @@ impl Line {
     }
 }
 
-/// Is ready when bytes can be read, and returns them. At the connection's end it returns no bytes.
+/// Waits until bytes can be read, and returns them. At the connection's end, returns no bytes.
 fn poll_read<'b>(
     io: &mut Stream,
     buffer: &'b mut [u8],

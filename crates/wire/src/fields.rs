@@ -114,8 +114,8 @@ pub(crate) fn owned(head: &Bytes, raw: &httparse::Header<'_>) -> Result<(HeaderN
     Ok((name, value))
 }
 
-/// Returns the number in a `Content-Length`. Returns `None` if it has other bytes than digits, or if it is greater than
-/// 2^63 - 1, because programs read greater numbers in different ways.
+/// Returns the number in a `Content-Length`. Returns `None` if the value has other bytes than digits. Also returns
+/// `None` for a number above 2^63 - 1, because programs read such numbers in different ways.
 pub fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;

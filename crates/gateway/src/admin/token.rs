@@ -158,9 +158,9 @@ pub fn default_token_path(port: u16) -> PathBuf {
     folder.join(format!("seawall-{port}.token"))
 }
 
-/// Writes a file that only its owner can read. If a file with this path exists already, it comes from a gateway that
-/// has ended, since this gateway has the port now. The old file is removed and not overwritten, because it may be a
-/// link, or readable for others.
+/// Writes a file that only its owner can read. A file that has this path already was left by a gateway that has ended,
+/// because now this gateway has the port. The old file is removed and not overwritten, since it may be a link, or
+/// readable for others.
 fn write_private(path: &Path, secret: &str) -> std::io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),

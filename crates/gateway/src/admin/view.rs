@@ -515,7 +515,7 @@ impl SeenBreaker {
 }
 
 /// Returns how bad a state is for the callers. A higher number is worse. A breaker that was forced open counts as less
-/// bad than one that opened by itself, since an operator knows about it.
+/// bad than one that opened by itself, because in the first case an operator knows about it.
 fn badness(state: BreakerState) -> u8 {
     match state {
         BreakerState::Open => 4,

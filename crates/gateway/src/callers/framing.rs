@@ -35,7 +35,7 @@ enum State {
     Data(u64),
     /// Within the line that gives a chunk's size.
     Size,
-    /// Within a chunk. This number of bytes of its data has yet to come, and after them a line end.
+    /// The end of a chunk is still to come: this number of bytes of its data, and then a line end.
     Chunk(u64),
     /// After the last chunk, where trailers may come.
     Trailers,

@@ -30,7 +30,7 @@ pub(super) struct RemoteGateway {
     /// The URL of the gateway's admin side
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8401")]
     pub(super) admin: String,
-    /// A file with the admin token. Without it, the token is used that a gateway on this machine made at start
+    /// A file with the admin token. The default is the token that a gateway on this machine made at start
     #[arg(long, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
 }

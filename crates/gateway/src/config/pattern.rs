@@ -95,9 +95,9 @@ impl Pattern {
         format!("/{}{}", parts.join("/"), if self.slash { "{/}" } else { "" })
     }
 
-    /// Returns the paths to give to the router, in the router's syntax. There are one to four different paths: the
-    /// pattern as it is written, the pattern in the normal form of its text, and, if a slash at the end is optional,
-    /// both of them with that slash.
+    /// Returns the paths to give to the router, in the router's syntax, each path once. They are the pattern as it is
+    /// written, and the pattern in the normal form of its text. If a slash at the end is optional, each of them is also
+    /// returned with that slash.
     pub(crate) fn routes(&self) -> Vec<String> {
         let mut routes = Vec::new();
         for segments in self.forms() {

@@ -121,7 +121,7 @@ pub struct Dependency {
     pub cooldown: bool,
     /// The settings of the limit on the calls in flight at the same time.
     pub concurrency: Concurrency,
-    /// The settings of the breaker, which decides when an endpoint is no longer called.
+    /// The settings of the breaker, which decides when calls to an endpoint are refused.
     pub breaker: Breaker,
     /// The settings of the pool, where idle connections are kept.
     pub pool: PoolSettings,

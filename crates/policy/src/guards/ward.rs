@@ -88,7 +88,7 @@ impl Ward {
         self.breaker.is_closed() && !self.cooling.is_cooling(now)
     }
 
-    /// Records that a success ended now and took this long.
+    /// Notes that a success ended at `now`, and that its call took the time `took`.
     #[inline]
     pub(crate) fn succeeded(&mut self, took: Duration, now: Time) {
         self.last_success = Some(now);

@@ -62,8 +62,8 @@ pub(super) struct PeerBudget {
     tokens: f64,
     /// The price of the last repeat, in tokens.
     paid: f64,
-    /// The last seconds, the oldest first. Each entry has the number of its second, the number of calls that began in
-    /// this second, and the number of repeats that were made in it. Only Finagle's rule uses this list.
+    /// The last seconds, the oldest first. Each entry has a number for the second, the calls that began in it, and the
+    /// repeats that were made in it. Only Finagle's rule uses this list.
     recent: VecDeque<(u64, f64, f64)>,
 }
 
