@@ -255,7 +255,8 @@ impl Line {
         Poll::Ready(None)
     }
 
-    /// Returns the trailers that follow the body, once the body is over. They are returned only once.
+    /// Returns the trailers that follow the body, the first time that it is called after the body's end. Returns `None`
+    /// if there are no trailers, or if they were returned already.
     pub(crate) fn take_trailers(&mut self) -> Option<HeaderMap> {
         self.body.take_trailers()
     }
@@ -350,8 +351,8 @@ impl Line {
     }
 
     /// Reads the heads of the interim answers (1xx), and then the head of the final answer. Returns the final head, and
-    /// the number of bytes up to its end. If the final head is not complete yet, returns no head, and the number of
-    /// bytes of the interim answers.
+    /// the number of bytes up to its end. If the final head is not complete yet, returns `None`, and the number of
+    /// bytes of the interim answers. Fails if a head is not valid.
     fn final_head(&mut self, bytes: &[u8], asked: Asked) -> Result<(Option<AnswerHead>, usize), Misread> {
         let mut at = 0;
         loop {
@@ -397,7 +398,8 @@ impl Line {
     }
 }
 
-/// Waits until bytes can be read, and returns them. At the connection's end, returns no bytes.
+/// Waits until bytes can be read, and returns them. At the connection's end, returns no bytes. Fails if the connection
+/// fails.
 fn poll_read<'b>(
     io: &mut Stream,
     buffer: &'b mut [u8],

@@ -186,8 +186,8 @@ impl Pool {
         }
     }
 
-    /// Makes a new connection. If no descriptor is left, an idle connection is closed to free one, and the connection
-    /// is tried again.
+    /// Makes a new connection and returns it. If no descriptor is left, an idle connection is closed to free one, and
+    /// the connection is tried again. Fails if no connection is made by the time `by`.
     async fn connection(&self, by: Time) -> Result<Connection, ConnectError> {
         let deadline = self.clock.instant(by);
         // The number of tries is bounded, since another part of the program may take each descriptor that is freed

@@ -56,8 +56,8 @@ const BAD_SHARE: u64 = 5;
 /// The number of failures in the window up to which failures count as rare, even if their share is higher. This rule
 /// does not hold in a large fleet.
 const SINGLE: u64 = 2;
-/// A fleet with more instances than this is large. It makes repeats that may double the work only if the window shows
-/// that failures are rare.
+/// A fleet of more than this number of instances is large. Such a fleet makes repeats that may double the work only if
+/// the window shows that failures are rare.
 const LARGE_FLEET: u32 = 100;
 
 impl DependencyGuards {

@@ -248,7 +248,8 @@ impl Default for Bucket {
 /// other. That costs more than the arithmetic.
 #[derive(Clone, Debug)]
 struct TimeRing {
-    /// When the current slot ends. While the time stays within this slot, no division is needed.
+    /// When the current slot ends, in nanoseconds of [`Time`]. While the time stays within this slot, no division is
+    /// needed.
     ends_nanos: u64,
     /// The latencies of the current slot.
     latencies: Latencies,

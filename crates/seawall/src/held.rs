@@ -152,8 +152,8 @@ pub(crate) fn enter(dependency: &Arc<str>, called: Place) -> Result<Waiting, Con
     enter_holding(dependency, called)
 }
 
-/// Does the work of [`enter`], and returns the same. It is called if at least one task of the program holds a
-/// connection, which need not be the current task.
+/// Does the work of [`enter`], with the same result and the same error. It is called if at least one task of the
+/// program holds a connection, which need not be the current task.
 #[cold]
 fn enter_holding(dependency: &Arc<str>, called: Place) -> Result<Waiting, ConnectionHeld> {
     let held = held_now();

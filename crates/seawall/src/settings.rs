@@ -126,7 +126,7 @@ pub struct Concurrency {
 }
 
 impl Concurrency {
-    /// Limits the calls in flight to `max`, and to fewer while the endpoint is overloaded.
+    /// Returns settings that limit the calls in flight to `max`, and to fewer while the endpoint is overloaded.
     pub fn adaptive(max: u32) -> Concurrency {
         Concurrency { limit: policy::LimitSettings::adaptive(max), ..Concurrency::default() }
     }

@@ -82,7 +82,7 @@ pub fn answer(bytes: &[u8], asked: Asked, limits: Limits) -> Result<AnswerHead, 
 }
 
 /// Returns the head of an answer with these fields. Decides where the body ends (RFC 9112, section 6.3) and whether the
-/// connection is kept (section 9.3).
+/// connection is kept (section 9.3). Fails if an answer of HTTP/1.0 has a `Transfer-Encoding`.
 fn framed(status: StatusCode, version: u8, fields: Fields, asked: Asked) -> Result<AnswerHead, Misread> {
     let Fields { mut map, close, keep, keep_alive, chunked, length, .. } = fields;
     if chunked && version == 0 {

@@ -118,6 +118,7 @@ impl Tls {
     }
 
     /// Does the handshake over the connection `io`. Returns the TLS stream and the HTTP version that was agreed on.
+    /// Fails if the handshake fails, or if the settings demand HTTP/2 and the server does not offer it.
     pub(super) async fn handshake<S>(&self, io: S) -> io::Result<(TlsStream<S>, NegotiatedVersion)>
     where
         S: AsyncRead + AsyncWrite + Unpin,

@@ -90,7 +90,7 @@ pub struct CallsView {
     pub applied: u64,
     /// Calls that took no effect.
     pub not_applied: u64,
-    /// Calls of which nobody knows whether they took effect.
+    /// The number of calls of which nobody knows whether they took effect.
     pub unknown: u64,
     /// Calls under way.
     pub in_flight: u64,

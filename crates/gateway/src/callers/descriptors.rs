@@ -59,9 +59,9 @@ const MOST_KEPT: u64 = 320;
 struct Share {
     /// The present limit of the process's descriptors.
     limit: u64,
-    /// The part of `limit` that is kept for the admin side, lookups and files.
+    /// The number of descriptors that are kept for the admin side, lookups and files. It is a part of `limit`.
     kept: u64,
-    /// The part of `limit` that the program holds even when there is no call.
+    /// The number of descriptors that the program holds even when there is no call. It is a part of `limit`.
     own: u64,
     /// The maximum number of descriptors that callers may use. They are taken from what remains of `limit` after `kept`
     /// and `own` are subtracted.

@@ -104,12 +104,14 @@ impl Remote {
         )))
     }
 
-    /// Sends a GET, and returns the JSON of the answer as text.
+    /// Sends a GET, and returns the JSON of the answer as text. Fails if the gateway cannot be reached, or if the
+    /// status of its answer is not 200.
     pub(super) fn get(&self, path: &str) -> Result<String, Failure> {
         self.exchange("GET", path, None)
     }
 
-    /// Sends a POST with this JSON, and returns the JSON of the answer as text.
+    /// Sends a POST with this JSON, and returns the JSON of the answer as text. Fails if the gateway cannot be reached,
+    /// or if the status of its answer is not 200.
     pub(super) fn post(&self, path: &str, body: &Value) -> Result<String, Failure> {
         self.exchange("POST", path, Some(body.to_string()))
     }

@@ -126,7 +126,7 @@ fn judge_scalar(kind: &Kind, found: &DeValue<'_>) -> Result<(), Wrong> {
     }
 }
 
-/// Checks that a URL has one of these schemes. A URL that begins with `${` is accepted, since its scheme is not known
+/// Fails if a URL has none of these schemes. A URL that begins with `${` is accepted, since its scheme is not known
 /// before it is filled in.
 pub(super) fn url_with_secrets(written: &str, schemes: &[&str]) -> Result<(), Wrong> {
     let filled_in = written.starts_with("${");

@@ -72,7 +72,7 @@ impl Worker {
         Ok(Worker { router, callers: Mutex::default(), open: AtomicU64::new(0) })
     }
 
-    /// Serves until `stop` becomes true, and then until the last accepted work is finished.
+    /// Serves until `stop` becomes true, and then until the last accepted work is finished. Never fails.
     pub(crate) async fn serve(
         self: Arc<Self>,
         entrances: Vec<Entrance>,

@@ -102,7 +102,8 @@ async fn say(stream: &mut TcpStream, bytes: &[u8], slow: usize, interval: Durati
 }
 
 /// Answers one request: reads it, counts it, finds the fault that strikes it, does its work and returns the answer.
-/// Requests to `/books` are not counted, and no fault strikes them.
+/// Requests to `/books` are not counted, and no fault strikes them. The error resets the stream, and is returned on
+/// HTTP/2 if the fault asks for a reset.
 async fn answer(
     request: Request<Incoming>,
     pier: Arc<Pier>,

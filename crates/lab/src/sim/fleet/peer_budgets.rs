@@ -29,7 +29,7 @@ pub enum PeerBudgetPolicy {
     /// gRPC's rule (A6): each failed attempt takes one token, each success gives `ratio` tokens, and repeats are
     /// allowed only while the bucket is more than half full.
     Grpc {
-        /// gRPC's `maxTokens`: the size of the bucket, which is full at the start.
+        /// gRPC's `maxTokens`: the number of tokens that the bucket holds at most. The bucket is full at the start.
         max: f64,
         /// gRPC's `tokenRatio`: the number of tokens that each success gives.
         ratio: f64,

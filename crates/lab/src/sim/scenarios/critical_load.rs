@@ -84,8 +84,8 @@ fn search(storm: Storm, policy: &Policy, seed: u64) -> (f64, Vec<Record>) {
     ((recovers + never) / 2.0, records)
 }
 
-/// Returns whether the provider has recovered or will recover. The time after the trouble is divided into three thirds.
-/// The provider will recover if the backlog is smaller in the last third than in the middle one.
+/// Returns whether the provider has recovered or will recover. The time after the trouble is divided into three equal
+/// parts. The provider will recover if the backlog is smaller in the last part than in the middle one.
 fn shrinks(record: &Record, over: usize) -> bool {
     if record.recovery(over).is_some() {
         return true;
