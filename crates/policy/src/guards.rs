@@ -45,7 +45,7 @@ pub struct DependencyGuards {
     budget: Budget,
     served: Served,
     instances: u32,
-    /// The number of attempts whose callers have left, but which are followed to their end.
+    /// The number of attempts that are followed to their end although their callers have left.
     witnesses: u32,
     /// Tickets whose turn has come, but which [`DependencyGuards::take_called`] has not returned yet.
     called: Vec<Ticket>,

@@ -28,8 +28,8 @@ pub(super) struct Book<'a> {
     pub(super) broken: bool,
     pub(super) mistakes: RefCell<Vec<Mistake>>,
     pub(super) notes: RefCell<Vec<Note>>,
-    /// The files that settings name and whose content is needed, each with a number for its content, or `None` if the
-    /// file cannot be read.
+    /// The files that settings name and whose content is needed. Each has a number that stands for its content, or
+    /// `None` if the file cannot be read.
     pub(super) files: RefCell<BTreeMap<PathBuf, Option<u64>>>,
     /// Every key that the reader asked for.
     #[cfg(test)]

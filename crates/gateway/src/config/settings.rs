@@ -147,7 +147,7 @@ pub struct Endpoint {
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// The request that checks whether an endpoint works.
+/// The request that asks an endpoint whether it works.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Health {
     /// The method: GET, HEAD or OPTIONS.
@@ -281,7 +281,7 @@ pub struct Fallback {
     pub slow_call: Option<Duration>,
 }
 
-/// The settings of an operation, which is a kind of requests.
+/// The settings of an operation: one thing that the dependency can do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
     /// The operation's name, a label of metrics and logs. It is unique in its dependency.

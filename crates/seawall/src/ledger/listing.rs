@@ -76,7 +76,7 @@ impl Listing {
         self
     }
 
-    /// Sets the JSON pointer to our key in an item: the key under which the action was sent.
+    /// Sets the JSON pointer to the key in an item: the key under which the action was sent.
     pub fn key(mut self, pointer: impl Into<String>) -> Listing {
         self.form.key = pointer.into();
         self

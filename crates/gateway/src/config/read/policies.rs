@@ -1,7 +1,8 @@
-//! Reads the tables for deadlines, repeats, guards and connections. Such a table may be written at several levels of the
-//! file. A key at a more specific level replaces the same key of the more general one. The types in `seawall_policy` and
-//! `seawall_client` define what each setting means, its default, and which values could never work. This module reads
-//! the values, and reports each mistake at its line of the file.
+//! Reads the tables for deadlines, repeats, guards and connections. Such a table may be written at several levels of
+//! the file. A key at a more specific level replaces the same key of the more general one.
+//!
+//! The types in `seawall_policy` and `seawall_client` define what each setting means, its default, and which values
+//! could never work. This module reads the values, and reports each mistake at its line of the file.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -50,8 +51,8 @@ impl<'a, S> Merged<'a, S> {
     /// Reports each problem, and returns the settings. A problem concerns one or more values, and is reported at the
     /// value that comes from the most specific table.
     ///
-    /// A problem is left out if one of its values only stands in for a value of a more specific table that cannot be
-    /// read.
+    /// A problem is left out if one of its values only takes the place of a value that cannot be read, in a more
+    /// specific table.
     fn checked(self, problems: Vec<Problem>) -> S {
         for Problem { setting, wrong, gravity, with } in problems {
             let said: Vec<_> = with.iter().chain([&setting]).map(|name| self.picked(name)).collect();

@@ -29,7 +29,7 @@ fn secret_is_shown_nowhere() {
         format!("{head}headers = [\"authorization\", \"Bearer {s}\"]\n"),
         format!("{head}headers = \"authorization: Bearer {s}\"\n"),
         format!("{head}tls = \"{s}\"\n"),
-        // It stands as a key, and as the name of a variable.
+        // The secret stands as a key, and as the name of a variable.
         format!("{head}{s} = 1\n"),
         format!("{head}headers = {{ {s} = 7 }}\n"),
         format!("{head}headers = {{ {}-0 = 7 }}\n", &s[8..]),
