@@ -242,7 +242,8 @@ impl Answers {
         status != NO_CONTENT && asked.is_some_and(|(_, first)| !first.fields.is_empty())
     }
 
-    /// Returns whether the body of any answer can be needed: at least one predicate has conditions on fields of the body.
+    /// Returns whether the body of any answer can be needed: at least one predicate has conditions on fields of the
+    /// body.
     #[must_use]
     pub fn read_bodies(&self) -> bool {
         self.in_order().any(|(_, predicate)| !predicate.fields.is_empty())

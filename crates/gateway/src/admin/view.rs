@@ -66,7 +66,8 @@ pub struct DependencyView {
     pub retry_tokens: f64,
     /// The number of calls, by what is known of their effect.
     pub calls: CallsView,
-    /// The number of calls that ended without an answer of the dependency, by reason. A reason that never occurred is absent.
+    /// The number of calls that ended without an answer of the dependency, by reason. A reason that never occurred is
+    /// absent.
     pub reasons: BTreeMap<String, u64>,
     /// The refusals that callers got, one entry for each reason, the newest first.
     #[serde(default)]
@@ -120,8 +121,8 @@ pub struct EndpointView {
     /// The limits of single keys, at most 100, the most recently used first. Absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limit_keys: Vec<LimitKeyView>,
-    /// The number of keys that have a breaker or a limit of their own. It may be larger than the number of keys that are
-    /// listed.
+    /// The number of keys that have a breaker or a limit of their own. It may be larger than the number of keys that
+    /// are listed.
     #[serde(default)]
     pub keys: usize,
 }

@@ -39,8 +39,8 @@ static MOST_CALLERS: AtomicU64 = AtomicU64::new(u64::MAX);
 /// The maximum number of connections to the admin side.
 static ADMIN_SEATS: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-/// The number of descriptors that the runtime of one worker holds: two for epoll, one for the waker, and one for its end
-/// of the pipe that delivers signals.
+/// The number of descriptors that the runtime of one worker holds: two for epoll, one for the waker, and one for its
+/// end of the pipe that delivers signals.
 const OF_A_RUNTIME: u64 = 4;
 /// The number of descriptors that are used for a short time only: for connections to the admin side, a file and a
 /// lookup. While low numbers are free, the kernel gives these out first. So these descriptors are added to those that

@@ -1,7 +1,7 @@
 //! `seawall explain`: prints the page of a reason.
 //!
-//! The pages are `docs/reasons/WORD.md` and `docs/words/WORD.md`. They are built into the program, so that they can be read
-//! without a network and always describe this version.
+//! The pages are `docs/reasons/WORD.md` and `docs/words/WORD.md`. They are built into the program, so that they can be
+//! read without a network and always describe this version.
 
 use std::fmt::Write;
 

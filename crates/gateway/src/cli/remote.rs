@@ -1,7 +1,7 @@
 //! Talks to a gateway's admin side over plain HTTP, with one request on each connection and without an async runtime.
 //!
-//! HTTP/1.0 is enough and keeps this code short, since an answer of HTTP/1.0 ends when its connection ends. An HTTP client
-//! library would bring a second TLS stack, and a pool for a single request.
+//! HTTP/1.0 is enough and keeps this code short, since an answer of HTTP/1.0 ends when its connection ends. An HTTP
+//! client library would bring a second TLS stack, and a pool for a single request.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpStream, ToSocketAddrs};

@@ -34,8 +34,8 @@ pub const LIMITS: Limits = Limits {
     body: None,
     // Each idle connection costs some kilobytes, so 10 000 cost at most about a hundred megabytes.
     connections: 10_000,
-    // A head usually comes in one packet. Ten seconds are long for a slow network, and short for a caller that sends slowly on
-    // purpose.
+    // A head usually comes in one packet. Ten seconds are long for a slow network, and short for a caller that sends
+    // slowly on purpose.
     header_time: Duration::from_secs(10),
 };
 

@@ -4,8 +4,8 @@
 //! match one path, the narrower one wins, whatever their order in the file. If neither is narrower, as with `/a/{x}`
 //! and `/{y}/b`, the file is refused. Otherwise an order that nobody chose would decide whether a charge is repeated.
 //!
-//! Text in a pattern matches every path that servers read as the same text, however it is encoded. [`crate::paths`] says how a
-//! path is read.
+//! Text in a pattern matches every path that servers read as the same text, however it is encoded. [`crate::paths`]
+//! says how a path is read.
 
 use std::fmt;
 
@@ -20,8 +20,8 @@ use crate::paths;
 pub struct Pattern {
     /// The method, matched exactly.
     pub method: Method,
-    /// The parts of the path between slashes. The path `/` has none. If the path ends in a slash, the last segment is an empty
-    /// literal.
+    /// The parts of the path between slashes. The path `/` has none. If the path ends in a slash, the last segment is
+    /// an empty literal.
     pub segments: Vec<Segment>,
     /// Whether the pattern ends with `{/}`. If it does, a slash at the end of a request's path is optional.
     pub slash: bool,

@@ -1,7 +1,7 @@
 //! A row describes one setting of a table: its key, and where its value is stored in the settings.
 //!
-//! The reader, the table of keys and `seawall check` all use the rows, so none of them needs a list of settings of its own. A
-//! new setting of a policy is one new row.
+//! The reader, the table of keys and `seawall check` all use the rows, so none of them needs a list of settings of its
+//! own. A new setting of a policy is one new row.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
 //! Reads values from the tables of the file by their names.
 //!
-//! A mistake in one value must not cause a second report elsewhere. If a key is misspelt or its value is malformed, checks
-//! that need this value are skipped. So a look-up has three results, not two: the value is absent, broken, or there.
+//! A mistake in one value must not cause a second report elsewhere. If a key is misspelt or its value is malformed,
+//! checks that need this value are skipped. So a look-up has three results, not two: the value is absent, broken, or
+//! there.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -84,8 +84,8 @@ pub struct Limits {
 pub struct Dependency {
     /// The dependency's name. It is the first segment of the paths that callers use, and a label in metrics and logs.
     pub name: String,
-    /// The endpoints, in order of preference. There is at least one. The headers of the dependency are already part of each
-    /// endpoint.
+    /// The endpoints, in order of preference. There is at least one. The headers of the dependency are already part of
+    /// each endpoint.
     pub endpoints: Vec<Endpoint>,
     /// An address that only this dependency listens on; `None` means that it has none. Paths at this address do not
     /// begin with the dependency's name.
@@ -142,8 +142,8 @@ pub struct Dependency {
 pub struct Endpoint {
     /// The endpoint's URL: the scheme, the authority and perhaps a base path, without a query.
     pub url: Uri,
-    /// Header fields that are set on each request. They replace the caller's fields of the same name. The values are marked
-    /// sensitive.
+    /// Header fields that are set on each request. They replace the caller's fields of the same name. The values are
+    /// marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 

@@ -52,8 +52,8 @@ impl Drop for Counted {
     }
 }
 
-/// Keeps a connection in the list of those that the worker looks after. Dropping this value removes the connection from the
-/// list.
+/// Keeps a connection in the list of those that the worker looks after. Dropping this value removes the connection from
+/// the list.
 struct Registered {
     worker: Arc<Worker>,
     place: usize,

@@ -232,8 +232,9 @@ impl Read for CallerIo {
 const LINGER: Duration = Duration::from_secs(2);
 /// How long a caller may take to read that it has sent too many control frames.
 const HEAR: Duration = Duration::from_millis(500);
-/// The maximum number of bytes that one system call reads. When one read fills hyper's buffer, hyper enlarges the buffer
-/// to the next power of two. This number is one less than a power of two, so that no read fills a buffer of that size.
+/// The maximum number of bytes that one system call reads. When one read fills hyper's buffer, hyper enlarges the
+/// buffer to the next power of two. This number is one less than a power of two, so that no read fills a buffer of that
+/// size.
 const PIECE_BYTES: usize = (16 << 10) - 1;
 
 thread_local! {
