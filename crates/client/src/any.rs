@@ -309,7 +309,7 @@ impl<S: Deref<Target = Site>> Run<S> {
         self.over(step)
     }
 
-    /// Is ready when the call's turn in the queue has come.
+    /// Becomes ready when the call's turn in the queue has come.
     fn poll_turn(&self, cx: &mut Context<'_>) -> Poll<()> {
         let ticket = self.call.as_ref().and_then(Call::ticket).expect("who queues has a ticket");
         self.site.guards(&self.keys).poll_turn(ticket, cx)

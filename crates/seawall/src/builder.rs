@@ -284,7 +284,7 @@ impl DependencyBuilder {
         self
     }
 
-    /// Checks the settings and makes the dependency. No connection is opened yet.
+    /// Checks the settings and returns the dependency. No connection is opened yet.
     ///
     /// # Errors
     /// If a setting could never work. The error names all such settings.

@@ -138,8 +138,8 @@ where
         self
     }
 
-    /// Sets a closure that says what each result means. If an attempt returns a [`Fault`], its own meaning is ignored
-    /// then.
+    /// Sets a closure that says what each result means. If an attempt returns a [`Fault`], the meaning in the fault is
+    /// then ignored.
     pub fn classify<C, T, E>(self, meaning: C) -> Call<'d, F, Fut, ByClosure<C>>
     where
         Fut: Future<Output = Result<T, E>>,

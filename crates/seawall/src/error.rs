@@ -174,7 +174,7 @@ impl Error {
         self
     }
 
-    /// Turns this error into the error of an answer whose body broke off after its head had arrived.
+    /// Returns this error, changed into that of an answer whose body broke off after its head had arrived.
     #[cfg(feature = "http")]
     pub(crate) fn truncated(mut self, broke: &seawall_client::Truncated) -> Error {
         self.0.reason = Some(broke.reason());

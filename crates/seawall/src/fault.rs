@@ -23,29 +23,30 @@ pub struct Meaning(Ending);
 const OF_ITS_OWN: u16 = 599;
 
 impl Meaning {
-    /// Means that the attempt took effect, and that the endpoint is healthy.
+    /// Returns the meaning of an attempt that took effect. The endpoint counts as healthy.
     #[must_use]
     pub fn applied() -> Meaning {
         Meaning(Ending::Answered(Answer::of_status(200)))
     }
 
-    /// Means a definite "no", such as a declined card or a wrong argument. There is no effect, the call is not
-    /// repeated, and the endpoint counts as healthy.
+    /// Returns the meaning of a definite "no", such as a declined card or a wrong argument. There is no effect, the
+    /// call is not repeated, and the endpoint counts as healthy.
     #[must_use]
     pub fn not_applied() -> Meaning {
         let answer = Answer { declared: Some(Effect::NotApplied), ..Answer::of_status(422) };
         Meaning(Ending::Answered(answer))
     }
 
-    /// Means that nothing reached the dependency. There is no effect, a call of any idempotency may be repeated, and
-    /// the endpoint counts as failed.
+    /// Returns the meaning of an attempt of which nothing reached the dependency. There is no effect, a call of any
+    /// idempotency may be repeated, and the endpoint counts as failed.
     #[must_use]
     pub fn unsent() -> Meaning {
         Meaning(Ending::Unsent(Unsent::Refused))
     }
 
-    /// Means that this program had no file descriptor left, or lacked something else that a socket needs. There is no
-    /// effect, and the call is not repeated. The endpoint's health is not changed, because nothing was sent to it.
+    /// Returns the meaning of an attempt that failed because this program had no file descriptor left, or lacked
+    /// something else that a socket needs. There is no effect, and the call is not repeated. The endpoint's health is
+    /// not changed, because nothing was sent to it.
     #[must_use]
     pub fn out_of_descriptors() -> Meaning {
         Meaning(Ending::Unsent(Unsent::OutOfDescriptors))
@@ -66,15 +67,15 @@ impl Meaning {
         Meaning::unsent()
     }
 
-    /// Means that the server did not process the request, as the server itself says. There is no effect, a call of any
-    /// idempotency may be repeated, and the endpoint's health is not changed.
+    /// Returns the meaning of an attempt of which the server says that it did not process the request. There is no
+    /// effect, a call of any idempotency may be repeated, and the endpoint's health is not changed.
     #[must_use]
     pub fn unprocessed() -> Meaning {
         Meaning(Ending::Unprocessed)
     }
 
-    /// Means that the server has too much to do. The effect is unknown, because many load balancers answer "overloaded"
-    /// when they have lost the answer of a server that did the work.
+    /// Returns the meaning of an answer from a server that has too much to do. The effect is unknown, because many load
+    /// balancers answer "overloaded" when they have lost the answer of a server that did the work.
     ///
     /// A repeat comes no earlier than `retry_after` from now. With `None`, the backoff alone decides when it comes.
     #[must_use]
@@ -82,7 +83,7 @@ impl Meaning {
         Meaning(Ending::Answered(Answer { retry_after, ..Answer::of_status(503) }))
     }
 
-    /// Means that the attempt may have taken effect, and that the endpoint failed.
+    /// Returns the meaning of an attempt that may have taken effect. The endpoint counts as failed.
     #[must_use]
     pub fn unknown() -> Meaning {
         Meaning(Ending::Answered(Answer::of_status(OF_ITS_OWN)))

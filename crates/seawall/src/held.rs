@@ -98,7 +98,7 @@ pub(crate) struct Hold {
 
 #[cfg_attr(not(feature = "pool"), allow(dead_code, reason = "taken by the pool only"))]
 impl Hold {
-    /// Marks a connection as held by the current task from now on.
+    /// Marks a connection as held by the current task. The mark ends when the returned value is dropped.
     pub(crate) fn take(on: OnHeld, acquired: Place) -> Hold {
         let held = Arc::new(Held { on, acquired, since: Instant::now(), released: OnceLock::new() });
         let holder = holder::current();
@@ -152,8 +152,8 @@ pub(crate) fn enter(dependency: &Arc<str>, called: Place) -> Result<Waiting, Con
     enter_holding(dependency, called)
 }
 
-/// Does the work of [`enter`] if at least one task of the program holds a connection. That need not be the current
-/// task.
+/// Does the work of [`enter`], with the same result and the same error. It is called if at least one task of the
+/// program holds a connection, which need not be the current task.
 #[cold]
 fn enter_holding(dependency: &Arc<str>, called: Place) -> Result<Waiting, ConnectionHeld> {
     let held = held_now();

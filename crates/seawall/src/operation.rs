@@ -193,9 +193,9 @@ impl OperationBuilder {
         self
     }
 
-    /// Declares answers that mean "I have this key already", which a provider sends if it does not save its answers.
-    /// Such an answer proves that an earlier request with the key arrived, and says nothing of its effect. So the
-    /// effect is unknown, whatever the status says.
+    /// Declares answers that mean "I have this key already". A provider sends such an answer if it does not save its
+    /// answers. The answer proves that an earlier request with the key arrived, and says nothing of the effect of that
+    /// request. So the effect is unknown, whatever the status says.
     ///
     /// These answers are checked before those of [`answers`](Self::answers). If `duplicate` is called several times,
     /// each of the declared sets has this meaning.
@@ -219,7 +219,7 @@ impl OperationBuilder {
         self
     }
 
-    /// Checks the declaration, and makes the operation.
+    /// Checks the declaration, and returns the operation.
     ///
     /// # Errors
     /// If a setting could never work. The error names all such settings.

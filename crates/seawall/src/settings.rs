@@ -22,8 +22,11 @@ pub fn millis<T: From<Duration>>(milliseconds: u64) -> T {
     Duration::from_millis(milliseconds).into()
 }
 
-/// Settings for the repeats of a call. Default: two attempts in all, a wait of up to 50 ms before the first repeat (the
-/// bound doubles up to 2 s), and up to 64 KiB of a streaming body kept for a repeat.
+/// Settings for the repeats of a call. The defaults are:
+///
+/// - two attempts in all,
+/// - a wait of up to 50 ms before the first repeat; this bound doubles with each further repeat, up to 2 s,
+/// - up to 64 KiB of a streaming body kept for a repeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Retry {
@@ -123,7 +126,7 @@ pub struct Concurrency {
 }
 
 impl Concurrency {
-    /// Limits the calls in flight to `max`, and to fewer while the endpoint is overloaded.
+    /// Returns settings that limit the calls in flight to `max`, and to fewer while the endpoint is overloaded.
     pub fn adaptive(max: u32) -> Concurrency {
         Concurrency { limit: policy::LimitSettings::adaptive(max), ..Concurrency::default() }
     }

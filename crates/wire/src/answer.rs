@@ -50,7 +50,7 @@ pub fn may_begin(bytes: &[u8]) -> bool {
     bytes[..common] == BEGINNING[..common]
 }
 
-/// Reads the head of an answer. `bytes` are the head with its empty line, as [`crate::HeadEnd`] found it.
+/// Returns what the head of an answer says. `bytes` are the head with its empty line, as [`crate::HeadEnd`] found it.
 ///
 /// # Errors
 /// `bytes` are not a head by the strict rules of this crate.
@@ -81,7 +81,8 @@ pub fn answer(bytes: &[u8], asked: Asked, limits: Limits) -> Result<AnswerHead, 
     })
 }
 
-/// Decides where the body ends (RFC 9112, section 6.3) and whether the connection is kept (section 9.3).
+/// Returns the head of an answer with these fields. Decides where the body ends (RFC 9112, section 6.3) and whether the
+/// connection is kept (section 9.3). Fails if an answer of HTTP/1.0 has a `Transfer-Encoding`.
 fn framed(status: StatusCode, version: u8, fields: Fields, asked: Asked) -> Result<AnswerHead, Misread> {
     let Fields { mut map, close, keep, keep_alive, chunked, length, .. } = fields;
     if chunked && version == 0 {

@@ -74,7 +74,11 @@ impl Chunks {
         self.trailers.take()
     }
 
-    /// Reads the next bytes, as [`crate::Body::read`] does.
+    /// Reads the next bytes, appends the content among them to `data`, and returns how many of the bytes belong to the
+    /// body.
+    ///
+    /// # Errors
+    /// The chunks or trailers are malformed.
     pub(crate) fn read(&mut self, bytes: &[u8], data: &mut Vec<u8>) -> Result<usize, Misread> {
         let mut at = 0;
         while at < bytes.len() {

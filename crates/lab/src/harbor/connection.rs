@@ -101,8 +101,9 @@ async fn say(stream: &mut TcpStream, bytes: &[u8], slow: usize, interval: Durati
     stream.shutdown().await
 }
 
-/// Answers one request: reads it, counts it, finds the fault that strikes it, does its work and sends the answer.
-/// Requests to `/books` are not counted, and no fault strikes them.
+/// Answers one request: reads it, counts it, finds the fault that strikes it, does its work and returns the answer.
+/// Requests to `/books` are not counted, and no fault strikes them. The error resets the stream, and is returned on
+/// HTTP/2 if the fault asks for a reset.
 async fn answer(
     request: Request<Incoming>,
     pier: Arc<Pier>,
@@ -222,8 +223,8 @@ async fn work(pier: &Pier, asked: &Asked, before: Duration) -> (Reply, bool) {
     }
 }
 
-/// Ends the request as its fault says. There are four ways: with a response, with an order to the connection, with a
-/// reset of the stream, or never.
+/// Ends the request as its fault says, in one of four ways: returns a response, sends an order to the connection,
+/// returns an error that resets the stream, or never returns.
 async fn end(
     reply: Reply,
     replayed: bool,

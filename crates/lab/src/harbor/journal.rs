@@ -39,7 +39,8 @@ pub(super) enum Line {
 
 impl Journal {
     /// Opens the file or creates it. Returns its lines in their order, so that the books can apply them again; a new
-    /// file has none. If the last line is incomplete, it is removed from the file.
+    /// file has none. If the last line is incomplete, it is removed from the file. Fails if the file cannot be opened
+    /// or read, if another process has locked it, or if it holds something other than books.
     pub(super) fn open(path: &Path) -> io::Result<(Journal, Vec<Line>)> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         file.try_lock()?;

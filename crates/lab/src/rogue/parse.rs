@@ -89,7 +89,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a body to its end, and returns its trailers.
+    /// Reads a body to its end, and returns its trailers. Fails if the body is malformed or breaks off.
     pub(super) async fn body(
         &mut self,
         framing: BodyFraming,

@@ -88,7 +88,7 @@ impl Answer {
         if self.status().is_success() { Ok(self) } else { Err(self.error(|error| error)) }
     }
 
-    /// Receives the next piece of the body; `None` after the last.
+    /// Waits for the next piece of the body and returns it; `None` after the last.
     ///
     /// # Errors
     /// If the connection broke before the end of the body. This does not change what is known of the effect.
@@ -107,7 +107,7 @@ impl Answer {
         }
     }
 
-    /// Receives the whole body.
+    /// Waits for the whole body and returns it.
     ///
     /// # Errors
     /// If the connection broke before the end of the body, or if the body is longer than the dependency's
@@ -138,7 +138,7 @@ impl Answer {
         }
     }
 
-    /// Receives the whole body as text. Bytes that are not UTF-8 are replaced by U+FFFD.
+    /// Waits for the whole body and returns it as text. Bytes that are not UTF-8 are replaced by U+FFFD.
     ///
     /// # Errors
     /// As [`Answer::bytes`].
@@ -147,7 +147,7 @@ impl Answer {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Receives the whole body and reads it as JSON, whatever the status.
+    /// Waits for the whole body, reads it as JSON, whatever the status, and returns the value.
     ///
     /// # Errors
     /// As [`Answer::bytes`], or if the body is not JSON of type `T`. This does not change what is known of the effect.
@@ -163,7 +163,7 @@ impl Answer {
         })
     }
 
-    /// Turns the answer into an `http` response, for code that passes the body on as a stream.
+    /// Returns the answer as an `http` response, for code that passes the body on as a stream.
     #[must_use]
     pub fn into_http(self) -> Response<AnswerBody> {
         self.response

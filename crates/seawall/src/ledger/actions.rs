@@ -90,7 +90,7 @@ impl<S: Store> Actions<S> {
     }
 
     /// Records an action as [`Actions::record`] does, as one of several actions that settle together or not at all.
-    /// `scope` has their common name, such as an order's id, and their number.
+    /// Returns its id. `scope` has the common name of these actions, such as an order's id, and their number.
     ///
     /// # Errors
     /// As [`Actions::record`].
@@ -113,8 +113,8 @@ impl<S: Store> Actions<S> {
         recorded.map(|action| action.id).map_err(ActionError::before)
     }
 
-    /// Records the action in a transaction of the ledger's own, as the first half of "call before commit". Next, call
-    /// [`Actions::run`], and after it [`Actions::settle`].
+    /// Records the action in a transaction of the ledger's own, as the first half of "call before commit". Returns its
+    /// id. Next, call [`Actions::run`], and after it [`Actions::settle`].
     ///
     /// # Errors
     /// As [`Actions::record`].
@@ -127,6 +127,7 @@ impl<S: Store> Actions<S> {
     }
 
     /// Records an action as [`Actions::reserve`] does, as one of several actions that settle together or not at all.
+    /// Returns its id.
     ///
     /// # Errors
     /// As [`Actions::record`].
@@ -164,7 +165,7 @@ impl<S: Store> Actions<S> {
         }
     }
 
-    /// Does what [`Actions::run`] does, but waits at most for the time `within`.
+    /// Does what [`Actions::run`] does, and returns the same, but waits at most for the time `within`.
     ///
     /// # Errors
     /// As [`Actions::run`].
@@ -221,6 +222,8 @@ impl<S: Store> Actions<S> {
     /// business row. The effect at the provider is undone, even if it is not known yet whether there is one. If the
     /// action belongs to a scope, all actions of the scope are cancelled.
     ///
+    /// Returns whether the effect is being undone or the action has ended already.
+    ///
     /// # Errors
     /// If there is no such action, or if the database failed. Roll the transaction back.
     pub async fn cancel(
@@ -249,7 +252,7 @@ impl<S: Store> Actions<S> {
         self.ledger.retry(action, by).await.map(Outcome::of).map_err(ActionError::before)
     }
 
-    /// Reads the present state of an action.
+    /// Returns the present state of an action.
     ///
     /// # Errors
     /// If there is no such action, or if the database failed.
@@ -257,8 +260,9 @@ impl<S: Store> Actions<S> {
         self.ledger.load(action).await.map(Outcome::of).map_err(ActionError::under_way)
     }
 
-    /// Finds the action with this key. The key is the one that the application gave to the action, or the one under
-    /// which the action is sent. This is for an application that knows only the key after a crash.
+    /// Returns the present state of the action with this key. The key is the one that the application gave to the
+    /// action, or the one under which the action is sent. This is for an application that knows only the key after a
+    /// crash.
     ///
     /// # Errors
     /// If there is no action with this key, or if the database failed.

@@ -268,8 +268,8 @@ impl Cancel {
     }
 }
 
-/// Reads a day of the provider's calendar, such as `same-day Asia/Seoul`. A length of time is an error here, since it
-/// is declared with `until`.
+/// Returns a day of the provider's calendar, read from a text such as `same-day Asia/Seoul`. A length of time is an
+/// error here, since it is declared with `until`.
 fn day_of(written: &str) -> Result<Window, Wrong> {
     let no_length =
         |_: &str| Err(Wrong::new("this is not a day").help("a length of time is declared with `until`"));

@@ -322,7 +322,7 @@ impl DurableBuilder {
         self
     }
 
-    /// Checks the declaration, and makes the operation.
+    /// Checks the declaration, and returns the operation.
     ///
     /// # Errors
     /// If settings contradict each other, or if a hole could not be filled when its request is sent.

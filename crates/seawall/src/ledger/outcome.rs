@@ -99,7 +99,7 @@ impl Outcome {
         StoredAnswer::decode(self.action.state.answer()?)
     }
 
-    /// Reads the body of [`Outcome::answer`] as JSON; `None` if there is no answer.
+    /// Returns the body of [`Outcome::answer`], read as JSON; `None` if there is no answer.
     ///
     /// # Errors
     /// If the body is not JSON of type `T`.

@@ -9,9 +9,9 @@ use tokio::task::JoinHandle;
 
 /// A payment provider on a port of loopback, which keeps its own books. It stops when this value is dropped.
 ///
-/// It is the harbor of the lab, which `docs/harbor.md` describes: charges at `POST /v1/charges`, a look-up by key at `GET
-/// /v1/charges?key=K`, refunds at `POST /v1/refunds`. It honours `Idempotency-Key`. A test compares its books with what
-/// the program believes.
+/// It is the harbor of the lab, which `docs/harbor.md` describes: charges at `POST /v1/charges`, a look-up by key at
+/// `GET /v1/charges?key=K`, refunds at `POST /v1/refunds`. It honours `Idempotency-Key`. A test compares its books with
+/// what the program believes.
 #[derive(Debug)]
 pub struct Provider {
     url: String,

@@ -132,8 +132,8 @@ pub(super) fn of_head(status: u16, headers: &HeaderMap) -> Meaning {
 
 /// Returns the HTTP status that says the same of the effect as this gRPC code.
 ///
-/// `UNAVAILABLE` becomes 503, which leaves the effect unknown. A server that refuses a call before the work does answer
-/// `UNAVAILABLE`, but so does a proxy that lost the answer of a server that did the work.
+/// `UNAVAILABLE` becomes 503, which leaves the effect unknown. It does not prove that nothing was done: a server sends
+/// it before it begins the work, but a proxy also sends it when it has lost the answer of a server that did the work.
 fn of_grpc(code: &str) -> u16 {
     match code {
         "0" => 200,

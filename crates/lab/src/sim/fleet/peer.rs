@@ -59,7 +59,8 @@ pub enum Waits {
 }
 
 impl Waits {
-    /// Draws the wait before a repeat. `repeat` is the number of the repeat within its call, beginning with 1.
+    /// Returns the wait before a repeat, which is drawn at random. `repeat` is the number of the repeat within its
+    /// call, beginning with 1.
     fn draw(self, repeat: u32, stream: &mut Stream) -> Duration {
         let bound = |base: f64, cap: f64| (base * f64::from(1_u32 << (repeat - 1).min(20))).min(cap);
         seconds(match self {

@@ -17,8 +17,8 @@ use super::fleet::Policy;
 /// What a run simulates: callers, providers, calls and troubles.
 #[derive(Clone, Debug)]
 pub struct World {
-    /// The callers, in groups. All callers of a group run one policy. Except in a closed loop, where each caller makes its
-    /// own calls, each caller is equally likely to make the next call.
+    /// The callers, in groups. All callers of a group run one policy. Except in a closed loop, where each caller makes
+    /// its own calls, each caller is equally likely to make the next call.
     pub fleet: Vec<Group>,
     /// When calls begin.
     pub arrivals: Arrivals,

@@ -1,5 +1,5 @@
-//! Callers that leave before the end of their calls, and callers that make a call again at the time that an answer or a
-//! refusal named.
+//! Two kinds of callers: those that leave before the end of their calls, and those that make a call again at the time
+//! that an answer or a refusal named.
 
 use std::time::Duration;
 
