@@ -28,8 +28,8 @@ pub struct Running {
     pub clock: Clock,
     /// The number of workers.
     pub workers: usize,
-    /// Whether the gateway is shutting down. While it does, it is not ready, and every answer announces that its
-    /// connection ends.
+    /// Whether the gateway is shutting down. During that time the gateway is not ready, and every answer announces that
+    /// its connection ends.
     draining: AtomicBool,
     /// When the drain is over, in nanoseconds of the clock. It has no meaning before `draining` is set.
     drained_by: AtomicU64,
@@ -85,11 +85,12 @@ pub(crate) struct Leaving {
 }
 
 impl Running {
-    /// Compiles these settings, and reads the token files that they name.
+    /// Compiles these settings, reads the token files that they name, and returns the state of a gateway that is about
+    /// to start.
     ///
     /// # Errors
-    /// If a setting could never work, for example because a certificate cannot be read. The error names the dependency and the
-    /// setting.
+    /// If a setting could never work, for example because a certificate cannot be read. The error names the dependency
+    /// and the setting.
     pub fn new(settings: config::Settings, workers: usize) -> Result<Running, String> {
         let clock = Clock::new();
         let open = |key: &str, path: Option<&PathBuf>, kind| match path {
