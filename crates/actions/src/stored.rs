@@ -32,8 +32,9 @@ impl StoredRequest {
         joined(head, &self.body)
     }
 
-    /// Returns the head that makes another request the same request, if the bodies are equal, too: the method, the target
-    /// with its query, and the content type. It is empty if the record is a body alone. The other headers may differ.
+    /// Returns the head that makes another request the same request, if the bodies are equal, too: the method, the
+    /// target with its query, and the content type. It is empty if the record is a body alone. The other headers may
+    /// differ.
     #[must_use]
     pub fn same_head(&self) -> Vec<u8> {
         let Some((method, target)) = &self.line else { return Vec::new() };

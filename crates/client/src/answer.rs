@@ -73,8 +73,8 @@ struct Flowing {
     /// Frames that were read from the connection already. The consumer gets them before anything else is read from it.
     ahead: VecDeque<Frame<Bytes>>,
     over: bool,
-    /// Whether the read timeout must begin anew at the next wait for the server. This is set when a frame is returned,
-    /// because the time that the consumer takes before it asks for the next frame is not the server's fault.
+    /// Whether the read timeout must begin anew at the next wait for the server. This is set when a frame is returned.
+    /// The time until the consumer asks for the next frame is not the server's fault.
     resumed: bool,
     watch: Watch,
     way: Way,

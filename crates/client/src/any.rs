@@ -141,13 +141,13 @@ impl<S: Deref<Target = Site>, W: Work> AnyCall<S, W> {
         call
     }
 
-    /// The keys that decide which breaker and which limit the call uses. A change has an effect only before the first
-    /// poll.
+    /// Returns the keys that decide which breaker and which limit the call uses. A change has an effect only before the
+    /// first poll.
     pub fn keys(&mut self) -> &mut Keys {
         &mut self.run.keys
     }
 
-    /// The caller's own wishes for this call. A change has an effect only before the first poll.
+    /// Returns the caller's own wishes for this call. A change has an effect only before the first poll.
     pub fn wish(&mut self) -> &mut Wish {
         &mut self.wish
     }
@@ -309,7 +309,7 @@ impl<S: Deref<Target = Site>> Run<S> {
         self.over(step)
     }
 
-    /// Is ready when the call's turn in the queue has come.
+    /// Becomes ready when the call's turn in the queue has come.
     fn poll_turn(&self, cx: &mut Context<'_>) -> Poll<()> {
         let ticket = self.call.as_ref().and_then(Call::ticket).expect("who queues has a ticket");
         self.site.guards(&self.keys).poll_turn(ticket, cx)

@@ -145,7 +145,7 @@ impl Sending<'_> {
         connecting.await.map_err(|error| unconnected(&error))
     }
 
-    /// Is called when the caller's deadline has passed. Returns whether the attempt goes on as a witness.
+    /// Must be called when the caller's deadline has passed. Returns whether the attempt goes on as a witness.
     fn goes_on_without_caller(&self, attempt: &Attempt) -> bool {
         attempt.end_by < attempt.own_end_by && self.tracks.is_some_and(|tracks| tracks.deadline_passed())
     }

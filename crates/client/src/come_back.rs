@@ -62,8 +62,8 @@ fn reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     resets.max()
 }
 
-/// Returns the name of the field that says what is left of a limit, if `name` is the field that says when the same
-/// limit is reset. Otherwise returns `None`.
+/// If `name` is the field with the time at which a limit is reset, returns the name of the field that says what is left
+/// of that limit. Otherwise returns `None`.
 fn left_of(name: &str) -> Option<String> {
     RESETS.iter().find_map(|(before, behind, left)| {
         let limit = name.strip_prefix(before)?.strip_suffix(behind)?;
@@ -131,8 +131,8 @@ fn since(unix: f64, now: SystemTime) -> Option<Duration> {
     Some(at.duration_since(now).unwrap_or(Duration::ZERO))
 }
 
-/// Turns a number of seconds into a duration. A number above the maximum gives the maximum. `None` if the number is
-/// negative.
+/// Returns this number of seconds as a duration; `None` if the number is negative. A number above the maximum gives the
+/// maximum.
 fn span(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds.min(MOST_SECONDS)).ok()
 }

@@ -67,7 +67,7 @@ impl std::fmt::Debug for Dependency {
 }
 
 impl Dependency {
-    /// Prepares connectors and pools; no connection is made yet.
+    /// Returns a dependency with connectors and pools. No connection is made yet.
     ///
     /// # Errors
     /// If a setting could never work, such as a bad URL or a missing certificate.

@@ -31,8 +31,9 @@ use crate::trunk::{Trunk, TrunkStream};
 /// How idle connections are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolSettings {
-    /// The time that must pass after an answer before a request that must not be doubled, such as a plain POST, takes
-    /// the connection. Default 20 ms: servers that close a connection after an answer do it within a few milliseconds.
+    /// The time for which a connection must have been idle after an answer, before a plain POST or another request that
+    /// must not be doubled may take it. Default 20 ms: servers that close a connection after an answer do it within a
+    /// few milliseconds.
     pub settle: Duration,
     /// An idle connection is closed after this time. Default 60 s: common servers close after 60 s to 75 s. If a server
     /// closes earlier, that shorter time is learned.
@@ -57,7 +58,7 @@ impl Default for PoolSettings {
 }
 
 impl PoolSettings {
-    /// Returns a problem for each setting that could never work, or that hardly anybody wants. The list is empty if
+    /// Returns a problem for each setting that could never work, or that is probably a mistake. The list is empty if
     /// there is none.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
@@ -185,8 +186,8 @@ impl Pool {
         }
     }
 
-    /// Makes a new connection. If no descriptor is left, an idle connection is closed to free one, and the connection
-    /// is tried again.
+    /// Makes a new connection and returns it. If no descriptor is left, an idle connection is closed to free one, and
+    /// the connection is tried again. Fails if no connection is made by the time `by`.
     async fn connection(&self, by: Time) -> Result<Connection, ConnectError> {
         let deadline = self.clock.instant(by);
         // The number of tries is bounded, since another part of the program may take each descriptor that is freed

@@ -95,8 +95,8 @@ impl Shared {
         result
     }
 
-    /// Is ready when this ticket's turn has come. If it is not ready, the waker of the call is kept, and is woken when
-    /// the turn comes.
+    /// Becomes ready when this ticket's turn has come. Until then, the waker of the call is kept, and is woken when the
+    /// turn comes.
     fn poll_turn(&self, ticket: Ticket, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
         if state.guards.is_called(&ticket) {

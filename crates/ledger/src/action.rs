@@ -79,8 +79,8 @@ pub struct NewAction {
     pub amount: Option<Money>,
     /// What makes another request under the same key the same request; `None` if only equal bytes do.
     pub same: Option<Same>,
-    /// The name of the caller that records the action; `None` if callers have no names. Only this caller finds the action
-    /// again: the same request of another caller under the same key is a conflict.
+    /// The name of the caller that records the action; `None` if callers have no names. Only this caller finds the
+    /// action again: the same request of another caller under the same key is a conflict.
     pub client: Option<String>,
 }
 
@@ -132,8 +132,8 @@ impl NewAction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sizes {
-    /// The maximum number of bytes of a key, of a scope's name and of a client's name. Default 255: no provider takes more, and every
-    /// index can hold a key of that length.
+    /// The maximum number of bytes of a key, of a scope's name and of a client's name. Default 255: no provider takes
+    /// more, and every index can hold a key of that length.
     pub key: usize,
     /// The maximum number of bytes of a dependency's or an operation's name. Default 100.
     pub name: usize,
@@ -306,10 +306,10 @@ impl Action {
         }
     }
 
-    /// Returns whether `new` describes this action: its dependency, operation, key, scope, client and request are all the
-    /// same as this action's. If so, recording `new` again returns this action. `prints` are the fingerprints of `new`. If
-    /// either side has none, the requests are compared byte by byte. An action that plain SQL recorded has only a body, so
-    /// it is compared with the body of `new`, too.
+    /// Returns whether `new` describes this action: its dependency, operation, key, scope, client and request are all
+    /// the same as this action's. If so, recording `new` again returns this action. `prints` are the fingerprints of
+    /// `new`. If either side has none, the requests are compared byte by byte. An action that plain SQL recorded has
+    /// only a body, so it is compared with the body of `new`, too.
     pub(crate) fn is_of(&self, new: &NewAction, prints: Option<&Prints>) -> bool {
         let same_request = || match (&self.prints, prints) {
             (Some(own), Some(prints)) => own == prints,

@@ -38,8 +38,8 @@ pub(crate) struct Attempt<S: Store> {
 }
 
 impl<S: Store> Attempt<S> {
-    /// `clock` is the answer of the database from which the attempt's deadline was computed. By a later answer, the deadline
-    /// would move with the database's clock if that has jumped meanwhile.
+    /// `clock` is the answer of the database from which the attempt's deadline was computed. By a later answer, the
+    /// deadline would move with the database's clock if that has jumped meanwhile.
     fn new(
         operation: &Arc<Operation<S>>,
         action: Action,
@@ -61,9 +61,9 @@ pub(crate) enum Attempted<S: Store> {
 }
 
 impl<S: Store> Inner<S> {
-    /// Returns the first attempt of an action that this process has just begun. If the attempt was not recorded with the
-    /// action, it is recorded now. If it cannot be sent in time, the action fails. Returns `None` if the row is gone or a
-    /// write was refused.
+    /// Returns the first attempt of an action that this process has just begun. If the attempt was not recorded with
+    /// the action, it is recorded now. If it cannot be sent in time, the action fails. Returns `None` if the row is
+    /// gone or a write was refused.
     pub(crate) async fn first_attempt(&self, entry: Entry<S>, unsent: IfUnsent) -> Option<Attempted<S>> {
         let Entry { action, attempt, operation, clock, .. } = entry;
         if let Some(line) = attempt {
@@ -87,8 +87,8 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// Records a perform attempt, sends it, and writes how it ended. Returns the row after that, or `None` if the row is
-    /// gone or a write was refused.
+    /// Records a perform attempt, sends it, and writes how it ended. Returns the row after that, or `None` if the row
+    /// is gone or a write was refused.
     pub(crate) async fn perform(
         &self,
         operation: &Arc<Operation<S>>,
@@ -122,8 +122,8 @@ impl<S: Store> Inner<S> {
         Some(Attempted::Yes(Box::new(Attempt::new(operation, action, line, &clock, unsent))))
     }
 
-    /// Sends an attempt, and writes how it ended. If its deadline has passed, nothing is sent. Returns the row after that
-    /// write, or `None` if the row is gone or the write was refused.
+    /// Sends an attempt, and writes how it ended. If its deadline has passed, nothing is sent. Returns the row after
+    /// that write, or `None` if the row is gone or the write was refused.
     pub(crate) async fn send(&self, attempt: Attempt<S>) -> Option<Action> {
         let Attempt { operation, action, line, deadline, .. } = &attempt;
         let delivery = Delivery { action, number: line.number, deadline: *deadline };

@@ -65,8 +65,8 @@ impl Wakes {
         }
     }
 
-    /// Notes that this process has written a row. If the row is due now, wakes the claims. If it will be due later, the
-    /// poll is woken at that time.
+    /// Notes that this process has written a row. If the row is due now, wakes the claims. If it will be due later,
+    /// makes sure that the poll asks at that time.
     pub(crate) fn written(&self, action: &Action, now: Stamp) {
         let Some(due) = action.state.due_at() else { return };
         if due <= now {

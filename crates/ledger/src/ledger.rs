@@ -64,10 +64,10 @@ impl<S: Store> LedgerBuilder<S> {
         self
     }
 
-    /// Makes the new ledger the successor of `old` in this process, for a program that reads its declarations again. Both
-    /// work on the same database. The new ledger has the owner id of the old one, and a write of either wakes those who
-    /// wait for the row at the other one. So what the old ledger has under way goes on as if nothing had changed. Stop the
-    /// worker of the old ledger, and start one of the new ledger.
+    /// Makes the new ledger the successor of `old` in this process, for a program that reads its declarations again.
+    /// Both work on the same database. The new ledger has the owner id of the old one, and a write of either wakes
+    /// those who wait for the row at the other one. So what the old ledger has under way goes on as if nothing had
+    /// changed. Stop the worker of the old ledger, and start one of the new ledger.
     #[must_use]
     pub fn succeeds(mut self, old: &Ledger<S>) -> LedgerBuilder<S> {
         self.old = Some(old.clone());
@@ -301,8 +301,8 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Returns a future that resolves when this process has written the row of this action; now and then also when it
-    /// has written another row. Call this function before you read the row: then no write after the read is missed, even
-    /// if the future is polled later. What other processes write, and what is written in a transaction of the
+    /// has written another row. Call this function before you read the row: then no write after the read is missed,
+    /// even if the future is polled later. What other processes write, and what is written in a transaction of the
     /// application, wakes nobody.
     pub fn written(&self, id: ActionId) -> Notified<'_> {
         self.inner.changes.of(id).notified()

@@ -1,9 +1,9 @@
 //! Fingerprints: whether two requests under one key are the same request.
 //!
-//! The obvious rule compares the recorded bytes. But a caller that tries again sends a new `traceparent`, and a new version
-//! of a program sends a header more. Their second request would be a conflict, although it wants the same effect. So what
-//! makes a request the same one is compared, and no more: the method, the path with its query and the content type (the
-//! head), and the bytes of the body.
+//! The obvious rule compares the recorded bytes. But a caller that tries again sends a new `traceparent`, and a new
+//! version of a program sends a header more. Their second request would be a conflict, although it wants the same
+//! effect. So what makes a request the same one is compared, and no more: the method, the path with its query and the
+//! content type (the head), and the bytes of the body.
 //!
 //! A row keeps the two as HMAC-SHA256 under a key that is drawn once and kept in the ledger. A plain hash would tell
 //! everybody who sees it, such as a reader of logs or of an export, whether a guessed body is the right one.

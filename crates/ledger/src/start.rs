@@ -1,11 +1,12 @@
 //! An action whose first attempt its caller sends by itself.
 //!
-//! A program that passes a request of its own caller on, such as a proxy, has the provider's answer in its hands while the
-//! ledger must not lose it. So it records the action with [`Ledger::start`], sends the attempt over its own connection, and
-//! tells with [`Started::ended`] how the attempt ended. It passes the answer on only after that is written.
+//! A program that passes a request of its own caller on, such as a proxy, has the provider's answer in its hands while
+//! the ledger must not lose it. So it records the action with [`Ledger::start`], sends the attempt over its own
+//! connection, and tells with [`Started::ended`] how the attempt ended. It passes the answer on only after that is
+//! written.
 //!
-//! If the program stops in between, the row says that an attempt is under way. A worker takes the row when its lease ends,
-//! as it does with the row of every process that crashed.
+//! If the program stops in between, the row says that an attempt is under way. A worker takes the row when its lease
+//! ends, as it does with the row of every process that crashed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,15 +27,15 @@ use crate::waiting::in_task;
 pub enum Begun<S: Store> {
     /// The action and its first attempt are recorded. The caller sends the attempt.
     Started(Started<S>),
-    /// Nothing is to be sent by this caller. The value is the action as it is recorded: the key was recorded before with
-    /// this request, or the attempt could not be sent in time to be settled and the action has failed.
+    /// Nothing is to be sent by this caller. The value is the action as it is recorded: the key was recorded before
+    /// with this request, or the attempt could not be sent in time to be settled and the action has failed.
     Found(Box<Action>),
 }
 
 /// An attempt that is recorded and that the caller sends.
 ///
-/// If this value is dropped, the attempt counts as one that was perhaps sent: when the lease of the row ends, a worker finds
-/// out what became of it.
+/// If this value is dropped, the attempt counts as one that was perhaps sent: when the lease of the row ends, a worker
+/// finds out what became of it.
 #[must_use = "the attempt counts as sent until its end is told"]
 pub struct Started<S: Store> {
     inner: Arc<Inner<S>>,
@@ -58,16 +59,16 @@ impl<S: Store> fmt::Debug for Started<S> {
 
 impl<S: Store> Ledger<S> {
     /// Records an action together with its first attempt in one commit, for a caller that sends the attempt itself. If
-    /// the key is already recorded with this request, the existing action is returned and nothing is to be sent. There is
-    /// one exception: if that action has failed and provably no request of it was ever sent, it begins again.
+    /// the key is already recorded with this request, the existing action is returned and nothing is to be sent. There
+    /// is one exception: if that action has failed and provably no request of it was ever sent, it begins again.
     ///
-    /// If the attempt is provably not sent, the action fails in the commit of [`Started::ended`], and no worker sends it
-    /// later.
+    /// If the attempt is provably not sent, the action fails in the commit of [`Started::ended`], and no worker sends
+    /// it later.
     ///
     /// # Errors
     ///
-    /// As [`Ledger::record_in`]. After [`Trouble::Away`] the action may be recorded; then a worker treats it like one whose
-    /// [`Started`] was dropped.
+    /// As [`Ledger::record_in`]. After [`Trouble::Away`] the action may be recorded; then a worker treats it like one
+    /// whose [`Started`] was dropped.
     pub async fn start(&self, new: &NewAction) -> Result<Begun<S>, Error> {
         let entry = self.inner.begin(Place::Own, new, Birth::Sent(self.inner.owner)).await?;
         if !entry.began {
@@ -103,12 +104,12 @@ impl<S: Store> Started<S> {
         self.attempt.deadline
     }
 
-    /// Writes how the attempt ended, and returns the action as it then is. If a worker has taken the row meanwhile, since
-    /// its lease had ended, only the line of the attempt log may be completed, and the action is returned as that worker
-    /// left it.
+    /// Writes how the attempt ended, and returns the action as it then is. If a worker has taken the row meanwhile,
+    /// since its lease had ended, only the line of the attempt log may be completed, and the action is returned as that
+    /// worker left it.
     ///
-    /// The write is made by a task of its own, so dropping the future does not stop it. What follows from the outcome, such
-    /// as a question to the provider or a cancel, is done in the background after this function has returned.
+    /// The write is made by a task of its own, so dropping the future does not stop it. What follows from the outcome,
+    /// such as a question to the provider or a cancel, is done in the background after this function has returned.
     ///
     /// # Errors
     ///

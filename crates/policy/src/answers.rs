@@ -112,8 +112,8 @@ pub enum KnownBody<F> {
     Unread,
     /// The body was read whole, and is no JSON. An empty body is no JSON either.
     NotJson,
-    /// The answer has no body because it answers a HEAD request. Its head may announce the length of a body all the
-    /// same.
+    /// The answer has no body, because it answers a HEAD request. Its head may nevertheless announce the length of a
+    /// body.
     Absent,
     /// The body was read whole and is JSON. The function finds the scalar at a JSON pointer.
     Json(F),
@@ -197,7 +197,7 @@ pub enum Otherwise {
 }
 
 impl Otherwise {
-    /// The word used in the configuration: `applied` or `unknown`.
+    /// Returns the word used in the configuration: `applied` or `unknown`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -242,7 +242,8 @@ impl Answers {
         status != NO_CONTENT && asked.is_some_and(|(_, first)| !first.fields.is_empty())
     }
 
-    /// Returns whether the body of any answer can be needed: at least one predicate has conditions on fields of the body.
+    /// Returns whether the body of any answer can be needed: at least one predicate has conditions on fields of the
+    /// body.
     #[must_use]
     pub fn read_bodies(&self) -> bool {
         self.in_order().any(|(_, predicate)| !predicate.fields.is_empty())

@@ -135,8 +135,8 @@ impl Breaker {
         }
     }
 
-    /// Admits a call, or refuses it. If the open time of an open breaker is over, the breaker becomes half-open and
-    /// admits this call as a probe.
+    /// Admits a call and returns its pass, or refuses it. If the open time of an open breaker is over, the breaker
+    /// becomes half-open and admits this call as a probe.
     ///
     /// # Errors
     /// The breaker refuses the call. The refusal has the time until which the breaker refuses, if that is known.
@@ -150,8 +150,8 @@ impl Breaker {
         }
     }
 
-    /// Admits a call, or refuses it, in every state of the breaker. This function is kept apart from `admit`, so that
-    /// `admit` handles only the usual case and is small enough to be inlined.
+    /// Does what `admit` does, in every state of the breaker. It is a separate function, so that `admit` handles only
+    /// the usual case and is small enough to be inlined.
     #[cold]
     fn admit_unusual(&mut self, now: Time) -> Result<Pass, BreakerRefusal> {
         match self.state {

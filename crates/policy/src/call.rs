@@ -427,8 +427,8 @@ impl Call {
         if self.attempts == 0 { 0 } else { (self.endpoint + 1) % plan.endpoints.max(1) }
     }
 
-    /// Begins an attempt at the endpoint `first`, or at the first endpoint after it that admits the call. Each endpoint
-    /// asks its cooling, its breaker and its limit, in this order.
+    /// Begins an attempt at the endpoint `first`, or at the first endpoint after it that admits the call. At each
+    /// endpoint, the cooling is asked first, then the breaker, then the limit.
     ///
     /// If all endpoints refuse, the call waits in the queue of the first endpoint whose limit refused. The call is
     /// refused if there is no such queue, if the queue is full, or if no time is left.

@@ -39,7 +39,7 @@ impl Effect {
         }
     }
 
-    /// The word used on the wire, in logs and in metrics.
+    /// Returns the word used on the wire, in logs and in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

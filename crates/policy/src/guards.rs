@@ -45,7 +45,7 @@ pub struct DependencyGuards {
     budget: Budget,
     served: Served,
     instances: u32,
-    /// The number of attempts whose callers have left, but which are followed to their end.
+    /// The number of attempts that are followed to their end although their callers have left.
     witnesses: u32,
     /// Tickets whose turn has come, but which [`DependencyGuards::take_called`] has not returned yet.
     called: Vec<Ticket>,
@@ -56,8 +56,8 @@ const BAD_SHARE: u64 = 5;
 /// The number of failures in the window up to which failures count as rare, even if their share is higher. This rule
 /// does not hold in a large fleet.
 const SINGLE: u64 = 2;
-/// A fleet with more instances than this is large. It makes repeats that may double the work only if the window shows
-/// that failures are rare.
+/// A fleet of more than this number of instances is large. Such a fleet makes repeats that may double the work only if
+/// the window shows that failures are rare.
 const LARGE_FLEET: u32 = 100;
 
 impl DependencyGuards {
@@ -74,8 +74,8 @@ impl DependencyGuards {
         }
     }
 
-    /// Asks for the right to make one attempt. Cooling and breaker are asked before the limit, so a call that they
-    /// refuse holds no slot of the limit.
+    /// Returns a permit to make one attempt. Cooling and breaker are asked before the limit, so a call that they refuse
+    /// holds no slot of the limit.
     ///
     /// # Errors
     /// The refusal of the guard that said no. It has the time until which the guard refuses, if that is known.
@@ -226,14 +226,14 @@ impl DependencyGuards {
         self.free(slot, true, now);
     }
 
-    /// Pays for one more repeat after a failure of this attempt, or says why the repeat must not be made.
+    /// Pays for one more repeat after a failure of this attempt.
     ///
-    /// A repeat that `doubles` the work is made only if failures are rare and the breaker is closed. The reason is that
-    /// the first attempt may still use capacity at the provider, and the budget counts only successes, so it does not
-    /// notice that.
+    /// A repeat that `doubles` the work is made only if failures are rare and the breaker is closed. The first attempt
+    /// may still use capacity at the provider then, and the budget does not notice that, because it counts only
+    /// successes.
     ///
     /// # Errors
-    /// The reason that forbids the repeat: `breaker`, `slow` or `budget`.
+    /// The reason why the repeat must not be made: `breaker`, `slow` or `budget`.
     pub fn pay(&mut self, permit: &Permit, doubles: bool, now: Time) -> Result<(), Stopped> {
         if doubles {
             let breaker =
@@ -344,7 +344,7 @@ impl DependencyGuards {
         self.endpoints.len()
     }
 
-    /// Always `false`, because there is at least one endpoint.
+    /// Always returns `false`, because there is at least one endpoint.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.endpoints.is_empty()

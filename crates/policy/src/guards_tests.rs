@@ -115,8 +115,8 @@ fn end_after(guards: &mut DependencyGuards, ending: Option<Ending>, took: Durati
 const READ: Duration = Duration::from_secs(10);
 const TENTH: Duration = Duration::from_secs(1);
 
-/// The two ways in which a caller gives up. `None`: its future is dropped. `Some`: its own deadline passes, with this
-/// ending.
+/// The two ways in which a caller gives up. `None` means that its future is dropped. `Some` means that its own deadline
+/// passes, and holds the ending.
 const CUTS: [Option<Ending>; 2] = [None, Some(Ending::CallerDeadline)];
 
 #[test]

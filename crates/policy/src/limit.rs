@@ -398,7 +398,8 @@ mod tests {
     }
 
     proptest! {
-        /// The model follows the rule in the module's documentation and keeps every ending.
+        /// Compares the limit with a model, which follows the rule in the module's documentation and keeps every
+        /// ending.
         #[test]
         fn agrees_with_a_naive_model(
             max in 1_u32..40,

@@ -71,10 +71,10 @@ pub struct QueueFull {
 pub struct Queue {
     settings: QueueSettings,
     places: Vec<Place>,
-    /// `head` is the caller that has waited longest, `tail` the one that came last.
+    /// `head` is the place of the caller that has waited longest, and `tail` the place of the one that came last.
     head: u32,
     tail: u32,
-    /// The first free place. Each free place names the next free one in its field `next`.
+    /// The number of the first free place. Each free place has the number of the next free one in its field `next`.
     free: u32,
     waiting: u32,
 }

@@ -39,8 +39,8 @@ pub enum WindowSpan {
 }
 
 impl Default for WindowSpan {
-    /// Five seconds. This is long enough for a caller with little traffic to make twenty calls, and short enough to
-    /// notice an outage soon.
+    /// Returns a window of five seconds. This is long enough for a caller with little traffic to make twenty calls, and
+    /// short enough to notice an outage soon.
     fn default() -> Self {
         WindowSpan::Time(Duration::from_secs(5))
     }
@@ -243,12 +243,12 @@ impl Default for Bucket {
 /// lasts for `width`, and is counted in bucket `n mod 10`.
 ///
 /// A call writes to one counter only, that of the total. The count of the current slot is the total now minus the total
-/// when the slot began. When the slot is over, this count is stored in its bucket. Few writes are needed in this way.
-/// Callers on two cores slow each other down by writes, because each cache line that one of them wrote moves to the
-/// other. That costs more than the arithmetic.
+/// when the slot began. When the slot is over, this count is stored in its bucket. The reason is that writes cost more
+/// than arithmetic: if two cores write to one cache line, that line moves from one core to the other each time.
 #[derive(Clone, Debug)]
 struct TimeRing {
-    /// When the current slot ends. While the time stays within this slot, no division is needed.
+    /// When the current slot ends, in nanoseconds of [`Time`]. While the time stays within this slot, no division is
+    /// needed.
     ends_nanos: u64,
     /// The latencies of the current slot.
     latencies: Latencies,

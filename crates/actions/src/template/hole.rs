@@ -62,8 +62,8 @@ pub enum Hole {
     /// `{confirm:/ptr}`: a field of the JSON answer to a confirm.
     Confirm(Pointer),
     /// `{answer:/ptr}`: a field of the JSON answer to the operation itself. Such an answer exists only if the operation
-    /// took effect and its answer arrived. If it was lost, the hole is filled from the answer to a confirm, with the
-    /// field that `confirm.id` names.
+    /// took effect and its answer arrived. If the answer was lost, the hole is filled from the answer to a confirm,
+    /// with the field that `confirm.id` names.
     Answer(Pointer),
     /// `{from}`: the beginning of the time span that is reconciled.
     From,

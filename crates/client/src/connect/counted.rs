@@ -64,7 +64,8 @@ impl Counted {
         self.reader.as_ref()
     }
 
-    /// Calls `write` when the socket is writable, and counts the bytes that the socket took.
+    /// Calls `write` when the socket is writable. Returns the number of bytes that the socket took, and counts them.
+    /// Fails if the socket fails.
     fn poll_write_with(
         &self,
         cx: &mut Context<'_>,
@@ -86,7 +87,8 @@ impl Counted {
 }
 
 impl Counted {
-    /// Sends the bytes that wait from an earlier turn of the runtime.
+    /// Sends the bytes that wait from an earlier turn of the runtime. Becomes ready when all of them are sent, or when
+    /// sending fails.
     fn poll_outbox(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match self.outbox.send() {
@@ -98,13 +100,13 @@ impl Counted {
     }
 
     /// Takes one message. It is sent immediately, or at the end of the turn of the runtime. Returns the number of bytes
-    /// that were taken.
+    /// that were taken. Fails if the socket fails.
     fn poll_post(&self, cx: &mut Context<'_>, message: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_post_all(cx, &[IoSlice::new(message)])
     }
 
     /// Takes a message in pieces. It is sent immediately, or at the end of the turn of the runtime. Returns the number
-    /// of bytes that were taken. This may be the length of the first piece only.
+    /// of bytes that were taken. This may be the length of the first piece only. Fails if the socket fails.
     fn poll_post_all(&self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let mut rest = pieces.iter().filter(|piece| !piece.is_empty());
         let Some(first) = rest.next() else { return Poll::Ready(Ok(0)) };

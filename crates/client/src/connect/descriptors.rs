@@ -60,7 +60,7 @@ impl fmt::Display for Exhausted {
 
 impl Error for Exhausted {}
 
-/// Returns an error with the message `text` in place of `error`. For [`is_ours`], both errors are of the same kind.
+/// Returns an error with the message `text` in place of `error`. For both errors, [`is_ours`] gives the same result.
 pub(super) fn in_words(error: &io::Error, text: String) -> io::Error {
     match is_ours(error) {
         true => io::Error::other(Exhausted(text)),

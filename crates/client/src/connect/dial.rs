@@ -38,8 +38,8 @@ fn interleaved(addresses: &[IpAddr], bind: Option<IpAddr>) -> Vec<IpAddr> {
 }
 
 /// Connects to the first of these addresses that answers. Fails if no address answers. Normally the first error is
-/// returned. But if an attempt failed because of this process itself, the error of that attempt is returned, because an
-/// address that we could not try might have answered.
+/// returned. But an attempt may have failed because of this process itself, and the address might have answered. In
+/// that case the error of that attempt is returned.
 pub(super) async fn dial(addresses: &[IpAddr], port: u16, bind: Option<IpAddr>) -> io::Result<TcpStream> {
     let order = interleaved(addresses, bind);
     if order.is_empty() {

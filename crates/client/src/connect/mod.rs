@@ -108,7 +108,7 @@ enum Addresses {
 pub struct Connector {
     target: Target,
     addresses: Addresses,
-    /// The port of the proxy; without a proxy, the port of the target.
+    /// The number of the port: that of the proxy, or without a proxy that of the target.
     port: u16,
     bind: Option<IpAddr>,
     http: HttpVersion,
@@ -135,6 +135,7 @@ impl Connector {
     }
 
     /// Like [`Connector::new`], but `lookup` finds the addresses. Literal addresses and `localhost` are not looked up.
+    /// Fails if a setting could never work.
     pub fn with_lookup(
         target: Target,
         settings: Settings,
@@ -182,7 +183,7 @@ impl Connector {
     }
 
     /// Makes the TCP connection. Then opens a tunnel if one is needed, and does the TLS handshake if the target is
-    /// `https`.
+    /// `https`. Returns the connection. The error says which of these parts failed.
     async fn establish(&self, addresses: &[IpAddr]) -> Result<Connection, ConnectError> {
         let tcp =
             dial::dial(addresses, self.port, self.bind).await.map_err(|error| self.unreachable(error))?;

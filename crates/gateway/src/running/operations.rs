@@ -28,7 +28,8 @@ use crate::paths::Readings;
 pub(crate) struct Operations {
     declared: Vec<CompiledOperation>,
     routers: Vec<(Method, Router<usize>)>,
-    /// The operations for requests that match no declared one: one for each idempotency, in the order of [`Idempotency::ALL`].
+    /// The operations for requests that match no declared one: one for each idempotency, in the order of
+    /// [`Idempotency::ALL`].
     fallback: [CompiledOperation; 4],
     /// Whether a POST or PATCH that matches no operation counts as `keyed` if it has an `Idempotency-Key` header.
     keys: bool,
@@ -128,7 +129,7 @@ fn forgets(operation: &config::Operation) -> Option<Lifetime> {
 }
 
 impl Operations {
-    /// Compiles the operations of a dependency.
+    /// Compiles the operations of a dependency, and returns them.
     ///
     /// # Errors
     /// If two patterns match the same requests. The error says so in words.
@@ -208,7 +209,8 @@ impl Operations {
             readings.others.iter().map(String::as_str).filter_map(at).chain(sent).collect();
         let Some(first) = places.first().copied() else { return undeclared.found(None, headers) };
         let operation = &self.declared[first];
-        // Keys are taken from the reading that matched, so that a tenant whose name is written in two ways has one guard.
+        // Keys are taken from the reading that matched, so that a tenant whose name is written in two ways has one
+        // guard.
         let mut written = readings.others.iter().map(String::as_str).chain([readings.sent]);
         let reading = written.find_map(|path| router.and_then(|router| router.at(path).ok()));
         let mut found = operation.found(reading.as_ref(), headers);

@@ -26,8 +26,8 @@ pub(crate) enum TokenKind {
     Operators,
 }
 
-/// The tokens of a file, as they were last read. All clones share them, so every listener knows a new token as soon as it is
-/// in force.
+/// The tokens of a file, as they were last read. All clones share them, so every listener knows a new token as soon as
+/// it is in force.
 #[derive(Clone)]
 pub(crate) struct TokenFile {
     path: PathBuf,

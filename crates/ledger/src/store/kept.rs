@@ -147,8 +147,8 @@ fn money(amount: Option<Cow<'_, str>>, currency: Option<Cow<'_, str>>) -> Option
     }
 }
 
-/// Returns the fingerprints from their two columns; `Some(None)` if both are empty. Returns `None` if only one of them is
-/// empty, or if one of them has another length.
+/// Returns the fingerprints from their two columns; `Some(None)` if both are empty. Returns `None` if only one of them
+/// is empty, or if one of them has another length.
 #[expect(clippy::option_option, reason = "the outer one is the error, which the caller names")]
 fn prints(head: Option<Cow<'_, [u8]>>, body: Option<Cow<'_, [u8]>>) -> Option<Option<Prints>> {
     match (head, body) {

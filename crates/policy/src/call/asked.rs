@@ -10,8 +10,8 @@ use crate::time::Time;
 /// The state that calls share, as the call machine uses it: breakers, limits and the budget. A value of this trait
 /// belongs to one call, and knows the keys under which that call's guards are kept.
 pub trait Guards {
-    /// Asks for the right to make one attempt: first the cooling, then the breaker, then the concurrency limit. The
-    /// permit is given back exactly once, in [`Guards::settle`].
+    /// Returns a permit to make one attempt. The cooling is asked first, then the breaker, then the concurrency limit.
+    /// The permit is given back exactly once, in [`Guards::settle`].
     ///
     /// # Errors
     /// The refusal of the guard that said no.

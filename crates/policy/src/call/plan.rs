@@ -74,8 +74,8 @@ pub struct Plan {
     pub rules: Rules,
     /// The timeouts of each call.
     pub timeouts: Timeouts,
-    /// The number of attempts, including the first. It must lie in [`Plan::ATTEMPTS`]. Default
-    /// [`Plan::DEFAULT_ATTEMPTS`].
+    /// The maximum number of attempts of a call, the first included: from 1 to 10 ([`Plan::ATTEMPTS`]). Default 2
+    /// ([`Plan::DEFAULT_ATTEMPTS`]).
     pub attempts: u32,
     /// The settings of the wait before a repeat.
     pub backoff: Backoff,

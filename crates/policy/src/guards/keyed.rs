@@ -53,7 +53,7 @@ pub(crate) struct Keyed<G> {
     overflow: Option<Box<G>>,
     entries: Vec<Entry<G>>,
     by_key: BTreeMap<Arc<str>, u32>,
-    /// The two ends of the list, which is ordered by last use.
+    /// The newest and the oldest entry of the list, which is ordered by last use.
     newest: u32,
     oldest: u32,
     most: u32,
@@ -340,7 +340,7 @@ mod tests {
     }
 
     proptest! {
-        /// The model is a list in the order of use, which is searched from its end.
+        /// Compares the collection with a model: a list in the order of use, which is searched from its end.
         #[test]
         fn agrees_with_a_list(
             most in 1_u32..6,

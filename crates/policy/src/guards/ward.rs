@@ -42,8 +42,8 @@ impl Ward {
         Ward { breaker, cooling, last_success: None, slowest: Slowest::default(), witnesses: 0 }
     }
 
-    /// Admits an attempt, or refuses it. The cooling is asked first, because nothing is sent while the endpoint cools,
-    /// not even a probe.
+    /// Admits an attempt and returns the breaker's pass, or refuses it. The cooling is asked first, because nothing is
+    /// sent while the endpoint cools, not even a probe.
     #[inline]
     pub(crate) fn admit(&mut self, now: Time) -> Result<Pass, Refusal> {
         if let Err(no) = self.cooling.admit(now) {
@@ -70,7 +70,8 @@ impl Ward {
         }
     }
 
-    /// Reports an overload answer to the cooling; see [`Cooling::overloaded`].
+    /// Tells the cooling that an overload answer came. Returns the time from which the first call passes again; `None`
+    /// if the endpoint does not cool. `elsewhere` says whether another endpoint takes calls.
     pub(crate) fn overloaded(
         &mut self,
         now: Time,
@@ -87,7 +88,7 @@ impl Ward {
         self.breaker.is_closed() && !self.cooling.is_cooling(now)
     }
 
-    /// Records that a success ended now and took this long.
+    /// Notes that a success ended at `now`, and that its call took the time `took`.
     #[inline]
     pub(crate) fn succeeded(&mut self, took: Duration, now: Time) {
         self.last_success = Some(now);
