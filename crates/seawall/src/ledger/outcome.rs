@@ -78,15 +78,15 @@ impl Outcome {
     }
 
     /// The provider's answer from which the ledger knows that the action took effect: an answer to the operation, or to
-    /// a question about the action. `None` if no such answer is recorded.
+    /// a question about the action. `None` if no such answer is recorded, for example because its body was too long.
     #[must_use]
     pub fn answer(&self) -> Option<StoredAnswer> {
         self.kept().filter(|answer| answer.of != AnswerOf::Refusal)
     }
 
-    /// The answer with which the provider refused the action: status, content type and body. It shows why, for example
-    /// "declined" or "wrong API key". `None` if the action did not end with a refusal. The body is empty if it was too
-    /// long to be kept.
+    /// The answer with which the provider refused the action: status, headers and body. It shows why, for example
+    /// "declined" or "wrong API key". `None` if the action did not end with a refusal, or if the body of the refusal was
+    /// too long to be recorded.
     ///
     /// A refusal does not end the action if an earlier attempt could still take effect. Such a refusal is found in the
     /// attempt log ([`super::Story::attempts`]): read its `answer` with [`StoredAnswer::decode`].
