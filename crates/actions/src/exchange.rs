@@ -76,8 +76,8 @@ pub(crate) async fn exchange(
     Exchanged::of(plan, outcome, client.clock(), most_bytes).await
 }
 
-/// Converts a moment of the system's clock to a time of the client's clock. A moment in the future gives a time that is
-/// never later than this moment. A moment in the past gives the current time.
+/// Returns the time of the client's clock for a moment of the system's clock. For a moment in the future, the
+/// result is never later than that moment. For a moment in the past, the result is the current time.
 pub(crate) fn until(clock: Clock, moment: Instant) -> Time {
     // The client's clock is read before the system's clock. So the time that passes between the two readings can only
     // make the result earlier.
@@ -134,10 +134,12 @@ impl Exchanged {
         self.answer.as_ref().is_none_or(|answer| answer.broken)
     }
 
-    /// Returns the meaning that the declared predicates give to this answer. The predicates are tried in the given
-    /// order, and the first that matches decides. If the body broke or was too long, it is not known whether a
-    /// predicate with fields matches: this predicate is undecided. A later predicate without fields then decides only
-    /// if all undecided predicates before it have the same meaning. Without an answer the result is `Said::Nothing`.
+    /// Returns the meaning that the declared predicates give to this answer. Without an answer, this is
+    /// `Said::Nothing`. The predicates are tried in the given order, and the first that matches decides.
+    ///
+    /// If the body broke or was too long, it is not known whether a predicate with fields matches. Such a predicate is
+    /// undecided. A later predicate without fields then decides only if all undecided predicates before it have the
+    /// same meaning.
     pub(crate) fn told<T: Copy + PartialEq, const N: usize>(
         &self,
         declared: [(T, &[Predicate]); N],

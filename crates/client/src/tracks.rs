@@ -1,5 +1,5 @@
-//! Keeps what other code knows of a call, also after the call's future was dropped. From this it follows whether the
-//! call can go on without its caller.
+//! Keeps facts about a call that are still needed after its future was dropped. They decide whether the call goes on
+//! without its caller. A safe call goes on only as a *witness*: to show whether the endpoint works.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,8 +22,8 @@ pub(crate) struct Tracks {
     /// for it.
     safe: bool,
     left: AtomicBool,
-    /// The maximum time, in nanoseconds, that a witness waits for progress. [`u64::MAX`] while the call is not a
-    /// witness.
+    /// The maximum time, in nanoseconds, that an attempt without a caller may go on without progress. [`u64::MAX`]
+    /// while the caller is there.
     patience: AtomicU64,
     state: Mutex<State>,
 }
@@ -32,7 +32,8 @@ pub(crate) struct Tracks {
 struct State {
     flight: Option<Flight>,
     cut: Option<Cut>,
-    /// Whether the call goes on as a witness: its caller has left, or was answered, or is about to be answered.
+    /// Whether the call goes on only to learn whether the endpoint works. In that case the caller has left, or has its
+    /// answer, or is about to get it.
     is_witness: bool,
 }
 
@@ -51,13 +52,15 @@ struct Flight {
     sent_whole: bool,
 }
 
-/// How a call ends for a caller whose deadline has passed, while the attempt goes on as a witness.
+/// The result for a caller whose deadline has passed. The attempt goes on without the caller, only to learn whether the
+/// endpoint works.
 pub(crate) struct Cut {
     pub(crate) finish: Finish,
     pub(crate) following: Following,
 }
 
-/// The right of a call to go on as a witness. The right is given back when this value is dropped.
+/// The right of a call to go on without its caller, to learn whether the endpoint works. The number of such calls is
+/// bounded. The right is given back when this value is dropped.
 pub(crate) struct Following {
     shared: Arc<Shared>,
     witness: Option<Witness>,
@@ -75,7 +78,7 @@ impl Drop for Following {
 pub(crate) enum Stays {
     /// The call goes on so that its effect becomes known.
     ForItsEffect,
-    /// The call goes on as a witness, to learn whether the endpoint hangs.
+    /// The call goes on only to learn whether the endpoint hangs.
     AsWitness(Following),
 }
 
@@ -90,22 +93,22 @@ impl Tracks {
         })
     }
 
-    /// Is called when an attempt begins. `read` is the attempt's read timeout. `finish` is how the call ends if its
-    /// caller's deadline passes during this attempt.
+    /// Must be called when an attempt begins. `read` is the attempt's read timeout. `finish` is how the call ends if
+    /// its caller's deadline passes during this attempt.
     pub(crate) fn begins(&self, underway: Underway, read: Duration, finish: Finish, source: &Source) {
         let source = source.clone();
         let flight = Flight { underway, read, finish, source, sent: None, sent_whole: false };
         self.state.lock().flight = Some(flight);
     }
 
-    /// Is called when the attempt has got the connection of `meter` and begins to write to it.
+    /// Must be called when the attempt has got the connection of `meter` and begins to write to it.
     pub(crate) fn sending(&self, meter: &Arc<Meter>) {
         if let Some(flight) = &mut self.state.lock().flight {
             flight.sent = Some((Arc::clone(meter), meter.written()));
         }
     }
 
-    /// Is called when the last byte of the request has left.
+    /// Must be called when the last byte of the request has left.
     pub(crate) fn sent_whole(&self) {
         if let Some(flight) = &mut self.state.lock().flight {
             flight.sent_whole = true;
@@ -117,8 +120,8 @@ impl Tracks {
         self.state.lock().flight = None;
     }
 
-    /// Returns the maximum time that an attempt waits for progress. `read` is the attempt's read timeout. A witness may
-    /// get a shorter time.
+    /// Returns the maximum time that the attempt may go on without progress: its read timeout (`read`), or the shorter
+    /// time that holds for an attempt whose caller has left.
     #[inline]
     pub(crate) fn patience(&self, read: Duration) -> Duration {
         read.min(Duration::from_nanos(self.patience.load(Ordering::Relaxed)))
@@ -129,9 +132,9 @@ impl Tracks {
         self.left.load(Ordering::Relaxed)
     }
 
-    /// Is called when the caller's own deadline has passed. Returns whether the attempt goes on as a witness; if not,
-    /// the caller of this function must cancel it. An attempt that is not safe goes on only if it was sent whole,
-    /// because no byte of it may leave after the deadline.
+    /// Must be called when the caller's own deadline has passed. Returns whether the attempt goes on as a witness. If
+    /// it does not, the code that called this function must cancel it. An attempt that is not safe goes on only if it
+    /// was sent whole, because no byte of it may leave after the deadline.
     pub(crate) fn deadline_passed(&self) -> bool {
         let mut state = self.state.lock();
         if state.is_witness {
@@ -146,14 +149,14 @@ impl Tracks {
         true
     }
 
-    /// Returns how the call ends for its caller, if the caller's deadline has passed while the attempt goes on. Only
-    /// the first call of this function returns that; after it, and in all other cases, the result is `None`.
+    /// Returns the result for a caller whose deadline has passed while the attempt goes on. Returns `None` if there is
+    /// no such result, or if it was taken already.
     pub(crate) fn take_cut(&self) -> Option<Cut> {
         self.state.lock().cut.take()
     }
 
-    /// Is called when the call's future is dropped. Returns why the call goes on without its caller; `None` if the call
-    /// does not go on.
+    /// Must be called when the call's future is dropped. Returns why the call goes on without its caller; `None` if the
+    /// call does not go on.
     pub(crate) fn leaves(&self) -> Option<Stays> {
         let mut state = self.state.lock();
         let flight = state.flight.as_ref().filter(|flight| self.can_go_on(flight))?;
@@ -166,9 +169,9 @@ impl Tracks {
         Some(stays)
     }
 
-    /// Returns whether an attempt can go on without its caller. The caller must have delivered the whole body. In
-    /// addition, the call must be safe, or at least one byte of the attempt's request must have been sent, because the
-    /// request may then take effect.
+    /// Returns whether an attempt can go on without its caller. For this, the caller must have delivered the whole
+    /// body. In addition, one of two facts is needed: the call is safe, or a byte of the attempt's request was sent, so
+    /// that the request may take effect.
     fn can_go_on(&self, flight: &Flight) -> bool {
         let sent = flight.sent.as_ref().is_some_and(|(meter, base)| meter.written() > *base);
         flight.source.complete() && (self.safe || sent)

@@ -13,8 +13,8 @@ use crate::config;
 use crate::running::process::Running;
 use crate::serve::worker::Worker;
 
-/// The places where a panic is wanted: after the routing, after the dependency's answer, and in the middle of the answer's
-/// body.
+/// The places where a panic is wanted: after the routing, after the dependency's answer, and in the middle of the
+/// answer's body.
 const PLACES: [&str; 3] = ["head", "call", "body"];
 const CONNECTIONS: usize = 8;
 
@@ -87,7 +87,7 @@ async fn ask(caller: &mut TcpStream, method: &str, name: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Like [`watch`], but panics are printed, too, since other tests of this process may fail meanwhile.
+/// Like [`watch`], but panics are printed too, since another test of this process may panic at the same time.
 fn watch_beside() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {

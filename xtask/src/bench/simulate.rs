@@ -3,8 +3,8 @@
 //! The program is started as a user would start it. There are two measurements, each on one thread:
 //!
 //! - The number of events per second in the storms of `metastable`.
-//! - The time and the memory for a hundred thousand callers, each with its own guards, over 130 simulated seconds at 70
-//!   % load.
+//! - The time and the memory for a hundred thousand callers, each with its own guards, over 130 simulated seconds at
+//!   70% load.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -79,8 +79,8 @@ fn measured(options: &Options, arguments: &[&str]) -> Outcome<Measured> {
     Ok(Measured { events, arms, seconds, peak_kib })
 }
 
-/// Returns the peak of the resident memory in KiB from the text of a process's status file; 0 if the text does not say
-/// it.
+/// Returns the peak of the resident memory in KiB from the text of a process's status file; 0 if the text has no such
+/// line.
 fn high_water(status: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)

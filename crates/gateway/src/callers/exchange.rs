@@ -42,7 +42,8 @@ impl Exchange {
     }
 
     /// Notes that the request was refused, and that hyper gets the refusal to write. Over HTTP/1, the call counts as
-    /// over. Over HTTP/2, the time by which the stream must be over is set to `now`.
+    /// over. Over HTTP/2, the stream's deadline becomes the present time, so a caller that does not read the refusal
+    /// soon loses the stream.
     pub(crate) fn refused(&self, now: impl FnOnce() -> Time) {
         match &self.stream {
             Some(stream) => stream.ends_by(now()),
@@ -57,21 +58,23 @@ impl Exchange {
         }
     }
 
-    /// Makes the connection end with a reset, because the answer that was sent is incomplete. Over HTTP/2 this does nothing,
-    /// since a stream has a reset of its own.
+    /// Makes the connection end with a reset, because the answer that was sent is incomplete. Over HTTP/2 this does
+    /// nothing, since a stream has a reset of its own.
     pub(crate) fn reset_at_the_end(&self) {
         if self.stream.is_none() {
             self.caller.reset_at_the_end();
         }
     }
 
-    /// Returns whether the exchange was ended because its stream was late. Over HTTP/1 this is always `false`.
+    /// Returns whether the exchange was ended because the caller took its answer too slowly, or only after the
+    /// deadline. Over HTTP/1 this is always `false`.
     pub(crate) fn is_late(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| stream.is_late())
     }
 }
 
-/// Spawns the task of each HTTP/2 stream, and keeps the task's handle, so that a late stream can be ended.
+/// Spawns the task of each HTTP/2 stream, and keeps the task's handle, so that the task can be ended when the stream's
+/// deadline has passed.
 #[derive(Clone)]
 pub(crate) struct Spawner(pub(crate) Arc<Caller>);
 
@@ -82,8 +85,8 @@ where
 {
     fn execute(&self, future: F) {
         let task = tokio::spawn(future);
-        // hyper calls the service with a request, and passes the future that the service returns to this executor
-        // directly after that. So the stream that was made last (`Exchange::next`) is the stream of this task.
+        // hyper passes the future of a request to this executor directly after it has called the service with that
+        // request. So the stream that was made last (`Exchange::next`) is the stream of this task.
         if let Some(streams) = self.0.streams() {
             streams.watch(task.abort_handle());
         }

@@ -47,7 +47,7 @@ impl Repaired {
         self.open.iter().map(|(at, mark)| (*at..at + 1, Wrong::new(format!("this `{mark}` is not closed"))))
     }
 
-    /// Returns the place in the original text that belongs to a place in the repaired text.
+    /// Returns the byte of the original text that belongs to byte `at` of the repaired text.
     pub(super) fn original(&self, at: usize) -> usize {
         let before = self.added.iter().enumerate().take_while(|(index, place)| *place + index < at).count();
         at - before
@@ -115,8 +115,8 @@ fn open_marks(text: &str) -> Vec<(usize, char)> {
     brackets
 }
 
-/// Returns the length of the string at the beginning of `text`, and whether the string is closed. A string of several
-/// lines always counts as closed, since nobody knows where an open one was meant to end.
+/// Returns the length of the string at the beginning of `text`, in bytes, and whether the string is closed. A string of
+/// several lines always counts as closed, since nobody knows where an open one was meant to end.
 fn string_length(text: &str, quote: char) -> (usize, bool) {
     let triple: String = std::iter::repeat_n(quote, 3).collect();
     if let Some(inner) = text.strip_prefix(&triple) {

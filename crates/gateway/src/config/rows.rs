@@ -1,7 +1,7 @@
 //! A row describes one setting of a table: its key, and where its value is stored in the settings.
 //!
-//! The reader, the table of keys and `seawall check` all use the rows, so none of them needs a list of settings of its own. A
-//! new setting of a policy is one new row.
+//! The reader, the table of keys and `seawall check` all use the rows, so none of them needs a list of settings of its
+//! own. A new setting of a policy is one new row.
 
 use std::time::Duration;
 
@@ -33,15 +33,15 @@ pub(super) trait Field<S>: Sync {
     /// Reads a value of the file into the field.
     fn read(&self, value: &DeValue<'_>, into: &mut S) -> Result<(), Wrong>;
 
-    /// Returns the field's value in the form in which it would stand in the file. `None` if the setting is off and is
-    /// not shown in that case. The field's `Form` decides that.
+    /// Returns the field's value in the form in which it would stand in the file. Returns `None` if the setting is off
+    /// and its `Form` shows nothing for that.
     fn show(&self, of: &mut S) -> Option<String>;
 }
 
 /// Where a value of type `T` is stored in settings of type `S`, and in which form the value stands in the file.
 pub(super) struct At<S, T: 'static>(pub(super) fn(&mut S) -> &mut T, pub(super) &'static Form<T>);
 
-/// How a value is read from the file, and how it is written.
+/// How values of one type are read from the file, and how they are written.
 pub(super) struct Form<T> {
     read: fn(&DeValue<'_>) -> Result<T, Wrong>,
     show: fn(&T) -> Option<String>,
@@ -67,7 +67,8 @@ pub(super) static NUMBER: Form<usize> =
 pub(super) static TIME: Form<Duration> = Form { read: values::time, show: |it| Some(show_time(*it)) };
 pub(super) static TIME_OR_OFF: Form<Option<Duration>> =
     Form { read: values::time_or_off, show: |it| it.map(show_time) };
-/// A time or `"off"`, as with `TIME_OR_OFF`. But `seawall check` shows the setting even if it is off.
+/// A time or `"off"`, as with `TIME_OR_OFF`. The one difference is that `seawall check` also shows the setting if it is
+/// off.
 pub(super) static TIME_OR_OFF_TOLD: Form<Option<Duration>> =
     Form { read: values::time_or_off, show: |it| Some(it.map_or_else(|| "off".to_owned(), show_time)) };
 pub(super) static PPM: Form<u32> =

@@ -1,7 +1,8 @@
 //! Reads values from the tables of the file by their names.
 //!
-//! A mistake in one value must not cause a second report elsewhere. If a key is misspelt or its value is malformed, checks
-//! that need this value are skipped. So a look-up has three results, not two: the value is absent, broken, or there.
+//! A mistake in one value must not cause a second report elsewhere. If a key is misspelt or its value is malformed,
+//! checks that need this value are skipped. So a look-up has three results, not two: the value is absent, broken, or
+//! there.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -28,8 +29,8 @@ pub(super) struct Book<'a> {
     pub(super) broken: bool,
     pub(super) mistakes: RefCell<Vec<Mistake>>,
     pub(super) notes: RefCell<Vec<Note>>,
-    /// The files that settings name and whose content is needed, each with a number for its content, or `None` if the
-    /// file cannot be read.
+    /// The files that settings name and whose content is needed. Each has a number that stands for its content, or
+    /// `None` if the file cannot be read.
     pub(super) files: RefCell<BTreeMap<PathBuf, Option<u64>>>,
     /// Every key that the reader asked for.
     #[cfg(test)]
@@ -215,13 +216,13 @@ pub(super) struct Layers<'a>(pub(super) Vec<Section<'a>>);
 /// A merged value.
 pub(super) struct Picked<T> {
     pub(super) value: T,
-    /// The number of the layer that the value comes from, counted from 1, which is the most general level of the file.
-    /// The number is 0 if the value is the default.
+    /// The number of the layer that the value comes from. The layers are counted from 1, which is the most general
+    /// level of the file. The number is 0 if the value is the default.
     pub(super) layer: usize,
     /// The value's place in the file.
     pub(super) at: Range<usize>,
-    /// Whether this is the value that the file asks for. `false` if a more specific table has a value for this key that
-    /// cannot be read. This value then only stands in for the unreadable one.
+    /// Whether this is the value that the file asks for. It is `false` if a more specific table has a value for this
+    /// key that cannot be read. In that case this value only takes the place of the unreadable one.
     pub(super) sound: bool,
 }
 

@@ -84,8 +84,8 @@ pub struct Limits {
 pub struct Dependency {
     /// The dependency's name. It is the first segment of the paths that callers use, and a label in metrics and logs.
     pub name: String,
-    /// The endpoints, in order of preference. There is at least one. The headers of the dependency are already part of each
-    /// endpoint.
+    /// The endpoints, in order of preference. There is at least one. The headers of the dependency are already part of
+    /// each endpoint.
     pub endpoints: Vec<Endpoint>,
     /// An address that only this dependency listens on; `None` means that it has none. Paths at this address do not
     /// begin with the dependency's name.
@@ -121,7 +121,7 @@ pub struct Dependency {
     pub cooldown: bool,
     /// The settings of the limit on the calls in flight at the same time.
     pub concurrency: Concurrency,
-    /// The settings of the breaker, which decides when an endpoint is no longer called.
+    /// The settings of the breaker, which decides when calls to an endpoint are refused.
     pub breaker: Breaker,
     /// The settings of the pool, where idle connections are kept.
     pub pool: PoolSettings,
@@ -142,12 +142,12 @@ pub struct Dependency {
 pub struct Endpoint {
     /// The endpoint's URL: the scheme, the authority and perhaps a base path, without a query.
     pub url: Uri,
-    /// Header fields that are set on each request. They replace the caller's fields of the same name. The values are marked
-    /// sensitive.
+    /// Header fields that are set on each request. They replace the caller's fields of the same name. The values are
+    /// marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// The request that checks whether an endpoint works.
+/// The request that asks an endpoint whether it works.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Health {
     /// The method: GET, HEAD or OPTIONS.
@@ -173,10 +173,15 @@ pub struct Retry {
     pub attempts: u32,
     /// The waits between attempts.
     pub backoff: Backoff,
-    /// The longest time for which an answer that says "come back later" keeps an endpoint from getting calls. If the
-    /// answer names a longer time, the endpoint gets no calls for this maximum only. A call without a total timeout is
-    /// then not repeated at that endpoint, because nothing else would bound its wait. A call with a total timeout waits
-    /// for the named time, and is repeated there if that time ends before the total timeout. Default 60 s.
+    /// The longest time, named by an answer that says "come back later", for which an endpoint gets no calls. Default
+    /// 60 s.
+    ///
+    /// If an answer names a longer time, the endpoint gets no calls for this maximum only. Whether the call itself is
+    /// then repeated at that endpoint depends on its total timeout:
+    ///
+    /// - A call with a total timeout waits for the named time, and is repeated if that time ends before the total
+    ///   timeout.
+    /// - A call without a total timeout is not repeated, because nothing else would bound its wait.
     pub after_max: Duration,
     /// The maximum length, in bytes, of a request's body that is kept so that it can be sent again. Default 64 KiB.
     pub buffer: usize,
@@ -272,11 +277,11 @@ pub struct Fallback {
     /// How calls are repeated.
     pub retry: Retry,
     /// A good answer that takes longer than this counts as bad for the breaker, as in [`BreakerSettings::slow_call`].
-    /// `None` means that this setting is off.
+    /// `None` means that no answer counts as too slow.
     pub slow_call: Option<Duration>,
 }
 
-/// The settings of an operation, which is a kind of requests.
+/// The settings of an operation: one thing that the dependency can do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
     /// The operation's name, a label of metrics and logs. It is unique in its dependency.
@@ -289,7 +294,8 @@ pub struct Operation {
     pub timeout: Timeouts,
     /// How calls are repeated.
     pub retry: Retry,
-    /// A good answer that takes longer than this counts as bad for the breaker. `None` means that this setting is off.
+    /// A good answer that takes longer than this counts as bad for the breaker. `None` means that no answer counts as
+    /// too slow.
     pub slow_call: Option<Duration>,
     /// The statuses that mean that the request was not processed.
     pub refuses: Vec<u16>,

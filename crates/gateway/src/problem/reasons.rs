@@ -14,8 +14,8 @@ const NO_RESPONSE: &str = "seawall; error=http_response_timeout";
 const REQUEST_ERROR: &str = "seawall; error=http_request_error";
 const INTERNAL_ERROR: &str = "seawall; error=proxy_internal_error";
 
-/// Returns the HTTP status, the value of `Proxy-Status` and the title of a reason. The value of `Proxy-Status` contains
-/// that error type of RFC 9209, section 2.3, whose meaning is closest to the reason.
+/// Returns the HTTP status, the value of `Proxy-Status` and the title of a reason. The value of `Proxy-Status` names an
+/// error type of RFC 9209, section 2.3: the one whose meaning is closest to the reason.
 pub(super) fn in_http(reason: Reason) -> (u16, &'static str, &'static str) {
     match reason {
         Reason::BreakerOpen => (503, UNAVAILABLE, "the circuit breaker is open"),
@@ -40,7 +40,8 @@ pub(super) fn in_http(reason: Reason) -> (u16, &'static str, &'static str) {
         Reason::BodyTooLarge => (413, REQUEST_ERROR, "the request body is too large"),
         Reason::CallerStalled => (408, REQUEST_ERROR, "the caller's body did not come in time"),
         Reason::CallerRefused => (403, "seawall; error=http_request_denied", "this caller may not call here"),
-        // Only programs that use the library see this reason, since a gateway has no connection to its callers' databases.
+        // Only programs that use the library see this reason, since a gateway has no connection to its callers'
+        // databases.
         Reason::ConnectionHeld => (500, INTERNAL_ERROR, "a database connection is held"),
         Reason::LedgerUnavailable => (503, INTERNAL_ERROR, "the ledger cannot be written"),
         Reason::KeyConflict => (422, REQUEST_ERROR, "the idempotency key belongs to another request"),

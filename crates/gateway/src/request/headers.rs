@@ -15,7 +15,8 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 pub(crate) struct Kinds {
     /// Whether there is a `Connection`.
     pub(crate) connection: bool,
-    /// Whether there are fields other than `Connection` that belong to one hop only, such as `Upgrade` or `TE`.
+    /// Whether there are fields other than `Connection` that are meant for one connection only, such as `Upgrade` or
+    /// `TE`.
     pub(crate) one_hop: bool,
     /// Whether there are fields that are meant for Seawall: `grpc-timeout`, or names that begin with `seawall-`.
     pub(crate) ours: bool,
@@ -49,8 +50,8 @@ impl Kinds {
     }
 }
 
-/// Returns whether the header of this name belongs to one hop (RFC 9110, section 7.6.1), or is written anew for the
-/// next hop. Such headers are not passed on.
+/// Returns whether the header of this name is not passed on: it belongs to one connection only (RFC 9110, section
+/// 7.6.1), or it is written anew for the next one.
 fn is_one_hop(name: &str) -> bool {
     matches!(
         name,
@@ -66,8 +67,9 @@ fn is_one_hop(name: &str) -> bool {
     )
 }
 
-/// Removes the headers that belong to one hop, and those that the `Connection` header names. `TE: trailers` stays, so
-/// that the next hop knows that it may send trailers. `kinds` must have been found from these headers.
+/// Removes the headers that are meant for one connection only, and those that the `Connection` header names. `TE:
+/// trailers` stays, so that the next receiver knows that it may send trailers. `kinds` must have been found from these
+/// headers.
 pub(crate) fn strip_hop(headers: &mut HeaderMap, kinds: Kinds) {
     if kinds.connection {
         strip_named(headers);
@@ -124,7 +126,7 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
 
 /// Removes these fields from the trailers of a message:
 ///
-/// - Fields that belong to one hop.
+/// - Fields that are meant for one connection only.
 /// - Fields whose names begin with `seawall-`.
 /// - Fields about framing, routing, credentials, or how to read the body. They were checked in the head, and a reader
 ///   could take such a trailer for the field of the head (RFC 9110, section 6.5.1).
@@ -183,16 +185,18 @@ fn welcomes_trailers(value: &HeaderValue) -> bool {
     value.to_str().is_ok_and(|text| text.split(',').any(|part| part.trim().eq_ignore_ascii_case("trailers")))
 }
 
-/// What the caller said in the headers that are meant for Seawall. `within` is the time that the call may take; `None`
-/// if the caller named none. `no_repeats` says that Seawall must not repeat the call.
+/// What the caller said in the headers that are meant for Seawall.
+///
+/// - `within`: the time that the call may take; `None` if the caller named none.
+/// - `no_repeats`: whether Seawall must not repeat the call.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Said {
     pub(crate) within: Option<Duration>,
     pub(crate) no_repeats: bool,
 }
 
-/// Reads `seawall-timeout`, `grpc-timeout` and `seawall-retry`, and removes them and all other headers whose names
-/// begin with `seawall-`. If there are two timeouts, the shorter one counts.
+/// Returns what the caller said in `seawall-timeout`, `grpc-timeout` and `seawall-retry`. Removes all headers whose
+/// names begin with `seawall-`, and `grpc-timeout`. If there are two timeouts, the shorter one counts.
 ///
 /// # Errors
 /// If one of the three values cannot be read. The error says which one, in words.
@@ -222,8 +226,7 @@ pub(crate) fn take_said(headers: &mut HeaderMap) -> Result<Said, String> {
 }
 
 /// Removes all headers whose names begin with `seawall-`, since only Seawall may write or read them. Otherwise a
-/// dependency's answer could make statements in Seawall's name, and a request would carry the caller's token to the
-/// dependency.
+/// dependency could answer with statements in Seawall's name, and the dependency would get the caller's token.
 pub(crate) fn strip_ours(headers: &mut HeaderMap) {
     let is_ours = |name: &&HeaderName| name.as_str().starts_with("seawall-");
     while let Some(name) = headers.keys().find(is_ours).cloned() {
@@ -251,8 +254,8 @@ pub fn duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// Reads a time of gRPC: at most eight digits and a unit (gRPC over HTTP/2, "Timeout"). Returns `None` if the text is
-/// not such a time.
+/// Reads a timeout in the form of gRPC: at most eight digits and a unit (gRPC over HTTP/2, "Timeout"). Returns `None`
+/// if the text does not have this form.
 #[must_use]
 pub fn grpc_timeout(text: &str) -> Option<Duration> {
     let unit = text.chars().next_back()?;

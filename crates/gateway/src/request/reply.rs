@@ -96,7 +96,7 @@ fn reason(call: &Unanswered) -> Reason {
     let no_time_left = if call.drain_ends_it { Reason::Draining } else { Reason::NoTimeLeft };
     match (call.ending, call.told) {
         _ if call.too_large => Reason::BodyTooLarge,
-        // The call's own deadline passed while a connection was being made, before a byte was sent.
+        // The call's own deadline passed before a byte was sent, while a connection was being made.
         (Some(Ending::CallerLeft { sent: false }), _) if call.past_its_end => no_time_left,
         (Some(Ending::CallerLeft { .. }), _) => Reason::BadRequest,
         (_, Some(Reason::NoTimeLeft)) => no_time_left,
@@ -168,9 +168,14 @@ mod tests {
         let refused = Some(Ending::Unsent(Unsent::Refused));
         let (no_time, open) = (Some(Reason::NoTimeLeft), Some(Reason::BreakerOpen));
         let read = Some(Reason::ReadTimeout);
-        // The columns are: the reason that the outcome names, the ending of the last attempt, whether the body grew too
-        // large, whether the time by which the call had to be over has passed, whether the drain set that time, and the
-        // reason that the caller gets.
+        // The columns, in their order:
+        //
+        // - the reason that the outcome names
+        // - the ending of the last attempt
+        // - whether the body grew too large
+        // - whether the time by which the call had to be over has passed
+        // - whether the drain set that time
+        // - the reason that the caller gets
         for (told, ending, too_large, past_its_end, drain_ends_it, expected) in [
             (open, None, false, false, false, Reason::BreakerOpen),
             (open, refused, false, true, true, Reason::BreakerOpen),

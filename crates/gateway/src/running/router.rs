@@ -51,8 +51,8 @@ impl Router {
             || self.retired.lock().iter().any(|dependency| dependency.strong_count() > 0)
     }
 
-    /// Ends the attempts that are followed only to learn whether an endpoint hangs. They must not delay the end of the
-    /// gateway.
+    /// Ends the attempts that are followed only to learn whether an endpoint hangs, so that they do not delay the end
+    /// of the gateway.
     pub(crate) fn end_witnesses(&self) {
         self.routes().dependencies.iter().for_each(|dependency| dependency.end_witnesses());
         for retired in self.retired.lock().iter().filter_map(Weak::upgrade) {
@@ -120,8 +120,8 @@ impl Routes {
         Ok(Routes { compiled, dependencies })
     }
 
-    /// Begins to check the health of those dependencies that are not in `old`. The checks end when the dependency is no longer
-    /// used.
+    /// Begins to check the health of those dependencies that are not in `old`. The checks end when the dependency is no
+    /// longer used.
     fn watch_health(&self, old: Option<&Routes>) {
         let known =
             |d: &Arc<Dependency>| old.is_some_and(|old| old.dependencies.iter().any(|o| Arc::ptr_eq(o, d)));

@@ -21,8 +21,8 @@ pub(crate) enum TokenKind {
     Named,
 }
 
-/// The tokens of a file, as they were last read. All clones share them, so every listener knows a new token as soon as it is
-/// in force.
+/// The tokens of a file, as they were last read. All clones share them, so every listener knows a new token as soon as
+/// it is in force.
 #[derive(Clone)]
 pub(crate) struct TokenFile {
     path: PathBuf,
@@ -44,11 +44,11 @@ pub(crate) struct Fresh {
 }
 
 impl TokenFile {
-    /// Reads a file of tokens.
+    /// Reads a file of tokens, and returns its tokens.
     ///
     /// # Errors
-    /// If the file cannot be read, may be written by others, or holds no token, or if a token is too short. The error says so
-    /// in words.
+    /// If the file cannot be read, may be written by others, or holds no token, or if a token is too short. The error
+    /// says so in words.
     pub(crate) fn open(path: &Path, kind: TokenKind) -> Result<TokenFile, String> {
         let lines = Arc::new(ArcSwap::from_pointee(read_tokens(path, kind)?));
         Ok(TokenFile { path: path.to_owned(), kind, lines })
@@ -97,8 +97,8 @@ impl Fresh {
     }
 }
 
-/// Reads the lines of a file of tokens, and checks that no token is too short. Empty lines and lines that begin with
-/// `#` are skipped.
+/// Returns the lines of a file of tokens. Empty lines and lines that begin with `#` are left out. Fails if the file
+/// cannot be read, if it has no token, or if a token is too short.
 fn read_tokens(path: &Path, kind: TokenKind) -> Result<Vec<Vec<u8>>, String> {
     let text = files::read(path).map_err(|why| format!("{}: {why}", path.display()))?;
     let mut tokens = Vec::new();

@@ -15,8 +15,8 @@ pub(super) fn pattern(section: &Section<'_>) -> Option<Pattern> {
     section.opt("match", |value| Pattern::parse(values::text(value)?))
 }
 
-/// Reads an operation. If its name or its pattern cannot be read, a placeholder is used instead, so that the other
-/// settings are still checked.
+/// Reads an operation and returns it. If its name or its pattern cannot be read, a placeholder is used instead, so that
+/// the other settings are still checked.
 pub(super) fn operation<'a>(
     name: &str,
     pattern: Option<Pattern>,
@@ -63,8 +63,8 @@ fn nothing_is_applied(answers: &Section<'_>, operation: &Operation) {
 }
 
 /// Returns the declared idempotency. If none is declared, returns the idempotency of the pattern's method. If the
-/// declared word or the pattern cannot be read, returns `keyed`. This value permits most, so the one mistake does not
-/// lead to further reports.
+/// declared word or the pattern cannot be read, returns `keyed`. The word `keyed` permits most, so that the one mistake
+/// does not lead to further reports.
 fn idempotency(section: &Section<'_>, pattern: Option<&Pattern>) -> Idempotency {
     let words = Idempotency::ALL.map(|it| (it.as_str(), it));
     match section.get("idempotency", |value| word(&words, value)) {

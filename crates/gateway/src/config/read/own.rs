@@ -1,8 +1,8 @@
 //! Finds a dependency that leads back to this gateway.
 //!
 //! A call to such a dependency comes back to the gateway, which makes another call, until no connection is left. If the
-//! file shows such a loop, the loop is reported as a mistake. If the file cannot show it, because a name or another
-//! proxy hides it, the calls themselves show it by their `Via` header.
+//! file shows such a loop, the loop is reported as a mistake. A name or another proxy may hide the loop from this
+//! check. Then the calls themselves show it, by their `Via` header.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -34,8 +34,8 @@ pub(super) fn check(named: &[(&str, Section<'_>)], gateway: &Gateway, dependenci
                 let span = if section.has("proxy") { section.key_span("proxy") } else { section.at.clone() };
                 section.book.wrong(span, wrong("the proxy", owner));
             }
-            // The proxy connects to the endpoint. So a loopback address of an endpoint means the proxy's own machine,
-            // and is no mistake.
+            // The proxy connects to the endpoint. So a loopback address of an endpoint means the proxy's machine and
+            // not this one, and is no mistake.
             continue;
         }
         for place in section.children("endpoint").iter().chain([section]) {

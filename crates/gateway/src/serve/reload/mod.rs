@@ -19,7 +19,8 @@ use watch::{FileWatch, Move, NamedWatch, Step};
 /// The time between two looks at the configuration file. Its content is compared, so that a replaced link, as in
 /// Kubernetes mounts, is noticed.
 pub(crate) const LOOK: Duration = Duration::from_millis(500);
-/// The maximum wait until all workers use a new configuration. They take it over immediately unless they are busy.
+/// The maximum wait until all workers use a new configuration. A worker takes it over immediately unless the worker is
+/// busy.
 const TAKE_OVER: Duration = Duration::from_secs(2);
 
 /// Reloads one configuration file.
@@ -28,16 +29,16 @@ pub(crate) struct Reloader {
     file: PathBuf,
     /// The text of the file in force.
     text: String,
-    /// The text of the file that was refused last. `None` if the file was not refused since a text came into force, or
-    /// if the refused text is the one in force.
+    /// The text of the file that was refused last, until another text comes into force. `None` if no text was refused,
+    /// or if the refused text equals the one in force.
     refused: Option<String>,
     watch: FileWatch,
     /// The files that the text in force names, each with a number that stands for its content when it was read. The
     /// number is `None` if the file could not be read.
     named: BTreeMap<PathBuf, Option<u64>>,
     named_watch: NamedWatch,
-    /// Why the files that the configuration names could not be put in force when that was last tried. `None` if no try
-    /// has failed since the last success, or since the last reason was reported.
+    /// Why the last try to put the changed files in force failed. `None` if it succeeded, if there was none, or if its
+    /// failure was reported already.
     unfit: Option<String>,
 }
 
@@ -56,8 +57,8 @@ impl Reloader {
         }
     }
 
-    /// Returns the time until the next look at the files, if it should come earlier than usual because a file has just
-    /// changed. `None` if the usual interval is short enough.
+    /// Returns the time until the next look at the files if a file has just changed, so that the next look must come
+    /// earlier than usual. Otherwise returns `None`.
     pub(crate) fn hurry(&self) -> Option<Duration> {
         self.watch.is_settling().then_some(watch::SETTLE)
     }
@@ -88,13 +89,15 @@ impl Reloader {
         }
     }
 
-    /// Decides whether a new content of the file lacks something that is in force, and reports the decision to `watch`.
-    /// What is lacking is logged. Two cases count as a lack:
+    /// Decides whether a new content of the file lacks something that is in force, and tells `watch`. Such a content
+    /// may be only half written, so `watch` waits longer before it uses it. What is lacking is logged. There are two
+    /// cases:
     ///
-    /// - The content is a valid configuration without something that the configuration in force has.
+    /// - The content is a valid configuration, but a dependency, an endpoint or an operation in force is missing from
+    ///   it.
     /// - The content is the text in force without its end.
     ///
-    /// Any other content that is not valid counts as lacking nothing, since it will be refused anyway.
+    /// Any other invalid content counts as lacking nothing, since it will be refused anyway.
     fn judge(&mut self, running: &Running, content: &[u8]) {
         let text = str::from_utf8(content).unwrap_or_default();
         let old = running.compiled.load();
@@ -148,8 +151,8 @@ impl Reloader {
         match self.named_watch.look(files::number(&contents), now) {
             Move::Wait => {}
             Move::Try => {
-                // If the configuration file was refused, the old content of the files that it names may have been the
-                // reason. So its refused text is tried first, and then the text in force.
+                // The configuration file may have been refused because of the old content of the files that it names.
+                // So its refused text is tried first, and then the text in force.
                 let texts = [self.refused.clone(), Some(self.text.clone())];
                 for text in texts.into_iter().flatten() {
                     match self.put_in_force(running, &text) {

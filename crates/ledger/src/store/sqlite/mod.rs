@@ -1,15 +1,16 @@
 //! SQLite: one file, one writer, many readers.
 //!
 //! The ledger uses the write-ahead log with `synchronous = FULL`: a commit is on the disk when it returns. The setting
-//! `NORMAL` is often recommended. But with `NORMAL`, a power failure loses the last commits, and among them the records
-//! of attempts that were already sent. FULL waits for the disk once for each commit, and group commit shares that wait
-//! among all writers.
+//! `NORMAL` is often recommended. But with `NORMAL`, a power failure loses the last commits, and these can be the
+//! records of attempts that were already sent. FULL waits for the disk once for each commit. The lane puts many changes
+//! into one commit, so they share that wait.
 //!
-//! Transactions begin as IMMEDIATE. Otherwise, if another transaction has written meanwhile, a transaction that first
-//! reads and later writes would be refused without any wait (SQLITE_BUSY_SNAPSHOT).
+//! Transactions begin as IMMEDIATE, so they take the write lock first. A transaction that reads first and writes later
+//! could be refused without any wait, if another transaction has written meanwhile (SQLITE_BUSY_SNAPSHOT).
 //!
 //! An application may use the same file with its own connections. The application's transactions and the ledger's wait
-//! for each other. A process that starts waits up to 30 s for them, and then says which process holds the file.
+//! for each other. When a process starts, it waits up to 30 s for the locks. After that, its error names the process
+//! that holds them.
 
 #[cfg(target_os = "linux")]
 mod holder;
@@ -47,8 +48,8 @@ pub(crate) use locked::at;
 pub(crate) use statements::failed;
 use time::Source;
 
-/// The time that a statement waits for another connection's transaction before the statement fails as busy. After that
-/// failure, the transaction is run again.
+/// The time that a statement waits for another connection's transaction. After that the statement fails as busy, and
+/// its transaction is run again.
 const BUSY: Duration = Duration::from_secs(2);
 
 /// A store that keeps actions in an SQLite file.
@@ -71,19 +72,20 @@ impl std::fmt::Debug for Sqlite {
 }
 
 impl Sqlite {
-    /// Opens a file, or creates it, and starts the writer on the current runtime. If other connections hold the locks of
-    /// the file, this function waits for them for up to 30 s, and so does [`Store::migrate`] if tables are missing.
+    /// Opens a file, or creates it, and starts the writer on the current runtime. If other connections hold the locks
+    /// of the file, this function waits for them for up to 30 s, and so does [`Store::migrate`] if tables are missing.
     ///
     /// # Errors
     ///
-    /// [`Trouble::Busy`] if the file is still locked after 30 s. Another error if the file cannot be opened, or if it cannot
-    /// use `synchronous = FULL` and the write-ahead log. Each error names the file.
+    /// [`Trouble::Busy`] if the file is still locked after 30 s. Another error if the file cannot be opened, or if it
+    /// cannot use `synchronous = FULL` and the write-ahead log. Each error names the file.
     pub async fn open(file: impl AsRef<Path>) -> Result<Sqlite> {
         let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
         Sqlite::with(options, Version::of(&migrations::STEPS), Source::Machine).await
     }
 
-    /// Opens a file, or creates it, as [`Sqlite::open`] does. The store takes its time from `clock`, which a test moves.
+    /// Opens a file, or creates it, as [`Sqlite::open`] does. The store takes its time from `clock`, which a test
+    /// moves.
     ///
     /// # Errors
     ///
@@ -121,8 +123,8 @@ impl Sqlite {
 
     async fn with(options: SqliteConnectOptions, program: Version, time: Source) -> Result<Sqlite> {
         let options = durable(options);
-        // A file that does not use the write-ahead log yet is switched to it under an exclusive lock. SQLite does not wait
-        // for that lock.
+        // A file that does not use the write-ahead log yet is switched to it under an exclusive lock. SQLite does not
+        // wait for that lock.
         let opened = locked::patiently(options.get_filename(), locked::OPENING, || async {
             writer::Writer::open(options.clone(), program.knows, time.clone()).await
         });
@@ -137,8 +139,8 @@ impl Sqlite {
         Ok(Sqlite { options, readers, clock, lanes, program, time, opening: locked::OPENING })
     }
 
-    /// Returns this store with another longest time for which [`Store::migrate`] waits for the locks of the file. Tests
-    /// need not wait for the default then.
+    /// Returns this store with another longest time for which [`Store::migrate`] waits for the locks of the file. With
+    /// it, a test need not wait for the default of 30 s.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn waiting_at_most(self, opening: Duration) -> Sqlite {
@@ -152,14 +154,14 @@ impl Sqlite {
         self.options.clone()
     }
 
-    /// Returns the statement of a claim of rows of `operations` operations. Tests check its plan.
+    /// Returns the SQL that claims rows of several operations. `operations` is their number. Tests check its query plan.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn claim_text(operations: usize) -> String {
         statements::claim_text(operations)
     }
 
-    /// Returns the statement that lists the actions of a filter. Tests check its plan.
+    /// Returns the SQL that lists the actions of a filter. Tests check its query plan.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn list_text(filter: &Filter) -> &'static str {
@@ -256,8 +258,9 @@ impl Store for Sqlite {
         Ok(claimed?.into_iter().next())
     }
 
-    async fn due(&self, declared: &[Declared]) -> Result<Vec<Due>> {
-        statements::due(&mut *self.reader().await?, declared, self.program.knows, self.stamp()).await
+    async fn due(&self, declared: &[Declared], within: Duration) -> Result<Vec<Due>> {
+        let (knows, now) = (self.program.knows, self.stamp());
+        statements::due(&mut *self.reader().await?, declared, knows, within, now).await
     }
 
     async fn undeclared(&self, declared: &[Declared]) -> Result<Vec<Undeclared>> {
@@ -343,8 +346,8 @@ impl Sqlite {
         self.time.stamp()
     }
 
-    /// Takes a connection from the readers' pool, apart from the writer's connection. A write on it takes the write
-    /// lock, as a write of any other program does.
+    /// Returns a connection of the readers' pool, which does not contain the writer's connection. A write on it needs
+    /// the file's write lock, as a write of any other program does.
     pub(crate) async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>> {
         self.readers.acquire().await.map_err(|e| locked::at(self.file(), &failed(e)))
     }
