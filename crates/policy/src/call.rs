@@ -167,7 +167,7 @@ impl Call {
         self.send(plan, guards, 0, now)
     }
 
-    /// Is called after [`Step::Send`], before anything of the attempt is sent, if getting its request ready took time.
+    /// Must be called after [`Step::Send`], before anything of the attempt is sent, if getting its request ready took time.
     /// Returns the step that replaces the earlier one: the attempt with deadlines that count from `now`, or the finish
     /// with the refusal `no-time-left` if the call had to be over by `now`.
     pub fn prepared(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) -> Step {
