@@ -29,8 +29,8 @@ use crate::request::reply::{of_problem, reply};
 use crate::request::reply_body::{ReplyBody, Underway};
 use crate::request::request_body::{self, Pace, TakenBody};
 use crate::running::compiled::CompiledDependency;
-use crate::running::operations::FoundOperation;
 use crate::running::durable::DurableOperation;
+use crate::running::operations::FoundOperation;
 use crate::running::router::{Router, Routes};
 
 /// What a worker answers requests with.
@@ -233,7 +233,20 @@ async fn durable_call(
     let client = Arc::clone(&routes.dependencies[index]);
     let via = Some(compiled.via.entry(head.version));
     let request = DurableRequest {
-        router, room: &site.room, compiled, client, operation, caller, head, path, body, via, keys, wish, end_by, leaves_by,
+        router,
+        room: &site.room,
+        compiled,
+        client,
+        operation,
+        caller,
+        head,
+        path,
+        body,
+        via,
+        keys,
+        wish,
+        end_by,
+        leaves_by,
     };
     request.answer(underway).await
 }
@@ -246,7 +259,9 @@ fn not_taken(compiled: &CompiledDependency, taken: TakenBody, setting: &str, lim
             in_words(compiled, Reason::BodyTooLarge, why)
         }
         TakenBody::Stalled(why) => in_words(compiled, Reason::CallerStalled, why),
-        TakenBody::Broken | TakenBody::Body(..) => in_words(compiled, Reason::BadRequest, "the body broke off"),
+        TakenBody::Broken | TakenBody::Body(..) => {
+            in_words(compiled, Reason::BadRequest, "the body broke off")
+        }
     }
 }
 
