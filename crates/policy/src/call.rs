@@ -120,7 +120,7 @@ pub struct Wish {
     /// differs from `within` if the program was suspended before the call started: `within` does not count that time,
     /// and this deadline does.
     pub by: Option<Time>,
-    /// Whether the program on whose behalf the caller acts repeats failed calls already. If so, only one attempt is
+    /// Whether the caller, or the program for which it calls, repeats failed calls itself. If so, only one attempt is
     /// made. Default `false`.
     pub no_repeats: bool,
     /// The time from which the provider may have forgotten the call's key; `None` (the default) if no such time is

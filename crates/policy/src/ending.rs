@@ -1,4 +1,5 @@
-//! How an attempt ended, and what follows from it: its effect and the health of the endpoint.
+//! The ways in which an attempt can end, and what each says of two questions: Did the attempt take effect? Does the
+//! endpoint work?
 //!
 //! One table ([`Rules::judge`]) says whether an attempt took effect and whether its endpoint works. [`crate::repeat`]
 //! then says whether the request may be sent again. The obvious classification, "retryable or not", mixes these three

@@ -102,8 +102,9 @@ async fn say(stream: &mut TcpStream, bytes: &[u8], slow: usize, interval: Durati
 }
 
 /// Answers one request: reads it, counts it, finds the fault that strikes it, does its work and returns the answer.
-/// Requests to `/books` are not counted, and no fault strikes them. The error resets the stream, and is returned on
-/// HTTP/2 if the fault asks for a reset.
+/// Requests to `/books` are not counted, and no fault strikes them.
+///
+/// Fails only on HTTP/2, and only if the fault asks for a reset. The error makes hyper reset the stream.
 async fn answer(
     request: Request<Incoming>,
     pier: Arc<Pier>,
@@ -201,8 +202,9 @@ impl Pier {
     }
 }
 
-/// Waits for the time `before`, and then does the work of the request if its key allows that. Returns the reply, and
-/// whether it is a saved answer.
+/// Waits for the time `before`, and then does the work of the request. The work is not done if an earlier request with
+/// the same idempotency key is being worked on or was done. Returns the reply, and whether it is the saved answer of
+/// that earlier request.
 ///
 /// The key is checked before the wait. During the wait, the key counts as being worked on.
 async fn work(pier: &Pier, asked: &Asked, before: Duration) -> (Reply, bool) {

@@ -1,5 +1,5 @@
-//! The facts that a breaker receives (commands and evidence), and the facts that it returns (refusals, changes of
-//! state, and why it opened).
+//! The data that a breaker receives (an operator's commands, and how calls ended), and the data that it returns
+//! (refusals, changes of state, and why it opened).
 
 use std::time::Duration;
 
@@ -91,8 +91,8 @@ pub enum Evidence {
         /// evidence.
         enough: Duration,
     },
-    /// The call is no evidence: no attempt was made, this process had no means to send, or the caller's own body broke.
-    /// Such a call neither lengthens nor ends a run of failures.
+    /// The call says nothing of the endpoint: no attempt was made, this process had no means to send, or the caller's
+    /// own body broke. Such a call neither lengthens nor ends a run of failures.
     Nothing,
 }
 
@@ -103,11 +103,11 @@ pub enum Counted {
     Ok,
     /// A bad call.
     Bad,
-    /// The evidence counted as nothing, for one of these reasons:
+    /// The call changed no count of the breaker, for one of these reasons:
     ///
-    /// - It was neutral or [`Evidence::Nothing`].
-    /// - It was an abandoned call that is no evidence.
-    /// - Its pass was given before the last change of state.
+    /// - It was [`Evidence::Neutral`] or [`Evidence::Nothing`].
+    /// - Its caller gave up, but had not waited long enough to prove anything ([`Evidence::Abandoned`]).
+    /// - Its pass was given before the breaker's last change of state.
     Nothing,
 }
 
@@ -115,8 +115,8 @@ pub enum Counted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a change of state is to be told, and clears the limit where it closed"]
 pub struct Settled {
-    /// What the evidence counted as. If it was an abandoned call that counts as bad, the limit must count this call as
-    /// overload.
+    /// Whether the call counted as good, as bad or as nothing. If its caller gave up and it counted as bad, the limit
+    /// must count this call as overload.
     pub counted: Counted,
     /// The new state; `None` if it did not change. If it is [`BreakerState::Closed`], `Limit::breaker_closed` must be
     /// called.

@@ -40,7 +40,7 @@ pub trait Guards {
     /// Returns why an endpoint would refuse the call now; `None` if the endpoint would admit it. No permit is taken.
     fn refuses(&mut self, endpoint: usize, now: Time) -> Option<Stopped>;
 
-    /// Gives a permit back with the report of its attempt. If the call ends with a success, the budget earns.
+    /// Gives a permit back with the report of its attempt. If the call ends with a success, the budget earns tokens.
     ///
     /// With [`After::RepeatsHere`], the breaker does not get the evidence yet, and its pass is returned. If the repeat
     /// does not reach the same endpoint, the pass must be given to [`Guards::witness`]; if it does, the pass is

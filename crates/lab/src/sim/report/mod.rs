@@ -1,7 +1,9 @@
-//! Writes a run as one HTML page: its figures, and the course of each arm, second by second, side by side.
+//! Writes a run as one HTML page: its figures and, side by side, what happened second by second in each variant ("arm")
+//! that it compares.
 //!
 //! The page needs no other file: no script, no font, no picture. It has many small plots. All plots of one measure have
-//! the same scale, so that arms can be compared by eye. Everything that colour says is also said by words or lines.
+//! the same scale, so that arms can be compared by eye. Everything that is shown by a colour is also shown by words or
+//! lines.
 
 mod bars;
 mod course;

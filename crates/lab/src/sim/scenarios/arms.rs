@@ -1,4 +1,5 @@
-//! Simulates and measures the arms of a study. The arms of a study are worlds that differ in one thing.
+//! Simulates and measures the arms of a study. An arm is one of the variants that a study compares, such as the same
+//! callers with and without a retry budget.
 
 use seawall_policy::Time;
 

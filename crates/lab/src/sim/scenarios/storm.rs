@@ -46,7 +46,7 @@ pub(super) const BASE: Storm = Storm {
     timeout: 1.0,
 };
 
-/// Settings of a storm for scenarios in which users can change them.
+/// Settings of a storm that users can change in some scenarios.
 pub(super) const LOAD: Knob = Knob {
     name: "load",
     default: "0.7",
