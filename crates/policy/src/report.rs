@@ -63,8 +63,8 @@ impl Report {
 /// What the call does after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// The call is repeated at the same endpoint. The result of this attempt is not the call's last result there, so it
-    /// is no evidence yet.
+    /// The call is repeated at the same endpoint. The breaker counts only the last result of a call at an endpoint, so
+    /// it does not count this attempt yet.
     RepeatsHere,
     /// The call is repeated at another endpoint.
     MovesOn,

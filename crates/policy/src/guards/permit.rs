@@ -107,14 +107,14 @@ pub struct Witness {
     pub(super) endpoint: u32,
     pub(super) breaker: KeyPlace,
     pub(super) patience: Duration,
-    /// Whether the attempt counts towards the maximum numbers of witnesses. A probe does not count, since it is
-    /// followed in any case.
+    /// Whether the attempt counts towards the maximum number of attempts that are followed at the same time. A probe
+    /// does not count, since it is followed in any case.
     pub(super) counted: bool,
 }
 
 impl Witness {
-    /// Returns the maximum time that the witness waits without progress. It replaces the attempt's read timeout and is
-    /// never longer.
+    /// Returns how long the attempt may go on without progress after its caller has left. This time replaces the
+    /// attempt's read timeout and is never longer.
     #[must_use]
     pub fn patience(&self) -> Duration {
         self.patience

@@ -52,7 +52,8 @@ impl EndpointGuards {
         &mut self.wards.plain().breaker
     }
 
-    /// Returns the cooling of calls without a key, as it is now; `None` if the endpoint does not cool for them.
+    /// Returns the state of the cooling for calls without a key; `None` if the endpoint does not hold back such calls
+    /// now.
     pub fn cooling(&mut self, now: Time) -> Option<CoolingSeen> {
         self.wards.plain().cooling.seen(now)
     }

@@ -11,8 +11,8 @@ use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::time::Time;
 
-/// The maximum number of attempts at one endpoint, or of one key, that are followed as witnesses at the same time. Two,
-/// because the breaker's rule of silence needs two slow failures.
+/// The maximum number of attempts at one endpoint, or of one key, that are followed as witnesses at the same time. It
+/// is two, because two slow failures in a row open a breaker that has seen no success.
 const WITNESSES: u32 = 2;
 
 /// An attempt that begins within this time after a success needs no witness, because the success shows that the
@@ -70,8 +70,8 @@ impl Ward {
         }
     }
 
-    /// Tells the cooling that an overload answer came. Returns the time from which the first call passes again; `None`
-    /// if the endpoint does not cool. `elsewhere` says whether another endpoint takes calls.
+    /// Must be called when an overload answer came. Returns the time from which the first call passes again; `None` if
+    /// the endpoint does not cool. `elsewhere` says whether another endpoint takes calls.
     pub(crate) fn overloaded(
         &mut self,
         now: Time,

@@ -101,8 +101,8 @@ fn start(program: &Program, args: &[String]) -> Outcome<(Server, Lines<BufReader
     Ok((server, BufReader::new(out).lines()))
 }
 
-/// Returns the next line that begins with `word`, and skips the lines before it. It is an error if the program ends
-/// before.
+/// Returns the next line that begins with `word`, and skips the lines before it. Fails if the program ends before it
+/// prints such a line.
 fn line(lines: &mut Lines<BufReader<ChildStdout>>, word: &str) -> Outcome<String> {
     loop {
         match lines.next() {
@@ -114,8 +114,8 @@ fn line(lines: &mut Lines<BufReader<ChildStdout>>, word: &str) -> Outcome<String
     }
 }
 
-/// Measures lists on both databases, in a table in which almost all rows are done, and in one in which almost all are
-/// open. Returns the slowest list of each standing, in milliseconds.
+/// Measures how long lists of actions take, on both databases. One table has almost only actions that are done, and the
+/// other almost only open ones. Returns the time of the slowest list for each kind of list, in milliseconds.
 fn lists(options: &Options, cluster: &Cluster, program: &Program) -> Outcome<Rows> {
     let mut rows = Rows::new();
     for (store, most) in [("postgres", "done"), ("postgres", "open"), ("sqlite", "done"), ("sqlite", "open")]
@@ -197,12 +197,13 @@ fn number(cluster: &Cluster, database: &str, figure: &str, which: &str) -> Outco
 /// The SQL condition that selects the claims in `pg_stat_statements`.
 const CLAIMS: &str = "s.query LIKE 'UPDATE seawall.action a SET version = version + 1, fence%'";
 
-/// The SQL condition that selects in `pg_stat_statements` the questions which rows are due.
+/// The SQL condition that selects in `pg_stat_statements` the polls, which are the statements that ask for rows that
+/// are due.
 const POLLS: &str =
     "s.query LIKE '%SELECT%due_at%' AND s.query NOT LIKE 'UPDATE%' AND s.query NOT LIKE 'WITH taken%'";
 
 /// Measures statements for four seconds. Returns four times in milliseconds: the mean and the longest time of a claim,
-/// then the mean and the longest time of a question which rows are due.
+/// then the mean and the longest time of a poll, which asks for rows that are due.
 fn statements(cluster: &Cluster, database: &str) -> Outcome<[f64; 4]> {
     reset(cluster)?;
     std::thread::sleep(Duration::from_secs(4));
@@ -234,8 +235,8 @@ fn session(cluster: &Cluster, database: &str, text: &str) -> Outcome<Server> {
     Server::start("psql", None, &psql, &args, &log, false)
 }
 
-/// Measures claims, and the questions which rows are due, before and beside a long transaction. Also returns the share
-/// of updates that are HOT, which means that they change no index.
+/// Measures claims and polls, first without a long transaction and then while one is open. Also returns the share of
+/// updates that are HOT, which means that they change no index.
 fn beside(options: &Options, cluster: &Cluster, program: &Program) -> Outcome<Rows> {
     const DATABASE: &str = "growth_beside";
     let url = cluster.database(DATABASE)?;

@@ -2,11 +2,12 @@
 //! interleaved run.
 //!
 //! One action is an intent, one HTTP call to a fast upstream on loopback, and an outcome. The tables show two ratios
-//! for each arm:
+//! for each arm, which is one of the compared programs:
 //!
-//! - To pgbench, which is plain SQL on PostgreSQL: two transactions that write the same rows as an action, without the
-//!   HTTP call. An engine on PostgreSQL that commits each of its writes separately cannot be faster.
-//! - To plain SQL on the arm's own kind of database. On SQLite, this is the same two transactions, one after the other.
+//! - The ratio to pgbench. This is plain SQL on PostgreSQL: two transactions that write the same rows as an action,
+//!   without the HTTP call. An engine on PostgreSQL that commits each of its writes separately cannot be faster.
+//! - The ratio to plain SQL on the arm's own kind of database. On SQLite, plain SQL makes the same two transactions,
+//!   one after the other.
 //!
 //! Every round runs all arms one after the other at each concurrency, in an order that rotates from round to round. A
 //! ratio is taken between two figures of the same round and concurrency, and the median of these ratios over the rounds
@@ -150,8 +151,8 @@ fn tables(sizes: &[usize], arms: &[Arm], cells: &[Cell]) -> String {
     text
 }
 
-/// Returns the median ratio of two arms at one concurrency. Each ratio is taken between two figures of the same round.
-/// `None` if no round has both arms.
+/// Returns the ratio between two of the compared programs at one concurrency. It is the median over the rounds, and
+/// each ratio is taken between two figures of the same round. Returns `None` if no round has both programs.
 fn ratio(size: usize, arm: Arm, to: Arm, cells: &[Cell]) -> Option<f64> {
     let of = |cell: &&Cell| cell.concurrency == size && cell.arm == arm;
     median(cells.iter().filter(of).filter_map(|cell| {
