@@ -213,7 +213,7 @@ proptest! {
                 (Some(Unknown), _) => {}
                 (Some(_), Some(_)) if status != 200 && known == NOT_JSON => {}
                 (Some(effect), Some(all)) => prop_assert_eq!(Some(effect), all),
-                // A predicate without a status says nothing of an answer that is neither a success nor JSON.
+                // A predicate without a status is not used for an answer that is neither a success nor JSON.
                 (Some(_), None) if status != 200 && known == NOT_JSON => {}
                 (Some(effect), None) => prop_assert!(false, "{effect:?} of a body that may say something else"),
                 // The status decides. This is right in two cases: no body would change it, or the answer is neither a

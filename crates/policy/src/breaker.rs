@@ -60,7 +60,8 @@ const WHOLE_PPM: u64 = 1_000_000;
 #[must_use = "a pass is given back by settling it"]
 pub struct Pass {
     era: u32,
-    /// The number of this probe among the probes of its era, from 1; zero if the call is no probe.
+    /// The number of this probe among the probes since the breaker last became half-open, from 1; zero if the call is
+    /// no probe.
     probe: u32,
 }
 
@@ -422,8 +423,8 @@ impl Breaker {
         BreakerState::Closed
     }
 
-    /// Changes the state; all changes of the state are made here. Each change begins a new era, so passes of earlier
-    /// eras are ignored.
+    /// Changes the state; all changes of the state are made here. A pass that was given before a change is ignored
+    /// after it, because the change begins a new era.
     fn enter(&mut self, state: State, now: Time) {
         self.state = state;
         self.since = now;

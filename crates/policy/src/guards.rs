@@ -213,9 +213,8 @@ impl DependencyGuards {
         Remains { pass: held, slot: None }
     }
 
-    /// Gives the breaker the evidence of an attempt that has ended. [`DependencyGuards::settle`] held this evidence
-    /// back, because the call was to be repeated at the same endpoint. Must be called if that repeat was not sent, or
-    /// went to another endpoint.
+    /// Tells the breaker how an attempt ended. [`DependencyGuards::settle`] did not do so, because the call was to be
+    /// repeated at the same endpoint. Must be called if that repeat was not sent, or went to another endpoint.
     pub fn witness(&mut self, held: HeldPass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) {
         self.endpoints[held.at.endpoint as usize].weigh(held.at, held.pass, report, now, draw);
     }

@@ -1,4 +1,4 @@
-//! The report of an attempt: what its ending says to each guard.
+//! The report of an attempt: what each guard must know of how the attempt ended.
 //!
 //! The report is made from the ending and its verdict before the driver takes the lock that all calls share, and it
 //! fits into a cache line. The obvious report would hold the ending and its verdict, which are more than a hundred

@@ -137,14 +137,12 @@ fn lookup(tree: &Tree, id: Id, name: &str, outer: bool, steps: usize) -> Option<
     own.or_else(import).or_else(globbed)
 }
 
-/// Returns the module or item that a `use` of the module `id` means by `name`; `None` if there is none. `path` is the
-/// path in that `use`. There are two cases:
+/// Returns the module or item to which `path` leads, which is the path of a `use` in the module `id`: the item `X` for
+/// `use a::X`, and the module `a` for `use a::*`. Returns `None` if there is no such module or item.
 ///
-/// - The `use` imports `name`. Then `path` leads to the result.
-/// - The `use` is `use x::*`. Then `path` leads to the module `x`.
-///
-/// `None` is also returned if `path` begins with another crate that is itself called `name`, as in `use serde::X as
-/// serde`. Without this rule, the first word of `path` would be looked up in its own import.
+/// `name` is the name for which this `use` is examined. If `path` begins with another crate that is itself called
+/// `name`, as in `use serde::X as serde`, the result is `None`, too. Without this rule, the first word of `path` would
+/// be looked up in its own import.
 fn behind(tree: &Tree, id: Id, path: &[String], name: &str, outer: bool, steps: usize) -> Option<Target> {
     let other_crate =
         path.first().is_some_and(|first| first == name) && !tree.modules[id].children.contains_key(name);

@@ -275,7 +275,7 @@ impl Pages {
     /// Counts a request that was read whole. Returns whether it is the first one with its idempotency key. A request
     /// without a key is compared by its `harbor-id` instead, and one that has neither always counts as the first.
     ///
-    /// The result decides about a fault in the header: without `always`, it strikes only the first request.
+    /// A fault that comes in the header of a request, and is not marked `always`, strikes only if the result is `true`.
     pub(super) fn note(&mut self, asked: &Asked) -> bool {
         if let Err(error) = self.keep(Line::Seen { asked: asked.clone() }) {
             tracing::error!(%error, "harbor: a request could not be entered in the file of the books");

@@ -225,8 +225,12 @@ async fn work(pier: &Pier, asked: &Asked, before: Duration) -> (Reply, bool) {
     }
 }
 
-/// Ends the request as its fault says, in one of four ways: returns a response, sends an order to the connection,
-/// returns an error that resets the stream, or never returns.
+/// Ends the request as its fault says. There are four ways:
+///
+/// - It returns a response.
+/// - It orders the connection to end in a way that hyper does not offer (HTTP/1.1).
+/// - It returns an error, which resets the stream (HTTP/2).
+/// - It never returns, so the caller gets no answer.
 async fn end(
     reply: Reply,
     replayed: bool,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::load::Load;
 
-/// What a rogue does with one request. The rogue's plan returns it.
+/// What a rogue does with one request. The closure that the test gives to the rogue chooses it.
 #[derive(Clone, Debug)]
 pub enum Act {
     /// Sends this answer.

@@ -47,8 +47,8 @@ pub trait Guards {
     /// dropped. With any other `after`, returns `None`.
     fn settle(&mut self, permit: Permit, report: &Report, after: After, now: Time) -> Option<HeldPass>;
 
-    /// Gives the breaker the evidence of an attempt that [`Guards::settle`] held back, because a repeat at the same
-    /// endpoint was to follow. The call machine calls this function if that repeat did not reach the endpoint.
+    /// Tells the breaker how an attempt ended. [`Guards::settle`] did not do so, because a repeat at the same endpoint
+    /// was to follow. The call machine calls this function if that repeat did not reach the endpoint.
     fn witness(&mut self, pass: HeldPass, report: &Report, now: Time);
 
     /// Pays for one repeat after a failure of this attempt. `doubles` says whether the work may then be done twice.

@@ -160,8 +160,8 @@ impl<G: Kept> Keyed<G> {
         }
     }
 
-    /// Notes that an attempt or a witness that uses this guard is in flight. The guard is kept until [`Keyed::landed`]
-    /// is called.
+    /// Must be called when an attempt that uses this guard begins, or goes on after its caller has left. The guard is
+    /// kept until [`Keyed::landed`] is called.
     #[inline]
     pub(crate) fn took_off(&mut self, place: KeyPlace) {
         if let KeyPlace::Entry(at) = place {

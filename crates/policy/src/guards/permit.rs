@@ -50,7 +50,8 @@ pub struct Ticket {
 #[derive(Debug)]
 #[must_use = "a slot is given back in `release`"]
 pub struct Remains {
-    /// The pass whose evidence was held back, because the call repeats at the same endpoint; `None` in all other cases.
+    /// The breaker's pass, if the call repeats at the same endpoint, so that the breaker has not been told how this
+    /// attempt ended. `None` in all other cases.
     pub pass: Option<HeldPass>,
     /// The slot that is kept until the answer's body is over; `None` if no body is under way.
     pub slot: Option<LimitSlot>,
@@ -92,8 +93,8 @@ impl Permit {
         self.pass.is_probe()
     }
 
-    /// Returns a description of the attempt that this permit is for. `began` is the time when the attempt began. The
-    /// description is used to decide whether the attempt is followed as a witness.
+    /// Returns a description of the attempt that this permit is for. It is used to decide whether the attempt goes on
+    /// after its caller has left. `began` is the time when the attempt began.
     #[must_use]
     pub fn underway(&self, began: Time) -> Underway {
         Underway { at: self.at, probe: self.pass.is_probe(), began }

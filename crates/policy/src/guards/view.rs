@@ -98,7 +98,8 @@ impl EndpointGuards {
 
     /// Gives back a breaker's pass. The pass was not used, because another guard refused the attempt.
     pub(super) fn unused(&mut self, breaker: KeyPlace, pass: Pass, now: Time) {
-        // No attempt was made. This evidence cannot open the breaker, so the draw is not used.
+        // No attempt was made, so the breaker is told that the call says nothing. That cannot open the breaker, so the
+        // draw is not used.
         let _unused = self.wards.at(breaker).breaker.settle(now, pass, Evidence::Nothing, || Draw::new(0));
     }
 

@@ -93,7 +93,8 @@ impl Arm {
         }
     }
 
-    /// Returns the program of this arm and its first arguments. `before` is the program of the earlier commit.
+    /// Returns the program that runs this arm of the benchmark, and its first arguments. `before` is the program of the
+    /// earlier commit.
     fn program(self, before: Option<&Path>) -> (PathBuf, Vec<String>) {
         match self {
             Arm::BeforePostgres | Arm::BeforeSqlite => {

@@ -20,7 +20,8 @@ use crate::process::{Outcome, Server, cargo, output, run, target};
 /// The options of `cargo xtask bench growth`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The parts to run: lists, idle, beside, settle [default: all].
+    /// The parts to run [default: all]: lists (how long lists take), idle (statements while there is nothing to do),
+    /// beside (claims beside a long transaction), settle (actions beside a transaction that has settled one).
     #[arg(long, value_delimiter = ',')]
     parts: Vec<String>,
     /// The number of rows in the table that is listed.
@@ -115,7 +116,8 @@ fn line(lines: &mut Lines<BufReader<ChildStdout>>, word: &str) -> Outcome<String
 }
 
 /// Measures how long lists of actions take, on both databases. One table has almost only actions that are done, and the
-/// other almost only open ones. Returns the time of the slowest list for each kind of list, in milliseconds.
+/// other almost only open ones. For each standing of actions, such as `done`, returns the time of the slowest list, in
+/// milliseconds.
 fn lists(options: &Options, cluster: &Cluster, program: &Program) -> Outcome<Rows> {
     let mut rows = Rows::new();
     for (store, most) in [("postgres", "done"), ("postgres", "open"), ("sqlite", "done"), ("sqlite", "open")]

@@ -31,23 +31,23 @@ use crate::process::{Outcome, Server, free_port, target};
 /// The options of `cargo xtask bench ledger`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Run only one round, at concurrency 32, with three seconds for each arm.
+    /// Run only one round, at concurrency 32, with three seconds for each program.
     #[arg(long)]
     quick: bool,
-    /// The arms to run, in this order. Known arms are pgbench, sqlite, seawall-postgres, seawall-sqlite,
+    /// The programs to measure, in this order. Known names are pgbench, sqlite, seawall-postgres, seawall-sqlite,
     /// durare-postgres, durare-sqlite, dbos [default: all].
     #[arg(long, value_delimiter = ',')]
     arms: Vec<String>,
-    /// The program `load` of an earlier commit. The ledger is then compared with it, in the same rounds: the arms are
-    /// seawall-postgres, before-postgres, seawall-sqlite and before-sqlite, and the ratios and their geometric mean are
-    /// printed. Build it in a worktree of that commit with
-    /// `cargo build --release --package seawall-ledger --example load`.
+    /// The program `load` of an earlier commit. The ledger is then compared with that commit's ledger, in the same
+    /// rounds, on PostgreSQL and on SQLite. The ratios and their geometric mean are printed. Build the program in a
+    /// worktree of that commit with `cargo build --release --package seawall-ledger --example load`.
     #[arg(long, value_name = "PROGRAM")]
     before: Option<PathBuf>,
-    /// The numbers of actions in flight at the same time; each arm is measured with each number [default: 1,8,32,128].
+    /// The numbers of actions in flight at the same time; each program is measured with each number [default:
+    /// 1,8,32,128].
     #[arg(long, value_delimiter = ',')]
     concurrency: Vec<usize>,
-    /// The number of seconds in which actions are counted, for each arm at each concurrency [default: 5].
+    /// The number of seconds in which actions are counted, for each program at each concurrency [default: 5].
     #[arg(long)]
     seconds: Option<f64>,
     /// The number of rounds [default: 3].
@@ -65,7 +65,7 @@ struct Cell {
     seen: Seen,
 }
 
-/// Builds the programs, measures all arms, and prints the tables.
+/// Builds the programs, measures all of them, and prints the tables.
 pub(crate) fn ledger(options: &Options) -> Outcome<()> {
     let arms = match &options.before {
         Some(_) if options.arms.is_empty() => Arm::CHANGED.to_vec(),

@@ -1,5 +1,4 @@
-//! The servers that the stories test, written by other projects: how each is started, which paths it serves, and what
-//! is known about its answers.
+//! The servers that these stories call: how each is started, which paths it serves, and what is known about its answers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -113,9 +112,9 @@ const HTTPBIN: Paths = Paths {
     connections: Some("/own/connections"),
 };
 
-/// The paths of localstripe, a server that imitates Stripe. It answers only two of the requests: with a file of
-/// JavaScript, which has a `Content-Length` (`length`), and with a refusal (`refuse`). It refuses an upload of more
-/// than 1 MiB after it has read 1 MiB.
+/// The paths of localstripe, a server that imitates Stripe. Only two of the paths exist there. The
+/// path `length` is a file of JavaScript, which it sends with a `Content-Length`. At the path `refuse`, it refuses an
+/// upload of more than 1 MiB after it has read 1 MiB.
 const LOCALSTRIPE: Paths = Paths {
     length: "/js.stripe.com/v3/",
     chunked: None,

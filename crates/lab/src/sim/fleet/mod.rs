@@ -1,5 +1,5 @@
-//! The callers of a simulation. Each caller has its own guards, and runs either Seawall's real machines or a model of
-//! another product.
+//! The callers of a simulation. Each caller has its own guards (breakers, limits, budget). It runs either Seawall's
+//! real machines or a model of another product.
 
 pub mod peer;
 mod peer_breakers;

@@ -92,8 +92,8 @@ fn figures(out: &mut String, findings: &Findings) {
     out.push_str("</table>\n");
 }
 
-/// Writes the plots of one measure, one for each arm, all on one scale. `told` is the heading above them. Writes
-/// nothing if no arm has a value above zero.
+/// Writes the plots of one measure, one for each variant ("arm") of the simulation, all on one scale. `told` is the
+/// heading above them. Writes nothing if no variant has a value above zero.
 fn courses(out: &mut String, measure: &str, told: &str, courses: &[Course]) {
     let lines: Vec<(&Course, &Line)> = courses
         .iter()
