@@ -80,7 +80,7 @@ impl<S: Store> Poll<S> {
     async fn ask(&mut self) -> Option<Instant> {
         // What this process wrote before this moment is committed, so the answer contains it.
         self.inner.wakes.forget();
-        let found = match self.inner.store.due(&self.declared).await {
+        let found = match self.inner.store.due(&self.declared, self.every).await {
             Ok(found) => found,
             Err(e) => {
                 if !std::mem::replace(&mut self.failing, true) {

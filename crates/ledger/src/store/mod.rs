@@ -411,10 +411,11 @@ pub trait Store: Clone + Send + Sync + 'static {
         lease: Duration,
     ) -> impl Future<Output = Result<Option<Action>>> + Send;
 
-    /// Returns for each of `declared`, in the same order, whether a row is due and when the next row will be due. This
-    /// is one statement in one round trip, without a transaction. The answer also carries the database's time, which
-    /// [`Store::clock`] returns from then on.
-    fn due(&self, declared: &[Declared]) -> impl Future<Output = Result<Vec<Due>>> + Send;
+    /// Returns for each of `declared`, in the same order, whether a row is due, and when the next row will be due if that
+    /// is within this time. This is one statement in one round trip, without a transaction; on PostgreSQL a few more follow
+    /// while its index has many old entries. The answer also carries the database's time, which [`Store::clock`] returns
+    /// from then on.
+    fn due(&self, declared: &[Declared], within: Duration) -> impl Future<Output = Result<Vec<Due>>> + Send;
 
     /// Returns the operations of the dependencies in `declared` that are not declared there and have rows that are due.
     fn undeclared(&self, declared: &[Declared]) -> impl Future<Output = Result<Vec<Undeclared>>> + Send;

@@ -1,7 +1,8 @@
 //! The byte stream of a caller's connection, between the socket and hyper.
 //!
 //! On HTTP/1, [`Framing`] sees all bytes before hyper does. So when hyper passes a request on, the gateway knows
-//! whether the request can be read in two ways. On HTTP/2 the frames are counted ([`Purse`]).
+//! whether a proxy before it may have read the request in another way than hyper. On HTTP/2, control frames are
+//! counted, so that no caller can send too many of them ([`Purse`]).
 
 use std::cell::RefCell;
 use std::future::Future;

@@ -258,8 +258,9 @@ impl Store for Sqlite {
         Ok(claimed?.into_iter().next())
     }
 
-    async fn due(&self, declared: &[Declared]) -> Result<Vec<Due>> {
-        statements::due(&mut *self.reader().await?, declared, self.program.knows, self.stamp()).await
+    async fn due(&self, declared: &[Declared], within: Duration) -> Result<Vec<Due>> {
+        let (knows, now) = (self.program.knows, self.stamp());
+        statements::due(&mut *self.reader().await?, declared, knows, within, now).await
     }
 
     async fn undeclared(&self, declared: &[Declared]) -> Result<Vec<Undeclared>> {

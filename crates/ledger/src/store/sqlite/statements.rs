@@ -314,12 +314,13 @@ pub(super) async fn due(
     conn: &mut SqliteConnection,
     declared: &[Declared],
     knows: u32,
+    within: Duration,
     now: Stamp,
 ) -> Result<Vec<Due>> {
     let mut answers = Answers::of(declared);
-    for row in
-        plain(conn, polled::due(Dialect::Sqlite, &now.as_micros().to_string(), declared, knows)).await?
-    {
+    // SQLite takes the old entry of a row out of the index when the row changes, so each search begins at the beginning.
+    let now = now.as_micros().to_string();
+    for row in plain(conn, polled::due(Dialect::Sqlite, &now, declared, knows, within, |_, _| None)).await? {
         answers.read(&mut rows::reader(&row))?;
     }
     Ok(answers.due)
