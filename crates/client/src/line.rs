@@ -45,7 +45,7 @@ pub(crate) struct Line {
     /// Bytes that were read and not used yet: the beginning of a head, or bytes that no exchange has asked for.
     ahead: Vec<u8>,
     head_end: HeadEnd,
-    /// The number of bytes of the interim answers that came before the head that is being read.
+    /// The number of bytes of the interim answers (1xx) that came before the head that is being read.
     interim: usize,
     /// The part of the answer's body that is still to come.
     body: Body,

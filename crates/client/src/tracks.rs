@@ -132,9 +132,10 @@ impl Tracks {
         self.left.load(Ordering::Relaxed)
     }
 
-    /// Must be called when the caller's own deadline has passed. Returns whether the attempt goes on as a witness. If
-    /// it does not, the code that called this function must cancel it. An attempt that is not safe goes on only if it
-    /// was sent whole, because no byte of it may leave after the deadline.
+    /// Must be called when the caller's own deadline has passed. Returns whether the attempt goes on without the
+    /// caller, to learn whether the endpoint works. If it does not, the code that called this function must cancel it.
+    /// An attempt that is not safe goes on only if it was sent whole, because no byte of it may leave after the
+    /// deadline.
     pub(crate) fn deadline_passed(&self) -> bool {
         let mut state = self.state.lock();
         if state.is_witness {

@@ -80,9 +80,9 @@ pub struct Connection {
     pub version: NegotiatedVersion,
     /// The peer of the TCP connection: the proxy if there is one, else the server.
     pub peer: SocketAddr,
-    /// What each request needs if the connection leads to a proxy that forwards single requests: the whole URL as its
-    /// target, and the proxy's credential if this value has one. `None` if requests go to the server itself, directly
-    /// or through a tunnel.
+    /// Set if the connection leads to a proxy that forwards single requests. Each request then needs the whole URL as
+    /// its target, and perhaps a credential for the proxy. `None` if requests go to the server itself, directly or
+    /// through a tunnel.
     pub absolute_form: Option<AbsoluteForm>,
     /// Counts the bytes that pass through the socket of `io`.
     pub meter: Arc<Meter>,
