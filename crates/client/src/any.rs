@@ -184,8 +184,8 @@ impl<S: Deref<Target = Site>, W: Work> Future for AnyCall<S, W> {
                     this.state.set(State::Over);
                     let step = this.run.ended(ended, now);
                     if let Step::Finish(finish) = step {
-                        // The next lines do the same as the `Step::Finish` arm below, without storing the value in
-                        // `last` first.
+                        // This is the usual case. It ends as in the `Step::Finish` arm below, but it saves the detour
+                        // of the value through `last`.
                         let ending = Some(ended.ending);
                         return Poll::Ready(Concluded { finish, ending, value, at: now });
                     }

@@ -59,8 +59,8 @@ pub(crate) struct Line {
     absolute_form: Option<AbsoluteForm>,
     pub(crate) born: Time,
     pub(crate) idle_since: Time,
-    /// For how long the connection had been idle, since its last exchange, when a check last found it open. Zero if it
-    /// was not checked since that exchange.
+    /// How long the connection had been idle when a check last found it open. Only checks since the last exchange
+    /// count; zero if there was none.
     pub(crate) seen_open: Duration,
     /// Whether the connection has carried an exchange before.
     pub(crate) used: bool,

@@ -44,8 +44,8 @@ struct Flight {
     /// How the call would end if its caller's deadline passed now.
     finish: Finish,
     source: Source,
-    /// The connection's meter, and the number of bytes that it showed before the request was sent. `None` while the
-    /// attempt has no connection.
+    /// The counter of the connection's bytes, and the number that it showed before the request was sent. `None` while
+    /// the attempt has no connection.
     sent: Option<(Arc<Meter>, u64)>,
     /// Whether the last byte of the request is known to have left. Over HTTP/2 this is not known, and the value stays
     /// `false`.

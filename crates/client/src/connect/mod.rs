@@ -90,7 +90,8 @@ pub struct Connection {
     pub probe: Probe,
 }
 
-/// Says that requests go to a forwarding proxy, which needs the absolute form of the target, and perhaps a credential.
+/// Says that requests go to a forwarding proxy. It needs the whole URL as the target of each request, and perhaps a
+/// credential.
 #[derive(Debug, Clone)]
 pub struct AbsoluteForm {
     /// The value for `Proxy-Authorization`, marked as sensitive; `None` if the proxy's URL has no user.
