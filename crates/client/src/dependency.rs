@@ -143,9 +143,10 @@ impl Dependency {
         Followed::new(Box::pin(drive), tracks, Arc::clone(&self.followers)).await
     }
 
-    /// Returns whether this call certainly ends when its caller leaves. That is so if the call is safe, and a success a
-    /// moment ago shows that the endpoint works: then no attempt that begins now goes on as a witness, to learn this.
-    /// Such a call needs no allocation for its future, and no state that is shared with the background.
+    /// Returns whether this call certainly ends when its caller leaves. That is so if the call is safe, and no attempt
+    /// that begins now would go on without its caller, only to learn whether the endpoint works. (Shortly after a
+    /// success, nobody needs to learn this.) Such a call needs no allocation for its future, and no state that is
+    /// shared with the background.
     ///
     /// The result is also `false` in two cases in which this is not known. With several endpoints, it is not known yet
     /// to which of them the call goes. With a breaker key, the time of the last success is not kept for each key.
