@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::idempotency::Idempotency;
 
-/// What was learned of how long a server keeps idle connections.
+/// What is known so far of how long a server keeps idle connections open.
 #[derive(Clone, Debug)]
 pub struct IdleLifetime {
     settle: Duration,
@@ -31,7 +31,7 @@ pub struct IdleLifetime {
 }
 
 impl IdleLifetime {
-    /// Returns a lifetime before anything was learned. A connection has settled when `settle` (default 20 ms) has
+    /// Returns a value that knows nothing of the server yet. A connection has settled when `settle` (default 20 ms) has
     /// passed since its last answer.
     #[must_use]
     pub fn new(settle: Duration) -> IdleLifetime {

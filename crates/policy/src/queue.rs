@@ -150,7 +150,7 @@ impl Queue {
         self.until(waiter).is_some() && self.remove(waiter.place).is_some()
     }
 
-    /// Returns the latest end of this caller's wait; `None` if it does not wait any more.
+    /// Returns the time until which this caller waits at most; `None` if it does not wait any more.
     #[must_use]
     pub fn until(&self, waiter: Waiter) -> Option<Time> {
         let place = self.places.get(waiter.place as usize)?;

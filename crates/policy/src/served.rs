@@ -105,7 +105,7 @@ mod tests {
     fn an_outage_takes_nothing_away() {
         let mut served = Served::default();
         let mut now = runs(&mut served, 0, 300, 20, 0);
-        // Everything fails, then callers stop, and then it fails again.
+        // First all calls fail, then there are no calls for an hour, and then all calls fail again.
         now = runs(&mut served, now, 600, 0, 20);
         now = runs(&mut served, now + 3600, 600, 0, 1);
         assert_eq!(served.per_second_milli(), Some(20_000));

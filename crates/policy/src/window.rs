@@ -118,8 +118,8 @@ impl Window {
         self.total.kinds
     }
 
-    /// Returns how long the slowest good call took; `None` if there was none. A window of calls may still return a call
-    /// that has left the window, if that was at most a tenth of the window's length ago.
+    /// Returns how long the slowest good call took; `None` if there was none. In a window of calls, latencies are kept
+    /// by blocks of a tenth of the window. So the result can be that of a call that has just left the window.
     pub fn slowest_success(&mut self, now: Time) -> Option<Duration> {
         self.latencies(now).map(|latencies| Duration::from_nanos(latencies.slowest))
     }

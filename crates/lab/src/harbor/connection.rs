@@ -102,8 +102,9 @@ async fn say(stream: &mut TcpStream, bytes: &[u8], slow: usize, interval: Durati
 }
 
 /// Answers one request: reads it, counts it, finds the fault that strikes it, does its work and returns the answer.
-/// Requests to `/books` are not counted, and no fault strikes them. The error resets the stream, and is returned on
-/// HTTP/2 if the fault asks for a reset.
+/// Requests to `/books` are not counted, and no fault strikes them.
+///
+/// Fails only on HTTP/2, and only if the fault asks for a reset. The error makes hyper reset the stream.
 async fn answer(
     request: Request<Incoming>,
     pier: Arc<Pier>,
@@ -201,8 +202,9 @@ impl Pier {
     }
 }
 
-/// Waits for the time `before`, and then does the work of the request if its key allows that. Returns the reply, and
-/// whether it is a saved answer.
+/// Waits for the time `before`, and then does the work of the request. The work is not done if an earlier request with
+/// the same idempotency key is being worked on or was done. Returns the reply, and whether it is the saved answer of
+/// that earlier request.
 ///
 /// The key is checked before the wait. During the wait, the key counts as being worked on.
 async fn work(pier: &Pier, asked: &Asked, before: Duration) -> (Reply, bool) {
@@ -223,8 +225,12 @@ async fn work(pier: &Pier, asked: &Asked, before: Duration) -> (Reply, bool) {
     }
 }
 
-/// Ends the request as its fault says, in one of four ways: returns a response, sends an order to the connection,
-/// returns an error that resets the stream, or never returns.
+/// Ends the request as its fault says. There are four ways:
+///
+/// - It returns a response.
+/// - It orders the connection to end in a way that hyper does not offer (HTTP/1.1).
+/// - It returns an error, which resets the stream (HTTP/2).
+/// - It never returns, so the caller gets no answer.
 async fn end(
     reply: Reply,
     replayed: bool,

@@ -2,8 +2,8 @@
 //!
 //! Each entity of a simulation, such as each provider, has its own stream. The stream is made from the seed, the kind
 //! of the entity, and its number. If all entities shared one stream, every draw would depend on the order of all other
-//! draws, and a policy that draws one more number would change the arrivals. Two arms with the same seed would then not
-//! see the same arrivals.
+//! draws, and a policy that draws one more number would change the arrivals. Then two policies could not be compared
+//! with the same seed, because they would not see the same arrivals.
 
 use std::time::Duration;
 

@@ -52,7 +52,8 @@ impl EndpointGuards {
         &mut self.wards.plain().breaker
     }
 
-    /// Returns the cooling of calls without a key, as it is now; `None` if the endpoint does not cool for them.
+    /// Returns the state of the cooling for calls without a key; `None` if the endpoint does not hold back such calls
+    /// now.
     pub fn cooling(&mut self, now: Time) -> Option<CoolingSeen> {
         self.wards.plain().cooling.seen(now)
     }
@@ -97,7 +98,8 @@ impl EndpointGuards {
 
     /// Gives back a breaker's pass. The pass was not used, because another guard refused the attempt.
     pub(super) fn unused(&mut self, breaker: KeyPlace, pass: Pass, now: Time) {
-        // No attempt was made. This evidence cannot open the breaker, so the draw is not used.
+        // No attempt was made, so the breaker is told that the call says nothing. That cannot open the breaker, so the
+        // draw is not used.
         let _unused = self.wards.at(breaker).breaker.settle(now, pass, Evidence::Nothing, || Draw::new(0));
     }
 

@@ -33,7 +33,7 @@ impl DependencyGuards {
             ward.witness_begins();
             self.witnesses += 1;
         }
-        // The guards of the attempt's key are kept until the witness is given back.
+        // The guards of the attempt's key are kept until `unfollow` is called.
         wards.took_off(at.breaker);
         Some(Witness { endpoint: at.endpoint, breaker: at.breaker, patience, counted: !probe })
     }

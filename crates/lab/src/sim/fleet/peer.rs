@@ -52,7 +52,7 @@ pub enum Waits {
     Immediate,
     /// Doubles the wait each time, without randomness.
     Doubling(f64, f64),
-    /// Waits for half of the doubled wait, plus a random part of the other half.
+    /// Doubles the wait each time, and waits for half of it plus a random part of the other half.
     Equal(f64, f64),
     /// Waits for a random part of the doubled wait.
     Full(f64, f64),

@@ -55,15 +55,17 @@ const PROVIDERS: [(&str, Spread); 4] = [
     ("lognormal, median 0.2 s, sigma 1", Spread::LogNormal(0.329_744, 1.0)),
     ("90 % 0.1 s, 10 % 5 s", Spread::Either(0.1, 0.1, 5.0)),
 ];
-/// The loads. Each entry has the calls per second, the length of a run in seconds, and the number of runs for every
-/// three seeds.
+/// The loads. Each entry has the calls per second, the length of a run in seconds, and the share of the seeds that are
+/// used, in thirds: 3 means all seeds, 2 means two thirds of them.
 const LOADS: [(f64, f64, u32); 4] = [(0.3, 120.0, 3), (2.0, 120.0, 3), (20.0, 60.0, 2), (100.0, 30.0, 2)];
-/// The shares of calls whose callers are impatient, and the numbers of seconds that these callers wait.
+/// Two lists of values for the grid: the share of calls whose callers are impatient, and how many seconds these callers
+/// wait.
 const SHARES: [f64; 4] = [0.1, 0.5, 0.9, 0.99];
 const PATIENCE: [f64; 6] = [0.005, 0.05, 0.1, 0.25, 1.0, 3.0];
 
-/// The second in which the provider stops answering, and the minimum number of seconds and of calls that are observed
-/// after this second.
+/// Three constants for the study of the hanging provider: the second in which the provider stops answering, and how
+/// long the run goes on after this second. It goes on for at least `WATCHED` seconds, and until about `WATCHED_CALLS`
+/// calls have come.
 const HANGS: f64 = 30.0;
 const WATCHED: f64 = 30.0;
 const WATCHED_CALLS: f64 = 36.0;

@@ -102,8 +102,8 @@ pub struct Station {
     /// The maximum number of attempts that wait in the queue. Further attempts are answered 503 immediately. `None`
     /// means no bound.
     pub bound: Option<u32>,
-    /// Whether the station drops an attempt that has waited too long: when its turn in the queue comes, the caller's
-    /// time for it is over.
+    /// Whether the station drops an attempt that has waited too long: when its turn in the queue comes, the time at
+    /// which its caller stops waiting has passed.
     pub drops_expired: bool,
     /// Whether the station learns that a caller has given an attempt up. If so, the station drops such an attempt when
     /// its turn comes.

@@ -95,7 +95,8 @@ struct CallUnderWay {
     flight: Option<Handle>,
     /// Whether the caller of the call would wait until the end.
     patient: bool,
-    /// The witness that follows the attempt after the caller has left; `None` if there is none.
+    /// The guards' right to follow the attempt to its real ending after the caller has left; `None` if it is not
+    /// followed.
     witness: Option<Witness>,
     /// How often the call was made before.
     times: u8,
