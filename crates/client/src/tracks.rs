@@ -44,8 +44,8 @@ struct Flight {
     /// How the call would end if its caller's deadline passed now.
     finish: Finish,
     source: Source,
-    /// The connection's meter, and the number of bytes that it showed before the request was sent. `None` while the
-    /// attempt has no connection.
+    /// The counter of the connection's bytes, and the number that it showed before the request was sent. `None` while
+    /// the attempt has no connection.
     sent: Option<(Arc<Meter>, u64)>,
     /// Whether the last byte of the request is known to have left. Over HTTP/2 this is not known, and the value stays
     /// `false`.
@@ -132,9 +132,10 @@ impl Tracks {
         self.left.load(Ordering::Relaxed)
     }
 
-    /// Must be called when the caller's own deadline has passed. Returns whether the attempt goes on as a witness. If
-    /// it does not, the code that called this function must cancel it. An attempt that is not safe goes on only if it
-    /// was sent whole, because no byte of it may leave after the deadline.
+    /// Must be called when the caller's own deadline has passed. Returns whether the attempt goes on without the
+    /// caller, to learn whether the endpoint works. If it does not, the code that called this function must cancel it.
+    /// An attempt that is not safe goes on only if it was sent whole, because no byte of it may leave after the
+    /// deadline.
     pub(crate) fn deadline_passed(&self) -> bool {
         let mut state = self.state.lock();
         if state.is_witness {

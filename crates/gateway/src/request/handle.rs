@@ -165,7 +165,8 @@ async fn answer(
 
 /// Returns a problem if the request must be refused because of its head, and `Ok` otherwise. These are the cases:
 ///
-/// - Over HTTP/1, the end of the request can be read in two ways, or its target has a `#`.
+/// - Over HTTP/1, a proxy before the gateway may have read the request in another way (for example as two requests), or
+///   the request's target has a `#`.
 /// - Its method is `CONNECT` or `TRACE`.
 /// - It has more than [`MOST_FIELDS`] header fields.
 /// - The gate of this door does not accept it: its host, its origin or its token is wrong.
