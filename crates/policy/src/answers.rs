@@ -153,8 +153,8 @@ pub fn first_match<'a, M: Copy + PartialEq>(
     status: u16,
     body: &KnownBody<impl Fn(&str) -> Option<Scalar>>,
 ) -> Said<M> {
-    // `None` if no predicate is undecided so far. `Some(Some(meaning))` if all undecided predicates have this meaning,
-    // and `Some(None)` if their meanings differ.
+    // The predicates so far that could not be checked. `None`: there are none. `Some(Some(meaning))`: all of them have
+    // this meaning. `Some(None)`: their meanings differ.
     let mut undecided: Option<Option<M>> = None;
     for (meaning, predicate) in in_order {
         if !predicate.matches_status(status) {
@@ -189,11 +189,11 @@ pub fn first_match<'a, M: Copy + PartialEq>(
 /// What a success (2xx) means if no declared answer matches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Otherwise {
-    /// The request took effect, even if the answer's body is no JSON. But if a predicate is undecided because the body
-    /// was not read, the effect is unknown.
+    /// A success that no predicate matches took effect, even if its body is no JSON. There is one exception: if a
+    /// predicate could not be checked because the body was not read, the effect is unknown.
     Applied,
-    /// Nobody knows whether the request took effect. So a success counts as applied only if a predicate in `applied`
-    /// matches it.
+    /// The effect of a success that no predicate matches is unknown. So a success counts as applied only if a predicate
+    /// in `applied` matches it.
     Unknown,
 }
 
@@ -229,8 +229,8 @@ pub struct Answers {
     pub not_applied: Vec<Predicate>,
     /// Answers that leave the effect unknown.
     pub unknown: Vec<Predicate>,
-    /// What a success (2xx) means if no predicate matches it. With `None` the status decides. But if a predicate is
-    /// undecided because the body is no JSON, the effect is unknown.
+    /// What a success (2xx) means if no predicate matches it. With `None` the status decides. There is one exception:
+    /// if a predicate could not be checked because the body is no JSON, the effect is unknown.
     pub otherwise: Option<Otherwise>,
 }
 

@@ -303,7 +303,8 @@ impl Call {
         self.caller_repeats = true;
     }
 
-    /// Returns what the guards need to know of the attempt in flight; `None` if there is none.
+    /// Returns a description of the attempt in flight, by which the guards decide whether it goes on if its caller
+    /// leaves; `None` if no attempt is in flight.
     #[must_use]
     pub fn underway(&self) -> Option<Underway> {
         self.permit.as_ref().map(|permit| permit.underway(self.began))

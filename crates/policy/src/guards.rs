@@ -56,8 +56,8 @@ const BAD_SHARE: u64 = 5;
 /// Up to this number of failures in the window, failures count as rare, even if more than one call in five failed. This
 /// rule is not used in a large fleet.
 const SINGLE: u64 = 2;
-/// A fleet of more than this number of instances is large. Such a fleet makes repeats that may double the work only if
-/// the window shows that failures are rare.
+/// A fleet of more than this number of instances is large. In a large fleet, a repeat that may do the work twice is
+/// made only if the window shows that failures are rare.
 const LARGE_FLEET: u32 = 100;
 
 impl DependencyGuards {
@@ -94,8 +94,9 @@ impl DependencyGuards {
         Ok(Permit { at: At { endpoint: endpoint as u32, breaker, gate }, pass, slot })
     }
 
-    /// Puts a call into the queue before the endpoint's limit. The returned time is the latest end of the wait. At that
-    /// time, or when the turn comes ([`DependencyGuards::take_called`]), call [`DependencyGuards::take_turn`].
+    /// Puts a call into the queue before the endpoint's limit. Returns the ticket, and the time until which the call
+    /// waits at most. At that time, or when the turn comes ([`DependencyGuards::take_called`]), call
+    /// [`DependencyGuards::take_turn`].
     ///
     /// # Errors
     /// The endpoint has no queue (`concurrency-limit`), or its queue is full (`queue-full`).

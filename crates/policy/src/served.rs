@@ -25,7 +25,7 @@ pub struct Served {
     began: Option<Time>,
     good: u32,
     bad: u32,
-    /// The average of the slices that count, in thousandths of a call per second.
+    /// The average over the slices of time that count, in thousandths of a call per second.
     average_milli: u64,
     /// The number of slices that counted, at most [`SLICES`].
     counted: u32,
@@ -63,8 +63,7 @@ impl Served {
         let slices = now.since(began).as_nanos() / SLICE.as_nanos();
         let empty = u32::try_from(slices - 1).unwrap_or(u32::MAX);
         if !self.is_in_trouble {
-            // After this number of empty slices, hardly anything is left of the average, so no more of them are
-            // counted.
+            // After this number of slices without calls, the average is nearly zero, so no more of them are counted.
             (0..empty.min(20 * SLICES)).for_each(|_| self.count(0));
         }
         self.began = Some(began.saturating_add(SLICE.saturating_mul(empty.saturating_add(1))));

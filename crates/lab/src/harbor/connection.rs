@@ -40,8 +40,8 @@ enum Order {
     },
 }
 
-/// How the handler of a request makes its exchange end without a proper answer. On HTTP/1.1 the handler sends an order
-/// to the task of its connection. On HTTP/2 it returns an error, which resets the stream.
+/// How the handler of a request can end its exchange without a proper answer. On HTTP/1.1 it sends an order, such as
+/// `Order::Reset`, to the task of its connection. On HTTP/2 it returns an error, which resets the stream.
 #[derive(Clone)]
 enum Link {
     Http1(mpsc::Sender<Order>),
@@ -149,7 +149,8 @@ fn show_books(method: &Method, pier: &Pier) -> Reply {
 }
 
 /// Reads the whole request. Returns it with the fault that its `harbor-fault` header asks for; the fault is `None` if
-/// there is no such header. If the request cannot be read or accepted, the error is the answer that says so.
+/// there is no such header. Fails if the request cannot be read or accepted. The error is then the answer for the
+/// caller.
 async fn read(request: Request<Incoming>, pier: &Pier) -> Result<(Asked, Option<Fault>), Reply> {
     let (head, body) = request.into_parts();
     let broken = |status, why: &str| {

@@ -49,12 +49,13 @@ pub(crate) enum KeyPlace {
 #[derive(Clone, Debug)]
 pub(crate) struct Keyed<G> {
     plain: G,
-    /// The guard that the keys beyond the bound share. It is made when it is first needed.
+    /// The guard that all keys share that have no guard of their own. It is made when it is first needed.
     overflow: Option<Box<G>>,
     entries: Vec<Entry<G>>,
     by_key: BTreeMap<Arc<str>, u32>,
-    /// The newest and the oldest entry of the list, which is ordered by last use.
+    /// The entry that was used last. The entries form a list, which is ordered by last use.
     newest: u32,
+    /// The entry that was used longest ago.
     oldest: u32,
     most: u32,
 }

@@ -19,8 +19,8 @@ pub struct Permit {
     pub(super) slot: Slot,
 }
 
-/// A breaker's pass whose attempt has ended, but whose result the breaker has not got. The call repeats at the same
-/// endpoint, and only its last result there counts.
+/// A breaker's pass whose attempt has ended. The breaker has not been told the result, because the call repeats at the
+/// same endpoint, and only its last result there counts.
 #[derive(Debug)]
 pub struct HeldPass {
     pub(super) at: At,
@@ -101,7 +101,8 @@ impl Permit {
     }
 }
 
-/// The right to follow an attempt without its caller. It is given back in [`super::DependencyGuards::unfollow`].
+/// The right to let an attempt go on after its caller has left, until it really ends. It is given back in
+/// [`super::DependencyGuards::unfollow`].
 #[derive(Debug)]
 #[must_use = "it is given back in `unfollow`"]
 pub struct Witness {

@@ -68,8 +68,8 @@ impl EndpointGuards {
         seen(self.gates.plain())
     }
 
-    /// Passes each key's breaker and cooling to `tell`, the most recently used first. The last one may have `None` as
-    /// its key: it is the breaker that the keys beyond the bound share.
+    /// Passes each key's breaker and cooling to `tell`, the most recently used first. If the last one has `None` as its
+    /// key, it is the breaker that all keys share that have none of their own.
     pub fn each_breaker(
         &mut self,
         now: Time,
@@ -81,8 +81,8 @@ impl EndpointGuards {
         }
     }
 
-    /// Passes each key's limit to `tell`, the most recently used first. The last one may have `None` as its key: it is
-    /// the limit that the keys beyond the bound share.
+    /// Passes each key's limit to `tell`, the most recently used first. If the last one has `None` as its key, it is
+    /// the limit that all keys share that have none of their own.
     pub fn each_limit(&mut self, mut tell: impl FnMut(Option<&Arc<str>>, LimitSeen)) {
         self.gates.each_key(|key, gate| tell(Some(key), seen(gate)));
         if let Some(shared) = self.gates.overflow() {
@@ -110,8 +110,8 @@ impl EndpointGuards {
             Some(BreakerState::Open | BreakerState::HalfOpen | BreakerState::ForcedOpen) | None => {}
         });
         if closed {
-            // The last endings that the limits remember are from the time before the breaker closed, so they are
-            // forgotten.
+            // The limits remember how the last attempts ended. These attempts are from the time before the breaker
+            // closed, so they are forgotten.
             self.gates.each(|_, gate| gate.limit.breaker_closed());
         }
     }

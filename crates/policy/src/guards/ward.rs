@@ -88,21 +88,22 @@ impl Ward {
         self.breaker.is_closed() && !self.cooling.is_cooling(now)
     }
 
-    /// Notes that a success ended at `now`, and that its call took the time `took`.
+    /// Records that a success ended at `now`, and that its call took the time `took`.
     #[inline]
     pub(crate) fn succeeded(&mut self, took: Duration, now: Time) {
         self.last_success = Some(now);
         self.slowest.saw(took, now);
     }
 
-    /// Returns how long a witness waits for progress if its attempt's read timeout is `read`. It is four fifths of
-    /// `read` or twice the slowest success that is remembered, whichever is more, but never longer than `read`. If
-    /// nothing has succeeded yet, nobody knows how slow the endpoint may be, and a witness waits for the whole of
-    /// `read`.
+    /// Returns how long an attempt may go on without progress after its caller has left. `read` is the attempt's read
+    /// timeout. The returned time is four fifths of `read` or twice the slowest success that is remembered, whichever
+    /// is longer, but at most `read`. If nothing has succeeded yet, it is `read`, because nobody knows how slow the
+    /// endpoint may be.
     ///
-    /// Witnesses wait for less than the read timeout, because they may begin late. When an endpoint begins to hang,
-    /// attempts from before the hang use up the permitted number of witnesses. With the shorter wait, the evidence of
-    /// later witnesses comes as early as that of callers that wait for the whole read timeout.
+    /// The time is shorter than the read timeout for this reason: When an endpoint begins to hang, attempts from before
+    /// the hang use up the permitted number of followed attempts ([`WITNESSES`]), so later attempts are followed only
+    /// after these. With the shorter time, the breaker still notices the hang as early as from callers that wait for
+    /// the whole read timeout.
     pub(crate) fn patience(&self, read: Duration) -> Duration {
         match self.slowest.known() {
             Some(slowest) => (read / 5 * 4).max(slowest.saturating_mul(2)).min(read),

@@ -55,9 +55,9 @@ pub(super) struct Kind {
     /// The path that is requested until the server is ready.
     pub(super) ready: &'static str,
     pub(super) paths: Paths,
-    /// The header fields that every request to this server needs, such as credentials. `curl` has them as arguments for
-    /// curl, and `fields` has them as lines of a request's head.
+    /// The header fields that every request to this server needs, such as credentials, as arguments for curl.
     pub(super) curl: &'static [&'static str],
+    /// The same header fields, as lines of a request's head.
     pub(super) fields: &'static str,
     /// Whether the server keeps a connection open after an answer, so that further requests can use it.
     pub(super) keeps: bool,

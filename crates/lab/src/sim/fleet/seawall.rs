@@ -204,9 +204,8 @@ impl SeawallGuards {
         self.guards.unfollow(witness);
     }
 
-    /// Returns the report that the obvious rule would give to the guards. It says that the attempt was a slow failure
-    /// and a sign of overload, if the caller gave up waiting and the breaker's window contains no success. In all other
-    /// cases it is `report`.
+    /// Returns the report that the guards get by the obvious rule. If the caller gave up waiting and the breaker's
+    /// window contains no success, it reports a slow failure and overload. In all other cases it is `report`.
     fn obvious(&mut self, report: &Report, now: Time) -> Report {
         let breaker = self.guards.endpoint(0).expect("there is one").breaker();
         let gave_up = matches!(report.health, Evidence::Abandoned { .. });

@@ -30,7 +30,7 @@ pub(super) enum Measure {
     /// Three figures: the recovery as in [`Measure::Recovery`], the share of calls refused before the trouble, and the
     /// largest number of attempts for each call (the peak amplification). Seawall promises bounds for the last two.
     Seawall(usize),
-    /// The goodput in the seconds from the first number to the second, without the second.
+    /// The goodput of a part of the run: from the first number on (included) to the second number (not included).
     Goodput(usize, usize),
 }
 

@@ -67,7 +67,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const FROM: usize = 30;
 /// For how many seconds the provider answers 429 in the first study, in which all callers come back at the same time.
 const LASTS: usize = 1;
-/// For how many seconds the provider answers 429 in the other two studies.
+/// For how many seconds the provider answers 429 in the second and the third study.
 const LONG: usize = 60;
 /// For how many seconds after the end of the trouble the goodput is measured in the third study, in which the provider
 /// refuses one tenant of several.

@@ -69,7 +69,7 @@ pub enum Arrivals {
     Closed(Spread),
 }
 
-/// The calls whose callers give up waiting, independently of the timeouts.
+/// Which calls are given up by their callers, and when. This is independent of the timeouts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Leavers {
     /// The share of calls that are impatient.
