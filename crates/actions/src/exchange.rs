@@ -41,8 +41,8 @@ pub(crate) struct Exchanged {
     /// The answer's status; `None` if there is no answer.
     pub(crate) status: Option<u16>,
     content_type: Option<HeaderValue>,
-    /// The answer's body. `None` if there is no answer, or if the connection broke before the body was over. Empty if
-    /// the body was too long.
+    /// The answer's body. `None` if there is no answer, or if the connection broke before the end of the body. If the
+    /// body was too long, it is empty.
     pub(crate) body: Option<Bytes>,
     /// Whether the body was longer than the call allowed. Such a body was not kept, so the fields that the declaration
     /// names could not be looked for in it.
@@ -71,8 +71,8 @@ pub(crate) async fn exchange(
     Exchanged::of(plan, outcome, client.clock(), most_bytes).await
 }
 
-/// Converts a moment of the system's clock to a time of the client's clock. A moment in the future gives a time that is
-/// never later than this moment. A moment in the past gives the current time.
+/// Returns the time of the client's clock for a moment of the system's clock. For a moment in the future, the
+/// result is never later than that moment. For a moment in the past, the result is the current time.
 pub(crate) fn until(clock: Clock, moment: Instant) -> Time {
     // The client's clock is read before the system's clock. So the time that passes between the two readings can only
     // make the result earlier.
@@ -138,10 +138,12 @@ impl Exchanged {
         }
     }
 
-    /// Returns the meaning that the declared predicates give to this answer. The predicates are tried in the given
-    /// order, and the first that matches decides. If the body broke or was too long, it is not known whether a
-    /// predicate with fields matches: this predicate is undecided. A later predicate without fields then decides only
-    /// if all undecided predicates before it have the same meaning. Without an answer the result is `Said::Nothing`.
+    /// Returns the meaning that the declared predicates give to this answer. Without an answer, this is
+    /// `Said::Nothing`. The predicates are tried in the given order, and the first that matches decides.
+    ///
+    /// If the body broke or was too long, it is not known whether a predicate with fields matches. Such a predicate is
+    /// undecided. A later predicate without fields then decides only if all undecided predicates before it have the
+    /// same meaning.
     pub(crate) fn told<T: Copy + PartialEq, const N: usize>(
         &self,
         declared: [(T, &[Predicate]); N],

@@ -54,7 +54,7 @@ pub(crate) fn check(declared: &Declared<'_>, problems: &mut Vec<Problem>) {
     }
 }
 
-/// The predicates of a confirm, in the order in which they are tried.
+/// Returns the lists of predicates of a confirm, in the order in which they are tried.
 pub(crate) fn of_confirm(confirm: &Confirm) -> [List<'_>; 4] {
     [
         ("confirm.cancelled", "cancelled", &confirm.cancelled),
@@ -64,7 +64,7 @@ pub(crate) fn of_confirm(confirm: &Confirm) -> [List<'_>; 4] {
     ]
 }
 
-/// The predicates of a cancel, in the order in which they are tried.
+/// Returns the lists of predicates of a cancel, in the order in which they are tried.
 pub(crate) fn of_cancel(cancel: &Cancel) -> [List<'_>; 5] {
     [
         ("cancel.done", "undone", &cancel.done),
@@ -99,8 +99,8 @@ fn covers(before: &Predicate, later: &Predicate) -> bool {
     before.fields.is_empty() && (all || some)
 }
 
-/// Adds a note if an answer that means "I have this key already" leaves the action to a person, because the provider
-/// cannot be asked.
+/// Adds a note if an answer that means "I have this key already" leaves the action to a person. That is so if no
+/// confirm is declared, and an unknown effect is not cancelled either.
 fn duplicate(declared: &Declared<'_>, rules: &Rules, problems: &mut Vec<Problem>) {
     let asks = declared.confirm.is_some() || rules.on_unknown == OnUnknown::Cancel;
     if !declared.answers.duplicate.is_empty() && !asks {

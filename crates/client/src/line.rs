@@ -28,14 +28,14 @@ use crate::connect::{AbsoluteForm, Connection, Meter, Peek, Probe, Stream};
 use crate::upload::{Sized, Unfinished, Upload};
 use crate::watch::{Lapse, Timer, Watch};
 
-/// The maximum number of bytes that one system call reads. Together with the bytes before it, a piece of this size fits
-/// into a buffer of 16 KiB. This saves memory for a caller that reads slowly: the piece waits in a buffer, and that
-/// buffer doubles when it is full.
+/// The maximum number of bytes that one system call reads. A piece of this size still fits into a buffer of 16 KiB
+/// together with the bytes before it. A buffer that is too small doubles, so this saves memory when pieces wait for a
+/// caller that reads slowly.
 const READ_BYTES: usize = 15 << 10;
 
 thread_local! {
-    /// The buffer of this thread into which all bytes are read first. Bytes that are used immediately are copied once,
-    /// to their destination. A connection has a buffer of its own only while a head is incomplete.
+    /// The buffer of this thread into which all bytes are read first. From here, bytes that are used immediately are
+    /// copied once, to their destination. A connection has a buffer of its own only while a head is incomplete.
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
 
@@ -59,8 +59,8 @@ pub(crate) struct Line {
     absolute_form: Option<AbsoluteForm>,
     pub(crate) born: Time,
     pub(crate) idle_since: Time,
-    /// How long the connection had been idle when a check last found it open, counted from the end of its last
-    /// exchange. Zero if it was not checked since that exchange.
+    /// For how long the connection had been idle, since its last exchange, when a check last found it open. Zero if it
+    /// was not checked since that exchange.
     pub(crate) seen_open: Duration,
     /// Whether the connection has carried an exchange before.
     pub(crate) used: bool,
@@ -169,9 +169,11 @@ impl Line {
     }
 
     /// Returns whether an idle connection is still usable: it is open, and no bytes have come that no request asked
-    /// for. On a plain connection, such bytes (for example a late 408) would be taken for the next answer. Under TLS,
-    /// the bytes may be a session ticket. So they are read first, and the connection is usable only if nothing else has
-    /// come.
+    /// for.
+    ///
+    /// On a plain connection, such bytes (for example a late 408) would be taken for the next answer. Under TLS, the
+    /// bytes may be a session ticket. So they are read first, and the connection is usable only if they hold nothing
+    /// else.
     pub(crate) fn is_quiet(&mut self) -> bool {
         const ROUNDS: usize = 4;
         for _ in 0..ROUNDS {
@@ -202,8 +204,8 @@ impl Line {
         read.is_ready()
     }
 
-    /// Sends a request and waits for the head of its answer. Fails if the connection or the caller's body breaks, if
-    /// the answer is not valid, or if a deadline passes.
+    /// Sends a request, waits for the head of its answer, and returns that head. Fails if the connection or the
+    /// caller's body breaks, if the answer is not valid, or if a deadline passes.
     pub(crate) async fn exchange(
         &mut self,
         request: Request<impl FnOnce(Option<&AbsoluteForm>, &mut Vec<u8>)>,
@@ -211,8 +213,8 @@ impl Line {
     ) -> Result<Answered, LineFailure> {
         self.used = true;
         (self.head_end, self.interim) = (HeadEnd::default(), 0);
-        // If this future is dropped from here on, the connection is dropped with it, and is reset. The pool turns this
-        // off again when it takes the connection back.
+        // If this future is dropped from here on, the connection is dropped with it, and is reset. When the pool takes
+        // the connection back, it turns the reset off.
         self.meter.reset_on_drop(true);
         let Request { head, body, sized, asked } = request;
         self.upload.begin(body, sized, |out| head(self.absolute_form.as_ref(), out));
@@ -229,8 +231,8 @@ impl Line {
             }
             let progress = self.meter.progress();
             if !std::mem::replace(&mut begun, true) {
-                // The watch was set for this moment, and the head was written immediately after. So the clock need not
-                // be read again.
+                // The watch began at this moment, and the head was written immediately after that. So the clock need
+                // not be read again.
                 watch.has_seen(progress);
             }
             watch.poll(&mut self.timer, progress, cx).map(|lapse| Err(LineFailure::Lapsed(lapse)))
@@ -253,7 +255,8 @@ impl Line {
         Poll::Ready(None)
     }
 
-    /// Returns the trailers that follow the body, once the body is over. They are returned only once.
+    /// Returns the trailers that follow the body, the first time that it is called after the body's end. Returns `None`
+    /// if there are no trailers, or if they were returned already.
     pub(crate) fn take_trailers(&mut self) -> Option<HeaderMap> {
         self.body.take_trailers()
     }
@@ -266,7 +269,8 @@ impl Line {
         }
     }
 
-    /// Sends the available part of the request. Fails only if the caller's body breaks.
+    /// Sends the part of the request that is available. Fails only if the caller's body breaks. If the connection
+    /// breaks, the next read reports it.
     fn send(&mut self, cx: &mut Context<'_>) -> Result<(), Broke> {
         match self.upload.poll(&mut self.io, cx) {
             Poll::Ready(Err(Unfinished::Body(error))) => {
@@ -297,8 +301,8 @@ impl Line {
                 // kept.
                 self.keep = false;
             }
-            // The part of the body that has arrived is read before the head is passed on. If the body breaks in this
-            // part, the answer is reported as broken, and its head is not passed on.
+            // The part of the body that came with the head is read before the head is passed on. If the body breaks off
+            // in this part, the answer is reported as broken, and its head is not passed on.
             if !self.body.is_over()
                 && let Poll::Ready(more) = self.poll_more(&mut answered.first, cx)
             {
@@ -308,8 +312,8 @@ impl Line {
         }
     }
 
-    /// Reads the head of an answer. Its bytes are those in `ahead`, which came earlier, and those in `read`. `None` if
-    /// the head is not complete yet.
+    /// Returns the head of an answer; `None` if the head is not complete yet. Its bytes are those in `ahead`, which
+    /// came earlier, and those in `read`.
     fn head_in(&mut self, read: &[u8], asked: Asked) -> Result<Option<Answered>, Broke> {
         if read.is_empty() {
             return Err(Broke::Ended);
@@ -347,8 +351,8 @@ impl Line {
     }
 
     /// Reads the heads of the interim answers (1xx), and then the head of the final answer. Returns the final head, and
-    /// the number of bytes up to its end. If the final head is not complete yet, returns no head, and the number of
-    /// bytes of the interim answers.
+    /// the number of bytes up to its end. If the final head is not complete yet, returns `None`, and the number of
+    /// bytes of the interim answers. Fails if a head is not valid.
     fn final_head(&mut self, bytes: &[u8], asked: Asked) -> Result<(Option<AnswerHead>, usize), Misread> {
         let mut at = 0;
         loop {
@@ -376,15 +380,15 @@ impl Line {
         }
     }
 
-    /// Reads once from the connection, and appends the bytes of the answer's body to `data`. Fails if the connection
-    /// ends before the body does.
+    /// Reads once from the connection, and appends the bytes of the answer's body to `data`. Becomes ready when
+    /// something was read. Fails if the connection ends before the body does.
     fn poll_more(&mut self, data: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Result<(), Broke>> {
         BUFFER.with_borrow_mut(|buffer| {
             let read = ready!(poll_read(&mut self.io, buffer, cx))?;
             if read.is_empty() {
                 return Poll::Ready(if self.body.closed() { Ok(()) } else { Err(Broke::Ended) });
             }
-            // Memory is reserved for exactly the bytes that were read. Nearly all of them are content and will be
+            // Exactly the memory for the bytes that were read is reserved. Nearly all of them are content and will be
             // appended, so a larger reservation would only waste memory.
             data.reserve_exact(read.len());
             let eaten = self.body.read(read, data).map_err(Broke::Misread)?;
@@ -394,7 +398,8 @@ impl Line {
     }
 }
 
-/// Is ready when bytes can be read, and returns them. At the connection's end it returns no bytes.
+/// Waits until bytes can be read, and returns them. At the connection's end, returns no bytes. Fails if the connection
+/// fails.
 fn poll_read<'b>(
     io: &mut Stream,
     buffer: &'b mut [u8],

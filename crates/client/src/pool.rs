@@ -1,11 +1,14 @@
 //! Keeps the idle connections of one endpoint.
 //!
-//! Which idle connection a request may take depends on what a second delivery of the request would do. A request that
-//! may be delivered twice takes the newest connection: if the request is lost, it is sent again. A plain POST must not
-//! be delivered twice. So it takes only a connection that has settled after its last answer and has been idle for much
-//! less than the server's idle lifetime ([`IdleLifetime`]). If there is no such connection, the POST gets a fresh one.
+//! Which idle connection a request may take depends on what a second delivery of the request would do.
+//!
+//! - A request that may be delivered twice takes the newest connection: if the request is lost, it is sent again.
+//! - A plain POST must not be delivered twice. So it takes only a connection that has settled after its last answer and
+//!   has been idle for much less than the server's idle lifetime ([`IdleLifetime`]). If there is no such connection,
+//!   the POST gets a fresh one.
+//!
 //! A sweep checks the idle connections a few times a second. It closes those that are dead or old, and learns the
-//! lifetime from what it sees. There is no sweep while no connection is idle.
+//! server's idle lifetime from what it sees. There is no sweep while no connection is idle.
 //!
 //! An idle connection saves a handshake for a request that may never come. If no file descriptor is left, a request
 //! that is there already needs the descriptor more. So all pools of the process are registered in one list, and the
@@ -28,8 +31,9 @@ use crate::trunk::{Trunk, TrunkStream};
 /// How idle connections are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolSettings {
-    /// The time that must pass after an answer before a request that must not be doubled, such as a plain POST, takes
-    /// the connection. Default 20 ms: servers that close a connection after an answer do it within a few milliseconds.
+    /// The time for which a connection must have been idle after an answer, before a plain POST or another request that
+    /// must not be doubled may take it. Default 20 ms: servers that close a connection after an answer do it within a
+    /// few milliseconds.
     pub settle: Duration,
     /// An idle connection is closed after this time. Default 60 s: common servers close after 60 s to 75 s. If a server
     /// closes earlier, that shorter time is learned.
@@ -54,7 +58,7 @@ impl Default for PoolSettings {
 }
 
 impl PoolSettings {
-    /// Returns a problem for each setting that could never work, or that hardly anybody wants. The list is empty if
+    /// Returns a problem for each setting that could never work, or that is probably a mistake. The list is empty if
     /// there is none.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
@@ -94,7 +98,8 @@ pub(crate) struct Pool {
     opening: tokio::sync::Mutex<()>,
     multiplexed: AtomicBool,
     sweeping: AtomicBool,
-    /// Whether the pool is in the list of pools that can give up idle connections.
+    /// Whether the pool is registered in the list [`POOLS`], so that its idle connections can be closed to free
+    /// descriptors.
     lent: AtomicBool,
 }
 
@@ -139,8 +144,8 @@ impl Pool {
         self.limits
     }
 
-    /// Takes an idle connection that a request with this idempotency may use, or a free stream on HTTP/2; `None` if
-    /// there is none. Connections that turn out to be closed or too old are dropped.
+    /// Takes an idle connection that a request with this idempotency may use. On HTTP/2, takes a free stream instead.
+    /// Returns `None` if there is none. Connections that turn out to be closed or too old are dropped.
     pub(crate) fn take_idle(&self, idempotency: Idempotency, now: Time) -> Option<Channel> {
         if self.multiplexed.load(Ordering::Relaxed) {
             return self.take_stream(now);
@@ -181,8 +186,8 @@ impl Pool {
         }
     }
 
-    /// Makes a new connection. If no descriptor is left, an idle connection is closed to free one, and the connection
-    /// is tried again.
+    /// Makes a new connection and returns it. If no descriptor is left, an idle connection is closed to free one, and
+    /// the connection is tried again. Fails if no connection is made by the time `by`.
     async fn connection(&self, by: Time) -> Result<Connection, ConnectError> {
         let deadline = self.clock.instant(by);
         // The number of tries is bounded, since another part of the program may take each descriptor that is freed
@@ -238,13 +243,13 @@ impl Pool {
         }
     }
 
-    /// Is called when the server closed a connection just as a request went out on it. The connection had been idle for
-    /// the time `age`. The pool learns from this how long the server keeps idle connections.
+    /// Must be called when the server closed a connection just as a request was sent on it. `age` is the time for which
+    /// the connection had been idle. The pool learns from this how long the server keeps idle connections.
     pub(crate) fn lost(&self, age: Duration) {
         self.idle.lock().lifetime.seen_closed(age);
     }
 
-    /// Is called when the server has said, in an answer, how long it keeps idle connections.
+    /// Must be called when the server has said, in an answer, how long it keeps idle connections.
     pub(crate) fn announce(&self, lifetime: Duration) {
         self.idle.lock().lifetime.announce(lifetime);
     }
@@ -320,8 +325,8 @@ impl Idle {
     }
 
     /// Removes and returns the oldest idle connection if more than `max_idle` of them have settled, or if `max_idle` is
-    /// 0. Connections that have not settled do not count. A stream of POSTs needs as many of them as it sends POSTs in
-    /// the settle time. Without them, each POST would need a fresh connection.
+    /// zero. Otherwise returns `None`. Connections that have not settled do not count: a stream of POSTs needs as many
+    /// of them as it sends POSTs in the settle time. If they were closed, each POST would need a fresh connection.
     fn over(&mut self, settings: &PoolSettings, now: Time) -> Option<Box<Line>> {
         let too_many = settings.max_idle == 0
             || self.lines.get(settings.max_idle).is_some_and(|l| now.since(l.idle_since) >= settings.settle);

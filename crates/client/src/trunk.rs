@@ -43,8 +43,8 @@ pub(crate) struct Trunk {
     pub(crate) born: Time,
 }
 
-/// The right of one exchange to use one stream of a trunk. It is dropped at the latest together with the answer's body.
-/// Then another exchange may use a stream in its place.
+/// The right of one exchange to use one stream of a trunk. It is dropped together with the answer's body at the latest.
+/// After that, another exchange may use a stream in its place.
 pub(crate) struct TrunkStream(Arc<AtomicU32>);
 
 impl Drop for TrunkStream {
@@ -99,8 +99,9 @@ impl Trunk {
         self.sender.is_closed()
     }
 
-    /// Sends a request and waits for the head of its answer. Only the request's own body counts as progress, not the
-    /// bytes of other exchanges on the same connection.
+    /// Sends a request, waits for the head of its answer, and returns the answer. Fails if the stream or the connection
+    /// breaks, or if a deadline passes. Only the request's own body counts as progress, not the bytes of other
+    /// exchanges on the same connection.
     pub(crate) async fn exchange(
         &mut self,
         request: Request<Outgoing>,

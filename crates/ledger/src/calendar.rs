@@ -1,14 +1,14 @@
 //! Until when a provider remembers a key, and until when its look-ups and cancels work.
 //!
-//! Many providers count from the first send: "a key is remembered for 24 hours". Others follow their calendar: "keys are
-//! forgotten at midnight", "a payment can be cancelled on the day on which it was made". A key of such a provider that
-//! was first sent two seconds before midnight lives for two seconds.
+//! Many providers count from the first send: "a key is remembered for 24 hours". Others follow their calendar: "keys
+//! are forgotten at midnight", "a payment can be cancelled on the day on which it was made". A key of such a provider
+//! that was first sent two seconds before midnight lives for two seconds.
 //!
 //! The obvious rule would take the provider's midnight as a moment that exists exactly once on each day. It is wrong on
-//! the days on which a zone's clock is moved: a time of day can be missing, or come twice. Providers differ in what they
-//! then do, and their documents do not say it. A request that is sent again after its key was forgotten takes effect
-//! twice, while a key that is given up too early only costs a repeat. So all times that can be meant are found, and
-//! [`Lifetime::end`] and [`Window::end`] return the earliest of them that comes after the first send.
+//! the days on which a zone's clock is moved: a time of day can be missing, or come twice. Providers differ in what
+//! they then do, and their documents do not say it. A request that is sent again after its key was forgotten takes
+//! effect twice, while a key that is given up too early only costs a repeat. So all times that can be meant are found,
+//! and [`Lifetime::end`] and [`Window::end`] return the earliest of them that comes after the first send.
 
 use std::fmt;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ impl Zone {
         Zone { name: "UTC".into(), zone: TimeZone::UTC }
     }
 
-    /// Finds the zone with this name, such as `Asia/Seoul`. Capital and small letters count as the same.
+    /// Returns the zone with this name, such as `Asia/Seoul`. Capital and small letters count as the same.
     ///
     /// # Errors
     /// If the database has no zone with this name.
@@ -95,11 +95,12 @@ impl Zone {
         moments.into_iter().flatten().map(stamp)
     }
 
-    /// Returns all moments that `clock`, a date and a time of day in this zone, can mean. Usually it means one moment.
-    /// If the clock is set back, so that this time comes twice, both moments are returned. If the clock is set forward
-    /// over this time, so that it never comes, three moments are returned: the one that it means if the clock is
-    /// thought to be moved already, the moment of the change, and the one that it means if the clock is thought not to
-    /// be moved yet.
+    /// Returns all moments that `clock`, a date and a time of day in this zone, can mean. Usually there is one moment.
+    ///
+    /// - If the clock is set back, so that this time comes twice, both moments are returned.
+    /// - If the clock is set forward over this time, so that it never comes, three moments are returned. One is the
+    ///   moment of the change. The other two are what the time means with the zone's offset before and after the
+    ///   change.
     fn meanings_of(&self, clock: DateTime) -> impl Iterator<Item = Stamp> {
         let moments = match self.zone.to_ambiguous_timestamp(clock).offset() {
             AmbiguousOffset::Unambiguous { offset } => [offset.to_timestamp(clock).ok(), None, None],
@@ -271,8 +272,9 @@ pub enum Lifetime {
 }
 
 impl Lifetime {
-    /// Reads `midnight Asia/Seoul`, `23:30 Asia/Seoul`, or a length of time such as `24h`. Lengths of time are read by
-    /// `length`, so that they are written here as in all other settings of the caller.
+    /// Reads `midnight Asia/Seoul`, `23:30 Asia/Seoul`, or a length of time such as `24h`, and returns the lifetime.
+    /// The function `length` reads lengths of time, so that they are written here as in all other settings of the
+    /// caller.
     ///
     /// # Errors
     /// If the text has another form, if the zone is unknown, if `length` fails, or if the length is zero.
@@ -304,8 +306,8 @@ impl Lifetime {
     ///
     /// - If the time of day comes twice on one day, both times count.
     /// - If the clock is moved forward over the time of day, so that it does not come on one day, three moments count.
-    ///   For a clock that is moved by an hour, they are: the time of day as the later clock counts it, which comes up
-    ///   to an hour before the change; the change itself; and the time of day as the earlier clock counts it.
+    ///   One is the change itself. The other two are the time of day with the zone's offset before and after the
+    ///   change. For a clock that is moved by an hour, the earlier of them is up to an hour before the change.
     #[must_use]
     pub fn end(&self, first: Stamp) -> Stamp {
         match self {
@@ -351,8 +353,9 @@ pub enum Window {
 }
 
 impl Window {
-    /// Reads `same-day Asia/Seoul`, `next-day Asia/Seoul`, `3-days Asia/Seoul`, or a length of time such as `24h`.
-    /// Lengths of time are read by `length`, so that they are written here as in all other settings of the caller.
+    /// Reads `same-day Asia/Seoul`, `next-day Asia/Seoul`, `3-days Asia/Seoul`, or a length of time such as `24h`, and
+    /// returns the window. The function `length` reads lengths of time, so that they are written here as in all other
+    /// settings of the caller.
     ///
     /// # Errors
     /// If the text has another form, if the zone is unknown, if `length` fails, or if the length is zero.
@@ -374,9 +377,9 @@ impl Window {
     /// Returns the moment from which the look-up or the cancel may no longer work, for an action that was first sent at
     /// `first`. An end beyond the calendar is the latest possible stamp.
     ///
-    /// A day ends at the first moment of the following date. If the clock is set back over midnight, so that a date
-    /// begins twice, then the day before it ends at the first of the two moments that comes after `first`. A date that a
-    /// zone left out, as Samoa did on 2011-12-30, counts as a day that is over when it begins.
+    /// A day ends at the first moment of the following date. If the clock is set back over midnight, a date begins
+    /// twice. Then the day before it ends at the first of the two moments that comes after `first`. If a zone left out
+    /// a date, as Samoa did with 2011-12-30, that date counts as a day that is over when it begins.
     #[must_use]
     pub fn end(&self, first: Stamp) -> Stamp {
         match self {

@@ -130,9 +130,9 @@ impl<S: Store> Ledger<S> {
         Ok(begun.action)
     }
 
-    /// Records an action as [`Ledger::record_in`] does, for a caller that calls [`Ledger::run`] directly after the
-    /// commit. The action is leased to this process: no worker takes it until the lease ends, and [`Ledger::run`] needs
-    /// no claim.
+    /// Records an action as [`Ledger::record_in`] does, and returns it. This is for a caller that calls [`Ledger::run`]
+    /// directly after the commit. The action is leased to this process: no worker takes it until the lease ends, and
+    /// [`Ledger::run`] needs no claim.
     ///
     /// # Errors
     ///
@@ -142,7 +142,8 @@ impl<S: Store> Ledger<S> {
         Ok(begun.action)
     }
 
-    /// Records an action in a transaction of the ledger's own. A worker then makes the call.
+    /// Records an action in a transaction of the ledger's own, and returns it. A worker then makes the call. If the key
+    /// is already recorded with this request, the existing action is returned.
     ///
     /// # Errors
     ///
@@ -153,8 +154,9 @@ impl<S: Store> Ledger<S> {
         Ok(begun.action)
     }
 
-    /// Records an action in a transaction of the ledger's own, and leases the action to the caller. The caller then
-    /// makes the call with [`Ledger::run`], and settles the action in the caller's own transaction.
+    /// Records an action in a transaction of the ledger's own, leases it to the caller, and returns it. The caller then
+    /// makes the call with [`Ledger::run`], and settles the action in a transaction of its own. If the key is already
+    /// recorded with this request, the existing action is returned.
     ///
     /// # Errors
     ///
@@ -179,10 +181,10 @@ impl<S: Store> Ledger<S> {
         self.record_and_send(new, IfUnsent::TryAgain).await
     }
 
-    /// Records an action and sends it as [`Ledger::perform`] does, for a caller that waits for the answer and gives up if
-    /// the action cannot be sent. If the first attempt is provably not sent, the action fails in the commit that ends the
-    /// attempt, and no worker sends it later. So a caller that gets a failed action knows that nothing was done. The same
-    /// key can then be used anew with the same request.
+    /// Records an action and sends it as [`Ledger::perform`] does. This is for a caller that waits for the answer, and
+    /// gives up if the action cannot be sent. If the first attempt is provably not sent, the action fails in the commit
+    /// that ends the attempt, and no worker sends it later. So a caller that gets a failed action knows that nothing
+    /// was done. The same key can then be used anew with the same request.
     ///
     /// If the action existed already, this call does not make it fail. The call then waits for the action as
     /// [`Ledger::perform`] does.
@@ -219,8 +221,8 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Works on an action until the action has an outcome, or until the time of one attempt is over. The time is
-    /// checked only when nothing more is to be done now, so a call to the provider that has begun is waited for.
-    /// Returns the action as it then is. No database connection is held during the call to the provider.
+    /// checked only between requests, so a call to the provider that has begun is waited for. Returns the action as it
+    /// then is. No database connection is held during the call to the provider.
     ///
     /// Dropping the future does not stop an attempt that has begun. If the action has no outcome yet, a worker goes on
     /// with it.
@@ -235,8 +237,8 @@ impl<S: Store> Ledger<S> {
         self.go_on(action, patience).await
     }
 
-    /// Works on an action as [`Ledger::run`] does, but with the time `within` in place of the time of one attempt. A
-    /// call to the provider that has begun is waited for here, too.
+    /// Works on an action and returns it, as [`Ledger::run`] does. The time `within` takes the place of the time of one
+    /// attempt. A call to the provider that has begun is waited for here, too.
     ///
     /// # Errors
     ///
@@ -278,7 +280,7 @@ impl<S: Store> Ledger<S> {
         }
     }
 
-    /// Loads the action with this id.
+    /// Returns the action with this id.
     ///
     /// # Errors
     ///
@@ -287,7 +289,7 @@ impl<S: Store> Ledger<S> {
         self.inner.store.load(id).await?.ok_or(Refusal::NotFound.into())
     }
 
-    /// Finds the action of this dependency with this key.
+    /// Returns the action of this dependency with this key.
     ///
     /// # Errors
     ///
@@ -296,7 +298,7 @@ impl<S: Store> Ledger<S> {
         self.inner.store.find(dependency, key).await?.ok_or(Refusal::NotFound.into())
     }
 
-    /// Loads one action with its attempts and with the changes that people made by hand.
+    /// Returns one action with its attempts and with the changes that people made by hand.
     ///
     /// # Errors
     ///
@@ -306,8 +308,9 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Lists the actions that match the filter, in the order of their recording, one page at a time. To get the next
-    /// page, set [`Filter::after`] to the id of the last action of this page. A row that this version of the program cannot
-    /// read is left out, and an error with its id is logged; [`Ledger::load`] with that id returns the same error.
+    /// page, set [`Filter::after`] to the id of the last action of this page. If this version of the program cannot
+    /// read a row, the row is left out, and an error with its id is logged. [`Ledger::load`] with that id returns the
+    /// same error.
     ///
     /// # Errors
     ///
@@ -316,9 +319,9 @@ impl<S: Store> Ledger<S> {
         Ok(self.inner.store.list(filter).await?)
     }
 
-    /// Counts a dependency's open actions, its stuck actions, and the due actions whose operations are not declared in
-    /// this process. At most [`COUNTED`](crate::store::COUNTED) actions of each kind are counted. The dependency need
-    /// not be declared.
+    /// Returns the numbers of a dependency's open actions, of its stuck actions, and of the due actions whose
+    /// operations are not declared in this process. At most [`COUNTED`](crate::store::COUNTED) actions of each kind are
+    /// counted. The dependency need not be declared.
     ///
     /// # Errors
     ///
@@ -416,8 +419,8 @@ impl<S: Store> Inner<S> {
         self.store.claim_one(action.id, self.owner, operation.rules.lease).await
     }
 
-    /// Works on an action in a task of its own, and returns the action as it then is. If the task cannot write for longer
-    /// than the database may take to answer, an error is returned, and the task goes on.
+    /// Works on an action in a task of its own, and returns the action as it then is. If the task cannot write for
+    /// longer than the database may take to answer, this is an error, and the task goes on without the caller.
     async fn driven(
         &self,
         id: ActionId,

@@ -149,8 +149,8 @@ impl<DB: Database> Deref for GuardedPool<DB> {
 
 /// A connection of a [`GuardedPool`], used as `&mut *connection`. Dropping it gives the connection back to the pool.
 pub struct GuardedConnection<DB: Database> {
-    // The connection is dropped before `hold`. In the other order, there would be a moment in which the connection is
-    // not yet back in the pool, but no task counts as its holder.
+    // The connection is dropped before `hold`. In the other order, there would be a moment at which the connection is
+    // not yet back in the pool, and no task counts as its holder.
     connection: PoolConnection<DB>,
     hold: Hold,
 }

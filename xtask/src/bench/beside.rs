@@ -64,9 +64,11 @@ const CROWD: usize = 100;
 /// The number of bytes that a slow reader reads in each second.
 const SLOW_BYTES: usize = 1024;
 
-/// Makes the three runs, and prints the figures. It is an error in three cases: a call failed that does not belong to a
-/// stalled caller, the p99 of the run beside the stalled callers is above its bound, or the gateway's memory has grown
-/// by more than [`LEFT_MIB`].
+/// Makes the three runs, and prints the figures. Returns an error in three cases:
+///
+/// - A call failed that does not belong to a stalled caller.
+/// - The p99 of the run beside the stalled callers is above its bound.
+/// - The gateway's memory has grown by more than [`LEFT_MIB`].
 pub(crate) fn beside_stalled(options: &Options) -> Outcome<()> {
     build("xtask")?;
     let program = match &options.program {

@@ -50,8 +50,8 @@ impl fmt::Display for Pointer {
 pub enum Hole {
     /// `{key}`: the key under which the action is sent.
     Key,
-    /// `{cancel_key}`: the key of the cancel. It is computed from the action's key and the cancel's generation, a number
-    /// that grows when the action is cancelled under a new key.
+    /// `{cancel_key}`: the key of the cancel. It is computed from the action's key and the cancel's generation, a
+    /// number that grows when the action is cancelled under a new key.
     CancelKey,
     /// `{request:/ptr}`: a field of the recorded request's JSON body.
     Request(Pointer),
@@ -62,8 +62,8 @@ pub enum Hole {
     /// `{confirm:/ptr}`: a field of the JSON answer to a confirm.
     Confirm(Pointer),
     /// `{answer:/ptr}`: a field of the JSON answer to the operation itself. Such an answer exists only if the operation
-    /// took effect and its answer arrived. If it was lost, the hole is filled from the answer to a confirm, with the
-    /// field that `confirm.id` names.
+    /// took effect and its answer arrived. If the answer was lost, the hole is filled from the answer to a confirm,
+    /// with the field that `confirm.id` names.
     Answer(Pointer),
     /// `{from}`: the beginning of the time span that is reconciled.
     From,
@@ -170,7 +170,7 @@ impl Purpose {
 /// Headers that carry credentials. They are never stored, so no hole can be filled from them.
 const NOT_STORED: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "set-cookie"];
 
-/// Reads the name of a header that is recorded with a request, or that a confirm, a cancel or a list sets.
+/// Reads the name of a header that is recorded with a request, or that a confirm, a cancel or a list sets. Returns it.
 ///
 /// # Errors
 /// If `written` is not a valid header name, if the header carries credentials, or if it is set by Seawall or belongs to
@@ -200,7 +200,7 @@ const RESERVED: [&str; 11] = [
     "upgrade",
 ];
 
-/// Reads the name of a header that a declaration sets.
+/// Reads the name of a header that a declaration sets, and returns it.
 ///
 /// # Errors
 /// If `written` is not a valid header name, or if the header is set by Seawall or belongs to the connection.

@@ -16,8 +16,8 @@ use crate::callers::gate::{Gate, Kept};
 #[derive(Clone, Debug)]
 pub(super) struct Who(pub(super) String);
 
-/// Passes a request on to its handler if the request is allowed; otherwise answers why it is refused. No handler needs
-/// to check the request again.
+/// Passes a request on to its handler if the request is allowed, and returns the handler's answer. Otherwise returns an
+/// answer that says why the request is refused. No handler needs to check the request again.
 pub(super) async fn pass(
     State(desk): State<Arc<Desk>>,
     Extension(ends): Extension<Ends>,

@@ -71,9 +71,9 @@ impl Drop for MadeFile {
 }
 
 impl AdminToken {
-    /// Returns the tokens of `gateway.admin_token_file`. If no such file is configured, makes a token, writes it to
-    /// [`default_token_path`], and also returns a [`MadeFile`], which removes that file when it is dropped. `admin` is
-    /// the address that the admin side listens on.
+    /// Returns the tokens of `gateway.admin_token_file`. If no such file is configured, makes a token and writes it to
+    /// [`default_token_path`]. In that case a [`MadeFile`] is returned as well; dropping it removes the file. `admin`
+    /// is the address that the admin side listens on.
     ///
     /// Each line of the configured file holds `TOKEN` or `NAME TOKEN`. The name is shown beside what its owner changed.
     /// Empty lines and lines that begin with `#` are skipped.
@@ -148,9 +148,9 @@ pub fn default_token_path(port: u16) -> PathBuf {
     folder.join(format!("seawall-{port}.token"))
 }
 
-/// Writes a file that only its owner can read. If a file with this path exists already, it comes from a gateway that
-/// has ended, since this gateway has the port now. The old file is removed and not overwritten, because it may be a
-/// link, or readable for others.
+/// Writes a file that only its owner can read. A file that has this path already was left by a gateway that has ended,
+/// because now this gateway has the port. The old file is removed and not overwritten, since it may be a link, or
+/// readable for others. Fails if the old file cannot be removed or the new one cannot be written.
 fn write_private(path: &Path, secret: &str) -> std::io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),

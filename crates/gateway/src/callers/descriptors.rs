@@ -39,8 +39,8 @@ static MOST_CALLERS: AtomicU64 = AtomicU64::new(u64::MAX);
 /// The maximum number of connections to the admin side.
 static ADMIN_SEATS: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-/// The number of descriptors that the runtime of one worker holds: two for epoll, one for the waker, and one for its end
-/// of the pipe that delivers signals.
+/// The number of descriptors that the runtime of one worker holds: two for epoll, one for the waker, and one for its
+/// end of the pipe that delivers signals.
 const OF_A_RUNTIME: u64 = 4;
 /// The number of descriptors that are used for a short time only: for connections to the admin side, a file and a
 /// lookup. While low numbers are free, the kernel gives these out first. So these descriptors are added to those that
@@ -59,9 +59,9 @@ const MOST_KEPT: u64 = 320;
 struct Share {
     /// The present limit of the process's descriptors.
     limit: u64,
-    /// The part of `limit` that is kept for the admin side, lookups and files.
+    /// The number of descriptors that are kept for the admin side, lookups and files. It is a part of `limit`.
     kept: u64,
-    /// The part of `limit` that the program holds even when there is no call.
+    /// The number of descriptors that the program holds even when there is no call. It is a part of `limit`.
     own: u64,
     /// The maximum number of descriptors that callers may use. They are taken from what remains of `limit` after `kept`
     /// and `own` are subtracted.

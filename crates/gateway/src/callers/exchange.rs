@@ -58,8 +58,8 @@ impl Exchange {
         }
     }
 
-    /// Makes the connection end with a reset, because the answer that was sent is incomplete. Over HTTP/2 this does nothing,
-    /// since a stream has a reset of its own.
+    /// Makes the connection end with a reset, because the answer that was sent is incomplete. Over HTTP/2 this does
+    /// nothing, since a stream has a reset of its own.
     pub(crate) fn reset_at_the_end(&self) {
         if self.stream.is_none() {
             self.caller.reset_at_the_end();

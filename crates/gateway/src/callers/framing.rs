@@ -35,7 +35,7 @@ enum State {
     Data(u64),
     /// Within the line that gives a chunk's size.
     Size,
-    /// Within a chunk. This number of bytes of its data has yet to come, and after them a line end.
+    /// The end of a chunk is still to come: this number of bytes of its data, and then a line end.
     Chunk(u64),
     /// After the last chunk, where trailers may come.
     Trailers,
@@ -417,7 +417,8 @@ mod tests {
         ]
     }
 
-    /// Passes these bytes to a new `Framing` in pieces of these sizes, which are repeated until no byte is left.
+    /// Passes these bytes to a new `Framing`, and returns it. The bytes come in pieces of these sizes, which are
+    /// repeated until no byte is left.
     fn follow(bytes: &[u8], sizes: &[usize]) -> Framing {
         let mut framing = Framing::new(LIMIT);
         let (mut rest, mut sizes) = (bytes, sizes.iter().cycle());

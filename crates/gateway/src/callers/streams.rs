@@ -95,8 +95,8 @@ impl Streams {
         stream
     }
 
-    /// Watches `task` as the task of the stream that [`Streams::next`] made last. Does nothing if that stream has a task
-    /// already.
+    /// Watches `task` as the task of the stream that [`Streams::next`] made last. Does nothing if that stream has a
+    /// task already.
     pub(super) fn watch(&self, task: AbortHandle) {
         let Some(stream) = self.next.lock().take() else { return };
         let mut all = self.all.lock();

@@ -1,7 +1,7 @@
 //! `seawall explain`: prints the page of a reason.
 //!
-//! The pages are `docs/reasons/WORD.md` and `docs/words/WORD.md`. They are built into the program, so that they can be read
-//! without a network and always describe this version.
+//! The pages are `docs/reasons/WORD.md` and `docs/words/WORD.md`. They are built into the program, so that they can be
+//! read without a network and always describe this version.
 
 use std::fmt::Write;
 
@@ -71,7 +71,7 @@ fn pages() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
 }
 
 /// Prints the page of one word, or the reasons that belong to an HTTP status. Without any word, prints the list of all
-/// words. `words` are the parts of one word: `callers left` means `callers-left`.
+/// words. `words` are the parts of one word: `callers left` means `callers-left`. Fails if there is no such word.
 pub(super) fn run(words: &[String]) -> Result<(), Failure> {
     let word = words.join(" ");
     let asked = word.trim().to_lowercase().replace(['_', ' '], "-");

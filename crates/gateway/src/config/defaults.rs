@@ -13,8 +13,8 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// The address that applications call. It is on loopback, because the gateway adds credentials to the calls: other
 /// machines must not reach it unless the operator says so.
 pub const LISTEN: SocketAddr = SocketAddr::new(LOOPBACK, 8400);
-/// The address that people and monitoring use. It has a port of its own, so that a firewall can treat it differently
-/// from the port for calls.
+/// The address that people and monitoring use. Its port is not the one for calls, so that a firewall can treat the two
+/// differently.
 pub const ADMIN: SocketAddr = SocketAddr::new(LOOPBACK, 8401);
 /// The number of copies of the gateway that run. With more than 100 copies, each copy repeats slow failures only if it
 /// has seen that failures are rare. If the number is too small, the repeats of many copies can add up to a storm. If it
@@ -34,8 +34,8 @@ pub const LIMITS: Limits = Limits {
     body: None,
     // Each idle connection costs some kilobytes, so 10 000 cost at most about a hundred megabytes.
     connections: 10_000,
-    // A head usually comes in one packet. Ten seconds are long for a slow network, and short for a caller that sends slowly on
-    // purpose.
+    // A head usually comes in one packet. Ten seconds are long for a slow network, and short for a caller that sends
+    // slowly on purpose.
     header_time: Duration::from_secs(10),
 };
 

@@ -1,5 +1,5 @@
-//! The JSON Schema (draft-07) of the file, for editors. It is made from the table of keys, so it accepts the same keys as the
-//! parser.
+//! The JSON Schema (draft-07) of the file, for editors. It is made from the table of keys, so it accepts the same keys
+//! as the parser.
 
 use serde_json::{Map, Value, json};
 

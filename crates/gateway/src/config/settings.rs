@@ -84,8 +84,8 @@ pub struct Limits {
 pub struct Dependency {
     /// The dependency's name. It is the first segment of the paths that callers use, and a label in metrics and logs.
     pub name: String,
-    /// The endpoints, in order of preference. There is at least one. The headers of the dependency are already part of each
-    /// endpoint.
+    /// The endpoints, in order of preference. There is at least one. The headers of the dependency are already part of
+    /// each endpoint.
     pub endpoints: Vec<Endpoint>,
     /// An address that only this dependency listens on; `None` means that it has none. Paths at this address do not
     /// begin with the dependency's name.
@@ -124,7 +124,7 @@ pub struct Dependency {
     pub cooldown: bool,
     /// The settings of the limit on the calls in flight at the same time.
     pub concurrency: Concurrency,
-    /// The settings of the breaker, which decides when an endpoint is no longer called.
+    /// The settings of the breaker, which decides when calls to an endpoint are refused.
     pub breaker: Breaker,
     /// The settings of the pool, where idle connections are kept.
     pub pool: PoolSettings,
@@ -145,12 +145,12 @@ pub struct Dependency {
 pub struct Endpoint {
     /// The endpoint's URL: the scheme, the authority and perhaps a base path, without a query.
     pub url: Uri,
-    /// Header fields that are set on each request. They replace the caller's fields of the same name. The values are marked
-    /// sensitive.
+    /// Header fields that are set on each request. They replace the caller's fields of the same name. The values are
+    /// marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// The request that checks whether an endpoint works.
+/// The request that asks an endpoint whether it works.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Health {
     /// The method: GET, HEAD or OPTIONS.
@@ -284,7 +284,7 @@ pub struct Fallback {
     pub slow_call: Option<Duration>,
 }
 
-/// The settings of an operation, which is a kind of requests.
+/// The settings of an operation: one thing that the dependency can do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
     /// The operation's name, a label of metrics and logs. It is unique in its dependency.

@@ -129,7 +129,7 @@ fn judge_scalar(kind: &Kind, found: &DeValue<'_>) -> Result<(), Wrong> {
     }
 }
 
-/// Checks that a URL has one of these schemes. A URL that begins with `${` is accepted, since its scheme is not known
+/// Fails if a URL has none of these schemes. A URL that begins with `${` is accepted, since its scheme is not known
 /// before it is filled in.
 pub(super) fn url_with_secrets(written: &str, schemes: &[&str]) -> Result<(), Wrong> {
     let filled_in = written.starts_with("${");
@@ -235,7 +235,7 @@ fn label(name: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// Reads a text that says which calls share one guard: `endpoint`, `operation`, `header:NAME` or `path:{name}`. Any
+/// Returns which calls share one guard, read from a text: `endpoint`, `operation`, `header:NAME` or `path:{name}`. Any
 /// other text is a mistake.
 pub(super) fn guard_key(written: &str) -> Result<GuardKey, Wrong> {
     let forms = ["endpoint", "operation", "header:NAME", "path:{name}"];
@@ -255,8 +255,8 @@ pub(super) fn guard_key(written: &str) -> Result<GuardKey, Wrong> {
     }
 }
 
-/// Reads the name of the header whose value is a guard's key. A header with credentials is refused, since the values of
-/// keys are kept in memory and shown by the admin side.
+/// Returns the guard key for the header of this name. A header with credentials is refused, since the values of keys
+/// are kept in memory and shown by the admin side.
 fn key_header(name: &str) -> Result<GuardKey, Wrong> {
     let secret = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE];
     let name: HeaderName = name
@@ -354,7 +354,7 @@ pub(super) fn form(value: &Value<'_>, purpose: Purpose) -> (FormTemplate, Vec<Mi
     (form, wrong)
 }
 
-/// Reads the value of a field as the text that is sent.
+/// Returns the value of a field as the text that is sent. A value that has no such text, such as a float, is a mistake.
 fn form_value<'a>(found: &'a DeValue<'_>) -> Result<Cow<'a, str>, Wrong> {
     match found {
         DeValue::String(text) => Ok(Cow::Borrowed(text)),

@@ -37,7 +37,7 @@ fn accept(text: &str) -> Loaded {
     read(text).unwrap_or_else(|report| panic!("{report}"))
 }
 
-/// Returns the lines and messages of the mistakes in a text, which must be refused.
+/// Reads a text that must be refused. Returns the mistakes, each with the number of its line and its message.
 fn refuse(text: &str) -> Vec<(usize, String)> {
     let report = read(text).expect_err("the text is accepted");
     report.mistakes().iter().map(|it| (it.place.unwrap().line, it.message.clone())).collect()

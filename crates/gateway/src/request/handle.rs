@@ -27,9 +27,9 @@ use crate::running::compiled::CompiledDependency;
 use crate::running::operations::FoundOperation;
 use crate::running::router::Router;
 
-/// Handles one request that came through `door`, and returns the answer for its caller: the dependency's answer, or a
-/// problem that the gateway describes itself. Also decides whether the caller's HTTP/1 connection closes after the
-/// answer.
+/// Handles one request that came through `door`, and returns the answer for its caller. This is the dependency's
+/// answer, or a problem that the gateway describes itself. Also decides whether the caller's HTTP/1 connection closes
+/// after the answer. Never fails.
 pub(crate) async fn handle(
     router: Arc<Router>,
     door: Arc<Door>,

@@ -13,8 +13,8 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Finds the differences between two configurations. `kept` is called with the name of each dependency that only
-    /// the new configuration has. It returns whether the state of an earlier dependency of this name is still kept.
+    /// Returns the differences between two configurations. `kept` is called with the name of each dependency that only
+    /// the new configuration has. It must return whether the state of an earlier dependency of this name is still kept.
     pub(crate) fn between(old: &Settings, new: &Settings, kept: impl Fn(&str) -> bool) -> Changes {
         let mut changes = Changes::default();
         let mut say = |what: &str, fields: Vec<String>| {

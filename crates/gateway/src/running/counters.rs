@@ -20,7 +20,8 @@ pub struct Counters {
 pub struct Tally {
     /// The numbers of calls whose effect was `applied`, `not-applied` and `unknown`, in this order.
     pub effects: [u64; 3],
-    /// The number of calls that ended without an answer of the dependency, for each reason in the order of [`Reason::ALL`].
+    /// The number of calls that ended without an answer of the dependency, for each reason in the order of
+    /// [`Reason::ALL`].
     pub reasons: [u64; Reason::ALL.len()],
     /// The number of attempts that were made.
     pub attempts: u64,

@@ -27,7 +27,8 @@ use crate::paths::Readings;
 pub(crate) struct Operations {
     declared: Vec<CompiledOperation>,
     routers: Vec<(Method, Router<usize>)>,
-    /// The operations for requests that match no declared one: one for each idempotency, in the order of [`Idempotency::ALL`].
+    /// The operations for requests that match no declared one: one for each idempotency, in the order of
+    /// [`Idempotency::ALL`].
     fallback: [CompiledOperation; 4],
     /// Whether a POST or PATCH that matches no operation counts as `keyed` if it has an `Idempotency-Key` header.
     keys: bool,
@@ -120,7 +121,7 @@ fn forgets(operation: &config::Operation) -> Option<Lifetime> {
 }
 
 impl Operations {
-    /// Compiles the operations of a dependency.
+    /// Compiles the operations of a dependency, and returns them.
     ///
     /// # Errors
     /// If two patterns match the same requests. The error says so in words.
@@ -152,8 +153,8 @@ impl Operations {
         })
     }
 
-    /// Finds the operation of a request with this method and path. If no declared operation matches, the fallback for
-    /// the request's idempotency is used. `keyed` says whether the request carries an `Idempotency-Key`.
+    /// Returns what a request with this method and path gets from its operation. If no declared operation matches, the
+    /// fallback for the request's idempotency is used. `keyed` says whether the request carries an `Idempotency-Key`.
     pub(crate) fn find(
         &self,
         method: &Method,
@@ -190,7 +191,8 @@ impl Operations {
             readings.others.iter().map(String::as_str).filter_map(at).chain(sent).collect();
         let Some(first) = places.first().copied() else { return undeclared.found(None, headers) };
         let operation = &self.declared[first];
-        // Keys are taken from the reading that matched, so that a tenant whose name is written in two ways has one guard.
+        // Keys are taken from the reading that matched, so that a tenant whose name is written in two ways has one
+        // guard.
         let mut written = readings.others.iter().map(String::as_str).chain([readings.sent]);
         let reading = written.find_map(|path| router.and_then(|router| router.at(path).ok()));
         let mut found = operation.found(reading.as_ref(), headers);

@@ -134,7 +134,8 @@ impl Pages {
         Reply::ok(&json!({ "data": data, "next": next }))
     }
 
-    /// Deletes a charge. A second delete of the charge is no new effect, and gets the answer that the first one got.
+    /// Deletes a charge, and returns the answer. A second delete of the charge is no new effect, and gets the answer
+    /// that the first one got.
     fn delete(&mut self, asked: &Asked, id: &str) -> Reply {
         let Some(entry) = self.charge_by_id.get(id).and_then(|at| self.charges.get_mut(*at)) else {
             return Reply::not_found("no such charge");
@@ -145,7 +146,7 @@ impl Pages {
         Reply { status: StatusCode::NO_CONTENT, body: Bytes::new(), allow: None }
     }
 
-    /// Refunds a charge.
+    /// Refunds a charge, and returns the answer.
     ///
     /// - Without an amount: refunds all that is left of the charge. If the charge was refunded before, answers with
     ///   that refund and does nothing.

@@ -130,9 +130,13 @@ impl FromStr for Fault {
 }
 
 impl Fault {
-    /// Applies one word of a fault. If the word sets a wait (`delay`, `delay-after-effect`, `retry-after`), stores the
-    /// wait in this fault and returns `None`. If the word says how the request ends, returns this ending, and whether
-    /// the effect takes place. Fails if the word is unknown or its value is wrong.
+    /// Applies one word of a fault.
+    ///
+    /// - If the word sets a wait (`delay`, `delay-after-effect`, `retry-after`), the wait is stored in this fault, and
+    ///   the result is `None`.
+    /// - If the word says how the request ends, the result is this ending, and whether the effect takes place.
+    ///
+    /// Fails if the word is unknown or its value is wrong.
     fn take(&mut self, name: &str, value: Option<&str>) -> Result<Option<(Ending, bool)>, FaultError> {
         const INTERVAL: Duration = Duration::from_millis(100);
         let bare = |ending, effect| match value {
@@ -187,7 +191,7 @@ fn unknown(name: &str) -> FaultError {
     FaultError(format!("`{name}` is no fault; valid, the nearest first: {}", valid.join(", ")))
 }
 
-/// Reads a time such as `250ms`, `2s`, `1.5s` or `1m`.
+/// Returns a time, read from a text such as `250ms`, `2s`, `1.5s` or `1m`. Fails if the text has another form.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no time; write it as `250ms`, `2s` or `1m`");
     let unit = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;

@@ -1,4 +1,4 @@
-//! Reads HTTP/1.1 requests. It can read only well-formed requests.
+//! Reads HTTP/1.1 requests, if they are well-formed.
 //!
 //! A gateway must never send anything else. So a request that this parser cannot read counts as broken, and its
 //! connection is ended.
@@ -89,7 +89,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a body to its end, and returns its trailers.
+    /// Reads a body to its end, and returns its trailers. Fails if the body is malformed or breaks off.
     pub(super) async fn body(
         &mut self,
         framing: BodyFraming,

@@ -64,7 +64,7 @@ pub struct Knobs {
 }
 
 impl Knobs {
-    /// Checks the settings that the user gave against the scenario's table.
+    /// Checks the settings that the user gave against the scenario's table, and returns the settings of the run.
     ///
     /// # Errors
     /// If a name is not in the table, or a value is not valid for its setting.

@@ -10,7 +10,7 @@ use super::{End, Goal, Known, NotApplied, Origin, Owner, Rules, Stamp, State, Wr
 /// The reason why an action cannot be settled. The business transaction must roll back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotSettled {
-    /// The action is being cancelled, because its deadline passed or somebody cancelled it first.
+    /// The action is being cancelled, because its deadline passed or because it was cancelled first.
     TooLate,
     /// It is not yet known whether the action is applied.
     NotKnown,
@@ -124,8 +124,8 @@ pub fn settle_scope(members: &[State], size: u32, now: Stamp) -> Result<Vec<Writ
     not_yet.map_or(Ok(writes), Err)
 }
 
-/// Returns the change that cancels an action, so that its effect must not exist any more. Returns `Ok(None)` if nothing
-/// is to be changed: the action failed, or is cancelled, or is being cancelled. For a scope, call this function for
+/// Returns the change that cancels an action. After it, the effect is not to exist. Returns `Ok(None)` if nothing is to
+/// be changed: the action failed, or is cancelled, or is being cancelled. For a scope, call this function for
 /// every member.
 ///
 /// # Errors
@@ -196,7 +196,8 @@ pub fn resolve(
 /// makes a worker ask sooner.
 ///
 /// A report that contradicts the end of a row never changes that end silently: the row is marked as disputed
-/// ([`State::disputed_at`]). If the row was closed as not applied and the provider can be asked, it is also asked again.
+/// ([`State::disputed_at`]). If the row was closed as not applied and the provider can be asked, it is also asked
+/// again.
 #[must_use]
 pub fn observe(
     state: &State,
@@ -233,9 +234,9 @@ pub fn observe(
     Some(draft.written())
 }
 
-/// Returns the change that ends an action as failed because nothing of it was sent and its caller waits for it. The
-/// caller is told that nothing was done only after this change. Returns `None` if `owner` does not have the row, or if
-/// an attempt may take effect.
+/// Returns the change that ends an action as failed, because no request of it was sent and its caller waits for it.
+/// Only after this change, the caller is told that nothing was done. Returns `None` if `owner` does not have the row,
+/// or if an attempt may take effect.
 #[must_use]
 pub fn close_unsent(state: &State, owner: Owner, why: &str, now: Stamp) -> Option<Write> {
     let wanted = state.goal == Goal::Perform && state.end.is_none() && state.known == Known::Never;

@@ -120,8 +120,8 @@ impl<T: Tables> Shelf<'_, T> {
         self.tables.dialect().table("listed")
     }
 
-    /// Counts the records of this page that were not listed before in the current try. A try is one reading of the list
-    /// from its first page.
+    /// Returns how many records of this page were not listed before in the current try. A try is one reading of the
+    /// list from its first page.
     pub(crate) async fn fresh(&self, hold: &Hold, page: &[Listed]) -> Result<usize> {
         let page = once_each(page);
         let names: Vec<_> = page.keys().map(|name| BTreeMap::from([("name", name)])).collect();
@@ -200,7 +200,7 @@ impl<T: Tables> Shelf<'_, T> {
         )
     }
 
-    /// Reads the next batch of the window's records, after the record named `after`. Each record comes with the row
+    /// Returns the next batch of the window's records, after the record named `after`. Each record comes with the row
     /// that was sent under the same key, whenever that row was recorded.
     pub(crate) async fn pairs(&self, hold: &Hold, settings: &Settings, after: &str) -> Result<Vec<Pair>> {
         let listed = self.listed();
@@ -359,8 +359,8 @@ fn our_row(row: &mut Cells, hold: &Hold, settings: &Settings) -> Result<Option<O
     Ok(Some(OurRow { id, operation, key, here, quiet_until }))
 }
 
-/// Reads the amount from a request with a function of the application. If the function panics, the amount counts as not
-/// known, so that the other rows can still be compared.
+/// Reads the amount from a request with a function of the application. Returns `None` if the request has no amount. If
+/// the function panics, the result is also `None`, so that the other rows can still be compared.
 fn read_amount(read: &ReadAmount, request: &[u8], id: ActionId) -> Option<Amount> {
     let amount = caught_now(|| read(request)).inspect_err(|panic| {
         tracing::error!(action = %id, error = %panic, "the amount of an action cannot be read from its request");

@@ -55,7 +55,8 @@ pub(crate) struct Outlook {
     pub(crate) until: Option<Stamp>,
     /// The first report that waits for a worker; `None` if no report waits.
     pub(crate) due: Option<ReportId>,
-    /// When the first report that is not complete waits for a worker, or has waited since; `None` if there is none.
+    /// The earliest time at which a report that is not complete waits for a worker. It is in the past if the report
+    /// waits already. `None` if there is no such report.
     pub(crate) later: Option<Stamp>,
 }
 
@@ -141,7 +142,7 @@ impl<T: Tables> Shelf<'_, T> {
         )
     }
 
-    /// Asks in one statement what the schedule of a dependency has to do now and later.
+    /// Returns what the schedule of a dependency has to do now and later. The database is asked in one statement.
     pub(crate) async fn outlook(&self, dependency: &str) -> Result<Outlook> {
         let (dialect, reports, free) = (self.tables.dialect(), self.reports(), self.free());
         let later = "min(CASE status WHEN 'running' THEN lease_until ELSE next_at END)";

@@ -8,6 +8,7 @@ mod clocks;
 mod functions;
 mod idle;
 mod keeping;
+mod late;
 mod lists;
 mod not_there;
 mod on_postgres;

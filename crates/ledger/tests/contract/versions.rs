@@ -169,8 +169,12 @@ pub(crate) async fn a_row_that_needs_more_is_left_to_the_newer_program<W: TwoVer
     assert_eq!((waited, provider.performs("newer")), (newer.clone(), 0));
     // The same request finds it, and changes nothing.
     assert_eq!(old.record(&charge("newer")).await.unwrap(), newer);
-    assert_eq!(old.store().due(&[pay()]).await.unwrap(), [Due::default()], "the older one waits for nothing");
-    assert_ne!(new.store().due(&[pay()]).await.unwrap(), [Due::default()]);
+    assert_eq!(
+        old.store().due(&[pay()], Duration::from_secs(3600)).await.unwrap(),
+        [Due::default()],
+        "the older one waits for nothing"
+    );
+    assert_ne!(new.store().due(&[pay()], Duration::from_secs(3600)).await.unwrap(), [Due::default()]);
     refuses_wishes(&world, &old, &newer).await;
 
     let newer_worker = new.worker(soon());

@@ -74,18 +74,18 @@ pub struct Plan {
     pub rules: Rules,
     /// The timeouts of each call.
     pub timeouts: Timeouts,
-    /// The number of attempts, including the first. It must lie in [`Plan::ATTEMPTS`]. Default
-    /// [`Plan::DEFAULT_ATTEMPTS`].
+    /// The maximum number of attempts of a call, the first included: from 1 to 10 ([`Plan::ATTEMPTS`]). Default 2
+    /// ([`Plan::DEFAULT_ATTEMPTS`]).
     pub attempts: u32,
     /// The settings of the wait before a repeat.
     pub backoff: Backoff,
     /// The number of endpoints, at least 1. Their order is the order of preference.
     pub endpoints: usize,
-    /// A good answer that took longer than this counts as a failure. So does an attempt that its caller gave up after a
-    /// longer wait. With `None` (the default), the breaker's setting is used.
+    /// A good answer that took longer than this counts as a failure. An attempt that its caller gave up after a longer
+    /// wait counts as a failure too. With `None` (the default), the breaker's setting is used.
     pub slow_call: Option<Duration>,
-    /// The longest wait of a call that has no total timeout, if an answer names a time to come back at. If the answer
-    /// names a longer time, the call is not repeated at that endpoint. Default 60 s.
+    /// The maximum time for which a call without a total timeout waits because an answer says when to come back. If the
+    /// answer names a longer time, the call is not repeated at that endpoint. Default 60 s.
     pub after_max: Duration,
 }
 

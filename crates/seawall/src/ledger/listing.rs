@@ -41,8 +41,8 @@ impl Listing {
         Listing { request: Draft::by(request, "list", |request| request), form: JsonList::default() }
     }
 
-    /// Gives the request a header. Its value may contain holes such as `{from}`. Do not use it for credentials: put them
-    /// on the endpoint. If the endpoint has a header of the same name, the endpoint's value is sent.
+    /// Gives the request a header. Its value may contain holes such as `{from}`. Do not use it for credentials: put
+    /// them on the endpoint. If the endpoint has a header of the same name, the endpoint's value is sent.
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Listing {
         let header = header(name.as_ref(), value.as_ref(), Purpose::List);
         self.request.put("headers", header, |request| request, RequestTemplate::add_header);
@@ -76,7 +76,7 @@ impl Listing {
         self
     }
 
-    /// Sets the JSON pointer to our key in an item: the key under which the action was sent.
+    /// Sets the JSON pointer to the key in an item: the key under which the action was sent.
     pub fn key(mut self, pointer: impl Into<String>) -> Listing {
         self.form.key = pointer.into();
         self
@@ -94,9 +94,9 @@ impl Listing {
         self
     }
 
-    /// Sets the power of ten by which the provider's amounts are multiplied to get our unit: 2 if the provider says
-    /// 10.50 and we say 1050. If the operation declares its amount, our unit is the unit of the currency: set -2 if the
-    /// provider says 1050 for 10.50. Default 0.
+    /// Sets the power of ten by which the provider's amounts are multiplied to get the ledger's unit. It is 2 if the
+    /// provider says 10.50 and the ledger says 1050. If the operation declares its amount, the ledger's unit is the
+    /// unit of the currency: set -2 if the provider says 1050 for 10.50. Default 0.
     pub fn shift(mut self, by: i8) -> Listing {
         self.form.shift = by;
         self

@@ -74,8 +74,9 @@ impl CallerIo {
         Arc::clone(&self.caller)
     }
 
-    /// Reads bytes from the socket through a buffer of our own, shows them to the parser in `follows`, and passes them
-    /// to hyper. If the caller has sent too many control frames, the connection is ended instead.
+    /// Reads bytes from the socket through a buffer of our own, shows them to the parser in `follows`, and writes them
+    /// to `buf`, which is hyper's. Fails if the socket fails, or if the connection must end because the caller has sent
+    /// too many control frames.
     fn poll_read_seen(
         &mut self,
         cx: &mut Context<'_>,
@@ -131,11 +132,12 @@ impl CallerIo {
         matches!(self.follows, Follows::Frames { enough: Some(_), .. })
     }
 
-    /// Reads and throws away the rest of a request whose answer was sent before the request had ended.
+    /// Reads and throws away the rest of a request whose answer was sent before the request had ended. Becomes ready
+    /// when the caller has closed the connection, or after two seconds.
     ///
     /// The kernel resets a connection that is closed with unread bytes, and the reset can destroy the answer before the
-    /// caller has read it (RFC 9112, section 9.6). So the gateway first ends its own direction of the connection. After
-    /// that, it reads until the caller closes the connection, for at most two seconds.
+    /// caller has read it (RFC 9112, section 9.6). So the gateway first ends its own direction of the connection, and
+    /// then reads here.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !matches!(&self.follows, Follows::Requests(framing) if framing.is_in_body()) {
             return Poll::Ready(Ok(()));
@@ -230,8 +232,9 @@ impl Read for CallerIo {
 const LINGER: Duration = Duration::from_secs(2);
 /// How long a caller may take to read that it has sent too many control frames.
 const HEAR: Duration = Duration::from_millis(500);
-/// The maximum number of bytes that one system call reads. It is one less than a power of two, because hyper enlarges
-/// its buffer to the next power of two when one read fills it.
+/// The maximum number of bytes that one system call reads. When one read fills hyper's buffer, hyper enlarges the
+/// buffer to the next power of two. This number is one less than a power of two, so that no read fills a buffer of that
+/// size.
 const PIECE_BYTES: usize = (16 << 10) - 1;
 
 thread_local! {

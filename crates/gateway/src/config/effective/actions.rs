@@ -51,8 +51,9 @@ pub(super) fn until(window: Option<&Window>) -> String {
     window.map_or_else(String::new, |window| format!(", until {window}"))
 }
 
-/// Returns the sentence that says until when a call of unknown effect is repeated, since the provider forgets its key.
-/// `None` if the lifetime of keys does not bound the repeats within one call of this operation.
+/// Returns the sentence that says until when a call of unknown effect is repeated. The repeats end before the provider
+/// forgets the key. Returns `None` if the lifetime of keys does not bound the repeats within one call of this
+/// operation.
 pub(super) fn forgotten(operation: &Operation) -> Option<String> {
     match (&operation.key_lifetime, operation.idempotency) {
         (Some(lifetime @ Lifetime::Daily(_)), Idempotency::Keyed) if operation.durable.is_none() => {

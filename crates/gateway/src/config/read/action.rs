@@ -197,7 +197,8 @@ pub(super) fn key_rules(section: &Section<'_>) -> KeyRules {
     read.unwrap_or(silent)
 }
 
-/// Reads where a request's body has the amount of money. Returns `None` if this is not declared, or if it cannot be read.
+/// Reads where a request's body has the amount of money. Returns `None` if this is not declared, or if it cannot be
+/// read.
 pub(super) fn amount(section: &Section<'_>) -> Option<AmountAt> {
     let value = pointer(section, "value");
     let currency = section.opt("currency", |value| CurrencyAt::parse(values::text(value)?));

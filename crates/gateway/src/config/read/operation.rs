@@ -15,8 +15,8 @@ pub(super) fn pattern(section: &Section<'_>) -> Option<Pattern> {
     section.opt("match", |value| Pattern::parse(values::text(value)?))
 }
 
-/// Reads an operation. If its name or its pattern cannot be read, a placeholder is used instead, so that the other
-/// settings are still checked.
+/// Reads an operation and returns it. If its name or its pattern cannot be read, a placeholder is used instead, so that
+/// the other settings are still checked.
 pub(super) fn operation<'a>(
     name: &str,
     pattern: Option<Pattern>,

@@ -19,7 +19,8 @@ use watch::{FileWatch, Move, NamedWatch, Step};
 /// The time between two looks at the configuration file. Its content is compared, so that a replaced link, as in
 /// Kubernetes mounts, is noticed.
 pub(crate) const LOOK: Duration = Duration::from_millis(500);
-/// The maximum wait until all workers use a new configuration. They take it over immediately unless they are busy.
+/// The maximum wait until all workers use a new configuration. A worker takes it over immediately unless the worker is
+/// busy.
 const TAKE_OVER: Duration = Duration::from_secs(2);
 
 /// Reloads one configuration file.

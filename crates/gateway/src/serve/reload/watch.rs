@@ -15,8 +15,8 @@ use seawall_policy::Time;
 
 /// For how long a changed file must stay the same before it is taken, since a program may be writing it.
 pub(super) const SETTLE: Duration = Duration::from_millis(100);
-/// For how long a changed file that lacks something that is in force must stay the same before it is taken, since it
-/// may be only half written.
+/// For how long a changed file must stay the same before it is taken, if it lacks something that is in force. Such a
+/// file may be only half written.
 pub(super) const LOSS: Duration = Duration::from_secs(10);
 /// The time between two looks at the files that the configuration names.
 const LOOK: Duration = Duration::from_secs(10);

@@ -46,8 +46,8 @@ fn new_lines(first: usize) -> String {
     )
 }
 
-/// Returns the part of an SQL statement that inserts new lines of the attempt log and completes existing ones, as
-/// [`new_lines`] does.
+/// Returns the part of an SQL statement that inserts new lines of the attempt log and completes existing ones. As in
+/// [`new_lines`], only lines of actions in `taken` are written, and the parameters are numbered from `first`.
 fn logged(first: usize) -> String {
     let assigned = columns::assigned(columns::ENDED.into_iter(), "excluded");
     let lines = new_lines(first);
@@ -117,14 +117,14 @@ static FIND_MANY: LazyLock<String> = LazyLock::new(|| {
 
 /// The statement of a claim. The rows of each operation are found in the order of the index. The operation whose oldest
 /// row is due first is looked at first, and the statement stops when it has enough rows. So it locks only the rows that
-/// it claims.
+/// it claims. The search begins at a bound of each operation (`bounds.rs`).
 static CLAIM: LazyLock<String> = LazyLock::new(|| {
     claim(
-        "a.id = ANY (ARRAY(SELECT d.id FROM (SELECT name FROM unnest($6::text[]) AS u (name) \
+        "a.id = ANY (ARRAY(SELECT d.id FROM (SELECT name, low FROM unnest($6::text[], $7::timestamptz[]) AS u (name, low) \
          ORDER BY (SELECT f.due_at FROM seawall.action f WHERE f.dependency = $3 AND f.operation = u.name \
-         AND f.due_at <= statement_timestamp() ORDER BY f.due_at LIMIT 1)) AS o \
+         AND f.due_at >= u.low AND f.due_at <= statement_timestamp() ORDER BY f.due_at LIMIT 1)) AS o \
          CROSS JOIN LATERAL (SELECT d.id FROM seawall.action d WHERE d.dependency = $3 AND d.operation = o.name \
-         AND d.due_at <= statement_timestamp() AND d.needs <= $5 ORDER BY d.due_at LIMIT $4 FOR UPDATE SKIP LOCKED) AS d \
+         AND d.due_at >= o.low AND d.due_at <= statement_timestamp() AND d.needs <= $5 ORDER BY d.due_at LIMIT $4 FOR UPDATE SKIP LOCKED) AS d \
          LIMIT $4))",
     )
 });
@@ -328,6 +328,7 @@ impl Session<'_> {
         most: u32,
         lease: Duration,
         knows: u32,
+        from: Vec<At>,
     ) -> Result<(Vec<Action>, Option<DbClock>)> {
         let query = self
             .query(&CLAIM)
@@ -336,7 +337,8 @@ impl Session<'_> {
             .bind(declared.dependency.clone())
             .bind(i64::from(most))
             .bind(i64::from(knows))
-            .bind(declared.operations.clone());
+            .bind(declared.operations.clone())
+            .bind(from);
         self.claimed(query).await
     }
 
@@ -460,7 +462,7 @@ impl Session<'_> {
     }
 
     pub(super) async fn keep_clock(&mut self, kept: &KeptClock) -> Result<()> {
-        // A process without a wall clock of its own keeps a pair that agrees with the database's clock.
+        // A process without another clock keeps a pair of two equal times.
         let own = kept.own.as_ref().map_or(kept.database, |own| Stamp::from_micros(own.micros));
         self.query(
             "INSERT INTO seawall.clock (database_time, wall_time, back_micros, back_before) VALUES ($1, $2, $3, $4) \

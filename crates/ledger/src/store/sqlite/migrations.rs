@@ -25,9 +25,9 @@ pub(super) const AHEAD: [Step; 5] = [
     Step { text: "ALTER TABLE seawall_action ADD COLUMN tomorrow TEXT", works_from: 3 },
 ];
 
-/// Runs the steps that are missing. Any number of processes may call this function at the same time: the write lock
-/// lets one process go first, and the others find nothing to do afterwards. If no step is missing, the write lock is not
-/// taken, so that a process can start while another one writes.
+/// Runs the steps that are missing. Several processes may call this function at the same time. The write lock lets one
+/// process go first, and the others then find nothing to do. If no step is missing, the write lock is not taken, so
+/// that a process can start while another one writes.
 pub(super) async fn migrate(conn: &mut SqliteConnection, program: Version) -> Result<()> {
     let there = sqlx::query("SELECT 1 FROM sqlite_schema WHERE name = 'seawall_schema'");
     if there.fetch_optional(&mut *conn).await.map_err(failed)?.is_some() {
@@ -57,8 +57,8 @@ pub(super) async fn migrate(conn: &mut SqliteConnection, program: Version) -> Re
     tx.commit().await.map_err(failed)
 }
 
-/// Reads two versions: that of the tables, and the earliest version of the program that can work with the tables.
-/// Tables that an earlier program made store only the first, so for them both are the same.
+/// Returns two versions: that of the tables, and the earliest version of the program that can work with the tables.
+/// Tables that an earlier program made store only the first version, so both are the same for them.
 async fn version(conn: &mut SqliteConnection) -> Result<(i64, i64)> {
     let row =
         sqlx::query("SELECT max(version) FROM seawall_schema").fetch_one(&mut *conn).await.map_err(failed)?;

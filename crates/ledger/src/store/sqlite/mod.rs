@@ -72,19 +72,20 @@ impl std::fmt::Debug for Sqlite {
 }
 
 impl Sqlite {
-    /// Opens a file, or creates it, and starts the writer on the current runtime. If other connections hold the locks of
-    /// the file, this function waits for them for up to 30 s, and so does [`Store::migrate`] if tables are missing.
+    /// Opens a file, or creates it, and starts the writer on the current runtime. If other connections hold the locks
+    /// of the file, this function waits for them for up to 30 s, and so does [`Store::migrate`] if tables are missing.
     ///
     /// # Errors
     ///
-    /// [`Trouble::Busy`] if the file is still locked after 30 s. Another error if the file cannot be opened, or if it cannot
-    /// use `synchronous = FULL` and the write-ahead log. Each error names the file.
+    /// [`Trouble::Busy`] if the file is still locked after 30 s. Another error if the file cannot be opened, or if it
+    /// cannot use `synchronous = FULL` and the write-ahead log. Each error names the file.
     pub async fn open(file: impl AsRef<Path>) -> Result<Sqlite> {
         let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
         Sqlite::with(options, Version::of(&migrations::STEPS), Source::Machine).await
     }
 
-    /// Opens a file, or creates it, as [`Sqlite::open`] does. The store takes its time from `clock`, which a test moves.
+    /// Opens a file, or creates it, as [`Sqlite::open`] does. The store takes its time from `clock`, which a test
+    /// moves.
     ///
     /// # Errors
     ///
@@ -122,8 +123,8 @@ impl Sqlite {
 
     async fn with(options: SqliteConnectOptions, program: Version, time: Source) -> Result<Sqlite> {
         let options = durable(options);
-        // A file that does not use the write-ahead log yet is switched to it under an exclusive lock. SQLite does not wait
-        // for that lock.
+        // A file that does not use the write-ahead log yet is switched to it under an exclusive lock. SQLite does not
+        // wait for that lock.
         let opened = locked::patiently(options.get_filename(), locked::OPENING, || async {
             writer::Writer::open(options.clone(), program.knows, time.clone()).await
         });
@@ -153,7 +154,7 @@ impl Sqlite {
         self.options.clone()
     }
 
-    /// Returns the SQL of a claim of rows of `operations` operations (a number). Tests check its query plan.
+    /// Returns the SQL that claims rows of several operations. `operations` is their number. Tests check its query plan.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn claim_text(operations: usize) -> String {
@@ -257,8 +258,9 @@ impl Store for Sqlite {
         Ok(claimed?.into_iter().next())
     }
 
-    async fn due(&self, declared: &[Declared]) -> Result<Vec<Due>> {
-        statements::due(&mut *self.reader().await?, declared, self.program.knows, self.stamp()).await
+    async fn due(&self, declared: &[Declared], within: Duration) -> Result<Vec<Due>> {
+        let (knows, now) = (self.program.knows, self.stamp());
+        statements::due(&mut *self.reader().await?, declared, knows, within, now).await
     }
 
     async fn undeclared(&self, declared: &[Declared]) -> Result<Vec<Undeclared>> {
@@ -344,7 +346,7 @@ impl Sqlite {
         self.time.stamp()
     }
 
-    /// Takes a connection from the readers' pool, which does not contain the writer's connection. A write on it needs
+    /// Returns a connection of the readers' pool, which does not contain the writer's connection. A write on it needs
     /// the file's write lock, as a write of any other program does.
     pub(crate) async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>> {
         self.readers.acquire().await.map_err(|e| locked::at(self.file(), &failed(e)))

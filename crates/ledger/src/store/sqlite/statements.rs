@@ -314,12 +314,13 @@ pub(super) async fn due(
     conn: &mut SqliteConnection,
     declared: &[Declared],
     knows: u32,
+    within: Duration,
     now: Stamp,
 ) -> Result<Vec<Due>> {
     let mut answers = Answers::of(declared);
-    for row in
-        plain(conn, polled::due(Dialect::Sqlite, &now.as_micros().to_string(), declared, knows)).await?
-    {
+    // SQLite takes the old entry of a row out of the index when the row changes, so each search begins at the beginning.
+    let now = now.as_micros().to_string();
+    for row in plain(conn, polled::due(Dialect::Sqlite, &now, declared, knows, within, |_, _| None)).await? {
         answers.read(&mut rows::reader(&row))?;
     }
     Ok(answers.due)
@@ -337,7 +338,8 @@ pub(super) async fn undeclared(
     rows.iter().map(|row| polled::undeclared_of(&mut rows::reader(row))).collect()
 }
 
-/// Executes a statement without parameters. It is not kept, since its text contains the time.
+/// Executes a statement without parameters, and returns its rows. The prepared statement is not kept, since its text
+/// contains the time.
 async fn plain(conn: &mut SqliteConnection, text: String) -> Result<Vec<SqliteRow>> {
     sqlx::query(AssertSqlSafe(text)).persistent(false).fetch_all(conn).await.map_err(failed)
 }
