@@ -167,7 +167,8 @@ async fn answer(
 /// Returns the caller's name, or a problem if the request must be refused because of its head. The name is `None` if no
 /// token is wanted, or if the caller's token has no name. A request is refused in these cases:
 ///
-/// - Over HTTP/1, the end of the request can be read in two ways, or its target has a `#`.
+/// - Over HTTP/1, a proxy before the gateway may have read the request in another way (for example as two requests), or
+///   the request's target has a `#`.
 /// - Its method is `CONNECT` or `TRACE`.
 /// - It has more than [`MOST_FIELDS`] header fields.
 /// - The gate of this door does not accept it: its host, its origin or its token is wrong.
