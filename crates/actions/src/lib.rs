@@ -35,3 +35,4 @@ pub use exchange::Connections;
 pub use listing::{ListRemote, Listing, ReadAmount, recorded_amount};
 pub use remote::{HttpRemote, Judged};
 pub use sent::Sent;
+pub use template::KeySource;

@@ -21,11 +21,13 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) owner: Owner,
     pub(crate) sizes: Sizes,
     /// Wakes the tasks that wait for a row when this process has written the row.
-    pub(crate) changes: Changes,
+    pub(crate) changes: Arc<Changes>,
     /// Wakes the workers of this process.
     pub(crate) wakes: Wakes,
     /// Set once this process has compared the database's clock with the pair of times that was kept.
-    pub(crate) compared: OnceLock<()>,
+    pub(crate) compared: Arc<OnceLock<()>>,
+    /// The key of the fingerprints, once it has been read.
+    pub(crate) print_key: OnceLock<[u8; 32]>,
 }
 
 /// Wakes the workers of this process when there is something to claim.

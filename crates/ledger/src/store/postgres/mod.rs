@@ -281,6 +281,15 @@ impl Store for Postgres {
         self.link.bounded(until, writing).await
     }
 
+    async fn print_key(&self) -> Result<[u8; 32]> {
+        let reading = |until| async move {
+            let mut tx = self.reading(until).await?;
+            let key = self.session(&mut tx).print_key().await?;
+            tx.commit().await.map(|()| key)
+        };
+        self.link.reads(reading).await
+    }
+
     async fn ask_time(&self) -> Result<DbClock> {
         let asking = |until| async move {
             let mut tx = self.reading(until).await?;

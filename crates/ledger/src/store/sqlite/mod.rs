@@ -154,7 +154,8 @@ impl Sqlite {
         self.options.clone()
     }
 
-    /// Returns the SQL that claims rows of several operations. `operations` is their number. Tests check its query plan.
+    /// Returns the SQL that claims rows of several operations. `operations` is their number. Tests check its query
+    /// plan.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn claim_text(operations: usize) -> String {
@@ -211,6 +212,10 @@ impl Store for Sqlite {
 
     async fn keep_clock(&self, kept: KeptClock) -> Result<()> {
         statements::keep_clock(&mut *self.reader().await?, &kept).await
+    }
+
+    async fn print_key(&self) -> Result<[u8; 32]> {
+        statements::print_key(&mut *self.reader().await?).await
     }
 
     fn clock_moved(&self) -> impl Future<Output = ()> + Send {

@@ -21,7 +21,9 @@ use crate::store::dialect::Dialect;
 use crate::store::lane::BATCH;
 use crate::store::polled::{self, Answers};
 use crate::store::select::Select;
-use crate::store::{Counts, Declared, Due, Filter, Insert, KeptClock, OwnTime, Result, Swept, Undeclared};
+use crate::store::{
+    Counts, Declared, Due, Filter, Insert, KeptClock, OwnTime, Result, Swept, Undeclared, kept,
+};
 
 use super::rows;
 
@@ -318,7 +320,8 @@ pub(super) async fn due(
     now: Stamp,
 ) -> Result<Vec<Due>> {
     let mut answers = Answers::of(declared);
-    // SQLite takes the old entry of a row out of the index when the row changes, so each search begins at the beginning.
+    // SQLite takes the old entry of a row out of the index when the row changes, so each search begins at the
+    // beginning.
     let now = now.as_micros().to_string();
     for row in plain(conn, polled::due(Dialect::Sqlite, &now, declared, knows, within, |_, _| None)).await? {
         answers.read(&mut rows::reader(&row))?;
@@ -422,6 +425,12 @@ pub(super) async fn sweep(
         }
     }
     Ok(swept)
+}
+
+pub(super) async fn print_key(conn: &mut SqliteConnection) -> Result<[u8; 32]> {
+    let row =
+        sqlx::query("SELECT print_key FROM seawall_secret").fetch_optional(conn).await.map_err(failed)?;
+    kept::print_key(row.as_ref().map(|row| row.try_get(0)).transpose().map_err(failed)?)
 }
 
 pub(super) async fn kept_clock(conn: &mut SqliteConnection) -> Result<Option<KeptClock>> {
