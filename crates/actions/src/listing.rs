@@ -126,13 +126,12 @@ impl ListRemote {
         };
         let wish = |_| Wish::default();
         let answer = exchange(&self.connections, &self.plan, filled.into(), wish, self.page_bytes).await;
-        match (answer.status, answer.body) {
-            (Some(200), Some(_)) if answer.too_long => {
-                unavailable(format!("a page is longer than {} bytes", self.page_bytes))
-            }
-            (Some(200), Some(body)) => self.listing.form.page(&body),
-            (Some(200), None) | (None, _) => unavailable(answer.report.detail.unwrap_or_default()),
-            (Some(other), _) => unavailable(format!("answered {other}")),
+        let Some(page) = answer.answer else { return unavailable(answer.report.detail.unwrap_or_default()) };
+        match (page.head.status.as_u16(), page.whole()) {
+            (200, Some(body)) => self.listing.form.page(body),
+            (200, None) if page.broken => unavailable(answer.report.detail.unwrap_or_default()),
+            (200, None) => unavailable(format!("a page is longer than {} bytes", self.page_bytes)),
+            (other, _) => unavailable(format!("answered {other}")),
         }
     }
 }
