@@ -159,12 +159,26 @@ impl HttpRemote {
         let request = StoredRequest { line: None, headers: self.sent.headers.clone(), body };
         let filling = Filling::of_request(key, &request);
         let line = self.line(&filling)?;
+        self.check_later(&filling)?;
+        Ok(StoredRequest { line: Some(line), ..request }.encode())
+    }
+
+    /// Checks that the confirm and the cancel of an action with this recorded request can be filled, as far as they are
+    /// filled from its key and its request. `key` is as for [`HttpRemote::record`].
+    ///
+    /// # Errors
+    /// If a hole needs a value that is missing, or that cannot be sent in the hole's place.
+    pub fn check_request(&self, key: &str, request: &StoredRequest) -> Result<(), String> {
+        self.check_later(&Filling::of_request(key, request))
+    }
+
+    fn check_later(&self, filling: &Filling<'_>) -> Result<(), String> {
         let later = self.asking.iter().map(|asking| &asking.request);
         let later = later.chain(self.undoing.iter().map(|undoing| &undoing.request));
         for request in later {
-            request.fill(&Foreseen(&filling)).map_err(|unfilled| format!("{unfilled}, now or later"))?;
+            request.fill(&Foreseen(filling)).map_err(|unfilled| format!("{unfilled}, now or later"))?;
         }
-        Ok(StoredRequest { line: Some(line), ..request }.encode())
+        Ok(())
     }
 
     /// Returns whether the recorded request line has to be filled again, because it may contain a key that belongs to
@@ -173,7 +187,7 @@ impl HttpRemote {
     fn is_renamed(&self, action: &Action) -> bool {
         let salted = !matches!(action.naming, Naming::Open | Naming::FirstRelease | Naming::Salted(0));
         let names_key =
-            self.sent.request.as_ref().is_none_or(|request| request.holes().any(|hole| *hole == Hole::Key));
+            self.sent.request.as_ref().is_some_and(|request| request.holes().any(|hole| *hole == Hole::Key));
         salted && names_key
     }
 

@@ -287,8 +287,8 @@ impl Flowing {
         left.map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + ahead as u64))
     }
 
-    /// Must be called when the body has ended. Gives the slot of the limit back. The connection goes back to the pool
-    /// if HTTP allows another request on it.
+    /// Must be called when the body has ended. Gives the call's place in the limit back. The connection goes back to
+    /// the pool if HTTP allows another request on it.
     fn finish(&mut self) {
         if let Way::Line { line, pool, clock } = &mut self.way
             && let Some(line) = line.take()

@@ -184,8 +184,8 @@ impl<S: Deref<Target = Site>, W: Work> Future for AnyCall<S, W> {
                     this.state.set(State::Over);
                     let step = this.run.ended(ended, now);
                     if let Step::Finish(finish) = step {
-                        // The next lines do the same as the `Step::Finish` arm below, without storing the value in
-                        // `last` first.
+                        // This is the usual case. It ends as in the `Step::Finish` arm below, but it saves the detour
+                        // of the value through `last`.
                         let ending = Some(ended.ending);
                         return Poll::Ready(Concluded { finish, ending, value, at: now });
                     }
@@ -231,7 +231,7 @@ impl<S: Deref<Target = Site>, W: Work> Future for AnyCall<S, W> {
     }
 }
 
-/// Returns the ending of an attempt that was aborted at `now`, because its read timeout or its deadline had passed.
+/// Returns how an attempt ended that was aborted at `now`: its deadline had passed, or else its read timeout.
 fn cut(attempt: &Attempt, now: Time) -> Ending {
     match (now >= attempt.end_by, attempt.callers_deadline) {
         (true, true) => Ending::CallerDeadline,
@@ -270,8 +270,8 @@ fn poll_until(timer: &mut Option<CallTimer>, clock: Clock, until: Time, cx: &mut
     }
 }
 
-/// A call, with its site and its keys. If this value is dropped before the call has ended, the call is abandoned and
-/// its permit goes back.
+/// A call, with its settings and keys. If this value is dropped before the call has ended, the call counts as
+/// abandoned, and its place in the limit is given back.
 struct Run<S: Deref<Target = Site>> {
     site: S,
     keys: Keys,

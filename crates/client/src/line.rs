@@ -45,7 +45,7 @@ pub(crate) struct Line {
     /// Bytes that were read and not used yet: the beginning of a head, or bytes that no exchange has asked for.
     ahead: Vec<u8>,
     head_end: HeadEnd,
-    /// The number of bytes of the interim answers that came before the head that is being read.
+    /// The number of bytes of the interim answers (1xx) that came before the head that is being read.
     interim: usize,
     /// The part of the answer's body that is still to come.
     body: Body,
@@ -59,8 +59,8 @@ pub(crate) struct Line {
     absolute_form: Option<AbsoluteForm>,
     pub(crate) born: Time,
     pub(crate) idle_since: Time,
-    /// For how long the connection had been idle, since its last exchange, when a check last found it open. Zero if it
-    /// was not checked since that exchange.
+    /// How long the connection had been idle when a check last found it open. Only checks since the last exchange
+    /// count; zero if there was none.
     pub(crate) seen_open: Duration,
     /// Whether the connection has carried an exchange before.
     pub(crate) used: bool,

@@ -292,8 +292,8 @@ impl Pool {
             let Some(mut line) = lines.pop_front() else { break };
             let age = now.since(line.idle_since);
             if !line.is_quiet() {
-                // The time at which the server closed the connection is not known. It is only known that the connection
-                // was still open after the idle time `seen_open`.
+                // It is not known when the server closed the connection. It is only known that the connection was still
+                // open when it had been idle for the time `seen_open`.
                 lifetime.seen_closed(line.seen_open);
                 ended.push(line);
             } else if age >= self.settings.idle || now.since(line.born) >= self.settings.max_age {

@@ -22,8 +22,8 @@ pub(crate) struct Tracks {
     /// for it.
     safe: bool,
     left: AtomicBool,
-    /// The maximum time, in nanoseconds, that an attempt without a caller may go on without progress. [`u64::MAX`]
-    /// while the caller is there.
+    /// The maximum time, in nanoseconds, that the attempt may go on without progress if it goes on only to learn whether
+    /// the endpoint works. [`u64::MAX`] as long as this is not so.
     patience: AtomicU64,
     state: Mutex<State>,
 }
@@ -44,8 +44,8 @@ struct Flight {
     /// How the call would end if its caller's deadline passed now.
     finish: Finish,
     source: Source,
-    /// The connection's meter, and the number of bytes that it showed before the request was sent. `None` while the
-    /// attempt has no connection.
+    /// The counter of the connection's bytes, and the number that it showed before the request was sent. `None` while
+    /// the attempt has no connection.
     sent: Option<(Arc<Meter>, u64)>,
     /// Whether the last byte of the request is known to have left. Over HTTP/2 this is not known, and the value stays
     /// `false`.
@@ -120,8 +120,8 @@ impl Tracks {
         self.state.lock().flight = None;
     }
 
-    /// Returns the maximum time that the attempt may go on without progress: its read timeout (`read`), or the shorter
-    /// time that holds for an attempt whose caller has left.
+    /// Returns the maximum time that the attempt may go on without progress. This is its read timeout (`read`). A shorter
+    /// time may hold for an attempt that goes on only to learn whether the endpoint works.
     #[inline]
     pub(crate) fn patience(&self, read: Duration) -> Duration {
         read.min(Duration::from_nanos(self.patience.load(Ordering::Relaxed)))
@@ -132,9 +132,10 @@ impl Tracks {
         self.left.load(Ordering::Relaxed)
     }
 
-    /// Must be called when the caller's own deadline has passed. Returns whether the attempt goes on as a witness. If
-    /// it does not, the code that called this function must cancel it. An attempt that is not safe goes on only if it
-    /// was sent whole, because no byte of it may leave after the deadline.
+    /// Must be called when the caller's own deadline has passed. Returns whether the attempt goes on without the
+    /// caller, to learn whether the endpoint works. If it does not, the code that called this function must cancel it.
+    /// An attempt that is not safe goes on only if it was sent whole, because no byte of it may leave after the
+    /// deadline.
     pub(crate) fn deadline_passed(&self) -> bool {
         let mut state = self.state.lock();
         if state.is_witness {

@@ -127,7 +127,10 @@ async fn what_was_not_sent_is_not_applied_and_the_key_can_be_used_anew() {
     let heard = first(&gateway, "order-1", &[], BODY).await;
     assert_eq!(heard.verdict(), (502, "not-applied", "1", "connect-refused"), "{heard:?}");
     let found = gateway.ask("GET", "/-/actions?dependency=pay&key=order-1", &[], "").await;
-    assert_eq!((found.json()["state"].as_str(), found.json()["effect"].as_str()), (Some("failed"), Some("not-applied")));
+    assert_eq!(
+        (found.json()["state"].as_str(), found.json()["effect"].as_str()),
+        (Some("failed"), Some("not-applied"))
+    );
 
     let harbor = seawall_lab::harbor::Harbor::bind(address, None).unwrap();
     let books = harbor.books();
@@ -163,8 +166,7 @@ async fn what_the_guards_refuse_leaves_no_row_and_a_recorded_key_is_answered_all
 #[tokio::test]
 async fn requests_that_cannot_be_recorded_are_refused_before_anything_is_sent() {
     let (address, books) = harbor();
-    let gateway =
-        Gateway::start(&format!("[ledger]\nrequest_max = \"1KiB\"\n{}", charge(address, ""))).await;
+    let gateway = Gateway::start(&format!("[ledger]\nrequest_max = \"1KiB\"\n{}", charge(address, ""))).await;
     gateway.until_said("the ledger is open").await;
     let none = gateway.ask("POST", "/pay/v1/charges", &[], BODY).await;
     assert_eq!(none.verdict(), (400, "not-applied", "0", "bad-request"), "{none:?}");
@@ -255,8 +257,11 @@ async fn an_action_under_way_survives_the_end_of_its_gateway() {
     let mut one = Gateway::start(&format!("[ledger]\nlease = \"4s\"\n{}", charge(address, lines))).await;
     one.until_said("the ledger is open").await;
     let mut caller = one.connect().await;
-    let headers =
-        [("idempotency-key", "order-1"), ("harbor-fault", "delay=700ms"), ("content-type", "application/json")];
+    let headers = [
+        ("idempotency-key", "order-1"),
+        ("harbor-fault", "delay=700ms"),
+        ("content-type", "application/json"),
+    ];
     let asking = tokio::spawn(async move { caller.ask("POST", "/pay/v1/charges", &headers, BODY).await });
     soon("the provider's request", async {
         while books.snapshot().in_flight == 0 {
@@ -267,7 +272,8 @@ async fn an_action_under_way_survives_the_end_of_its_gateway() {
     one.signal("KILL");
     one.until_exit().await;
     drop(asking);
-    let url = format!("[ledger]\nlease = \"4s\"\nurl = \"sqlite:{}\"\n", one.folder().join("seawall.db").display());
+    let url =
+        format!("[ledger]\nlease = \"4s\"\nurl = \"sqlite:{}\"\n", one.folder().join("seawall.db").display());
     let two = Gateway::start(&(url + &charge(address, lines))).await;
     two.until_said("the ledger is open").await;
     let found = two.ask("GET", "/-/actions?dependency=pay&key=order-1&wait=20s", &[], "").await;

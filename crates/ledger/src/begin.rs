@@ -86,6 +86,24 @@ impl<S: Store> Inner<S> {
         Err(Refusal::InProgress.into())
     }
 
+    /// Returns the action that is recorded under the key of `new` with the same request. Returns `None` if there is none, or
+    /// if the key would be used anew.
+    pub(crate) async fn already_recorded(&self, new: &NewAction) -> Result<Option<Action>, Error> {
+        let rules = &self.checked(new)?.clone().rules;
+        let prints = self.prints(new).await?;
+        let Some(found) = self.store.find(&new.dependency, &new.key).await? else { return Ok(None) };
+        if found.key != new.key {
+            // Another action is sent under this key. No action has it as its own.
+            return Ok(None);
+        }
+        if !found.is_of(new, prints.as_ref()) {
+            return Err(Refusal::KeyConflict.into());
+        }
+        let now = self.time().await?.now();
+        let is_free = used_anew(&found.state, rules, Birth::Recorded, now).is_some();
+        Ok((!is_free).then_some(found))
+    }
+
     /// Returns the fingerprints of a request; `None` if only equal bytes make it the same request. The key of the
     /// fingerprints is read from the database once.
     async fn prints(&self, new: &NewAction) -> Result<Option<Prints>, StoreError> {

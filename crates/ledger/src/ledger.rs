@@ -300,6 +300,17 @@ impl<S: Store> Ledger<S> {
         }
     }
 
+    /// Returns the action that is recorded under the key of `new` with the same request. Nothing is written. Returns `None`
+    /// if there is no such action, or if recording `new` would begin the action again under the same key, because it has
+    /// failed and no request of it was ever sent.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::KeyConflict`] if the key is recorded with another request; otherwise as [`Ledger::record`].
+    pub async fn recorded(&self, new: &NewAction) -> Result<Option<Action>, Error> {
+        self.inner.already_recorded(new).await
+    }
+
     /// Returns a future that resolves when this process has written the row of this action; now and then also when it
     /// has written another row. Call this function before you read the row: then no write after the read is missed,
     /// even if the future is polled later. What other processes write, and what is written in a transaction of the

@@ -65,7 +65,7 @@ words! {
         QueueFull = "queue-full",
         /// The call waited in the limit's queue for the longest time allowed.
         QueueTimeout = "queue-timeout",
-        /// The provider named a time to come back at, and this time has not come yet.
+        /// The provider said when to come back (for example with `Retry-After`), and this time has not come yet.
         CoolingDown = "cooling-down",
         /// The deadline left no room for an attempt.
         NoTimeLeft = "no-time-left",
@@ -186,11 +186,11 @@ words! {
         Breaker = "breaker",
         /// The concurrency limit is reached.
         Limit = "limit",
-        /// The provider named a time to come back at, and this time has not come yet.
+        /// The provider said when to come back (for example with `Retry-After`), and this time has not come yet.
         Cooling = "cooling",
         /// The attempt failed slowly, and slow failures are repeated only while they are rare.
         Slow = "slow",
-        /// The caller said that its own program repeats already, or the caller has left.
+        /// The caller repeats failed calls itself, or it has left.
         Caller = "caller",
     }
 }

@@ -17,8 +17,8 @@ use super::turn::{Outbox, Posted};
 
 /// A TCP stream that counts its bytes.
 ///
-/// Reads go through tokio's own read half. If a read returns fewer bytes than it could, tokio knows that the socket is
-/// empty, and saves the next system call, which would find nothing.
+/// Reads go through tokio's own read half, because it saves system calls: after a read that returned fewer bytes than
+/// there was room for, it knows that the socket is empty. It does not read again before new bytes come.
 #[derive(Debug)]
 pub(super) struct Counted {
     reader: OwnedReadHalf,

@@ -185,8 +185,8 @@ impl Probe {
     }
 }
 
-/// The part of a TCP stream that every [`Probe`] shares with the stream's owner. It holds tokio's write half, because
-/// that can be shared. tokio's write half sends an end-of-file when it is dropped, even if the connection is to be
+/// The part of a TCP stream that its owner shares with every [`Probe`]. It holds tokio's write half, because that can
+/// be shared. When tokio's write half is dropped, it sends an end-of-file, even on a connection that must end with a
 /// reset. The `Drop` of this type prevents that.
 #[derive(Debug)]
 pub(super) struct Socket(Option<OwnedWriteHalf>);

@@ -96,7 +96,7 @@ pub(super) struct Outbox {
 #[derive(Debug, Default)]
 struct State {
     bytes: Vec<u8>,
-    /// Whether this outbox is queued in the turn of some thread.
+    /// Whether a thread will send these bytes at the end of its turn of the event loop.
     queued: bool,
     /// The task that made the last message. It is woken if not all bytes could be sent.
     task: Option<Waker>,
@@ -104,7 +104,7 @@ struct State {
 
 /// What happened to a message.
 pub(super) enum Posted {
-    /// The message is queued, and is sent with the turn.
+    /// The message is queued, and is sent at the end of the turn of the event loop.
     Taken,
     /// The message was not taken. No earlier message of this connection waits, so the caller must send this one
     /// immediately.
@@ -138,9 +138,8 @@ impl Outbox {
                 Posted::Taken
             }
             true => Posted::Taken,
-            // This message is not queued but will be sent immediately. The messages that wait are sent before it.
-            // Otherwise connections whose messages are always sent immediately could come before the waiting ones again
-            // and again.
+            // This message is not queued, and will be sent as soon as possible. The messages that wait are sent before it.
+            // Otherwise connections whose messages are never queued could come before the waiting ones again and again.
             false => {
                 send_turn();
                 if waits { Posted::Full } else { Posted::Direct }

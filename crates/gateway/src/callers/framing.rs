@@ -40,7 +40,7 @@ enum State {
     Chunk(u64),
     /// After the last chunk, where trailers may come.
     Trailers,
-    /// The framing is lost: nobody can tell where the next message begins.
+    /// Nobody can tell any more where the next message begins.
     Lost,
 }
 
@@ -93,8 +93,8 @@ impl Framing {
         self.state == State::Head && (self.head.bytes > 0 || !self.line.is_empty())
     }
 
-    /// Returns whether a body, with its chunks and trailers, has not ended yet. It also returns `true` after the
-    /// framing is lost: from then on, nobody can tell whether the next bytes belong to a body.
+    /// Returns whether a body, with its chunks and trailers, has not ended yet. It also returns `true` once nobody can
+    /// tell any more where the next message begins.
     #[must_use]
     pub fn is_in_body(&self) -> bool {
         self.state != State::Head
@@ -122,8 +122,8 @@ impl Framing {
     }
 
     /// Reads `bytes` up to the end of the current line, and returns the bytes after that line. If the end of the line
-    /// has not come yet, keeps all bytes, and returns none. If the head is then longer than its limit, the framing is
-    /// lost.
+    /// has not come yet, keeps all bytes, and returns none. If the head is then longer than its limit, nothing more is
+    /// read from this connection ([`State::Lost`]).
     fn read_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let Some(end) = memchr::memchr(b'\n', bytes) else {
             if self.head.bytes + self.line.len() + bytes.len() > self.head_limit {

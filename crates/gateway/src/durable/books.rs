@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use seawall_ledger::store::postgres::{self, Postgres};
 use seawall_ledger::store::sqlite::Sqlite;
-use seawall_ledger::store::{Counts, Filter, Store};
+use seawall_ledger::store::Store;
 use seawall_ledger::{
     Action, ActionId, By, Error, Ledger, LedgerBuilder, Misuse, NewAction, Observed, Operation, Performed,
     Report, Sizes, StoreError, Story, Trouble, Worker, WorkerSettings,
@@ -169,18 +169,18 @@ impl Books {
         })
     }
 
+    /// Returns the action that is recorded under the key of `new` with the same request; `None` if there is none.
+    pub(crate) async fn recorded(&self, new: NewAction) -> Result<Option<Action>, Error> {
+        either!(self.ledger.clone(), ledger => {
+            there(&self.runtime, async move { ledger.recorded(&new).await }).await
+        })
+    }
+
     /// Finds the action of this dependency with this key.
     pub(crate) async fn find(&self, dependency: &str, key: &str) -> Result<Action, Error> {
         let (dependency, key) = (dependency.to_owned(), key.to_owned());
         either!(self.ledger.clone(), ledger => {
             there(&self.runtime, async move { ledger.find(&dependency, &key).await }).await
-        })
-    }
-
-    /// Loads the action with this id.
-    pub(crate) async fn load(&self, id: ActionId) -> Result<Action, Error> {
-        either!(self.ledger.clone(), ledger => {
-            there(&self.runtime, async move { ledger.load(id).await }).await
         })
     }
 
@@ -209,21 +209,6 @@ impl Books {
     pub(crate) async fn observe(&self, id: ActionId, what: Observed, by: By) -> Result<Action, Error> {
         either!(self.ledger.clone(), ledger => {
             there(&self.runtime, async move { ledger.observe(id, what, &by).await }).await
-        })
-    }
-
-    /// Counts the open and the stuck actions of a dependency.
-    pub(crate) async fn counts(&self, dependency: &str) -> Result<Counts, Error> {
-        let dependency = dependency.to_owned();
-        either!(self.ledger.clone(), ledger => {
-            there(&self.runtime, async move { ledger.counts(&dependency).await }).await
-        })
-    }
-
-    /// Lists the actions that match the filter.
-    pub(crate) async fn list(&self, filter: Filter) -> Result<Vec<Action>, Error> {
-        either!(self.ledger.clone(), ledger => {
-            there(&self.runtime, async move { ledger.list(&filter).await }).await
         })
     }
 }

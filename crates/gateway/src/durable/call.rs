@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use seawall_actions::{Judged, LiveAnswer};
 use seawall_client::{CallRequest, Dependency, Outcome};
 use seawall_ledger::{Action, ActionId, End, Error, Known, NewAction, Performed, Refusal, Report, State};
-use seawall_policy::{Effect, Ending, Finish, Keys, Reason, Time, Wish};
+use seawall_policy::{Effect, Finish, Keys, Reason, Time, Wish};
 use tokio::sync::oneshot;
 
 use super::books::{Begun, Books, Started};
@@ -75,7 +75,6 @@ pub(crate) struct Unanswered {
     pub(crate) id: ActionId,
     pub(crate) effect: Effect,
     pub(crate) finish: Finish,
-    pub(crate) ending: Option<Ending>,
     pub(crate) reason: Option<Reason>,
     pub(crate) detail: Option<String>,
 }
@@ -151,7 +150,9 @@ async fn carry_out(books: Books, call: DurableCall, stage: Arc<Mutex<Stage>>, te
         (None, Some(Recorded::Found(action))) => tell(Told::Found(action)),
         (None, Some(Recorded::Closed(why))) => tell(Told::NotRecorded { why, doubt: false }),
         (None, Some(Recorded::Failed(error))) => tell(failed(&error)),
-        (None, Some(Recorded::Started(_)) | None) => tell(Told::NotRecorded { why: "the call ended early".to_owned(), doubt: true }),
+        (None, Some(Recorded::Started(_)) | None) => {
+            tell(Told::NotRecorded { why: "the call ended early".to_owned(), doubt: true })
+        }
     }
 }
 
@@ -196,12 +197,12 @@ async fn closed(started: Started, why: &str) -> Recorded {
 /// unknown, is told before the commit: that nobody knows is true whatever the ledger writes.
 async fn conclude(started: Started, judged: Judged, reason: Option<Reason>, tell: impl FnOnce(Told)) {
     let id = started.action().id;
-    let Judged { performed, report, finish, ending, detail, answer } = judged;
+    let Judged { performed, report, finish, ending: _, detail, answer } = judged;
     let unsent = matches!(performed, Performed::NotSent);
     match answer.filter(|answer| !answer.broken) {
         None => {
             let unanswered =
-                |effect| Told::Unanswered(Box::new(Unanswered { id, effect, finish, ending, reason, detail }));
+                |effect| Told::Unanswered(Box::new(Unanswered { id, effect, finish, reason, detail }));
             if !unsent {
                 tell(unanswered(Effect::Unknown));
                 // The ledger logs an error, and writes the outcome when its database is back.

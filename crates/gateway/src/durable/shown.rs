@@ -7,8 +7,8 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use seawall_actions::stored::{AnswerOf, StoredAnswer};
 use seawall_ledger::{
-    Action, AttemptKind, AttemptOutcome, AttemptRow, End, Goal, Known, Mark, OnUnknown, Rules, SettleBy, Stamp,
-    State, Story,
+    Action, AttemptKind, AttemptOutcome, AttemptRow, End, Goal, Known, Mark, OnUnknown, Rules, SettleBy,
+    Stamp, State, Story,
 };
 use serde_json::{Map, Value, json};
 
@@ -178,7 +178,8 @@ fn answer(kept: &StoredAnswer) -> Value {
 fn headers(headers: &HeaderMap) -> Value {
     let mut shown = Map::new();
     for name in headers.keys() {
-        let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into());
+        let values =
+            headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into());
         let mut values: Vec<Value> = values.collect();
         let value = if values.len() == 1 { values.remove(0) } else { Value::Array(values) };
         shown.insert(name.as_str().to_owned(), value);

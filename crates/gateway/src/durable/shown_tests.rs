@@ -98,7 +98,11 @@ fn nothing_that_is_open_is_shown_as_not_applied() {
     ];
     for (of, state, effect) in cases {
         let value = shown(&of, Some(&rules()));
-        assert_eq!((value["state"].as_str(), value["effect"].as_str()), (Some(state), Some(effect)), "{of:?}");
+        assert_eq!(
+            (value["state"].as_str(), value["effect"].as_str()),
+            (Some(state), Some(effect)),
+            "{of:?}"
+        );
     }
 }
 

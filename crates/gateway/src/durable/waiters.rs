@@ -218,7 +218,9 @@ impl Reading {
         self.tell.send_if_modified(|told| {
             *told = match (read, &*told) {
                 (Ok(story), _) => Read::Found(Arc::new(story)),
-                (Err(Error::Store(error)), Read::Found(_)) if error.trouble() != Trouble::Foreign => return false,
+                (Err(Error::Store(error)), Read::Found(_)) if error.trouble() != Trouble::Foreign => {
+                    return false;
+                }
                 (Err(error), _) => Read::Failed(Arc::new(error)),
             };
             true

@@ -12,8 +12,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use seawall_policy::{Effect, Stopped};
 use serde_json::{Value, json};
 
-use super::{Problem, Where};
 use super::reasons::in_http;
+use super::{Problem, Where};
 
 pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("seawall-attempts");
 pub(crate) const ENDPOINT: HeaderName = HeaderName::from_static("seawall-endpoint");

@@ -119,13 +119,18 @@ impl Asking<'_> {
         let end_by = running.clock.now().saturating_add(LEDGER_TIME);
         self.exchange.ends_by(end_by);
         let pace = Pace::new(running.clock, header_time, end_by);
-        let taken = take_whole(head.version, &head.headers, body, BODY_MAX, pace).await.map_err(|taken| match taken {
-            TakenBody::TooLarge => {
-                problem(Reason::BodyTooLarge, format!("the body is longer than {BODY_MAX} bytes"))
-            }
-            TakenBody::Stalled(why) => problem(Reason::CallerStalled, why),
-            TakenBody::Broken | TakenBody::Body(..) => problem(Reason::BadRequest, "the body broke off"),
-        })?;
+        let taken =
+            take_whole(head.version, &head.headers, body, BODY_MAX, pace).await.map_err(
+                |taken| match taken {
+                    TakenBody::TooLarge => {
+                        problem(Reason::BodyTooLarge, format!("the body is longer than {BODY_MAX} bytes"))
+                    }
+                    TakenBody::Stalled(why) => problem(Reason::CallerStalled, why),
+                    TakenBody::Broken | TakenBody::Body(..) => {
+                        problem(Reason::BadRequest, "the body broke off")
+                    }
+                },
+            )?;
         self.ends_in(LEDGER_TIME);
         Ok(taken)
     }
@@ -240,7 +245,9 @@ impl Asking<'_> {
     fn failed(&self, error: &Error, story: Option<Arc<Story>>) -> Refused {
         let (reason, why) = match error {
             Error::Refused(refusal) => in_words(*refusal),
-            Error::Misused(misuse) => (Reason::LedgerUnavailable, format!("this gateway cannot do that: {misuse}")),
+            Error::Misused(misuse) => {
+                (Reason::LedgerUnavailable, format!("this gateway cannot do that: {misuse}"))
+            }
             Error::Store(error) => (Reason::LedgerUnavailable, away(error)),
             other => (Reason::LedgerUnavailable, other.to_string()),
         };
@@ -280,7 +287,10 @@ impl Asking<'_> {
     fn facts(&self, story: &Story) -> serde_json::Value {
         let action = &story.action;
         let operation = self.operation(action);
-        shown::story(story, View { key: key_of(action, operation), rules: operation.map(|operation| &operation.rules) })
+        shown::story(
+            story,
+            View { key: key_of(action, operation), rules: operation.map(|operation| &operation.rules) },
+        )
     }
 
     fn operation(&self, action: &Action) -> Option<&DurableOperation> {
@@ -310,20 +320,25 @@ fn is_decided(action: &Action) -> bool {
 fn in_words(refusal: Refusal) -> (Reason, String) {
     let (reason, why) = match refusal {
         Refusal::NotFound => (Reason::NotFound, NOT_FOUND),
-        Refusal::TooLate => {
-            (Reason::TooLate, "the action is being cancelled or was cancelled, so it cannot be settled any more")
-        }
+        Refusal::TooLate => (
+            Reason::TooLate,
+            "the action is being cancelled or was cancelled, so it cannot be settled any more",
+        ),
         Refusal::Settled => (Reason::Settled, "the action is settled, so it cannot be cancelled any more"),
-        Refusal::NotKnown => {
-            (Reason::NotKnown, "it is not known yet whether the action took effect, so it cannot be settled yet")
+        Refusal::NotKnown => (
+            Reason::NotKnown,
+            "it is not known yet whether the action took effect, so it cannot be settled yet",
+        ),
+        Refusal::Failed => {
+            (Reason::Failed, "the action did not take effect and never will, so it cannot be settled")
         }
-        Refusal::Failed => (Reason::Failed, "the action did not take effect and never will, so it cannot be settled"),
         Refusal::NeedsNewer => {
             (Reason::LedgerUnavailable, "only a newer version of the gateway can change this action")
         }
-        Refusal::InProgress => {
-            (Reason::LedgerUnavailable, "others change the action at the same time, so this change was not made")
-        }
+        Refusal::InProgress => (
+            Reason::LedgerUnavailable,
+            "others change the action at the same time, so this change was not made",
+        ),
         other => return (Reason::LedgerUnavailable, format!("the ledger refused: {other}")),
     };
     (reason, why.to_owned())
@@ -334,7 +349,9 @@ const NOT_FOUND: &str = "there is no such action";
 /// Returns what a caller is told of an error of the database.
 fn away(error: &StoreError) -> String {
     match error.trouble() {
-        Trouble::Away => format!("{error}; if this was a change, it may have been made, and asking again does no harm"),
+        Trouble::Away => {
+            format!("{error}; if this was a change, it may have been made, and asking again does no harm")
+        }
         _ => error.to_string(),
     }
 }
@@ -365,7 +382,8 @@ fn refused_as(unwanted: Unwanted) -> Refused {
     match unwanted {
         Unwanted::Action => not_found(),
         Unwanted::Path => {
-            let why = "below /-/actions there are ID, ID/settle, ID/cancel and ID/observe, and no other paths";
+            let why =
+                "below /-/actions there are ID, ID/settle, ID/cancel and ID/observe, and no other paths";
             problem(Reason::UnknownDependency, why).into()
         }
         Unwanted::Method(allow) => {

@@ -13,7 +13,7 @@ use seawall_policy::{Effect, Keys, Reason, Time, Wish};
 
 use super::asked::key_of;
 use super::headers::{Kinds, strip_hop, strip_ours};
-use super::reply::{of_problem, reply};
+use super::reply::reply;
 use super::reply_body::{ReplyBody, Underway};
 use super::request_body::TooLarge;
 use crate::durable::Room;
@@ -99,7 +99,10 @@ impl DurableRequest<'_> {
         let wrong = |why: String| self.problem(Reason::BadRequest, why);
         let taken = &self.operation.taken;
         let key = taken.key.of(&self.head.headers, &self.body).map_err(|unfilled| {
-            wrong(format!("this durable operation needs a key, and takes it from `{}`: {unfilled}", taken.key))
+            wrong(format!(
+                "this durable operation needs a key, and takes it from `{}`: {unfilled}",
+                taken.key
+            ))
         })?;
         let key = key.unwrap_or_else(|| ActionId::new().to_string());
         let key = match &self.caller {
@@ -152,7 +155,7 @@ impl DurableRequest<'_> {
 
     /// Returns the problem of an attempt without an answer.
     fn unanswered(&self, unanswered: Unanswered) -> Problem {
-        let Unanswered { id, effect, finish, ending: _, reason, detail } = unanswered;
+        let Unanswered { id, effect, finish, reason, detail } = unanswered;
         let reason = reason.unwrap_or(Reason::ConnectionLost);
         self.count(effect, Some(reason), finish.attempts);
         let open = effect != Effect::NotApplied;
@@ -188,13 +191,17 @@ impl DurableRequest<'_> {
                 return Err(problem(Reason::Cancelled, why));
             }
             (Some(End::Stuck), _) => {
-                let why = "nobody knows yet whether the action of this key took effect, and a person must find out";
+                let why =
+                    "nobody knows yet whether the action of this key took effect, and a person must find out";
                 return Err(problem(Reason::InProgress, why));
             }
             (Some(End::Done | End::Failed), _) => state.answer(),
             (None, Known::Applied) if !undone => state.answer(),
             (None, _) if self.leaves_by.is_some() => {
-                return Err(problem(Reason::Draining, "the gateway ends before the outcome of this key is known"));
+                return Err(problem(
+                    Reason::Draining,
+                    "the gateway ends before the outcome of this key is known",
+                ));
             }
             (None, _) => {
                 return Err(problem(Reason::InProgress, "the action of this key is still being worked on"));
@@ -225,7 +232,8 @@ impl DurableRequest<'_> {
         match told {
             Told::NotRecorded { why, doubt } => self.unavailable(&why, doubt, key),
             Told::NotWritten(id) => {
-                let why = "the ledger could not write in time what became of the call; it will be written later";
+                let why =
+                    "the ledger could not write in time what became of the call; it will be written later";
                 self.count(Effect::Unknown, Some(Reason::OutcomeNotRecorded), 1);
                 Problem {
                     effect: Effect::Unknown,

@@ -29,8 +29,8 @@ use crate::request::reply::{of_problem, reply};
 use crate::request::reply_body::{ReplyBody, Underway};
 use crate::request::request_body::{self, Pace, TakenBody};
 use crate::running::compiled::CompiledDependency;
-use crate::running::operations::FoundOperation;
 use crate::running::durable::DurableOperation;
+use crate::running::operations::FoundOperation;
 use crate::running::router::{Router, Routes};
 
 /// What a worker answers requests with.
@@ -233,7 +233,20 @@ async fn durable_call(
     let client = Arc::clone(&routes.dependencies[index]);
     let via = Some(compiled.via.entry(head.version));
     let request = DurableRequest {
-        router, room: &site.room, compiled, client, operation, caller, head, path, body, via, keys, wish, end_by, leaves_by,
+        router,
+        room: &site.room,
+        compiled,
+        client,
+        operation,
+        caller,
+        head,
+        path,
+        body,
+        via,
+        keys,
+        wish,
+        end_by,
+        leaves_by,
     };
     request.answer(underway).await
 }
@@ -246,14 +259,17 @@ fn not_taken(compiled: &CompiledDependency, taken: TakenBody, setting: &str, lim
             in_words(compiled, Reason::BodyTooLarge, why)
         }
         TakenBody::Stalled(why) => in_words(compiled, Reason::CallerStalled, why),
-        TakenBody::Broken | TakenBody::Body(..) => in_words(compiled, Reason::BadRequest, "the body broke off"),
+        TakenBody::Broken | TakenBody::Body(..) => {
+            in_words(compiled, Reason::BadRequest, "the body broke off")
+        }
     }
 }
 
 /// Returns the caller's name, or a problem if the request must be refused because of its head. The name is `None` if no
 /// token is wanted, or if the caller's token has no name. A request is refused in these cases:
 ///
-/// - Over HTTP/1, the end of the request can be read in two ways, or its target has a `#`.
+/// - Over HTTP/1, a proxy before the gateway may have read the request in another way (for example as two requests), or
+///   the request's target has a `#`.
 /// - Its method is `CONNECT` or `TRACE`.
 /// - It has more than [`MOST_FIELDS`] header fields.
 /// - The gate of this door does not accept it: its host, its origin or its token is wrong.

@@ -1,4 +1,5 @@
-//! Makes the answer to a request: the dependency's answer with the headers of the verdict, or an answer of our own.
+//! Makes the answer to a request: the dependency's answer with headers that say what is known of the effect, or an
+//! answer of our own.
 
 use std::sync::Arc;
 

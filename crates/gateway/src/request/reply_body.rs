@@ -272,7 +272,8 @@ impl Body for ReplyBody {
             BodyKind::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             BodyKind::Passed(body) => body.size_hint(),
         };
-        let waiting = [&self.held, &self.ahead].into_iter().flatten().map(|piece| piece.len() as u64).sum::<u64>();
+        let waiting =
+            [&self.held, &self.ahead].into_iter().flatten().map(|piece| piece.len() as u64).sum::<u64>();
         match hint.exact() {
             Some(rest) if waiting > 0 => SizeHint::with_exact(rest + waiting),
             _ => hint,

@@ -70,8 +70,7 @@ fn named<'a>(settings: &'a Settings, name: &str) -> Option<&'a Dependency> {
 }
 
 /// Returns the names of the fields that differ. `all` holds the name of each field, and whether it differs. `differs`
-/// says whether the two values differ at all. If they do, but no field in `all` does, the result is the one name `other
-/// settings`.
+/// says whether anything differs. If something does, but none of the fields in `all`, the result is `other settings`.
 fn fields(differs: bool, all: &[(&str, bool)]) -> Vec<String> {
     let mut found: Vec<String> =
         all.iter().filter(|(_, differs)| *differs).map(|(name, _)| (*name).to_owned()).collect();

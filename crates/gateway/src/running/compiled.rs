@@ -187,8 +187,8 @@ impl CompiledDependency {
         // replaced.
         seawall_client::Dependency::new(client.clone(), Arc::clone(&shared), clock)?;
 
-        let operations =
-            Operations::new(settings, answer_max).map_err(|error| ConfigError::new("operation.match", error))?;
+        let operations = Operations::new(settings, answer_max)
+            .map_err(|error| ConfigError::new("operation.match", error))?;
         Ok(CompiledDependency {
             settings: settings.clone(),
             shared,

@@ -56,7 +56,7 @@ impl Counters {
         add(&self.in_flight, 1);
     }
 
-    /// Counts a call that has ended as no longer under way, whether it had an answer or not.
+    /// Subtracts one from the number of calls under way, because a call has ended, with or without an answer.
     pub fn over(&self) {
         self.in_flight.store(self.in_flight.load(Relaxed).saturating_sub(1), Relaxed);
     }

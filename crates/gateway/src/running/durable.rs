@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
-use seawall_actions::{AmountAt, HttpRemote, Sent};
+use seawall_actions::{AmountAt, HttpRemote, KeySource, Sent};
 use seawall_ledger::Rules;
 use seawall_policy::{Idempotency, Plan};
 
@@ -51,11 +51,12 @@ impl DurableOperation {
         let mut sent = Sent::new(None, operation.idempotency);
         sent.headers = HeaderMap::new();
         sent.key_header = match operation.taken.key {
-            config::KeySource::Generated => sent.key_header,
-            config::KeySource::Request(_) => in_header.filter(|_| keyed),
+            KeySource::Generated => sent.key_header,
+            KeySource::Request(_) => in_header.filter(|_| keyed),
         };
         let connections = here::connections(&dependency.name);
-        let remote = HttpRemote::new(connections, plan, sent, operation.confirm.clone(), operation.cancel.clone());
+        let remote =
+            HttpRemote::new(connections, plan, sent, operation.confirm.clone(), operation.cancel.clone());
         Some(DurableOperation {
             dependency: dependency.name.as_str().into(),
             name: operation.name.as_str().into(),

@@ -27,6 +27,8 @@ pub(crate) fn serve_here<'d>(dependencies: impl Iterator<Item = (&'d str, &'d Ar
 pub(crate) fn connections(name: &str) -> Connections {
     let name = name.to_owned();
     Arc::new(move || {
-        HERE.with_borrow(|here| here.iter().find(|(known, _)| *known == name).and_then(|(_, it)| it.upgrade()))
+        HERE.with_borrow(|here| {
+            here.iter().find(|(known, _)| *known == name).and_then(|(_, it)| it.upgrade())
+        })
     })
 }

@@ -49,8 +49,8 @@ struct CompiledOperation {
     plan: Arc<Plan>,
     /// The maximum number of bytes of a request's body that are kept for a repeat.
     keep: usize,
-    /// How long the provider remembers an idempotency key. `None` if repeats within one call need not be stopped for
-    /// this.
+    /// How long the provider remembers an idempotency key. A call is not repeated after that time. `None` if every
+    /// repeat within a call surely comes before that time.
     forgets: Option<Lifetime>,
     /// Says which requests share a guard: the first value is for the breaker, the second for the limit.
     filed: [Filed; 2],
@@ -85,8 +85,8 @@ pub(crate) struct FoundOperation<'a> {
     pub(crate) keep: usize,
     /// The keys of the request's breaker and of its limit.
     pub(crate) keys: Keys,
-    /// How long the provider remembers an idempotency key. `None` if repeats within one call need not be stopped for
-    /// this.
+    /// How long the provider remembers an idempotency key. A call is not repeated after that time. `None` if every
+    /// repeat within a call surely comes before that time.
     pub(crate) forgets: Option<&'a Lifetime>,
     /// How the request is recorded. `None` if the operation is not durable.
     pub(crate) durable: Option<&'a Arc<DurableOperation>>,
@@ -234,7 +234,8 @@ impl Operations {
         found
     }
 
-    /// Returns the fallback for a request that matches no declared operation.
+    /// Returns the operation `other` for a request that matches no declared operation. Its idempotency follows from the
+    /// method and from `keyed`.
     fn undeclared(&self, method: &Method, keyed: bool) -> &CompiledOperation {
         let may_be_keyed = *method == Method::POST || *method == Method::PATCH;
         let idempotency = match Idempotency::of_method(method.as_str()) {

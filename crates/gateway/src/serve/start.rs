@@ -16,11 +16,11 @@ use super::listeners::{admin_listener, open_doors};
 use super::reload::{Reloader, environment};
 use super::signals::{Signals, until_told_to_stop};
 use super::worker::Worker;
-use crate::durable::{Room, side};
 use crate::admin::{self, AdminToken};
 use crate::callers::descriptors;
 use crate::callers::door::Entrance;
 use crate::config;
+use crate::durable::{Room, side};
 use crate::running::process::Running;
 use crate::running::router::Router;
 
@@ -141,7 +141,8 @@ impl LedgerThread {
             }
         };
         let spawned = thread::Builder::new().name("seawall-ledger".to_owned()).spawn(body);
-        let failed = |error| StartError::Machine(format!("the ledger's thread could not be started: {error}"));
+        let failed =
+            |error| StartError::Machine(format!("the ledger's thread could not be started: {error}"));
         Ok(LedgerThread { thread: spawned.map_err(failed)?, stop })
     }
 

@@ -197,8 +197,8 @@ impl CallerIo {
         written
     }
 
-    /// Copies what the framing has found into `caller`, where it can be read from outside the connection's task. If a
-    /// head has begun, also notes the time in `caller`. Does nothing on HTTP/2.
+    /// Copies what the parser has found in the caller's bytes into `caller`, where it can be read from outside the
+    /// connection's task. If a head has begun, also notes the time in `caller`. Does nothing on HTTP/2.
     fn note_framing(&self) {
         let Follows::Requests(framing) = &self.follows else { return };
         let caller = &self.caller;

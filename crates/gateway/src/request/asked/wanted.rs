@@ -141,7 +141,9 @@ impl Query {
     fn wait(&mut self) -> Result<Option<Duration>, Unwanted> {
         let Some(text) = self.take("wait") else { return Ok(None) };
         let wait = duration(&text).ok_or_else(|| {
-            Unwanted::Wrong("`wait` is a time such as 500ms, 10s or 1m, and counts as 60s if it is longer".to_owned())
+            Unwanted::Wrong(
+                "`wait` is a time such as 500ms, 10s or 1m, and counts as 60s if it is longer".to_owned(),
+            )
         })?;
         Ok(Some(wait.min(LONGEST_WAIT)))
     }
@@ -150,7 +152,9 @@ impl Query {
     fn is_read(&self, known: &str) -> Result<(), Unwanted> {
         match self.0.first() {
             None => Ok(()),
-            Some((name, _)) => Err(Unwanted::Wrong(format!("there is no parameter `{name}` here: there are {known}"))),
+            Some((name, _)) => {
+                Err(Unwanted::Wrong(format!("there is no parameter `{name}` here: there are {known}")))
+            }
         }
     }
 }
@@ -194,7 +198,11 @@ enum Reported {
 ///
 /// # Errors
 /// What is wrong with the body, in words.
-pub(crate) fn report(headers: &HeaderMap, body: &[u8], caller: Option<&str>) -> Result<(Observed, By), String> {
+pub(crate) fn report(
+    headers: &HeaderMap,
+    body: &[u8],
+    caller: Option<&str>,
+) -> Result<(Observed, By), String> {
     let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media = media.split(';').next().unwrap_or_default().trim();
     if !media.eq_ignore_ascii_case("application/json") {
