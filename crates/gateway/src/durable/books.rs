@@ -7,9 +7,9 @@
 use std::future::Future;
 use std::time::Instant;
 
+use seawall_ledger::store::Store;
 use seawall_ledger::store::postgres::{self, Postgres};
 use seawall_ledger::store::sqlite::Sqlite;
-use seawall_ledger::store::Store;
 use seawall_ledger::{
     Action, ActionId, By, Error, Ledger, LedgerBuilder, Misuse, NewAction, Observed, Operation, Performed,
     Report, Sizes, StoreError, Story, Trouble, Worker, WorkerSettings,

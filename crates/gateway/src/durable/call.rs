@@ -46,7 +46,7 @@ pub(crate) struct DurableCall {
 /// What the caller is told of a durable call.
 pub(crate) enum Told {
     /// The guards refused, and nothing is recorded of this call.
-    Guarded(Outcome),
+    Guarded(Box<Outcome>),
     /// The key is recorded with this request already.
     Found(Box<Action>),
     /// The provider has answered, and what that means is committed.
@@ -146,7 +146,7 @@ async fn carry_out(books: Books, call: DurableCall, stage: Arc<Mutex<Stage>>, te
             }
             conclude(started, judged, reason, tell).await;
         }
-        (Some(outcome), _) => tell(Told::Guarded(outcome)),
+        (Some(outcome), _) => tell(Told::Guarded(Box::new(outcome))),
         (None, Some(Recorded::Found(action))) => tell(Told::Found(action)),
         (None, Some(Recorded::Closed(why))) => tell(Told::NotRecorded { why, doubt: false }),
         (None, Some(Recorded::Failed(error))) => tell(failed(&error)),

@@ -87,7 +87,7 @@ impl Problem {
         }
         if let Some(found_at) = &self.found_at {
             let location = found_at.path();
-            if let Where::Id(id) = found_at {
+            if let Where::Id(id) = &**found_at {
                 facts["action"] = id.as_str().into();
                 headers.extend(HeaderValue::from_str(id).ok().map(|id| (ACTION, id)));
             }

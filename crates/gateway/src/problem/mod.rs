@@ -27,7 +27,7 @@ pub(crate) struct Problem {
     pub(crate) too_many: bool,
     pub(crate) stopped: Option<Stopped>,
     /// Where the caller can ask what became of its action. `None` if there is no action to ask about.
-    pub(crate) found_at: Option<Where>,
+    pub(crate) found_at: Option<Box<Where>>,
 }
 
 /// Where a caller can ask about an action.

@@ -372,7 +372,7 @@ fn about(problem: Problem, story: &Arc<Story>) -> Refused {
         effect: effect_of(&action.state),
         attempts: action.state.attempts(),
         dependency: Some(action.dependency.clone()),
-        found_at: Some(Where::Id(action.id.to_string())),
+        found_at: Some(Box::new(Where::Id(action.id.to_string()))),
         ..problem
     };
     Refused { story: Some(Arc::clone(story)), ..problem.into() }

@@ -86,7 +86,7 @@ impl DurableRequest<'_> {
                 Ok(None) => {
                     let too_large = TooLarge::default();
                     let ends = (self.end_by, self.leaves_by);
-                    Ok(reply(self.router, self.compiled, outcome, &too_large, ends, underway))
+                    Ok(reply(self.router, self.compiled, *outcome, &too_large, ends, underway))
                 }
                 Err(error) => Err(self.refused(failed(&error), &key)),
             },
@@ -163,7 +163,7 @@ impl DurableRequest<'_> {
             effect,
             attempts: finish.attempts,
             endpoint: finish.endpoint,
-            found_at: open.then(|| Where::Id(id.to_string())),
+            found_at: open.then(|| Box::new(Where::Id(id.to_string()))),
             ..self.problem(reason, detail.unwrap_or_default())
         }
     }
@@ -181,7 +181,7 @@ impl DurableRequest<'_> {
         let state = &action.state;
         let attempts = state.attempts();
         let problem = |reason, why: &str| {
-            let found_at = Some(Where::Id(action.id.to_string()));
+            let found_at = Some(Box::new(Where::Id(action.id.to_string())));
             Problem { effect, attempts, found_at, ..self.problem(reason, why) }
         };
         let undone = state.goal() == Goal::Cancel || state.end() == Some(End::Cancelled);
@@ -238,7 +238,7 @@ impl DurableRequest<'_> {
                 Problem {
                     effect: Effect::Unknown,
                     attempts: 1,
-                    found_at: Some(Where::Id(id.to_string())),
+                    found_at: Some(Box::new(Where::Id(id.to_string()))),
                     ..self.problem(Reason::OutcomeNotRecorded, why)
                 }
             }
@@ -247,7 +247,7 @@ impl DurableRequest<'_> {
             }
             Told::Refused(Refusal::InProgress) => Problem {
                 effect: Effect::Unknown,
-                found_at: Some(self.by_key(key)),
+                found_at: Some(Box::new(self.by_key(key))),
                 ..self.problem(Reason::InProgress, "others change the action of this key at the same time")
             },
             Told::Refused(refusal) => self.unavailable(refusal.as_str(), true, key),
@@ -262,7 +262,7 @@ impl DurableRequest<'_> {
     /// was not confirmed. The effect is then unknown, and the caller can ask by its key.
     fn unavailable(&self, why: &str, doubt: bool, key: &str) -> Problem {
         let effect = if doubt { Effect::Unknown } else { Effect::NotApplied };
-        let found_at = doubt.then(|| self.by_key(key));
+        let found_at = doubt.then(|| Box::new(self.by_key(key)));
         let problem = self.problem(
             Reason::LedgerUnavailable,
             format!("nothing was sent: {why}. An earlier call with this key may have taken effect"),
