@@ -76,10 +76,8 @@ credentials = "none"
 keep_headers = ["harbor-fault"]
 confirm = { request = "GET /v1/charges?key={key}", after = "60s", applied = { status = 200, json = { "/status" = "succeeded" } }, cancelled = { status = 200, json = { "/status" = "refunded" } }, absent = { status = 404, json = { "/error/code" = 404 } } }
 "#;
-    let text = format!(
-        "[ledger]\nwaiters = {CALLERS}\nurl = \"{url}\"\n{}",
-        dependency("pay", address, operation)
-    );
+    let text =
+        format!("[ledger]\nwaiters = {CALLERS}\nurl = \"{url}\"\n{}", dependency("pay", address, operation));
     let gateways = [Gateway::start(&text).await, Gateway::start(&text).await];
     for gateway in &gateways {
         gateway.until_said("the ledger is open").await;
