@@ -137,7 +137,7 @@ impl Asking<'_> {
 
     fn books(&self) -> Result<Books, Refused> {
         self.site.room.side.books().map_err(|why| {
-            Refused::from(problem(Reason::LedgerUnavailable, format!("the ledger cannot be asked: {why}")))
+            problem(Reason::LedgerUnavailable, format!("the ledger cannot be asked: {why}")).into()
         })
     }
 
@@ -251,10 +251,7 @@ impl Asking<'_> {
             Error::Store(error) => (Reason::LedgerUnavailable, away(error)),
             other => (Reason::LedgerUnavailable, other.to_string()),
         };
-        let mut told = problem(reason, why);
-        if reason == Reason::LedgerUnavailable {
-            told.retry_after = Some(Duration::from_secs(1));
-        }
+        let told = problem(reason, why);
         match story {
             Some(story) => about(told, &story),
             None => told.into(),
@@ -358,7 +355,8 @@ fn away(error: &StoreError) -> String {
 
 /// Returns the problem of a request about an action of which nothing is known.
 fn problem(reason: Reason, why: impl Into<String>) -> Problem {
-    Problem { effect: Effect::Unknown, ..Problem::refused(reason, None, why) }
+    let retry_after = (reason == Reason::LedgerUnavailable).then_some(Duration::from_secs(1));
+    Problem { effect: Effect::Unknown, retry_after, ..Problem::refused(reason, None, why) }
 }
 
 fn not_found() -> Refused {
