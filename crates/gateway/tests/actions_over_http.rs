@@ -1,5 +1,7 @@
 //! What callers may ask of actions: what became of them, to settle them, to cancel them, to take a report of a webhook.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod support;
 
 use std::net::SocketAddr;
