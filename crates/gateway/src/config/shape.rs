@@ -1,5 +1,5 @@
-//! Judges each value of the file by itself: what each kind of value must look like. This module also reads the values
-//! that both passes need.
+//! Judges each value of the file by itself: what each kind of value must look like. This module also has the functions
+//! with which both passes, `walk` and `read`, read values.
 
 use std::borrow::Cow;
 

@@ -103,9 +103,11 @@ impl Case<'_> {
         !self.rules.honours_keys() && several && (early || !self.can_prove(question.sure))
     }
 
-    /// Handles the answer "not found". It is believed only if the question was asked after the quiet time, and was
-    /// asked and answered before the end of the window in which the provider can be asked. It is not believed at all if
-    /// the provider has said that it has the key.
+    /// Handles the answer "not found". It is believed under three conditions:
+    ///
+    /// - The question was asked after the quiet time.
+    /// - It was asked and answered before the end of the window in which the provider can be asked.
+    /// - The provider has never said that it has the key.
     fn found_nothing(&self, draft: &mut Draft, question: Question) {
         let quiet = self.state.quiet_until().unwrap_or(question.asked_at);
         let cancel_quiet = self.state.undo.open.as_ref().map(|open| open.quiet_until);

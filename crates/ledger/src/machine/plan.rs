@@ -40,7 +40,7 @@ pub enum Step {
 /// A question that is about to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Question {
-    /// The fence number of the claim under which the question is asked.
+    /// The number of the claim under which the question is asked. Each claim of a row has a new number, its fence.
     pub fence: u64,
     /// The number that the line of this question will have in the attempt log. If another line is written before the
     /// answer comes, the answer is ignored.
@@ -111,7 +111,8 @@ impl View<'_> {
         self.change(|draft| draft.to.next_at = until)
     }
 
-    /// Returns whether the time is in doubt. If so, a decision that depends on the time has to wait.
+    /// Returns whether the time is in doubt, because the database's clock has jumped. If so, a decision that depends on
+    /// the time has to wait.
     fn is_in_doubt(&self) -> bool {
         !self.time.is_sure()
     }
