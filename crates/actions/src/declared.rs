@@ -228,8 +228,9 @@ impl Declared<'_> {
         }
     }
 
-    /// Returns the rule that the application itself settles each action. It must do so within the time `within` after
-    /// the action was recorded. With `None`, this time is the total timeout plus 30 s.
+    /// Returns the rule that the application itself settles each action: it takes the outcome into its own data and
+    /// tells the ledger so. It must do so within the time `within` after the action was recorded. With `None`, this
+    /// time is the total timeout plus 30 s.
     #[must_use]
     pub fn explicit(&self, within: Option<Duration>) -> SettleBy {
         let by_default = self.total.unwrap_or_default().saturating_add(SETTLE_AFTER_TOTAL);

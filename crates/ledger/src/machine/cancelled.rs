@@ -40,7 +40,7 @@ impl Case<'_> {
     }
 
     /// Plans the next cancel after one that did not undo the effect. `tries` is the number of cancels, and the wait
-    /// grows with it. If no cancel has undone anything for the whole time of the rules, the row is stuck.
+    /// grows with it. If no cancel has undone anything for as long as the rules allow, the row is stuck.
     fn undid_nothing(&self, tries: u32, draft: &mut Draft, report: &Report) {
         draft.to.next_at = self.later(tries, report);
         if draft.brought_nothing(self.rules) {

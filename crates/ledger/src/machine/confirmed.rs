@@ -46,7 +46,7 @@ impl Case<'_> {
     }
 
     /// Plans the next question after one that brought no result. `tries` is the number of questions, and the wait grows
-    /// with it. If questions have brought no result for the whole time of the rules, the row is stuck.
+    /// with it. If questions have brought no result for as long as the rules allow, the row is stuck.
     fn learned_nothing(&self, tries: u32, draft: &mut Draft, report: &Report) {
         draft.to.next_at = self.later(tries, report);
         if draft.brought_nothing(self.rules) {

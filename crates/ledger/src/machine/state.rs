@@ -14,7 +14,7 @@ pub enum Goal {
 /// What is known of the effect at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Known {
-    /// The effect does not exist, and no attempt can still make it. One of three things is so: no attempt was made,
+    /// The effect does not exist, and no attempt can still cause it. One of three things is so: no attempt was made,
     /// each attempt was proved unsent, or the provider said that it does not know the action, and this answer is
     /// believed.
     Never,
@@ -22,7 +22,7 @@ pub enum Known {
     Unknown,
     /// The effect exists. This can change only while the goal is to cancel.
     Applied,
-    /// The effect does not exist: it was undone, or no attempt can still make it. The value says why.
+    /// The effect does not exist: it was undone, or no attempt can still cause it. The value says why.
     NotApplied(NotApplied),
 }
 
@@ -226,7 +226,8 @@ pub(super) struct OpenCancels {
     /// The end of the quiet time of these cancels: from this time on, none of them can still take effect. The answer to
     /// a question says what became of them only if the question was asked at this time or later.
     pub(super) quiet_until: Stamp,
-    /// The key under which they are sent. `None` for a cancel of the first release, whose key is `KEY:c:GENERATION`.
+    /// The key under which these cancels are sent. `None` for a cancel of the first release, whose key is
+    /// `KEY:c:GENERATION`.
     pub(super) key: Option<String>,
 }
 
