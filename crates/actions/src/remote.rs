@@ -56,7 +56,7 @@ pub struct Judged {
     pub answer: Option<LiveAnswer>,
 }
 
-/// The meanings that a declaration can give to an answer to a confirm.
+/// The meanings that a declaration can give to an answer to a confirm, which asks what became of an action.
 #[derive(Clone, Copy, PartialEq)]
 enum Told {
     Cancelled,
@@ -65,7 +65,8 @@ enum Told {
     Absent,
 }
 
-/// The text that the attempt log shows for a confirm whose answer says that a part of the effect was undone.
+/// The text that the attempt log shows if the provider was asked about an action and said that a part of its effect was
+/// undone.
 const PARTLY: &str = "partly cancelled";
 
 impl HttpRemote {
@@ -281,7 +282,7 @@ fn key_value(key: &str) -> Result<HeaderValue, String> {
     HeaderValue::from_str(key).map_err(|_| "the key is no header's value".to_owned())
 }
 
-/// Returns what the answer to a confirm says.
+/// Returns what the answer to a confirm says about the action.
 fn judge_confirm(asking: &Confirm, answer: Exchanged) -> (Found, Report) {
     let declared = [
         (Told::Cancelled, &asking.cancelled[..]),

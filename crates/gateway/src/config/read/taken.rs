@@ -79,8 +79,8 @@ pub(super) fn taken(
     }
 }
 
-/// Returns the names of the headers that are recorded. Those that describe the body always are, since the body could not
-/// be read without them. So are those that `holes` name, since something is filled from them.
+/// Returns the names of the headers that are recorded. They are those that are needed to read the body, those of the
+/// setting `keep_headers`, and those from which the holes `holes` are filled.
 fn headers<'h>(section: &Section<'_>, holes: impl Iterator<Item = &'h Hole>) -> Vec<HeaderName> {
     let listed = section.raw("keep_headers");
     let listed = listed.map_or_else(|| vec![ACCEPT, ACCEPT_LANGUAGE], |list| shape::stored_headers(list).0);
