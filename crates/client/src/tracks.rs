@@ -22,8 +22,8 @@ pub(crate) struct Tracks {
     /// for it.
     safe: bool,
     left: AtomicBool,
-    /// The maximum time, in nanoseconds, that an attempt without a caller may go on without progress. [`u64::MAX`]
-    /// while the caller is there.
+    /// The maximum time, in nanoseconds, that the attempt may go on without progress if it goes on only to learn whether
+    /// the endpoint works. [`u64::MAX`] as long as this is not so.
     patience: AtomicU64,
     state: Mutex<State>,
 }
@@ -120,8 +120,8 @@ impl Tracks {
         self.state.lock().flight = None;
     }
 
-    /// Returns the maximum time that the attempt may go on without progress: its read timeout (`read`), or the shorter
-    /// time that holds for an attempt whose caller has left.
+    /// Returns the maximum time that the attempt may go on without progress. This is its read timeout (`read`). A shorter
+    /// time may hold for an attempt that goes on only to learn whether the endpoint works.
     #[inline]
     pub(crate) fn patience(&self, read: Duration) -> Duration {
         read.min(Duration::from_nanos(self.patience.load(Ordering::Relaxed)))

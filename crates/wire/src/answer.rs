@@ -50,7 +50,8 @@ pub fn may_begin(bytes: &[u8]) -> bool {
     bytes[..common] == BEGINNING[..common]
 }
 
-/// Returns what the head of an answer says. `bytes` are the head with its empty line, as [`crate::HeadEnd`] found it.
+/// Returns what the head of an answer says: its status, its fields, and where its body ends. `bytes` are the head with
+/// its empty line, as [`crate::HeadEnd`] found it.
 ///
 /// # Errors
 /// `bytes` are not a head by the strict rules of this crate.

@@ -138,9 +138,8 @@ impl Outbox {
                 Posted::Taken
             }
             true => Posted::Taken,
-            // This message is not queued but will be sent immediately. The messages that wait are sent before it.
-            // Otherwise connections whose messages are always sent immediately could come before the waiting ones again
-            // and again.
+            // This message is not queued, and will be sent as soon as possible. The messages that wait are sent before it.
+            // Otherwise connections whose messages are never queued could come before the waiting ones again and again.
             false => {
                 send_turn();
                 if waits { Posted::Full } else { Posted::Direct }

@@ -39,5 +39,18 @@ pub const LIMITS: Limits = Limits {
     header_time: Duration::from_secs(10),
 };
 
+/// The maximum length of the body of a durable request. Requests that move money are short. This is also the default of
+/// the ledger itself.
+pub const REQUEST_MAX: usize = 1 << 20;
+/// The maximum length of an answer's body that is recorded. This is as much of a body as is read to find the code that
+/// decides, so an answer that can be judged can also be recorded.
+pub const ANSWER_MAX: usize = 256 << 10;
+/// The maximum number of callers that wait for actions at the same time. A waiting caller costs a connection and some
+/// kilobytes, and no connection to the database.
+pub const WAITERS: usize = 1_000;
+/// How long an action waits for an operation that no gateway declares any longer. A deployment that went wrong is
+/// usually taken back within a day.
+pub const UNDECLARED_AFTER: Duration = Duration::from_secs(86_400);
+
 /// The ledger of a gateway whose configuration names none. It is a file in the gateway's working folder.
 pub const LEDGER_URL: &str = "sqlite:seawall.db";

@@ -175,9 +175,9 @@ mod tests {
 
     #[test]
     fn what_nothing_obeys_is_told() {
-        let line =
-            "operation = [{ name = \"a\", match = \"POST /a\", idempotency = \"keyed\", durable = true }]";
-        let notes = notes(line);
+        let lines = "headers = { authorization = \"x\" }\n\
+                     operation = [{ name = \"a\", match = \"POST /a\", idempotency = \"keyed\", durable = true }]";
+        let notes = notes(lines);
         let told = |note: &String| note.starts_with("`durable`") && note.contains("not in force yet");
         assert!(notes.iter().any(told), "{notes:?}");
     }

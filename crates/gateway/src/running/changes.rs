@@ -111,6 +111,8 @@ fn dependency(old: &Dependency, new: &Dependency) -> Vec<String> {
             ("listen", old.listen != new.listen),
             ("health", old.health != new.health),
             ("keys", old.keys != new.keys),
+            ("key", old.key != new.key),
+            ("key_scope", old.key_scope != new.key_scope),
             ("http", old.http != new.http),
             ("proxy", old.proxy != new.proxy),
             ("bind", old.bind != new.bind),
@@ -172,6 +174,11 @@ fn operation(old: &Operation, new: &Operation) -> Vec<String> {
             ("confirm", old.confirm != new.confirm),
             ("cancel", old.cancel != new.cancel),
             ("durable", old.durable != new.durable),
+            ("key_lifetime", old.key_lifetime != new.key_lifetime),
+            ("amount", old.amount != new.amount),
+            ("key", old.taken.key != new.taken.key),
+            ("keep_headers", old.taken.headers != new.taken.headers),
+            ("credentials", old.taken.credentials != new.taken.credentials),
         ],
     )
 }

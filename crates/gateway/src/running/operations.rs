@@ -157,8 +157,7 @@ impl Operations {
     }
 
     /// Returns what a request with this method and path gets from its operation. If no declared operation matches, the
-    /// request gets the settings of the operation `other` with its idempotency. `keyed` says whether the request
-    /// carries an `Idempotency-Key`.
+    /// fallback for the request's idempotency is used. `keyed` says whether the request carries an `Idempotency-Key`.
     pub(crate) fn find(
         &self,
         method: &Method,

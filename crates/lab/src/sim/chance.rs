@@ -30,8 +30,8 @@ pub enum Whose {
 }
 
 impl Stream {
-    /// Returns the random numbers of one entity in the run with this seed. `whose` is the kind of the entity, and
-    /// `number` tells the entities of one kind apart.
+    /// Returns the random numbers of one part of a simulation, such as one provider, in the run with this seed. `whose`
+    /// is the kind of the part, and `number` tells the parts of one kind apart.
     #[must_use]
     pub fn of(seed: u64, whose: Whose, number: u64) -> Stream {
         let mut stream = Stream(seed ^ 0xa076_1d64_78bd_642f);

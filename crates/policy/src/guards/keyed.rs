@@ -255,7 +255,8 @@ mod tests {
 
     use super::*;
 
-    /// A guard that counts how often it was renewed. It is idle unless it is held.
+    /// A guard for the tests. `lives` counts how often it was renewed. If `held` is `false`, it is idle and may be
+    /// forgotten.
     #[derive(Clone, Debug)]
     struct Toy {
         held: bool,

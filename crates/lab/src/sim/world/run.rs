@@ -40,7 +40,7 @@ enum Happens {
     Changes { station: u32 },
     /// The caller of the call gives up waiting for it.
     Leaves(Handle),
-    /// A caller makes a call again, at the time to come back that an answer or a refusal has named.
+    /// A caller makes a call again. An answer or a refusal said that it may come back at this time.
     Returns(Return),
 }
 
@@ -115,7 +115,7 @@ struct Attempt {
     awaited: bool,
     /// Whether the station still has the attempt, in its queue or at work.
     held: bool,
-    /// The time to come back that the attempt's answer names; `None` if it names none.
+    /// The time after which the caller may come back, as the attempt's answer says; `None` if it does not say so.
     told: Option<Duration>,
 }
 
