@@ -112,7 +112,7 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    async fn wait_out(&self, tries: &mut Tries, e: &StoreError) {
+    pub(crate) async fn wait_out(&self, tries: &mut Tries, e: &StoreError) {
         tries.wait_out(e, self.store.answers_within()).await;
     }
 

@@ -15,10 +15,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use seawall_policy::Misuse;
+use tokio::sync::Semaphore;
 use tokio::sync::futures::Notified;
 
 use crate::action::{Action, ActionId, NewAction, Sizes, Story};
-use crate::attempt::{Attempted, IfUnsent};
+use crate::attempt::{Attempted, IfUnsent, LOST};
 use crate::begin::Place;
 use crate::drive::has_outcome;
 use crate::error::{Error, Refusal, StoreError};
@@ -96,6 +97,7 @@ impl<S: Store> LedgerBuilder<S> {
             changes: old.map(|old| old.changes.clone()).unwrap_or_default(),
             compared,
             print_key: OnceLock::new(),
+            lost: Arc::new(Semaphore::new(LOST)),
         };
         if let Some((pause, wait)) = inner.operations.doubt() {
             inner.store.shared_clock().cover(pause, wait);
@@ -221,7 +223,7 @@ impl<S: Store> Ledger<S> {
     }
 
     async fn record_and_send(&self, new: &NewAction, unsent: IfUnsent) -> Result<Action, Error> {
-        let entry = self.inner.begin(Place::Own, new, Birth::Sent(self.inner.owner)).await?;
+        let entry = self.inner.begin_sent(new, unsent).await?;
         let id = entry.action.id;
         if entry.attempt.is_none() && !(entry.began && unsent == IfUnsent::Close) {
             return self.run(id).await;

@@ -14,12 +14,11 @@ use std::time::Instant;
 
 use crate::action::{Action, NewAction};
 use crate::attempt::{Attempt, Attempted, IfUnsent};
-use crate::begin::Place;
 use crate::drive::storable;
 use crate::error::{Error, Refusal, StoreError, Trouble};
 use crate::inner::Inner;
 use crate::ledger::Ledger;
-use crate::machine::{Birth, Performed, Report};
+use crate::machine::{Performed, Report};
 use crate::store::Store;
 use crate::waiting::in_task;
 
@@ -67,10 +66,10 @@ impl<S: Store> Ledger<S> {
     ///
     /// # Errors
     ///
-    /// As [`Ledger::record_in`]. After [`Trouble::Away`] the action may be recorded; then a worker treats it like one
-    /// whose [`Started`] was dropped.
+    /// As [`Ledger::record_in`]. After [`Trouble::Away`] the action may be recorded although nothing is to be sent. Then
+    /// a task looks for it until the database answers, and ends it as failed.
     pub async fn start(&self, new: &NewAction) -> Result<Begun<S>, Error> {
-        let entry = self.inner.begin(Place::Own, new, Birth::Sent(self.inner.owner)).await?;
+        let entry = self.inner.begin_sent(new, IfUnsent::Close).await?;
         if !entry.began {
             return Ok(Begun::Found(Box::new(entry.action)));
         }
