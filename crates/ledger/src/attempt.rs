@@ -16,10 +16,10 @@ use crate::remote::Delivery;
 use crate::store::Store;
 use crate::waiting::Tries;
 
-/// The time between two looks for a row whose record was not answered.
+/// The time between two looks for a row, after the database's answer to its record was lost.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// The maximum number of such rows that are looked for at the same time.
+/// The maximum number of rows that are looked for at the same time, because the answer to their record was lost.
 pub(crate) const LOST: usize = 1024;
 
 /// What becomes of an action whose attempt was provably not sent.
@@ -46,8 +46,8 @@ pub(crate) struct Attempt<S: Store> {
 }
 
 impl<S: Store> Attempt<S> {
-    /// `clock` is the answer of the database from which the attempt's deadline was computed. By a later answer, the
-    /// deadline would move with the database's clock if that has jumped meanwhile.
+    /// `clock` is the answer of the database from which the time `line.send_by` was computed. With a later answer, the
+    /// deadline would be wrong if the database's clock has jumped meanwhile.
     fn new(
         operation: &Arc<Operation<S>>,
         action: Action,
@@ -148,8 +148,8 @@ impl<S: Store> Inner<S> {
     ///
     /// # Errors
     ///
-    /// As [`Inner::begin`]. If the action may have been recorded nevertheless, and its caller makes no other attempt, a
-    /// task looks for the row and ends the action: nothing of it was sent, and its caller was told so.
+    /// As [`Inner::begin`]. After an error, the action may still have been recorded. If its caller makes no other
+    /// attempt, a task then looks for the row and ends the action: nothing of it was sent, and its caller was told so.
     pub(crate) async fn begin_sent(
         self: &Arc<Self>,
         new: &NewAction,
@@ -175,14 +175,15 @@ impl<S: Store> Inner<S> {
         Err(not.error)
     }
 
-    /// Ends an action whose record was not answered, if the record was made. Nothing of its attempt was sent.
+    /// Ends an action if it was recorded although the database's answer was lost. Nothing of its attempt was sent.
     async fn close_lost(&self, entry: Entry<S>) {
         let Entry { mut action, attempt, operation, clock, .. } = entry;
         let Some(line) = attempt else { return };
-        // The request may be large, and the database may be away for long.
+        // The request is not needed here. It may be large, and the database may be unreachable for long.
         action.request = Vec::new();
         let mut tries = Tries::begin();
-        // The server ends a transaction whose program is silent one second after the program's own deadline.
+        // If the program gets no answer, the server ends the transaction at most one second after the program's own
+        // deadline. After that, a row that is not there will not come any more.
         let settled = Instant::now() + self.store.answers_within() * 2;
         loop {
             match self.store.load(action.id).await {

@@ -62,8 +62,8 @@ impl<S: Store> Inner<S> {
                 Recorded::Existing(found) if found.is_of(new, prints.as_ref()) => *found,
                 Recorded::Existing(_) => return Err(Refusal::KeyConflict.into()),
             };
-            // The key under which the existing action is sent may not be chosen yet. It has to be chosen before the
-            // first attempt, so the action then begins without an attempt.
+            // It may still be open under which key the existing action is sent. That key must be chosen before the
+            // first attempt. So the action then begins again without an attempt.
             let birth = match birth {
                 Birth::Sent(owner) if found.naming == Naming::Open => Birth::Reserved(owner),
                 birth => birth,
@@ -92,7 +92,7 @@ impl<S: Store> Inner<S> {
         Err(Refusal::InProgress.into())
     }
 
-    /// Returns the fingerprints of a request; `None` if only equal bytes make it the same request. The key of the
+    /// Returns the fingerprints of a request; `None` if requests are compared byte by byte. The secret key of the
     /// fingerprints is read from the database once.
     async fn prints(&self, new: &NewAction) -> Result<Option<Prints>, StoreError> {
         let Some(same) = &new.same else { return Ok(None) };
@@ -130,7 +130,8 @@ pub(crate) struct Entry<S: Store> {
 /// Why no action began.
 pub(crate) struct NotBegun<S: Store> {
     pub(crate) error: Error,
-    /// What is perhaps recorded, since the answer of the database was lost. It has an attempt, of which nothing was sent.
+    /// The action that is perhaps recorded, since the answer of the database was lost. It has an attempt, of which
+    /// nothing was sent.
     pub(crate) lost: Option<Box<Entry<S>>>,
 }
 

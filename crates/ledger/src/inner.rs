@@ -29,7 +29,7 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) compared: Arc<OnceLock<()>>,
     /// The key of the fingerprints, once it has been read.
     pub(crate) print_key: OnceLock<[u8; 32]>,
-    /// The places for tasks that look for rows whose record was not answered.
+    /// Limits the number of tasks that look for a row after the database's answer to its record was lost.
     pub(crate) lost: Arc<Semaphore>,
 }
 

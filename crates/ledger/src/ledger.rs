@@ -66,9 +66,9 @@ impl<S: Store> LedgerBuilder<S> {
     }
 
     /// Makes the new ledger the successor of `old` in this process, for a program that reads its declarations again.
-    /// Both work on the same database. The new ledger has the owner id of the old one, and a write of either wakes
-    /// those who wait for the row at the other one. So what the old ledger has under way goes on as if nothing had
-    /// changed. Stop the worker of the old ledger, and start one of the new ledger.
+    /// Both work on the same database. The new ledger has the owner id of the old one. If either of them writes a row,
+    /// the tasks that wait for this row are woken in both. So what the old ledger has under way goes on as if nothing
+    /// had changed. Stop the worker of the old ledger, and start one of the new ledger.
     #[must_use]
     pub fn succeeds(mut self, old: &Ledger<S>) -> LedgerBuilder<S> {
         self.old = Some(old.clone());
@@ -302,10 +302,10 @@ impl<S: Store> Ledger<S> {
         }
     }
 
-    /// Returns a future that resolves when this process has written the row of this action; now and then also when it
-    /// has written another row. Call this function before you read the row: then no write after the read is missed,
-    /// even if the future is polled later. What other processes write, and what is written in a transaction of the
-    /// application, wakes nobody.
+    /// Returns a future that resolves when this process has written the row of this action. Sometimes it also resolves
+    /// when this process has written another row. Call this function before you read the row: then no write after the
+    /// read is missed, even if the future is polled later. A write by another process, or in a transaction of the
+    /// application, does not resolve the future.
     pub fn written(&self, id: ActionId) -> Notified<'_> {
         self.inner.changes.of(id).notified()
     }
@@ -381,8 +381,9 @@ impl<S: Store> Inner<S> {
         self.store.claim_one(action.id, self.owner, operation.rules.lease).await
     }
 
-    /// Works on an action in a task of its own, and returns the action as it then is. If the task cannot write for
-    /// longer than the database may take to answer, this is an error, and the task goes on without the caller.
+    /// Works on an action in a task of its own, and returns the action as it then is. If the task has failed to write
+    /// for the time that the database may take to answer, this function returns an error, and the task goes on without
+    /// the caller.
     async fn driven(
         &self,
         id: ActionId,

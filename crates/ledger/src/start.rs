@@ -1,9 +1,9 @@
 //! An action whose first attempt its caller sends by itself.
 //!
-//! A program that passes a request of its own caller on, such as a proxy, has the provider's answer in its hands while
-//! the ledger must not lose it. So it records the action with [`Ledger::start`], sends the attempt over its own
-//! connection, and tells with [`Started::ended`] how the attempt ended. It passes the answer on only after that is
-//! written.
+//! A program may pass a request of its own caller on, as a proxy does. It then receives the provider's answer itself,
+//! and the ledger must not lose this answer. So the program records the action with [`Ledger::start`], sends the
+//! attempt over its own connection, and reports with [`Started::ended`] how the attempt ended. It passes the answer on
+//! to its caller only after that report is written.
 //!
 //! If the program stops in between, the row says that an attempt is under way. A worker takes the row when its lease
 //! ends, as it does with the row of every process that crashed.
@@ -126,8 +126,8 @@ impl<S: Store> Started<S> {
             }
             Some(action)
         };
-        // Usually the task is told in time that it cannot write. But some tries take longer, such as those in which
-        // SQLite waits for another program's transaction.
+        // Usually the task itself reports in time that it cannot write. Some tries take longer, for example if SQLite
+        // waits for another program's transaction. So this function waits a quarter longer, and then gives up.
         let within = inner.store.answers_within().mul_f64(1.25);
         let Ok(written) = tokio::time::timeout(within, in_task(writing)).await else {
             let late = format!("the outcome was not written within {within:?}");
