@@ -182,8 +182,8 @@ impl<S: Store> Inner<S> {
         // The request is not needed here. It may be large, and the database may be unreachable for long.
         action.request = Vec::new();
         let mut tries = Tries::begin();
-        // If the program gets no answer, the server ends the transaction at most one second after the program's own
-        // deadline. After that, a row that is not there will not come any more.
+        // If the program is silent, the server ends its transaction one second after the program's own deadline. So a
+        // row that is not there at this moment will not come any more.
         let settled = Instant::now() + self.store.answers_within() * 2;
         loop {
             match self.store.load(action.id).await {

@@ -70,8 +70,8 @@ pub fn plan(state: &State, rules: &Rules, origin: Origin<'_>, now: Now, owner: O
     if now.at < state.next_at {
         return view.rest(state.next_at);
     }
-    // The deadline to settle also covers rows that are not applied yet. Otherwise a charge could still be made after
-    // the deadline, only to be refunded.
+    // After the deadline to settle, an action is cancelled even if it is not applied yet. Otherwise a charge could
+    // still be made after the deadline, and would only be refunded.
     if state.goal == Goal::Perform && state.settle_by.is_some_and(|by| now.at >= by) && now.is_sure() {
         return view.change(|draft| {
             draft.turn(rules);
@@ -288,8 +288,8 @@ impl View<'_> {
     }
 
     fn ask_now(&self) -> Step {
-        // The answer would be ignored if the lease ended before it came. So the lease is renewed first if it is too
-        // short.
+        // If the lease ended before the answer came, the answer would be ignored. So a lease that is too short for that
+        // is renewed first.
         let answered = self.now.saturating_add(self.rules.attempt);
         if self.state.leased_until().is_some_and(|until| answered > until) {
             let mut draft = self.draft();
