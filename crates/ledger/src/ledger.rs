@@ -24,7 +24,7 @@ use crate::failpoint::point;
 use crate::inner::{Changes, Inner, LOOKS, Wakes};
 use crate::machine::{self, AttemptRow, Birth, Naming, Owner, Rules, Stamp, State, used_anew};
 use crate::operation::{Operation, Operations};
-use crate::store::{Change, Changed, Counts, Filter, Insert, Recorded, Store};
+use crate::store::{Boxed, Change, Changed, Counts, Filter, Insert, Recorded, Store};
 use crate::waiting::in_task;
 
 /// The ledger, which an application uses: it records actions in one store, and knows the declared operations of these
@@ -200,10 +200,10 @@ impl<S: Store> Ledger<S> {
         let begun = self.inner.begin(Place::Own, new, Birth::Sent(self.inner.owner)).await?;
         let id = begun.action.id;
         if begun.attempt.is_none() && !(begun.began && unsent == IfUnsent::Close) {
-            return self.run(id).await;
+            return Box::pin(self.run(id)).await;
         }
         let inner = self.inner.clone();
-        let driving = async move {
+        let driving = Box::pin(async move {
             let Begun { action, attempt, operation, clock, .. } = begun;
             let action = match attempt {
                 Some(line) => {
@@ -216,7 +216,7 @@ impl<S: Store> Ledger<S> {
                 return Some(action);
             }
             Box::pin(inner.drive(action)).await
-        };
+        });
         self.inner.driven(id, driving).await
     }
 
@@ -261,7 +261,7 @@ impl<S: Store> Ledger<S> {
             let changed = inner.changes.of(id).notified();
             if let Some(mine) = inner.take_up(&action).await? {
                 let inner = inner.clone();
-                action = self.inner.driven(id, async move { inner.drive(mine).await }).await?;
+                action = self.inner.driven(id, Box::pin(async move { inner.drive(mine).await })).await?;
                 if has_outcome(&action.state) {
                     return Ok(action);
                 }
@@ -362,7 +362,7 @@ impl<S: Store> Inner<S> {
             let insert = Insert { action: action.clone(), attempt: attempt.clone() };
             let recorded = match &mut place {
                 Place::Own => self.store.record(insert).await?,
-                Place::In(conn) => self.store.record_in(conn, &insert).await?,
+                Place::In(conn) => Box::pin(self.store.record_in(conn, &insert)).await?,
             };
             point("after-record").await;
             let found = match recorded {
@@ -389,9 +389,9 @@ impl<S: Store> Inner<S> {
             let taken = match &mut place {
                 Place::Own => {
                     let change = Change { action: action.clone(), write, mark: None, follow: None };
-                    matches!(self.store.change(Arc::new(change)).await?, Changed::Taken)
+                    matches!(Box::pin(self.store.change(Arc::new(change))).await?, Changed::Taken)
                 }
-                Place::In(conn) => self.store.change_in(conn, found.id, &write, None).await?,
+                Place::In(conn) => Box::pin(self.store.change_in(conn, found.id, &write, None)).await?,
             };
             if taken {
                 return Ok(Begun { action, attempt, operation, clock, began: true });
@@ -421,16 +421,12 @@ impl<S: Store> Inner<S> {
 
     /// Works on an action in a task of its own, and returns the action as it then is. If the task cannot write for
     /// longer than the database may take to answer, this is an error, and the task goes on without the caller.
-    async fn driven(
-        &self,
-        id: ActionId,
-        driving: impl Future<Output = Option<Action>> + Send + 'static,
-    ) -> Result<Action, Error> {
+    async fn driven(&self, id: ActionId, driving: Boxed<'static, Option<Action>>) -> Result<Action, Error> {
         match in_task(driving).await? {
             Some(action) => Ok(action),
             // The row is gone, its write was refused, or its task ended early. If the row still exists, it is read
             // again and returned: its state says what is known of the effect.
-            None => self.store.load(id).await?.ok_or(Refusal::NotFound.into()),
+            None => Box::pin(self.store.load(id)).await?.ok_or(Refusal::NotFound.into()),
         }
     }
 }
