@@ -92,14 +92,14 @@ impl<S: Store> Inner<S> {
         Err(Refusal::InProgress.into())
     }
 
-    /// Returns the action that is recorded under the key of `new` with the same request. Returns `None` if there is none, or
-    /// if the key would be used anew.
+    /// Returns the action that is recorded under the key of `new` with the same request. Returns `None` if there is no
+    /// such action, or if recording `new` would begin that action again under the same key.
     pub(crate) async fn already_recorded(&self, new: &NewAction) -> Result<Option<Action>, Error> {
         let rules = &self.checked(new)?.clone().rules;
         let prints = self.prints(new).await?;
         let Some(found) = self.store.find(&new.dependency, &new.key).await? else { return Ok(None) };
         if found.key != new.key {
-            // Another action is sent under this key. No action has it as its own.
+            // The action that was found is only sent under this key. No action has it as the key that its caller gave.
             return Ok(None);
         }
         if !found.is_of(new, prints.as_ref()) {
