@@ -22,12 +22,13 @@ use http::{HeaderMap, HeaderValue, header};
 
 const MILLISECONDS: &str = "retry-after-ms";
 /// How the fields of a limit are named. Two fields belong to a limit: one says when the limit is reset, and one says
-/// what is left of it. Each entry has three texts:
+/// what is left of it. For example, `anthropic-ratelimit-tokens-reset` and `anthropic-ratelimit-tokens-remaining`
+/// belong to the limit `tokens`. Each entry has three texts:
 ///
-/// - The first text is the beginning of the name of the reset field.
-/// - The second text is the end of the name of the reset field. The limit's own name stands between the two.
-/// - The third text is the beginning of the name of the field that says what is left. The limit's own name follows it,
-///   and then `-remaining` if the second text is not empty.
+/// - The beginning of the reset field's name, such as `anthropic-ratelimit-`.
+/// - The end of the reset field's name, such as `-reset`. The limit's name stands between the two.
+/// - The beginning of the other field's name. The limit's name follows it, and then `-remaining` if the second text is
+///   not empty.
 const RESETS: [(&str, &str, &str); 4] = [
     ("x-ratelimit-reset", "", "x-ratelimit-remaining"),
     ("x-rate-limit-reset", "", "x-rate-limit-remaining"),

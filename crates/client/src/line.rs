@@ -28,14 +28,14 @@ use crate::connect::{AbsoluteForm, Connection, Meter, Peek, Probe, Stream};
 use crate::upload::{Sized, Unfinished, Upload};
 use crate::watch::{Lapse, Timer, Watch};
 
-/// The maximum number of bytes that one system call reads. A piece of this size still fits into a buffer of 16 KiB
-/// together with the bytes before it. A buffer that is too small doubles, so this saves memory when pieces wait for a
-/// caller that reads slowly.
+/// The maximum number of bytes that one system call reads. Bytes that a slow caller has not taken yet are kept in a
+/// buffer. If they do not fit, the buffer doubles. A piece of 15 KiB fits into 16 KiB even if some bytes are there
+/// already, so memory is saved.
 const READ_BYTES: usize = 15 << 10;
 
 thread_local! {
-    /// The buffer of this thread into which all bytes are read first. From here, bytes that are used immediately are
-    /// copied once, to their destination. A connection has a buffer of its own only while a head is incomplete.
+    /// All bytes are read into this buffer of the thread first, and are copied from here to where they are needed. So a
+    /// connection has a buffer of its own only while a head is incomplete.
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Line {
     /// Bytes that were read and not used yet: the beginning of a head, or bytes that no exchange has asked for.
     ahead: Vec<u8>,
     head_end: HeadEnd,
-    /// The number of bytes of the interim answers that came before the head that is being read.
+    /// The number of bytes of the interim answers (1xx) that came before the head that is being read.
     interim: usize,
     /// The part of the answer's body that is still to come.
     body: Body,
@@ -59,8 +59,8 @@ pub(crate) struct Line {
     absolute_form: Option<AbsoluteForm>,
     pub(crate) born: Time,
     pub(crate) idle_since: Time,
-    /// For how long the connection had been idle, since its last exchange, when a check last found it open. Zero if it
-    /// was not checked since that exchange.
+    /// How long the connection had been idle when a check last found it open. Only checks since the last exchange
+    /// count; zero if there was none.
     pub(crate) seen_open: Duration,
     /// Whether the connection has carried an exchange before.
     pub(crate) used: bool,
@@ -231,8 +231,8 @@ impl Line {
             }
             let progress = self.meter.progress();
             if !std::mem::replace(&mut begun, true) {
-                // The watch began at this moment, and the head was written immediately after that. So the clock need
-                // not be read again.
+                // The read timeout is counted from a time shortly before the request was sent. So these first bytes
+                // need not be noted with a new time, and the clock need not be read again.
                 watch.has_seen(progress);
             }
             watch.poll(&mut self.timer, progress, cx).map(|lapse| Err(LineFailure::Lapsed(lapse)))

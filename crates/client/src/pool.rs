@@ -3,9 +3,9 @@
 //! Which idle connection a request may take depends on what a second delivery of the request would do.
 //!
 //! - A request that may be delivered twice takes the newest connection: if the request is lost, it is sent again.
-//! - A plain POST must not be delivered twice. So it takes only a connection that has settled after its last answer and
-//!   has been idle for much less than the server's idle lifetime ([`IdleLifetime`]). If there is no such connection,
-//!   the POST gets a fresh one.
+//! - A plain POST must not be delivered twice. So it takes only a connection that has been idle for the time `settle`
+//!   (some servers close a connection directly after an answer), but for much less than the server's idle lifetime
+//!   ([`IdleLifetime`]). If there is no such connection, the POST gets a fresh one.
 //!
 //! A sweep checks the idle connections a few times a second. It closes those that are dead or old, and learns the
 //! server's idle lifetime from what it sees. There is no sweep while no connection is idle.
@@ -38,8 +38,8 @@ pub struct PoolSettings {
     /// An idle connection is closed after this time. Default 60 s: common servers close after 60 s to 75 s. If a server
     /// closes earlier, that shorter time is learned.
     pub idle: Duration,
-    /// The maximum number of settled idle connections that are kept. If there are more, the oldest are closed. With 0,
-    /// no idle connection is kept. Default 64.
+    /// The maximum number of idle connections that are kept. If there are more, the oldest are closed. Connections that
+    /// have been idle for less than `settle` do not count. With 0, no idle connection is kept. Default 64.
     pub max_idle: usize,
     /// A connection that is older than this is not used for a further request. So a change of the host's addresses in
     /// DNS takes effect after this time at the latest. Default 1 h.
@@ -292,8 +292,8 @@ impl Pool {
             let Some(mut line) = lines.pop_front() else { break };
             let age = now.since(line.idle_since);
             if !line.is_quiet() {
-                // The time at which the server closed the connection is not known. It is only known that the connection
-                // was still open after the idle time `seen_open`.
+                // It is not known when the server closed the connection. It is only known that the connection was still
+                // open when it had been idle for the time `seen_open`.
                 lifetime.seen_closed(line.seen_open);
                 ended.push(line);
             } else if age >= self.settings.idle || now.since(line.born) >= self.settings.max_age {
@@ -324,9 +324,10 @@ impl Idle {
         self.lines.remove(found)
     }
 
-    /// Removes and returns the oldest idle connection if more than `max_idle` of them have settled, or if `max_idle` is
-    /// zero. Otherwise returns `None`. Connections that have not settled do not count: a stream of POSTs needs as many
-    /// of them as it sends POSTs in the settle time. If they were closed, each POST would need a fresh connection.
+    /// Removes and returns the oldest idle connection if there are too many. Otherwise returns `None`. There are too
+    /// many if `max_idle` is zero, or if more than `max_idle` connections have been idle for at least the time
+    /// `settle`. Newer connections do not count, because no POST may take them before that time has passed. If they
+    /// were closed, each POST of a quick series would need a fresh connection.
     fn over(&mut self, settings: &PoolSettings, now: Time) -> Option<Box<Line>> {
         let too_many = settings.max_idle == 0
             || self.lines.get(settings.max_idle).is_some_and(|l| now.since(l.idle_since) >= settings.settle);

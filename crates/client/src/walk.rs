@@ -1,9 +1,9 @@
-//! A call under way over shared guards. One value holds the call machine and its guards, and can be dropped at any
-//! time.
+//! A call under way. One value holds the rules that decide the next step of the call, and the guards that they ask. It
+//! can be dropped at any time.
 //!
-//! The machine says what to do next ([`Step`]), and the owner of the walk does it: it sends the attempt and reports how
+//! The rules say what to do next ([`Step`]), and the owner of the walk does it: it sends the attempt and reports how
 //! the attempt ended ([`Walk::ended`]), or it waits ([`Walk::wait`], [`Walk::queue`]). A walk that is dropped before
-//! its end gives back what it holds: a permit (as abandoned), a ticket of a queue, or a slot of a limit.
+//! its end gives back what it holds, such as its place in a queue or in a limit.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -15,8 +15,8 @@ use seawall_policy::{Call, Effect, Ended, Keys, Plan, Step, Time, Underway, Wish
 use crate::clock::Clock;
 use crate::shared::{CallGuards, Shared, Slot, draw};
 
-/// A call under way: the call machine and the guards that it uses, from the first step to the last, at any number of
-/// endpoints.
+/// A call under way, from its first step to its last, at any number of endpoints: the rules that decide the next step,
+/// and the guards that they ask.
 pub(crate) struct Walk<'a> {
     call: Call,
     guards: CallGuards<'a>,
@@ -40,6 +40,41 @@ impl<'a> Walk<'a> {
         let (call, step) = Call::begin(plan, wish, &mut guards, now);
         let over = matches!(step, Step::Finish(_));
         (Walk { call, guards, plan, clock, over }, step)
+    }
+
+    /// Goes on with a call that is about to send an attempt. `call` comes from [`Walk::into_call`] of a walk with the
+    /// same guards, keys and plan.
+    pub(crate) fn resume(
+        call: Call,
+        shared: &'a Arc<Shared>,
+        keys: &'a Keys,
+        plan: &'a Plan,
+        clock: Clock,
+    ) -> Walk<'a> {
+        Walk { call, guards: CallGuards::new(shared, keys, clock), plan, clock, over: false }
+    }
+
+    /// Returns the call machine, which holds the permit of the attempt that is about to be sent. It must be given to
+    /// [`Walk::resume`], since a machine alone gives nothing back when it is dropped.
+    pub(crate) fn into_call(mut self) -> Call {
+        self.over = true;
+        let empty = Call::new(self.plan, Wish::default(), Time::ZERO);
+        std::mem::replace(&mut self.call, empty)
+    }
+
+    /// Waits for `prepare`, which makes the request of the attempt that [`Step::Send`] asks for. Returns the request,
+    /// and the step that replaces the earlier one. Returns `None` if `prepare` gives no request. In that case the
+    /// permit is given back as unused, and the call is over. The same happens if the returned future is dropped.
+    pub(crate) async fn prepare<T>(
+        &mut self,
+        prepare: impl Future<Output = Option<T>>,
+    ) -> Option<(T, Step, Time)> {
+        let unprepared = Unprepared(Some(self));
+        let request = prepare.await?;
+        let walk = unprepared.goes_on();
+        let now = walk.clock.now();
+        let step = walk.call.prepared(walk.plan, &mut walk.guards, now);
+        Some((request, walk.told(step), now))
     }
 
     /// Must be called when the attempt of [`Step::Send`] has ended at `now`. Returns the next step.
@@ -72,7 +107,8 @@ impl<'a> Walk<'a> {
         (self.told(step), now)
     }
 
-    /// Returns the attempt in flight, as code outside of this call sees it; `None` if there is none.
+    /// Returns what the code that may let the attempt in flight go on without its caller must know of it: its endpoint,
+    /// its start, and whether it is a probe. `None` if no attempt is in flight.
     pub(crate) fn underway(&self) -> Option<Underway> {
         self.call.underway()
     }
@@ -87,18 +123,19 @@ impl<'a> Walk<'a> {
         self.call.caller_left();
     }
 
-    /// Returns whether the last attempt that ended was a success and not a probe.
+    /// Returns whether the last attempt that ended proves that the endpoint works: it was a success and not a probe, and
+    /// its breaker is not one that is kept for a key.
     pub(crate) fn proved_well(&self) -> bool {
         self.guards.proved_well()
     }
 
-    /// Takes the slot of the answered attempt, so that the answer's body can hold it. `None` if no attempt was
-    /// answered, or if the slot was taken already.
+    /// Takes the answered attempt's place in the limit out of this value, so that the answer's body can hold it. `None`
+    /// if no attempt was answered, or if the place was taken out already.
     pub(crate) fn take_slot(&mut self) -> Option<Slot> {
         self.guards.take_slot()
     }
 
-    /// Gives the slot of the answered attempt back, because nobody will read the answer's body.
+    /// Gives the answered attempt's place in the limit back, because nobody will read the answer's body.
     pub(crate) fn free_slot(&mut self) {
         self.guards.free_slot();
     }
@@ -106,6 +143,25 @@ impl<'a> Walk<'a> {
     fn told(&mut self, step: Step) -> Step {
         self.over = matches!(step, Step::Finish(_));
         step
+    }
+}
+
+/// A call that may send an attempt, but has no request yet. If this value is dropped, the permit is given back as
+/// unused, and the call is over.
+struct Unprepared<'w, 'a>(Option<&'w mut Walk<'a>>);
+
+impl<'w, 'a> Unprepared<'w, 'a> {
+    fn goes_on(mut self) -> &'w mut Walk<'a> {
+        self.0.take().expect("it is taken only here, and this takes the value itself")
+    }
+}
+
+impl Drop for Unprepared<'_, '_> {
+    fn drop(&mut self) {
+        if let Some(walk) = self.0.take() {
+            walk.over = true;
+            walk.call.unused(&mut walk.guards, walk.clock.now());
+        }
     }
 }
 

@@ -15,16 +15,18 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use seawall_policy::Misuse;
+use tokio::sync::Semaphore;
+use tokio::sync::futures::Notified;
 
 use crate::action::{Action, ActionId, NewAction, Sizes, Story};
-use crate::clock::DbClock;
-use crate::drive::{IfUnsent, has_outcome};
+use crate::attempt::{Attempted, IfUnsent, LOST};
+use crate::begin::Place;
+use crate::drive::has_outcome;
 use crate::error::{Error, Refusal, StoreError};
-use crate::failpoint::point;
-use crate::inner::{Changes, Inner, LOOKS, Wakes};
-use crate::machine::{self, AttemptRow, Birth, Naming, Owner, Rules, Stamp, State, used_anew};
+use crate::inner::{Inner, Wakes};
+use crate::machine::{Birth, Owner};
 use crate::operation::{Operation, Operations};
-use crate::store::{Boxed, Change, Changed, Counts, Filter, Insert, Recorded, Store};
+use crate::store::{Boxed, Counts, Filter, Store};
 use crate::waiting::in_task;
 
 /// The ledger, which an application uses: it records actions in one store, and knows the declared operations of these
@@ -44,6 +46,7 @@ pub struct LedgerBuilder<S: Store> {
     store: S,
     operations: Vec<Operation<S>>,
     sizes: Sizes,
+    old: Option<Ledger<S>>,
 }
 
 impl<S: Store> LedgerBuilder<S> {
@@ -62,24 +65,39 @@ impl<S: Store> LedgerBuilder<S> {
         self
     }
 
+    /// Makes the new ledger the successor of `old` in this process, for a program that reads its declarations again.
+    /// Both work on the same database. The new ledger has the owner id of the old one. If either of them writes a row,
+    /// the tasks that wait for this row are woken in both. So what the old ledger has under way goes on as if nothing
+    /// had changed. Stop the worker of the old ledger, and start one of the new ledger.
+    #[must_use]
+    pub fn succeeds(mut self, old: &Ledger<S>) -> LedgerBuilder<S> {
+        self.old = Some(old.clone());
+        self
+    }
+
     /// Builds the ledger.
     ///
     /// # Errors
     ///
     /// If an operation is declared twice, or if the rules of an operation contradict each other.
     pub fn build(self) -> Result<Ledger<S>, Misuse> {
-        let mut incarnation = [0; 16];
-        getrandom::fill(&mut incarnation)
-            .map_err(|e| Misuse::new(format!("no random incarnation could be drawn: {e}")))?;
+        let old = self.old.as_ref().map(|old| &*old.inner);
+        let owner = old.map_or_else(drawn, |old| Ok(old.owner))?;
+        // The clocks are compared once for each store.
+        let clock = self.store.shared_clock();
+        let compared = old.filter(|old| old.store.shared_clock().is_same(clock));
+        let compared = compared.map(|old| old.compared.clone()).unwrap_or_default();
         let operations = Operations::new(self.operations)?;
         let inner = Inner {
-            store: self.store,
             wakes: Wakes::of(operations.dependencies()),
+            store: self.store,
             operations: Arc::new(operations),
-            owner: Owner(u128::from_ne_bytes(incarnation)),
+            owner,
             sizes: self.sizes,
-            changes: Changes::default(),
-            compared: OnceLock::new(),
+            changes: old.map(|old| old.changes.clone()).unwrap_or_default(),
+            compared,
+            print_key: OnceLock::new(),
+            lost: Arc::new(Semaphore::new(LOST)),
         };
         if let Some((pause, wait)) = inner.operations.doubt() {
             inner.store.shared_clock().cover(pause, wait);
@@ -88,11 +106,19 @@ impl<S: Store> LedgerBuilder<S> {
     }
 }
 
+/// Draws the random id of a process.
+fn drawn() -> Result<Owner, Misuse> {
+    let mut incarnation = [0; 16];
+    getrandom::fill(&mut incarnation)
+        .map_err(|e| Misuse::new(format!("no random incarnation could be drawn: {e}")))?;
+    Ok(Owner(u128::from_ne_bytes(incarnation)))
+}
+
 impl<S: Store> Ledger<S> {
     /// Begins to build a ledger that keeps its actions in `store`.
     #[must_use]
     pub fn builder(store: S) -> LedgerBuilder<S> {
-        LedgerBuilder { store, operations: Vec::new(), sizes: Sizes::default() }
+        LedgerBuilder { store, operations: Vec::new(), sizes: Sizes::default(), old: None }
     }
 
     /// Checks that an operation was declared when this ledger was built.
@@ -126,8 +152,8 @@ impl<S: Store> Ledger<S> {
     /// or the operation is not declared, or an error of the store. After each of these errors the transaction has to
     /// roll back.
     pub async fn record_in(&self, conn: &mut S::Connection, new: &NewAction) -> Result<Action, Error> {
-        let begun = self.inner.begin(Place::In(conn), new, Birth::Recorded).await?;
-        Ok(begun.action)
+        let entry = self.inner.begin(Place::In(conn), new, Birth::Recorded).await?;
+        Ok(entry.action)
     }
 
     /// Records an action as [`Ledger::record_in`] does, and returns it. This is for a caller that calls [`Ledger::run`]
@@ -138,8 +164,8 @@ impl<S: Store> Ledger<S> {
     ///
     /// As [`Ledger::record_in`].
     pub async fn reserve_in(&self, conn: &mut S::Connection, new: &NewAction) -> Result<Action, Error> {
-        let begun = self.inner.begin(Place::In(conn), new, Birth::Reserved(self.inner.owner)).await?;
-        Ok(begun.action)
+        let entry = self.inner.begin(Place::In(conn), new, Birth::Reserved(self.inner.owner)).await?;
+        Ok(entry.action)
     }
 
     /// Records an action in a transaction of the ledger's own, and returns it. A worker then makes the call. If the key
@@ -149,9 +175,9 @@ impl<S: Store> Ledger<S> {
     ///
     /// As [`Ledger::record_in`].
     pub async fn record(&self, new: &NewAction) -> Result<Action, Error> {
-        let begun = self.inner.begin(Place::Own, new, Birth::Recorded).await?;
+        let entry = self.inner.begin(Place::Own, new, Birth::Recorded).await?;
         self.inner.wakes.claim(&new.dependency);
-        Ok(begun.action)
+        Ok(entry.action)
     }
 
     /// Records an action in a transaction of the ledger's own, leases it to the caller, and returns it. The caller then
@@ -162,8 +188,8 @@ impl<S: Store> Ledger<S> {
     ///
     /// As [`Ledger::record_in`].
     pub async fn reserve(&self, new: &NewAction) -> Result<Action, Error> {
-        let begun = self.inner.begin(Place::Own, new, Birth::Reserved(self.inner.owner)).await?;
-        Ok(begun.action)
+        let entry = self.inner.begin(Place::Own, new, Birth::Reserved(self.inner.owner)).await?;
+        Ok(entry.action)
     }
 
     /// Records an action together with its first attempt, sends the attempt, and writes how the attempt ended. This
@@ -197,20 +223,16 @@ impl<S: Store> Ledger<S> {
     }
 
     async fn record_and_send(&self, new: &NewAction, unsent: IfUnsent) -> Result<Action, Error> {
-        let begun = self.inner.begin(Place::Own, new, Birth::Sent(self.inner.owner)).await?;
-        let id = begun.action.id;
-        if begun.attempt.is_none() && !(begun.began && unsent == IfUnsent::Close) {
+        let entry = self.inner.begin_sent(new, unsent).await?;
+        let id = entry.action.id;
+        if entry.attempt.is_none() && !(entry.began && unsent == IfUnsent::Close) {
             return Box::pin(self.run(id)).await;
         }
         let inner = self.inner.clone();
         let driving = Box::pin(async move {
-            let Begun { action, attempt, operation, clock, .. } = begun;
-            let action = match attempt {
-                Some(line) => {
-                    point("after-attempt").await;
-                    inner.send(&operation, action, line, clock, unsent).await?
-                }
-                None => inner.send_once(&operation, action).await?,
+            let action = match inner.first_attempt(entry, unsent).await? {
+                Attempted::Yes(attempt) => inner.send(*attempt).await?,
+                Attempted::No(action) => *action,
             };
             if action.state.end().is_some() {
                 return Some(action);
@@ -258,7 +280,7 @@ impl<S: Store> Ledger<S> {
             }
             // The task registers for changes before it reads the row again, so that it misses no later write of this
             // process.
-            let changed = inner.changes.of(id).notified();
+            let changed = self.written(id);
             if let Some(mine) = inner.take_up(&action).await? {
                 let inner = inner.clone();
                 action = self.inner.driven(id, Box::pin(async move { inner.drive(mine).await })).await?;
@@ -278,6 +300,25 @@ impl<S: Store> Ledger<S> {
             let _ = tokio::time::timeout(pause.min(left), changed).await;
             action = self.load(id).await?;
         }
+    }
+
+    /// Returns the action that is recorded under the key of `new` with the same request. Nothing is written. Returns `None`
+    /// if there is no such action, or if recording `new` would begin the action again under the same key, because it has
+    /// failed and no request of it was ever sent.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::KeyConflict`] if the key is recorded with another request; otherwise as [`Ledger::record`].
+    pub async fn recorded(&self, new: &NewAction) -> Result<Option<Action>, Error> {
+        self.inner.already_recorded(new).await
+    }
+
+    /// Returns a future that resolves when this process has written the row of this action. Sometimes it also resolves
+    /// when this process has written another row. Call this function before you read the row: then no write after the
+    /// read is missed, even if the future is polled later. A write by another process, or in a transaction of the
+    /// application, does not resolve the future.
+    pub fn written(&self, id: ActionId) -> Notified<'_> {
+        self.inner.changes.of(id).notified()
     }
 
     /// Returns the action with this id.
@@ -307,6 +348,17 @@ impl<S: Store> Ledger<S> {
         self.inner.store.story(id).await?.ok_or(Refusal::NotFound.into())
     }
 
+    /// Returns the versions of the actions with these ids, in any order. An action that does not exist is left out. A
+    /// version grows with each change of its action, so a program that waits for changes of many actions needs one short
+    /// statement for all of them.
+    ///
+    /// # Errors
+    ///
+    /// An error of the store.
+    pub async fn versions(&self, ids: &[ActionId]) -> Result<Vec<(ActionId, u64)>, Error> {
+        Ok(self.inner.store.versions(ids).await?)
+    }
+
     /// Lists the actions that match the filter, in the order of their recording, one page at a time. To get the next
     /// page, set [`Filter::after`] to the id of the last action of this page. If this version of the program cannot
     /// read a row, the row is left out, and an error with its id is logged. [`Ledger::load`] with that id returns the
@@ -332,74 +384,6 @@ impl<S: Store> Ledger<S> {
 }
 
 impl<S: Store> Inner<S> {
-    pub(crate) fn checked(&self, new: &NewAction) -> Result<&Arc<Operation<S>>, Misuse> {
-        self.sizes.check(new)?;
-        self.operations.get(&new.dependency, &new.operation)
-    }
-
-    /// Records an action. If the key is already recorded with this request, the existing action is returned. There is
-    /// one exception: if the existing action has failed and provably no request of it was ever sent, the action begins
-    /// again under the same key.
-    async fn begin(
-        &self,
-        mut place: Place<'_, S::Connection>,
-        new: &NewAction,
-        birth: Birth,
-    ) -> Result<Begun<S>, Error> {
-        let operation = self.checked(new)?.clone();
-        let rules = &operation.rules;
-        let mut salt = 0;
-        for _ in 0..LOOKS {
-            let clock = self.time().await?;
-            let now = clock.now();
-            let (state, attempt) = born(rules, birth, now);
-            let action = Action {
-                naming: Naming::Salted(salt),
-                mapped_key: rules.keys.sent(&new.dependency, &new.key, salt),
-                ..Action::of(new, state, now)
-            };
-            point("before-record").await;
-            let insert = Insert { action: action.clone(), attempt: attempt.clone() };
-            let recorded = match &mut place {
-                Place::Own => self.store.record(insert).await?,
-                Place::In(conn) => Box::pin(self.store.record_in(conn, &insert)).await?,
-            };
-            point("after-record").await;
-            let found = match recorded {
-                Recorded::New => return Ok(Begun { action, attempt, operation, clock, began: true }),
-                Recorded::Clash => {
-                    salt += 1;
-                    continue;
-                }
-                Recorded::Existing(found) if found.is_of(new) => *found,
-                Recorded::Existing(_) => return Err(Refusal::KeyConflict.into()),
-            };
-            // The key under which the existing action is sent may not be chosen yet. It has to be chosen before the
-            // first attempt, so the action then begins without an attempt.
-            let birth = match birth {
-                Birth::Sent(owner) if found.naming == Naming::Open => Birth::Reserved(owner),
-                birth => birth,
-            };
-            let Some(write) = used_anew(&found.state, rules, birth, now) else {
-                return Ok(Begun { action: found, attempt: None, operation, clock, began: false });
-            };
-            self.may_change(&found)?;
-            let attempt = write.attempt().cloned();
-            let action = found.in_state(write.to().clone());
-            let taken = match &mut place {
-                Place::Own => {
-                    let change = Change { action: action.clone(), write, mark: None, follow: None };
-                    matches!(Box::pin(self.store.change(Arc::new(change))).await?, Changed::Taken)
-                }
-                Place::In(conn) => Box::pin(self.store.change_in(conn, found.id, &write, None)).await?,
-            };
-            if taken {
-                return Ok(Begun { action, attempt, operation, clock, began: true });
-            }
-        }
-        Err(Refusal::InProgress.into())
-    }
-
     /// Returns the row if it is leased to this process and has no attempt under way. Otherwise claims the row, if it is
     /// due. Returns `None` if the row can be neither used nor claimed.
     async fn take_up(&self, action: &Action) -> Result<Option<Action>, StoreError> {
@@ -419,8 +403,9 @@ impl<S: Store> Inner<S> {
         self.store.claim_one(action.id, self.owner, operation.rules.lease).await
     }
 
-    /// Works on an action in a task of its own, and returns the action as it then is. If the task cannot write for
-    /// longer than the database may take to answer, this is an error, and the task goes on without the caller.
+    /// Works on an action in a task of its own, and returns the action as it then is. If the task has failed to write
+    /// for the time that the database may take to answer, this function returns an error, and the task goes on without
+    /// the caller.
     async fn driven(&self, id: ActionId, driving: Boxed<'static, Option<Action>>) -> Result<Action, Error> {
         match in_task(driving).await? {
             Some(action) => Ok(action),
@@ -428,37 +413,5 @@ impl<S: Store> Inner<S> {
             // again and returned: its state says what is known of the effect.
             None => Box::pin(self.store.load(id)).await?.ok_or(Refusal::NotFound.into()),
         }
-    }
-}
-
-/// The transaction in which an action is recorded.
-enum Place<'c, C> {
-    /// A transaction of the ledger's own.
-    Own,
-    /// The caller's transaction, on this connection.
-    In(&'c mut C),
-}
-
-/// An action that was recorded, or that exists already.
-struct Begun<S: Store> {
-    action: Action,
-    /// The first attempt, which is to be sent; `None` if no attempt was recorded.
-    attempt: Option<AttemptRow>,
-    operation: Arc<Operation<S>>,
-    /// The answer of the database from which the times of the action were computed.
-    clock: DbClock,
-    /// Whether this call began the action. If not, the action existed already.
-    began: bool,
-}
-
-/// Returns the first state of an action, and its first attempt if one is recorded together with it.
-fn born(rules: &Rules, birth: Birth, now: Stamp) -> (State, Option<AttemptRow>) {
-    match birth {
-        Birth::Recorded => (machine::recorded(rules, now), None),
-        Birth::Reserved(owner) => (machine::reserved(rules, owner, now), None),
-        Birth::Sent(owner) => match machine::sent(rules, owner, now) {
-            Some((state, attempt)) => (state, Some(attempt)),
-            None => (machine::reserved(rules, owner, now), None),
-        },
     }
 }

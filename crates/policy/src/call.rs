@@ -120,7 +120,7 @@ pub struct Wish {
     /// differs from `within` if the program was suspended before the call started: `within` does not count that time,
     /// and this deadline does.
     pub by: Option<Time>,
-    /// Whether the program on whose behalf the caller acts repeats failed calls already. If so, only one attempt is
+    /// Whether the caller, or the program for which it calls, repeats failed calls itself. If so, only one attempt is
     /// made. Default `false`.
     pub no_repeats: bool,
     /// The time from which the provider may have forgotten the call's key; `None` (the default) if no such time is
@@ -165,6 +165,27 @@ impl Call {
     #[inline(always)]
     pub fn start(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) -> Step {
         self.send(plan, guards, 0, now)
+    }
+
+    /// Must be called after [`Step::Send`], before anything of the attempt is sent, if getting its request ready took time.
+    /// Returns the step that replaces the earlier one: the attempt with deadlines that count from `now`, or the finish
+    /// with the refusal `no-time-left` if the call had to be over by `now`.
+    pub fn prepared(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) -> Step {
+        if now >= self.end_by {
+            self.unused(guards, now);
+            return self.refused(guards, self.endpoint, NO_TIME_LEFT, now);
+        }
+        Step::Send(self.attempt(plan, now))
+    }
+
+    /// Gives the permit of an attempt back of which nothing was sent and nothing will be. The attempt counts neither as
+    /// a success nor as a failure, and not as an attempt of this call. Must be called between [`Step::Send`] and
+    /// [`Call::ended`].
+    pub fn unused(&mut self, guards: &mut impl Guards, now: Time) {
+        if let Some(permit) = self.permit.take() {
+            self.attempts -= 1;
+            let _none = guards.settle(permit, &Report::UNUSED, After::Ends, now);
+        }
     }
 
     /// Must be called when the attempt has ended. Returns the next step. `draw` is called only to choose the wait
@@ -284,8 +305,8 @@ impl Call {
     /// the call waits in a queue, it leaves the queue.
     pub fn abandon(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) {
         if let Some(permit) = self.permit.take() {
-            // The attempt in flight is a repeat at the same endpoint. The evidence of the earlier attempt there is
-            // still held back, and is dropped here: only the last result at an endpoint counts.
+            // The attempt in flight is a repeat at the same endpoint. The breaker has not been told the result of the
+            // earlier attempt there. It never is: only the last result of a call at an endpoint counts.
             self.held_back = None;
             let waited = now.since(self.began);
             let report =
@@ -303,7 +324,8 @@ impl Call {
         self.caller_repeats = true;
     }
 
-    /// Returns what the guards need to know of the attempt in flight; `None` if there is none.
+    /// Returns a description of the attempt in flight, by which the guards decide whether it goes on if its caller
+    /// leaves; `None` if no attempt is in flight.
     #[must_use]
     pub fn underway(&self) -> Option<Underway> {
         self.permit.as_ref().map(|permit| permit.underway(self.began))
@@ -482,18 +504,24 @@ impl Call {
         self.permit = Some(permit);
         self.endpoint = endpoint;
         self.attempts += 1;
+        Step::Send(self.attempt(plan, now))
+    }
+
+    /// Returns the attempt that begins at `now`.
+    #[inline(always)]
+    fn attempt(&mut self, plan: &Plan, now: Time) -> Attempt {
         self.began = now;
         let connect_by = now.saturating_add(plan.timeouts.connect);
-        Step::Send(Attempt {
+        Attempt {
             number: self.attempts,
-            endpoint,
+            endpoint: self.endpoint,
             connect_by: connect_by.min(self.end_by),
             read: plan.timeouts.read,
             end_by: self.end_by,
             callers_deadline: self.callers_deadline,
             own_connect_by: connect_by.min(self.own_end_by),
             own_end_by: self.own_end_by,
-        })
+        }
     }
 
     #[cold]
@@ -512,9 +540,9 @@ impl Call {
         Step::Finish(self.finish(None, Some(stopped)))
     }
 
-    /// Must be called when a repeat at the same endpoint has ended. The result of the repeat replaces the earlier
-    /// result, which was held back. The earlier result is given to the guards only if the repeat did not reach the
-    /// endpoint.
+    /// Must be called when a repeat at the same endpoint has ended. The guards have not been told the result of the
+    /// earlier attempt there. They are told it here only if the repeat did not reach the endpoint. Otherwise the result
+    /// of the repeat replaces it.
     #[cold]
     fn repeated(&mut self, guards: &mut impl Guards, ending: &Ending, now: Time) {
         if *ending == Ending::Unsent(Unsent::OutOfDescriptors) {
@@ -537,6 +565,9 @@ impl Call {
 #[cfg(test)]
 #[path = "call_overload_tests.rs"]
 mod overload_tests;
+#[cfg(test)]
+#[path = "call_prepared_tests.rs"]
+mod prepared_tests;
 #[cfg(test)]
 #[path = "call_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! What is known of an external effect.
+//! What is known of an effect at a provider, such as a charge.
 //!
 //! An effect has one of three values: applied, not applied, or unknown. Most clients know only two endings, success and
 //! failure. To them a timeout is a failure, so the caller rolls back, although the provider may have made the charge.

@@ -1,4 +1,4 @@
-//! The report of an attempt: what its ending says to each guard.
+//! The report of an attempt: what each guard must know of how the attempt ended.
 //!
 //! The report is made from the ending and its verdict before the driver takes the lock that all calls share, and it
 //! fits into a cache line. The obvious report would hold the ending and its verdict, which are more than a hundred
@@ -28,6 +28,15 @@ pub struct Report {
 }
 
 impl Report {
+    /// The report of an attempt that was admitted and then not made.
+    pub const UNUSED: Report = Report {
+        health: Evidence::Nothing,
+        load: AttemptEnd::Nothing,
+        slow_call: None,
+        answered: false,
+        flowing: false,
+    };
+
     /// Returns the report of an attempt. `took` is the time from the first wait for a connection to the ending. `tenth`
     /// is a tenth of the read timeout: a failure that took longer was slow. Every timeout and every 504 is slow, too.
     #[must_use]
@@ -42,8 +51,7 @@ impl Report {
     /// Returns the report of an attempt that its caller gave up after `waited`. `tenth` is a tenth of the read timeout.
     #[must_use]
     pub fn abandoned(waited: Duration, tenth: Duration) -> Report {
-        let health = Evidence::Abandoned { waited, enough: tenth };
-        Report { health, load: AttemptEnd::Nothing, slow_call: None, answered: false, flowing: false }
+        Report { health: Evidence::Abandoned { waited, enough: tenth }, ..Report::UNUSED }
     }
 
     /// Returns whether the attempt succeeded.
@@ -63,8 +71,8 @@ impl Report {
 /// What the call does after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// The call is repeated at the same endpoint. The result of this attempt is not the call's last result there, so it
-    /// is no evidence yet.
+    /// The call is repeated at the same endpoint. The breaker counts only the last result of a call at an endpoint, so
+    /// it does not count this attempt yet.
     RepeatsHere,
     /// The call is repeated at another endpoint.
     MovesOn,

@@ -118,8 +118,8 @@ impl Window {
         self.total.kinds
     }
 
-    /// Returns how long the slowest good call took; `None` if there was none. A window of calls may still return a call
-    /// that has left the window, if that was at most a tenth of the window's length ago.
+    /// Returns how long the slowest good call took; `None` if there was none. In a window of calls, latencies are kept
+    /// by blocks of a tenth of the window. So the result can be that of a call that has just left the window.
     pub fn slowest_success(&mut self, now: Time) -> Option<Duration> {
         self.latencies(now).map(|latencies| Duration::from_nanos(latencies.slowest))
     }
@@ -317,10 +317,11 @@ impl TimeRing {
     }
 }
 
-/// The values of an entry in the ring of calls: no call yet, a good call, or a bad call. A bad call is `BAD` plus the
-/// number of its kind.
+/// The values of an entry in the ring of calls. This one means that there was no call yet.
 const EMPTY: u8 = 0;
+/// A good call.
 const GOOD: u8 = 1;
+/// A bad call has this value plus the number of its kind.
 const BAD: u8 = 2;
 
 /// A ring with one byte for each of the last N calls. Their latencies are kept in ten blocks.
@@ -330,8 +331,9 @@ struct CallRing {
     next: usize,
     blocks: [Latencies; BUCKETS],
     block_len: usize,
-    /// The number of the block in which the position `next` lies. `block_end` is the first position after that block.
+    /// The number of the block in which the position `next` lies.
     block: usize,
+    /// The first position after that block.
     block_end: usize,
     /// The latencies that the current block had before new calls began to overwrite it. They are kept, because the old
     /// calls that are not overwritten yet are still in the window.

@@ -30,7 +30,7 @@ impl Attempt {
         self.0.number
     }
 
-    /// Returns the number of the endpoint that this attempt is to use, in order of preference, from 0.
+    /// Returns the number of the endpoint that this attempt is to use. 0 is the endpoint that is tried first.
     #[must_use]
     pub fn endpoint(&self) -> usize {
         self.0.endpoint

@@ -18,8 +18,7 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meaning(Ending);
 
-/// The status that stands for a failure without an HTTP status. Such an attempt is judged as an answer with this status
-/// would be.
+/// A failure without an HTTP status is judged as an answer with this status.
 const OF_ITS_OWN: u16 = 599;
 
 impl Meaning {

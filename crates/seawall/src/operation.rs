@@ -207,8 +207,8 @@ impl OperationBuilder {
     /// Sets the meaning of an answer that has a status of 2xx and matches none of the declared
     /// [`answers`](Self::answers): [`Effect::Applied`] or [`Effect::Unknown`].
     ///
-    /// - Default: the status decides. But if a declared condition on a field should have decided and the body is not
-    ///   JSON, the effect is unknown.
+    /// - Default: the status decides. But if a declaration has a condition on a field and the body is not JSON, the
+    ///   condition cannot be checked, and the effect is unknown.
     /// - `Unknown` is the safe choice if you declare which answers mean applied. Then a new result code, an error page
     ///   or a maintenance page of the provider does not count as applied.
     /// - With `Applied`, a body that is not JSON counts as applied.

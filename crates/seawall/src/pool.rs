@@ -54,7 +54,8 @@ impl<DB: Database> fmt::Debug for GuardedPool<DB> {
 }
 
 impl<DB: Database> GuardedPool<DB> {
-    /// Guards a pool. The mode is [`OnHeld::Warn`], until [`GuardedPool::on_held`] sets another.
+    /// Guards a pool. A call that is made while a connection is held gives a warning ([`OnHeld::Warn`]), until
+    /// [`GuardedPool::on_held`] sets something else.
     #[must_use]
     pub fn new(pool: Pool<DB>) -> GuardedPool<DB> {
         GuardedPool { pool, on: OnHeld::default() }

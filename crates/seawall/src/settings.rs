@@ -66,8 +66,9 @@ impl Retry {
         self
     }
 
-    /// Sets the maximum time for which an answer that names a time holds calls back from an endpoint. If a call has no
-    /// total timeout, this is also the maximum time that the call itself waits for the named time. Default 60 s.
+    /// Sets the maximum time for which an answer such as `Retry-After: 300` holds calls back from an endpoint. If a
+    /// call has no total timeout, this is also the longest time of such an answer for which the call waits. Default 60
+    /// s.
     pub fn after_max(mut self, time: Duration) -> Retry {
         self.after_max = time;
         self
@@ -253,8 +254,8 @@ impl Pool {
         self
     }
 
-    /// Sets the maximum number of settled idle connections that are kept. If there are more, the oldest are closed.
-    /// Default 64.
+    /// Sets the maximum number of idle connections that are kept. If there are more, the oldest are closed. Connections
+    /// that have been idle for less than [`settle`](Self::settle) do not count. Default 64.
     pub fn max_idle(mut self, connections: usize) -> Pool {
         self.0.max_idle = connections;
         self

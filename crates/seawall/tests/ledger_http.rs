@@ -311,8 +311,12 @@ where
     let other = rig.charges.perform("k1", &json!({ "amount": 1 })).await.unwrap_err();
     assert_eq!((other.reason(), other.effect()), (Some(Reason::KeyConflict), Effect::NotApplied));
     assert_eq!(rig.charges.find("k1").await.unwrap().id(), first.id());
-    assert_eq!(stage.books.snapshot().by_key["k1"].requests, 1);
     rig.stop().await;
+    // A later version of the program records another header, and finds the action nevertheless.
+    let later = stage.rig(|it| it.header("x-program", "2"));
+    assert_eq!(later.charges.perform("k1", &order()).await.unwrap().id(), first.id());
+    assert_eq!(stage.books.snapshot().by_key["k1"].requests, 1);
+    later.stop().await;
 }
 
 async fn rolled_back_record_never_was<S: Store, D: stage::Orders<S>>(stage: Stage<S, D>) {
@@ -338,7 +342,8 @@ async fn nothing_leaves_once_the_deadline_has_passed<S: Store, D: stage::Orders<
     assert_eq!(stage.books.snapshot().requests, requests);
     // The cancel names the id from the answer to a question.
     let body = outcome.answer().unwrap().body;
-    let answer = StoredAnswer { of: AnswerOf::Confirm, status: 200, content_type: None, body }.encode();
+    let answer =
+        StoredAnswer { of: AnswerOf::Confirm, status: 200, headers: http::HeaderMap::new(), body }.encode();
     let mut row = row.clone();
     row.state = State::of_row(Row { answer: Some(answer), ..row.state.row() }).unwrap();
     let delivery = Delivery { action: &row, deadline: Instant::now() + Duration::from_secs(60), ..delivery };

@@ -26,8 +26,8 @@ pub struct AnswerHead {
     pub status: StatusCode,
     /// The fields that are passed on, in their order.
     ///
-    /// - A declared `Content-Length` is among them, written anew from its number. With a status that forbids it (204),
-    ///   it is left out.
+    /// - `Content-Length` is among them, with the number that was read, written in plain digits. With a status that
+    ///   forbids this field (204), it is left out.
     /// - The fields that concern only this connection are left out: `Connection` and the fields that it names,
     ///   `Keep-Alive`, `Transfer-Encoding`.
     pub fields: HeaderMap,
@@ -50,7 +50,8 @@ pub fn may_begin(bytes: &[u8]) -> bool {
     bytes[..common] == BEGINNING[..common]
 }
 
-/// Returns what the head of an answer says. `bytes` are the head with its empty line, as [`crate::HeadEnd`] found it.
+/// Returns what the head of an answer says: its status, its fields, and where its body ends. `bytes` are the head with
+/// its empty line, as [`crate::HeadEnd`] found it.
 ///
 /// # Errors
 /// `bytes` are not a head by the strict rules of this crate.

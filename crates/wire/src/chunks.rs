@@ -1,7 +1,7 @@
 //! Reads a body in chunks (RFC 9112, section 7.1) and checks each of its bytes.
 //!
 //! A byte that is not allowed at its position makes the body invalid. Other readers are less strict. hyper takes a
-//! malformed size for the end of the body, and some readers skip what they do not know in the line of a size.
+//! malformed size for the end of the body, and some readers skip unknown text after a chunk's size.
 
 use bytes::Bytes;
 use http::HeaderMap;

@@ -1,7 +1,8 @@
 //! Reads the fields of a head, and what they say of the connection and of the body's length.
 //!
 //! The fields that concern only this connection are read here and are not passed on: `Connection` and the fields that
-//! it names, `Keep-Alive`, `Transfer-Encoding`. `Content-Length` is passed on, written anew from its number.
+//! it names, `Keep-Alive`, `Transfer-Encoding`. `Content-Length` is passed on, with the number that was read, written
+//! in plain digits.
 
 use std::mem::MaybeUninit;
 

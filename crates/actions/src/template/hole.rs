@@ -1,4 +1,4 @@
-//! The kinds of holes that a template may have, and what fills each of them.
+//! The kinds of holes that a template may have, such as `{key}`, and what fills each of them.
 
 use std::fmt;
 
@@ -45,7 +45,7 @@ impl fmt::Display for Pointer {
     }
 }
 
-/// What fills a hole.
+/// A hole of a template, such as `{key}`. Its kind says which value fills it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hole {
     /// `{key}`: the key under which the action is sent.
@@ -59,7 +59,7 @@ pub enum Hole {
     RequestHeader(HeaderName),
     /// `{sent:FORMAT@ZONE}`: when the operation's request was first sent, as a date and time of this zone.
     Sent(DateFormat),
-    /// `{confirm:/ptr}`: a field of the JSON answer to a confirm.
+    /// `{confirm:/ptr}`: a field of the provider's JSON answer to a confirm, which asks what became of the action.
     Confirm(Pointer),
     /// `{answer:/ptr}`: a field of the JSON answer to the operation itself. Such an answer exists only if the operation
     /// took effect and its answer arrived. If the answer was lost, the hole is filled from the answer to a confirm,
@@ -93,6 +93,8 @@ impl fmt::Display for Hole {
 /// What a template is for. The purpose decides which holes and methods the template may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
+    /// The key of an action, which is filled from the caller's request.
+    Key,
     /// A request that performs the operation.
     Perform,
     /// A request that asks what became of the operation.
@@ -110,6 +112,7 @@ impl Purpose {
     /// braces.
     fn holes(self) -> &'static [&'static str] {
         match self {
+            Purpose::Key => &["request-header:NAME", "request:/ptr"],
             Purpose::Perform => &["key", "request:/ptr"],
             Purpose::Confirm => &["key", "request:/ptr", "request-header:NAME", "sent:FORMAT@ZONE"],
             Purpose::Cancel => &[
@@ -138,12 +141,15 @@ impl Purpose {
             Purpose::Confirm | Purpose::List => &["GET", "HEAD", "POST"],
             Purpose::Cancel => &["POST", "PUT", "DELETE", "PATCH", "GET"],
             Purpose::Health => &["GET", "HEAD", "OPTIONS"],
+            // A key is no request.
+            Purpose::Key => &[],
         }
     }
 
     /// Returns the name of this purpose in messages.
     pub(super) fn name(self) -> &'static str {
         match self {
+            Purpose::Key => "a key",
             Purpose::Perform => "an operation",
             Purpose::Confirm => "a confirm",
             Purpose::Cancel => "a cancel",

@@ -116,25 +116,15 @@ impl AdminToken {
             return None;
         }
         let shown = shown.trim().as_bytes();
-        let mut found = None;
-        let mut compare = |name: &str, secret: &str| {
-            if bool::from(secret.as_bytes().ct_eq(shown)) {
-                found = Some(name.to_owned());
-            }
-        };
         match &self.source {
-            Source::Made { secret, .. } => compare(NAMELESS, secret),
+            Source::Made { secret, .. } => {
+                bool::from(secret.as_bytes().ct_eq(shown)).then(|| NAMELESS.to_owned())
+            }
             Source::Named(file) => {
-                for line in file.lines().iter() {
-                    let line = String::from_utf8_lossy(line);
-                    match line.split_once(char::is_whitespace) {
-                        Some((name, secret)) => compare(name, secret.trim()),
-                        None => compare(NAMELESS, &line),
-                    }
-                }
+                let holder = file.holder(shown)?;
+                Some(holder.name.map_or_else(|| NAMELESS.to_owned(), |name| name.to_string()))
             }
         }
-        found
     }
 
     /// Returns where an operator finds the token, in words. The path of a configured file is not part of the text,
@@ -225,7 +215,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokens");
         std::fs::write(&path, "# who\nplain-token-of-sixteen\nana  token-of-anna-sixteen\n\n").unwrap();
-        let token = AdminToken { source: Source::Named(TokenFile::open(&path, TokenKind::Named).unwrap()) };
+        let (file, _) = TokenFile::read(&path, TokenKind::Operators).unwrap().take();
+        let token = AdminToken { source: Source::Named(file) };
         for (shown, name) in [
             (bearer("plain-token-of-sixteen"), Some("admin")),
             (bearer("token-of-anna-sixteen"), Some("ana")),

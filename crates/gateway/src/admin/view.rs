@@ -358,8 +358,8 @@ fn operations(settings: &config::Dependency) -> Vec<OperationView> {
     named.chain([other]).collect()
 }
 
-/// Returns the view of the operation `other` with these settings. For a named operation, the caller replaces the name,
-/// the pattern and the idempotency.
+/// Returns what the API shows of the operation `other` with these settings. For a named operation, the caller of this
+/// function replaces the name, the pattern and the idempotency.
 fn brief(timeout: &Timeouts, retry: &config::Retry) -> OperationView {
     let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     OperationView {

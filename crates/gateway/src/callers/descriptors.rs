@@ -42,9 +42,9 @@ static ADMIN_SEATS: AtomicUsize = AtomicUsize::new(usize::MAX);
 /// The number of descriptors that the runtime of one worker holds: two for epoll, one for the waker, and one for its
 /// end of the pipe that delivers signals.
 const OF_A_RUNTIME: u64 = 4;
-/// The number of descriptors that are used for a short time only: for connections to the admin side, a file and a
-/// lookup. While low numbers are free, the kernel gives these out first. So these descriptors are added to those that
-/// the program itself holds (`own`).
+/// The number of descriptors that may be in use for a short time: for connections to the admin side, a file and a
+/// lookup. They come on top of those that the program holds all the time. They need room among the low numbers, because
+/// the kernel always gives out the lowest free number.
 const PASSING: u64 = 4;
 /// The minimum number of descriptors that are kept for the admin side, lookups and files. It applies if an eighth of
 /// the limit, which is normally kept, would be less. It is enough for a request to `/livez`, a reload and a lookup at
@@ -135,7 +135,7 @@ pub(crate) fn no_room(tcp: &TcpStream, connected: u64) -> Option<Problem> {
     let why = if connected >= MOST_CALLERS.load(Ordering::Relaxed) {
         format!("{connected} callers are connected, as many as there are file descriptors for")
     } else if is_reserved(tcp) {
-        // Idle connections to dependencies are closed, so that there is room when this caller comes back.
+        // One idle connection to a dependency is closed, so that there is room when this caller comes back.
         let _freed = give_up_idle();
         "a caller was turned away: all file descriptors but those kept for the admin side are in use"
             .to_owned()

@@ -43,8 +43,16 @@ const PAGES: &[(&str, &str)] = pages!["reasons":
     "caller-refused",
     "connection-held",
     "ledger-unavailable",
+    "outcome-not-recorded",
     "key-conflict",
     "in-progress",
+    "answer-not-kept",
+    "cancelled",
+    "not-found",
+    "too-late",
+    "not-known",
+    "failed",
+    "settled",
     "draining",
     "truncated",
     "budget",
@@ -59,7 +67,7 @@ const PAGES: &[(&str, &str)] = pages!["reasons":
     "caller",
 ];
 
-/// Words that have a page but are not reasons: the effects, and what a breaker reports about callers.
+/// Words that have a page but are not reasons: the effects, and the words "callers left" that a breaker may show.
 const NOTIONS: &[(&str, &str)] = pages!["words": "applied", "not-applied", "unknown", "callers-left",];
 
 /// All pages.

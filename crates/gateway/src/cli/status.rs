@@ -1,5 +1,5 @@
-//! `seawall status`: prints one line for each dependency, the worst first. A line has the state, how long and why it
-//! has lasted, and what comes next.
+//! `seawall status`: prints one line for each dependency, the worst first. A line says what state the dependency is in,
+//! for how long, why, and what comes next.
 
 use std::time::Duration;
 

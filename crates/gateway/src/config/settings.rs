@@ -16,7 +16,7 @@ use seawall_policy::{
     LimitSettings, Plan, QueueSettings, Timeouts,
 };
 
-use super::action::{Ledger, Reconcile};
+use super::action::{KeyScope, Ledger, Reconcile, Taken};
 use super::pattern::Pattern;
 
 /// A whole file.
@@ -57,7 +57,7 @@ pub struct Gateway {
 /// Who may call. At least one of the two files is set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clients {
-    /// A file with the callers' tokens, one on each line. `None` means that no token is needed.
+    /// A file with the callers' tokens, one on each line, each with its caller's name before it or without one. `None` means that no token is needed.
     pub tokens_file: Option<PathBuf>,
     /// A file with the authorities that client certificates must come from. `None` if no file is named. The setting has
     /// no effect yet: callers are not asked for certificates.
@@ -87,8 +87,8 @@ pub struct Dependency {
     /// The endpoints, in order of preference. There is at least one. The headers of the dependency are already part of
     /// each endpoint.
     pub endpoints: Vec<Endpoint>,
-    /// An address that only this dependency listens on; `None` means that it has none. Paths at this address do not
-    /// begin with the dependency's name.
+    /// An address at which the gateway takes calls for this dependency only; `None` means that there is none. Paths at
+    /// this address do not begin with the dependency's name.
     pub listen: Option<SocketAddr>,
     /// The request that checks whether an endpoint works. It is sent only while a breaker is open. `None` means that no
     /// such request is sent.
@@ -99,6 +99,9 @@ pub struct Dependency {
     /// Which keys the provider takes. If the key of an action does not fit these rules, a key that is computed from the
     /// action's key is sent instead.
     pub key: KeyRules,
+    /// Which callers share the keys of durable operations. Default: each caller has keys of its own if
+    /// `gateway.clients` names a file with tokens; otherwise all callers share them.
+    pub key_scope: KeyScope,
     /// The version of HTTP that is used to call the dependency. Default `auto`.
     pub http: HttpVersion,
     /// The URL of the outgoing proxy; `None` means that no proxy is used.
@@ -214,9 +217,9 @@ pub enum GuardKey {
     Endpoint,
     /// One guard for each endpoint and operation.
     Operation,
-    /// One guard for each endpoint and each value of this request header.
+    /// One guard (a breaker or a limit) for each endpoint and each value of this request header.
     Header(HeaderName),
-    /// One guard for each endpoint and each value of this named part of the path.
+    /// One guard (a breaker or a limit) for each endpoint and each value of this named part of the path.
     Path(String),
 }
 
@@ -311,4 +314,6 @@ pub struct Operation {
     pub cancel: Option<Cancel>,
     /// The ledger's rules. `None` if requests are not recorded before they are sent.
     pub durable: Option<Rules>,
+    /// What is taken over from a caller's request if the operation is durable: for example the key and some headers.
+    pub taken: Taken,
 }

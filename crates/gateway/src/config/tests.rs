@@ -5,6 +5,7 @@ mod declared;
 mod masked;
 mod refused;
 mod schema;
+mod taken;
 mod wild;
 
 use super::*;
@@ -47,9 +48,10 @@ fn dependency(lines: &str) -> String {
     format!("[dependency.pay]\nurl = \"https://pay.example\"\n{lines}\n")
 }
 
-/// Returns a file with a keyed operation that has these lines, which begin at line 7.
+/// Returns a file with a keyed operation that has these lines, which begin at line 7. Its dependency has credentials.
 fn operation(lines: &str) -> String {
     dependency(&format!(
-        "[[dependency.pay.operation]]\nname = \"charge\"\nmatch = \"POST /charges\"\nidempotency = \"keyed\"\n{lines}"
+        "[[dependency.pay.operation]]\nname = \"charge\"\nmatch = \"POST /charges\"\nidempotency = \"keyed\"\n{lines}\n\
+         [dependency.pay.headers]\nauthorization = \"Bearer x\""
     ))
 }

@@ -1,4 +1,5 @@
-//! Makes the answer to a request: the dependency's answer with the headers of the verdict, or an answer of our own.
+//! Makes the answer to a request: the dependency's answer with headers that say what is known of the effect, or an
+//! answer of our own.
 
 use std::sync::Arc;
 
@@ -57,6 +58,7 @@ pub(crate) fn reply(
         retry_after: refusal.and_then(|refusal| refusal.come_back(now, draw())),
         too_many: refusal.is_some_and(|refusal| refusal.too_many),
         stopped: finish.stopped,
+        found_at: None,
     };
     router.running.refusals.note(&problem);
     let mut response = of_problem(problem);

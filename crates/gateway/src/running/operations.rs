@@ -1,10 +1,12 @@
 //! Finds the operation that a request belongs to, and what all calls of that operation have in common.
 //!
-//! A request is matched under every reading of its path ([`crate::paths`]), so that what the file declares for
-//! `/v1/charges` holds for `/v1/./charges` too. This has a danger. An operation may allow more than its method does,
-//! for example `keyed` for a POST. It would then allow this for paths that nobody wrote down. So a request whose path
-//! matches the operation only in another reading gets everything that the operation declares, except the idempotency.
-//! Its idempotency is the most careful of these:
+//! Servers read some paths in several ways: many take `/v1/./charges` for `/v1/charges`. So a request is matched under
+//! every *reading* of its path ([`crate::paths`]), and what the file declares for `/v1/charges` holds for
+//! `/v1/./charges` too.
+//!
+//! This has a danger. An operation may allow more than its method does, for example `keyed` for a POST. It would then
+//! allow this for paths that nobody wrote down. So a request whose path matches the operation only in another reading
+//! gets everything that the operation declares, except the idempotency. Its idempotency is the most careful of these:
 //!
 //! - That of the operation.
 //! - That of every other operation that matches in some reading.
@@ -20,6 +22,7 @@ use seawall_client::Clock;
 use seawall_ledger::{Lifetime, Stamp};
 use seawall_policy::{Idempotency, Keys, Plan, Rules, Time};
 
+use super::durable::DurableOperation;
 use crate::config;
 use crate::paths::Readings;
 
@@ -46,11 +49,13 @@ struct CompiledOperation {
     plan: Arc<Plan>,
     /// The maximum number of bytes of a request's body that are kept for a repeat.
     keep: usize,
-    /// How long the provider remembers an idempotency key, if repeats within one call must stop when that time is over;
-    /// `None` if they need not.
+    /// How long the provider remembers an idempotency key. A call is not repeated after that time. `None` if every
+    /// repeat within a call surely comes before that time.
     forgets: Option<Lifetime>,
     /// Says which requests share a guard: the first value is for the breaker, the second for the limit.
     filed: [Filed; 2],
+    /// How its requests are recorded. `None` if the operation is not durable.
+    durable: Option<Arc<DurableOperation>>,
 }
 
 /// Says which requests of an operation share a guard.
@@ -80,9 +85,14 @@ pub(crate) struct FoundOperation<'a> {
     pub(crate) keep: usize,
     /// The keys of the request's breaker and of its limit.
     pub(crate) keys: Keys,
-    /// How long the provider remembers an idempotency key, if repeats within one call must stop when that time is over;
-    /// `None` if they need not.
+    /// How long the provider remembers an idempotency key. A call is not repeated after that time. `None` if every
+    /// repeat within a call surely comes before that time.
     pub(crate) forgets: Option<&'a Lifetime>,
+    /// How the request is recorded. `None` if the operation is not durable.
+    pub(crate) durable: Option<&'a Arc<DurableOperation>>,
+    /// Whether the request's path leads to this operation in some readings only, and less is promised of the operation in
+    /// the others. A durable request with such a path is refused, since its record would promise more.
+    pub(crate) is_doubtful: bool,
 }
 
 /// The maximum time that a repeat needs to arrive, in addition to its own timeout. It is the sum of the ledger's
@@ -90,8 +100,9 @@ pub(crate) struct FoundOperation<'a> {
 const TRAVEL: Duration = Duration::from_secs(10);
 
 impl FoundOperation<'_> {
-    /// Returns the time by which a repeat must be over, so that it surely arrives while the provider remembers a key
-    /// that is first sent now. Returns `None` if `forgets` is `None`; the clock is not read then.
+    /// Returns the time after which a call must not be repeated any more, because the provider might have forgotten its
+    /// key when the repeat arrives. The key is first sent now. Returns `None`, and does not read the clock, if
+    /// `forgets` is `None`.
     pub(crate) fn repeat_by(&self, clock: Clock) -> Option<Time> {
         let lifetime = self.forgets?;
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -100,14 +111,14 @@ impl FoundOperation<'_> {
     }
 }
 
-/// Returns for how long after `now` a repeat surely arrives before the provider forgets a key that is first sent at
-/// `now`.
+/// Returns for how long after `now` a call may be repeated, if its key is first sent at `now`. This is the time until
+/// the provider forgets the key, less [`TRAVEL`].
 fn remembered(lifetime: &Lifetime, now: Stamp) -> Duration {
     lifetime.end(now).since(now).saturating_sub(TRAVEL)
 }
 
-/// Returns how long the provider remembers a key, if repeats within one call must stop when that time is over, and
-/// otherwise `None`. They must stop in two cases, both for keyed operations only:
+/// Returns how long the provider remembers a key. Returns `None` if repeats within one call need not be stopped when
+/// this time is over. They must be stopped in two cases, both for keyed operations only:
 ///
 /// - The keys are forgotten at a time of day.
 /// - The provider answers "duplicate" to a repeat, which means that it does not save its answers.
@@ -125,15 +136,19 @@ impl Operations {
     ///
     /// # Errors
     /// If two patterns match the same requests. The error says so in words.
-    pub(crate) fn new(settings: &config::Dependency) -> Result<Operations, String> {
+    pub(crate) fn new(settings: &config::Dependency, answer_max: usize) -> Result<Operations, String> {
         let filed = [Filed::of(&settings.breaker.key), Filed::of(&settings.concurrency.key)];
-        let declared = settings.operations.iter().map(|operation| CompiledOperation {
-            name: operation.name.as_str().into(),
-            idempotency: operation.idempotency,
-            plan: Arc::new(operation_plan(settings, operation)),
-            keep: operation.retry.buffer,
-            forgets: forgets(operation),
-            filed: filed.clone(),
+        let declared = settings.operations.iter().map(|operation| {
+            let plan = Arc::new(operation_plan(settings, operation));
+            CompiledOperation {
+                name: operation.name.as_str().into(),
+                idempotency: operation.idempotency,
+                durable: DurableOperation::new(settings, operation, &plan, answer_max).map(Arc::new),
+                plan,
+                keep: operation.retry.buffer,
+                forgets: forgets(operation),
+                filed: filed.clone(),
+            }
         });
         let other: Arc<str> = "other".into();
         let fallback = Idempotency::ALL.map(|idempotency| CompiledOperation {
@@ -143,6 +158,7 @@ impl Operations {
             keep: settings.fallback.retry.buffer,
             forgets: None,
             filed: filed.clone(),
+            durable: None,
         });
         Ok(Operations {
             declared: declared.collect(),
@@ -153,8 +169,13 @@ impl Operations {
         })
     }
 
-    /// Returns what a request with this method and path gets from its operation. If no declared operation matches, the
-    /// fallback for the request's idempotency is used. `keyed` says whether the request carries an `Idempotency-Key`.
+    /// Returns the durable operations.
+    pub(crate) fn durable(&self) -> impl Iterator<Item = &Arc<DurableOperation>> {
+        self.declared.iter().filter_map(|operation| operation.durable.as_ref())
+    }
+
+    /// Finds the operation of a request with this method and path. If no declared operation matches, the fallback for
+    /// the request's idempotency is used. `keyed` says whether the request carries an `Idempotency-Key`.
     pub(crate) fn find(
         &self,
         method: &Method,
@@ -172,10 +193,10 @@ impl Operations {
         self.find_careful(router, readings, self.undeclared(method, keyed), headers)
     }
 
-    /// Finds the operation for a path that some servers read in another way than it was sent (see [`Readings`]).
+    /// Finds the operation for a path that some servers take for another path (its *readings*, see [`Readings`]).
     ///
-    /// - The operation is that of the first reading that matches one. The path as it was sent is tried last. If no
-    ///   reading matches, the operation is the fallback (`undeclared`).
+    /// - The readings are tried in their order, and last the path as it was sent. The first that matches an operation
+    ///   decides. If none matches, the operation is the fallback (`undeclared`).
     /// - The idempotency is the most careful one among the operations of all readings. The fallback's idempotency is
     ///   also compared, unless the path as it was sent matches the chosen operation.
     fn find_careful<'a>(
@@ -191,8 +212,8 @@ impl Operations {
             readings.others.iter().map(String::as_str).filter_map(at).chain(sent).collect();
         let Some(first) = places.first().copied() else { return undeclared.found(None, headers) };
         let operation = &self.declared[first];
-        // Keys are taken from the reading that matched, so that a tenant whose name is written in two ways has one
-        // guard.
+        // Keys are taken from the reading that matched. So a tenant has one guard, even if its name comes as `a` and as
+        // `%61`.
         let mut written = readings.others.iter().map(String::as_str).chain([readings.sent]);
         let reading = written.find_map(|path| router.and_then(|router| router.at(path).ok()));
         let mut found = operation.found(reading.as_ref(), headers);
@@ -208,11 +229,13 @@ impl Operations {
             let mut plan = Plan::clone(&operation.plan);
             plan.rules.idempotency = in_force(self.retry_none, careful);
             found.plan = Cow::Owned(Arc::new(plan));
+            found.is_doubtful = true;
         }
         found
     }
 
-    /// Returns the fallback for a request that matches no declared operation.
+    /// Returns the operation `other` for a request that matches no declared operation. Its idempotency follows from the
+    /// method and from `keyed`.
     fn undeclared(&self, method: &Method, keyed: bool) -> &CompiledOperation {
         let may_be_keyed = *method == Method::POST || *method == Method::PATCH;
         let idempotency = match Idempotency::of_method(method.as_str()) {
@@ -238,6 +261,8 @@ impl CompiledOperation {
             keep: self.keep,
             keys,
             forgets: self.forgets.as_ref(),
+            durable: self.durable.as_ref(),
+            is_doubtful: false,
         }
     }
 
@@ -350,7 +375,7 @@ mod tests {
     fn operations(lines: &str) -> Operations {
         let text = format!("[dependency.up]\nurl = \"http://up.example\"\n{lines}");
         let loaded = config::parse("test", &text, &|_| None).unwrap();
-        Operations::new(&loaded.settings.dependencies[0]).unwrap()
+        Operations::new(&loaded.settings.dependencies[0], 1 << 18).unwrap()
     }
 
     fn operation(name: &str, pattern: &str, idempotency: &str) -> String {

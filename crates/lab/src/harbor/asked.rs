@@ -1,4 +1,4 @@
-//! A request as the harbor reads it, and its answer before a fault has changed it.
+//! A request as the harbor reads it (`Asked`), and the harbor's answer before a fault has changed the answer (`Reply`).
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

@@ -108,8 +108,9 @@ impl Pages {
         }
     }
 
-    /// Returns one page of the charges that were made from the query's `from` on and before its `to`, the oldest first.
-    /// The cursor of the next page is the id of the last charge on this page.
+    /// Returns one page of charges, the oldest first. The query's `from` and `to` choose them by the time at which they
+    /// were made: `from` itself is included, `to` is not. The cursor of the next page is the id of the last charge on
+    /// this page.
     fn list(&self, asked: &Asked) -> Reply {
         let (from, to) = match (moment(asked, "from"), moment(asked, "to")) {
             (Ok(from), Ok(to)) => (from.unwrap_or(Timestamp::MIN), to.unwrap_or(Timestamp::MAX)),

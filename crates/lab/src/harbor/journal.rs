@@ -29,7 +29,8 @@ pub(super) struct Journal {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Line {
-    /// The first line. It holds the start number and the counter from which ids are made.
+    /// The first line. It holds the two numbers from which the ids of charges and refunds are made: `start`, which is
+    /// random, and `made`, which counts the ids.
     Begun { start: u32, made: u64 },
     /// A request was read whole.
     Seen { asked: Asked },

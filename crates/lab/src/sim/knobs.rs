@@ -141,7 +141,7 @@ impl Knob {
     }
 }
 
-/// Returns the misuse for a wrong name. Its text contains the most similar right name, and all right names.
+/// Returns the error for a wrong name. Its text contains the most similar right name, and all right names.
 #[must_use]
 pub fn unknown(kind: &str, name: &str, all: &[&str]) -> Misuse {
     let distance = |known: &&&str| strsim::damerau_levenshtein(&name.to_lowercase(), &known.to_lowercase());

@@ -1,8 +1,9 @@
-//! The two questions about rows that wait, written once for both databases.
+//! The questions about rows that wait, written once for both databases.
 //!
 //! The first question is asked once in each poll interval, for all dependencies of a process together: which of them
 //! have a row that is due, and when will the next row be due? The second question is: which due rows wait for another
-//! process, because this process does not declare their operations?
+//! process, because this process does not declare their operations? The third question is: which versions do these rows
+//! have?
 //!
 //! The questions have no parameters: the names are written into the text. So PostgreSQL gets such a question in one
 //! message (the simple protocol), answers it in one round trip, and plans it anew each time for the current size of the
@@ -11,21 +12,25 @@
 
 use std::time::Duration;
 
+use crate::action::ActionId;
 use crate::machine::Stamp;
 
 use super::columns::{Cell, Source};
 use super::dialect::Dialect;
 use super::{Declared, Due, Result, Undeclared};
 
-/// Returns the SQL of the first question, for the time `now`. Its result has one row for each declared operation. Its
-/// columns are the database's time, the index of the dependency in `declared`, the name of the operation, the due time of
-/// the first row that is due, and the due time of the next row, if that is within the time `within`. Before and after the
-/// first due time, a column has the number of entries that were read from the index ([`Dialect::walked`]).
-/// [`Answers::read`] reads these rows.
+/// Returns the SQL of the first question, for the time `now`. Its result has one row for each declared operation, which
+/// [`Answers::read`] reads. The columns are:
 ///
-/// The search for the first row begins at the time that `from` returns for a dependency and an operation. The search for
-/// the next row has an end because PostgreSQL's index also has the old entries of rows that were changed, such as the ends
-/// of the leases of finished rows. A search without an end would walk over all of them.
+/// - the database's time;
+/// - the index of the dependency in `declared`, and the name of the operation;
+/// - the due time of the first row that is due, between two readings of the counter [`Dialect::walked`]: the difference
+///   is the number of index entries that the search has read;
+/// - the due time of the next row, if that is within the time `within`.
+///
+/// The search for the first row begins at the time that `from` returns for a dependency and an operation. The search
+/// for the next row has an end because PostgreSQL's index also has the old entries of rows that were changed, such as
+/// the ends of the leases of finished rows. A search without an end would walk over all of them.
 pub(crate) fn due(
     dialect: Dialect,
     now: &str,
@@ -52,8 +57,8 @@ pub(crate) fn due(
     )
 }
 
-/// Returns the SQL that says for each declared operation since when a row is due in a range of time, whose begin and end
-/// `range` gives. It has the columns of [`due`].
+/// Returns the SQL that says for each declared operation when the first of its rows is due that are due in a range of
+/// time. `range` returns the begin and the end of that range. The result has the columns of [`due`].
 #[cfg(feature = "postgres")]
 pub(crate) fn due_in(
     dialect: Dialect,
@@ -97,7 +102,8 @@ fn operations(dialect: Dialect, declared: &[Declared], more: impl Fn(&str, &str)
     rows.join(", ")
 }
 
-/// Returns the SQL for the earliest time at which a row of the operation `d` is due and `when` holds.
+/// Returns the SQL for the earliest due time of those rows of the operation `d` for which the SQL condition `when` is
+/// true.
 fn first(dialect: Dialect, knows: u32, when: &str) -> String {
     format!(
         "(SELECT {due_at} FROM {action} a WHERE a.dependency = d.dependency AND a.operation = d.operation AND {when} \
@@ -185,4 +191,17 @@ pub(crate) fn undeclared_of(from: &mut impl Source) -> Result<Undeclared> {
         operation: from.text()?.to_owned(),
         due: u64::read(from)?,
     })
+}
+
+/// Returns the SQL that reads the versions of the actions with these ids. [`version_of`] reads the rows. There must be at
+/// least one id.
+pub(crate) fn versions(dialect: Dialect, ids: &[ActionId]) -> String {
+    let action = dialect.table("action");
+    let ids = ids.iter().map(|id| dialect.literal(&id.to_string())).collect::<Vec<_>>().join(", ");
+    format!("SELECT id, version FROM {action} WHERE id IN ({ids})")
+}
+
+/// Reads a row of [`versions`].
+pub(crate) fn version_of(from: &mut impl Source) -> Result<(ActionId, u64)> {
+    Ok((ActionId::read(from)?, u64::read(from)?))
 }

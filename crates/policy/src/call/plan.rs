@@ -70,7 +70,8 @@ impl Timeouts {
 /// The rules and settings that all calls of an operation have in common.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// What the endings of attempts mean, and what a second delivery does.
+    /// What the end of an attempt means for the effect and the health, and what happens if a request is delivered
+    /// twice.
     pub rules: Rules,
     /// The timeouts of each call.
     pub timeouts: Timeouts,

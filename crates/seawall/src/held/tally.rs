@@ -1,5 +1,6 @@
-//! Counts what the connection guard has seen. It adds up, for each dependency, how long connections were held during
-//! calls, and it counts the pairs of places in the code.
+//! Counts what the connection guard has seen. For each dependency, it adds up how long connections were held during
+//! calls. It also counts each pair of places in the code: where a connection was taken, and where a call was made while
+//! the connection was held.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,8 +11,9 @@ use parking_lot::Mutex;
 
 use super::violation::{ConnectionHeld, Place};
 
-/// The maximum number of pairs of places that are kept. A program normally has few pairs. After that, a call with a
-/// further pair is still counted for its dependency. But its pair is not kept, and no warning about it is logged.
+/// The maximum number of pairs of places in the code (where a connection was taken, and where a call was made) that are
+/// kept. A program normally has few pairs. Beyond this number, a call with a further pair is still counted for its
+/// dependency. But its pair is not kept, and no warning about it is logged.
 const MOST_PLACES: usize = 1024;
 
 /// The shortest time between two warnings for the same pair of places.
@@ -53,7 +55,8 @@ pub struct HeldPlace {
 pub struct Snapshot {
     /// The counts of each dependency, in the order of names.
     pub totals: Vec<HeldTotal>,
-    /// The pairs of places, the most frequent first. Only the first 1024 pairs that were seen are kept.
+    /// The pairs of places (where a connection was taken, and where a call was made), the most frequent pair first.
+    /// Only the first 1024 pairs that were seen are kept.
     pub places: Vec<HeldPlace>,
 }
 

@@ -68,7 +68,7 @@ impl Answer {
         self.finish.attempts
     }
 
-    /// Returns the number of the endpoint that answered, in order of preference, from 0.
+    /// Returns the number of the endpoint that answered. 0 is the endpoint that is tried first.
     #[must_use]
     pub fn endpoint(&self) -> usize {
         self.finish.endpoint

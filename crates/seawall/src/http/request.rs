@@ -170,8 +170,8 @@ impl Request {
     /// Sends the request, and waits for the head of the answer. Every answer of the dependency is returned as `Ok`,
     /// whatever its status; [`Answer::error_for_status`] turns a bad status into an error.
     ///
-    /// If the future is dropped, a read is aborted immediately. Any other request that was sent whole is awaited in the
-    /// background, so that the breaker and the limit learn how it ended.
+    /// If the future is dropped, a request that only reads is aborted immediately. Any other request that was sent
+    /// whole is awaited in the background, so that the breaker and the limit learn how it ended.
     #[track_caller]
     pub fn send(self) -> Sending {
         let place = Location::caller();

@@ -5,8 +5,9 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+use seawall_actions::stored::StoredRequest;
 use seawall_ledger::store::Store;
-use seawall_ledger::{ActionId, By, Cancelling, Ledger, NewAction, Operation, Scope};
+use seawall_ledger::{ActionId, By, Cancelling, Ledger, NewAction, Operation, Same, Scope};
 use seawall_policy::Misuse;
 use serde::Serialize;
 
@@ -277,9 +278,14 @@ impl<S: Store> Actions<S> {
         let amount = durable.amount.as_ref().map(|amount| amount.read(&body)).transpose();
         let amount = amount.map_err(ActionError::body)?;
         let mapped = durable.rules().keys.sent(durable.dependency(), key, 0);
+        let body_bytes = body.len();
         let request =
             durable.remote.record(mapped.as_deref().unwrap_or(key), body).map_err(ActionError::body)?;
-        Ok(NewAction { amount, ..NewAction::new(durable.dependency(), durable.operation(), key, request) })
+        // A later version of the program may record other headers.
+        let head = StoredRequest::decode(&request).same_head();
+        let same = Some(Same { head, body_at: request.len() - body_bytes });
+        let new = NewAction::new(durable.dependency(), durable.operation(), key, request);
+        Ok(NewAction { amount, same, ..new })
     }
 
     fn enter(&self, place: &'static Location<'static>) -> Result<Entered, ActionError> {

@@ -45,7 +45,7 @@ impl Confirm {
         self
     }
 
-    /// Gives the request a JSON body. Its strings may contain holes. A request with a JSON body has no form.
+    /// Gives the request a JSON body. Its strings may contain holes. A request has a JSON body or a form, but not both.
     pub fn json(mut self, body: Value) -> Confirm {
         self.0.put(
             "confirm.json",
@@ -57,7 +57,7 @@ impl Confirm {
     }
 
     /// Gives the request a body of `application/x-www-form-urlencoded` with these fields, in this order. The values may
-    /// contain holes. A request with a form has no JSON body.
+    /// contain holes. A request has a JSON body or a form, but not both.
     pub fn form<N: AsRef<str>, V: AsRef<str>>(mut self, fields: impl IntoIterator<Item = (N, V)>) -> Confirm {
         let body = form(fields, Purpose::Confirm);
         self.0.put("confirm.form", body, |confirm| &mut confirm.request, RequestTemplate::set_body);
@@ -170,7 +170,7 @@ impl Cancel {
         self
     }
 
-    /// Gives the request a JSON body. Its strings may contain holes. A request with a JSON body has no form.
+    /// Gives the request a JSON body. Its strings may contain holes. A request has a JSON body or a form, but not both.
     pub fn json(mut self, body: Value) -> Cancel {
         self.0.put(
             "cancel.json",
@@ -182,7 +182,7 @@ impl Cancel {
     }
 
     /// Gives the request a body of `application/x-www-form-urlencoded` with these fields, in this order. The values may
-    /// contain holes. A request with a form has no JSON body.
+    /// contain holes. A request has a JSON body or a form, but not both.
     pub fn form<N: AsRef<str>, V: AsRef<str>>(mut self, fields: impl IntoIterator<Item = (N, V)>) -> Cancel {
         let body = form(fields, Purpose::Cancel);
         self.0.put("cancel.form", body, |cancel| &mut cancel.request, RequestTemplate::set_body);

@@ -377,7 +377,8 @@ impl DurableBuilder {
     }
 }
 
-/// Returns the notes among the problems, or an error with all errors among them. Each text begins with `at`.
+/// Returns the texts of the problems that are only notes. If some of the problems are errors, returns these as an error
+/// instead. Each text begins with `at`, which says what the problems are about.
 pub(super) fn notes_of(at: &str, problems: Vec<Problem>) -> Result<Vec<String>, Misuse> {
     let (errors, notes): (Vec<Problem>, Vec<Problem>) =
         problems.into_iter().partition(|problem| problem.gravity == Gravity::Error);

@@ -83,9 +83,9 @@ pub mod protocol {
     pub use seawall_ledger::calendar::{TimeOfDay, UnknownZone};
     pub use seawall_ledger::store::Boxed;
     pub use seawall_ledger::{
-        AttemptKind, AttemptOutcome, AttemptRow, CancelKind, CancelRules, ConfirmRules, Delivery, Found,
-        Goal, HandlerTrouble, KeyRules, Known, Limits, Mark, Naming, NotApplied, Operation, Origin, Owner,
-        Performed, Remote, Report, Rules, SettleBy, Stamp, State, Undone,
+        AttemptKind, AttemptOutcome, AttemptRow, Begun, CancelKind, CancelRules, ConfirmRules, Delivery,
+        Found, Goal, HandlerTrouble, KeyRules, Known, Limits, Mark, Naming, NotApplied, Operation, Origin,
+        Owner, Performed, Prints, Remote, Report, Rules, Same, SettleBy, Stamp, Started, State, Undone,
     };
     pub use seawall_policy::{Backoff, Gravity, Problem, Wrong};
 }

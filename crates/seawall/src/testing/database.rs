@@ -1,4 +1,4 @@
-//! The types [`Database`] and [`Clock`]: an SQLite file of one test, and the clock that its ledger goes by.
+//! The types [`Database`] and [`Clock`]: an SQLite file of one test, and the clock that its ledger uses.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -64,8 +64,8 @@ const STEP: Duration = Duration::from_millis(5);
 /// The real time for which [`Clock::pass_until`] waits at the end. A test that passes waits for a small part of it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The clock by which the ledger of a [`Database`] goes. It begins with the machine's time and goes on by itself. A
-/// test moves it on further, so that the test need not wait. All clones are the same clock.
+/// The clock that the ledger of a [`Database`] uses. It begins with the machine's time and goes on by itself. A test
+/// moves it on further, so that the test need not wait. All clones are the same clock.
 #[derive(Clone)]
 pub struct Clock(TestClock);
 

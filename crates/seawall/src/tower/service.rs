@@ -138,8 +138,8 @@ impl Whom {
     }
 }
 
-/// The dependency or the operation to which a call belongs. The call keeps a clone of it, because the call borrows the
-/// [`Site`] in it.
+/// The dependency or the operation to which a call belongs. The call owns a clone of it, and so can borrow its guards
+/// and plan (the [`Site`]) for as long as it runs.
 enum Held {
     Dependency(Dependency, Idempotency),
     Operation(Operation),

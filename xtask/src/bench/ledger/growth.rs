@@ -20,7 +20,8 @@ use crate::process::{Outcome, Server, cargo, output, run, target};
 /// The options of `cargo xtask bench growth`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The parts to run: lists, idle, beside, settle [default: all].
+    /// The parts to run [default: all]: lists (how long lists take), idle (statements while there is nothing to do),
+    /// beside (claims beside a long transaction), settle (actions beside a transaction that has settled one).
     #[arg(long, value_delimiter = ',')]
     parts: Vec<String>,
     /// The number of rows in the table that is listed.
@@ -101,8 +102,8 @@ fn start(program: &Program, args: &[String]) -> Outcome<(Server, Lines<BufReader
     Ok((server, BufReader::new(out).lines()))
 }
 
-/// Returns the next line that begins with `word`, and skips the lines before it. It is an error if the program ends
-/// before.
+/// Returns the next line that begins with `word`, and skips the lines before it. Fails if the program ends before it
+/// prints such a line.
 fn line(lines: &mut Lines<BufReader<ChildStdout>>, word: &str) -> Outcome<String> {
     loop {
         match lines.next() {
@@ -114,8 +115,9 @@ fn line(lines: &mut Lines<BufReader<ChildStdout>>, word: &str) -> Outcome<String
     }
 }
 
-/// Measures lists on both databases, in a table in which almost all rows are done, and in one in which almost all are
-/// open. Returns the slowest list of each standing, in milliseconds.
+/// Measures how long lists of actions take, on both databases. One table has almost only actions that are done, and the
+/// other almost only open ones. For each standing of actions, such as `done`, returns the time of the slowest list, in
+/// milliseconds.
 fn lists(options: &Options, cluster: &Cluster, program: &Program) -> Outcome<Rows> {
     let mut rows = Rows::new();
     for (store, most) in [("postgres", "done"), ("postgres", "open"), ("sqlite", "done"), ("sqlite", "open")]
@@ -198,12 +200,13 @@ fn number(cluster: &Cluster, database: &str, figure: &str, which: &str) -> Outco
 /// The SQL condition that selects the claims in `pg_stat_statements`.
 const CLAIMS: &str = "s.query LIKE 'UPDATE seawall.action a SET version = version + 1, fence%'";
 
-/// The SQL condition that selects in `pg_stat_statements` the questions which rows are due.
+/// The SQL condition that selects in `pg_stat_statements` the polls, which are the statements that ask for rows that
+/// are due.
 const POLLS: &str =
     "s.query LIKE '%SELECT%due_at%' AND s.query NOT LIKE 'UPDATE%' AND s.query NOT LIKE 'WITH taken%'";
 
 /// Measures statements for four seconds. Returns four times in milliseconds: the mean and the longest time of a claim,
-/// then the mean and the longest time of a question which rows are due.
+/// then the mean and the longest time of a poll, which asks for rows that are due.
 fn statements(cluster: &Cluster, database: &str) -> Outcome<[f64; 4]> {
     reset(cluster)?;
     std::thread::sleep(Duration::from_secs(4));
@@ -235,8 +238,8 @@ fn session(cluster: &Cluster, database: &str, text: &str) -> Outcome<Server> {
     Server::start("psql", None, &psql, &args, &log, false)
 }
 
-/// Measures claims, and the questions which rows are due, before and beside a long transaction. Also returns the share
-/// of updates that are HOT, which means that they change no index.
+/// Measures claims and polls, first without a long transaction and then while one is open. Also returns the share of
+/// updates that are HOT, which means that they change no index.
 fn beside(options: &Options, cluster: &Cluster, program: &Program) -> Outcome<Rows> {
     let database = format!("growth_beside_{}", program.name);
     // The sessions of the program before may still be ending, so each has a database of its own.

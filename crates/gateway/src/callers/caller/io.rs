@@ -1,7 +1,8 @@
 //! The byte stream of a caller's connection, between the socket and hyper.
 //!
 //! On HTTP/1, [`Framing`] sees all bytes before hyper does. So when hyper passes a request on, the gateway knows
-//! whether the request can be read in two ways. On HTTP/2 the frames are counted ([`Purse`]).
+//! whether a proxy before it may have read the request in another way than hyper. On HTTP/2, control frames are
+//! counted, so that no caller can send too many of them ([`Purse`]).
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -196,8 +197,8 @@ impl CallerIo {
         written
     }
 
-    /// Copies what the framing has found into `caller`, where it can be read from outside the connection's task. If a
-    /// head has begun, also notes the time in `caller`. Does nothing on HTTP/2.
+    /// Copies what the parser has found in the caller's bytes into `caller`, where it can be read from outside the
+    /// connection's task. If a head has begun, also notes the time in `caller`. Does nothing on HTTP/2.
     fn note_framing(&self) {
         let Follows::Requests(framing) = &self.follows else { return };
         let caller = &self.caller;

@@ -41,6 +41,11 @@ pub(super) static DEPENDENCY: Spec = Spec {
                 "Which keys the provider takes. A key that does not fit is sent as a key that is computed from it.",
             ),
             key(
+                "key_scope",
+                Kind::Choice(&["client", "shared"]),
+                "Whether the caller's name stands before the keys of durable operations. Default: client where gateway.clients has a tokens_file, else shared.",
+            ),
+            key(
                 "deadline_header",
                 Kind::HeaderName,
                 "The header that tells the dependency how many milliseconds are left. Default: none.",
@@ -86,8 +91,8 @@ static KEY: Spec = Spec {
     ]],
 };
 
-/// The bounds of one length. Whether the least and the greatest length fit together is checked later, where the whole
-/// table is read.
+/// The values that may be declared for the least and for the greatest length of a key, in bytes. Whether the two
+/// lengths fit together is checked later, where the whole table is read.
 const KEY_LENGTH: Kind = Kind::Whole { min: 0, max: 65_535 };
 
 static TLS: Spec = Spec {

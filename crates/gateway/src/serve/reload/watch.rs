@@ -108,7 +108,8 @@ pub(super) enum Move {
     Wait,
     /// Try to take the files, which may not fit together yet.
     Try,
-    /// Report that the changed files could not be put in force for a minute.
+    /// Report that the changed files have not been usable for a minute, for example because a certificate and its key
+    /// do not belong together.
     Tell,
 }
 
@@ -125,7 +126,8 @@ pub(super) struct NamedWatch {
 #[derive(Debug)]
 struct Other {
     contents: u64,
-    /// When the files first differed from those in force. After a report, this is the time of the next change.
+    /// When the files first differed from those in force. After a report, it is the time of the next change, so that
+    /// the next report comes a minute after that change.
     first: Time,
     since: Time,
     tried: bool,

@@ -91,8 +91,8 @@ impl PeerBudget {
         self.recent.back_mut().expect("just put in")
     }
 
-    /// Records that a call begins. It increases the budget in [`PeerBudgetPolicy::PerRequest`] and
-    /// [`PeerBudgetPolicy::Finagle`] only.
+    /// Records that a call begins. With [`PeerBudgetPolicy::PerRequest`] and [`PeerBudgetPolicy::Finagle`], this allows
+    /// more repeats. With all other rules it changes nothing.
     pub(super) fn begun(&mut self, now: Time) {
         match self.policy {
             PeerBudgetPolicy::PerRequest { per, cap, .. } => self.tokens = (self.tokens + per).min(cap),

@@ -2,7 +2,7 @@
 //!
 //! While all attempts time out, each call makes `a` attempts. If `aρ ≥ 1`, where `ρ` is the load, the server never
 //! works off its queue. So the critical load is `1/a`. The scenario finds it by halving an interval of loads. Each step
-//! asks whether the backlog that a strong trigger leaves shrinks or grows.
+//! simulates a strong trigger at the load in the middle, and looks whether the backlog shrinks or grows afterwards.
 
 use super::arms::count;
 use super::scenario::{Findings, Scenario, Study};

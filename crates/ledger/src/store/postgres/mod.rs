@@ -281,6 +281,15 @@ impl Store for Postgres {
         self.link.bounded(until, writing).await
     }
 
+    async fn print_key(&self) -> Result<[u8; 32]> {
+        let reading = |until| async move {
+            let mut tx = self.reading(until).await?;
+            let key = self.session(&mut tx).print_key().await?;
+            tx.commit().await.map(|()| key)
+        };
+        self.link.reads(reading).await
+    }
+
     async fn ask_time(&self) -> Result<DbClock> {
         let asking = |until| async move {
             let mut tx = self.reading(until).await?;
@@ -423,6 +432,14 @@ impl Store for Postgres {
             tx.commit().await.map(|()| Some(Story { action, attempts, marks }))
         };
         self.link.reads(reading).await
+    }
+
+    async fn versions(&self, ids: &[ActionId]) -> Result<Vec<(ActionId, u64)>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (rows, _) = self.link.plain(polled::versions(Dialect::Postgres, ids)).await?;
+        rows.iter().map(|row| polled::version_of(&mut rows::reader(row))).collect()
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Action>> {

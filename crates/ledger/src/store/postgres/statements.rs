@@ -18,7 +18,7 @@ use crate::machine::{AttemptRow, Back, Owner, Row as StateRow, SentKey, Stamp, W
 use crate::store::columns::{self, Columns, Fixed};
 use crate::store::dialect::Dialect;
 use crate::store::select::Select;
-use crate::store::{Counts, Declared, Filter, Insert, KeptClock, OwnTime, Result, Swept, polled};
+use crate::store::{Counts, Declared, Filter, Insert, KeptClock, OwnTime, Result, Swept, kept, polled};
 
 use super::rows::{self, At, Statement};
 
@@ -117,7 +117,8 @@ static FIND_MANY: LazyLock<String> = LazyLock::new(|| {
 
 /// The statement of a claim. The rows of each operation are found in the order of the index. The operation whose oldest
 /// row is due first is looked at first, and the statement stops when it has enough rows. So it locks only the rows that
-/// it claims. The search begins at a bound of each operation (`bounds.rs`).
+/// it claims. The search begins at a given time for each operation, so that it reads few old entries of the index (see
+/// `bounds.rs`).
 static CLAIM: LazyLock<String> = LazyLock::new(|| {
     claim(
         "a.id = ANY (ARRAY(SELECT d.id FROM (SELECT name, low FROM unnest($6::text[], $7::timestamptz[]) AS u (name, low) \
@@ -447,6 +448,12 @@ impl Session<'_> {
 }
 
 impl Session<'_> {
+    pub(super) async fn print_key(&mut self) -> Result<[u8; 32]> {
+        let query = self.query("SELECT print_key FROM seawall.secret");
+        let row = query.fetch_optional(&mut *self.conn).await.map_err(failed)?;
+        kept::print_key(row.as_ref().map(|row| row.try_get(0)).transpose().map_err(failed)?)
+    }
+
     pub(super) async fn kept_clock(&mut self) -> Result<Option<KeptClock>> {
         let text = "SELECT database_time, wall_time, back_micros, back_before FROM seawall.clock";
         let Some(row) = self.query(text).fetch_optional(&mut *self.conn).await.map_err(failed)? else {

@@ -154,7 +154,8 @@ impl Sqlite {
         self.options.clone()
     }
 
-    /// Returns the SQL that claims rows of several operations. `operations` is their number. Tests check its query plan.
+    /// Returns the SQL that claims rows of several operations. `operations` is their number. Tests check its query
+    /// plan.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn claim_text(operations: usize) -> String {
@@ -211,6 +212,10 @@ impl Store for Sqlite {
 
     async fn keep_clock(&self, kept: KeptClock) -> Result<()> {
         statements::keep_clock(&mut *self.reader().await?, &kept).await
+    }
+
+    async fn print_key(&self) -> Result<[u8; 32]> {
+        statements::print_key(&mut *self.reader().await?).await
     }
 
     fn clock_moved(&self) -> impl Future<Output = ()> + Send {
@@ -285,6 +290,13 @@ impl Store for Sqlite {
         let attempts = statements::attempts(&mut reader, id).await?;
         let marks = statements::marks(&mut reader, id).await?;
         Ok(Some(Story { action, attempts, marks }))
+    }
+
+    async fn versions(&self, ids: &[ActionId]) -> Result<Vec<(ActionId, u64)>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        statements::versions(&mut *self.reader().await?, ids).await
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Action>> {

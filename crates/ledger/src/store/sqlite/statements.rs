@@ -21,7 +21,9 @@ use crate::store::dialect::Dialect;
 use crate::store::lane::BATCH;
 use crate::store::polled::{self, Answers};
 use crate::store::select::Select;
-use crate::store::{Counts, Declared, Due, Filter, Insert, KeptClock, OwnTime, Result, Swept, Undeclared};
+use crate::store::{
+    Counts, Declared, Due, Filter, Insert, KeptClock, OwnTime, Result, Swept, Undeclared, kept,
+};
 
 use super::rows;
 
@@ -318,7 +320,8 @@ pub(super) async fn due(
     now: Stamp,
 ) -> Result<Vec<Due>> {
     let mut answers = Answers::of(declared);
-    // SQLite takes the old entry of a row out of the index when the row changes, so each search begins at the beginning.
+    // SQLite takes the old entry of a row out of the index when the row changes, so each search begins at the
+    // beginning.
     let now = now.as_micros().to_string();
     for row in plain(conn, polled::due(Dialect::Sqlite, &now, declared, knows, within, |_, _| None)).await? {
         answers.read(&mut rows::reader(&row))?;
@@ -336,6 +339,12 @@ pub(super) async fn undeclared(
     let now = now.as_micros().to_string();
     let rows = plain(conn, polled::undeclared(Dialect::Sqlite, &now, declared, most)).await?;
     rows.iter().map(|row| polled::undeclared_of(&mut rows::reader(row))).collect()
+}
+
+/// Returns the versions of the rows with these ids.
+pub(super) async fn versions(conn: &mut SqliteConnection, ids: &[ActionId]) -> Result<Vec<(ActionId, u64)>> {
+    let rows = plain(conn, polled::versions(Dialect::Sqlite, ids)).await?;
+    rows.iter().map(|row| polled::version_of(&mut rows::reader(row))).collect()
 }
 
 /// Executes a statement without parameters, and returns its rows. The prepared statement is not kept, since its text
@@ -422,6 +431,12 @@ pub(super) async fn sweep(
         }
     }
     Ok(swept)
+}
+
+pub(super) async fn print_key(conn: &mut SqliteConnection) -> Result<[u8; 32]> {
+    let row =
+        sqlx::query("SELECT print_key FROM seawall_secret").fetch_optional(conn).await.map_err(failed)?;
+    kept::print_key(row.as_ref().map(|row| row.try_get(0)).transpose().map_err(failed)?)
 }
 
 pub(super) async fn kept_clock(conn: &mut SqliteConnection) -> Result<Option<KeptClock>> {

@@ -1,0 +1,16 @@
+-- What durable operations over HTTP need. Programs of the version before can still work with these tables.
+
+-- What makes two requests under one key the same request: two fingerprints (HMAC-SHA256), one of the method, the path
+-- and the content type, and one of the body. The requests of an action without fingerprints are compared byte by byte.
+-- `client` is the name of the caller that recorded the action, if callers have names.
+ALTER TABLE seawall_action ADD COLUMN head_print BLOB;
+ALTER TABLE seawall_action ADD COLUMN body_print BLOB;
+ALTER TABLE seawall_action ADD COLUMN client TEXT;
+
+-- The key of the fingerprints. It never changes: without it, no request could be compared with an earlier one. The
+-- table has one row.
+CREATE TABLE seawall_secret (
+    one       INTEGER PRIMARY KEY CHECK (one = 1),
+    print_key BLOB NOT NULL
+);
+INSERT INTO seawall_secret (one, print_key) VALUES (1, randomblob(32));
