@@ -78,8 +78,10 @@ async fn start(options: &Options) -> Result<(), StartError> {
     let refused = |report: config::Report| StartError::Config(report.to_string());
     let text = text.map_err(refused)?;
     let loaded = config::parse(&name, &text, &environment).map_err(refused)?;
-    for note in &loaded.notes {
-        tracing::warn!("{note}");
+    if demo.is_none() {
+        for note in &loaded.notes {
+            tracing::warn!("{note}");
+        }
     }
     let workers = loaded.settings.gateway.workers.unwrap_or_else(cores).max(1);
     descriptors::divide(&loaded.settings, workers);
