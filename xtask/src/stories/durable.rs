@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::answer::{Answer, curl};
-use super::tales::{expect, json};
+use super::answer::{Answer, curl, expect, json};
 use super::world::{World, found, story_file, write};
 use crate::needs::{node_folder, python};
 use crate::process::{Outcome, Server, free_port, output};

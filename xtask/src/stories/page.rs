@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::answer::curl;
+use super::answer::{curl, expect, json};
 use super::durable::{until, until_open};
-use super::tales::{expect, json};
 use super::world::{World, found, write};
 use crate::needs::python;
 use crate::process::{Outcome, Server, free_port, output, root};

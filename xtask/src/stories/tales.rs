@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::answer::{Answer, curl};
+use super::answer::{curl, expect, json};
 use super::world::{LARGE_BYTES, World, node_sdk, python_sdk};
 use super::{durable, page};
 use crate::process::{Outcome, output};
@@ -52,14 +52,6 @@ const TWICE: (&str, &str) = ("seawall-attempts", "2");
 const APPLIED: (&str, &str) = ("seawall-effect", "applied");
 const NOT_APPLIED: (&str, &str) = ("seawall-effect", "not-applied");
 const UNKNOWN: (&str, &str) = ("seawall-effect", "unknown");
-
-pub(super) fn expect(holds: bool, what: impl FnOnce() -> String) -> Outcome<()> {
-    if holds { Ok(()) } else { Err(what()) }
-}
-
-pub(super) fn json(answer: &Answer) -> Outcome<Value> {
-    serde_json::from_slice(&answer.body).map_err(|e| format!("{e} in {answer}"))
-}
 
 fn nginx_unchanged(world: &World) -> Outcome<()> {
     let url = world.through("fast", "/small");
