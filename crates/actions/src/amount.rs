@@ -11,7 +11,7 @@ use seawall_policy::Wrong;
 
 use crate::template::{Pointer, Raw};
 
-/// The maximum number of decimal places between a currency and its minor unit. No currency of ISO 4217 has more.
+/// The maximum number of decimal places of a currency's minor unit. No currency of ISO 4217 has more.
 const MOST_MINOR: u8 = 4;
 
 /// Says where the body of a request has the amount of money, and in which currency the amount is.

@@ -16,8 +16,9 @@ pub struct Confirm {
     /// The time between the end of an attempt and the first question to the provider. Default 2 s.
     pub after: Duration,
     /// The number of times that the provider must answer "absent" before the ledger believes it. Only answers after the
-    /// quiet time count, and they must be at least one quiet time apart. `None` (the default) means 1 if every
-    /// predicate of `absent` looks at the body, and 2 otherwise. See [`Confirm::absences_wanted`].
+    /// quiet time count. (The quiet time is the time, after the last possible send, in which a request may still
+    /// arrive.) The answers must be at least one quiet time apart. `None` (the default) means 1 if every predicate of
+    /// `absent` looks at the body, and 2 otherwise. See [`Confirm::absences_wanted`].
     pub absences: Option<u32>,
     /// Predicates of answers that mean "the action took effect". One matching predicate is enough.
     pub applied: Vec<Predicate>,
@@ -182,9 +183,9 @@ pub struct Declared<'a> {
     pub durable: Option<&'a Rules>,
 }
 
-/// The time that is added to the total timeout, if the declaration does not say within which time an action must be
-/// settled. It is long enough for a commit. It is also short, so that a customer is not charged for long for an order
-/// that does not exist.
+/// If the declaration does not say within which time the application must settle an action, that time is the total
+/// timeout plus this time. It is long enough for the application's commit. It is short enough that a customer is not
+/// charged for long for an order that was never committed.
 const SETTLE_AFTER_TOTAL: Duration = Duration::from_secs(30);
 
 impl Declared<'_> {

@@ -1,5 +1,7 @@
 //! What callers may ask of actions: what became of them, to settle them, to cancel them, to take a report of a webhook.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod support;
 
 use std::net::SocketAddr;
@@ -141,7 +143,9 @@ async fn wrong_questions_are_refused_in_words() {
         assert_refused(&get(&gateway, &target).await, 400, "bad-request", says);
     }
     let nobody = format!("/-/actions/{NOBODY}");
-    for target in [&*nobody, "/-/actions/7", "/-/actions?dependency=pay&key=x", "/-/actions?dependency=x&key=x"] {
+    for target in
+        [&*nobody, "/-/actions/7", "/-/actions?dependency=pay&key=x", "/-/actions?dependency=x&key=x"]
+    {
         let begun = Instant::now();
         let wait = if target.contains('?') { "&wait=15s" } else { "?wait=15s" };
         for target in [target.to_owned(), format!("{target}{wait}")] {
@@ -168,7 +172,12 @@ async fn wrong_questions_are_refused_in_words() {
     assert_refused(&wrong, 400, "bad-request", "a report has the form");
     let long = post(&gateway, &observe, &"x".repeat((64 << 10) + 1)).await;
     assert_refused(&long, 413, "body-too-large", "65536");
-    assert_refused(&post(&gateway, &format!("{nobody}/settle"), "").await, 404, "not-found", "no such action");
+    assert_refused(
+        &post(&gateway, &format!("{nobody}/settle"), "").await,
+        404,
+        "not-found",
+        "no such action",
+    );
     let foreign = gateway.ask("GET", &path, &[("origin", "https://evil.example")], "").await;
     assert_eq!(foreign.header("seawall-reason"), Some("caller-refused"), "the gate stays before it");
 }
@@ -197,7 +206,11 @@ async fn what_is_settled_stays_and_what_is_cancelled_is_undone() {
     let cancelled = post(&gateway, &format!("{path}/cancel"), "").await;
     assert_eq!((cancelled.status, &cancelled.json()["goal"]), (Some(200), &json!("cancel")), "{cancelled:?}");
     let settled = post(&gateway, &format!("{path}/settle"), "").await;
-    assert_eq!((settled.status, settled.header("seawall-reason")), (Some(409), Some("too-late")), "{settled:?}");
+    assert_eq!(
+        (settled.status, settled.header("seawall-reason")),
+        (Some(409), Some("too-late")),
+        "{settled:?}"
+    );
     assert_eq!(settled.json()["recorded"]["goal"], "cancel");
     soon("the refund", async {
         while get(&gateway, &path).await.json()["state"] != "cancelled" {
@@ -207,7 +220,11 @@ async fn what_is_settled_stays_and_what_is_cancelled_is_undone() {
     .await;
     let ended = get(&gateway, &path).await;
     assert_eq!((ended.header("seawall-effect"), refunds(&books, "undone")), (Some("not-applied"), 1));
-    assert_eq!(post(&gateway, &format!("{path}/cancel"), "").await.status, Some(200), "it is cancelled already");
+    assert_eq!(
+        post(&gateway, &format!("{path}/cancel"), "").await.status,
+        Some(200),
+        "it is cancelled already"
+    );
 }
 
 #[tokio::test]
@@ -244,7 +261,11 @@ async fn a_webhook_ends_the_doubt() {
     let lost = charge(&gateway, "order-1", "close-after-effect", BODY).await;
     let path = lost.header("location").unwrap().to_owned();
     let stuck = get(&gateway, &format!("{path}?wait=15s")).await;
-    assert_eq!((&stuck.json()["state"], &stuck.json()["effect"]), (&json!("stuck"), &json!("unknown")), "{stuck:?}");
+    assert_eq!(
+        (&stuck.json()["state"], &stuck.json()["effect"]),
+        (&json!("stuck"), &json!("unknown")),
+        "{stuck:?}"
+    );
     assert_eq!(stuck.json()["next"], json!({ "what": "a person must look at it", "at": null }));
     let settled = post(&gateway, &format!("{path}/settle"), "").await;
     assert_eq!(settled.verdict(), (409, "unknown", "1", "not-known"), "{settled:?}");
@@ -288,11 +309,15 @@ async fn each_caller_sees_its_own_actions_only() {
     for (who, name, path) in [(ana, "ana", &of_ana), (bob, "bob", &of_bob)] {
         let shown = gateway.ask("GET", by_key, &[who], "").await.json();
         assert_eq!(*path, format!("/-/actions/{}", shown["id"].as_str().unwrap()));
-        assert_eq!((&shown["key"], &shown["sent_key"]), (&json!("order-1"), &json!(format!("{name}:order-1"))));
+        assert_eq!(
+            (&shown["key"], &shown["sent_key"]),
+            (&json!("order-1"), &json!(format!("{name}:order-1")))
+        );
     }
     // What is somebody else's is as what does not exist, in every word.
     let none = gateway.ask("GET", &format!("/-/actions/{NOBODY}"), &[bob], "").await;
-    for target in [of_ana.clone(), format!("{of_ana}?wait=15s"), "/-/actions?dependency=pay&key=ana:order-1".into()]
+    for target in
+        [of_ana.clone(), format!("{of_ana}?wait=15s"), "/-/actions?dependency=pay&key=ana:order-1".into()]
     {
         let hidden = gateway.ask("GET", &target, &[bob], "").await;
         assert_eq!((hidden.status, hidden.text()), (Some(404), none.text()), "{hidden:?}");

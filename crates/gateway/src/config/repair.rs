@@ -19,7 +19,7 @@ pub(super) struct Repaired {
 }
 
 impl Repaired {
-    /// Returns the text with its open marks closed; `None` if no mark is open.
+    /// Returns the text in which each open bracket and quote is closed; `None` if none is open.
     pub(super) fn of(text: &str) -> Option<Repaired> {
         let open = open_marks(text);
         if open.is_empty() {

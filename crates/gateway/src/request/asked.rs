@@ -20,9 +20,9 @@ use seawall_policy::{Effect, Reason};
 use tokio::time::Instant;
 
 use self::wanted::{Change, Unwanted, Wanted, Which, report};
-use super::handle::Site;
 use super::reply_body::ReplyBody;
 use super::request_body::{Pace, TakenBody, take_whole};
+use super::site::Site;
 use crate::callers::exchange::Exchange;
 use crate::durable::books::Books;
 use crate::durable::call::effect_of;
@@ -380,8 +380,7 @@ fn refused_as(unwanted: Unwanted) -> Refused {
     match unwanted {
         Unwanted::Action => not_found(),
         Unwanted::Path => {
-            let why =
-                "below /-/actions there are ID, ID/settle, ID/cancel and ID/observe, and no other paths";
+            let why = format!("there are {}, and no other paths below them", wanted::PATHS.join(", "));
             problem(Reason::UnknownDependency, why).into()
         }
         Unwanted::Method(allow) => {

@@ -25,8 +25,8 @@ pub(super) const fn at(seconds: i64) -> Stamp {
     Stamp::from_micros(1_000_000_000 + seconds * 1_000_000)
 }
 
-/// Returns the cautious rules, for a provider that knows no keys and can be asked. Its cancel has no key, and a second
-/// cancel undoes the effect once more, as a second refund does.
+/// Returns rules for a provider that knows no keys and can be asked. Its cancel has no key, and a second cancel undoes
+/// the effect once more, as a second refund does. So the rules must be cautious.
 pub(super) fn lookup() -> Rules {
     Rules {
         on_unknown: OnUnknown::Confirm,

@@ -50,7 +50,8 @@ impl Case<'_> {
 
     /// Handles the answer "no such effect" to a cancel. The key of this generation is not used again, since the
     /// provider may repeat its first answer to every later request with the same key. The answer is believed only if
-    /// the generation was first sent after the quiet time.
+    /// the first cancel of this generation was sent after the quiet time. Before that, the perform attempt might still
+    /// arrive.
     fn no_such(&self, draft: &mut Draft, report: &Report) {
         let seen = self.state.sent.is_some_and(|sent| sent.seen);
         let early = self.state.undo.open.as_ref().is_some_and(|open| open.early);

@@ -63,8 +63,8 @@ impl Case<'_> {
                 draft.to.next_at = self.now;
             }
         }
-        // No cancel of this generation can still arrive, and the effect still exists. So the key of this generation is
-        // of no more use, and the next cancel gets a new key.
+        // The question was asked after the quiet time of the cancels, so no cancel of this generation can still arrive.
+        // The effect still exists. So the key of this generation is of no more use, and the next cancel gets a new key.
         let arrived = self.state.undo.open.as_ref().is_some_and(|open| question.asked_at >= open.quiet_until);
         if arrived && self.can_prove(question.sure) {
             if self.rules.was_cancelled_for_too_long(self.state.failing_since, self.state.undo.open.as_ref())
