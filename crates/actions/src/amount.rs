@@ -1,4 +1,4 @@
-//! Reads the amount of money that an action moves from the body of its request, when the action is recorded.
+//! Reads from the body of a request how much money the action moves. This is done when the action is recorded.
 //!
 //! With the amount in its row, the ledger can say how much money is in doubt, and reconciliation compares the amount
 //! with the provider's list. The amount is read from the digits of the body and never through a float. If the body has

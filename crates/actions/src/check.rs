@@ -1,8 +1,8 @@
 //! Checks whether the declaration of a durable operation is consistent.
 //!
 //! Everything that an action may need is checked when the program starts, and all problems are reported together.
-//! Without this check, a cancel that cannot be filled in would be noticed only when the cancel is needed. If only the
-//! first problem were reported, a person would need one start for each mistake.
+//! Without this check, a cancel request that cannot be built would be noticed only when an action must be cancelled. If
+//! only the first problem were reported, a person would need one start for each mistake.
 
 use seawall_ledger::{CancelKind, Lifetime, OnUnknown, Rules, SettleBy};
 use seawall_policy::{Gravity, Idempotency, Predicate, Problem, Wrong, show_time};

@@ -70,8 +70,8 @@ pub struct NewAction {
     pub operation: String,
     /// The key of the action: the name by which the provider and the caller know it. It is unique within a dependency.
     pub key: String,
-    /// The request that is sent, in the form that the remote understands. It is kept and sent unchanged, and holds no
-    /// credentials.
+    /// The request that is sent, in the form that the remote (the code that sends it) understands. It is kept and sent
+    /// unchanged, and holds no credentials.
     pub request: Vec<u8>,
     /// The scope, if the action settles together with other actions; `None` if it settles alone.
     pub scope: Option<Scope>,

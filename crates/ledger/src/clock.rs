@@ -28,7 +28,7 @@ pub struct DbClock {
     heard: Instant,
     /// How far a test has moved the time ahead, in addition to the time that passed on the monotonic clock.
     passed: Duration,
-    /// For how long the database's time is in doubt; `None` if it can be relied on.
+    /// For how long the database's time is still in doubt, because its clock has jumped; `None` if it can be relied on.
     doubt: Option<Duration>,
     back: Back,
 }
@@ -220,8 +220,9 @@ fn said(jump: Option<ClockJump>, ended: bool, doubt: Option<Duration>) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClockStanding {
-    /// For how long the database's time is still in doubt; `None` if it is not in doubt. During that time, nothing is
-    /// believed absent, no deadline passes, nothing is given up, and nothing is sent again under a key.
+    /// For how long the database's time is still in doubt, because its clock has jumped; `None` if it is not in doubt.
+    /// During that time, nothing is believed absent, no deadline passes, nothing is given up, and nothing is sent again
+    /// under a key.
     pub doubt: Option<Duration>,
     /// The number of jumps that this process has seen.
     pub jumps: u64,

@@ -7,9 +7,9 @@
 //! The obvious rule compares the offset of the last answer with the one before. That fails in two ways. An answer can
 //! be slow, so its offset is only known to lie between two bounds. And a clock that is set wrong by many small steps
 //! would never seem to jump. So the accepted offset is kept as a span with two bounds, which each answer makes
-//! narrower. The span follows the answers no faster than [`DRIFT`], which is more than a time server slews a clock by.
-//! The clock has jumped if the offset of an answer lies outside that span by more than the declared bound. The number
-//! of steps in which it got there does not matter.
+//! narrower. The span may move with the answers, but no faster than [`DRIFT`], which is more than a time server moves a
+//! clock. The clock has jumped if the offset of an answer lies outside that span by more than the declared bound. It
+//! does not matter in how many steps the clock got there.
 //!
 //! This module has no clock of its own. Times of the monotonic clock are durations since a moment that the caller
 //! chooses.
@@ -168,7 +168,7 @@ impl Guard {
         jump
     }
 
-    /// Notes how far the clock was set back before this process began. It is added to what is known already.
+    /// Notes how far the clock was set back before this process began. This is added to the correction of older times.
     pub(crate) fn remember(&mut self, back: Back) {
         let by = self.back.by.saturating_add(back.by);
         self.back = Back { by, before: self.back.before.max(back.before) };

@@ -8,10 +8,10 @@
 //! 2. Any other caller's key is *mapped*: a text that fits is computed from it, and is sent instead. The key of a
 //!    cancel is always mapped.
 //! 3. A mapped key is a prefix and a hash. It consists of allowed letters and digits only, if 128 bits of the hash fit
-//!    into the greatest length that way. Otherwise it consists of any allowed characters. The prefix is `sw` if the
-//!    rules allow both characters. Otherwise it is the first two, in the order of ASCII, of the characters that mapped
-//!    keys consist of. No key that is sent as it is begins with the prefix. So such a key never equals a mapped key,
-//!    and no caller can choose a key that equals a mapped key.
+//!    into the greatest length in that way. Otherwise it consists of any allowed characters. The prefix is `sw` if the
+//!    rules allow both characters. Otherwise it is the first two characters, in the order of ASCII, that mapped keys
+//!    consist of. A caller's key that begins with the prefix is never sent as it is. So no caller can choose a key that
+//!    equals a mapped key.
 //!
 //! The obvious rule repairs a key: it cuts what is too long, fills up what is too short, and replaces what is not
 //! allowed. Then `order 1` and `order_1` become the same key, and the provider answers the second order with the
@@ -366,8 +366,8 @@ impl KeyRules {
     }
 
     /// Returns the key under which the cancel of an action is sent. `key` is the key that the caller gave to the
-    /// action, and `generation` is the cancel's generation. `salt` is as for [`KeyRules::sent`], and is counted
-    /// separately.
+    /// action. `generation` is the number of the cancel key: 0 for the first one, and one more for each new one. `salt`
+    /// is as for [`KeyRules::sent`], and is counted separately.
     #[must_use]
     pub fn cancel_key(&self, dependency: &str, key: &str, generation: u32, salt: u32) -> String {
         self.mapped(dependency, key, CANCEL, generation, salt)

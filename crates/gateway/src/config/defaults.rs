@@ -43,8 +43,8 @@ pub const LIMITS: Limits = Limits {
 /// The maximum length of the body of a durable request. Requests that move money are short. This is also the default of
 /// the ledger itself.
 pub const REQUEST_MAX: usize = 1 << 20;
-/// The maximum length of an answer's body that is recorded. This is as much of a body as is read to find the code that
-/// decides, so an answer that can be judged can also be recorded.
+/// The maximum length of an answer's body that is recorded. It equals the maximum length that is read to find out what
+/// an answer means. So an answer whose meaning is known can also be recorded.
 pub const ANSWER_MAX: usize = 256 << 10;
 /// The maximum number of callers that wait for actions at the same time. A waiting caller costs a connection and some
 /// kilobytes, and no connection to the database.

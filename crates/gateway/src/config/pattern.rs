@@ -114,7 +114,7 @@ impl Pattern {
     }
 
     /// Returns whether this pattern covers one of the two forms of `other`: all its paths with a slash at the end, or
-    /// all its paths without one. That is so under three conditions:
+    /// all its paths without one. For example, `/a` covers one form of `/a{/}`. That is so under three conditions:
     ///
     /// - Both patterns have the same method.
     /// - The slash at the end is optional in `other`, but not in this pattern.

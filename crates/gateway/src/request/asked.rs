@@ -15,7 +15,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
-use seawall_ledger::{Action, ActionId, Error, Known, Refusal, StoreError, Story, Trouble};
+use seawall_ledger::{Action, ActionId, AttemptKind, Error, Known, Refusal, StoreError, Story, Trouble};
 use seawall_policy::{Effect, Reason};
 use tokio::time::Instant;
 
@@ -263,7 +263,7 @@ impl Asking<'_> {
         let action = &story.action;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        put_facts(&mut headers, effect_of(&action.state), action.state.attempts(), 0, None);
+        put_facts(&mut headers, effect_of(&action.state), sent(story), 0, None);
         headers.extend(HeaderValue::try_from(action.id.to_string()).ok().map(|id| (ACTION, id)));
         written(StatusCode::OK, headers, self.facts(story).to_string())
     }
@@ -368,7 +368,7 @@ fn about(problem: Problem, story: &Arc<Story>) -> Refused {
     let action = &story.action;
     let problem = Problem {
         effect: effect_of(&action.state),
-        attempts: action.state.attempts(),
+        attempts: sent(story),
         dependency: Some(action.dependency.clone()),
         found_at: Some(Box::new(Where::Id(action.id.to_string()))),
         ..problem
@@ -398,4 +398,10 @@ fn written(status: StatusCode, mut headers: HeaderMap, body: String) -> Response
     let mut response = Response::new(ReplyBody::own(Bytes::from(body)));
     (*response.status_mut(), *response.headers_mut()) = (status, headers);
     response
+}
+
+/// Returns the number of attempts to perform an action, those that were not sent included.
+fn sent(story: &Story) -> u32 {
+    let sent = story.attempts.iter().filter(|line| line.kind == AttemptKind::Perform);
+    u32::try_from(sent.count()).unwrap_or(u32::MAX)
 }

@@ -1,5 +1,5 @@
-//! Says in words which keys a provider takes, and what is taken over from a caller's request. Also says what follows
-//! from the lifetime of the keys, and from the times until which the provider can be asked or takes cancels.
+//! Says in words which keys a provider takes, and what is taken over from a caller's request. Also says how an action
+//! is limited by the lifetime of the keys, and by the times until which the provider can be asked or takes cancels.
 
 use http::HeaderName;
 use seawall_actions::KeySource;

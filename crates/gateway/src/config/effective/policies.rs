@@ -50,7 +50,8 @@ pub(super) fn show_breaker(breaker: &Breaker) -> String {
     text
 }
 
-/// Returns in words which calls share one guard and, if the guards have keys, the maximum number of keys.
+/// Returns in words which calls share one guard (a breaker or a limit) and, if the guards have keys, the maximum number
+/// of keys.
 fn show_key(key: &GuardKey, most: u32) -> String {
     match key {
         GuardKey::Endpoint => key.to_string(),

@@ -143,9 +143,9 @@ fn window(breaker: &mut Merged<'_, Breaker>) {
     breaker.picked.push(("window_calls", by_calls.without_value()));
 }
 
-/// Reads the setting `key`, and returns which calls share one guard. With `path:{name}`, the calls with the same value
-/// of that part of the path share a guard. If no operation's pattern has such a part, this is reported as a mistake.
-/// `paths` are the names of the parts that the patterns have.
+/// Reads the setting `key`, and returns which calls share one guard (a breaker or a limit). With `path:{name}`, the
+/// calls with the same value of that part of the path share a guard. If no operation's pattern has such a part, this is
+/// reported as a mistake. `paths` are the names of the parts that the patterns have.
 fn guard_key(layers: &Layers<'_>, paths: &[&str]) -> GuardKey {
     let read = |value: &DeValue<'_>| values::text(value).and_then(shape::guard_key);
     let picked = layers.pick("key", read, GuardKey::Endpoint);
