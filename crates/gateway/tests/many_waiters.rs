@@ -64,7 +64,7 @@ async fn until_full(gateway: &Gateway, path: &str) {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_thousand_callers_cost_the_database_less_than_eighty_statements_a_second() {
     let (address, _books) = harbor();
     let url = Server::shared().database();
@@ -103,10 +103,16 @@ confirm = { request = "GET /v1/charges?key={key}", after = "60s", applied = { st
         let (address, path) = (gateways[number % 2].address(), paths[number / 2 % ACTIONS].clone());
         callers.spawn(async move {
             let mut caller = Caller::connect(address).await;
-            caller.send("GET", &format!("{path}?wait=60s"), &[], "").await;
-            let heard = caller.hear_patiently().await;
-            assert_eq!(heard.verdict(), (200, "applied", "1", ""), "{heard:?}");
-            Instant::now()
+            // The one who looks whether all places are taken may have the last of them.
+            loop {
+                caller.send("GET", &format!("{path}?wait=60s"), &[], "").await;
+                let heard = caller.hear_patiently().await;
+                match heard.verdict() {
+                    (200, "applied", "1", "") => return Instant::now(),
+                    (200, "unknown", "1", "") => {}
+                    _ => panic!("{heard:?}"),
+                }
+            }
         });
     }
     for gateway in &gateways {
