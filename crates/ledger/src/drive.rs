@@ -71,6 +71,8 @@ impl<S: Store> Inner<S> {
         let Ok(operation) = self.operations.of(&action).cloned() else {
             return Some(self.put_aside(action).await);
         };
+        let was_let_through = action.state.failing_since().is_some();
+        let mut requests = 0;
         loop {
             action = self.complete(&operation, action).await?;
             if self.may_change(&action).is_err() {
@@ -78,6 +80,13 @@ impl<S: Store> Inner<S> {
             }
             let now = self.patient_time().await.now();
             let step = plan(&action.state, &operation.rules, action.origin(), now, self.owner);
+            if matches!(step, Step::Perform(_) | Step::Cancel(_) | Step::Ask(_)) {
+                // The pace let the row through for one request.
+                if was_let_through && requests > 0 {
+                    self.paces.with(&action.dependency, |pace, now| pace.sends(1, now));
+                }
+                requests += 1;
+            }
             action = match step {
                 Step::Leave => return Some(action),
                 // Each step is in a box, because otherwise the future that waits for the provider would reserve memory
@@ -384,6 +393,7 @@ impl<S: Store> Inner<S> {
     /// the machine computes the change again for the changed row. Returns the row after the write, or `None` if the row
     /// is gone or the write was refused.
     async fn tell(&self, operation: &Arc<Operation<S>>, mut action: Action, event: Event) -> Option<Action> {
+        self.heard(operation, &action, &event);
         let mut tries = 0;
         loop {
             if self.may_change(&action).is_err() {

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use crate::action::{ActionId, Sizes};
 use crate::machine::Owner;
 use crate::operation::Operations;
+use crate::paces::Paces;
 use crate::store::Store;
 
 /// The maximum number of times that a row is read or inserted for one wish of a caller. This is enough, since other
@@ -21,6 +22,8 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) sizes: Sizes,
     /// Wakes the tasks that wait for a row when this process has written the row.
     pub(crate) changes: Changes,
+    /// How fast rows whose requests have failed are taken up again.
+    pub(crate) paces: Paces,
     /// Wakes the workers when this process has recorded an action that they may claim.
     pub(crate) recorded: Notify,
 }

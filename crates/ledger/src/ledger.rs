@@ -24,6 +24,7 @@ use crate::failpoint::point;
 use crate::inner::{Changes, Inner, LOOKS};
 use crate::machine::{self, AttemptRow, Birth, Naming, Owner, Rules, Stamp, State, used_anew};
 use crate::operation::{Operation, Operations};
+use crate::paces::Paces;
 use crate::store::{Change, Changed, Counts, Filter, Insert, Recorded, Store};
 
 /// The ledger, which an application uses: it records actions in one store, and knows the declared operations of these
@@ -70,9 +71,11 @@ impl<S: Store> LedgerBuilder<S> {
         let mut incarnation = [0; 16];
         getrandom::fill(&mut incarnation)
             .map_err(|e| Misuse::new(format!("no random incarnation could be drawn: {e}")))?;
+        let operations = Operations::new(self.operations)?;
         let inner = Inner {
             store: self.store,
-            operations: Arc::new(Operations::new(self.operations)?),
+            paces: Paces::new(operations.names()),
+            operations: Arc::new(operations),
             owner: Owner(u128::from_ne_bytes(incarnation)),
             sizes: self.sizes,
             changes: Changes::default(),

@@ -6,6 +6,7 @@
 
 mod action;
 pub mod calendar;
+mod claims;
 mod clock;
 mod drive;
 mod error;
@@ -15,8 +16,11 @@ pub mod keys;
 mod ledger;
 pub mod machine;
 mod operation;
+pub mod pace;
+mod paces;
 pub mod reconcile;
 mod remote;
+mod retries;
 pub mod store;
 #[cfg(all(feature = "testing", feature = "sqlite"))]
 pub mod testing;
@@ -37,6 +41,7 @@ pub use machine::{
 };
 pub use operation::Operation;
 pub use remote::{Delivery, Remote};
+pub use retries::{Retried, RetryFilter};
 pub use seawall_policy::Misuse;
 pub use wishes::By;
 pub use worker::{Worker, WorkerSettings};

@@ -133,13 +133,11 @@ impl<S: Store> Looper<S> {
             // scan.
             let inner = self.inner.clone();
             let recorded = inner.recorded.notified();
-            let claim = self.inner.store.claim(&self.dependency, self.inner.owner, wanted, lease);
-            let wait = match claim.await {
+            let wait = match self.inner.claim_at_pace(&self.dependency, wanted, lease).await {
                 Ok(claimed) => {
                     failures = 0;
-                    let was_full = claimed.len() == free.len();
                     point("claimed").await;
-                    for action in claimed {
+                    for action in claimed.actions {
                         let permit = free.pop();
                         let inner = self.inner.clone();
                         under_way.spawn(async move {
@@ -147,7 +145,11 @@ impl<S: Store> Looper<S> {
                             drop(permit);
                         });
                     }
-                    if was_full { continue } else { self.until_due().await }
+                    match claimed.held {
+                        _ if claimed.is_full => continue,
+                        Some(held) => held.clamp(Duration::from_millis(1), self.settings.scan),
+                        None => self.until_due().await,
+                    }
                 }
                 Err(e) => {
                     if failures == 0 {

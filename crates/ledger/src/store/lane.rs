@@ -20,7 +20,7 @@ use crate::action::{Action, ActionId};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp};
 
-use super::{Change, Changed, Follow, Insert, Recorded, Result, ScopeSettled, Swept};
+use super::{Change, Changed, Follow, Insert, Recorded, Result, ScopeSettled, Swept, Which};
 
 /// The maximum number of jobs in one transaction.
 pub(crate) const BATCH: usize = 128;
@@ -43,6 +43,7 @@ pub(crate) enum Task<C> {
     Scope { scope: Scope, follow: Option<Follow<C>> },
     Evidence { id: ActionId, attempt: Box<Evidence> },
     Claim { dependency: String, owner: Owner, most: u32, lease: Duration },
+    ClaimWhich { dependency: String, owner: Owner, most: u32, lease: Duration, which: Which },
     ClaimOne { id: ActionId, owner: Owner, lease: Duration },
     Sweep { before: Stamp, after: Option<ActionId>, most: u32 },
 }
@@ -207,6 +208,10 @@ fn without_doubles<C>(jobs: Vec<Job<C>>) -> (Vec<Job<C>>, Vec<Job<C>>) {
         Task::Change(change) => seen.insert(change.action.id),
         Task::Evidence { id, .. } => seen.insert(*id),
         // These tasks are executed one by one, after the others.
-        Task::Scope { .. } | Task::Claim { .. } | Task::ClaimOne { .. } | Task::Sweep { .. } => true,
+        Task::Scope { .. }
+        | Task::Claim { .. }
+        | Task::ClaimWhich { .. }
+        | Task::ClaimOne { .. }
+        | Task::Sweep { .. } => true,
     })
 }

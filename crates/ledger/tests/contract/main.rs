@@ -9,6 +9,7 @@ mod functions;
 mod keeping;
 mod not_there;
 mod on_postgres;
+mod outages;
 mod partly;
 mod partners;
 mod plans;
@@ -106,6 +107,11 @@ macro_rules! suite {
                 what_contradicts_an_end_is_marked_and_changes_nothing
                 a_report_is_settled_by_the_question_that_follows_it
                 a_cancel_says_what_became_of_it
+            }
+            on! { outages, $world:
+                an_outage_costs_few_requests_and_heals_by_itself
+                a_claim_leaves_out_the_failing_rows_of_a_held_class
+                many_stuck_actions_are_started_again_one_after_the_other
             }
             on! { claims, $world:
                 a_claim_does_what_the_machine_does

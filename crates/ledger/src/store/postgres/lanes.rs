@@ -91,6 +91,7 @@ impl Batch<PgConnection> for Lane {
                 Task::Scope { .. }
                 | Task::Evidence { .. }
                 | Task::Claim { .. }
+                | Task::ClaimWhich { .. }
                 | Task::ClaimOne { .. }
                 | Task::Sweep { .. } => return Err(StoreError::new(Trouble::Refused, "no task of a lane")),
             }
@@ -217,6 +218,7 @@ fn answer(
         Task::Scope { .. }
         | Task::Evidence { .. }
         | Task::Claim { .. }
+        | Task::ClaimWhich { .. }
         | Task::ClaimOne { .. }
         | Task::Sweep { .. } => Err(unexpected()),
     }

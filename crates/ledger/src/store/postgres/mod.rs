@@ -30,7 +30,7 @@ use super::lane::{Answer, Lanes, RUNS, Task, ask, pause, unexpected};
 use super::version::Version;
 use super::{
     COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
-    settle_members,
+    Which, settle_members,
 };
 use lanes::{BEGIN, SharedClock};
 use statements::Session;
@@ -336,6 +336,22 @@ impl Store for Postgres {
         let mut tx = self.pool.begin_with(BEGIN).await.map_err(failed)?;
         let (claimed, clock) =
             self.session(&mut tx).claim_due(dependency, owner, most, lease, self.knows()).await?;
+        tx.commit().await.map_err(failed)?;
+        clock.into_iter().for_each(|clock| self.clock.set(clock));
+        Ok(claimed)
+    }
+
+    async fn claim_which(
+        &self,
+        dependency: &str,
+        owner: Owner,
+        most: u32,
+        lease: Duration,
+        which: Which,
+    ) -> Result<Vec<Action>> {
+        let mut tx = self.pool.begin_with(BEGIN).await.map_err(failed)?;
+        let claim = statements::Claim { owner, most, lease, knows: self.knows() };
+        let (claimed, clock) = self.session(&mut tx).claim_which(dependency, claim, &which).await?;
         tx.commit().await.map_err(failed)?;
         clock.into_iter().for_each(|clock| self.clock.set(clock));
         Ok(claimed)

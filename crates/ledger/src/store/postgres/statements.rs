@@ -18,7 +18,8 @@ use crate::machine::{AttemptRow, Owner, Row as StateRow, SentKey, Stamp, Write};
 use crate::store::columns::{self, Columns, Fixed};
 use crate::store::dialect::Dialect;
 use crate::store::select::{Select, Word};
-use crate::store::{Counts, Filter, Insert, Result, Swept};
+use crate::store::which;
+use crate::store::{Counts, Filter, Insert, Result, Swept, Which};
 
 use super::rows::{self, At, Statement};
 
@@ -111,8 +112,21 @@ static CLAIM: LazyLock<String> = LazyLock::new(|| {
          AND d.due_at <= statement_timestamp() AND d.needs <= $5 ORDER BY d.due_at LIMIT $4 FOR UPDATE SKIP LOCKED))",
     )
 });
+static CLAIM_ALL_BUT: LazyLock<String> = LazyLock::new(|| {
+    let ago = "statement_timestamp() - $7 * interval '1 microsecond'";
+    claim_some(&which::all_but(Dialect::Postgres, "$6", "statement_timestamp()", ago))
+});
+static CLAIM_FAILING: LazyLock<String> = LazyLock::new(|| claim_some(&which::failing("$6")));
 static CLAIM_ONE: LazyLock<String> =
     LazyLock::new(|| claim("a.id = $3 AND a.due_at <= statement_timestamp() AND a.needs <= $4"));
+
+fn claim_some(which: &str) -> String {
+    claim(&format!(
+        "a.id = ANY (ARRAY(SELECT id FROM seawall.action WHERE dependency = $3 \
+         AND due_at <= statement_timestamp() AND needs <= $5 AND {which} ORDER BY due_at LIMIT $4 \
+         FOR UPDATE SKIP LOCKED))"
+    ))
+}
 
 fn claim(which: &str) -> String {
     let all: Vec<String> = columns::action().split(", ").map(|column| format!("a.{column}")).collect();
@@ -159,6 +173,15 @@ pub(crate) fn failed(e: sqlx::Error) -> StoreError {
 fn ended_the_connection(said: &dyn sqlx::error::DatabaseError) -> bool {
     let severity = said.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
     matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic))
+}
+
+/// What a claim writes, and how many rows it takes.
+#[derive(Clone, Copy)]
+pub(super) struct Claim {
+    pub(super) owner: Owner,
+    pub(super) most: u32,
+    pub(super) lease: Duration,
+    pub(super) knows: u32,
 }
 
 /// A connection in a transaction, together with the choice whether its statements are prepared by name.
@@ -313,6 +336,32 @@ impl Session<'_> {
             .bind(dependency.to_owned())
             .bind(i64::from(most))
             .bind(i64::from(knows));
+        self.claimed(query).await
+    }
+
+    /// Claims up to the wanted number of the due rows of a dependency that `which` names. Returns the rows and the
+    /// database's time; the time is `None` if no row was claimed.
+    pub(super) async fn claim_which(
+        &mut self,
+        dependency: &str,
+        claim: Claim,
+        which: &Which,
+    ) -> Result<(Vec<Action>, Option<DbClock>)> {
+        let text: &'static str = match which {
+            Which::AllBut { .. } => &CLAIM_ALL_BUT,
+            Which::Failing(_) => &CLAIM_FAILING,
+        };
+        let query = self
+            .query(text)
+            .bind(Uuid::from_u128(claim.owner.0))
+            .bind(micros(claim.lease))
+            .bind(dependency.to_owned())
+            .bind(i64::from(claim.most))
+            .bind(i64::from(claim.knows));
+        let query = match which {
+            Which::AllBut { held, give_up } => query.bind(which::texts(held)).bind(micros(*give_up)),
+            Which::Failing(class) => query.bind(which::text(class)),
+        };
         self.claimed(query).await
     }
 

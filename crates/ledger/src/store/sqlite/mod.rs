@@ -37,6 +37,7 @@ use super::lane::{Lanes, Task, ask};
 use super::version::Version;
 use super::{
     COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
+    Which,
 };
 pub(crate) use statements::failed;
 use time::Source;
@@ -190,6 +191,18 @@ impl Store for Sqlite {
 
     async fn claim(&self, dependency: &str, owner: Owner, most: u32, lease: Duration) -> Result<Vec<Action>> {
         let task = Task::Claim { dependency: dependency.to_owned(), owner, most, lease };
+        ask!(self.lanes, task, Claimed)
+    }
+
+    async fn claim_which(
+        &self,
+        dependency: &str,
+        owner: Owner,
+        most: u32,
+        lease: Duration,
+        which: Which,
+    ) -> Result<Vec<Action>> {
+        let task = Task::ClaimWhich { dependency: dependency.to_owned(), owner, most, lease, which };
         ask!(self.lanes, task, Claimed)
     }
 

@@ -18,7 +18,8 @@ use crate::store::columns::{self, Columns};
 use crate::store::dialect::Dialect;
 use crate::store::lane::BATCH;
 use crate::store::select::{Select, Word};
-use crate::store::{Counts, Filter, Insert, Result, Swept};
+use crate::store::which;
+use crate::store::{Counts, Filter, Insert, Result, Swept, Which};
 
 use super::rows;
 
@@ -99,7 +100,17 @@ static CLAIM: LazyLock<String> = LazyLock::new(|| {
          AND needs <= ?6 ORDER BY due_at LIMIT ?5)",
     )
 });
+static CLAIM_ALL_BUT: LazyLock<String> =
+    LazyLock::new(|| claim_some(&which::all_but(Dialect::Sqlite, "?7", "?4", "?8")));
+static CLAIM_FAILING: LazyLock<String> = LazyLock::new(|| claim_some(&which::failing("?7")));
 static CLAIM_ONE: LazyLock<String> = LazyLock::new(|| claim("id = ?3 AND due_at <= ?4 AND needs <= ?5"));
+
+fn claim_some(which: &str) -> String {
+    claim(&format!(
+        "id IN (SELECT id FROM seawall_action WHERE dependency = ?3 AND due_at <= ?4 \
+         AND needs <= ?6 AND {which} ORDER BY due_at LIMIT ?5)"
+    ))
+}
 
 fn claim(which: &str) -> String {
     format!(
@@ -258,13 +269,40 @@ pub(super) async fn claim_due(
     most: u32,
     claim: Claim,
 ) -> Result<Vec<Action>> {
-    let query = sqlx::query(&**CLAIM)
+    claimed(of_due(&CLAIM, dependency, most, claim), conn).await
+}
+
+/// Claims up to `most` of the due rows of a dependency that `which` names, and returns them.
+pub(super) async fn claim_which(
+    conn: &mut SqliteConnection,
+    dependency: &str,
+    most: u32,
+    claim: Claim,
+    which: &Which,
+) -> Result<Vec<Action>> {
+    let query = match which {
+        Which::AllBut { held, give_up } => {
+            let held = serde_json::Value::from(which::texts(held)).to_string();
+            let begun = claim.now.saturating_sub(*give_up).as_micros();
+            of_due(&CLAIM_ALL_BUT, dependency, most, claim).bind(held).bind(begun)
+        }
+        Which::Failing(class) => of_due(&CLAIM_FAILING, dependency, most, claim).bind(which::text(class)),
+    };
+    claimed(query, conn).await
+}
+
+/// Binds what all claims of due rows have in common.
+fn of_due(text: &'static str, dependency: &str, most: u32, claim: Claim) -> rows::Statement<'static> {
+    sqlx::query(text)
         .bind(rows::owner_text(claim.owner))
         .bind(claim.until.as_micros())
         .bind(dependency.to_owned())
         .bind(claim.now.as_micros())
         .bind(most)
-        .bind(claim.knows);
+        .bind(claim.knows)
+}
+
+async fn claimed(query: rows::Statement<'_>, conn: &mut SqliteConnection) -> Result<Vec<Action>> {
     let rows = query.fetch_all(conn).await.map_err(failed)?;
     // A row that cannot be read must not stop the others. Such a row stays claimed until its lease ends.
     let readable = rows.iter().filter_map(|row| {
