@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use seawall_policy::Draw;
 
 use crate::action::Action;
+use crate::caught::{caught, message};
 use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
 use crate::failpoint::point;
@@ -21,14 +22,12 @@ use crate::machine::{
 };
 use crate::operation::Operation;
 use crate::remote::Delivery;
-use crate::store::{Change, Changed, Follow, Store};
+use crate::store::{Boxed, Change, Changed, Follow, Store};
+use crate::waiting::Tries;
 
 /// The maximum age of the database's last report of its time. If the report is older, the database is asked again,
 /// since its clock and the clock of this machine drift apart.
 const CLOCK_AGE: Duration = Duration::from_secs(5);
-
-/// The longest wait between two tries to write while the database cannot be reached.
-const AWAY_CAP: Duration = Duration::from_secs(1);
 
 /// What the store did with a write.
 enum Taken {
@@ -143,7 +142,7 @@ impl<S: Store> Inner<S> {
     /// Returns the database's time as [`Inner::time`] does. If the database cannot be reached, this function waits
     /// until it can.
     async fn patient_time(&self) -> DbClock {
-        let mut tries = 0;
+        let mut tries = Tries::begin();
         loop {
             match self.time().await {
                 Ok(clock) => return clock,
@@ -152,13 +151,8 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    async fn wait_out(&self, tries: &mut u32, e: &StoreError) {
-        if *tries == 0 {
-            tracing::warn!(error = %e, "the ledger's database does not answer; waiting");
-        }
-        *tries += 1;
-        let bound = Duration::from_millis(20).saturating_mul(1 << (*tries).min(6)).min(AWAY_CAP);
-        tokio::time::sleep(Draw::new(fastrand::u64(..)).share_of(bound)).await;
+    async fn wait_out(&self, tries: &mut Tries, e: &StoreError) {
+        tries.wait_out(e, self.store.answers_within()).await;
     }
 
     /// Releases a row whose operation is not declared in this process, and makes it due again in a minute. Another
@@ -174,9 +168,10 @@ impl<S: Store> Inner<S> {
     }
 
     /// Offers a write to the store, and returns what the store did with the write. While the database cannot be
-    /// reached, the write is offered again and again.
+    /// reached, the write is offered again and again. If an earlier offer was written and its answer was lost, the store
+    /// finds the row as the write made it.
     async fn offer(&self, action: &Action, write: Write, follow: Option<Follow<S::Connection>>) -> Taken {
-        let mut tries = 0;
+        let mut tries = Tries::begin();
         let changed = action.in_state(write.to().clone());
         let changed = match write.names() {
             Some(key) => changed.named(key),
@@ -199,20 +194,27 @@ impl<S: Store> Inner<S> {
                         Arc::try_unwrap(change).map_or_else(|shared| shared.write.clone(), |own| own.write);
                     return Taken::HandlerFailed(Box::new(write), why);
                 }
-                Err(e) => match e.trouble() {
-                    Trouble::Away | Trouble::Busy | Trouble::Again => {
-                        Box::pin(self.wait_out(&mut tries, &e)).await;
-                    }
-                    Trouble::Refused | Trouble::Foreign if tries < OFFERS => {
-                        Box::pin(self.wait_out(&mut tries, &e)).await;
-                    }
-                    Trouble::Refused | Trouble::Foreign => {
-                        tracing::error!(action = %action.id, error = %e, "a change was refused");
+                Err(e) => {
+                    if !Box::pin(self.may_offer_again(&mut tries, action, &e)).await {
                         return Taken::Refused;
                     }
-                },
+                }
             }
         }
+    }
+
+    /// Waits before a write is offered to the store again. Returns `false` if it is not to be offered again, because the
+    /// store has refused it [`OFFERS`] times. While the database cannot be reached or is busy, there is no limit.
+    async fn may_offer_again(&self, tries: &mut Tries, action: &Action, e: &StoreError) -> bool {
+        match e.trouble() {
+            Trouble::Refused | Trouble::Foreign if tries.failed() >= OFFERS => {
+                tracing::error!(action = %action.id, error = %e, "a change was refused");
+                return false;
+            }
+            Trouble::Refused | Trouble::Foreign | Trouble::Away | Trouble::Busy | Trouble::Again => {}
+        }
+        self.wait_out(tries, e).await;
+        true
     }
 
     /// Returns the operation's handler if this write ends `action` as done, failed or cancelled. Returns `None` in all
@@ -315,10 +317,8 @@ impl<S: Store> Inner<S> {
         let deadline = self.store.clock().instant_of(line.send_by);
         let delivery = Delivery { action: &action, number: line.number, deadline };
         let (how, report) = if delivery.may_send() {
-            let sending = operation.remote.perform(delivery);
-            let cut = tokio::time::timeout_at(deadline.into(), sending).await;
-            let (how, report) =
-                cut.unwrap_or_else(|_| (Performed::Unknown, said("no answer before its deadline")));
+            let sent = heard(&delivery, || operation.remote.perform(delivery)).await;
+            let (how, report) = sent.unwrap_or_else(|report| (Performed::Unknown, report));
             let how = match how {
                 Performed::Yes(answer) => Performed::Yes(self.kept(answer)),
                 Performed::No(refusal) => Performed::No(self.kept(refusal)),
@@ -349,8 +349,8 @@ impl<S: Store> Inner<S> {
         let deadline = self.store.clock().instant_of(line.send_by);
         let delivery = Delivery { action: &action, number: line.number, deadline };
         let (how, report) = if delivery.may_send() {
-            let cut = tokio::time::timeout_at(deadline.into(), operation.remote.cancel(delivery)).await;
-            cut.unwrap_or_else(|_| (Undone::Unknown, said("no answer before its deadline")))
+            let sent = heard(&delivery, || operation.remote.cancel(delivery)).await;
+            sent.unwrap_or_else(|report| (Undone::Unknown, report))
         } else {
             (Undone::NotSent, said("its deadline had passed before it could be sent"))
         };
@@ -373,8 +373,8 @@ impl<S: Store> Inner<S> {
         let until = question.asked_at.saturating_add(operation.rules.attempt);
         let deadline = self.store.clock().instant_of(until);
         let delivery = Delivery { action: &action, number: question.number, deadline };
-        let cut = tokio::time::timeout_at(deadline.into(), operation.remote.confirm(delivery)).await;
-        let (found, report) = cut.unwrap_or_else(|_| (Found::Other, said("no answer before its deadline")));
+        let answer = heard(&delivery, || operation.remote.confirm(delivery)).await;
+        let (found, report) = answer.unwrap_or_else(|report| (Found::Other, report));
         let found = match found {
             Found::Applied(answer) => Found::Applied(self.kept(answer)),
             Found::Cancelled | Found::Absent | Found::Other | Found::NotSent => found,
@@ -394,7 +394,7 @@ impl<S: Store> Inner<S> {
     /// is gone or the write was refused.
     async fn tell(&self, operation: &Arc<Operation<S>>, mut action: Action, event: Event) -> Option<Action> {
         self.heard(operation, &action, &event);
-        let mut tries = 0;
+        let mut tries = Tries::begin();
         loop {
             if self.may_change(&action).is_err() {
                 return Some(action);
@@ -406,7 +406,11 @@ impl<S: Store> Inner<S> {
                 Told::Nothing => return Some(action),
                 Told::Late(line) => match self.store.evidence(action.id, line).await {
                     Ok(()) => return Some(action),
-                    Err(e) => Box::pin(self.wait_out(&mut tries, &e)).await,
+                    Err(e) => {
+                        if !Box::pin(self.may_offer_again(&mut tries, &action, &e)).await {
+                            return None;
+                        }
+                    }
                 },
                 Told::Write(write) => {
                     let (follow, breaks_scope) =
@@ -427,9 +431,9 @@ impl<S: Store> Inner<S> {
 
     async fn settle_scope(&self, operation: &Arc<Operation<S>>, action: Action) -> Option<Action> {
         let Some(scope) = action.scope.clone() else { return Some(action) };
-        let mut tries = 0;
+        let mut tries = Tries::begin();
         let settled = loop {
-            match self.store.settle_scope(scope.clone(), self.follow_any()).await {
+            match self.store.settle_scope(&action.dependency, scope.clone(), self.follow_any()).await {
                 Ok(settled) => break settled,
                 // The handler of a member failed, or the database refused.
                 Err(e) if e.trouble() == Trouble::Refused => {
@@ -443,7 +447,11 @@ impl<S: Store> Inner<S> {
                         None => Some(action),
                     };
                 }
-                Err(e) => self.wait_out(&mut tries, &e).await,
+                Err(e) => {
+                    if !self.may_offer_again(&mut tries, &action, &e).await {
+                        return None;
+                    }
+                }
             }
         };
         match settled {
@@ -500,6 +508,25 @@ impl<S: Store> Inner<S> {
                 let _ = self.offer(&member, write, follow).await;
             }
         }
+    }
+}
+
+/// Calls the remote, and returns its outcome with the details. If there is no outcome, because the deadline passes or the
+/// remote panics, the error has the details.
+async fn heard<'a, T>(
+    delivery: &Delivery<'a>,
+    call: impl FnOnce() -> Boxed<'a, (T, Report)>,
+) -> Result<(T, Report), Report> {
+    match tokio::time::timeout_at(delivery.deadline.into(), caught(call)).await {
+        Ok(Ok((outcome, report))) => {
+            let detail = report.detail.map(|detail| message(&detail));
+            Ok((outcome, Report { detail, ..report }))
+        }
+        Ok(Err(panic)) => {
+            tracing::error!(action = %delivery.action.id, error = %panic, "the remote of an action panicked");
+            Err(said(&message(&format!("the remote failed: {panic}"))))
+        }
+        Err(_) => Err(said("no answer before its deadline")),
     }
 }
 

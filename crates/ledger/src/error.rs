@@ -61,7 +61,8 @@ pub enum Trouble {
     /// The database could not be reached, or the connection was lost during the statement. It is not known whether the
     /// write was made, so read the row before writing again.
     Away,
-    /// Another transaction holds the row. Nothing was changed. A later try may succeed.
+    /// Another transaction holds the row or the file, or all connections or places for transactions were in use for too
+    /// long. Nothing was changed. A later try may succeed.
     Busy,
     /// The database refused the transaction in favour of another one (SQLSTATE 40001 or 40P01). Nothing was changed.
     /// Run the transaction again.
@@ -115,7 +116,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let meaning = match self.trouble {
             Trouble::Away => "the ledger's database cannot be reached",
-            Trouble::Busy => "the row is locked by another transaction",
+            Trouble::Busy => "the ledger's database is busy",
             Trouble::Again => "the database gave way to another transaction",
             Trouble::Refused => "the ledger's database refused",
             Trouble::Foreign => "the ledger's tables are not of this version",

@@ -26,6 +26,7 @@ use crate::machine::{self, AttemptRow, Birth, Naming, Owner, Rules, Stamp, State
 use crate::operation::{Operation, Operations};
 use crate::paces::Paces;
 use crate::store::{Change, Changed, Counts, Filter, Insert, Recorded, Store};
+use crate::waiting::in_task;
 
 /// The ledger, which an application uses: it records actions in one store, and knows the declared operations of these
 /// actions. A clone is another handle to the same ledger.
@@ -198,7 +199,7 @@ impl<S: Store> Ledger<S> {
             return self.run(id).await;
         }
         let inner = self.inner.clone();
-        let driven = tokio::spawn(async move {
+        let driving = async move {
             let Begun { action, attempt, operation, .. } = begun;
             let action = match attempt {
                 Some(line) => {
@@ -211,8 +212,8 @@ impl<S: Store> Ledger<S> {
                 return Some(action);
             }
             Box::pin(inner.drive(action)).await
-        });
-        self.inner.driven(id, driven).await
+        };
+        self.inner.driven(id, driving).await
     }
 
     /// Works on an action until the action has an outcome, or until the time of one attempt is over. The time is
@@ -256,7 +257,7 @@ impl<S: Store> Ledger<S> {
             let changed = inner.changes.of(id).notified();
             if let Some(mine) = inner.take_up(&action).await? {
                 let inner = inner.clone();
-                action = self.inner.driven(id, tokio::spawn(async move { inner.drive(mine).await })).await?;
+                action = self.inner.driven(id, async move { inner.drive(mine).await }).await?;
                 if has_outcome(&action.state) {
                     return Ok(action);
                 }
@@ -303,7 +304,8 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Lists the actions that match the filter, in the order of their recording, one page at a time. To get the next
-    /// page, set [`Filter::after`] to the id of the last action of this page.
+    /// page, set [`Filter::after`] to the id of the last action of this page. A row that this version of the program cannot
+    /// read is left out, and an error with its id is logged; [`Ledger::load`] with that id returns the same error.
     ///
     /// # Errors
     ///
@@ -410,16 +412,18 @@ impl<S: Store> Inner<S> {
         self.store.claim_one(action.id, self.owner, operation.rules.lease).await
     }
 
+    /// Works on an action in a task of its own, and returns the action as it then is. If the task cannot write for longer
+    /// than the database may take to answer, an error is returned, and the task goes on.
     async fn driven(
         &self,
         id: ActionId,
-        driven: tokio::task::JoinHandle<Option<Action>>,
+        driving: impl Future<Output = Option<Action>> + Send + 'static,
     ) -> Result<Action, Error> {
-        match driven.await {
-            Ok(Some(action)) => Ok(action),
-            // The row is gone, its write was refused, or the remote panicked. If the row still exists, it is read again
-            // and returned: its state says what is known of the effect.
-            Ok(None) | Err(_) => self.store.load(id).await?.ok_or(Refusal::NotFound.into()),
+        match in_task(driving).await? {
+            Some(action) => Ok(action),
+            // The row is gone, its write was refused, or its task ended early. If the row still exists, it is read
+            // again and returned: its state says what is known of the effect.
+            None => self.store.load(id).await?.ok_or(Refusal::NotFound.into()),
         }
     }
 }

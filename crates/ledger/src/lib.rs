@@ -6,6 +6,7 @@
 
 mod action;
 pub mod calendar;
+mod caught;
 mod claims;
 mod clock;
 mod drive;
@@ -24,6 +25,7 @@ mod retries;
 pub mod store;
 #[cfg(all(feature = "testing", feature = "sqlite"))]
 pub mod testing;
+mod waiting;
 mod wishes;
 mod worker;
 

@@ -46,7 +46,8 @@ impl<S: Store> Operation<S> {
 
     /// Sets the handler of this operation. The ledger runs it when an action ends as done, failed or cancelled;
     /// `action.state.end()` says which. The handler runs in the transaction that writes this end, so both are committed
-    /// or neither is. If the handler fails, the transaction is rolled back, and the handler is run again later.
+    /// or neither is. If the handler returns an error or panics, the transaction is rolled back, what the provider
+    /// answered is kept, and the handler is run again later.
     ///
     /// The handler runs only for ends that the ledger writes by itself. If a caller settles or cancels in its own
     /// transaction, the caller does its own work in that transaction. The handler must not make calls to other systems,

@@ -46,7 +46,9 @@ impl Delivery<'_> {
 /// - Each method sends at most one request that has an effect. Only the ledger repeats attempts.
 /// - Credentials are added by the implementation, and never taken from the row.
 ///
-/// No database connection is held while a method runs.
+/// No database connection is held while a method runs. A method that panics counts as one that got no answer: it is not
+/// known what became of the request, and the attempt log has the message of the panic. So a method must not panic while it
+/// knows the answer.
 pub trait Remote: Send + Sync + 'static {
     /// Sends a perform attempt, and returns its outcome.
     fn perform<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Performed, Report)>;

@@ -135,7 +135,8 @@ impl<S: Store> Ledger<S> {
     pub async fn settle(&self, id: ActionId) -> Result<Action, Error> {
         let action = self.load(id).await?;
         if let Some(scope) = action.scope {
-            let settled = self.inner.store.settle_scope(scope, None).await?.map_err(not_settled)?;
+            let settled = self.inner.store.settle_scope(&action.dependency, scope, None).await?;
+            let settled = settled.map_err(not_settled)?;
             settled.members.iter().for_each(|member| self.inner.changes.written(member.id));
             return self.load(id).await;
         }

@@ -12,8 +12,9 @@ use super::judge::Here;
 use super::report::{Entry, ReportId};
 use super::shelf::{Hold, Shelf};
 use super::tables::{Cells, Statement, Tables, foreign};
-use super::{Amount, Difference, Listed, ListedState, Settings};
+use super::{Amount, Difference, Listed, ListedState, ReadAmount, Settings};
 use crate::action::ActionId;
+use crate::caught::caught_now;
 use crate::machine::{Effect, End, Goal, Impossible, Known, NotApplied, Stamp};
 use crate::store::words::Word as _;
 use crate::store::{Result, Standing};
@@ -353,9 +354,18 @@ fn our_row(row: &mut Cells, hold: &Hold, settings: &Settings) -> Result<Option<O
         known,
         end: ended.map(|word| End::of_word(&word)).transpose()?,
         rested: before(ended_at) && before(quiet_until) && before(cancel_quiet),
-        amount: recorded.or_else(|| amount.zip(request).and_then(|(read, request)| read(&request))),
+        amount: recorded.or_else(|| read_amount(amount?, &request?, id)),
     };
     Ok(Some(OurRow { id, operation, key, here, quiet_until }))
+}
+
+/// Reads the amount from a request with a function of the application. If the function panics, the amount counts as not
+/// known, so that the other rows can still be compared.
+fn read_amount(read: &ReadAmount, request: &[u8], id: ActionId) -> Option<Amount> {
+    let amount = caught_now(|| read(request)).inspect_err(|panic| {
+        tracing::error!(action = %id, error = %panic, "the amount of an action cannot be read from its request");
+    });
+    amount.ok().flatten()
 }
 
 fn pair(mut row: Cells, hold: &Hold, settings: &Settings) -> Result<Pair> {

@@ -28,6 +28,7 @@ use super::shelf::{Hold, Shelf};
 use super::tables::Tables;
 use super::{Difference, ListedState, Reconciler, Window};
 use crate::action::ActionId;
+use crate::caught::{caught, message};
 use crate::error::Error;
 use crate::machine::Stamp;
 use crate::store::Store;
@@ -156,8 +157,11 @@ impl<S: Store + Tables> Reconciler<S> {
         };
         let mut times = 1;
         loop {
-            let page = timeout(self.settings.page, self.remote.list(&ask)).await;
-            let page = page.unwrap_or_else(|_| Err(NoPage::Unavailable("no answer in time".to_owned())));
+            let page = match timeout(self.settings.page, caught(|| self.remote.list(&ask))).await {
+                Ok(Ok(page)) => page,
+                Ok(Err(panic)) => Err(NoPage::Unavailable(message(&format!("the remote failed: {panic}")))),
+                Err(_) => Err(NoPage::Unavailable("no answer in time".to_owned())),
+            };
             match page {
                 Err(NoPage::Unavailable(_) | NoPage::Unreadable(_)) if times < self.settings.page_tries => {
                     let wait = self.settings.page_backoff.wait(times, None, Draw::new(fastrand::u64(..)));

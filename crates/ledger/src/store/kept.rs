@@ -7,7 +7,7 @@ use crate::error::{StoreError, Trouble};
 use crate::machine::{Impossible, Naming, Row, Scope, State};
 
 use super::columns::{Cell, Columns, Fixed, Source};
-use super::{Counts, Result};
+use super::{Counts, Filter, Result};
 
 /// The value of the column `salt` for an action that the first release recorded.
 const FIRST_RELEASE: i64 = -1;
@@ -47,6 +47,53 @@ pub(crate) fn action<S: Source>(columns: impl Fn() -> S) -> Result<Action> {
         }
         Err(_) => e,
     })
+}
+
+/// Reads the id of a row of a list, and its action. The action is `None` if it cannot be read, and that is logged.
+///
+/// # Errors
+///
+/// If the id cannot be read.
+pub(crate) fn listed<S: Source>(columns: impl Fn() -> S) -> Result<(ActionId, Option<Action>)> {
+    let id = ActionId::read(&mut columns())?;
+    let read = action(columns).inspect_err(|e| tracing::error!(error = %e, "a row is left out of a list"));
+    Ok((id, read.ok()))
+}
+
+/// A page of a list while it is read. The next rows take the places of those that cannot be read. So a page that has
+/// fewer actions than were asked for is the last one, and an unreadable row hides no other.
+pub(crate) struct ActionPage {
+    /// Selects the rows that are still missing.
+    missing: Filter,
+    actions: Vec<Action>,
+    /// Whether the table may have more rows.
+    more: bool,
+}
+
+impl ActionPage {
+    pub(crate) fn of(filter: &Filter) -> ActionPage {
+        let most = filter.most.min(1000);
+        ActionPage { missing: Filter { most, ..filter.clone() }, actions: Vec::new(), more: most > 0 }
+    }
+
+    /// Returns the filter for the rows that are to be read next; `None` if the page is complete.
+    pub(crate) fn missing(&self) -> Option<&Filter> {
+        (self.more && self.missing.most > 0).then_some(&self.missing)
+    }
+
+    /// Adds the rows that were read for [`ActionPage::missing`].
+    pub(crate) fn add(&mut self, rows: Vec<(ActionId, Option<Action>)>) {
+        self.more = rows.len() >= self.missing.most as usize;
+        for (id, action) in rows {
+            self.missing.after = Some(id);
+            self.missing.most -= u32::from(action.is_some());
+            self.actions.extend(action);
+        }
+    }
+
+    pub(crate) fn into_actions(self) -> Vec<Action> {
+        self.actions
+    }
 }
 
 fn read(from: &mut impl Source) -> Result<Action> {

@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::action::{Action, ActionId};
+use crate::caught::caught;
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp};
 
@@ -46,6 +47,16 @@ pub(crate) enum Task<C> {
     ClaimWhich { dependency: String, owner: Owner, most: u32, lease: Duration, which: Which },
     ClaimOne { id: ActionId, owner: Owner, lease: Duration },
     Sweep { before: Stamp, after: Option<ActionId>, most: u32 },
+}
+
+impl<C> Task<C> {
+    /// Whether only the caller can go on with what the task writes.
+    fn is_for_its_caller(&self) -> bool {
+        match self {
+            Task::Record(_) | Task::Claim { .. } | Task::ClaimWhich { .. } | Task::ClaimOne { .. } => true,
+            Task::Change(_) | Task::Scope { .. } | Task::Evidence { .. } | Task::Sweep { .. } => false,
+        }
+    }
 }
 
 /// The result of a task. Each kind of task has its own kind of result.
@@ -90,6 +101,12 @@ pub(crate) trait Batch<C>: Send + 'static {
     /// are several jobs, the whole batch fails with `Trouble::Refused`. If there is only one job, its answer says that
     /// the handler failed.
     fn execute(&mut self, jobs: &[&Job<C>]) -> impl Future<Output = Result<Vec<Answer>>> + Send;
+
+    /// Closes the connection. The next batch opens another one.
+    fn give_up(&mut self);
+
+    /// Returns whether there is a connection for the next batch.
+    fn is_open(&self) -> bool;
 }
 
 /// Hands jobs to one or more lanes.
@@ -129,7 +146,8 @@ impl<C: Send + 'static> Lanes<C> {
 
     /// Hands a task to a lane, waits until the task is executed, and returns its answer.
     ///
-    /// Dropping the future does not undo the task: once a lane has the task, the task is executed.
+    /// Dropping the future does not undo the task: once a lane has the task, the task is executed. If the caller
+    /// leaves before that, a record or a claim is not made, since nobody would go on with it.
     pub(crate) async fn run(&self, task: Task<C>) -> Result<Answer> {
         let (reply, answer) = oneshot::channel();
         let gone = |_| StoreError::new(Trouble::Away, "the ledger's writer has ended");
@@ -140,6 +158,7 @@ impl<C: Send + 'static> Lanes<C> {
 
 async fn serve<C: Send, B: Batch<C>>(batch: &mut B, gathered: &mut Vec<Job<C>>) {
     let mut rest: Vec<Job<C>> = std::mem::take(gathered);
+    rest.retain(|job| !(job.reply.is_closed() && job.task.is_for_its_caller()));
     while !rest.is_empty() {
         let (now, later) = without_doubles(rest);
         rest = later;
@@ -156,10 +175,7 @@ async fn serve<C: Send, B: Batch<C>>(batch: &mut B, gathered: &mut Vec<Job<C>>) 
                     let _ = reply.send(Ok(answer));
                 }
             }
-            Err(e)
-                if now.len() > 1
-                    && matches!(e.trouble(), Trouble::Refused | Trouble::Busy | Trouble::Foreign) =>
-            {
+            Err(e) if now.len() > 1 && is_of_one_job(batch, &e) => {
                 for job in now {
                     let alone = run_again(batch, &[&job]).await;
                     let _ = job
@@ -178,11 +194,29 @@ async fn serve<C: Send, B: Batch<C>>(batch: &mut B, gathered: &mut Vec<Job<C>>) 
     *gathered = Vec::with_capacity(BATCH);
 }
 
+/// Returns whether a batch may have failed because of a single job. If it is busy and has no connection, it got none, and
+/// neither would its jobs one by one.
+fn is_of_one_job<C, B: Batch<C>>(batch: &B, e: &StoreError) -> bool {
+    match e.trouble() {
+        Trouble::Refused | Trouble::Foreign => true,
+        Trouble::Busy => batch.is_open(),
+        Trouble::Away | Trouble::Again => false,
+    }
+}
+
 /// Runs a batch again while the database refuses it in favour of another transaction, at most [`RUNS`] times.
+///
+/// A panic ends neither the lane nor the jobs of other callers. Whatever panicked did so before the commit, so the batch
+/// counts as refused, and its jobs are run again one by one.
 async fn run_again<C: Send, B: Batch<C>>(batch: &mut B, jobs: &[&Job<C>]) -> Result<Vec<Answer>> {
     let mut run = 1;
     loop {
-        match batch.execute(jobs).await {
+        let executed = caught(|| batch.execute(jobs)).await.unwrap_or_else(|panic| {
+            tracing::error!(error = %panic, "a transaction of the ledger panicked");
+            batch.give_up();
+            Err(StoreError::new(Trouble::Refused, panic))
+        });
+        match executed {
             Err(e) if e.trouble() == Trouble::Again && run < RUNS => {
                 tokio::time::sleep(pause(run)).await;
                 run += 1;
@@ -214,4 +248,47 @@ fn without_doubles<C>(jobs: Vec<Job<C>>) -> (Vec<Job<C>>, Vec<Job<C>>) {
         | Task::ClaimOne { .. }
         | Task::Sweep { .. } => true,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Panics if a batch has a sweep of this number of rows.
+    const UNLUCKY: u32 = 13;
+
+    struct Panics {
+        given_up: Arc<std::sync::atomic::AtomicU32>,
+    }
+
+    impl Batch<()> for Panics {
+        async fn execute(&mut self, jobs: &[&Job<()>]) -> Result<Vec<Answer>> {
+            tokio::task::yield_now().await;
+            let unlucky = |job: &&Job<()>| matches!(job.task, Task::Sweep { most: UNLUCKY, .. });
+            assert!(!jobs.iter().any(unlucky), "an unlucky number");
+            Ok(jobs.iter().map(|_| Answer::Nothing).collect())
+        }
+
+        fn give_up(&mut self) {
+            self.given_up.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+
+        fn is_open(&self) -> bool {
+            true
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_its_own_job_and_neither_the_others_nor_the_lane() {
+        let given_up = Arc::<std::sync::atomic::AtomicU32>::default();
+        let lanes = Lanes::start(vec![Panics { given_up: given_up.clone() }]);
+        let sweep = |most| lanes.run(Task::Sweep { before: Stamp::from_micros(0), after: None, most });
+        let (first, unlucky, last) = tokio::join!(sweep(1), sweep(UNLUCKY), sweep(2));
+        assert!(first.is_ok() && last.is_ok());
+        let Err(e) = unlucky else { panic!("it has an answer") };
+        assert_eq!(e.trouble(), Trouble::Refused);
+        assert!(e.to_string().contains("it panicked: an unlucky number"), "{e}");
+        assert!(sweep(3).await.is_ok(), "the lane goes on");
+        assert!(given_up.load(std::sync::atomic::Ordering::SeqCst) >= 1, "its connection is closed");
+    }
 }

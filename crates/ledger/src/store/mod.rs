@@ -36,6 +36,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::action::{Action, ActionId, Mark, Story};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use crate::caught::caught;
 use crate::clock::DbClock;
 use crate::error::StoreError;
 use crate::machine::{AttemptRow, Evidence, Known, NotSettled, Owner, Scope, Stamp, State, Write};
@@ -47,16 +49,18 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// A boxed future, as the methods of a trait object return it.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A handler of the application. It runs in the transaction that settles or ends an action. If it returns an error, the
-/// transaction is rolled back.
-pub type Follow<C> = Arc<
-    dyn for<'a> Fn(
-            &'a mut C,
-            &'a Action,
-        ) -> Boxed<'a, std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>>
-        + Send
-        + Sync,
->;
+/// The result of a handler of the application.
+type Followed = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// A handler of the application. It runs in the transaction that settles or ends an action. If it returns an error or
+/// panics, the transaction is rolled back.
+pub type Follow<C> = Arc<dyn for<'a> Fn(&'a mut C, &'a Action) -> Boxed<'a, Followed> + Send + Sync>;
+
+/// Runs a handler, and returns its result. A panic of the handler is an error of the handler, with its message.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) async fn followed<C>(follow: &Follow<C>, conn: &mut C, action: &Action) -> Followed {
+    caught(|| follow(conn, action)).await.unwrap_or_else(|panic| Err(panic.into()))
+}
 
 /// A row to insert.
 #[derive(Clone, Debug)]
@@ -101,7 +105,7 @@ pub enum Changed {
     /// The row had changed before, so nothing was written. The value is the row as it is now; `None` if it is gone.
     /// Call the machine again for this row.
     Stale(Option<Box<Action>>),
-    /// The handler failed with this error, so nothing was written.
+    /// The handler failed or panicked with this error, so nothing was written.
     HandlerFailed(String),
     /// Nothing was written, since another action of the dependency is sent under the key that the change chose. Choose
     /// the next salt.
@@ -288,6 +292,12 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// newer programs.
     fn knows(&self) -> u32;
 
+    /// Returns the time that the database has for an answer. Each operation of the store ends within it, so a caller who
+    /// waits for work that goes on without the database is told after this time that the database is away. Default 5 s.
+    fn answers_within(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+
     /// Returns the database's time without a question to the database: the last answer that carried the time, which is
     /// carried forward by the monotonic clock.
     fn clock(&self) -> DbClock;
@@ -303,9 +313,11 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// the row as it is now. The store may commit the change together with other changes.
     fn change(&self, change: Arc<Change<Self::Connection>>) -> impl Future<Output = Result<Changed>> + Send;
 
-    /// Settles all members of a scope, or returns why none was settled.
+    /// Settles all members of a scope, or returns why none was settled. `dependency` is that of the member for which the
+    /// scope is settled; the members may have different ones.
     fn settle_scope(
         &self,
+        dependency: &str,
         scope: Scope,
         follow: Option<Follow<Self::Connection>>,
     ) -> impl Future<Output = Result<std::result::Result<ScopeSettled, NotSettled>>> + Send;
@@ -332,7 +344,8 @@ pub trait Store: Clone + Send + Sync + 'static {
         which: Which,
     ) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
-    /// Claims this row if it is due. Returns `None` if it is not due, or if there is no such row.
+    /// Claims this row if it is due. Returns `None` if it is not due, if another transaction holds it, or if there is no
+    /// such row.
     fn claim_one(
         &self,
         id: ActionId,
@@ -350,13 +363,15 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// caller gave the action, or the one under which the action is sent.
     fn find(&self, dependency: &str, key: &str) -> impl Future<Output = Result<Option<Action>>> + Send;
 
-    /// Loads the recorded members of a scope, in the order of recording.
+    /// Loads the recorded members of a scope, in the order of recording. Fails if one of them cannot be read, since a scope
+    /// is settled and cancelled only as a whole.
     fn members(&self, scope: &str) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
     /// Loads one row with its attempts and marks; `None` if there is no such row.
     fn story(&self, id: ActionId) -> impl Future<Output = Result<Option<Story>>> + Send;
 
-    /// Lists the rows that match the filter, in the order of their recording, one page at a time.
+    /// Lists the rows that match the filter, in the order of their recording, one page at a time. A row that cannot be read
+    /// is left out and logged, and the next row takes its place.
     fn list(&self, filter: &Filter) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
     /// Counts the open and the stuck actions of a dependency.

@@ -9,9 +9,12 @@ mod functions;
 mod keeping;
 mod not_there;
 mod on_postgres;
+mod on_sqlite;
 mod outages;
+mod panics;
 mod partly;
 mod partners;
+mod places;
 mod plans;
 mod pooler;
 #[path = "../support/provider.rs"]
@@ -81,6 +84,7 @@ macro_rules! suite {
                 a_change_of_every_field_is_read_as_it_was_written
                 a_line_of_the_log_is_completed_with_the_refusal
                 a_row_that_contradicts_itself_is_named_and_stops_no_other
+                a_scope_with_an_unreadable_member_is_given_up_until_the_lease_ends
             }
             on! { sent_keys, $world:
                 mapped_keys_that_clash_take_the_next_salt
@@ -112,6 +116,11 @@ macro_rules! suite {
                 an_outage_costs_few_requests_and_heals_by_itself
                 a_claim_leaves_out_the_failing_rows_of_a_held_class
                 many_stuck_actions_are_started_again_one_after_the_other
+            }
+            on! { panics, $world:
+                a_handler_that_panics_is_counted_and_keeps_the_outcome
+                a_panic_in_a_scopes_handler_is_counted_and_settles_nothing
+                a_remote_that_panics_gave_no_answer
             }
             on! { claims, $world:
                 a_claim_does_what_the_machine_does

@@ -72,7 +72,7 @@ async fn other_languages_record_and_settle_in_their_own_transactions() {
 }
 
 /// The Python with psycopg that `cargo xtask test` installs.
-fn python() -> std::path::PathBuf {
+pub(crate) fn python() -> std::path::PathBuf {
     let program = std::env::current_exe().unwrap();
     let target = program.ancestors().nth(3).unwrap();
     let python = target.join("test-env/python/bin/python3");

@@ -7,13 +7,13 @@ use std::time::Duration;
 use seawall_ledger::machine::{self, Effect, Row};
 use seawall_ledger::store::{Change, Changed, Filter, Insert, Recorded, Store};
 use seawall_ledger::{
-    Action, ActionId, AttemptKind, AttemptOutcome, AttemptRow, End, Event, Goal, Money, Naming, NotApplied,
-    Owner, Performed, Report, Stamp, State, Step, Told, Trouble,
+    Action, ActionId, AttemptKind, AttemptOutcome, AttemptRow, End, Event, Goal, Known, Money, Naming,
+    NotApplied, Owner, Performed, Report, Stamp, State, Step, Told, Trouble,
 };
 use seawall_policy::{Draw, Idempotency};
 
 use crate::provider::Provider;
-use crate::suite::{asking, charge};
+use crate::suite::{PATIENCE, asking, charge};
 use crate::world::{World, ledger, quick};
 
 /// A moment of the year 2026, another one for each number.
@@ -335,4 +335,37 @@ pub(crate) async fn a_row_that_contradicts_itself_is_named_and_stops_no_other<W:
         claimed.extend(some.into_iter().map(|action| action.id));
     }
     assert_eq!(claimed, right);
+    // A list leaves the wrong rows out, and its pages are full nevertheless.
+    let (mut listed, mut filter) = (Vec::new(), Filter::first(2).of("pay"));
+    loop {
+        let page = store.list(&filter).await.unwrap();
+        let Some(last) = page.last() else { break };
+        filter.after = Some(last.id);
+        listed.extend(page.iter().map(|action| action.id));
+        assert!(page.len() == 2 || listed.len() == right.len(), "{}", page.len());
+    }
+    assert!(listed.is_sorted());
+    assert_eq!(listed.into_iter().collect::<HashSet<_>>(), right);
+}
+
+pub(crate) async fn a_scope_with_an_unreadable_member_is_given_up_until_the_lease_ends<W: World>(world: W) {
+    let provider = Provider::new();
+    let ledger = ledger(world.open().await, quick(Idempotency::Keyed), &provider);
+    let one = ledger.record(&charge("one").in_scope("both", 2)).await.unwrap();
+    assert_eq!(ledger.run_within(one.id, Duration::ZERO).await.unwrap().state.known(), Known::Applied);
+    let two = ledger.record(&charge("two").in_scope("both", 2)).await.unwrap();
+    let mut conn = world.connect().await;
+    W::execute(&mut conn, W::BEGIN).await;
+    let wrong = format!("UPDATE {} SET ended = 'over' WHERE id = '{}'", W::ACTIONS, two.id);
+    W::execute(&mut conn, &wrong).await;
+    W::execute(&mut conn, "COMMIT").await;
+    let run = ledger.run_within(one.id, Duration::from_secs(1));
+    let run = tokio::time::timeout(PATIENCE, run).await.expect("it is tried for ever").unwrap();
+    assert_eq!(
+        (run.state.known(), run.state.settled(), provider.performs("one")),
+        (Known::Applied, false, 1)
+    );
+    // The members of a scope are never told without one of them.
+    let members = ledger.store().members("both").await.unwrap_err();
+    assert!(members.to_string().contains(&two.id.to_string()), "{members}");
 }

@@ -49,6 +49,37 @@ impl Server {
         })
     }
 
+    /// Starts a server that only this caller uses, so that it can be restarted. It ends some seconds after the process.
+    ///
+    /// # Panics
+    ///
+    /// If there is no PostgreSQL, or if it does not start.
+    #[must_use]
+    pub fn alone() -> Server {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("seawall-alone-{}-{number}", std::process::id()));
+        let started = take_part(&folder).and_then(|in_use| {
+            launch(&folder)?;
+            Ok(Server { template: template(&folder), folder: Some(folder.clone()), _use: Some(in_use) })
+        });
+        started.unwrap_or_else(|why| panic!("no PostgreSQL for the test: {why}"))
+    }
+
+    /// Stops the server, which ends all connections, and starts it again. Returns when it answers.
+    ///
+    /// # Panics
+    ///
+    /// If the server is not our own, or if it does not start again.
+    pub fn restart(&self) {
+        let folder = self.folder().expect("only a server of our own is restarted");
+        let mut ctl = as_server(&program("pg_ctl"));
+        ctl.arg("-D").arg(folder.join("data")).arg("-l").arg(folder.join("log"));
+        ctl.args(["-w", "-t", "60", "-m", "fast", "restart"]);
+        ctl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(ctl.status().is_ok_and(|status| status.success()), "the server does not start again");
+    }
+
     /// Makes a database with a name of its own, and returns its URL.
     ///
     /// # Panics
@@ -153,8 +184,7 @@ fn start() -> Result<Server, String> {
     let starting = open(&folder, "starting").map_err(|e| e.to_string())?;
     starting.lock().map_err(|e| e.to_string())?;
     in_use.set_modified(SystemTime::now()).map_err(|e| e.to_string())?;
-    let template = format!("postgres://postgres@localhost/DATABASE?host={}", folder.display());
-    let server = Server { template, folder: Some(folder.clone()), _use: Some(in_use) };
+    let server = Server { template: template(&folder), folder: Some(folder.clone()), _use: Some(in_use) };
     let end = Instant::now() + START;
     while !is_ready(&folder) {
         // On a busy machine a server may be too slow to answer. Starting another one would then delete the data of the
@@ -170,6 +200,10 @@ fn start() -> Result<Server, String> {
     }
     drop(starting);
     Ok(server)
+}
+
+fn template(folder: &Path) -> String {
+    format!("postgres://postgres@localhost/DATABASE?host={}", folder.display())
 }
 
 fn open(folder: &Path, name: &str) -> std::io::Result<File> {

@@ -2,6 +2,8 @@
 //! name, since a named statement would belong to one connection. So the statements also work behind a pooler that gives
 //! each transaction another connection.
 
+use std::time::Instant;
+
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{AssertSqlSafe, Row, TypeInfo, ValueRef};
 
@@ -9,11 +11,7 @@ use super::{Cell, Cells, Dialect, Statement, Tables, Value};
 use crate::error::Trouble;
 use crate::store::Result;
 use crate::store::lane::{RUNS, pause};
-use crate::store::postgres::{Postgres, failed};
-
-/// Begins a transaction. READ COMMITTED is enough, because the first statement itself checks that the report still
-/// belongs to the worker.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+use crate::store::postgres::{Begin, Postgres, failed};
 
 impl Tables for Postgres {
     fn dialect(&self) -> Dialect {
@@ -25,10 +23,13 @@ impl Tables for Postgres {
     }
 
     async fn rows(&self, statement: Statement) -> Result<Vec<Cells>> {
-        let mut tx = self.reading().await?;
-        let rows = query(statement).fetch_all(&mut *tx).await.map_err(failed)?;
-        tx.commit().await.map_err(failed)?;
-        rows.iter().map(cells).collect()
+        let (link, statement) = (self.link(), &statement);
+        let reading = |until| async move {
+            let mut tx = link.begin(Begin::Read, until).await?;
+            let rows = query(statement.clone()).fetch_all(&mut *tx).await.map_err(failed)?;
+            tx.commit().await.map(|()| rows)
+        };
+        link.reads(reading).await?.iter().map(cells).collect()
     }
 
     async fn transact(&self, statements: Vec<Statement>) -> Result<bool> {
@@ -46,16 +47,23 @@ impl Tables for Postgres {
 }
 
 impl Postgres {
+    /// Executes the statements in one transaction. READ COMMITTED is enough for it, because the first statement itself
+    /// checks that the report still belongs to the worker.
     async fn once(&self, statements: Vec<Statement>) -> Result<bool> {
-        let mut tx = self.pool().begin_with(BEGIN).await.map_err(failed)?;
+        let until = self.link().until();
+        self.link().bounded(until, self.execute(statements, until)).await
+    }
+
+    async fn execute(&self, statements: Vec<Statement>, until: Instant) -> Result<bool> {
+        let mut tx = self.link().begin(Begin::Alone, until).await?;
         for (at, statement) in statements.into_iter().enumerate() {
             let done = query(statement).execute(&mut *tx).await.map_err(failed)?;
             if at == 0 && done.rows_affected() == 0 {
-                tx.rollback().await.map_err(failed)?;
+                tx.rollback().await?;
                 return Ok(false);
             }
         }
-        tx.commit().await.map_err(failed)?;
+        tx.commit().await?;
         Ok(true)
     }
 }

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, Row, TypeInfo, ValueRef};
 use super::{Cell, Cells, Dialect, Statement, Tables, Value};
 use crate::error::Trouble;
 use crate::store::Result;
-use crate::store::sqlite::{Sqlite, failed};
+use crate::store::sqlite::{Sqlite, at, failed};
 
 /// The maximum number of times that a transaction is run if the file is locked. Each of these runs waits some seconds
 /// for the file's lock.
@@ -43,7 +43,8 @@ impl Tables for Sqlite {
 impl Sqlite {
     async fn once(&self, statements: Vec<Statement>) -> Result<bool> {
         let mut conn = self.reader().await?;
-        let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let begun = conn.begin_with("BEGIN IMMEDIATE").await;
+        let mut tx = begun.map_err(|e| at(self.file(), &failed(e)))?;
         for (at, statement) in statements.into_iter().enumerate() {
             let done = query(statement).execute(&mut *tx).await.map_err(failed)?;
             if at == 0 && done.rows_affected() == 0 {

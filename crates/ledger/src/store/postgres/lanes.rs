@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
+use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnection, PgPool};
-use sqlx::{Connection, Postgres};
+use sqlx::postgres::PgConnection;
 
 use crate::action::{Action, ActionId};
 use crate::clock::DbClock;
@@ -14,16 +15,8 @@ use crate::machine::Write;
 use crate::store::lane::{Answer, Batch, Job, Task, unexpected};
 use crate::store::{Changed, Insert, Recorded, Result};
 
-use super::statements::{Session, failed};
-
-/// Begins a transaction of the ledger's own. The transaction waits at most 100 ms for a row that another transaction
-/// holds.
-///
-/// Scans of whole tables are off. The planner knows neither the length of an array nor the size of a new or
-/// fast-growing table. So it would join the array and the table by a scan of the whole table, and keep that plan while
-/// the table grows.
-pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'; \
-     SET LOCAL enable_seqscan = off";
+use super::deadline::{Begin, Link};
+use super::statements::Session;
 
 /// The latest answer of the database that carried its time. All lanes and readers share it.
 #[derive(Clone)]
@@ -48,19 +41,10 @@ impl SharedClock {
 /// One lane: a writer with a connection of its own. It keeps this connection between batches, since giving the
 /// connection back to the pool and taking it again would cost a round trip for each batch.
 pub(super) struct Lane {
-    pub(super) pool: PgPool,
+    pub(super) link: Link,
     pub(super) conn: Option<PoolConnection<Postgres>>,
     pub(super) clock: SharedClock,
     pub(super) prepared: bool,
-}
-
-impl Lane {
-    /// Closes a connection on which something failed.
-    fn give_up(&mut self) {
-        if let Some(broken) = self.conn.take() {
-            drop(broken.detach());
-        }
-    }
 }
 
 /// Returns the result of a change that was not written, because the stored row has another version. If the stored row
@@ -100,29 +84,26 @@ impl Batch<PgConnection> for Lane {
         writes.sort_unstable_by_key(|(id, _)| *id);
         inserts.sort_unstable_by(|a, b| a.action.key.cmp(&b.action.key));
 
-        let was_kept = self.conn.is_some();
-        let executed = match self.transaction(&inserts, &writes).await {
-            // A kept connection may have been lost without notice. Nothing was written before the transaction began, so
-            // it is safe to try again.
-            Err((Begun::No, e)) if was_kept && e.trouble() == Trouble::Away => {
-                self.give_up();
-                self.transaction(&inserts, &writes).await
-            }
-            executed => executed,
-        };
-        let (recorded, changed) = executed.map_err(|(_, e)| e).inspect_err(|e| {
-            if e.trouble() == Trouble::Away {
-                self.give_up();
-            }
-        })?;
+        let until = self.link.until();
+        let mut executed = self.transaction(&inserts, &writes, until).await;
+        // The connection was lost. Whether the batch was committed shows when it is executed again: then its rows are
+        // there, or as the changes would have made them.
+        if executed.as_ref().is_err_and(|e| e.trouble() == Trouble::Away) && Instant::now() < until {
+            executed = self.transaction(&inserts, &writes, until).await;
+        }
+        let (recorded, changed) = executed?;
         jobs.iter().map(|job| answer(&job.task, &recorded, &changed)).collect()
     }
-}
 
-/// Whether the transaction had begun when it failed.
-enum Begun {
-    No,
-    Yes,
+    fn give_up(&mut self) {
+        if let Some(broken) = self.conn.take() {
+            drop(broken.detach());
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.conn.is_some()
+    }
 }
 
 impl Lane {
@@ -130,19 +111,26 @@ impl Lane {
         &mut self,
         inserts: &[&Insert],
         writes: &[(ActionId, &Write)],
-    ) -> std::result::Result<(Inserts, Moved), (Begun, StoreError)> {
-        let not_begun = |e| (Begun::No, failed(e));
-        let conn = match &mut self.conn {
-            Some(conn) => conn,
-            None => self.conn.insert(self.pool.acquire().await.map_err(not_begun)?),
+        until: Instant,
+    ) -> Result<(Inserts, Moved)> {
+        let link = self.link.clone();
+        let writing = async {
+            let mut tx = self.link.begin_on(self.conn.take(), Begin::Batch, until).await?;
+            let written = async {
+                let mut session = Session { conn: &mut tx, prepared: self.prepared };
+                let recorded = record(&mut session, inserts, &self.clock).await?;
+                let changed = change(&mut session, writes, &self.clock).await?;
+                Ok((recorded, changed))
+            };
+            let written: Result<(Inserts, Moved)> = written.await;
+            match &written {
+                Ok(_) => self.conn = tx.commit_and_keep().await?,
+                Err(e) if e.trouble() == Trouble::Away => drop(tx),
+                Err(_) => self.conn = tx.rollback_and_keep().await.unwrap_or_default(),
+            }
+            written
         };
-        let mut tx = conn.begin_with(BEGIN).await.map_err(not_begun)?;
-        let begun = |e| (Begun::Yes, e);
-        let mut session = Session { conn: &mut tx, prepared: self.prepared };
-        let recorded = record(&mut session, inserts, &self.clock).await.map_err(begun)?;
-        let changed = change(&mut session, writes, &self.clock).await.map_err(begun)?;
-        tx.commit().await.map_err(|e| begun(failed(e)))?;
-        Ok((recorded, changed))
+        link.bounded(until, writing).await
     }
 }
 

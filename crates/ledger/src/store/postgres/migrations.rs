@@ -5,15 +5,21 @@
 //! refuses one of them. So this step is run again if it fails in this way. In the later steps, a row lock lets one
 //! process go first, and the others wait for it.
 
+use std::time::{Duration, Instant};
+
 use sqlx::Row;
-use sqlx::postgres::{PgConnection, PgPool};
+use sqlx::postgres::PgConnection;
 
 use crate::error::{StoreError, Trouble};
 use crate::store::Result;
 use crate::store::lane::{RUNS, pause};
 use crate::store::version::{Step, Version};
 
+use super::deadline::{Begin, Link, Tx};
 use super::statements::failed;
+
+/// The longest time that an update of the tables may take. A step can build an index over a large table.
+const STEPS_WITHIN: Duration = Duration::from_secs(3600);
 
 /// The steps, in order.
 pub(super) const STEPS: [Step; 4] = [
@@ -37,10 +43,10 @@ const FIRST: &str = "CREATE SCHEMA IF NOT EXISTS seawall; \
      CREATE TABLE IF NOT EXISTS seawall.schema (one boolean PRIMARY KEY, version bigint NOT NULL); \
      INSERT INTO seawall.schema VALUES (true, 0) ON CONFLICT DO NOTHING";
 
-pub(super) async fn migrate(pool: &PgPool, program: Version) -> Result<()> {
+pub(super) async fn migrate(link: &Link, program: Version) -> Result<()> {
     let mut run = 1;
     loop {
-        match try_migrate(pool, program).await {
+        match try_migrate(link, program).await {
             Err(e) if e.trouble() == Trouble::Again && run < RUNS => {
                 tokio::time::sleep(pause(run)).await;
                 run += 1;
@@ -50,8 +56,15 @@ pub(super) async fn migrate(pool: &PgPool, program: Version) -> Result<()> {
     }
 }
 
-async fn try_migrate(pool: &PgPool, program: Version) -> Result<()> {
-    let mut tx = pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(failed)?;
+async fn try_migrate(link: &Link, program: Version) -> Result<()> {
+    let mut tx = link.begin(Begin::Migrate, link.until()).await?;
+    tx.has_until(Instant::now() + STEPS_WITHIN);
+    tokio::time::timeout(STEPS_WITHIN, steps(tx, program)).await.unwrap_or_else(|_| {
+        Err(StoreError::new(Trouble::Away, format!("the tables were not updated within {STEPS_WITHIN:?}")))
+    })
+}
+
+async fn steps(mut tx: Tx, program: Version) -> Result<()> {
     // The schema is looked for first, so that a role without the right to create tables can use existing ones.
     let there = sqlx::raw_sql("SELECT to_regclass('seawall.schema') IS NOT NULL AS there")
         .fetch_one(&mut *tx)
@@ -62,7 +75,7 @@ async fn try_migrate(pool: &PgPool, program: Version) -> Result<()> {
     }
     let (found, works_from) = version(&mut tx, "SELECT version FROM seawall.schema").await?;
     if program.missing(found, works_from)?.next().is_none() {
-        return tx.commit().await.map_err(failed);
+        return tx.commit().await;
     }
     let (found, works_from) = version(&mut tx, "SELECT version FROM seawall.schema FOR UPDATE").await?;
     for (made, step) in program.missing(found, works_from)? {
@@ -77,7 +90,7 @@ async fn try_migrate(pool: &PgPool, program: Version) -> Result<()> {
         let query = if made < 3 { query } else { query.bind(step.works_from) };
         query.execute(&mut *tx).await.map_err(failed)?;
     }
-    tx.commit().await.map_err(failed)
+    tx.commit().await
 }
 
 /// Reads two versions: that of the tables, and the earliest version of the program that can work with the tables.

@@ -8,89 +8,119 @@
 //!   [`Settings::prepared`] is off, there are no named statements either. Then the ledger works behind a pooler in
 //!   transaction mode.
 //! - A batch waits only 100 ms for a row that another transaction holds. After that, the job that needs this row waits
-//!   for it in a transaction of its own.
+//!   for it in a transaction of its own, again and again. The number of transactions that may wait for so long is bounded
+//!   ([`Settings::handlers`]), so that some connections are always left for batches, claims and reads.
+//! - Every operation ends within [`Settings::answer_within`], even if the database goes silent (`deadline`). Only a
+//!   handler of the application and a step of the migration may take longer.
 
+mod alone;
+mod deadline;
 mod lanes;
 mod migrations;
+mod places;
 mod rows;
 mod statements;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, Postgres as Db, Transaction};
+use sqlx::{ConnectOptions, Connection};
 
 use crate::action::{Action, ActionId, Mark, Story};
 use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 
-use super::lane::{Answer, Lanes, RUNS, Task, ask, pause, unexpected};
+use super::kept::ActionPage;
+use super::lane::{Lanes, Task, ask};
 use super::version::Version;
 use super::{
     COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
-    Which, settle_members,
+    Which,
 };
-use lanes::{BEGIN, SharedClock};
+pub(crate) use deadline::{Begin, Link, Tx};
+use lanes::SharedClock;
+use places::Places;
 use statements::Session;
 pub(crate) use statements::failed;
-
-/// Begins a transaction with a single change. The transaction waits at most 5 s for a row that another transaction
-/// holds.
-const BEGIN_ALONE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '5s'";
-
-/// Begins a transaction in which a handler runs. The transaction has the isolation that is the database's default, and
-/// waits at most 5 s for a row that another transaction holds.
-const BEGIN_DEFAULT: &str = "BEGIN; SET LOCAL lock_timeout = '5s'";
-
-const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
 
 /// The settings of the connection to PostgreSQL. Begin with the defaults, and change single fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// The maximum number of connections, for writers, claims and reads. Default 8; it is raised to `lanes` + 2 if it
-    /// is set to less. No connection is held during a call to the provider.
+    /// The maximum number of connections, for writers, handlers, claims and reads. Default 8; it is raised to `lanes` +
+    /// `handlers` + 2 if it is set to less. No connection is held during a call to the provider.
     pub connections: u32,
+    /// The maximum number of transactions that may wait for long at the same time, each with a connection: those in which
+    /// a handler of the application runs, and those that wait for a row that another transaction holds. Default 4; 0
+    /// means 1. One dependency gets at most one less, so that its slow handlers do not keep those of another dependency
+    /// from running. A transaction that gets no place within half of `answer_within` fails with [`Trouble::Busy`]; the
+    /// ledger tries it again.
+    pub handlers: u32,
     /// The number of batches that can be under way at the same time. Default 2, so that one batch is gathered while the
     /// other waits for the disk; 0 means 1.
     pub lanes: u32,
     /// Whether prepared statements are kept in the server session. Default yes. Set this to no behind a pooler in
     /// transaction mode (pgbouncer), since each transaction may then run in another server session.
     pub prepared: bool,
+    /// The longest time that the database may take for an operation of the ledger, the wait for a connection included.
+    /// Default 5 s; less than 10 ms means 10 ms. After that time the caller gets [`Trouble::Away`], and the connection is
+    /// closed. A change waits at most four fifths of this time for a row that another transaction holds.
+    pub answer_within: Duration,
+    /// The longest time that the handlers of one transaction may take. Default 30 s, since they may run slow statements of
+    /// their own. After that time the transaction is rolled back, and the handler counts as failed.
+    pub handler_within: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { connections: 8, lanes: 2, prepared: true }
+        Settings {
+            connections: 8,
+            handlers: 4,
+            lanes: 2,
+            prepared: true,
+            answer_within: Duration::from_secs(5),
+            handler_within: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Settings {
+    /// Returns the number of connections of the pool: `connections`, or more if the other settings need more.
+    fn connections_needed(&self) -> u32 {
+        let needed = self.lanes.max(1).saturating_add(self.handlers.max(1)).saturating_add(places::SPARE);
+        self.connections.max(needed)
     }
 }
 
 /// A store that keeps actions in a PostgreSQL database, in the schema `seawall`.
 #[derive(Clone)]
 pub struct Postgres {
-    pool: PgPool,
+    link: Link,
     lanes: Lanes<PgConnection>,
+    places: Places,
     clock: SharedClock,
     prepared: bool,
+    handler_within: Duration,
     program: Version,
 }
 
-/// The longest time that connecting may take.
-const CONNECT: Duration = Duration::from_secs(5);
+/// The least value of [`Settings::answer_within`].
+const SHORTEST: Duration = Duration::from_millis(10);
 
 /// Connects once without the pool, and closes the connection. An error of the pool would only say that it waited too
 /// long, and not why the database cannot be reached.
-async fn first_connection(options: &PgConnectOptions) -> Result<()> {
-    let at = || format!("{}:{}", options.get_host(), options.get_port());
-    match tokio::time::timeout(CONNECT, options.connect()).await {
-        Ok(Ok(conn)) => conn.close().await.map_err(failed),
+async fn first_connection(options: &PgConnectOptions, within: Duration) -> Result<()> {
+    let at = deadline::address(options);
+    let connecting = async { options.connect().await?.close().await };
+    match tokio::time::timeout(within, connecting).await {
+        Ok(Ok(())) => Ok(()),
         Ok(Err(e)) => {
-            let said = format!("{}: {e}", at());
+            let said = format!("{at}: {e}");
             Err(StoreError::new(failed(e).trouble(), said))
         }
-        Err(_) => Err(StoreError::new(Trouble::Away, format!("{}: no answer within {CONNECT:?}", at()))),
+        Err(_) => Err(StoreError::new(Trouble::Away, format!("{at}: no answer within {within:?}"))),
     }
 }
 
@@ -113,32 +143,39 @@ impl Postgres {
         // Poolers refuse the start-up parameter `extra_float_digits`, and it matters only for floating-point columns.
         let options = options.extra_float_digits(None).application_name("seawall");
         let options = if settings.prepared { options } else { options.statement_cache_capacity(0) };
-        first_connection(&options).await?;
+        let within = settings.answer_within.max(SHORTEST);
+        first_connection(&options, within).await?;
         let pool = PgPoolOptions::new()
-            .max_connections(settings.connections.max(settings.lanes + 2))
-            .acquire_timeout(CONNECT)
+            .max_connections(settings.connections_needed())
+            // The ledger waits for a connection for a shorter time, and its own message says more.
+            .acquire_timeout(within * 2)
             .test_before_acquire(false)
             .connect_lazy_with(options);
         Postgres::on(pool, settings).await
     }
 
-    /// Uses a pool of the application's own, and starts the writers on the current runtime. The pool needs one
-    /// connection for each lane, and some more for claims and reads.
+    /// Uses a pool of the application's own, and starts the writers on the current runtime. `settings.connections` does
+    /// not matter then. Each lane keeps one connection of the pool. Transactions that may wait for long take at most
+    /// `settings.handlers` of them, and fewer if the pool has less than `lanes` + `handlers` + 2 connections.
     ///
     /// # Errors
     ///
-    /// If the database cannot be reached.
+    /// If the database cannot be reached, or if the pool has less than `lanes` + 2 connections.
     pub async fn on(pool: PgPool, settings: Settings) -> Result<Postgres> {
-        let prepared = settings.prepared;
-        let mut conn = pool.acquire().await.map_err(failed)?;
-        let mut tx = conn.begin_with(BEGIN_READ).await.map_err(failed)?;
-        let clock = Session { conn: &mut tx, prepared }.time().await?;
-        tx.commit().await.map_err(failed)?;
-        drop(conn);
-        let clock = SharedClock::new(clock);
-        let lane = || lanes::Lane { pool: pool.clone(), conn: None, clock: clock.clone(), prepared };
+        let within = settings.answer_within.max(SHORTEST);
+        let places = Places::of(&pool, settings.lanes, settings.handlers, within)?;
+        let Settings { prepared, handler_within, .. } = settings;
+        let link = &Link::new(pool, within, handler_within).await?;
+        let asking = |until| async move {
+            let mut tx = link.begin(Begin::Read, until).await?;
+            let clock = Session { conn: &mut tx, prepared }.time().await?;
+            tx.commit().await.map(|()| clock)
+        };
+        let clock = SharedClock::new(link.reads(asking).await?);
+        let lane = || lanes::Lane { link: link.clone(), conn: None, clock: clock.clone(), prepared };
         let lanes = Lanes::start((0..settings.lanes.max(1)).map(|_| lane()).collect());
-        Ok(Postgres { pool, lanes, clock, prepared, program: Version::of(&migrations::STEPS) })
+        let program = Version::of(&migrations::STEPS);
+        Ok(Postgres { link: link.clone(), lanes, places, clock, prepared, handler_within, program })
     }
 
     /// Returns this store as the next version of the program would use it: it makes the tables of that version, and
@@ -156,11 +193,11 @@ impl Postgres {
     #[must_use]
     pub fn texts() -> [&'static str; 4] {
         let [claim, changes, change] = statements::texts();
-        [BEGIN, claim, changes, change]
+        [deadline::BATCH, claim, changes, change]
     }
 
-    pub(crate) fn pool(&self) -> &PgPool {
-        &self.pool
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
     }
 
     fn session<'c>(&self, conn: &'c mut PgConnection) -> Session<'c> {
@@ -168,103 +205,8 @@ impl Postgres {
     }
 
     /// Begins a transaction that only reads. A single read needs a transaction, too, if prepared statements are off.
-    pub(crate) async fn reading(&self) -> Result<Transaction<'static, Db>> {
-        self.begin(BEGIN_READ).await
-    }
-
-    /// Begins a transaction in a task of its own, so that a caller that stops waiting cannot leave the transaction half
-    /// begun. Otherwise sqlx would give the connection to the next caller inside a transaction that sqlx does not know
-    /// of. If that unknown transaction is read-only, the next caller's change fails.
-    async fn begin(&self, statement: &'static str) -> Result<Transaction<'static, Db>> {
-        let pool = self.pool.clone();
-        let begun = tokio::spawn(async move { pool.begin_with(statement).await });
-        begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed)).map_err(failed)
-    }
-
-    /// Makes one change, with its handler, in a transaction of its own. If the database refuses the transaction in
-    /// favour of another one, the transaction is run again, at most [`RUNS`] times in all.
-    async fn change_alone(&self, change: &Change<PgConnection>) -> Result<Changed> {
-        let mut run = 1;
-        loop {
-            match self.try_change(change).await {
-                Err(e) if e.trouble() == Trouble::Again && run < RUNS => {
-                    tokio::time::sleep(pause(run)).await;
-                    run += 1;
-                }
-                ended => return ended,
-            }
-        }
-    }
-
-    async fn try_change(&self, change: &Change<PgConnection>) -> Result<Changed> {
-        let begin = if change.follow.is_some() { BEGIN_DEFAULT } else { BEGIN_ALONE };
-        let mut tx = self.begin(begin).await?;
-        let id = change.action.id;
-        let (taken, clock) = self.session(&mut tx).change(&[(id, &change.write)]).await?;
-        self.clock.set(clock);
-        if taken.is_empty() {
-            let found = self.session(&mut tx).load(id).await?;
-            tx.commit().await.map_err(failed)?;
-            return Ok(lanes::stale(found, &change.write));
-        }
-        if let Some(mark) = &change.mark {
-            self.session(&mut tx).mark(id, mark).await?;
-        }
-        if let Some(key) = change.write.names()
-            && !self.session(&mut tx).name(id, key).await?
-        {
-            tx.rollback().await.map_err(failed)?;
-            return Ok(Changed::Clash);
-        }
-        if let Some(follow) = &change.follow
-            && let Err(e) = follow(&mut tx, &change.action).await
-        {
-            let lost = e.downcast_ref::<sqlx::Error>().is_some_and(lanes::lost_against_another);
-            tx.rollback().await.map_err(failed)?;
-            return if lost {
-                Err(StoreError::new(Trouble::Again, e))
-            } else {
-                Ok(Changed::HandlerFailed(e.to_string()))
-            };
-        }
-        tx.commit().await.map_err(failed)?;
-        Ok(Changed::Taken)
-    }
-
-    async fn try_settle_scope(
-        &self,
-        scope: &Scope,
-        follow: Option<&Follow<PgConnection>>,
-    ) -> Result<std::result::Result<ScopeSettled, NotSettled>> {
-        let begin = if follow.is_some() { BEGIN_DEFAULT } else { BEGIN_ALONE };
-        let mut tx = self.pool.begin_with(begin).await.map_err(failed)?;
-        let clock = self.session(&mut tx).time().await?;
-        self.clock.set(clock);
-        let mut members = self.session(&mut tx).members(&scope.name).await?;
-        let writes = match settle_members(&members, scope.size, self.knows(), clock.now()) {
-            Ok(writes) => writes,
-            Err(why) => return Ok(Err(why)),
-        };
-        let unsettled = members.iter_mut().filter(|member| !member.state.settled());
-        let mut pairs = Vec::with_capacity(writes.len());
-        for (member, write) in unsettled.zip(&writes) {
-            pairs.push((member.id, write));
-            member.state = write.to().clone();
-        }
-        if !pairs.is_empty() {
-            let (taken, _) = self.session(&mut tx).change(&pairs).await?;
-            if taken.len() != pairs.len() {
-                tx.rollback().await.map_err(failed)?;
-                return Err(StoreError::new(Trouble::Again, "a member of the scope moved meanwhile"));
-            }
-        }
-        for member in &members {
-            if let Some(follow) = follow {
-                follow(&mut tx, member).await.map_err(|e| StoreError::new(Trouble::Refused, e))?;
-            }
-        }
-        tx.commit().await.map_err(failed)?;
-        Ok(Ok(ScopeSettled { members }))
+    async fn reading(&self, until: Instant) -> Result<Tx> {
+        self.link.begin(Begin::Read, until).await
     }
 }
 
@@ -272,11 +214,15 @@ impl Store for Postgres {
     type Connection = PgConnection;
 
     async fn migrate(&self) -> Result<()> {
-        migrations::migrate(&self.pool, self.program).await
+        migrations::migrate(&self.link, self.program).await
     }
 
     fn knows(&self) -> u32 {
         self.program.knows
+    }
+
+    fn answers_within(&self) -> Duration {
+        self.link.within()
     }
 
     fn clock(&self) -> DbClock {
@@ -284,61 +230,64 @@ impl Store for Postgres {
     }
 
     async fn ask_time(&self) -> Result<DbClock> {
-        let mut tx = self.reading().await?;
-        let clock = self.session(&mut tx).time().await?;
+        let asking = |until| async move {
+            let mut tx = self.reading(until).await?;
+            let clock = self.session(&mut tx).time().await?;
+            tx.commit().await.map(|()| clock)
+        };
+        let clock = self.link.reads(asking).await?;
         self.clock.set(clock);
-        tx.commit().await.map_err(failed)?;
         Ok(clock)
     }
 
     async fn record(&self, insert: Insert) -> Result<Recorded> {
-        ask!(self.lanes, Task::Record(Box::new(insert)), Recorded)
+        let recording = async { ask!(self.lanes, Task::Record(Box::new(insert)), Recorded) };
+        self.link.bounded(self.link.until(), recording).await
     }
 
     async fn change(&self, change: Arc<Change<PgConnection>>) -> Result<Changed> {
         if change.follow.is_some() || change.mark.is_some() || change.write.names().is_some() {
             return Box::pin(self.change_alone(&change)).await;
         }
-        match self.lanes.run(Task::Change(change.clone())).await {
-            Ok(Answer::Changed(changed)) => Ok(changed),
-            Ok(_) => Err(unexpected()),
+        let changing = async { ask!(self.lanes, Task::Change(change.clone()), Changed) };
+        match self.link.bounded(self.link.until(), changing).await {
             // Another transaction holds this row. This change now waits for the row in a transaction of its own, so
             // that changes of other rows need not wait.
             Err(e) if e.trouble() == Trouble::Busy => Box::pin(self.change_alone(&change)).await,
-            Err(e) => Err(e),
+            ended => ended,
         }
     }
 
     async fn settle_scope(
         &self,
+        dependency: &str,
         scope: Scope,
         follow: Option<Follow<PgConnection>>,
     ) -> Result<std::result::Result<ScopeSettled, NotSettled>> {
-        let mut run = 1;
-        loop {
-            match self.try_settle_scope(&scope, follow.as_ref()).await {
-                Err(e) if e.trouble() == Trouble::Again && run < RUNS => {
-                    tokio::time::sleep(pause(run)).await;
-                    run += 1;
-                }
-                ended => return ended,
-            }
-        }
+        Box::pin(self.scope_alone(dependency, &scope, follow.as_ref())).await
     }
 
     async fn evidence(&self, id: ActionId, attempt: Evidence) -> Result<()> {
-        let mut tx = self.pool.begin_with(BEGIN_ALONE).await.map_err(failed)?;
-        self.session(&mut tx).evidence(id, attempt.line()).await?;
-        tx.commit().await.map_err(failed)
+        let until = self.link.until();
+        let writing = async {
+            let mut tx = self.link.begin(Begin::Batch, until).await?;
+            self.session(&mut tx).evidence(id, attempt.line()).await?;
+            tx.commit().await
+        };
+        self.link.bounded(until, writing).await
     }
 
     async fn claim(&self, dependency: &str, owner: Owner, most: u32, lease: Duration) -> Result<Vec<Action>> {
-        let mut tx = self.pool.begin_with(BEGIN).await.map_err(failed)?;
-        let (claimed, clock) =
-            self.session(&mut tx).claim_due(dependency, owner, most, lease, self.knows()).await?;
-        tx.commit().await.map_err(failed)?;
-        clock.into_iter().for_each(|clock| self.clock.set(clock));
-        Ok(claimed)
+        let until = self.link.until();
+        let claiming = async {
+            let mut tx = self.link.begin(Begin::Batch, until).await?;
+            let (claimed, clock) =
+                self.session(&mut tx).claim_due(dependency, owner, most, lease, self.knows()).await?;
+            tx.commit().await?;
+            clock.into_iter().for_each(|clock| self.clock.set(clock));
+            Ok(claimed)
+        };
+        self.link.bounded(until, claiming).await
     }
 
     async fn claim_which(
@@ -349,79 +298,113 @@ impl Store for Postgres {
         lease: Duration,
         which: Which,
     ) -> Result<Vec<Action>> {
-        let mut tx = self.pool.begin_with(BEGIN).await.map_err(failed)?;
-        let claim = statements::Claim { owner, most, lease, knows: self.knows() };
-        let (claimed, clock) = self.session(&mut tx).claim_which(dependency, claim, &which).await?;
-        tx.commit().await.map_err(failed)?;
-        clock.into_iter().for_each(|clock| self.clock.set(clock));
-        Ok(claimed)
+        let until = self.link.until();
+        let claiming = async {
+            let mut tx = self.link.begin(Begin::Batch, until).await?;
+            let claim = statements::Claim { owner, most, lease, knows: self.knows() };
+            let (claimed, clock) = self.session(&mut tx).claim_which(dependency, claim, &which).await?;
+            tx.commit().await?;
+            clock.into_iter().for_each(|clock| self.clock.set(clock));
+            Ok(claimed)
+        };
+        self.link.bounded(until, claiming).await
     }
 
     async fn claim_one(&self, id: ActionId, owner: Owner, lease: Duration) -> Result<Option<Action>> {
-        let mut tx = self.pool.begin_with(BEGIN_ALONE).await.map_err(failed)?;
-        let (claimed, clock) = self.session(&mut tx).claim_one(id, owner, lease, self.knows()).await?;
-        tx.commit().await.map_err(failed)?;
-        clock.into_iter().for_each(|clock| self.clock.set(clock));
-        Ok(claimed.into_iter().next())
+        let until = self.link.until();
+        let claiming = async {
+            let mut tx = self.link.begin(Begin::Batch, until).await?;
+            let (claimed, clock) = match self.session(&mut tx).claim_one(id, owner, lease, self.knows()).await
+            {
+                // Another transaction holds the row, so it cannot be claimed now.
+                Err(e) if e.trouble() == Trouble::Busy => return tx.rollback().await.map(|()| None),
+                claimed => claimed?,
+            };
+            tx.commit().await?;
+            clock.into_iter().for_each(|clock| self.clock.set(clock));
+            Ok(claimed.into_iter().next())
+        };
+        self.link.bounded(until, claiming).await
     }
 
     async fn next_due(&self, dependency: &str) -> Result<Option<Stamp>> {
-        let mut tx = self.reading().await?;
-        let due = self.session(&mut tx).next_due(dependency, self.knows()).await;
-        tx.commit().await.map_err(failed)?;
-        due
+        let reading = |until| async move {
+            let mut tx = self.reading(until).await?;
+            let due = self.session(&mut tx).next_due(dependency, self.knows()).await?;
+            tx.commit().await.map(|()| due)
+        };
+        self.link.reads(reading).await
     }
 
     async fn load(&self, id: ActionId) -> Result<Option<Action>> {
-        let mut tx = self.reading().await?;
-        let found = self.session(&mut tx).load(id).await;
-        tx.commit().await.map_err(failed)?;
-        found
+        let reading = |until| async move {
+            let mut tx = self.reading(until).await?;
+            let found = self.session(&mut tx).load(id).await?;
+            tx.commit().await.map(|()| found)
+        };
+        self.link.reads(reading).await
     }
 
     async fn find(&self, dependency: &str, key: &str) -> Result<Option<Action>> {
-        let mut tx = self.reading().await?;
-        let found = self.session(&mut tx).find(dependency, key).await;
-        tx.commit().await.map_err(failed)?;
-        found
+        let reading = |until| async move {
+            let mut tx = self.reading(until).await?;
+            let found = self.session(&mut tx).find(dependency, key).await?;
+            tx.commit().await.map(|()| found)
+        };
+        self.link.reads(reading).await
     }
 
     async fn members(&self, scope: &str) -> Result<Vec<Action>> {
-        let mut tx = self.reading().await?;
-        let found = self.session(&mut tx).members(scope).await;
-        tx.commit().await.map_err(failed)?;
-        found
+        let reading = |until| async move {
+            let mut tx = self.reading(until).await?;
+            let found = self.session(&mut tx).members(scope).await?;
+            tx.commit().await.map(|()| found)
+        };
+        self.link.reads(reading).await
     }
 
     async fn story(&self, id: ActionId) -> Result<Option<Story>> {
-        let mut tx = self.reading().await?;
-        let mut session = self.session(&mut tx);
-        let Some(action) = session.load(id).await? else { return Ok(None) };
-        let attempts = session.attempts(id).await?;
-        let marks = session.marks(id).await?;
-        tx.commit().await.map_err(failed)?;
-        Ok(Some(Story { action, attempts, marks }))
+        let reading = |until| async move {
+            let mut tx = self.reading(until).await?;
+            let mut session = self.session(&mut tx);
+            let Some(action) = session.load(id).await? else { return Ok(None) };
+            let attempts = session.attempts(id).await?;
+            let marks = session.marks(id).await?;
+            tx.commit().await.map(|()| Some(Story { action, attempts, marks }))
+        };
+        self.link.reads(reading).await
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Action>> {
-        let mut tx = self.reading().await?;
-        let found = self.session(&mut tx).list(filter).await;
-        tx.commit().await.map_err(failed)?;
-        found
+        let reading = |until| async move {
+            let mut tx = self.reading(until).await?;
+            let mut page = ActionPage::of(filter);
+            while let Some(missing) = page.missing() {
+                let rows = self.session(&mut tx).list(missing).await?;
+                page.add(rows);
+            }
+            tx.commit().await.map(|()| page.into_actions())
+        };
+        self.link.reads(reading).await
     }
 
     async fn counts(&self, dependency: &str) -> Result<Counts> {
-        let mut tx = self.reading().await?;
-        let counts = self.session(&mut tx).counts(dependency, COUNTED).await;
-        tx.commit().await.map_err(failed)?;
-        counts
+        let reading = |until| async move {
+            let mut tx = self.reading(until).await?;
+            let counts = self.session(&mut tx).counts(dependency, COUNTED).await?;
+            tx.commit().await.map(|()| counts)
+        };
+        self.link.reads(reading).await
     }
 
     async fn sweep(&self, before: Stamp, after: Option<ActionId>, most: u32) -> Result<Swept> {
-        let mut tx = self.pool.begin_with(BEGIN).await.map_err(failed)?;
-        let swept = self.session(&mut tx).sweep(before, after, most).await?;
-        tx.commit().await.map_err(failed)?;
-        Ok(swept)
+        let until = self.link.until();
+        let sweeping = async {
+            let mut tx = self.link.begin(Begin::Batch, until).await?;
+            let swept = self.session(&mut tx).sweep(before, after, most).await?;
+            tx.commit().await.map(|()| swept)
+        };
+        self.link.bounded(until, sweeping).await
     }
 
     async fn record_in(&self, conn: &mut PgConnection, insert: &Insert) -> Result<Recorded> {

@@ -78,8 +78,11 @@ pub(super) fn sql_type(kind: Kind) -> &'static str {
 }
 
 /// Binds the columns of rows, one array for each column.
-fn bind<'q, T: Columns>(query: Statement<'q>, rows: &[T]) -> Statement<'q> {
-    let rows: Vec<Vec<Value<'_>>> = rows.iter().map(Columns::values).collect();
+fn bind<'q, 'r, T: Columns + 'r>(
+    query: Statement<'q>,
+    rows: impl IntoIterator<Item = &'r T>,
+) -> Statement<'q> {
+    let rows: Vec<Vec<Value<'_>>> = rows.into_iter().map(Columns::values).collect();
     T::columns().iter().enumerate().fold(query, |query, (at, column)| {
         macro_rules! each {
             ($kind:ident, $it:ident => $value:expr) => {{
@@ -124,8 +127,7 @@ pub(super) fn bind_states<'q>(query: Statement<'q>, states: &[StateRow]) -> Stat
 /// Binds the columns of the attempt log, after the actions' ids.
 pub(super) fn bind_attempts<'q>(query: Statement<'q>, attempts: &[(ActionId, &AttemptRow)]) -> Statement<'q> {
     let ids: Vec<Uuid> = attempts.iter().map(|(id, _)| uuid(*id)).collect();
-    let rows: Vec<AttemptRow> = attempts.iter().map(|(_, attempt)| (*attempt).clone()).collect();
-    bind(query.bind(ids), &rows)
+    bind(query.bind(ids), attempts.iter().map(|(_, attempt)| *attempt))
 }
 
 /// Reads the columns of a row one after the other.
@@ -179,6 +181,11 @@ impl Source for Reader<'_> {
 
 pub(super) fn action(row: &PgRow) -> Result<Action> {
     kept::action(|| Reader { row, next: 0 })
+}
+
+/// Reads a row of a list.
+pub(super) fn listed(row: &PgRow) -> Result<(ActionId, Option<Action>)> {
+    kept::listed(|| Reader { row, next: 0 })
 }
 
 /// Reads a line of the attempt log. The first column, the action's id, is skipped.

@@ -422,7 +422,7 @@ impl Session<'_> {
         query.fetch_all(&mut *self.conn).await.map_err(failed)?.iter().map(rows::mark).collect()
     }
 
-    pub(super) async fn list(&mut self, filter: &Filter) -> Result<Vec<Action>> {
+    pub(super) async fn list(&mut self, filter: &Filter) -> Result<Vec<(ActionId, Option<Action>)>> {
         let (text, word) = SELECT.list(filter.standing);
         let query = self
             .query(text)
@@ -433,7 +433,7 @@ impl Session<'_> {
             Word::None => query,
             Word::Bound(word) => query.bind(word),
         };
-        self.many(query).await
+        query.fetch_all(&mut *self.conn).await.map_err(failed)?.iter().map(rows::listed).collect()
     }
 
     pub(super) async fn counts(&mut self, dependency: &str, most: u32) -> Result<Counts> {

@@ -26,8 +26,16 @@ pub(super) const AHEAD: [Step; 5] = [
 ];
 
 /// Runs the steps that are missing. Any number of processes may call this function at the same time: the write lock
-/// lets one process go first, and the others find nothing to do afterwards.
+/// lets one process go first, and the others find nothing to do afterwards. If no step is missing, the write lock is not
+/// taken, so that a process can start while another one writes.
 pub(super) async fn migrate(conn: &mut SqliteConnection, program: Version) -> Result<()> {
+    let there = sqlx::query("SELECT 1 FROM sqlite_schema WHERE name = 'seawall_schema'");
+    if there.fetch_optional(&mut *conn).await.map_err(failed)?.is_some() {
+        let (found, works_from) = version(conn).await?;
+        if program.missing(found, works_from)?.next().is_none() {
+            return Ok(());
+        }
+    }
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     sqlx::query("CREATE TABLE IF NOT EXISTS seawall_schema (version INTEGER NOT NULL)")
         .execute(&mut *tx)

@@ -9,8 +9,11 @@
 //! reads and later writes would be refused without any wait (SQLITE_BUSY_SNAPSHOT).
 //!
 //! An application may use the same file with its own connections. The application's transactions and the ledger's wait
-//! for each other.
+//! for each other. A process that starts waits up to 30 s for them, and then says which process holds the file.
 
+#[cfg(target_os = "linux")]
+mod holder;
+mod locked;
 mod migrations;
 mod rows;
 mod statements;
@@ -33,12 +36,14 @@ use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 #[cfg(feature = "testing")]
 use crate::testing::TestClock;
 
+use super::kept::ActionPage;
 use super::lane::{Lanes, Task, ask};
 use super::version::Version;
 use super::{
     COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
     Which,
 };
+pub(crate) use locked::at;
 pub(crate) use statements::failed;
 use time::Source;
 
@@ -54,6 +59,8 @@ pub struct Sqlite {
     lanes: Lanes<SqliteConnection>,
     program: Version,
     time: Source,
+    /// The longest time for which [`Store::migrate`] waits for the locks of the file.
+    opening: Duration,
 }
 
 impl std::fmt::Debug for Sqlite {
@@ -63,11 +70,13 @@ impl std::fmt::Debug for Sqlite {
 }
 
 impl Sqlite {
-    /// Opens a file, or creates it, and starts the writer on the current runtime.
+    /// Opens a file, or creates it, and starts the writer on the current runtime. If other connections hold the locks of
+    /// the file, this function waits for them for up to 30 s, and so does [`Store::migrate`] if tables are missing.
     ///
     /// # Errors
     ///
-    /// If the file cannot be opened, or if it cannot use `synchronous = FULL` and the write-ahead log.
+    /// [`Trouble::Busy`] if the file is still locked after 30 s. Another error if the file cannot be opened, or if it cannot
+    /// use `synchronous = FULL` and the write-ahead log. Each error names the file.
     pub async fn open(file: impl AsRef<Path>) -> Result<Sqlite> {
         let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
         Sqlite::with(options, Version::of(&migrations::STEPS), Source::Machine).await
@@ -111,17 +120,27 @@ impl Sqlite {
 
     async fn with(options: SqliteConnectOptions, program: Version, time: Source) -> Result<Sqlite> {
         let options = durable(options);
-        let conn = options.connect().await.map_err(|e| {
-            let said = format!("{}: {e}", options.get_filename().display());
-            StoreError::new(failed(e).trouble(), said)
-        })?;
-        let writer = writer::Writer::new(options.clone(), conn, program.knows, time.clone()).await?;
+        // A file that does not use the write-ahead log yet is switched to it under an exclusive lock. SQLite does not wait
+        // for that lock.
+        let opened = locked::patiently(options.get_filename(), locked::OPENING, || async {
+            writer::Writer::open(options.clone(), program.knows, time.clone()).await
+        });
+        let writer = opened.await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .min_connections(0)
             .test_before_acquire(false)
             .connect_lazy_with(options.clone());
-        Ok(Sqlite { options, readers, lanes: Lanes::start(vec![writer]), program, time })
+        let lanes = Lanes::start(vec![writer]);
+        Ok(Sqlite { options, readers, lanes, program, time, opening: locked::OPENING })
+    }
+
+    /// Returns this store with another longest time for which [`Store::migrate`] waits for the locks of the file. Tests
+    /// need not wait for the default then.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn waiting_at_most(self, opening: Duration) -> Sqlite {
+        Sqlite { opening, ..self }
     }
 
     /// Returns the options with which the application should open its own connections to this file. With these options,
@@ -152,8 +171,11 @@ impl Store for Sqlite {
     type Connection = SqliteConnection;
 
     async fn migrate(&self) -> Result<()> {
-        let mut conn = self.options.connect().await.map_err(failed)?;
-        migrations::migrate(&mut conn, self.program).await
+        let migrated = locked::patiently(self.file(), self.opening, || async {
+            let mut conn = self.options.connect().await.map_err(failed)?;
+            migrations::migrate(&mut conn, self.program).await
+        });
+        migrated.await
     }
 
     fn knows(&self) -> u32 {
@@ -179,6 +201,7 @@ impl Store for Sqlite {
 
     async fn settle_scope(
         &self,
+        _: &str,
         scope: Scope,
         follow: Option<Follow<SqliteConnection>>,
     ) -> Result<std::result::Result<ScopeSettled, NotSettled>> {
@@ -236,7 +259,13 @@ impl Store for Sqlite {
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Action>> {
-        statements::list(&mut *self.reader().await?, filter).await
+        let mut reader = self.reader().await?;
+        let mut page = ActionPage::of(filter);
+        while let Some(missing) = page.missing() {
+            let rows = statements::list(&mut reader, missing).await?;
+            page.add(rows);
+        }
+        Ok(page.into_actions())
     }
 
     async fn counts(&self, dependency: &str) -> Result<Counts> {
@@ -291,6 +320,11 @@ impl Sqlite {
     /// Takes a connection from the readers' pool, apart from the writer's connection. A write on it takes the write
     /// lock, as a write of any other program does.
     pub(crate) async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>> {
-        self.readers.acquire().await.map_err(failed)
+        self.readers.acquire().await.map_err(|e| locked::at(self.file(), &failed(e)))
+    }
+
+    /// Returns the path of the file.
+    pub(crate) fn file(&self) -> &Path {
+        self.options.get_filename()
     }
 }

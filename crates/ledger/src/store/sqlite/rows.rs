@@ -102,6 +102,11 @@ pub(super) fn action(row: &SqliteRow) -> Result<Action> {
     kept::action(|| Reader { row, next: 0 })
 }
 
+/// Reads a row of a list.
+pub(super) fn listed(row: &SqliteRow) -> Result<(ActionId, Option<Action>)> {
+    kept::listed(|| Reader { row, next: 0 })
+}
+
 /// Reads a line of the attempt log. The first column, the action's id, is skipped.
 pub(super) fn attempt(row: &SqliteRow) -> Result<AttemptRow> {
     AttemptRow::read(&mut Reader { row, next: 1 })

@@ -140,6 +140,8 @@ pub(crate) fn failed(e: sqlx::Error) -> StoreError {
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
             Trouble::Foreign
         }
+        // All connections of the readers are in use.
+        sqlx::Error::PoolTimedOut => Trouble::Busy,
         _ => Trouble::Away,
     };
     StoreError::new(trouble, e)
@@ -350,7 +352,10 @@ pub(super) async fn marks(conn: &mut SqliteConnection, id: ActionId) -> Result<V
     rows.iter().map(rows::mark).collect()
 }
 
-pub(super) async fn list(conn: &mut SqliteConnection, filter: &Filter) -> Result<Vec<Action>> {
+pub(super) async fn list(
+    conn: &mut SqliteConnection,
+    filter: &Filter,
+) -> Result<Vec<(ActionId, Option<Action>)>> {
     let (text, word) = SELECT.list(filter.standing);
     let query = sqlx::query(text)
         .bind(filter.after.unwrap_or(ActionId::from_u128(0)).to_string())
@@ -360,7 +365,7 @@ pub(super) async fn list(conn: &mut SqliteConnection, filter: &Filter) -> Result
         Word::None => query,
         Word::Bound(word) => query.bind(word),
     };
-    many(query, conn).await
+    query.fetch_all(conn).await.map_err(failed)?.iter().map(rows::listed).collect()
 }
 
 pub(super) async fn counts(conn: &mut SqliteConnection, dependency: &str, most: u32) -> Result<Counts> {

@@ -6,11 +6,15 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
 use crate::action::{Action, ActionId};
+use crate::caught::message;
 use crate::error::{StoreError, Trouble};
 use crate::machine::{NotSettled, Scope, Stamp, Write};
 use crate::store::lane::{Answer, Batch, Job, Task};
-use crate::store::{Change, Changed, Follow, Insert, Recorded, Result, ScopeSettled, settle_members};
+use crate::store::{
+    Change, Changed, Follow, Insert, Recorded, Result, ScopeSettled, followed, settle_members,
+};
 
+use super::locked::at;
 use super::statements::{self, failed};
 use super::time::Source;
 
@@ -24,20 +28,20 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Makes a writer that uses `conn`, after a check that its commits are durable.
-    pub(super) async fn new(
-        options: SqliteConnectOptions,
-        mut conn: SqliteConnection,
-        knows: u32,
-        time: Source,
-    ) -> Result<Writer> {
-        verify(&mut conn).await?;
+    /// Opens the writer's connection, and checks that its commits are durable.
+    pub(super) async fn open(options: SqliteConnectOptions, knows: u32, time: Source) -> Result<Writer> {
+        let conn = connect(&options).await?;
         Ok(Writer { options, conn: Some(conn), knows, time })
     }
 }
 
-/// Checks that a commit on this connection is on the disk when it returns. Fails if the settings of the connection do
-/// not ensure that.
+/// Opens a connection. Fails if its settings do not ensure that a commit is on the disk when it returns.
+async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection> {
+    let mut conn = options.connect().await.map_err(failed)?;
+    verify(&mut conn).await?;
+    Ok(conn)
+}
+
 async fn verify(conn: &mut SqliteConnection) -> Result<()> {
     let journal: String = pragma(conn, "PRAGMA journal_mode").await?;
     let synchronous: i64 = pragma(conn, "PRAGMA synchronous").await?;
@@ -58,19 +62,27 @@ where
 
 impl Batch<SqliteConnection> for Writer {
     async fn execute(&mut self, jobs: &[&Job<SqliteConnection>]) -> Result<Vec<Answer>> {
+        let file = self.options.get_filename();
         let conn = match &mut self.conn {
             Some(conn) => conn,
-            None => {
-                let mut fresh = self.options.connect().await.map_err(failed)?;
-                verify(&mut fresh).await?;
-                self.conn.insert(fresh)
-            }
+            None => self.conn.insert(connect(&self.options).await.map_err(|e| at(file, &e))?),
         };
         let executed = transaction(conn, jobs, self.knows, &self.time).await;
         if executed.as_ref().is_err_and(|e| e.trouble() == Trouble::Away) {
             self.conn = None;
         }
-        executed
+        executed.map_err(|e| match e.trouble() {
+            Trouble::Away | Trouble::Again => at(file, &e),
+            Trouble::Busy | Trouble::Refused | Trouble::Foreign => e,
+        })
+    }
+
+    fn give_up(&mut self) {
+        self.conn = None;
+    }
+
+    fn is_open(&self) -> bool {
+        self.conn.is_some()
     }
 }
 
@@ -99,7 +111,7 @@ async fn transaction(
     for job in jobs {
         let answer = match &job.task {
             Task::Record(insert) => recorded(&mut tx, insert, &inserted).await?,
-            Task::Change(change) => match followed(&mut tx, change, &changed).await? {
+            Task::Change(change) => match completed(&mut tx, change, &changed).await? {
                 Changed::HandlerFailed(why) if jobs.len() > 1 => {
                     return Err(StoreError::new(Trouble::Refused, why));
                 }
@@ -169,7 +181,7 @@ pub(super) async fn existing(conn: &mut SqliteConnection, insert: &Insert) -> Re
 
 /// Writes the audit mark of a change, and runs its handler. Returns what became of the change. If the change itself was
 /// not written, the result holds the row as it is now.
-async fn followed(
+async fn completed(
     conn: &mut SqliteConnection,
     change: &Change<SqliteConnection>,
     changed: &HashSet<ActionId>,
@@ -192,9 +204,9 @@ async fn followed(
         return Ok(Changed::Clash);
     }
     match &change.follow {
-        Some(follow) => match follow(conn, &change.action).await {
+        Some(follow) => match followed(follow, conn, &change.action).await {
             Ok(()) => Ok(Changed::Taken),
-            Err(e) => Ok(Changed::HandlerFailed(e.to_string())),
+            Err(e) => Ok(Changed::HandlerFailed(message(&e))),
         },
         None => Ok(Changed::Taken),
     }
@@ -213,21 +225,25 @@ async fn scope_settled(
         Err(why) => return Ok(Err(why)),
     };
     // There is no other writer, so no member has changed since it was read.
-    write_members(conn, &mut members, writes, now).await?;
-    for member in &members {
+    let settled = write_members(conn, &mut members, writes, now).await?;
+    // A member that was settled before had its handler then.
+    for member in members.iter().filter(|member| settled.contains(&member.id)) {
         if let Some(follow) = follow {
-            follow(conn, member).await.map_err(|e| StoreError::new(Trouble::Refused, e))?;
+            followed(follow, conn, member)
+                .await
+                .map_err(|e| StoreError::new(Trouble::Refused, message(&e)))?;
         }
     }
     Ok(Ok(ScopeSettled { members }))
 }
 
+/// Writes the changes of the members that are not settled. Returns their ids.
 async fn write_members(
     conn: &mut SqliteConnection,
     members: &mut [Action],
     writes: Vec<Write>,
     now: Stamp,
-) -> Result<()> {
+) -> Result<Vec<ActionId>> {
     let mut pairs = Vec::with_capacity(writes.len());
     let unsettled = members.iter_mut().filter(|member| !member.state.settled());
     for (member, write) in unsettled.zip(&writes) {
@@ -235,5 +251,5 @@ async fn write_members(
         member.state = write.to().clone();
     }
     statements::change(conn, &pairs, now).await?;
-    Ok(())
+    Ok(pairs.into_iter().map(|(id, _)| id).collect())
 }

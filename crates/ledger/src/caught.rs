@@ -1,0 +1,53 @@
+//! Runs code of the application, such as handlers and remotes, so that its panic becomes an error.
+//!
+//! A panic that unwinds through the ledger would end the task that works on the row. Then the row would wait for the end
+//! of its lease, what the provider answered would be lost, and nobody would be told why. On SQLite the writer of the whole
+//! process would end. A program that is built with `panic = "abort"` ends at the panic, so nothing is caught there.
+
+use std::any::Any;
+use std::fmt::Display;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+
+/// The maximum number of characters that are kept of a message.
+const LONGEST_MESSAGE: usize = 2000;
+
+/// Calls `begin` and waits for the future that it returns. Returns the future's result, or what is to be said of the
+/// panic if `begin` or the future panics.
+///
+/// After a panic the future is not polled again, and what it borrowed is free again. The caller must treat what the
+/// application may have changed, such as its transaction, as it does after an error.
+pub(crate) async fn caught<F: Future>(begin: impl FnOnce() -> F) -> Result<F::Output, String> {
+    let begun = catch_unwind(AssertUnwindSafe(begin)).map_err(|payload| panicked(&*payload))?;
+    let mut running = pin!(begun);
+    poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx)));
+        match polled {
+            Ok(polled) => polled.map(Ok),
+            Err(payload) => Err(panicked(&*payload)).into(),
+        }
+    })
+    .await
+}
+
+/// Calls a function of the application, and returns its result, or what is to be said of its panic.
+pub(crate) fn caught_now<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| panicked(&*payload))
+}
+
+fn panicked(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    match text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)) {
+        Some(text) => format!("it panicked: {text}"),
+        None => "it panicked".to_owned(),
+    }
+}
+
+/// Returns the message of an error of the application as the ledger keeps it: at most [`LONGEST_MESSAGE`] characters, and
+/// without zero bytes, which PostgreSQL cannot store. A message that could not be stored would keep back everything that
+/// is written together with it, such as the provider's answer.
+pub(crate) fn message(error: &(impl Display + ?Sized)) -> String {
+    let said = caught_now(|| error.to_string()).unwrap_or_else(|panic| format!("its message: {panic}"));
+    said.chars().filter(|c| *c != '\0').take(LONGEST_MESSAGE).collect()
+}

@@ -1,0 +1,197 @@
+//! Transactions of PostgreSQL with a single change, or with a scope. They may wait for long: for a row that another
+//! transaction holds, or for the handlers of the application. So they need a place ([`Places`](super::places::Places)).
+
+use std::future::Future;
+use std::time::Instant;
+
+use sqlx::postgres::PgConnection;
+
+use crate::action::{Action, ActionId};
+use crate::caught::message;
+use crate::error::{StoreError, Trouble};
+use crate::machine::{NotSettled, Scope};
+use crate::store::lane::{RUNS, pause};
+use crate::store::{Change, Changed, Follow, Result, ScopeSettled, Store as _, followed, settle_members};
+
+use super::deadline::{Begin, Tx};
+use super::{Postgres, lanes};
+
+impl Postgres {
+    /// Makes one change, with its handler, in a transaction of its own.
+    pub(super) async fn change_alone(&self, change: &Change<PgConnection>) -> Result<Changed> {
+        if change.follow.is_none() {
+            // Usually nobody holds the row, and then the transaction needs no place.
+            match run_again(|| self.try_change(change, Begin::Batch)).await {
+                Err(e) if e.trouble() == Trouble::Busy => {}
+                ended => return ended,
+            }
+        }
+        let _place = self.places.take(&change.action.dependency).await?;
+        let begin = if change.follow.is_some() { Begin::Handler } else { Begin::Alone };
+        run_again(|| self.try_change(change, begin)).await
+    }
+
+    async fn try_change(&self, change: &Change<PgConnection>, begin: Begin) -> Result<Changed> {
+        let until = self.link.until();
+        let mut tx = match self.link.bounded(until, self.write_alone(change, begin, until)).await? {
+            Ok(tx) => tx,
+            Err(not_taken) => return Ok(not_taken),
+        };
+        let Some(follow) = &change.follow else {
+            self.link.bounded(until, tx.commit()).await?;
+            return Ok(Changed::Taken);
+        };
+        tx.has_until(Instant::now() + self.handler_within);
+        let handled =
+            tokio::time::timeout(self.handler_within, followed(follow, &mut tx, &change.action)).await;
+        // The handler may have taken long, so the end of the transaction has a deadline of its own.
+        let until = self.link.until();
+        match handled {
+            Ok(Ok(())) => {
+                tx.has_until(until);
+                self.link.bounded(until, tx.commit()).await?;
+                Ok(Changed::Taken)
+            }
+            Ok(Err(e)) => {
+                tx.has_until(until);
+                self.link.bounded(until, tx.rollback()).await?;
+                let e = handler_failed(e);
+                if e.trouble() == Trouble::Again { Err(e) } else { Ok(Changed::HandlerFailed(e.said())) }
+            }
+            Err(_) => Ok(Changed::HandlerFailed(self.too_slow())),
+        }
+    }
+
+    /// Writes a change in a transaction of its own, and returns the transaction. If the change was not taken, returns
+    /// what became of it.
+    async fn write_alone(
+        &self,
+        change: &Change<PgConnection>,
+        begin: Begin,
+        until: Instant,
+    ) -> Result<std::result::Result<Tx, Changed>> {
+        let mut tx = self.link.begin(begin, until).await?;
+        let id = change.action.id;
+        let (taken, clock) = self.session(&mut tx).change(&[(id, &change.write)]).await?;
+        self.clock.set(clock);
+        if taken.is_empty() {
+            let found = self.session(&mut tx).load(id).await?;
+            tx.commit().await?;
+            return Ok(Err(lanes::stale(found, &change.write)));
+        }
+        if let Some(mark) = &change.mark {
+            self.session(&mut tx).mark(id, mark).await?;
+        }
+        if let Some(key) = change.write.names()
+            && !self.session(&mut tx).name(id, key).await?
+        {
+            tx.rollback().await?;
+            return Ok(Err(Changed::Clash));
+        }
+        Ok(Ok(tx))
+    }
+
+    /// Returns the message of a handler that took longer than it may.
+    fn too_slow(&self) -> String {
+        format!("it did not end within {:?}", self.handler_within)
+    }
+
+    /// Settles a scope, with the handlers of its members, in a transaction of its own. The transaction is run again as for
+    /// [`Postgres::change_alone`].
+    pub(super) async fn scope_alone(
+        &self,
+        dependency: &str,
+        scope: &Scope,
+        follow: Option<&Follow<PgConnection>>,
+    ) -> Result<std::result::Result<ScopeSettled, NotSettled>> {
+        let _place = self.places.take(dependency).await?;
+        run_again(|| self.try_settle_scope(scope, follow)).await
+    }
+
+    async fn try_settle_scope(
+        &self,
+        scope: &Scope,
+        follow: Option<&Follow<PgConnection>>,
+    ) -> Result<std::result::Result<ScopeSettled, NotSettled>> {
+        let begin = if follow.is_some() { Begin::Handler } else { Begin::Alone };
+        let until = self.link.until();
+        let writing = self.link.bounded(until, self.write_scope(scope, begin, until));
+        let (mut tx, members, settled) = match writing.await? {
+            Ok(written) => written,
+            Err(why) => return Ok(Err(why)),
+        };
+        if let Some(follow) = follow {
+            tx.has_until(Instant::now() + self.handler_within);
+            let handling = async {
+                // A member that was settled before had its handler then. If the answer of that commit was lost, this is
+                // its second run.
+                for member in members.iter().filter(|member| settled.contains(&member.id)) {
+                    followed(follow, &mut tx, member).await?;
+                }
+                Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+            };
+            match tokio::time::timeout(self.handler_within, handling).await {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => return Err(handler_failed(e)),
+                Err(_) => return Err(StoreError::new(Trouble::Refused, self.too_slow())),
+            }
+        }
+        let until = self.link.until();
+        tx.has_until(until);
+        self.link.bounded(until, tx.commit()).await?;
+        Ok(Ok(ScopeSettled { members }))
+    }
+
+    /// Settles the members of a scope. Returns the transaction, all members, and the ids of those that it has settled.
+    async fn write_scope(
+        &self,
+        scope: &Scope,
+        begin: Begin,
+        until: Instant,
+    ) -> Result<std::result::Result<(Tx, Vec<Action>, Vec<ActionId>), NotSettled>> {
+        let mut tx = self.link.begin(begin, until).await?;
+        let clock = self.session(&mut tx).time().await?;
+        self.clock.set(clock);
+        let mut members = self.session(&mut tx).members(&scope.name).await?;
+        let writes = match settle_members(&members, scope.size, self.knows(), clock.now()) {
+            Ok(writes) => writes,
+            Err(why) => return Ok(Err(why)),
+        };
+        let unsettled = members.iter_mut().filter(|member| !member.state.settled());
+        let mut pairs = Vec::with_capacity(writes.len());
+        for (member, write) in unsettled.zip(&writes) {
+            pairs.push((member.id, write));
+            member.state = write.to().clone();
+        }
+        if !pairs.is_empty() {
+            let (taken, _) = self.session(&mut tx).change(&pairs).await?;
+            if taken.len() != pairs.len() {
+                tx.rollback().await?;
+                return Err(StoreError::new(Trouble::Again, "a member of the scope moved meanwhile"));
+            }
+        }
+        let settled = pairs.into_iter().map(|(id, _)| id).collect();
+        Ok(Ok((tx, members, settled)))
+    }
+}
+
+/// Turns the error of a handler into a [`StoreError`]. If the database refused a statement of the handler in favour of
+/// another transaction, the error is [`Trouble::Again`], so that the transaction is run again.
+fn handler_failed(e: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
+    let lost = e.downcast_ref::<sqlx::Error>().is_some_and(lanes::lost_against_another);
+    StoreError::new(if lost { Trouble::Again } else { Trouble::Refused }, message(&e))
+}
+
+/// Runs a transaction again while the database refuses it in favour of another one, at most [`RUNS`] times in all.
+async fn run_again<T, F: Future<Output = Result<T>>>(transaction: impl Fn() -> F) -> Result<T> {
+    let mut run = 1;
+    loop {
+        match transaction().await {
+            Err(e) if e.trouble() == Trouble::Again && run < RUNS => {
+                tokio::time::sleep(pause(run)).await;
+                run += 1;
+            }
+            ended => return ended,
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! How long the database may take to answer, and what becomes of a connection that does not.
+//!
+//! A database can go silent: a server fails over and its old address answers nothing, not even with a reset, or a pooler
+//! hangs. The kernel then keeps the connection for a quarter of an hour and longer. So the program has a deadline of its
+//! own, [`Settings::answer_within`](super::Settings::answer_within). Every operation of the store ends within it, the
+//! wait for a connection included.
+//!
+//! - A connection whose deadline has passed is closed. Nothing more is sent on it: a ROLLBACK would wait for the same
+//!   silence, and a cancel request would go to an address that may belong to another server by now.
+//! - What was sent may still take effect, a COMMIT above all. The caller gets [`Trouble::Away`], which says so. It offers
+//!   the same change again, and the comparison of versions tells whether the change was made.
+//! - BEGIN changes nothing, so it is tried again on another connection. It has half of the time that is left, and the
+//!   other half is for a new connection.
+//! - When one connection is lost or silent, the idle ones of the pool are closed as well. They go to the same server, and
+//!   otherwise each of them would cost the next caller an error or the same wait.
+//! - A connection is given back to the pool by a task that has the same deadline. sqlx first asks the server for a sign
+//!   of life, without a limit. On a silent connection that would occupy a place of the pool for as long as the kernel
+//!   keeps the connection.
+//!
+//! The server has limits, too, which it gets at the begin of each transaction of the ledger's own ([`Begins`]). Otherwise a
+//! transaction of a program that has vanished would hold its rows until the server's kernel notices.
+
+use std::future::Future;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Database, Postgres as Db, SqlSafeStr, SqlStr};
+use sqlx_core::transaction::TransactionManager;
+use tokio::time::{timeout, timeout_at};
+
+use crate::error::{StoreError, Trouble};
+use crate::store::Result;
+
+use super::statements::failed;
+
+type Manager = <Db as Database>::TransactionManager;
+
+/// How often BEGIN, or a whole operation that only reads, is tried on another connection after one was lost.
+const TRIES: u32 = 4;
+
+/// By how much the server's limits are longer than the program's deadline, so that the program is the first to give up.
+const MORE: Duration = Duration::from_secs(1);
+
+/// Begins a transaction with the writes of a batch, or with a claim. The transaction waits at most 100 ms for a row that
+/// another transaction holds.
+///
+/// Scans of whole tables are off. The planner knows neither the length of an array nor the size of a new or
+/// fast-growing table. So it would join the array and the table by a scan of the whole table, and keep that plan while
+/// the table grows.
+pub(super) const BATCH: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'; \
+     SET LOCAL enable_seqscan = off";
+
+/// How a transaction begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Begin {
+    /// It only reads.
+    Read,
+    /// It has the writes of a batch, or a claim ([`BATCH`]).
+    Batch,
+    /// It has a single change. It waits for a row for four fifths of the deadline, so that a row that is held is told
+    /// from a database that does not answer.
+    Alone,
+    /// A handler of the application runs in it. It has the isolation that is the database's default, and waits for a row
+    /// as `Alone` does. The server does not limit the handler's statements.
+    Handler,
+    /// It creates or updates the tables, which may take long.
+    Migrate,
+}
+
+/// The statements that begin transactions. Each also sets the server's limits for this transaction, in the same round
+/// trip: `statement_timeout`, `idle_in_transaction_session_timeout` and, on a server that can set it for this
+/// connection, `tcp_user_timeout`. The last one ends a transaction whose answer the client does not take.
+#[derive(Debug)]
+struct Begins {
+    read: SqlStr,
+    batch: SqlStr,
+    alone: SqlStr,
+    handler: SqlStr,
+    migrate: SqlStr,
+}
+
+impl Begins {
+    fn new(within: Duration, handler: Duration, tcp: bool) -> Begins {
+        let millis = |span: Duration| span.as_millis().min(i32::MAX as u128);
+        let committed = "BEGIN ISOLATION LEVEL READ COMMITTED";
+        let lock = format!("SET LOCAL lock_timeout = {}", millis(within.mul_f64(0.8)));
+        let statement = format!("SET LOCAL statement_timeout = {}", millis(within + MORE));
+        let idle = |span: Duration| {
+            let sent =
+                if tcp { format!("; SET LOCAL tcp_user_timeout = {}", millis(span)) } else { String::new() };
+            format!("SET LOCAL idle_in_transaction_session_timeout = {}{sent}", millis(span))
+        };
+        let ours = format!("{statement}; {}", idle(within + MORE));
+        let text = |text: String| AssertSqlSafe(Arc::<str>::from(text)).into_sql_str();
+        Begins {
+            read: text(format!("{committed} READ ONLY; {ours}")),
+            batch: text(format!("{BATCH}; {ours}")),
+            alone: text(format!("{committed}; {lock}; {ours}")),
+            handler: text(format!("BEGIN; {lock}; {}", idle(within + handler + MORE))),
+            migrate: text(format!("{committed}; {}", idle(within + MORE))),
+        }
+    }
+
+    fn of(&self, begin: Begin) -> SqlStr {
+        match begin {
+            Begin::Read => &self.read,
+            Begin::Batch => &self.batch,
+            Begin::Alone => &self.alone,
+            Begin::Handler => &self.handler,
+            Begin::Migrate => &self.migrate,
+        }
+        .clone()
+    }
+}
+
+/// The pool, and the deadline of everything that is done with its connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    pool: PgPool,
+    within: Duration,
+    begins: Arc<Begins>,
+    /// Whether the database was silent or could not be reached when it was last used.
+    is_away: Arc<AtomicBool>,
+}
+
+impl Link {
+    /// Makes the value for a pool. `handler` is the time that a handler of the application may take.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be reached.
+    pub(super) async fn new(pool: PgPool, within: Duration, handler: Duration) -> Result<Link> {
+        let plain = |tcp| Arc::new(Begins::new(within, handler, tcp));
+        let link = Link { pool, within, begins: plain(false), is_away: Arc::default() };
+        let tcp = link.reads(|until| link.can_limit_tcp(until)).await?;
+        Ok(Link { begins: plain(tcp), ..link })
+    }
+
+    /// Returns whether the server can set `tcp_user_timeout` for this connection. It cannot on a Unix socket and on some
+    /// systems, and would write a line into its log each time that it is asked to.
+    async fn can_limit_tcp(&self, until: Instant) -> Result<bool> {
+        let mut tx = self.begin(Begin::Read, until).await?;
+        let set = "SET LOCAL tcp_user_timeout = 1000; SELECT current_setting('tcp_user_timeout') <> '0'";
+        let row = sqlx::raw_sql(set).fetch_one(&mut *tx).await.map_err(failed)?;
+        tx.commit().await?;
+        sqlx::Row::try_get(&row, 0).map_err(failed)
+    }
+
+    /// Returns the deadline of an operation that begins now.
+    pub(crate) fn until(&self) -> Instant {
+        Instant::now() + self.within
+    }
+
+    /// Returns the time that the database has for an answer.
+    pub(super) fn within(&self) -> Duration {
+        self.within
+    }
+
+    /// Runs an operation until its deadline. If it has not ended by then, it is dropped, which closes its connection, and
+    /// [`Trouble::Away`] is returned: what was sent may take effect or not.
+    pub(crate) fn bounded<T>(
+        &self,
+        until: Instant,
+        operation: impl Future<Output = Result<T>> + Send,
+    ) -> impl Future<Output = Result<T>> + Send {
+        // In a box, because otherwise every future that calls the store would reserve memory for its statements.
+        let bounded = timeout_at(until.into(), Box::pin(operation));
+        async move { bounded.await.unwrap_or_else(|_| Err(self.silent())) }
+    }
+
+    /// Runs an operation that only reads. `reading` gets the operation's deadline. If its connection is lost, it is run
+    /// again on another one.
+    pub(crate) async fn reads<T, F>(&self, reading: impl Fn(Instant) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send,
+    {
+        let until = self.until();
+        let mut tries = 1;
+        loop {
+            match self.bounded(until, reading(until)).await {
+                Err(e) if e.trouble() == Trouble::Away && tries < TRIES && Instant::now() < until => {
+                    self.close_idle();
+                    tries += 1;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble::Away`] if the database does not answer before the deadline, or if it cannot be reached.
+    /// [`Trouble::Busy`] if all connections of the pool are in use until then.
+    pub(crate) async fn begin(&self, begin: Begin, until: Instant) -> Result<Tx> {
+        self.begin_on(None, begin, until).await
+    }
+
+    /// Begins a transaction on a connection that was kept, if there is one and it still answers. Otherwise begins it on a
+    /// connection of the pool.
+    pub(super) async fn begin_on(
+        &self,
+        mut kept: Option<PoolConnection<Db>>,
+        begin: Begin,
+        until: Instant,
+    ) -> Result<Tx> {
+        let mut tries = 1;
+        loop {
+            let conn = match kept.take() {
+                Some(conn) => conn,
+                None => self.acquire(until).await?,
+            };
+            let half = until.saturating_duration_since(Instant::now()) / 2;
+            let mut tx = Tx { conn: Some(conn), begun: false, until, within: self.within };
+            let error = match timeout(half, Manager::begin(&mut tx, Some(self.begins.of(begin)))).await {
+                Ok(Ok(())) => {
+                    tx.begun = true;
+                    self.is_away.store(false, Ordering::Relaxed);
+                    return Ok(tx);
+                }
+                Ok(Err(e)) => failed(e),
+                Err(_) => self.silent(),
+            };
+            tx.close();
+            self.close_idle();
+            if error.trouble() == Trouble::Away {
+                self.is_away.store(true, Ordering::Relaxed);
+            }
+            if error.trouble() != Trouble::Away || tries == TRIES {
+                return Err(error);
+            }
+            tries += 1;
+        }
+    }
+
+    async fn acquire(&self, until: Instant) -> Result<PoolConnection<Db>> {
+        match timeout_at(until.into(), self.pool.acquire()).await {
+            Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => Err(self.none_free()),
+            Ok(acquired) => acquired.map_err(failed),
+        }
+    }
+
+    /// Returns the error of a caller that got no connection. The pool does not say why there is none. The database is busy
+    /// if it could be reached before, and if the pool has as many connections as it may have and all of them are in use.
+    fn none_free(&self) -> StoreError {
+        let most = self.pool.options().get_max_connections();
+        let all_in_use = self.pool.size() >= most && self.pool.num_idle() == 0;
+        if !all_in_use || self.is_away.load(Ordering::Relaxed) {
+            return self.no("connection");
+        }
+        let said = format!("all {most} connections of the pool are in use, and none became free in time");
+        StoreError::new(Trouble::Busy, said)
+    }
+
+    /// Closes the idle connections of the pool. New ones are opened when they are needed.
+    fn close_idle(&self) {
+        // The pool may get connections back meanwhile, so the number is limited.
+        for _ in 0..self.pool.size() {
+            let Some(idle) = self.pool.try_acquire() else { return };
+            drop(idle.detach());
+        }
+    }
+
+    fn silent(&self) -> StoreError {
+        self.is_away.store(true, Ordering::Relaxed);
+        self.no("answer")
+    }
+
+    fn no(&self, what: &str) -> StoreError {
+        let at = address(&self.pool.connect_options());
+        StoreError::new(Trouble::Away, format!("{at}: no {what} within {:?}", self.within))
+    }
+}
+
+/// Returns the host and port, or the folder of the socket and the port, for messages.
+pub(super) fn address(options: &PgConnectOptions) -> String {
+    format!("{}:{}", options.get_host(), options.get_port())
+}
+
+/// A transaction of the ledger's own. If it is dropped before it has ended, it is rolled back; if its deadline has passed
+/// then, its connection is closed.
+#[derive(Debug)]
+pub(crate) struct Tx {
+    /// `None` after the end.
+    conn: Option<PoolConnection<Db>>,
+    /// Whether the server has answered BEGIN.
+    begun: bool,
+    until: Instant,
+    within: Duration,
+}
+
+impl Tx {
+    pub(crate) async fn commit(mut self) -> Result<()> {
+        Manager::commit(&mut self).await.map_err(failed)?;
+        self.end();
+        Ok(())
+    }
+
+    pub(crate) async fn rollback(mut self) -> Result<()> {
+        Manager::rollback(&mut self).await.map_err(failed)?;
+        self.end();
+        Ok(())
+    }
+
+    /// Commits, and returns the connection for the next transaction.
+    pub(super) async fn commit_and_keep(mut self) -> Result<Option<PoolConnection<Db>>> {
+        Manager::commit(&mut self).await.map_err(failed)?;
+        Ok(self.conn.take())
+    }
+
+    /// Rolls back, and returns the connection for the next transaction.
+    pub(super) async fn rollback_and_keep(mut self) -> Result<Option<PoolConnection<Db>>> {
+        Manager::rollback(&mut self).await.map_err(failed)?;
+        Ok(self.conn.take())
+    }
+
+    /// Sets another deadline, for the part of the transaction that now begins.
+    pub(super) fn has_until(&mut self, until: Instant) {
+        self.until = until;
+    }
+
+    fn end(&mut self) {
+        if let Some(conn) = self.conn.take() {
+            give_back(conn, self.within, true);
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(conn) = self.conn.take() {
+            drop(conn.detach());
+        }
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        let Some(mut conn) = self.conn.take() else { return };
+        if Instant::now() >= self.until {
+            drop(conn.detach());
+            return;
+        }
+        // Only queues the statement. It is sent when the connection is given back.
+        while Manager::get_transaction_depth(&conn) > 0 {
+            Manager::start_rollback(&mut conn);
+        }
+        give_back(conn, self.within, self.begun);
+    }
+}
+
+/// Gives a connection back to its pool, in a task of its own. If the server does not answer within the time `within`, the
+/// connection is closed. If BEGIN was not answered (`begun` is false), the transaction that it may begin is rolled back.
+fn give_back(mut conn: PoolConnection<Db>, within: Duration, begun: bool) {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        // There is no runtime any more, so the pool is not used any more either.
+        drop(conn.detach());
+        return;
+    };
+    runtime.spawn(async move {
+        if !begun {
+            let rollback = sqlx::raw_sql("ROLLBACK").execute(&mut *conn);
+            if !timeout(within, rollback).await.is_ok_and(|rolled_back| rolled_back.is_ok()) {
+                drop(conn.detach());
+                return;
+            }
+        }
+        // If this future is dropped, the connection is closed and its place in the pool is free.
+        let _ = timeout(within, conn.return_to_pool()).await;
+    });
+}
+
+impl Deref for Tx {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        self.conn.as_ref().expect("a transaction has its connection until it ends")
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        self.conn.as_mut().expect("a transaction has its connection until it ends")
+    }
+}
