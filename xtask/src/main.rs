@@ -7,6 +7,7 @@ mod bench;
 mod house;
 mod lines;
 mod needs;
+mod outside;
 mod process;
 mod stories;
 mod suite;

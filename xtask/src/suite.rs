@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::needs::{self, DENY, MACHETE, STORIES, TESTS};
 use crate::process::{Outcome, cargo, metadata, output, root, run};
-use crate::{house, stories};
+use crate::{house, outside, stories};
 
 /// The options of `cargo xtask test`.
 #[derive(Clone, Debug, clap::Args)]
@@ -151,7 +151,8 @@ fn clippy(scope: &Scope) -> Outcome<()> {
         .args(["--", "-D", "warnings"]))
 }
 
-/// Checks the library with one store, as most programs build it, and with none. The step `clippy` turns all features
+/// Checks the library with one store, as most programs build it, and with none; and the program of `docs/ledger.md` in
+/// a package of its own. The step `clippy` turns all features
 /// on, so it does not see code that only some of them use.
 fn features(_: &Scope) -> Outcome<()> {
     for features in FEATURES {
@@ -160,7 +161,8 @@ fn features(_: &Scope) -> Outcome<()> {
             .args(["clippy", "--locked", "--package", "seawall", "--lib", "--no-default-features"])
             .args(["--features", features, "--", "-D", "warnings"]))?;
     }
-    Ok(())
+    println!("features: the program of docs/ledger.md");
+    outside::check()
 }
 
 fn tests(scope: &Scope) -> Outcome<()> {

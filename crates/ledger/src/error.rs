@@ -57,6 +57,7 @@ impl fmt::Display for Refusal {
 
 /// What an error of the database means for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Trouble {
     /// The database could not be reached, or the connection was lost during the statement. It is not known whether the
     /// write was made, so read the row before writing again.

@@ -23,7 +23,7 @@ pub mod reconcile;
 mod remote;
 mod retries;
 pub mod store;
-#[cfg(all(feature = "testing", feature = "sqlite"))]
+#[cfg(all(feature = "test-clock", feature = "sqlite"))]
 pub mod testing;
 mod waiting;
 mod wishes;

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use crate::clock::machine_time;
 use crate::machine::Stamp;
 
@@ -27,6 +29,8 @@ struct Moved {
     passed: AtomicI64,
     /// The microseconds by which the clock was set ahead, less those by which it was set back.
     jumped: AtomicI64,
+    /// Wakes the tasks that wait for a time of this clock.
+    moves: watch::Sender<()>,
 }
 
 impl TestClock {
@@ -37,9 +41,10 @@ impl TestClock {
     }
 
     /// Lets this time pass: the database's clock and the monotonic clock with which a process compares it move ahead by the
-    /// same time. Timers of the runtime do not notice it, so a worker sees what has become due with its next scan.
+    /// same time. Workers look again immediately.
     pub fn advance(&self, by: Duration) {
         self.moved.passed.fetch_add(micros(by), Ordering::SeqCst);
+        self.moved.moves.send_replace(());
     }
 
     /// Sets the database's clock ahead, as a person or a wrong time server would. No time passes.
@@ -50,6 +55,18 @@ impl TestClock {
     /// Sets the database's clock back. No time passes.
     pub fn jump_back(&self, by: Duration) {
         self.moved.jumped.fetch_sub(micros(by), Ordering::SeqCst);
+    }
+
+    /// Waits until this clock lets more time pass. A move after the call of this function is not missed, even if the
+    /// future is polled later.
+    pub(crate) fn moved(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut moves = self.moved.moves.subscribe();
+        async move {
+            if moves.changed().await.is_err() {
+                // The clock is gone, so nobody can move it.
+                std::future::pending().await
+            }
+        }
     }
 
     /// Returns the time that the database's clock shows.

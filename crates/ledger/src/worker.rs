@@ -133,6 +133,7 @@ impl<S: Store> Looper<S> {
             // scan.
             let inner = self.inner.clone();
             let recorded = inner.recorded.notified();
+            let moved = inner.store.clock_moved();
             let wait = match self.inner.claim_at_pace(&self.dependency, wanted, lease).await {
                 Ok(claimed) => {
                     failures = 0;
@@ -164,6 +165,7 @@ impl<S: Store> Looper<S> {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = recorded => {}
+                () = moved => {}
                 _ = self.stopped.changed() => {}
             }
         }

@@ -52,6 +52,8 @@ mod operation;
 #[cfg(feature = "pool")]
 mod pool;
 mod settings;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(feature = "tower")]
 pub mod tower;
 

@@ -1,5 +1,5 @@
-//! The front page of the library and the README show the same program. The one on the front page is compiled as a doc
-//! test.
+//! Pages show programs that are compiled: the README shows the one of the library's front page, which is a doc test, and
+//! the page of the ledger shows the example `small_shop`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 /// The shown lines of the first Rust block, without those that a doc test hides.
@@ -20,4 +20,14 @@ fn the_front_page_is_the_readmes() {
         .collect();
     assert_eq!(readme, shown(&docs.join("\n"), "```no_run"));
     assert!(readme.len() > 10);
+}
+
+#[test]
+fn the_page_of_the_ledger_shows_the_small_shop() {
+    let page = include_str!("../../../docs/ledger.md");
+    let source = include_str!("../examples/small_shop.rs");
+    let (program, tests) = source.split_once("\n#[cfg(test)]\n").unwrap();
+    let (_, program) = program.split_once("\n\n").unwrap();
+    assert!(page.contains(&format!("```rust\n{program}```")), "the program differs");
+    assert!(page.contains(&format!("```rust\n#[cfg(test)]\n{tests}```")), "its tests differ");
 }

@@ -212,6 +212,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn page_has_every_word() {
+        let page = include_str!("../../../../docs/harbor.md");
+        for (word, _) in WORDS {
+            assert!(page.contains(&format!("\n| `{word}` |")), "docs/harbor.md has no row of `{word}`");
+        }
+    }
+
     fn fault(text: &str) -> Fault {
         text.parse().unwrap()
     }

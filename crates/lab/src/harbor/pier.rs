@@ -30,6 +30,15 @@ impl Faults {
         *self.0.lock() = script;
     }
 
+    /// Adds the rules of `script` behind those of the present script.
+    pub fn add(&self, script: Script) {
+        let mut present = self.0.lock();
+        match &mut *present {
+            Some(present) => present.append(script),
+            none => *none = Some(script),
+        }
+    }
+
     /// Returns the fault with which the script strikes this request. Returns `None` if there is no script, or if no
     /// rule of the script strikes. `at` is the time from the start of the harbor to the request.
     pub(super) fn strike(&self, at: Duration, asked: &Asked) -> Option<Fault> {

@@ -51,6 +51,11 @@ struct Rule {
 }
 
 impl Script {
+    /// Adds the rules of another script behind those of this one.
+    pub(super) fn append(&mut self, other: Script) {
+        self.rules.extend(other.rules);
+    }
+
     /// Returns the fault that strikes a request; `None` if no rule strikes it. `at` is the time from the start of the
     /// run to the request.
     pub(super) fn strike(&mut self, at: Duration, method: &Method, path: &str) -> Option<Fault> {
@@ -222,6 +227,26 @@ mod tests {
 
     fn strikes(script: &mut Script, requests: usize, at: Duration) -> Vec<bool> {
         (0..requests).map(|_| script.strike(at, &Method::POST, "/v1/charges").is_some()).collect()
+    }
+
+    #[test]
+    fn script_on_the_page_can_be_read() {
+        let page = include_str!("../../../../docs/harbor.md");
+        let (_, script) = page.split_once("```text\n").unwrap();
+        let script: Script = script.split("```").next().unwrap().parse().unwrap();
+        assert_eq!(script.rules.len(), 2);
+    }
+
+    #[test]
+    fn rules_that_are_added_strike_after_the_others() {
+        let rule =
+            |fault: &str| format!("[[fault]]\nfault = '{fault}'\ntimes = 1").parse::<Script>().unwrap();
+        let mut script = rule("reset");
+        script.append(rule("close"));
+        let mut next = || script.strike(Duration::ZERO, &Method::GET, "/v1/ping");
+        assert_eq!(next(), Some("reset".parse().unwrap()));
+        assert_eq!(next(), Some("close".parse().unwrap()));
+        assert_eq!(next(), None);
     }
 
     #[test]

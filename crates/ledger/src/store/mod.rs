@@ -302,6 +302,12 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// carried forward by the monotonic clock.
     fn clock(&self) -> DbClock;
 
+    /// Waits until the database's time is moved, which only a test can do. Otherwise it waits for ever. A worker that sleeps until a
+    /// row is due waits for this, too. A move after the call of this function is not missed, even if the future is polled later.
+    fn clock_moved(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
     /// Asks the database for its time, and returns the answer.
     fn ask_time(&self) -> impl Future<Output = Result<DbClock>> + Send;
 

@@ -168,6 +168,7 @@ async fn handlers_of_a_scope_run_once_if_the_answer_of_their_commit_was_lost() {
         done_once(&world, &provider, key).await;
     }
     drop(worker);
+    assert_eq!(ran.load(Ordering::Relaxed), 2, "once for each member");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

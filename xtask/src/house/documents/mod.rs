@@ -5,6 +5,7 @@
 //! not checked.
 
 mod commands;
+mod functions;
 mod names;
 mod page;
 mod paths;
@@ -41,6 +42,7 @@ pub(super) fn findings(files: &[Source]) -> Vec<String> {
         found.extend(unknown_words(page, &words));
         found.extend(unknown_addresses(page, &gateway));
     }
+    found.extend(functions::unnamed(files, &pages));
     let map = pages.iter().find(|page| page.path == "ARCHITECTURE.md");
     found.extend(map.into_iter().flat_map(|map| paths::unmapped(map, &places)));
     found

@@ -6,7 +6,7 @@ use super::page::{Page, Spot, anchor, codes};
 
 /// Names of files and folders that users have or that a run creates. They are not checked, because they are not files
 /// of this repository.
-const NOT_OURS: [&str; 3] = ["seawall.toml", "nginx.conf", "target/test-env"];
+const NOT_OURS: [&str; 4] = ["seawall.toml", "faults.toml", "nginx.conf", "target/test-env"];
 
 /// The endings of the names of this repository's files. A name on a page that ends in one of them is taken for a path.
 pub(super) const KINDS: [&str; 8] = [".rs", ".md", ".toml", ".sql", ".py", ".c", ".sh", ".lock"];

@@ -96,8 +96,10 @@ pub(super) fn unknown(page: &Page, settings: &Settings<'_>) -> Vec<String> {
             found.push(format!("{}: there is no setting `{name}`", span.place(page)));
         }
     }
-    // Blocks of TOML that begin with `[dependencies` belong to a `Cargo.toml`, so they are not checked.
-    let ours = |line: &&Spot| line.language == "toml" && !line.text.starts_with("[dependencies");
+    // `[dependencies]` and `[dev-dependencies]` are tables of a `Cargo.toml`, so they are not checked.
+    let cargo = ["[dependencies", "[dev-dependencies"];
+    let ours =
+        |line: &&Spot| line.language == "toml" && !cargo.iter().any(|table| line.text.starts_with(table));
     let blocks = page.blocks.iter().filter(ours);
     for line in blocks.filter(|line| line.text.starts_with('[')) {
         let name = line.text.split(" #").next().unwrap_or_default().trim();

@@ -33,7 +33,7 @@ use crate::action::{Action, ActionId, Mark, Story};
 use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
-#[cfg(feature = "testing")]
+#[cfg(feature = "test-clock")]
 use crate::testing::TestClock;
 
 use super::kept::ActionPage;
@@ -87,7 +87,7 @@ impl Sqlite {
     /// # Errors
     ///
     /// As [`Sqlite::open`].
-    #[cfg(feature = "testing")]
+    #[cfg(feature = "test-clock")]
     pub async fn open_with(file: impl AsRef<Path>, clock: &TestClock) -> Result<Sqlite> {
         let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
         Sqlite::with(options, Version::of(&migrations::STEPS), Source::Test(clock.clone())).await
@@ -185,6 +185,10 @@ impl Store for Sqlite {
     fn clock(&self) -> DbClock {
         let asked = Instant::now();
         DbClock::heard(self.time.stamp(), asked)
+    }
+
+    fn clock_moved(&self) -> impl Future<Output = ()> + Send {
+        self.time.moved()
     }
 
     async fn ask_time(&self) -> Result<DbClock> {

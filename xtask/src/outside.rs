@@ -1,0 +1,46 @@
+//! Builds the program of `docs/ledger.md` as a newcomer does: in a package outside of this workspace, with the
+//! dependencies that the page names, and so with one store.
+//!
+//! The tests of this workspace cannot do that. Their packages turn on all features together, and may use crates that a
+//! newcomer does not have.
+
+use std::fs;
+
+use crate::process::{Outcome, cargo, root, said, target};
+
+/// The page with the program.
+const PAGE: &str = "docs/ledger.md";
+
+/// Checks the package. A warning of the compiler is an error, also one in a crate of this workspace.
+pub(crate) fn check() -> Outcome<()> {
+    let failed = |e: std::io::Error| format!("the package outside: {e}");
+    let page = fs::read_to_string(root().join(PAGE)).map_err(failed)?;
+    let folder = target().join("outside");
+    fs::create_dir_all(folder.join("src")).map_err(failed)?;
+    fs::write(folder.join("Cargo.toml"), manifest(block(&page, "toml")?)).map_err(failed)?;
+    fs::write(folder.join("src/main.rs"), block(&page, "rust")?).map_err(failed)?;
+    // With the same versions, the crates that were compiled for this workspace are used again.
+    fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).map_err(failed)?;
+    let mut command = cargo();
+    command.args(["check", "--color", "never", "--manifest-path"]).arg(folder.join("Cargo.toml"));
+    let words = said(&command);
+    let out = command.env("CARGO_TARGET_DIR", target()).output().map_err(failed)?;
+    let text = String::from_utf8_lossy(&out.stderr);
+    let warned = text.lines().any(|line| line.starts_with("warning"));
+    if out.status.success() && !warned { Ok(()) } else { Err(format!("`{words}`:\n{text}")) }
+}
+
+/// Returns the first block of code in this language.
+fn block<'p>(page: &'p str, language: &str) -> Outcome<&'p str> {
+    let (_, rest) = page.split_once(&format!("```{language}\n")).ok_or(format!("{PAGE}: no {language}"))?;
+    Ok(rest.split("```").next().unwrap_or_default())
+}
+
+/// Makes a manifest from the dependencies that the page names.
+fn manifest(dependencies: &str) -> String {
+    let crates = root().join("crates").display().to_string();
+    let dependencies = dependencies.replace("../seawall/crates", &crates);
+    format!(
+        "[package]\nname = \"outside\"\nedition = \"2024\"\n\n[workspace]\n\n{dependencies}\n[profile.dev]\ndebug = \"line-tables-only\"\n"
+    )
+}
