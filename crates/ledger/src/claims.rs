@@ -8,7 +8,7 @@ use crate::inner::Inner;
 use crate::machine::{AttemptKind, Event, Found, Performed, Report, Undone};
 use crate::operation::Operation;
 use crate::pace::{Heard, effect_before};
-use crate::store::{Store, Which};
+use crate::store::{Declared, Store, Which};
 
 /// The longest time `give_up` with which rows are compared. A longer one means that nothing is given up.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -18,9 +18,6 @@ pub(crate) struct Claimed {
     pub(crate) actions: Vec<Action>,
     /// Whether there may be more rows that could be claimed immediately.
     pub(crate) is_full: bool,
-    /// The time until a row may be claimed that is held back now; `None` if none is held back. Otherwise a row that is
-    /// due is no reason to claim again.
-    pub(crate) held: Option<Duration>,
 }
 
 impl<S: Store> Inner<S> {
@@ -28,19 +25,20 @@ impl<S: Store> Inner<S> {
     /// classes.
     pub(crate) async fn claim_at_pace(
         &self,
-        dependency: &str,
+        declared: &Declared,
         most: u32,
         lease: Duration,
     ) -> Result<Claimed, StoreError> {
+        let dependency = declared.dependency.as_str();
         let held = self.paces.with(dependency, |pace, _| pace.held()).unwrap_or_default();
         if held.is_empty() {
-            let actions = self.store.claim(dependency, self.owner, most, lease).await?;
+            let actions = self.store.claim(declared, self.owner, most, lease).await?;
             let is_full = is_full(&actions, most);
-            return Ok(Claimed { actions, is_full, held: None });
+            return Ok(Claimed { actions, is_full });
         }
         let give_up = self.operations.give_up(dependency).min(LONGEST);
         let which = Which::AllBut { held, give_up };
-        let mut actions = self.store.claim_which(dependency, self.owner, most, lease, which).await?;
+        let mut actions = self.store.claim_which(declared, self.owner, most, lease, which).await?;
         let is_full = is_full(&actions, most);
         loop {
             let left = most.saturating_sub(u32::try_from(actions.len()).unwrap_or(u32::MAX));
@@ -48,13 +46,13 @@ impl<S: Store> Inner<S> {
             let Some((class, offered)) = next else { break };
             let which = Which::Failing(class.clone());
             // If this claim fails, the rows above are worked on all the same.
-            let claimed = self.store.claim_which(dependency, self.owner, offered, lease, which).await;
+            let claimed = self.store.claim_which(declared, self.owner, offered, lease, which).await;
             let Ok(more) = claimed else { break };
             let taken = u32::try_from(more.len()).unwrap_or(u32::MAX);
             self.paces.with(dependency, |pace, now| pace.took(&class, offered, taken, now));
             actions.extend(more);
         }
-        Ok(Claimed { actions, is_full, held: self.paces.wait(dependency) })
+        Ok(Claimed { actions, is_full })
     }
 
     /// Tells the pace how a request about an action ended. `action` is the action before this was written.

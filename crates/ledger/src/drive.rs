@@ -67,9 +67,8 @@ impl<S: Store> Inner<S> {
     /// Works on a row that this process has claimed, until nothing more is to be done now or this process has lost its
     /// claim. Returns the row as it then is, or `None` if the row is gone or a write was refused.
     pub(crate) async fn drive(&self, mut action: Action) -> Option<Action> {
-        let Ok(operation) = self.operations.of(&action).cloned() else {
-            return Some(self.put_aside(action).await);
-        };
+        // No claim takes a row of an operation that is not declared.
+        let Ok(operation) = self.operations.of(&action).cloned() else { return Some(action) };
         let was_let_through = action.state.failing_since().is_some();
         let mut requests = 0;
         loop {
@@ -155,18 +154,6 @@ impl<S: Store> Inner<S> {
         tries.wait_out(e, self.store.answers_within()).await;
     }
 
-    /// Releases a row whose operation is not declared in this process, and makes it due again in a minute. Another
-    /// worker may know the operation.
-    async fn put_aside(&self, action: Action) -> Action {
-        tracing::warn!(action = %action.id, dependency = %action.dependency, operation = %action.operation,
-            "an action of an operation that is not declared here is left for a minute");
-        if let Some(write) = machine::put_aside(&action.state, self.owner, self.store.clock().now()) {
-            // If this write fails, another worker can claim the row when the lease ends.
-            let _ = self.offer(&action, write, None).await;
-        }
-        action
-    }
-
     /// Offers a write to the store, and returns what the store did with the write. While the database cannot be
     /// reached, the write is offered again and again. If an earlier offer was written and its answer was lost, the store
     /// finds the row as the write made it.
@@ -185,6 +172,7 @@ impl<S: Store> Inner<S> {
                     // the change; otherwise it is copied.
                     let action =
                         Arc::try_unwrap(change).map_or_else(|shared| shared.action.clone(), |own| own.action);
+                    self.wakes.written(&action, self.store.clock().now());
                     return Taken::Yes(Box::new(action));
                 }
                 Ok(Changed::Stale(found)) => return Taken::No(found),

@@ -1,11 +1,12 @@
 //! The data that all handles of one ledger share.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::action::{ActionId, Sizes};
-use crate::machine::Owner;
+use crate::action::{Action, ActionId, Sizes};
+use crate::machine::{Owner, Stamp};
 use crate::operation::Operations;
 use crate::paces::Paces;
 use crate::store::Store;
@@ -24,8 +25,71 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) changes: Changes,
     /// How fast rows whose requests have failed are taken up again.
     pub(crate) paces: Paces,
-    /// Wakes the workers when this process has recorded an action that they may claim.
-    pub(crate) recorded: Notify,
+    /// Wakes the workers of this process.
+    pub(crate) wakes: Wakes,
+}
+
+/// Wakes the workers of this process when there is something to claim.
+pub(crate) struct Wakes {
+    /// For each declared dependency, wakes the loop that claims its rows.
+    claims: HashMap<String, Notify>,
+    /// The earliest due time of the rows that this process has written since the last poll. `None` if there is none.
+    earliest: Mutex<Option<Stamp>>,
+    /// Wakes the poll when `earliest` has become earlier.
+    earlier: Notify,
+}
+
+impl Wakes {
+    pub(crate) fn of<'d>(dependencies: impl Iterator<Item = &'d str>) -> Wakes {
+        Wakes {
+            claims: dependencies.map(|name| (name.to_owned(), Notify::new())).collect(),
+            earliest: Mutex::new(None),
+            earlier: Notify::new(),
+        }
+    }
+
+    /// Wakes the loop that claims rows of this dependency. If the loop is busy, it claims once more afterwards.
+    pub(crate) fn claim(&self, dependency: &str) {
+        if let Some(loops) = self.claims.get(dependency) {
+            loops.notify_one();
+        }
+    }
+
+    /// Waits until there is something to claim of this dependency. For a dependency that is not declared, it waits for
+    /// ever.
+    pub(crate) async fn to_claim(&self, dependency: &str) {
+        match self.claims.get(dependency) {
+            Some(loops) => loops.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes notice that this process has written a row, and wakes the claims or the poll when the row is due.
+    pub(crate) fn written(&self, action: &Action, now: Stamp) {
+        let Some(due) = action.state.due_at() else { return };
+        if due <= now {
+            return self.claim(&action.dependency);
+        }
+        let mut earliest = self.earliest.lock().unwrap_or_else(PoisonError::into_inner);
+        if earliest.is_none_or(|earliest| due < earliest) {
+            *earliest = Some(due);
+            self.earlier.notify_one();
+        }
+    }
+
+    pub(crate) fn earliest(&self) -> Option<Stamp> {
+        *self.earliest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the earliest due time has become earlier.
+    pub(crate) async fn earlier(&self) {
+        self.earlier.notified().await;
+    }
+
+    /// Forgets the earliest due time, since a poll follows that sees all rows.
+    pub(crate) fn forget(&self) {
+        *self.earliest.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 /// Wakes the tasks that wait for a row. A hash of the row's id selects one of the 64 entries. Several rows share an

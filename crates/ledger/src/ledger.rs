@@ -15,13 +15,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use seawall_policy::Misuse;
-use tokio::sync::Notify;
 
 use crate::action::{Action, ActionId, NewAction, Sizes, Story};
 use crate::drive::{IfUnsent, has_outcome};
 use crate::error::{Error, Refusal, StoreError};
 use crate::failpoint::point;
-use crate::inner::{Changes, Inner, LOOKS};
+use crate::inner::{Changes, Inner, LOOKS, Wakes};
 use crate::machine::{self, AttemptRow, Birth, Naming, Owner, Rules, Stamp, State, used_anew};
 use crate::operation::{Operation, Operations};
 use crate::paces::Paces;
@@ -76,11 +75,11 @@ impl<S: Store> LedgerBuilder<S> {
         let inner = Inner {
             store: self.store,
             paces: Paces::new(operations.names()),
+            wakes: Wakes::of(operations.dependencies()),
             operations: Arc::new(operations),
             owner: Owner(u128::from_ne_bytes(incarnation)),
             sizes: self.sizes,
             changes: Changes::default(),
-            recorded: Notify::new(),
         };
         Ok(Ledger { inner: Arc::new(inner) })
     }
@@ -147,7 +146,7 @@ impl<S: Store> Ledger<S> {
     /// As [`Ledger::record_in`].
     pub async fn record(&self, new: &NewAction) -> Result<Action, Error> {
         let begun = self.inner.begin(Place::Own, new, Birth::Recorded).await?;
-        self.inner.recorded.notify_waiters();
+        self.inner.wakes.claim(&new.dependency);
         Ok(begun.action)
     }
 
@@ -314,14 +313,15 @@ impl<S: Store> Ledger<S> {
         Ok(self.inner.store.list(filter).await?)
     }
 
-    /// Counts a dependency's open actions and its stuck actions. At most [`COUNTED`](crate::store::COUNTED) open and
-    /// [`COUNTED`](crate::store::COUNTED) stuck actions are counted.
+    /// Counts a dependency's open actions, its stuck actions, and the due actions whose operations are not declared in
+    /// this process. At most [`COUNTED`](crate::store::COUNTED) actions of each kind are counted. The dependency need
+    /// not be declared.
     ///
     /// # Errors
     ///
     /// An error of the store.
     pub async fn counts(&self, dependency: &str) -> Result<Counts, Error> {
-        Ok(self.inner.store.counts(dependency).await?)
+        Ok(self.inner.store.counts(&self.inner.operations.declared(dependency)).await?)
     }
 }
 

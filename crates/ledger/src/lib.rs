@@ -19,6 +19,7 @@ pub mod machine;
 mod operation;
 pub mod pace;
 mod paces;
+mod poll;
 pub mod reconcile;
 mod remote;
 mod retries;

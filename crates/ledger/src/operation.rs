@@ -9,7 +9,7 @@ use seawall_policy::Misuse;
 use crate::action::Action;
 use crate::machine::Rules;
 use crate::remote::Remote;
-use crate::store::{Boxed, Follow, Store};
+use crate::store::{Boxed, Declared, Follow, Store};
 
 /// The declaration of one operation of one dependency.
 pub struct Operation<S: Store> {
@@ -71,6 +71,11 @@ impl<S: Store> Operation<S> {
     fn check(&self) -> Result<(), Misuse> {
         let rules = &self.rules;
         let here = |text: &str| Misuse::new(format!("{} {}: {text}", self.dependency, self.name));
+        for (what, name) in [("dependency", &self.dependency), ("operation", &self.name)] {
+            if name.chars().any(char::is_control) {
+                return Err(here(&format!("the {what} holds a control character")));
+            }
+        }
         if rules.attempt.is_zero() {
             return Err(here("an attempt of no time"));
         }
@@ -114,6 +119,14 @@ impl<S: Store> Operations<S> {
 
     pub(crate) fn dependencies(&self) -> impl Iterator<Item = &str> {
         self.by_dependency.keys().map(String::as_str)
+    }
+
+    /// Returns the declared operations of this dependency, in the order of their names. There may be none.
+    pub(crate) fn declared(&self, dependency: &str) -> Declared {
+        let names = self.by_dependency.get(dependency).into_iter().flat_map(HashMap::keys);
+        let mut operations: Vec<String> = names.cloned().collect();
+        operations.sort_unstable();
+        Declared { dependency: dependency.to_owned(), operations }
     }
 
     /// Returns the longest lease of all operations of this dependency; 2 min if it has no operations.

@@ -137,7 +137,6 @@ impl<S: Store> Ledger<S> {
             }
             page.after = Some(last);
         }
-        self.inner.recorded.notify_waiters();
         Ok(done)
     }
 

@@ -169,7 +169,6 @@ impl<S: Store> Ledger<S> {
             };
             self.amend(member, None, wish).await?;
         }
-        self.inner.recorded.notify_waiters();
         self.load(id).await
     }
 
@@ -184,9 +183,7 @@ impl<S: Store> Ledger<S> {
         let wish = |action: &Action, _: &Rules, now: Stamp| {
             machine::retry(&action.state, now).map(Some).ok_or(Refusal::NotStuck.into())
         };
-        let action = self.amend(id, Some((by, "retry")), wish).await?;
-        self.inner.recorded.notify_waiters();
-        Ok(action)
+        self.amend(id, Some((by, "retry")), wish).await
     }
 
     /// Records a person's decision on whether the effect of a stuck action exists. The ledger takes the decision as a
@@ -201,9 +198,7 @@ impl<S: Store> Ledger<S> {
             let write = machine::resolve(&action.state, rules, action.origin(), as_what, &by.why, now);
             write.map(Some).ok_or(Refusal::NotStuck.into())
         };
-        let action = self.amend(id, Some((by, "resolve")), wish).await?;
-        self.inner.recorded.notify_waiters();
-        Ok(action)
+        self.amend(id, Some((by, "resolve")), wish).await
     }
 
     /// Records what a webhook reported about an action. [`Observed::Applied`] is taken as a fact. Every other report
@@ -216,9 +211,7 @@ impl<S: Store> Ledger<S> {
         let wish = |action: &Action, rules: &Rules, now: Stamp| {
             Ok(machine::observe(&action.state, rules, action.origin(), what.clone(), now))
         };
-        let action = self.amend(id, Some((by, "observe")), wish).await?;
-        self.inner.recorded.notify_waiters();
-        Ok(action)
+        self.amend(id, Some((by, "observe")), wish).await
     }
 
     /// Reads the row, computes the change with `wish`, and offers the change to the store, until the store takes it or
@@ -256,6 +249,7 @@ impl<S: Store> Ledger<S> {
             match self.inner.store.change(Arc::new(change)).await? {
                 Changed::Taken => {
                     self.inner.changes.written(id);
+                    self.inner.wakes.written(&amended, now);
                     return Ok(amended);
                 }
                 Changed::Stale(Some(found)) => action = *found,

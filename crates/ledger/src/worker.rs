@@ -1,9 +1,10 @@
 //! The worker: claims rows that are due, and works on them.
 //!
-//! Every scan finds all rows that are due, whichever process worked on them before. So a worker needs no step at
-//! start-up that recovers the rows of a process that crashed. Each dependency has its own loop and its own limit. So a
-//! dependency with hanging calls or with many waiting rows does not delay another one. A row that keeps failing waits
-//! until its own `next_at`, while the worker goes on with the other rows.
+//! The poll (`poll.rs`) finds all rows that are due, whichever process worked on them before. So a worker needs no step
+//! at start-up that recovers the rows of a process that crashed. Each dependency has its own loop and its own limit. So
+//! a dependency with hanging calls or with many waiting rows does not delay another one. The poll wakes the loop of a
+//! dependency that has due rows. The loop then claims until no more rows are due, without another poll. A row that
+//! keeps failing waits until its own `next_at`, while the worker goes on with the other rows.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,11 +12,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::drive::until;
 use crate::failpoint::point;
 use crate::inner::Inner;
 use crate::ledger::Ledger;
-use crate::store::Store;
+use crate::poll::Poll;
+use crate::store::{Declared, Store};
 
 /// The settings of a worker. Begin with the defaults, and change single fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +25,9 @@ pub struct WorkerSettings {
     /// The maximum number of actions of one dependency that are under way at the same time. Default 32. Further actions
     /// wait in the database.
     pub concurrency: usize,
-    /// The longest time between two scans. Default 1 s. A row that another process has recorded is found only by a
-    /// scan.
+    /// The longest time between two polls, each of which is one statement for all dependencies together. Default 1 s; a
+    /// value below 10 ms means 10 ms. A row that another process has recorded, or that was recorded in a transaction of
+    /// the application, is found only by a poll.
     pub scan: Duration,
     /// The maximum number of rows in one claim. Default 32. If the process crashes, the rows that it has claimed wait
     /// until their leases end.
@@ -51,12 +53,12 @@ impl Default for WorkerSettings {
     }
 }
 
-/// A running worker. If it is dropped, it claims no more rows, and the actions that are under way are aborted. Another
-/// worker claims their rows when the leases end. [`Worker::drain`] waits for them instead.
+/// A running worker. If it is dropped, it claims no more rows. The actions that are under way go on as long as the
+/// runtime does, but nothing waits for them. [`Worker::drain`] waits for them.
 #[derive(Debug)]
 pub struct Worker {
     stop: watch::Sender<bool>,
-    loops: Vec<JoinHandle<JoinSet<()>>>,
+    loops: Vec<JoinHandle<UnderWay>>,
 }
 
 impl<S: Store> Ledger<S> {
@@ -71,14 +73,23 @@ impl<S: Store> Ledger<S> {
             .map(|dependency| {
                 let looper = Looper {
                     inner: self.inner.clone(),
-                    dependency: dependency.to_owned(),
+                    declared: self.inner.operations.declared(dependency),
                     settings,
                     stopped: stopped.clone(),
                 };
                 tokio::spawn(looper.run())
             })
             .collect();
-        loops.push(tokio::spawn(clean(self.inner.clone(), settings, stopped)));
+        let poll = Poll::new(self.inner.clone(), settings.scan).run(stopped.clone());
+        let clean = clean(self.inner.clone(), settings, stopped);
+        loops.push(tokio::spawn(async move {
+            poll.await;
+            UnderWay::default()
+        }));
+        loops.push(tokio::spawn(async move {
+            clean.await;
+            UnderWay::default()
+        }));
         Worker { stop, loops }
     }
 }
@@ -96,12 +107,12 @@ impl Worker {
             let Ok(mut under_way) = one.await else { continue };
             loop {
                 let wait = end.saturating_duration_since(Instant::now());
-                match tokio::time::timeout(wait, under_way.join_next()).await {
+                match tokio::time::timeout(wait, under_way.0.join_next()).await {
                     Ok(Some(_)) => {}
                     Ok(None) => break,
                     Err(_) => {
-                        left += under_way.len();
-                        under_way.abort_all();
+                        left += under_way.0.len();
+                        under_way.0.abort_all();
                         break;
                     }
                 }
@@ -111,62 +122,82 @@ impl Worker {
     }
 }
 
+/// The actions that are under way. When this value is dropped, they are not aborted: they go on until their ends.
+#[derive(Debug, Default)]
+struct UnderWay(JoinSet<()>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.detach_all();
+    }
+}
+
+/// The shortest time between two claims of rows that the pace lets through.
+const SPACING: Duration = Duration::from_millis(10);
+
 struct Looper<S: Store> {
     inner: Arc<Inner<S>>,
-    dependency: String,
+    declared: Declared,
     settings: WorkerSettings,
     stopped: watch::Receiver<bool>,
 }
 
 impl<S: Store> Looper<S> {
-    async fn run(mut self) -> JoinSet<()> {
+    /// Claims rows when there is something to claim, and works on them. Returns the actions that are under way when the
+    /// worker is stopped or dropped.
+    async fn run(mut self) -> UnderWay {
         let permits = Arc::new(Semaphore::new(self.settings.concurrency.max(1)));
-        let lease = self.inner.operations.lease(&self.dependency);
-        let mut under_way = JoinSet::new();
-        let mut failures = 0;
+        let mut under_way = UnderWay::default();
         loop {
-            while under_way.try_join_next().is_some() {}
-            let Some(first) = self.permit(&permits).await else { return under_way };
-            let mut free = take_free(first, &permits, self.settings.claim);
+            // The pace lets rows through at times of its own.
+            let held = self.inner.paces.wait(&self.declared.dependency).map(|wait| wait.max(SPACING));
+            tokio::select! {
+                () = self.inner.wakes.to_claim(&self.declared.dependency) => {}
+                () = tokio::time::sleep(held.unwrap_or_default()), if held.is_some() => {}
+                _ = self.stopped.changed() => return under_way,
+            }
+            if self.claim_all(&permits, &mut under_way).await.is_none() {
+                return under_way;
+            }
+        }
+    }
+
+    /// Claims rows until no more are due. Returns `None` if the worker was stopped.
+    async fn claim_all(&mut self, permits: &Arc<Semaphore>, under_way: &mut UnderWay) -> Option<()> {
+        let lease = self.inner.operations.lease(&self.declared.dependency);
+        let mut has_failed = false;
+        loop {
+            while under_way.0.try_join_next().is_some() {}
+            let first = self.permit(permits).await?;
+            let mut free = take_free(first, permits, self.settings.claim);
             let wanted = u32::try_from(free.len()).unwrap_or(u32::MAX);
-            // The worker registers for new rows before the scan, so that it misses no row that is recorded after the
-            // scan.
-            let inner = self.inner.clone();
-            let recorded = inner.recorded.notified();
-            let moved = inner.store.clock_moved();
-            let wait = match self.inner.claim_at_pace(&self.dependency, wanted, lease).await {
+            match self.inner.claim_at_pace(&self.declared, wanted, lease).await {
                 Ok(claimed) => {
-                    failures = 0;
                     point("claimed").await;
                     for action in claimed.actions {
                         let permit = free.pop();
                         let inner = self.inner.clone();
-                        under_way.spawn(async move {
+                        under_way.0.spawn(async move {
                             inner.drive(action).await;
                             drop(permit);
                         });
                     }
-                    match claimed.held {
-                        _ if claimed.is_full => continue,
-                        Some(held) => held.clamp(Duration::from_millis(1), self.settings.scan),
-                        None => self.until_due().await,
+                    if !claimed.is_full {
+                        return Some(());
                     }
                 }
                 Err(e) => {
-                    if failures == 0 {
-                        tracing::warn!(dependency = %self.dependency, error = %e, "the ledger's rows cannot be claimed");
+                    drop(free);
+                    if !std::mem::replace(&mut has_failed, true) {
+                        let dependency = &self.declared.dependency;
+                        tracing::warn!(%dependency, error = %e, "the ledger's rows cannot be claimed");
                     }
-                    failures += 1;
                     let bound = self.settings.scan.max(Duration::from_millis(50));
-                    bound.mul_f64(0.5 + fastrand::f64() / 2.0)
+                    tokio::select! {
+                        () = tokio::time::sleep(bound.mul_f64(0.5 + fastrand::f64() / 2.0)) => {}
+                        _ = self.stopped.changed() => {}
+                    }
                 }
-            };
-            drop(free);
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = recorded => {}
-                () = moved => {}
-                _ = self.stopped.changed() => {}
             }
         }
     }
@@ -185,15 +216,6 @@ impl<S: Store> Looper<S> {
             }
         }
     }
-
-    /// Returns the time until the next row is due, but at most the time between two scans.
-    async fn until_due(&self) -> Duration {
-        let scan = self.settings.scan;
-        match self.inner.store.next_due(&self.dependency).await {
-            Ok(Some(due)) => until(&self.inner.store.clock(), due).clamp(Duration::from_millis(1), scan),
-            Ok(None) | Err(_) => scan,
-        }
-    }
 }
 
 /// Returns the permit `first` and all other permits that are free now, at most `most` in all.
@@ -208,11 +230,7 @@ fn take_free(first: OwnedSemaphorePermit, permits: &Arc<Semaphore>, most: u32) -
 
 /// Deletes the actions that ended long ago. It goes through the whole table in small steps, the oldest rows first, and
 /// begins again after a pause.
-async fn clean<S: Store>(
-    inner: Arc<Inner<S>>,
-    settings: WorkerSettings,
-    mut stopped: watch::Receiver<bool>,
-) -> JoinSet<()> {
+async fn clean<S: Store>(inner: Arc<Inner<S>>, settings: WorkerSettings, mut stopped: watch::Receiver<bool>) {
     let mut after = None;
     loop {
         let swept = match inner.time().await {
@@ -235,7 +253,7 @@ async fn clean<S: Store>(
         };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            _ = stopped.changed() => return JoinSet::new(),
+            _ = stopped.changed() => return,
         }
     }
 }

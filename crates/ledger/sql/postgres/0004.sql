@@ -9,6 +9,12 @@ CREATE TABLE seawall.clock (
     wall_time     timestamptz NOT NULL
 );
 
+-- A process claims only rows of the operations that it declares. So the rows of an operation that no process declares
+-- cost the claims of the others nothing, however many they are. Programs of the version before find their rows by the
+-- first column alone.
+DROP INDEX seawall.action_due;
+CREATE INDEX action_due ON seawall.action (dependency, operation, due_at) WHERE due_at IS NOT NULL;
+
 -- Since when the requests about an action bring nothing. The three functions are as before, and also clear this column
 -- where the action begins again, is settled or is to be undone.
 ALTER TABLE seawall.action ADD COLUMN failing_since timestamptz;

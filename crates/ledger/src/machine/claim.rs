@@ -34,28 +34,6 @@ pub fn release(state: &State, owner: Owner, now: Stamp) -> Option<Write> {
     })
 }
 
-/// How long a row rests after it was claimed by a process in which its operation is not declared.
-const ASIDE: Duration = Duration::from_secs(60);
-
-/// Returns the write that ends a claim on a row whose operation is not declared in this process. The row is due again
-/// in a minute, since another worker may know the operation. If the row has ended and only its question after the end is
-/// due, that question is put off. Returns `None` if `owner` does not have the row.
-#[must_use]
-pub fn put_aside(state: &State, owner: Owner, now: Stamp) -> Option<Write> {
-    state.is_of(owner).then(|| {
-        let mut draft = Draft::of(state, now);
-        let later = now.saturating_add(ASIDE);
-        if state.end.is_none() {
-            draft.to.why = Some("its operation is not declared where it was taken up".to_owned());
-            draft.to.next_at = later;
-        } else {
-            draft.to.audit_at = state.audit_at.map(|at| at.max(later));
-        }
-        draft.let_go();
-        draft.written()
-    })
-}
-
 /// Returns the change that completes an action which plain SQL recorded, since SQL does not know the rules of the
 /// operation. The change sets by when the action must have been settled, and under which key it is sent. `salt` is 0,
 /// or one more than the last salt if the key that was made with that salt clashed with another. Returns `None` if

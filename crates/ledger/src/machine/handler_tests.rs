@@ -1,4 +1,4 @@
-//! Tests of trouble with the application's handler, of rows that are put aside, of the answers that are kept, and of
+//! Tests of trouble with the application's handler, of the answers that are kept, and of
 //! reports that contradict the end of a row.
 
 use std::time::Duration;
@@ -8,8 +8,7 @@ use seawall_policy::Draw;
 use super::bench::{Bench, ME, OTHER, answer, at, explicit, keyed, lookup, net_cancel, status};
 use super::{
     AttemptOutcome, End, Event, Found, Goal, HandlerTrouble, Known, NotApplied, Observed, OnUnknown,
-    Performed, Report, Rules, Step, Told, Undone, handler_failed, observe, put_aside, scope_handler_failed,
-    settle,
+    Performed, Report, Rules, Step, Told, Undone, handler_failed, observe, scope_handler_failed, settle,
 };
 
 const DRAWS: [Draw; 2] = [Draw::new(0), Draw::new(u64::MAX)];
@@ -149,39 +148,6 @@ fn a_failed_handler_of_a_refusal_keeps_the_refusal() {
     bench.take(write);
     assert_eq!((bench.row.end, bench.row.answer()), (Some(End::Failed), Some(&b"declined"[..])));
     assert_eq!(bench.row.handler, None::<HandlerTrouble>);
-}
-
-// ---- put aside ----
-
-#[test]
-fn a_row_of_an_unknown_operation_is_put_aside_for_a_minute() {
-    let mut bench = Bench::new(keyed());
-    assert_eq!(put_aside(&bench.row, OTHER, bench.now), None);
-    let write = put_aside(&bench.row, ME, bench.now).expect("ours");
-    assert!(!write.breaks_scope() && write.attempt().is_none());
-    bench.take(write);
-    assert_eq!((bench.row.owner(), bench.row.due_at()), (None, Some(at(60))));
-    assert!(bench.row.why().is_some_and(|why| why.contains("not declared")));
-    bench.until_due();
-    bench.performs();
-}
-
-#[test]
-fn a_question_after_the_end_is_put_aside_too_and_the_reason_of_the_end_is_kept() {
-    let mut bench = Bench::new(lookup());
-    bench.lost_attempt();
-    bench.now = at(150);
-    bench.claim_over();
-    let question = bench.asks();
-    bench.found(question, Found::Absent);
-    let why = bench.row.why.clone();
-    bench.until_due();
-    let write = put_aside(&bench.row, ME, bench.now).expect("ours");
-    bench.take(write);
-    let minute = bench.now.saturating_add(Duration::from_secs(60));
-    assert_eq!((bench.row.due_at(), bench.row.why.clone()), (Some(minute), why));
-    bench.until_due();
-    bench.asks();
 }
 
 // ---- the answers that are kept ----

@@ -59,7 +59,7 @@ mod walk;
 mod window_tests;
 
 pub use birth::{Birth, recorded, reserved, sent, used_anew};
-pub use claim::{claim, completed, put_aside, release};
+pub use claim::{claim, completed, release};
 pub use handler::{handler_failed, scope_handler_failed};
 pub use plan::{Question, Step, plan};
 pub use row::{Effect, Impossible, Row};

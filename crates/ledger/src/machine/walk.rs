@@ -9,8 +9,8 @@ use super::invariants::{check, holds, is_allowed};
 use super::{
     AttemptKind, AttemptRow, Birth, CancelBy, End, Event, Found, Naming, Observed, Origin, Owner, Performed,
     Question, Report, Resolution, Rules, Stamp, State, Step, Told, Undone, Write, cancel, claim,
-    close_unsent, completed, handler_failed, note, observe, plan, put_aside, recorded, release, resolve,
-    retry, scope_handler_failed, sent, settle, told, used_anew,
+    close_unsent, completed, handler_failed, note, observe, plan, recorded, release, resolve, retry,
+    scope_handler_failed, sent, settle, told, used_anew,
 };
 
 /// How the row begins.
@@ -235,8 +235,7 @@ impl World {
             24..=26 => self.wish(detail),
             27 => self.uses_anew(owner, detail),
             28 => self.taken(close_unsent(&self.row, owner, "not sent", now)),
-            29 => self.taken(put_aside(&self.row, owner, now)),
-            30 => self.handler_fails = detail.is_multiple_of(2),
+            29 => self.handler_fails = detail.is_multiple_of(2),
             _ => self.taken(release(&self.row, owner, now)),
         }
     }

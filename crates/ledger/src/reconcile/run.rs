@@ -13,8 +13,6 @@
 //! 3. **Fix.** Differences are corrected, if that was asked for and the operation allows it.
 //! 4. **Purge.** The stored records that agree with the ledger are deleted.
 
-use std::time::Duration;
-
 use seawall_policy::Draw;
 use tokio::time::{sleep, timeout};
 
@@ -327,6 +325,3 @@ impl Sums {
         }
     }
 }
-
-/// The longest time between two looks at the schedule.
-pub(super) const LOOK: Duration = Duration::from_secs(30);

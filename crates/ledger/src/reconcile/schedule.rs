@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use seawall_policy::Misuse;
 
-use super::run::LOOK;
 use super::shelf::Wanted;
 use super::tables::Tables;
 use super::{NoWindow, Reconciler, Report, ReportId, Window};
@@ -24,6 +23,13 @@ use crate::store::Store;
 /// The name in `asked_by` for reports of the schedule.
 const SCHEDULE: &str = "schedule";
 
+/// The longest time between two looks at the schedule. A look is one statement. A window is a day or longer, so it does
+/// no harm if its report begins some minutes later.
+const LOOK: Duration = Duration::from_secs(300);
+
+/// The shortest time between two looks.
+const PAUSE: Duration = Duration::from_secs(15);
+
 impl<S: Store + Tables> Reconciler<S> {
     /// Stores the reports of the schedule that are missing, and works on the first report that waits for a worker.
     /// Returns that report afterwards; `None` if no report waits.
@@ -32,11 +38,18 @@ impl<S: Store + Tables> Reconciler<S> {
     ///
     /// An error of the store.
     pub async fn tick(&self) -> Result<Option<Report>, Error> {
-        let now = self.ledger.store().ask_time().await?.now();
+        self.look().await.map(|(report, _)| report)
+    }
+
+    /// Does what [`Reconciler::tick`] does. Also returns the time until the next look.
+    async fn look(&self) -> Result<(Option<Report>, Duration), Error> {
         let shelf = self.shelf();
         let dependency = &self.settings.dependency;
-        let until = shelf.scheduled_until(dependency).await?;
-        for window in self.missing(until, now).map_err(|why| Misuse::new(why.to_string()))? {
+        let mut outlook = shelf.outlook(dependency).await?;
+        let missing = self.missing(outlook.until, outlook.now);
+        let missing = missing.map_err(|why| Misuse::new(why.to_string()))?;
+        let has_wanted = !missing.is_empty();
+        for window in missing {
             let wanted = Wanted {
                 dependency,
                 window: &window,
@@ -46,11 +59,15 @@ impl<S: Store + Tables> Reconciler<S> {
             };
             shelf.want(ReportId::new(), &wanted).await?;
         }
-        let Some(id) = shelf.due(dependency).await? else { return Ok(None) };
+        if has_wanted {
+            outlook = shelf.outlook(dependency).await?;
+        }
+        let wait = outlook.later.map_or(LOOK, |later| later.since(outlook.now)).clamp(PAUSE, LOOK);
+        let Some(id) = outlook.due else { return Ok((None, wait)) };
         let hold = shelf.take(id, self.ledger.owner(), self.settings.lease, false).await?;
-        let Some(hold) = hold else { return Ok(None) };
+        let Some(hold) = hold else { return Ok((None, wait)) };
         self.work(hold).await?;
-        self.report(id).await.map(Some)
+        Ok((Some(self.report(id).await?), wait))
     }
 
     /// Returns the windows that have ended and have no report yet, where `until` is the end of the latest window with a
@@ -79,19 +96,20 @@ impl<S: Store + Tables> Reconciler<S> {
     pub async fn watch(&self, stop: impl Future<Output = ()> + Send) {
         let mut stop = pin!(stop);
         loop {
-            let ticked = tokio::select! {
+            let looked = tokio::select! {
                 () = &mut stop => return,
-                ticked = self.tick() => ticked,
+                looked = self.look() => looked,
             };
-            match ticked {
-                Ok(Some(_)) => continue,
-                Ok(None) => {}
+            let wait = match looked {
+                Ok((Some(_), _)) => continue,
+                Ok((None, wait)) => wait,
                 Err(e) => {
                     tracing::warn!(dependency = %self.settings.dependency, error = %e, "no reconciliation");
+                    PAUSE
                 }
-            }
+            };
             // The wait is random, so that the processes do not all read the table at the same time.
-            let pause = LOOK / 2 + Duration::from_millis(fastrand::u64(0..15_000));
+            let pause = wait.mul_f64(1.0 + fastrand::f64() / 2.0);
             tokio::select! {
                 () = &mut stop => return,
                 () = tokio::time::sleep(pause) => {}

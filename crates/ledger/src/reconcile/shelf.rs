@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::paging::Paging;
 use super::report::{Report, ReportId, Totals};
 use super::row::{HOLD, REPORT, Stage, read};
-use super::tables::{Statement, Tables, Value};
+use super::tables::{Statement, Tables, Value, foreign};
 use super::{Difference, Window};
 use crate::machine::{Owner, Stamp};
 use crate::store::Result;
@@ -45,6 +45,18 @@ pub(crate) struct Wanted<'a> {
     pub(crate) fix: bool,
     /// Whether the schedule requests the report, and not a person. The schedule has at most one report for each window.
     pub(crate) scheduled: bool,
+}
+
+/// What the schedule of a dependency has to do now and later.
+pub(crate) struct Outlook {
+    /// The database's time.
+    pub(crate) now: Stamp,
+    /// The end of the latest window for which the schedule has a report; `None` if no window has one.
+    pub(crate) until: Option<Stamp>,
+    /// The first report that waits for a worker; `None` if no report waits.
+    pub(crate) due: Option<ReportId>,
+    /// When the first report that is not complete waits for a worker, or has waited since; `None` if there is none.
+    pub(crate) later: Option<Stamp>,
 }
 
 /// Runs the statements on the reports' tables of one database.
@@ -120,14 +132,6 @@ impl<T: Tables> Shelf<'_, T> {
         rows.into_iter().map(|row| read(row).map(|(report, _)| report)).collect()
     }
 
-    /// Returns the end of the latest window for which the schedule has a report; `None` if no window has one.
-    pub(crate) async fn scheduled_until(&self, dependency: &str) -> Result<Option<Stamp>> {
-        let end = self.tables.dialect().micros("max(window_to)");
-        let text = format!("SELECT {end} FROM {} WHERE dependency = $1 AND slot IS NOT NULL", self.reports());
-        let rows = self.tables.rows(Statement::new(text, [dependency.into()])).await?;
-        rows.into_iter().next().map_or(Ok(None), |mut row| row.stamp())
-    }
-
     /// Returns the SQL condition for a report that waits for a worker: one whose lease has ended, or an incomplete one
     /// that is to be tried again by now.
     fn free(&self) -> String {
@@ -137,16 +141,25 @@ impl<T: Tables> Shelf<'_, T> {
         )
     }
 
-    /// Returns the first report that waits for a worker; `None` if no report waits.
-    pub(crate) async fn due(&self, dependency: &str) -> Result<Option<ReportId>> {
+    /// Asks in one statement what the schedule of a dependency has to do now and later.
+    pub(crate) async fn outlook(&self, dependency: &str) -> Result<Outlook> {
+        let (dialect, reports, free) = (self.tables.dialect(), self.reports(), self.free());
+        let later = "min(CASE status WHEN 'running' THEN lease_until ELSE next_at END)";
         let text = format!(
-            "SELECT id FROM {} WHERE dependency = $1 AND status <> 'complete' AND {} ORDER BY id LIMIT 1",
-            self.reports(),
-            self.free(),
+            "SELECT {now}, \
+             (SELECT {until} FROM {reports} WHERE dependency = $1 AND slot IS NOT NULL), \
+             (SELECT id FROM {reports} WHERE dependency = $1 AND status <> 'complete' AND {free} ORDER BY id LIMIT 1), \
+             (SELECT {later} FROM {reports} WHERE dependency = $1 AND status <> 'complete')",
+            now = dialect.micros(&self.tables.now()),
+            until = dialect.micros("max(window_to)"),
+            later = dialect.micros(later),
         );
         let rows = self.tables.rows(Statement::new(text, [dependency.into()])).await?;
-        let Some(mut row) = rows.into_iter().next() else { return Ok(None) };
-        row.parsed("an id", ReportId::parse)
+        let mut row = rows.into_iter().next().ok_or_else(|| foreign("a time", "no row"))?;
+        let (now, until) = (row.must_stamp()?, row.stamp()?);
+        let due =
+            row.text()?.map(|id| ReportId::parse(&id).ok_or_else(|| foreign("an id", &id))).transpose()?;
+        Ok(Outlook { now, until, due, later: row.stamp()? })
     }
 
     /// Makes `owner` the owner of a report that waits for a worker. Returns `None` if the report does not wait. With

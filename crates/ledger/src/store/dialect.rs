@@ -17,6 +17,17 @@ impl Dialect {
         }
     }
 
+    /// Returns `text` as an SQL literal. The text must not contain the character NUL.
+    pub(crate) fn literal(self, text: &str) -> String {
+        let quoted = text.replace('\'', "''");
+        match self {
+            // In PostgreSQL, the meaning of a backslash in a usual literal depends on a setting, and in this form it
+            // does not.
+            Dialect::Postgres if text.contains('\\') => format!("E'{}'", quoted.replace('\\', "\\\\")),
+            Dialect::Postgres | Dialect::Sqlite => format!("'{quoted}'"),
+        }
+    }
+
     /// Returns the SQL for the time that is `micros` microseconds after the time `at`.
     pub(crate) fn plus(self, at: &str, micros: &str) -> String {
         match self {

@@ -141,7 +141,8 @@ fn money(amount: Option<Cow<'_, str>>, currency: Option<Cow<'_, str>>) -> Option
     }
 }
 
-/// Reads the numbers of a dependency's open and stuck actions, of each of which at most `most` were counted.
+/// Reads the numbers of a dependency's open and stuck actions, of each of which at most `most` were counted. The field
+/// `undeclared` of the result is 0.
 pub(crate) fn counts(open: &mut impl Source, stuck: &mut impl Source, most: u32) -> Result<Counts> {
     let looked_at = u64::read(open)?;
     let (unended, unknown, failing) = (u64::read(open)?, u64::read(open)?, u64::read(open)?);
@@ -151,6 +152,7 @@ pub(crate) fn counts(open: &mut impl Source, stuck: &mut impl Source, most: u32)
         unknown,
         failing,
         stuck: stuck_count,
+        undeclared: 0,
         oldest: [Option::read(open)?, Option::read(stuck)?].into_iter().flatten().min(),
         more: looked_at.max(stuck_count) >= u64::from(most),
     })

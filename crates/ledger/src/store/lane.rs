@@ -21,7 +21,7 @@ use crate::caught::caught;
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp};
 
-use super::{Change, Changed, Follow, Insert, Recorded, Result, ScopeSettled, Swept, Which};
+use super::{Change, Changed, Declared, Follow, Insert, Recorded, Result, ScopeSettled, Swept, Which};
 
 /// The maximum number of jobs in one transaction.
 pub(crate) const BATCH: usize = 128;
@@ -43,8 +43,8 @@ pub(crate) enum Task<C> {
     Change(Arc<Change<C>>),
     Scope { scope: Scope, follow: Option<Follow<C>> },
     Evidence { id: ActionId, attempt: Box<Evidence> },
-    Claim { dependency: String, owner: Owner, most: u32, lease: Duration },
-    ClaimWhich { dependency: String, owner: Owner, most: u32, lease: Duration, which: Which },
+    Claim { declared: Declared, owner: Owner, most: u32, lease: Duration },
+    ClaimWhich { declared: Declared, owner: Owner, most: u32, lease: Duration, which: Which },
     ClaimOne { id: ActionId, owner: Owner, lease: Duration },
     Sweep { before: Stamp, after: Option<ActionId>, most: u32 },
 }

@@ -17,6 +17,8 @@ pub(crate) mod dialect;
 pub(crate) mod kept;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod lane;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) mod polled;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -245,6 +247,45 @@ impl Standing {
     }
 }
 
+/// The operations of one dependency that a process declares. The process claims only rows of these operations, since
+/// it has no rules for the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declared {
+    /// The name of the dependency.
+    pub dependency: String,
+    /// The names of the operations.
+    pub operations: Vec<String>,
+}
+
+impl Declared {
+    /// Makes the value from the names of a dependency and of its operations.
+    #[must_use]
+    pub fn new(dependency: &str, operations: &[&str]) -> Declared {
+        let operations = operations.iter().map(|&name| name.to_owned()).collect();
+        Declared { dependency: dependency.to_owned(), operations }
+    }
+}
+
+/// What waits of the declared operations of one dependency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Whether a row is due.
+    pub now: bool,
+    /// When the next row will be due that is not due yet; `None` if there is no such row.
+    pub next: Option<Stamp>,
+}
+
+/// An operation that is not declared, and of which rows are due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undeclared {
+    /// The name of the dependency.
+    pub dependency: String,
+    /// The name of the operation.
+    pub operation: String,
+    /// The number of rows that are due. At most [`COUNTED`] rows are counted.
+    pub due: u64,
+}
+
 /// The numbers of a dependency's open and stuck actions. At most [`COUNTED`] open and [`COUNTED`] stuck actions are
 /// counted, since counting a long backlog costs much.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -257,6 +298,9 @@ pub struct Counts {
     pub failing: u64,
     /// The number of actions that a person must look at.
     pub stuck: u64,
+    /// The number of actions that are due, but whose operation is not declared in this process. No worker of this
+    /// process claims them. For each such operation, at most [`COUNTED`] actions are counted.
+    pub undeclared: u64,
     /// When the oldest of the counted open or stuck actions was recorded; `None` if there is none.
     pub oldest: Option<Stamp>,
     /// Whether there may be more actions than were counted, because the limit was reached.
@@ -331,10 +375,11 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Stores in the attempt log how an attempt ended, without changing the row of the action.
     fn evidence(&self, id: ActionId, attempt: Evidence) -> impl Future<Output = Result<()>> + Send;
 
-    /// Claims up to `most` due rows of a dependency for `owner`, for the time `lease`. Returns the claimed rows.
+    /// Claims up to `most` due rows of the declared operations of one dependency for `owner`, for the time `lease`.
+    /// Returns the claimed rows.
     fn claim(
         &self,
-        dependency: &str,
+        declared: &Declared,
         owner: Owner,
         most: u32,
         lease: Duration,
@@ -343,7 +388,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Claims up to `most` due rows as [`Store::claim`] does, but only those that `which` names.
     fn claim_which(
         &self,
-        dependency: &str,
+        declared: &Declared,
         owner: Owner,
         most: u32,
         lease: Duration,
@@ -359,8 +404,13 @@ pub trait Store: Clone + Send + Sync + 'static {
         lease: Duration,
     ) -> impl Future<Output = Result<Option<Action>>> + Send;
 
-    /// Returns when the next row of a dependency is due; `None` if no row is waiting.
-    fn next_due(&self, dependency: &str) -> impl Future<Output = Result<Option<Stamp>>> + Send;
+    /// Returns for each of `declared`, in the same order, whether a row is due and when the next row will be due. This
+    /// is one statement in one round trip, without a transaction. The answer also carries the database's time, which
+    /// [`Store::clock`] returns from then on.
+    fn due(&self, declared: &[Declared]) -> impl Future<Output = Result<Vec<Due>>> + Send;
+
+    /// Returns the operations of the dependencies in `declared` that are not declared there and have rows that are due.
+    fn undeclared(&self, declared: &[Declared]) -> impl Future<Output = Result<Vec<Undeclared>>> + Send;
 
     /// Loads the row with this id; `None` if there is no such row.
     fn load(&self, id: ActionId) -> impl Future<Output = Result<Option<Action>>> + Send;
@@ -380,8 +430,9 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// is left out and logged, and the next row takes its place.
     fn list(&self, filter: &Filter) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
-    /// Counts the open and the stuck actions of a dependency.
-    fn counts(&self, dependency: &str) -> impl Future<Output = Result<Counts>> + Send;
+    /// Counts the open and the stuck actions of a dependency, and those that are due although their operations are not
+    /// declared.
+    fn counts(&self, declared: &Declared) -> impl Future<Output = Result<Counts>> + Send;
 
     /// Looks at the next `most` rows after `after`. Deletes those rows that ended before `before` and about which the
     /// provider is not to be asked again.

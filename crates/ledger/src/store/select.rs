@@ -15,8 +15,6 @@ pub(crate) struct Select {
     pub(crate) find: String,
     /// The members of a scope, in the order of recording.
     pub(crate) members: String,
-    /// When the next row of a dependency is due that needs no newer program.
-    pub(crate) next_due: String,
     /// The attempt log of an action. Its first column is the action's id.
     pub(crate) attempts: String,
     /// The marks of an action.
@@ -47,10 +45,6 @@ impl Select {
                 "WHERE dependency = $1 AND (key = $2 OR sent_key = $2) ORDER BY key = $2 DESC LIMIT 1",
             ),
             members: select("WHERE scope = $1 ORDER BY id"),
-            next_due: format!(
-                "SELECT due_at FROM {action} WHERE dependency = $1 AND due_at IS NOT NULL AND needs <= $2 \
-                 ORDER BY due_at LIMIT 1"
-            ),
             attempts: format!("SELECT action, {logged} FROM {attempt} WHERE action = $1 ORDER BY number"),
             marks: format!("SELECT at, who, what, why FROM {mark} WHERE action = $1 ORDER BY id"),
             open: format!(
@@ -58,7 +52,7 @@ impl Select {
                  count(*) FILTER (WHERE ended IS NULL AND effect = 'unknown'), \
                  count(*) FILTER (WHERE ended IS NULL AND handler_tries > 0), min(created_at) FROM \
                  (SELECT effect, ended, handler_tries, created_at FROM {action} \
-                 WHERE dependency = $1 AND due_at IS NOT NULL ORDER BY due_at LIMIT $2) AS looked_at"
+                 WHERE dependency = $1 AND due_at IS NOT NULL ORDER BY operation, due_at LIMIT $2) AS looked_at"
             ),
             stuck: format!(
                 "SELECT count(*), min(created_at) FROM (SELECT created_at FROM {action} \

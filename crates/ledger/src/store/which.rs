@@ -9,15 +9,16 @@ use super::words::Word;
 const CLASS: &str = "operation || '/' || goal || '/' || effect";
 
 /// Returns the condition of [`Which::AllBut`](super::Which::AllBut). `held` is the parameter for the classes, as
-/// [`texts`] returns them, `now` the SQL for the present time, and `give_up` the SQL for the present time less the time
+/// [`texts`] returns them, `declared` the one for the names of the declared operations, `now` the SQL for the present time, and `give_up` the SQL for the present time less the time
 /// for which an unsent action is tried.
-pub(crate) fn all_but(dialect: Dialect, held: &str, now: &str, give_up: &str) -> String {
-    let is_held = match dialect {
-        Dialect::Sqlite => format!("{CLASS} IN (SELECT value FROM json_each({held}))"),
-        Dialect::Postgres => format!("{CLASS} = ANY ({held}::text[])"),
+pub(crate) fn all_but(dialect: Dialect, held: &str, declared: &str, now: &str, give_up: &str) -> String {
+    let one_of = |value: &str, list: &str| match dialect {
+        Dialect::Sqlite => format!("{value} IN (SELECT value FROM json_each({list}))"),
+        Dialect::Postgres => format!("{value} = ANY ({list}::text[])"),
     };
+    let (is_held, is_declared) = (one_of(&format!("({CLASS})"), held), one_of("operation", declared));
     format!(
-        "(failing_since IS NULL OR NOT {is_held} OR (goal = 'perform' AND settle_by <= {now}) \
+        "{is_declared} AND (failing_since IS NULL OR NOT {is_held} OR (goal = 'perform' AND settle_by <= {now}) \
          OR (effect = 'never' AND begun_at <= {give_up}))"
     )
 }

@@ -9,7 +9,7 @@ use seawall_ledger::machine;
 use seawall_ledger::store::{Insert, Recorded, Store};
 use seawall_ledger::{Action, ActionId, Owner, Stamp};
 
-use crate::suite::{SECOND, charge};
+use crate::suite::{SECOND, charge, pay};
 use crate::walker::{Walk, seeded};
 use crate::world::World;
 
@@ -65,7 +65,7 @@ pub(crate) async fn a_claim_does_what_the_machine_does<W: World>(world: W) {
         }
     }
     loop {
-        let some = store.claim("pay", ME, 50, LEASE).await.unwrap();
+        let some = store.claim(&pay(), ME, 50, LEASE).await.unwrap();
         if some.is_empty() {
             break;
         }

@@ -12,7 +12,7 @@ use seawall_ledger::{
 use seawall_policy::{Draw, Idempotency};
 
 use crate::provider::{Fate, Provider};
-use crate::suite::{PATIENCE, SECOND, asking, charge, left_behind};
+use crate::suite::{PATIENCE, SECOND, asking, charge, left_behind, pay};
 use crate::world::{World, ledger, quick};
 
 pub(crate) async fn one_key_is_one_action_in_every_way_of_recording<W: World>(world: W) {
@@ -120,7 +120,7 @@ pub(crate) async fn no_row_is_claimed_twice<W: World>(world: W) {
             let mut mine = Vec::new();
             loop {
                 let owner = Owner(u128::from(number));
-                let claimed = store.claim("pay", owner, 7, SECOND * 600).await.unwrap();
+                let claimed = store.claim(&pay(), owner, 7, SECOND * 600).await.unwrap();
                 if claimed.is_empty() {
                     return mine;
                 }

@@ -6,6 +6,7 @@
 mod claims;
 mod clocks;
 mod functions;
+mod idle;
 mod keeping;
 mod not_there;
 mod on_postgres;
@@ -16,6 +17,7 @@ mod partly;
 mod partners;
 mod places;
 mod plans;
+mod polls;
 mod pooler;
 #[path = "../support/provider.rs"]
 mod provider;
@@ -124,6 +126,14 @@ macro_rules! suite {
             }
             on! { claims, $world:
                 a_claim_does_what_the_machine_does
+            }
+            on! { polls, $world:
+                a_row_of_an_operation_that_is_not_declared_is_left_alone_and_counted
+                undeclared_rows_do_not_stand_in_the_way_of_others
+                what_a_transaction_recorded_is_found_within_one_poll
+                a_retry_is_made_at_its_time_without_a_poll
+                a_due_time_that_a_poll_has_seen_is_met
+                a_dropped_worker_lets_its_actions_end
             }
         }
     };

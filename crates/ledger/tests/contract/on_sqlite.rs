@@ -10,6 +10,7 @@ use seawall_ledger::store::Store;
 use seawall_ledger::store::sqlite::Sqlite;
 
 use crate::on_postgres::python;
+use crate::suite::pay;
 
 /// A process that writes: it is in a transaction until it is released.
 struct Writing {
@@ -67,7 +68,7 @@ async fn starts_beside_a_writer(journal: &str) {
     assert!(!starting.is_finished(), "it cannot write yet: {:?}", starting.await);
     writing.release();
     let store = starting.await.unwrap().unwrap();
-    assert_eq!(store.counts("pay").await.unwrap().open, 0);
+    assert_eq!(store.counts(&pay()).await.unwrap().open, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -108,7 +109,7 @@ async fn a_file_whose_tables_are_there_is_opened_while_another_process_writes() 
     let begun = Instant::now();
     let store = Sqlite::open(&file).await.unwrap().waiting_at_most(Duration::ZERO);
     store.migrate().await.unwrap();
-    assert_eq!(store.counts("pay").await.unwrap().open, 0);
+    assert_eq!(store.counts(&pay()).await.unwrap().open, 0);
     assert!(begun.elapsed() < Duration::from_secs(2), "it waited for {:?}", begun.elapsed());
     writing.release();
 }

@@ -14,7 +14,7 @@ use seawall_ledger::{
 };
 use seawall_policy::Idempotency;
 
-use crate::suite::{PATIENCE, charge, ended, soon};
+use crate::suite::{PATIENCE, charge, ended, pay, soon};
 use crate::world::{World, quick};
 
 /// A provider whose cancels fail while it is down.
@@ -113,13 +113,13 @@ pub(crate) async fn a_claim_leaves_out_the_failing_rows_of_a_held_class<W: World
             let give_up = Duration::from_secs(600);
             let held = Which::AllBut { held: vec![refunds.clone(), others.clone()], give_up };
             let lease = Duration::from_secs(60);
-            let fresh = store.claim_which("pay", Owner(1), 9, lease, held).await.unwrap();
-            let other = store.claim_which("pay", Owner(1), 9, lease, Which::Failing(others)).await.unwrap();
+            let fresh = store.claim_which(&pay(), Owner(1), 9, lease, held).await.unwrap();
+            let other = store.claim_which(&pay(), Owner(1), 9, lease, Which::Failing(others)).await.unwrap();
             assert_eq!(other.len(), 0);
             while claimed < count {
                 assert!(Instant::now() < end, "{claimed} failing rows");
                 let failing = Which::Failing(refunds.clone());
-                let failing = store.claim_which("pay", Owner(1), 1, lease, failing).await.unwrap();
+                let failing = store.claim_which(&pay(), Owner(1), 1, lease, failing).await.unwrap();
                 assert!(failing.iter().all(|action| action.state.failing_since().is_some()));
                 claimed += failing.len();
             }

@@ -13,7 +13,7 @@ use seawall_ledger::{
 use seawall_policy::{Draw, Idempotency};
 
 use crate::provider::Provider;
-use crate::suite::{PATIENCE, asking, charge};
+use crate::suite::{PATIENCE, asking, charge, pay};
 use crate::world::{World, ledger, quick};
 
 /// A moment of the year 2026, another one for each number.
@@ -331,7 +331,7 @@ pub(crate) async fn a_row_that_contradicts_itself_is_named_and_stops_no_other<W:
     // Each claim takes wrong rows, too. They wait for the end of their lease, and the next claim gets the others.
     let mut claimed = HashSet::new();
     for _ in 0..WRONG.len() {
-        let some = store.claim("pay", Owner(5), 7, Duration::from_secs(600)).await.unwrap();
+        let some = store.claim(&pay(), Owner(5), 7, Duration::from_secs(600)).await.unwrap();
         claimed.extend(some.into_iter().map(|action| action.id));
     }
     assert_eq!(claimed, right);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use seawall_ledger::store::{Insert, Recorded, Store};
+use seawall_ledger::store::{Declared, Insert, Recorded, Store};
 use seawall_ledger::{
     Action, ActionId, CancelRules, ConfirmRules, End, Goal, Known, Ledger, NewAction, NotApplied, OnUnknown,
     Operation, Owner, Refusal, Rules, SettleBy, WorkerSettings, machine,
@@ -20,6 +20,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn charge(key: &str) -> NewAction {
     NewAction::new("pay", "charge", key, b"{\"amount\":5}".to_vec())
+}
+
+/// The operations that the tests' ledgers declare of `pay`.
+pub(crate) fn pay() -> Declared {
+    Declared::new("pay", &["charge"])
 }
 
 pub(crate) fn asking(idempotency: Idempotency) -> Rules {

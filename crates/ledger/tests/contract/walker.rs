@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use seawall_ledger::machine::{
-    self, Birth, Known, Resolution, close_unsent, handler_failed, note, observe, plan, put_aside, release,
-    resolve, retry, told, used_anew,
+    self, Birth, Known, Resolution, close_unsent, handler_failed, note, observe, plan, release, resolve,
+    retry, told, used_anew,
 };
 use seawall_ledger::{
     AttemptKind, AttemptRow, CancelBy, CancelKind, CancelRules, ConfirmRules, End, Event, Found, KeyRules,
@@ -115,7 +115,6 @@ impl Walk {
             24..=26 => self.wish(rng, origin),
             27 => self.uses_anew(rng, owner),
             28 => self.take(close_unsent(state, owner, "not sent", now)),
-            29 => self.take(put_aside(state, owner, now)),
             _ => self.take(release(state, owner, now)),
         }
     }

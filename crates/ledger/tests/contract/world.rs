@@ -71,6 +71,11 @@ impl SqliteWorld {
     fn file(&self) -> std::path::PathBuf {
         self.folder.path().join("ledger.db")
     }
+
+    /// The size of the write-ahead log.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        std::fs::metadata(self.folder.path().join("ledger.db-wal")).map_or(0, |file| file.len())
+    }
 }
 
 impl TwoVersions for SqliteWorld {

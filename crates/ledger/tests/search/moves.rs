@@ -7,7 +7,7 @@
 
 use seawall_ledger::machine::{
     AttemptKind, AttemptRow, CancelBy, Event, Found, NotSettled, Performed, Question, Report, Undone, claim,
-    close_unsent, put_aside, release,
+    close_unsent, release,
 };
 
 use crate::bent::state;
@@ -290,22 +290,15 @@ impl Moves<'_> {
         }
     }
 
-    /// A worker gives up a row on which it has done nothing: its process does not know the operation, or ends, or the
-    /// caller does not wait any longer.
+    /// A worker gives up a row on which it has done nothing: its process ends, or the caller does not wait any longer.
     fn leaves(&mut self, at: usize, here: usize) {
         let row = state(&self.world.places[here].row);
-        let mut leave = Vec::new();
-        if self.case.also.chores {
-            leave.push(("does not know the operation", put_aside(&row, owner(at), NOW)));
-            leave.push(("gives the row back", release(&row, owner(at), NOW)));
-        }
-        for (word, write) in leave {
-            if let Some(write) = write {
-                self.unlucky(word, at, |world| {
-                    world.workers[at].hand = Hand::Idle;
-                    commit(self.case, world, here, write.into())
-                });
-            }
+        let back = release(&row, owner(at), NOW).filter(|_| self.case.also.chores);
+        if let Some(write) = back {
+            self.unlucky("gives the row back", at, |world| {
+                world.workers[at].hand = Hand::Idle;
+                commit(self.case, world, here, write.into())
+            });
         }
         let write = close_unsent(&row, owner(at), "its caller does not wait", NOW);
         if let Some(write) = write.filter(|_| self.world.workers[at].waited) {

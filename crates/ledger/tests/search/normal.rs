@@ -8,9 +8,6 @@ use seawall_ledger::machine::{
 
 use crate::world::{BASE, Case, FAR, FOR_EVER, Hand, NOW, Place, TICK_MICROS, World, owner};
 
-/// The most ticks that a row rests.
-const ASIDE: i64 = 8;
-
 impl Hand {
     /// Moves the worker on to the state in which it will end up anyway. A worker that has lost the row can change
     /// nothing any more, but an attempt that it has recorded is still sent.
@@ -218,8 +215,7 @@ fn normalise_row(row: &mut Row, oldest: Stamp, case: &Case, to_midnight: i8) {
     let limits = case.rules.limits;
     row.asks = if limits.confirm.is_some() { row.asks } else { 0 };
     row.cancel_tries = if limits.cancel.is_some() { row.cancel_tries } else { 0 };
-    // A row that is put aside waits longer than anything else, and for how long makes no difference.
-    row.next_at = row.next_at.max(oldest).min(moved(NOW, ASIDE));
+    row.next_at = row.next_at.max(oldest);
     row.handler_tries = row.handler_tries.min(1);
 
     row.disputed_at = row.disputed_at.map(|_| NOW);

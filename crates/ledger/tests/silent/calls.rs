@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use seawall_ledger::store::postgres::Postgres;
-use seawall_ledger::store::{Filter, Store};
+use seawall_ledger::store::{Declared, Filter, Store};
 use seawall_ledger::{NewAction, Owner, Rules, SettleBy};
 use sqlx::postgres::PgPoolOptions;
 
@@ -24,6 +24,7 @@ async fn every_call_ends_while_the_database_is_silent() {
     relay.silence_all();
 
     let (new, page) = (charge("new"), Filter::first(10));
+    let pay = Declared::new("pay", &["charge"]);
     tokio::join!(
         Box::pin(is_away(&relay, "load", ledger.load(known.id))),
         Box::pin(is_away(&relay, "find", ledger.find("pay", "known"))),
@@ -38,8 +39,8 @@ async fn every_call_ends_while_the_database_is_silent() {
         Box::pin(is_away(&relay, "settle", ledger.settle(known.id))),
         Box::pin(is_away(&relay, "settle a scope", ledger.settle(scoped.id))),
         Box::pin(is_away(&relay, "cancel", ledger.cancel(open.id))),
-        Box::pin(is_away(&relay, "claim", ledger.store().claim("pay", Owner(7), 10, Duration::from_secs(1)))),
-        Box::pin(is_away(&relay, "next due", ledger.store().next_due("pay"))),
+        Box::pin(is_away(&relay, "claim", ledger.store().claim(&pay, Owner(7), 10, Duration::from_secs(1)))),
+        Box::pin(is_away(&relay, "poll", ledger.store().due(std::slice::from_ref(&pay)))),
         Box::pin(is_away(&relay, "time", ledger.store().ask_time())),
     );
     is_away(&relay, "once more", ledger.load(known.id)).await;

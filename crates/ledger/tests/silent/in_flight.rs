@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use seawall_ledger::store::Store;
 use seawall_ledger::store::postgres::Postgres;
+use seawall_ledger::store::{Declared, Store};
 use seawall_ledger::{Action, AttemptOutcome, End, Ledger, Operation, Rules, Trouble};
 use sqlx::PgConnection;
 
@@ -93,7 +93,8 @@ async fn a_claim_goes_silent(needles: &'static [&'static str], silent: Silent) {
         ledger.record(&charge(key)).await.unwrap();
     }
     relay.trap(needles, silent);
-    is_away(&relay, "claim", ledger.store().claim("pay", ledger.owner(), 10, Duration::from_secs(1))).await;
+    let pay = Declared::new("pay", &["charge"]);
+    is_away(&relay, "claim", ledger.store().claim(&pay, ledger.owner(), 10, Duration::from_secs(1))).await;
     let worker = ledger.worker(soon());
     for key in ["a", "b"] {
         done_once(&world, &provider, key).await;

@@ -256,7 +256,8 @@ fn launch(folder: &Path) -> Result<(), String> {
     let log = folder.join("log");
     let options = format!(
         "-c listen_addresses='' -c unix_socket_directories='{}' -c max_connections=300 -c shared_buffers=128MB \
-         -c log_min_messages=warning -c autovacuum_naptime=20s -c max_wal_size=2GB",
+         -c log_min_messages=warning -c autovacuum_naptime=20s -c max_wal_size=2GB \
+         -c shared_preload_libraries=pg_stat_statements",
         folder.display()
     );
     let mut ctl = as_server(&program("pg_ctl"));

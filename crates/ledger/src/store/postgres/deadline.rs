@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgRow};
 use sqlx::{AssertSqlSafe, Database, Postgres as Db, SqlSafeStr, SqlStr};
 use sqlx_core::transaction::TransactionManager;
 use tokio::time::{timeout, timeout_at};
@@ -236,6 +236,30 @@ impl Link {
             }
             tries += 1;
         }
+    }
+
+    /// Executes a statement that only reads, without parameters and outside of a transaction: one message and one round
+    /// trip. Returns its rows, and when it was sent. As BEGIN, the statement has half of the time that is left, so that
+    /// the other half is enough for another connection.
+    pub(super) async fn plain(&self, text: String) -> Result<(Vec<PgRow>, Instant)> {
+        let text = AssertSqlSafe(Arc::<str>::from(text)).into_sql_str();
+        let reading = |until| {
+            let text = text.clone();
+            async move {
+                let conn = Some(self.acquire(until).await?);
+                let mut single = Tx { conn, begun: true, until, within: self.within };
+                let asked = Instant::now();
+                let half = until.saturating_duration_since(asked) / 2;
+                match timeout(half, sqlx::raw_sql(text).fetch_all(&mut *single)).await {
+                    Ok(rows) => Ok((rows.map_err(failed)?, asked)),
+                    Err(_) => {
+                        single.close();
+                        Err(self.silent())
+                    }
+                }
+            }
+        };
+        self.reads(reading).await
     }
 
     async fn acquire(&self, until: Instant) -> Result<PoolConnection<Db>> {

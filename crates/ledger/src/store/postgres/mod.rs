@@ -32,18 +32,20 @@ use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 
+use super::dialect::Dialect;
 use super::kept::ActionPage;
 use super::lane::{Lanes, Task, ask};
+use super::polled::{self, Answers};
 use super::version::Version;
 use super::{
-    COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
-    Which,
+    COUNTED, Change, Changed, Counts, Declared, Due, Filter, Follow, Insert, Recorded, Result, ScopeSettled,
+    Store, Swept, Undeclared, Which,
 };
 pub(crate) use deadline::{Begin, Link, Tx};
 use lanes::SharedClock;
 use places::Places;
-use statements::Session;
 pub(crate) use statements::failed;
+use statements::{NOW, Session};
 
 /// The settings of the connection to PostgreSQL. Begin with the defaults, and change single fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,12 +279,18 @@ impl Store for Postgres {
         self.link.bounded(until, writing).await
     }
 
-    async fn claim(&self, dependency: &str, owner: Owner, most: u32, lease: Duration) -> Result<Vec<Action>> {
+    async fn claim(
+        &self,
+        declared: &Declared,
+        owner: Owner,
+        most: u32,
+        lease: Duration,
+    ) -> Result<Vec<Action>> {
         let until = self.link.until();
         let claiming = async {
             let mut tx = self.link.begin(Begin::Batch, until).await?;
             let (claimed, clock) =
-                self.session(&mut tx).claim_due(dependency, owner, most, lease, self.knows()).await?;
+                self.session(&mut tx).claim_due(declared, owner, most, lease, self.knows()).await?;
             tx.commit().await?;
             clock.into_iter().for_each(|clock| self.clock.set(clock));
             Ok(claimed)
@@ -292,7 +300,7 @@ impl Store for Postgres {
 
     async fn claim_which(
         &self,
-        dependency: &str,
+        declared: &Declared,
         owner: Owner,
         most: u32,
         lease: Duration,
@@ -302,7 +310,7 @@ impl Store for Postgres {
         let claiming = async {
             let mut tx = self.link.begin(Begin::Batch, until).await?;
             let claim = statements::Claim { owner, most, lease, knows: self.knows() };
-            let (claimed, clock) = self.session(&mut tx).claim_which(dependency, claim, &which).await?;
+            let (claimed, clock) = self.session(&mut tx).claim_which(declared, claim, &which).await?;
             tx.commit().await?;
             clock.into_iter().for_each(|clock| self.clock.set(clock));
             Ok(claimed)
@@ -327,13 +335,19 @@ impl Store for Postgres {
         self.link.bounded(until, claiming).await
     }
 
-    async fn next_due(&self, dependency: &str) -> Result<Option<Stamp>> {
-        let reading = |until| async move {
-            let mut tx = self.reading(until).await?;
-            let due = self.session(&mut tx).next_due(dependency, self.knows()).await?;
-            tx.commit().await.map(|()| due)
-        };
-        self.link.reads(reading).await
+    async fn due(&self, declared: &[Declared]) -> Result<Vec<Due>> {
+        let text = polled::due(Dialect::Postgres, NOW, declared, self.knows());
+        let (rows, asked) = self.link.plain(text).await?;
+        let mut answers = Answers::of(declared);
+        rows.iter().try_for_each(|row| answers.read(&mut rows::reader(row)))?;
+        answers.now.into_iter().for_each(|now| self.clock.set(DbClock::heard(now, asked)));
+        Ok(answers.due)
+    }
+
+    async fn undeclared(&self, declared: &[Declared]) -> Result<Vec<Undeclared>> {
+        let text = polled::undeclared(Dialect::Postgres, NOW, declared, COUNTED);
+        let (rows, _) = self.link.plain(text).await?;
+        rows.iter().map(|row| polled::undeclared_of(&mut rows::reader(row))).collect()
     }
 
     async fn load(&self, id: ActionId) -> Result<Option<Action>> {
@@ -388,10 +402,10 @@ impl Store for Postgres {
         self.link.reads(reading).await
     }
 
-    async fn counts(&self, dependency: &str) -> Result<Counts> {
+    async fn counts(&self, declared: &Declared) -> Result<Counts> {
         let reading = |until| async move {
             let mut tx = self.reading(until).await?;
-            let counts = self.session(&mut tx).counts(dependency, COUNTED).await?;
+            let counts = self.session(&mut tx).counts(declared, COUNTED).await?;
             tx.commit().await.map(|()| counts)
         };
         self.link.reads(reading).await

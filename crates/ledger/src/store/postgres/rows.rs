@@ -179,6 +179,11 @@ impl Source for Reader<'_> {
     }
 }
 
+/// Reads the columns of a row, from the first one on.
+pub(super) fn reader(row: &PgRow) -> impl Source {
+    Reader { row, next: 0 }
+}
+
 pub(super) fn action(row: &PgRow) -> Result<Action> {
     kept::action(|| Reader { row, next: 0 })
 }

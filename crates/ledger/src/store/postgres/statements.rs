@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgDatabaseError, PgSeverity};
+use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use crate::action::{Action, ActionId, Mark};
@@ -18,8 +18,7 @@ use crate::machine::{AttemptRow, Owner, Row as StateRow, SentKey, Stamp, Write};
 use crate::store::columns::{self, Columns, Fixed};
 use crate::store::dialect::Dialect;
 use crate::store::select::{Select, Word};
-use crate::store::which;
-use crate::store::{Counts, Filter, Insert, Result, Swept, Which};
+use crate::store::{Counts, Declared, Filter, Insert, Result, Swept, Which, polled, which};
 
 use super::rows::{self, At, Statement};
 
@@ -95,6 +94,9 @@ static CHANGE_ONE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+/// The time at which the database began the statement.
+pub(super) const NOW: &str = "statement_timestamp()";
+
 /// The statements that only read.
 static SELECT: LazyLock<Select> = LazyLock::new(|| Select::of(Dialect::Postgres));
 
@@ -106,15 +108,22 @@ static FIND_MANY: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {} FROM seawall.action WHERE {keys}", columns::action())
 });
 
+/// The statement of a claim. The rows of each operation are found in the order of the index. The operation whose oldest
+/// row is due first is looked at first, and the statement stops when it has enough rows. So it locks only the rows that
+/// it claims.
 static CLAIM: LazyLock<String> = LazyLock::new(|| {
     claim(
-        "a.id = ANY (ARRAY(SELECT d.id FROM seawall.action d WHERE d.dependency = $3 \
-         AND d.due_at <= statement_timestamp() AND d.needs <= $5 ORDER BY d.due_at LIMIT $4 FOR UPDATE SKIP LOCKED))",
+        "a.id = ANY (ARRAY(SELECT d.id FROM (SELECT name FROM unnest($6::text[]) AS u (name) \
+         ORDER BY (SELECT f.due_at FROM seawall.action f WHERE f.dependency = $3 AND f.operation = u.name \
+         AND f.due_at <= statement_timestamp() ORDER BY f.due_at LIMIT 1)) AS o \
+         CROSS JOIN LATERAL (SELECT d.id FROM seawall.action d WHERE d.dependency = $3 AND d.operation = o.name \
+         AND d.due_at <= statement_timestamp() AND d.needs <= $5 ORDER BY d.due_at LIMIT $4 FOR UPDATE SKIP LOCKED) AS d \
+         LIMIT $4))",
     )
 });
 static CLAIM_ALL_BUT: LazyLock<String> = LazyLock::new(|| {
     let ago = "statement_timestamp() - $7 * interval '1 microsecond'";
-    claim_some(&which::all_but(Dialect::Postgres, "$6", "statement_timestamp()", ago))
+    claim_some(&which::all_but(Dialect::Postgres, "$6", "$8", "statement_timestamp()", ago))
 });
 static CLAIM_FAILING: LazyLock<String> = LazyLock::new(|| claim_some(&which::failing("$6")));
 static CLAIM_ONE: LazyLock<String> =
@@ -319,11 +328,11 @@ impl Session<'_> {
         query.fetch_all(&mut *self.conn).await.map_err(failed)?.iter().map(rows::action).collect()
     }
 
-    /// Claims up to `most` due rows of a dependency. Returns the rows and the database's time; the time is `None` if no
-    /// row was claimed.
+    /// Claims up to `most` due rows of the declared operations of a dependency. Returns the rows and the database's
+    /// time; the time is `None` if no row was claimed.
     pub(super) async fn claim_due(
         &mut self,
-        dependency: &str,
+        declared: &Declared,
         owner: Owner,
         most: u32,
         lease: Duration,
@@ -333,9 +342,10 @@ impl Session<'_> {
             .query(&CLAIM)
             .bind(Uuid::from_u128(owner.0))
             .bind(micros(lease))
-            .bind(dependency.to_owned())
+            .bind(declared.dependency.clone())
             .bind(i64::from(most))
-            .bind(i64::from(knows));
+            .bind(i64::from(knows))
+            .bind(declared.operations.clone());
         self.claimed(query).await
     }
 
@@ -343,7 +353,7 @@ impl Session<'_> {
     /// database's time; the time is `None` if no row was claimed.
     pub(super) async fn claim_which(
         &mut self,
-        dependency: &str,
+        declared: &Declared,
         claim: Claim,
         which: &Which,
     ) -> Result<(Vec<Action>, Option<DbClock>)> {
@@ -355,11 +365,13 @@ impl Session<'_> {
             .query(text)
             .bind(Uuid::from_u128(claim.owner.0))
             .bind(micros(claim.lease))
-            .bind(dependency.to_owned())
+            .bind(declared.dependency.clone())
             .bind(i64::from(claim.most))
             .bind(i64::from(claim.knows));
         let query = match which {
-            Which::AllBut { held, give_up } => query.bind(which::texts(held)).bind(micros(*give_up)),
+            Which::AllBut { held, give_up } => {
+                query.bind(which::texts(held)).bind(micros(*give_up)).bind(declared.operations.clone())
+            }
             Which::Failing(class) => query.bind(which::text(class)),
         };
         self.claimed(query).await
@@ -401,17 +413,6 @@ impl Session<'_> {
         Ok((readable.collect(), clock))
     }
 
-    pub(super) async fn next_due(&mut self, dependency: &str, knows: u32) -> Result<Option<Stamp>> {
-        let query = self.query(&SELECT.next_due);
-        let row = query
-            .bind(dependency.to_owned())
-            .bind(i64::from(knows))
-            .fetch_optional(&mut *self.conn)
-            .await
-            .map_err(failed)?;
-        row.map(|row| row.try_get_unchecked::<At, _>(0).map(|at| at.0).map_err(failed)).transpose()
-    }
-
     pub(super) async fn attempts(&mut self, id: ActionId) -> Result<Vec<AttemptRow>> {
         let query = self.query(&SELECT.attempts).bind(rows::uuid(id));
         query.fetch_all(&mut *self.conn).await.map_err(failed)?.iter().map(rows::attempt).collect()
@@ -436,12 +437,17 @@ impl Session<'_> {
         query.fetch_all(&mut *self.conn).await.map_err(failed)?.iter().map(rows::listed).collect()
     }
 
-    pub(super) async fn counts(&mut self, dependency: &str, most: u32) -> Result<Counts> {
+    pub(super) async fn counts(&mut self, declared: &Declared, most: u32) -> Result<Counts> {
+        let dependency = &declared.dependency;
         let open = self.query(&SELECT.open).bind(dependency.to_owned()).bind(i64::from(most));
         let open = open.fetch_one(&mut *self.conn).await.map_err(failed)?;
         let stuck = self.query(&SELECT.stuck).bind(dependency.to_owned()).bind(i64::from(most));
         let stuck = stuck.fetch_one(&mut *self.conn).await.map_err(failed)?;
-        rows::counts(&open, &stuck, most)
+        let text = polled::undeclared(Dialect::Postgres, NOW, std::slice::from_ref(declared), most);
+        let rows = sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(&mut *self.conn).await.map_err(failed)?;
+        let undeclared = rows.iter().map(|row| Ok(polled::undeclared_of(&mut rows::reader(row))?.due));
+        let undeclared = undeclared.sum::<Result<u64>>()?;
+        Ok(Counts { undeclared, ..rows::counts(&open, &stuck, most)? })
     }
 
     /// Looks at the next `most` rows after `after`, and deletes those that ended before `before` and are no longer due.

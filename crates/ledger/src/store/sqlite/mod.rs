@@ -40,8 +40,8 @@ use super::kept::ActionPage;
 use super::lane::{Lanes, Task, ask};
 use super::version::Version;
 use super::{
-    COUNTED, Change, Changed, Counts, Filter, Follow, Insert, Recorded, Result, ScopeSettled, Store, Swept,
-    Which,
+    COUNTED, Change, Changed, Counts, Declared, Due, Filter, Follow, Insert, Recorded, Result, ScopeSettled,
+    Store, Swept, Undeclared, Which,
 };
 pub(crate) use locked::at;
 pub(crate) use statements::failed;
@@ -150,11 +150,11 @@ impl Sqlite {
         self.options.clone()
     }
 
-    /// Returns the statement of a claim. Tests check its plan.
+    /// Returns the statement of a claim of rows of `operations` operations. Tests check its plan.
     #[cfg(feature = "testing")]
     #[must_use]
-    pub fn claim_text() -> &'static str {
-        statements::claim_text()
+    pub fn claim_text(operations: usize) -> String {
+        statements::claim_text(operations)
     }
 }
 
@@ -216,20 +216,26 @@ impl Store for Sqlite {
         self.lanes.run(Task::Evidence { id, attempt: Box::new(attempt) }).await.map(|_| ())
     }
 
-    async fn claim(&self, dependency: &str, owner: Owner, most: u32, lease: Duration) -> Result<Vec<Action>> {
-        let task = Task::Claim { dependency: dependency.to_owned(), owner, most, lease };
+    async fn claim(
+        &self,
+        declared: &Declared,
+        owner: Owner,
+        most: u32,
+        lease: Duration,
+    ) -> Result<Vec<Action>> {
+        let task = Task::Claim { declared: declared.clone(), owner, most, lease };
         ask!(self.lanes, task, Claimed)
     }
 
     async fn claim_which(
         &self,
-        dependency: &str,
+        declared: &Declared,
         owner: Owner,
         most: u32,
         lease: Duration,
         which: Which,
     ) -> Result<Vec<Action>> {
-        let task = Task::ClaimWhich { dependency: dependency.to_owned(), owner, most, lease, which };
+        let task = Task::ClaimWhich { declared: declared.clone(), owner, most, lease, which };
         ask!(self.lanes, task, Claimed)
     }
 
@@ -238,8 +244,12 @@ impl Store for Sqlite {
         Ok(claimed?.into_iter().next())
     }
 
-    async fn next_due(&self, dependency: &str) -> Result<Option<Stamp>> {
-        statements::next_due(&mut *self.reader().await?, dependency, self.program.knows).await
+    async fn due(&self, declared: &[Declared]) -> Result<Vec<Due>> {
+        statements::due(&mut *self.reader().await?, declared, self.program.knows, self.stamp()).await
+    }
+
+    async fn undeclared(&self, declared: &[Declared]) -> Result<Vec<Undeclared>> {
+        statements::undeclared(&mut *self.reader().await?, declared, COUNTED, self.stamp()).await
     }
 
     async fn load(&self, id: ActionId) -> Result<Option<Action>> {
@@ -272,8 +282,8 @@ impl Store for Sqlite {
         Ok(page.into_actions())
     }
 
-    async fn counts(&self, dependency: &str) -> Result<Counts> {
-        statements::counts(&mut *self.reader().await?, dependency, COUNTED).await
+    async fn counts(&self, declared: &Declared) -> Result<Counts> {
+        statements::counts(&mut *self.reader().await?, declared, COUNTED, self.stamp()).await
     }
 
     async fn sweep(&self, before: Stamp, after: Option<ActionId>, most: u32) -> Result<Swept> {

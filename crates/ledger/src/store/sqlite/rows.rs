@@ -98,6 +98,11 @@ impl Source for Reader<'_> {
     }
 }
 
+/// Reads the columns of a row, from the first one on.
+pub(super) fn reader(row: &SqliteRow) -> impl Source {
+    Reader { row, next: 0 }
+}
+
 pub(super) fn action(row: &SqliteRow) -> Result<Action> {
     kept::action(|| Reader { row, next: 0 })
 }

@@ -8,7 +8,8 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use sqlx::{Row, SqliteConnection};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use uuid::Uuid;
 
 use crate::action::{Action, ActionId, Mark};
@@ -17,9 +18,9 @@ use crate::machine::{AttemptRow, Owner, Row as StateRow, SentKey, Stamp, Write};
 use crate::store::columns::{self, Columns};
 use crate::store::dialect::Dialect;
 use crate::store::lane::BATCH;
+use crate::store::polled::{self, Answers};
 use crate::store::select::{Select, Word};
-use crate::store::which;
-use crate::store::{Counts, Filter, Insert, Result, Swept, Which};
+use crate::store::{Counts, Declared, Due, Filter, Insert, Result, Swept, Undeclared, Which, which};
 
 use super::rows;
 
@@ -94,15 +95,26 @@ static ATTEMPT: LazyLock<Sized> = LazyLock::new(|| {
 /// The statements that only read.
 static SELECT: LazyLock<Select> = LazyLock::new(|| Select::of(Dialect::Sqlite));
 
-static CLAIM: LazyLock<String> = LazyLock::new(|| {
-    claim(
-        "id IN (SELECT id FROM seawall_action WHERE dependency = ?3 AND due_at <= ?4 \
-         AND needs <= ?6 ORDER BY due_at LIMIT ?5)",
-    )
-});
 static CLAIM_ALL_BUT: LazyLock<String> =
-    LazyLock::new(|| claim_some(&which::all_but(Dialect::Sqlite, "?7", "?4", "?8")));
+    LazyLock::new(|| claim_some(&which::all_but(Dialect::Sqlite, "?7", "?9", "?4", "?8")));
 static CLAIM_FAILING: LazyLock<String> = LazyLock::new(|| claim_some(&which::failing("?7")));
+/// Returns the statement of a claim of rows of `operations` operations. The rows of each operation are found in the
+/// order of the index; a list of names in the condition would make SQLite sort all due rows of these operations.
+pub(super) fn claim_text(operations: usize) -> String {
+    let of = |number: usize| {
+        format!(
+            "SELECT * FROM (SELECT id, due_at FROM seawall_action WHERE dependency = ?3 AND operation = ?{} \
+             AND due_at <= ?4 AND needs <= ?6 ORDER BY due_at LIMIT ?5)",
+            number + 7
+        )
+    };
+    let each = (0..operations).map(of).collect::<Vec<_>>().join(" UNION ALL ");
+    claim(&format!("id IN (SELECT id FROM ({each}) ORDER BY due_at LIMIT ?5)"))
+}
+
+/// The maximum number of operations in one statement of a claim. SQLite allows 500 parts of a `UNION`.
+const OPERATIONS: usize = 100;
+
 static CLAIM_ONE: LazyLock<String> = LazyLock::new(|| claim("id = ?3 AND due_at <= ?4 AND needs <= ?5"));
 
 fn claim_some(which: &str) -> String {
@@ -118,12 +130,6 @@ fn claim(which: &str) -> String {
          leased_until = ?2, due_at = ?2 WHERE {which} RETURNING {}",
         columns::action()
     )
-}
-
-/// Returns the statement of a claim. Tests check its plan.
-#[cfg(feature = "testing")]
-pub(super) fn claim_text() -> &'static str {
-    &CLAIM
 }
 
 pub(crate) fn failed(e: sqlx::Error) -> StoreError {
@@ -264,53 +270,66 @@ pub(super) struct Claim {
     pub(super) knows: u32,
 }
 
-/// Claims up to `most` due rows of a dependency, and returns them.
+/// Claims up to `most` due rows of the declared operations of a dependency, and returns them.
 pub(super) async fn claim_due(
     conn: &mut SqliteConnection,
-    dependency: &str,
+    declared: &Declared,
     most: u32,
     claim: Claim,
 ) -> Result<Vec<Action>> {
-    claimed(of_due(&CLAIM, dependency, most, claim), conn).await
+    let mut rows = Vec::new();
+    for operations in declared.operations.chunks(OPERATIONS) {
+        let left = most.saturating_sub(u32::try_from(rows.len()).unwrap_or(u32::MAX));
+        let query = sqlx::query(AssertSqlSafe(claim_text(operations.len())))
+            .bind(rows::owner_text(claim.owner))
+            .bind(claim.until.as_micros())
+            .bind(declared.dependency.clone())
+            .bind(claim.now.as_micros())
+            .bind(left)
+            .bind(claim.knows);
+        let query = operations.iter().fold(query, |query, name| query.bind(name.clone()));
+        rows.extend(query.fetch_all(&mut *conn).await.map_err(failed)?);
+    }
+    Ok(readable(&rows))
 }
 
-/// Claims up to `most` of the due rows of a dependency that `which` names, and returns them.
+/// Claims up to `most` of the due rows of the declared operations that `which` names, and returns them.
 pub(super) async fn claim_which(
     conn: &mut SqliteConnection,
-    dependency: &str,
+    declared: &Declared,
     most: u32,
     claim: Claim,
     which: &Which,
 ) -> Result<Vec<Action>> {
+    let list = |names: Vec<String>| serde_json::Value::from(names).to_string();
+    let bind = |text: &'static str, class: String| {
+        sqlx::query(text)
+            .bind(rows::owner_text(claim.owner))
+            .bind(claim.until.as_micros())
+            .bind(declared.dependency.clone())
+            .bind(claim.now.as_micros())
+            .bind(most)
+            .bind(claim.knows)
+            .bind(class)
+    };
     let query = match which {
         Which::AllBut { held, give_up } => {
-            let held = serde_json::Value::from(which::texts(held)).to_string();
             let begun = claim.now.saturating_sub(*give_up).as_micros();
-            of_due(&CLAIM_ALL_BUT, dependency, most, claim).bind(held).bind(begun)
+            let query = bind(&CLAIM_ALL_BUT, list(which::texts(held)));
+            query.bind(begun).bind(list(declared.operations.clone()))
         }
-        Which::Failing(class) => of_due(&CLAIM_FAILING, dependency, most, claim).bind(which::text(class)),
+        Which::Failing(class) => bind(&CLAIM_FAILING, which::text(class)),
     };
-    claimed(query, conn).await
+    Ok(readable(&query.fetch_all(conn).await.map_err(failed)?))
 }
 
-/// Binds what all claims of due rows have in common.
-fn of_due(text: &'static str, dependency: &str, most: u32, claim: Claim) -> rows::Statement<'static> {
-    sqlx::query(text)
-        .bind(rows::owner_text(claim.owner))
-        .bind(claim.until.as_micros())
-        .bind(dependency.to_owned())
-        .bind(claim.now.as_micros())
-        .bind(most)
-        .bind(claim.knows)
-}
-
-async fn claimed(query: rows::Statement<'_>, conn: &mut SqliteConnection) -> Result<Vec<Action>> {
-    let rows = query.fetch_all(conn).await.map_err(failed)?;
-    // A row that cannot be read must not stop the others. Such a row stays claimed until its lease ends.
+/// Returns the actions of claimed rows. A row that cannot be read must not stop the others. Such a row stays claimed until
+/// its lease ends.
+fn readable(rows: &[sqlx::sqlite::SqliteRow]) -> Vec<Action> {
     let readable = rows.iter().filter_map(|row| {
         rows::action(row).inspect_err(|e| tracing::error!(error = %e, "a row cannot be read")).ok()
     });
-    Ok(readable.collect())
+    readable.collect()
 }
 
 /// Claims one row, if it is due. Returns `None` if it is not.
@@ -328,18 +347,37 @@ pub(super) async fn claim_one(
     one(query, conn).await
 }
 
-pub(super) async fn next_due(
+/// Returns what waits of the declared operations.
+pub(super) async fn due(
     conn: &mut SqliteConnection,
-    dependency: &str,
+    declared: &[Declared],
     knows: u32,
-) -> Result<Option<Stamp>> {
-    let row = sqlx::query(&*SELECT.next_due)
-        .bind(dependency.to_owned())
-        .bind(knows)
-        .fetch_optional(conn)
-        .await
-        .map_err(failed)?;
-    row.map(|row| row.try_get(0).map(Stamp::from_micros).map_err(failed)).transpose()
+    now: Stamp,
+) -> Result<Vec<Due>> {
+    let mut answers = Answers::of(declared);
+    for row in
+        plain(conn, polled::due(Dialect::Sqlite, &now.as_micros().to_string(), declared, knows)).await?
+    {
+        answers.read(&mut rows::reader(&row))?;
+    }
+    Ok(answers.due)
+}
+
+/// Returns the operations that are not declared and have due rows.
+pub(super) async fn undeclared(
+    conn: &mut SqliteConnection,
+    declared: &[Declared],
+    most: u32,
+    now: Stamp,
+) -> Result<Vec<Undeclared>> {
+    let now = now.as_micros().to_string();
+    let rows = plain(conn, polled::undeclared(Dialect::Sqlite, &now, declared, most)).await?;
+    rows.iter().map(|row| polled::undeclared_of(&mut rows::reader(row))).collect()
+}
+
+/// Executes a statement without parameters. It is not kept, since its text contains the time.
+async fn plain(conn: &mut SqliteConnection, text: String) -> Result<Vec<SqliteRow>> {
+    sqlx::query(AssertSqlSafe(text)).persistent(false).fetch_all(conn).await.map_err(failed)
 }
 
 pub(super) async fn attempts(conn: &mut SqliteConnection, id: ActionId) -> Result<Vec<AttemptRow>> {
@@ -368,12 +406,20 @@ pub(super) async fn list(
     query.fetch_all(conn).await.map_err(failed)?.iter().map(rows::listed).collect()
 }
 
-pub(super) async fn counts(conn: &mut SqliteConnection, dependency: &str, most: u32) -> Result<Counts> {
+pub(super) async fn counts(
+    conn: &mut SqliteConnection,
+    declared: &Declared,
+    most: u32,
+    now: Stamp,
+) -> Result<Counts> {
+    let dependency = &declared.dependency;
     let open = sqlx::query(&*SELECT.open).bind(dependency.to_owned()).bind(most);
     let open = open.fetch_one(&mut *conn).await.map_err(failed)?;
     let stuck = sqlx::query(&*SELECT.stuck).bind(dependency.to_owned()).bind(most);
-    let stuck = stuck.fetch_one(conn).await.map_err(failed)?;
-    rows::counts(&open, &stuck, most)
+    let stuck = stuck.fetch_one(&mut *conn).await.map_err(failed)?;
+    let undeclared = undeclared(conn, std::slice::from_ref(declared), most, now).await?;
+    let undeclared = undeclared.iter().map(|of| of.due).sum();
+    Ok(Counts { undeclared, ..rows::counts(&open, &stuck, most)? })
 }
 
 /// Looks at the next `most` rows after `after`, and deletes those that ended before `before` and are no longer due.

@@ -135,15 +135,15 @@ async fn transaction(
                 statements::log(&mut tx, &[(*id, attempt.line())]).await?;
                 Answer::Nothing
             }
-            Task::Claim { dependency, owner, most, lease } => {
+            Task::Claim { declared, owner, most, lease } => {
                 let claim =
                     statements::Claim { owner: *owner, now, until: now.saturating_add(*lease), knows };
-                Answer::Claimed(statements::claim_due(&mut tx, dependency, *most, claim).await?)
+                Answer::Claimed(statements::claim_due(&mut tx, declared, *most, claim).await?)
             }
-            Task::ClaimWhich { dependency, owner, most, lease, which } => {
+            Task::ClaimWhich { declared, owner, most, lease, which } => {
                 let claim =
                     statements::Claim { owner: *owner, now, until: now.saturating_add(*lease), knows };
-                Answer::Claimed(statements::claim_which(&mut tx, dependency, *most, claim, which).await?)
+                Answer::Claimed(statements::claim_which(&mut tx, declared, *most, claim, which).await?)
             }
             Task::ClaimOne { id, owner, lease } => {
                 let claim =

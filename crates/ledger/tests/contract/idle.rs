@@ -1,0 +1,117 @@
+//! What a worker costs while nothing is due: the statements that PostgreSQL counts, and that SQLite's file does not
+//! change.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use seawall_ledger::store::Store;
+use seawall_ledger::{Ledger, Operation, Worker, WorkerSettings};
+use seawall_policy::Idempotency;
+
+use crate::provider::Provider;
+use crate::scratch::Server;
+use crate::world::{PostgresWorld, SqliteWorld, World, quick};
+
+/// For how long the statements are counted.
+const COUNTED: Duration = Duration::from_secs(6);
+
+/// A ledger with `dependencies` dependencies, each of which has two operations.
+fn with_dependencies<S: Store>(store: S, dependencies: usize) -> Ledger<S> {
+    let provider = Arc::new(Provider::new());
+    let mut builder = Ledger::builder(store);
+    for number in 0..dependencies {
+        for name in ["charge", "payout"] {
+            let rules = quick(Idempotency::Keyed);
+            builder = builder.operation(Operation::new(format!("d{number}"), name, rules, provider.clone()));
+        }
+    }
+    builder.build().unwrap()
+}
+
+fn idle_worker<S: Store>(store: S, dependencies: usize) -> Worker {
+    with_dependencies(store, dependencies).worker(WorkerSettings::default())
+}
+
+/// Counts the statements that PostgreSQL executes in one database, those that only control transactions included.
+struct Counter {
+    /// The database that has the view with the counts. It is not the counted one, so that counting is not counted.
+    from: String,
+    counted: String,
+}
+
+impl Counter {
+    fn of(url: &str) -> Counter {
+        let name = |url: &str| url.split('?').next().unwrap().rsplit('/').next().unwrap().to_owned();
+        let from = name(&Server::shared().database());
+        Server::shared().sql(&from, "CREATE EXTENSION pg_stat_statements");
+        Counter { from, counted: name(url) }
+    }
+
+    fn calls(&self) -> u64 {
+        let text = format!(
+            "SELECT coalesce(sum(s.calls), 0)::bigint FROM pg_stat_statements(false) s \
+             JOIN pg_database d ON d.oid = s.dbid WHERE d.datname = '{}'",
+            self.counted
+        );
+        Server::shared().sql(&self.from, &text).trim().parse().unwrap()
+    }
+
+    /// Waits until the work of a start is over: until a moment passes without a statement, or until it is clear that no
+    /// such moment comes.
+    async fn rests(&self) {
+        let end = Instant::now() + Duration::from_secs(3);
+        let mut before = self.calls();
+        while Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            let now = self.calls();
+            if now == before {
+                return;
+            }
+            before = now;
+        }
+    }
+
+    /// The number of statements in each second.
+    async fn per_second(&self) -> f64 {
+        let (start, before) = (Instant::now(), self.calls());
+        tokio::time::sleep(COUNTED).await;
+        let counted = self.calls() - before;
+        f64::from(u32::try_from(counted).unwrap()) / start.elapsed().as_secs_f64()
+    }
+}
+
+async fn statements_per_second(dependencies: usize) -> f64 {
+    let world = PostgresWorld::new().await;
+    let worker = idle_worker(world.open().await, dependencies);
+    let counter = Counter::of(&world.url);
+    counter.rests().await;
+    let counted = counter.per_second().await;
+    worker.drain(Duration::ZERO).await;
+    println!("{dependencies} dependencies: {counted:.2} statements a second");
+    counted
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_process_asks_postgres_once_a_second_for_all_dependencies() {
+    let (one, many) = tokio::join!(statements_per_second(1), statements_per_second(20));
+    assert!(one > 0.5 && one <= 1.5, "{one}");
+    assert!(many > 0.5 && many <= 1.5, "{many}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_process_does_not_write_to_sqlite() {
+    let world = SqliteWorld::new().await;
+    let mut settings = WorkerSettings::default();
+    // Many polls pass while the test waits.
+    settings.scan = Duration::from_millis(20);
+    let worker = with_dependencies(world.open().await, 20).worker(settings);
+    let mut conn = world.connect().await;
+    // The first step of the clean-up is a transaction.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let (commits, log) = (SqliteWorld::number(&mut conn, "PRAGMA data_version").await, world.log_bytes());
+    tokio::time::sleep(Duration::from_millis(1000)).await;
+    // The number changes with each commit of another connection.
+    assert_eq!(SqliteWorld::number(&mut conn, "PRAGMA data_version").await, commits);
+    assert_eq!(world.log_bytes(), log);
+    worker.drain(Duration::ZERO).await;
+}
