@@ -9,6 +9,7 @@ mod lines;
 mod needs;
 mod outside;
 mod process;
+mod soak;
 mod stories;
 mod suite;
 
@@ -36,6 +37,9 @@ enum Task {
         #[arg(long, default_value_t = 5)]
         seeds: u64,
     },
+    /// Let two programs and a provider work with the ledger while everything around them fails, and compare their books
+    /// at the end.
+    Soak(soak::Options),
     /// Count the lines of production code of each crate at two commits.
     Lines(lines::Options),
     /// Measure the gateway, the ledger, the simulator, or a call.
@@ -75,6 +79,7 @@ enum Measured {
 fn main() -> ExitCode {
     let ended = match Arguments::parse().task {
         Task::Test(options) => suite::test(&options),
+        Task::Soak(options) => soak::soak(&options),
         Task::Stories(options) => stories::run(&options),
         Task::Bench { what: Measured::Gateway(options) } => bench::gateway(&options),
         Task::Bench { what: Measured::SlowReaders(options) } => bench::slow_readers(&options),

@@ -54,7 +54,7 @@ pub(crate) const NEEDS: &[Need] = &[
         "postgres",
         &["postgresql"],
         "a database server that tests and benchmarks start for themselves",
-        &[TESTS, "bench-ledger"],
+        &[TESTS, "bench-ledger", "soak"],
         |_| postgres_is_installed(),
     ),
     apt("nginx", &["nginx"], "a fast upstream that others wrote, and a peer", &[STORIES, "nginx"], in_path),
@@ -88,6 +88,9 @@ pub(crate) const NEEDS: &[Need] = &[
         &[TESTS],
         |_| Path::new("/usr/sbin/pgbouncer").is_file() || on_path("pgbouncer").is_some(),
     ),
+    apt("libfaketime", &["libfaketime"], "moves the clock of a database server", &[TESTS], |_| {
+        faketime_is_installed()
+    }),
     apt(
         "taskset",
         &["util-linux"],
@@ -311,6 +314,12 @@ pub(crate) fn is_root() -> bool {
 
 fn in_path(need: &Need) -> bool {
     on_path(need.name).is_some()
+}
+
+/// Returns whether the library is where Debian installs it, in the folder of the machine's architecture.
+fn faketime_is_installed() -> bool {
+    let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    folders.into_iter().any(|folder| folder.path().join("faketime/libfaketime.so.1").is_file())
 }
 
 /// Returns whether `psql` is on PATH, and `initdb` on PATH or in one of Debian's folders. Both are needed to run a

@@ -12,11 +12,13 @@
 //!   than the one at which the database's clock shows the given time. So a byte that is sent before the returned moment
 //!   is sent before the deadline.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::machine::Stamp;
+use crate::jumps::{ClockJump, Guard, Reading};
+use crate::machine::{Back, Now, Stamp};
 
 /// An answer of the database that carried its time, with the moments before the question and after the answer.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +26,11 @@ pub struct DbClock {
     stamp: Stamp,
     asked: Instant,
     heard: Instant,
+    /// The time that a test has let pass in addition to the monotonic clock's.
+    passed: Duration,
+    /// For how long the database's time is in doubt; `None` if it can be relied on.
+    doubt: Option<Duration>,
+    back: Back,
 }
 
 impl DbClock {
@@ -31,7 +38,20 @@ impl DbClock {
     /// some moment between `asked`, when the question was sent, and now.
     #[must_use]
     pub fn heard(stamp: Stamp, asked: Instant) -> DbClock {
-        DbClock { stamp, asked, heard: Instant::now() }
+        let (doubt, back) = (None, Back::default());
+        DbClock { stamp, asked, heard: Instant::now(), passed: Duration::ZERO, doubt, back }
+    }
+
+    /// Sets the time that a test has let pass, in addition to the monotonic clock's.
+    #[cfg(all(feature = "test-clock", feature = "sqlite"))]
+    pub(crate) fn passed(self, passed: Duration) -> DbClock {
+        DbClock { passed, ..self }
+    }
+
+    /// Returns the database's time as [`DbClock::now`] does, and how far it can be relied on.
+    #[must_use]
+    pub fn moment(&self) -> Now {
+        Now { at: self.now(), doubt: self.doubt, back: self.back }
     }
 
     /// Returns the database's time at this moment, or an earlier time, but never a later one.
@@ -65,8 +85,143 @@ impl DbClock {
     }
 }
 
+/// What a process has learned of the database's clock. A store has one, which all its parts share: every answer that carries
+/// the database's time passes through it, so a time from which a jump could be seen is never used before the jump is seen.
+#[derive(Clone, Debug)]
+pub struct SharedClock(Arc<Mutex<Shared>>);
+
+#[derive(Debug)]
+struct Shared {
+    /// The latest answer.
+    last: DbClock,
+    guard: Guard,
+    /// The moment from which the monotonic clock is counted.
+    begin: Instant,
+}
+
+impl Shared {
+    fn steady(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.begin).saturating_add(self.last.passed)
+    }
+
+    /// Returns `clock` with how far its time can be relied on now, and whether the doubt has just ended.
+    fn relied(&mut self, clock: DbClock) -> (DbClock, bool) {
+        let now = self.steady(Instant::now());
+        let ended = self.guard.ends(now);
+        (DbClock { doubt: self.guard.doubt(now), back: self.guard.back(), ..clock }, ended)
+    }
+}
+
+impl SharedClock {
+    /// Begins with a first answer.
+    #[must_use]
+    pub fn new(first: DbClock) -> SharedClock {
+        let shared = Shared { last: first, guard: Guard::new(), begin: first.asked };
+        let clock = SharedClock(Arc::new(Mutex::new(shared)));
+        clock.set(first);
+        clock
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        // Each method leaves the value as a whole, so it is valid even if another thread panicked while it held the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes an answer of the database, and compares it with the monotonic clock.
+    pub fn set(&self, clock: DbClock) {
+        self.heard(clock);
+    }
+
+    /// Takes an answer of the database as [`SharedClock::set`] does. Returns the answer with how far its time can be relied
+    /// on.
+    pub fn heard(&self, clock: DbClock) -> DbClock {
+        let mut shared = self.lock();
+        shared.last = clock;
+        let reading = Reading {
+            stamp: clock.stamp,
+            asked: shared.steady(clock.asked),
+            heard: shared.steady(clock.heard),
+        };
+        let jump = shared.guard.hear(reading);
+        let (clock, ended) = shared.relied(clock);
+        drop(shared);
+        said(jump, ended, clock.doubt);
+        clock
+    }
+
+    /// Returns the latest answer, with how far its time can be relied on now.
+    #[must_use]
+    pub fn get(&self) -> DbClock {
+        let mut shared = self.lock();
+        let last = shared.last;
+        let (clock, ended) = shared.relied(last);
+        drop(shared);
+        said(None, ended, None);
+        clock
+    }
+
+    /// Declares that a change of the database's clock by more than `bound` is a jump, and that its time is in doubt for
+    /// `wait` after that. Of several declarations, the smaller bound and the longer doubt hold.
+    pub(crate) fn cover(&self, bound: Duration, wait: Duration) {
+        self.lock().guard.cover(bound, wait);
+    }
+
+    /// Returns the bound above which a change of the database's clock is a jump; `None` if none was declared.
+    pub(crate) fn bound(&self) -> Option<Duration> {
+        self.lock().guard.bound()
+    }
+
+    /// Takes over how far the clock was set back before this process began.
+    pub(crate) fn remember(&self, back: Back) {
+        self.lock().guard.remember(back);
+    }
+
+    /// Puts the time in doubt because the clock has jumped before this process began.
+    pub(crate) fn suspect(&self, by_micros: i64) {
+        let mut shared = self.lock();
+        let (now, at) = (shared.steady(Instant::now()), shared.last.now());
+        let jump = shared.guard.jumped(by_micros, at, now);
+        let doubt = shared.guard.doubt(now);
+        drop(shared);
+        said(Some(jump), false, doubt);
+    }
+
+    /// Returns what this process has seen of the database's clock.
+    pub(crate) fn standing(&self) -> ClockStanding {
+        let shared = self.lock();
+        let (jumps, last_jump) = shared.guard.seen();
+        ClockStanding { doubt: shared.guard.doubt(shared.steady(Instant::now())), jumps, last_jump }
+    }
+}
+
+/// Writes a jump, or the end of the doubt, into the log.
+fn said(jump: Option<ClockJump>, ended: bool, doubt: Option<Duration>) {
+    if let Some(ClockJump { by_micros, .. }) = jump {
+        tracing::warn!(
+            by_ms = by_micros / 1000,
+            doubt_ms = doubt.map(|doubt| doubt.as_millis()),
+            "the clock of the ledger's database has jumped; nothing is believed absent, given up, or sent again under a key"
+        );
+    } else if ended {
+        tracing::warn!("the clock of the ledger's database is relied on again");
+    }
+}
+
+/// What a process has seen of the database's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClockStanding {
+    /// For how long the database's time is still in doubt; `None` if it is not. While it is in doubt, nothing is believed
+    /// absent, no deadline passes, nothing is given up, and nothing is sent again under a key.
+    pub doubt: Option<Duration>,
+    /// The number of jumps that this process has seen.
+    pub jumps: u64,
+    /// The last of these jumps; `None` if there was none.
+    pub last_jump: Option<ClockJump>,
+}
+
 /// Returns the time that this machine's wall clock shows.
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) fn machine_time() -> Stamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Stamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
@@ -79,8 +234,8 @@ mod tests {
     #[test]
     fn both_directions_err_on_the_safe_side() {
         let asked = Instant::now();
-        let clock =
-            DbClock { stamp: Stamp::from_micros(1_000_000), asked, heard: asked + Duration::from_millis(40) };
+        let heard = asked + Duration::from_millis(40);
+        let clock = DbClock { heard, ..DbClock::heard(Stamp::from_micros(1_000_000), asked) };
         // The database read its clock at some moment between the question and the answer, 40 ms later. So one second
         // after the answer, the database's clock shows at least this time.
         let later = asked + Duration::from_millis(1040);

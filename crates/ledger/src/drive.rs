@@ -60,6 +60,7 @@ const OFFERS: u32 = 5;
 impl<S: Store> Inner<S> {
     /// Returns the database's time. The database is asked only if its last answer is older than [`CLOCK_AGE`].
     pub(crate) async fn time(&self) -> Result<DbClock, StoreError> {
+        self.compare_clocks().await?;
         let clock = self.store.clock();
         if clock.age() < CLOCK_AGE { Ok(clock) } else { self.store.ask_time().await }
     }
@@ -76,8 +77,8 @@ impl<S: Store> Inner<S> {
             if self.may_change(&action).is_err() {
                 return Some(action);
             }
-            let now = self.patient_time().await.now();
-            let step = plan(&action.state, &operation.rules, action.origin(), now, self.owner);
+            let clock = self.patient_time().await;
+            let step = plan(&action.state, &operation.rules, action.origin(), clock.moment(), self.owner);
             if matches!(step, Step::Perform(_) | Step::Cancel(_) | Step::Ask(_)) {
                 // The pace let the row through for one request.
                 if was_let_through && requests > 0 {
@@ -91,10 +92,10 @@ impl<S: Store> Inner<S> {
                 // for all the other steps.
                 Step::Change(write) => Box::pin(self.change(&operation, action, write)).await?,
                 Step::Perform(write) => {
-                    Box::pin(self.perform(&operation, action, write, IfUnsent::TryAgain)).await?
+                    Box::pin(self.perform(&operation, action, write, clock, IfUnsent::TryAgain)).await?
                 }
-                Step::Cancel(write) => Box::pin(self.undo(&operation, action, write)).await?,
-                Step::Ask(question) => Box::pin(self.ask(&operation, action, question)).await?,
+                Step::Cancel(write) => Box::pin(self.undo(&operation, action, write, clock)).await?,
+                Step::Ask(question) => Box::pin(self.ask(&operation, action, question, clock)).await?,
                 Step::SettleScope => Box::pin(self.settle_scope(&operation, action)).await?,
             };
         }
@@ -125,12 +126,14 @@ impl<S: Store> Inner<S> {
     /// was refused.
     pub(crate) async fn send_once(&self, operation: &Arc<Operation<S>>, action: Action) -> Option<Action> {
         let action = self.complete(operation, action).await?;
-        let now = self.patient_time().await.now();
-        match plan(&action.state, &operation.rules, action.origin(), now, self.owner) {
-            Step::Perform(write) => Box::pin(self.perform(operation, action, write, IfUnsent::Close)).await,
+        let clock = self.patient_time().await;
+        match plan(&action.state, &operation.rules, action.origin(), clock.moment(), self.owner) {
+            Step::Perform(write) => {
+                Box::pin(self.perform(operation, action, write, clock, IfUnsent::Close)).await
+            }
             Step::Leave | Step::Change(_) | Step::Cancel(_) | Step::Ask(_) | Step::SettleScope => {
                 let why = "it could not be sent in time to be settled";
-                match close_unsent(&action.state, self.owner, why, now) {
+                match close_unsent(&action.state, self.owner, why, clock.now()) {
                     Some(write) => Box::pin(self.change(operation, action, write)).await,
                     None => Some(action),
                 }
@@ -280,6 +283,7 @@ impl<S: Store> Inner<S> {
         operation: &Arc<Operation<S>>,
         action: Action,
         write: Write,
+        clock: DbClock,
         unsent: IfUnsent,
     ) -> Option<Action> {
         let line = write.attempt().cloned().expect("a perform is recorded with its attempt");
@@ -289,20 +293,22 @@ impl<S: Store> Inner<S> {
             return Some(action);
         }
         point("after-attempt").await;
-        self.send(operation, action, line, unsent).await
+        self.send(operation, action, line, clock, unsent).await
     }
 
     /// Sends the attempt `line` with which `action` was recorded, and writes how the attempt ended. If the attempt's
-    /// deadline has passed, nothing is sent. `unsent` says what becomes of the action if the attempt was not sent.
+    /// deadline has passed, nothing is sent. `clock` is the answer of the database from which that deadline was computed: by a
+    /// later answer, the deadline would move with the database's clock if that has jumped meanwhile. `unsent` says what becomes of the action if the attempt was not sent.
     /// Returns the row after that write, or `None` if the row is gone or the write was refused.
     pub(crate) async fn send(
         &self,
         operation: &Arc<Operation<S>>,
         action: Action,
         line: AttemptRow,
+        clock: DbClock,
         unsent: IfUnsent,
     ) -> Option<Action> {
-        let deadline = self.store.clock().instant_of(line.send_by);
+        let deadline = clock.instant_of(line.send_by);
         let delivery = Delivery { action: &action, number: line.number, deadline };
         let (how, report) = if delivery.may_send() {
             let sent = heard(&delivery, || operation.remote.perform(delivery)).await;
@@ -326,7 +332,13 @@ impl<S: Store> Inner<S> {
         action
     }
 
-    async fn undo(&self, operation: &Arc<Operation<S>>, action: Action, write: Write) -> Option<Action> {
+    async fn undo(
+        &self,
+        operation: &Arc<Operation<S>>,
+        action: Action,
+        write: Write,
+        clock: DbClock,
+    ) -> Option<Action> {
         let line = write.attempt().cloned().expect("a cancel is recorded with its attempt");
         point("before-cancel-attempt").await;
         let (action, was_taken) = self.recorded(action, write).await?;
@@ -334,7 +346,7 @@ impl<S: Store> Inner<S> {
             return Some(action);
         }
         point("after-cancel-attempt").await;
-        let deadline = self.store.clock().instant_of(line.send_by);
+        let deadline = clock.instant_of(line.send_by);
         let delivery = Delivery { action: &action, number: line.number, deadline };
         let (how, report) = if delivery.may_send() {
             let sent = heard(&delivery, || operation.remote.cancel(delivery)).await;
@@ -356,10 +368,16 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    async fn ask(&self, operation: &Arc<Operation<S>>, action: Action, question: Question) -> Option<Action> {
+    async fn ask(
+        &self,
+        operation: &Arc<Operation<S>>,
+        action: Action,
+        question: Question,
+        clock: DbClock,
+    ) -> Option<Action> {
         point("before-confirm").await;
         let until = question.asked_at.saturating_add(operation.rules.attempt);
-        let deadline = self.store.clock().instant_of(until);
+        let deadline = clock.instant_of(until);
         let delivery = Delivery { action: &action, number: question.number, deadline };
         let answer = heard(&delivery, || operation.remote.confirm(delivery)).await;
         let (found, report) = answer.unwrap_or_else(|report| (Found::Other, report));
@@ -387,7 +405,7 @@ impl<S: Store> Inner<S> {
             if self.may_change(&action).is_err() {
                 return Some(action);
             }
-            let now = self.patient_time().await.now();
+            let now = self.patient_time().await.moment();
             let draw = Draw::new(fastrand::u64(..));
             let rules = &operation.rules;
             match told(&action.state, rules, action.origin(), self.owner, event.clone(), now, draw) {

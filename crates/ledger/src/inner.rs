@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 
 use crate::action::{Action, ActionId, Sizes};
 use crate::machine::{Owner, Stamp};
@@ -27,6 +27,8 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) paces: Paces,
     /// Wakes the workers of this process.
     pub(crate) wakes: Wakes,
+    /// Set once this process has compared the database's clock with what was kept of it.
+    pub(crate) compared: OnceCell<()>,
 }
 
 /// Wakes the workers of this process when there is something to claim.

@@ -15,8 +15,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use seawall_policy::Misuse;
+use tokio::sync::OnceCell;
 
 use crate::action::{Action, ActionId, NewAction, Sizes, Story};
+use crate::clock::DbClock;
 use crate::drive::{IfUnsent, has_outcome};
 use crate::error::{Error, Refusal, StoreError};
 use crate::failpoint::point;
@@ -80,7 +82,11 @@ impl<S: Store> LedgerBuilder<S> {
             owner: Owner(u128::from_ne_bytes(incarnation)),
             sizes: self.sizes,
             changes: Changes::default(),
+            compared: OnceCell::new(),
         };
+        if let Some((pause, wait)) = inner.operations.doubt() {
+            inner.store.shared_clock().cover(pause, wait);
+        }
         Ok(Ledger { inner: Arc::new(inner) })
     }
 }
@@ -199,11 +205,11 @@ impl<S: Store> Ledger<S> {
         }
         let inner = self.inner.clone();
         let driving = async move {
-            let Begun { action, attempt, operation, .. } = begun;
+            let Begun { action, attempt, operation, clock, .. } = begun;
             let action = match attempt {
                 Some(line) => {
                     point("after-attempt").await;
-                    inner.send(&operation, action, line, unsent).await?
+                    inner.send(&operation, action, line, clock, unsent).await?
                 }
                 None => inner.send_once(&operation, action).await?,
             };
@@ -344,7 +350,8 @@ impl<S: Store> Inner<S> {
         let rules = &operation.rules;
         let mut salt = 0;
         for _ in 0..LOOKS {
-            let now = self.time().await?.now();
+            let clock = self.time().await?;
+            let now = clock.now();
             let (state, attempt) = born(rules, birth, now);
             let action = Action {
                 naming: Naming::Salted(salt),
@@ -359,7 +366,7 @@ impl<S: Store> Inner<S> {
             };
             point("after-record").await;
             let found = match recorded {
-                Recorded::New => return Ok(Begun { action, attempt, operation, began: true }),
+                Recorded::New => return Ok(Begun { action, attempt, operation, clock, began: true }),
                 Recorded::Clash => {
                     salt += 1;
                     continue;
@@ -374,7 +381,7 @@ impl<S: Store> Inner<S> {
                 birth => birth,
             };
             let Some(write) = used_anew(&found.state, rules, birth, now) else {
-                return Ok(Begun { action: found, attempt: None, operation, began: false });
+                return Ok(Begun { action: found, attempt: None, operation, clock, began: false });
             };
             self.may_change(&found)?;
             let attempt = write.attempt().cloned();
@@ -387,7 +394,7 @@ impl<S: Store> Inner<S> {
                 Place::In(conn) => self.store.change_in(conn, found.id, &write, None).await?,
             };
             if taken {
-                return Ok(Begun { action, attempt, operation, began: true });
+                return Ok(Begun { action, attempt, operation, clock, began: true });
             }
         }
         Err(Refusal::InProgress.into())
@@ -442,6 +449,8 @@ struct Begun<S: Store> {
     /// The first attempt, which is to be sent; `None` if no attempt was recorded.
     attempt: Option<AttemptRow>,
     operation: Arc<Operation<S>>,
+    /// The answer of the database from which the times of the action were computed.
+    clock: DbClock,
     /// Whether this call began the action. If not, the action existed already.
     began: bool,
 }

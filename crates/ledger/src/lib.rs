@@ -13,9 +13,11 @@ mod drive;
 mod error;
 mod failpoint;
 mod inner;
+mod jumps;
 pub mod keys;
 mod ledger;
 pub mod machine;
+mod moved;
 mod operation;
 pub mod pace;
 mod paces;
@@ -32,15 +34,16 @@ mod worker;
 
 pub use action::{Action, ActionId, Mark, Money, NewAction, Sizes, Story};
 pub use calendar::{Lifetime, Window};
-pub use clock::DbClock;
+pub use clock::{ClockStanding, DbClock, SharedClock};
 pub use error::{Error, Refusal, StoreError, Trouble};
+pub use jumps::ClockJump;
 pub use keys::KeyRules;
 pub use ledger::{Ledger, LedgerBuilder};
 pub use machine::{
-    AttemptKind, AttemptOutcome, AttemptRow, CancelBy, CancelKind, CancelRules, Cancelling, ConfirmRules,
-    End, Event, Found, Goal, HandlerTrouble, Known, Limits, Naming, NotApplied, NotCancelled, NotSettled,
-    Observed, OnUnknown, Origin, Owner, Performed, Question, Report, Resolution, Rules, Scope, SettleBy,
-    Stamp, State, Step, StuckReason, Told, Undone, Write,
+    AttemptKind, AttemptOutcome, AttemptRow, Back, CancelBy, CancelKind, CancelRules, Cancelling,
+    ConfirmRules, End, Event, Found, Goal, HandlerTrouble, Known, Limits, Naming, NotApplied, NotCancelled,
+    NotSettled, Now, Observed, OnUnknown, Origin, Owner, Performed, Question, Report, Resolution, Rules,
+    Scope, SettleBy, Stamp, State, Step, StuckReason, Told, Undone, Write,
 };
 pub use operation::Operation;
 pub use remote::{Delivery, Remote};

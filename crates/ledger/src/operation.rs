@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use seawall_policy::Misuse;
 
@@ -130,10 +131,20 @@ impl<S: Store> Operations<S> {
     }
 
     /// Returns the longest lease of all operations of this dependency; 2 min if it has no operations.
-    pub(crate) fn lease(&self, dependency: &str) -> std::time::Duration {
+    pub(crate) fn lease(&self, dependency: &str) -> Duration {
         let names = self.by_dependency.get(dependency);
         let leases = names.into_iter().flat_map(HashMap::values).map(|operation| operation.rules.lease);
-        leases.max().unwrap_or(std::time::Duration::from_secs(120))
+        leases.max().unwrap_or(Duration::from_secs(120))
+    }
+
+    /// Returns the bound above which a change of the database's clock is a jump, and how long its time is in doubt after a
+    /// jump: the shortest `pause` of all operations, and the longest quiet time and attempt. Returns `None` if there are no
+    /// operations.
+    pub(crate) fn doubt(&self) -> Option<(Duration, Duration)> {
+        let rules =
+            || self.by_dependency.values().flat_map(HashMap::values).map(|operation| &operation.rules);
+        let wait = rules().map(|rules| rules.quiet.saturating_add(rules.attempt)).max()?;
+        Some((rules().map(|rules| rules.pause).min()?, wait))
     }
 
     /// Returns each operation's name, with the dependency before it.

@@ -6,7 +6,7 @@ use seawall_policy::{Draw, Idempotency, Served};
 use super::*;
 use crate::calendar::Lifetime;
 use crate::machine::{
-    self, AttemptRow, CancelBy, CancelRules, ConfirmRules, End, Event, Found, Naming, Origin, Owner,
+    self, AttemptRow, CancelBy, CancelRules, ConfirmRules, End, Event, Found, Naming, Now, Origin, Owner,
     Performed, Question, Report, Rules, Stamp, State, Step, Told, Undone,
 };
 
@@ -89,7 +89,7 @@ impl World {
     }
 
     fn told(&mut self, state: &State, event: Event) -> State {
-        let (now, draw) = (stamp(self.millis), Draw::new(self.draws.u64(..)));
+        let (now, draw) = (Now::sure(stamp(self.millis)), Draw::new(self.draws.u64(..)));
         match machine::told(state, &self.rules, origin(), ME, event, now, draw) {
             Told::Write(write) => write.to().clone(),
             other => panic!("{other:?}"),
@@ -146,19 +146,21 @@ impl World {
     /// Does what the plan says, up to the next request.
     fn drive(&mut self, at: usize) {
         loop {
-            let request = match machine::plan(&self.rows[at], &self.rules, origin(), stamp(self.millis), ME) {
-                Step::Leave => return,
-                Step::Change(write) => {
-                    self.rows[at] = write.to().clone();
-                    continue;
-                }
-                Step::Cancel(write) => {
-                    self.rows[at] = write.to().clone();
-                    Request::Cancel(write.attempt().unwrap().clone())
-                }
-                Step::Ask(question) => Request::Question(question),
-                other => panic!("{other:?}"),
-            };
+            let request =
+                match machine::plan(&self.rows[at], &self.rules, origin(), Now::sure(stamp(self.millis)), ME)
+                {
+                    Step::Leave => return,
+                    Step::Change(write) => {
+                        self.rows[at] = write.to().clone();
+                        continue;
+                    }
+                    Step::Cancel(write) => {
+                        self.rows[at] = write.to().clone();
+                        Request::Cancel(write.attempt().unwrap().clone())
+                    }
+                    Step::Ask(question) => Request::Question(question),
+                    other => panic!("{other:?}"),
+                };
             self.requests[at] += 1;
             let now = self.time();
             if let Some(pace) = &mut self.pace
@@ -211,7 +213,8 @@ impl World {
             self.under_way.retain_mut(|(when, at, request)| {
                 let is_over = *when <= millis;
                 if is_over {
-                    let none = Request::Question(Question { fence: 0, number: 0, asked_at: stamp(0) });
+                    let none =
+                        Request::Question(Question { fence: 0, number: 0, asked_at: stamp(0), sure: true });
                     answered.push((*at, std::mem::replace(request, none)));
                 }
                 !is_over

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::clock::machine_time;
 use crate::machine::Stamp;
+use crate::store::OwnTime;
 
 /// When the clocks of this process began to run, and what the machine's clock showed then. All test clocks count from
 /// this moment, so that a test does not depend on the machine's clock any more.
@@ -72,10 +73,22 @@ impl TestClock {
     /// Returns the time that the database's clock shows.
     #[must_use]
     pub fn now(&self) -> Stamp {
+        self.shown().0
+    }
+
+    /// Returns the time that the database's clock shows, and the time that [`TestClock::advance`] has let pass until then.
+    pub(crate) fn shown(&self) -> (Stamp, Duration) {
         let (begin, shown) = begin();
-        let passed = micros(begin.elapsed()).saturating_add(self.moved.passed.load(Ordering::SeqCst));
+        let passed = self.passed();
+        let since = micros(begin.elapsed().saturating_add(passed));
         let jumped = self.moved.jumped.load(Ordering::SeqCst);
-        Stamp::from_micros(shown.as_micros().saturating_add(passed).saturating_add(jumped))
+        (Stamp::from_micros(shown.as_micros().saturating_add(since).saturating_add(jumped)), passed)
+    }
+
+    /// Returns how long this process has been running on this clock.
+    pub(crate) fn uptime(&self) -> OwnTime {
+        let micros = micros(begin().0.elapsed().saturating_add(self.passed()));
+        OwnTime { micros, boot: Some("a test".to_owned()) }
     }
 
     /// Returns the time that [`TestClock::advance`] has let pass in all.

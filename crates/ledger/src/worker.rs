@@ -15,8 +15,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::failpoint::point;
 use crate::inner::Inner;
 use crate::ledger::Ledger;
+use crate::moved;
 use crate::poll::Poll;
-use crate::store::{Declared, Store};
+use crate::store::{Declared, Store, Swept};
 
 /// The settings of a worker. Begin with the defaults, and change single fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +82,11 @@ impl<S: Store> Ledger<S> {
             })
             .collect();
         let poll = Poll::new(self.inner.clone(), settings.scan).run(stopped.clone());
+        let keep = moved::keep(self.inner.clone(), stopped.clone());
+        loops.push(tokio::spawn(async move {
+            keep.await;
+            UnderWay::default()
+        }));
         let clean = clean(self.inner.clone(), settings, stopped);
         loops.push(tokio::spawn(async move {
             poll.await;
@@ -234,11 +240,13 @@ async fn clean<S: Store>(inner: Arc<Inner<S>>, settings: WorkerSettings, mut sto
     let mut after = None;
     loop {
         let swept = match inner.time().await {
-            Ok(clock) => {
+            // A clock that was set wrong could say that everything ended long ago.
+            Ok(clock) if clock.moment().is_sure() => {
                 let keep = i64::try_from(settings.keep.as_micros()).unwrap_or(i64::MAX);
                 let before = crate::machine::Stamp::from_micros(clock.now().as_micros().saturating_sub(keep));
                 inner.store.sweep(before, after, settings.sweep).await
             }
+            Ok(_) => Ok(Swept { deleted: 0, after: None }),
             Err(e) => Err(e),
         };
         let wait = match swept {

@@ -1,12 +1,16 @@
 -- What a long outage, a moved clock and a large table need. Programs of the version before can still work with these
 -- tables.
 
--- The ledger's time and the monotonic clock of a process at the same moment, so that a process that starts later notices
--- if the clock was moved. The table has at most one row.
+-- The ledger's time and how long the machine was running at the same moment, in microseconds, so that a process that starts
+-- later notices if the clock was moved; `boot` names the run of the machine. And how far the clock was set back: by the
+-- microseconds `back_micros`, for the times in rows that are not later than `back_before`. The table has at most one row.
 CREATE TABLE seawall_clock (
     one           INTEGER PRIMARY KEY CHECK (one = 1),
     database_time INTEGER NOT NULL,
-    wall_time     INTEGER NOT NULL
+    own_time      INTEGER,
+    boot          TEXT,
+    back_micros   INTEGER NOT NULL DEFAULT 0,
+    back_before   INTEGER NOT NULL DEFAULT 0
 );
 
 -- A process claims only rows of the operations that it declares. So the rows of an operation that no process declares

@@ -5,9 +5,9 @@ use std::time::Duration;
 use seawall_policy::{Draw, Idempotency};
 
 use super::{
-    AttemptRow, CancelBy, CancelKind, CancelRules, ConfirmRules, Event, Found, Naming, OnUnknown, Origin,
-    Owner, Performed, Question, Report, Rules, SettleBy, Stamp, State, Step, Told, Undone, Write, cancel,
-    claim, plan, recorded, told,
+    AttemptRow, Back, CancelBy, CancelKind, CancelRules, ConfirmRules, Event, Found, Naming, Now, OnUnknown,
+    Origin, Owner, Performed, Question, Report, Rules, SettleBy, Stamp, State, Step, Told, Undone, Write,
+    cancel, claim, plan, recorded, told,
 };
 use crate::calendar::Lifetime;
 
@@ -84,6 +84,9 @@ pub(super) struct Bench {
     pub(super) rules: Rules,
     pub(super) origin: Origin<'static>,
     pub(super) now: Stamp,
+    /// For how long the time is in doubt.
+    pub(super) doubt: Option<Duration>,
+    pub(super) back: Back,
 }
 
 impl Bench {
@@ -91,7 +94,7 @@ impl Bench {
     pub(super) fn new(rules: Rules) -> Bench {
         let now = at(0);
         let row = recorded(&rules, now);
-        let mut bench = Bench { row, rules, origin: origin(), now };
+        let mut bench = Bench { row, rules, origin: origin(), now, doubt: None, back: Back::default() };
         bench.claim();
         bench
     }
@@ -139,8 +142,12 @@ impl Bench {
         self.row.undo.open.as_ref().map_or(0, |open| open.count)
     }
 
+    pub(super) fn time(&self) -> Now {
+        Now { at: self.now, doubt: self.doubt, back: self.back }
+    }
+
     pub(super) fn plan(&self) -> Step {
-        plan(&self.row, &self.rules, self.origin, self.now, ME)
+        plan(&self.row, &self.rules, self.origin, self.time(), ME)
     }
 
     /// Asks the machine for the next step of the row, and writes each planned change into the row. Returns the first
@@ -185,7 +192,7 @@ impl Bench {
     }
 
     pub(super) fn tell(&mut self, event: Event) -> Told {
-        let told = told(&self.row, &self.rules, self.origin, ME, event, self.now, Draw::new(u64::MAX));
+        let told = told(&self.row, &self.rules, self.origin, ME, event, self.time(), Draw::new(u64::MAX));
         if let Told::Write(write) = &told {
             self.take(write.clone());
         }

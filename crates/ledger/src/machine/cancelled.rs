@@ -20,7 +20,7 @@ impl Case<'_> {
         if !self.is_mine(line.fence) || !under_way || self.state.end.is_some() {
             return Told::Late(Evidence(closed));
         }
-        let mut draft = Draft::of(self.state, self.now);
+        let mut draft = Draft::at(self.state, self.time);
         draft.log(closed);
         draft.set_in_flight(None);
         match how {
@@ -55,11 +55,11 @@ impl Case<'_> {
         let seen = self.state.sent.is_some_and(|sent| sent.seen);
         let early = self.state.undo.open.as_ref().is_some_and(|open| open.early);
         match self.state.known {
-            Known::Unknown if early => {
+            Known::Unknown if early || !self.time.is_sure() => {
                 draft.next_generation();
                 draft.to.failing_since = None;
                 draft.to.undo.tries = draft.to.undo.tries.saturating_sub(1);
-                draft.to.next_at = self.state.quiet_until().unwrap_or(self.now);
+                draft.to.next_at = self.time.rested(self.state.quiet_until().unwrap_or(self.now));
             }
             Known::Unknown if !seen && self.wants_another_absence(draft) => {
                 draft.next_generation();

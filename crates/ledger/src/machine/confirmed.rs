@@ -16,7 +16,7 @@ impl Case<'_> {
         if !self.is_mine(question.fence) || question.number != next || self.state.in_flight().is_some() {
             return Told::Nothing;
         }
-        let mut draft = Draft::of(self.state, self.now);
+        let mut draft = Draft::at(self.state, self.time);
         let outcome = match found {
             Found::Applied(_) => AttemptOutcome::Yes,
             Found::Cancelled | Found::Absent => AttemptOutcome::No,
@@ -65,7 +65,8 @@ impl Case<'_> {
         }
         // No cancel of this generation can still arrive, and the effect still exists. So the key of this generation is
         // of no more use, and the next cancel gets a new key.
-        if self.state.undo.open.as_ref().is_some_and(|open| question.asked_at >= open.quiet_until) {
+        let arrived = self.state.undo.open.as_ref().is_some_and(|open| question.asked_at >= open.quiet_until);
+        if arrived && self.can_prove(question.sure) {
             if self.rules.was_cancelled_for_too_long(self.state.failing_since, self.state.undo.open.as_ref())
             {
                 return draft.stick(Stuck::CancelledForTooLong);
@@ -85,8 +86,9 @@ impl Case<'_> {
         match self.state.known {
             // Without a key, another attempt may still apply the effect again, so the row waits for the end of the
             // quiet time.
-            Known::Unknown if self.may_return(question.asked_at) => {
-                draft.to.next_at = self.state.quiet_until().unwrap_or(self.now);
+            Known::Unknown if self.may_return(question) => {
+                let quiet = self.state.quiet_until().unwrap_or(self.now);
+                draft.to.next_at = self.time.rested(quiet);
             }
             Known::Unknown => draft.cancelled_there(self.rules),
             Known::Applied if self.state.goal == Goal::Cancel => draft.cancelled_there(self.rules),
@@ -94,11 +96,10 @@ impl Case<'_> {
         }
     }
 
-    fn may_return(&self, asked_at: Stamp) -> bool {
+    fn may_return(&self, question: Question) -> bool {
         let several = self.state.open_attempts() > 1;
-        !self.rules.honours_keys()
-            && several
-            && self.state.quiet_until().is_some_and(|quiet| asked_at < quiet)
+        let early = self.state.quiet_until().is_some_and(|quiet| question.asked_at < quiet);
+        !self.rules.honours_keys() && several && (early || !self.can_prove(question.sure))
     }
 
     /// Handles the answer "not found". It is believed only if the question was asked after the quiet time and before the
@@ -120,8 +121,8 @@ impl Case<'_> {
             return self.learned_nothing(draft.to.questions.asked, draft, &Report::default());
         };
         draft.to.failing_since = None;
-        if question.asked_at < believable_from {
-            draft.to.next_at = believable_from;
+        if question.asked_at < believable_from || !self.can_prove(question.sure) {
+            draft.to.next_at = self.time.rested(believable_from);
             return;
         }
         draft.to.questions.absences = draft.to.questions.absences.saturating_add(1);
@@ -147,8 +148,9 @@ impl Case<'_> {
     /// that stood still for longer than declared may have asked much later than it had planned.
     fn is_in_window(&self, asked_at: Stamp) -> bool {
         let sent = self.state.sent.as_ref();
+        let now = sent.map_or(self.now, |sent| self.time.latest_since(sent.first_at));
         self.rules.ask_by(sent).is_none_or(|end| asked_at < end)
-            && self.rules.asked_until(sent).is_none_or(|end| self.now < end)
+            && self.rules.asked_until(sent).is_none_or(|end| now < end)
     }
 
     fn after_absence(&self) -> Known {
@@ -172,6 +174,9 @@ impl Case<'_> {
             }
             // Meanwhile a report said that the effect exists, so a later question is planned already.
             Found::Absent | Found::Cancelled if moved => {}
+            Found::Absent if !self.can_prove(question.sure) => {
+                draft.to.audit_at = Some(self.time.doubt_ends())
+            }
             Found::Cancelled => draft.audit_ends(),
             Found::Absent if !self.was_seen() => draft.audit_ends(),
             // `Found::Other` says nothing about the effect. Neither does "not found" if the provider has said that it

@@ -34,7 +34,7 @@ fn troubled(rules: Rules, draw: Draw) -> Bench {
     let mut bench = Bench::new(rules);
     let line = bench.performs();
     let event = Event::Performed(line, Performed::Yes(answer()), Report::default());
-    let told = super::told(&bench.row, &bench.rules, bench.origin, ME, event, bench.now, draw);
+    let told = super::told(&bench.row, &bench.rules, bench.origin, ME, event, bench.time(), draw);
     let Told::Write(write) = told else { panic!("ours") };
     assert_eq!(write.to().end(), Some(End::Done));
     let held = handler_failed(write, &bench.row, &bench.rules, "no such column", bench.now, draw);
@@ -104,7 +104,7 @@ fn a_handler_that_failed_once_more_does_not_open_a_row_that_had_ended() {
     bench.until_due();
     let question = bench.asks();
     let event = Event::Confirmed(question, Found::Absent, Report::default());
-    let told = super::told(&bench.row, &bench.rules, bench.origin, ME, event, bench.now, DRAWS[0]);
+    let told = super::told(&bench.row, &bench.rules, bench.origin, ME, event, bench.time(), DRAWS[0]);
     let Told::Write(write) = told else { panic!("ours") };
     let held = handler_failed(write.clone(), &bench.row, &bench.rules, "no", bench.now, DRAWS[0]);
     assert_eq!(held, write);
@@ -138,7 +138,7 @@ fn a_failed_handler_of_a_refusal_keeps_the_refusal() {
     let mut bench = Bench::new(keyed());
     let line = bench.performs();
     let event = Event::Performed(line, Performed::No(Some(b"declined".to_vec())), status(402));
-    let told = super::told(&bench.row, &bench.rules, bench.origin, ME, event, bench.now, DRAWS[0]);
+    let told = super::told(&bench.row, &bench.rules, bench.origin, ME, event, bench.time(), DRAWS[0]);
     let Told::Write(write) = told else { panic!("ours") };
     bench.take(handler_failed(write, &bench.row, &bench.rules, "no", bench.now, DRAWS[0]));
     assert_eq!((bench.row.known, bench.row.end), (Known::NotApplied(NotApplied::Refused), None));

@@ -161,6 +161,7 @@ pub(super) fn is_allowed(
                 let after = if from.known == Known::Applied { cancel_quiet.max(quiet) } else { quiet };
                 let after = after.expect("something was sent, or a cancel was");
                 assert!(question.asked_at >= after, "believed before the quiet time");
+                assert!(question.sure, "believed although nobody knew when it was asked");
                 let by = rules.ask_by(from.sent.as_ref());
                 assert!(by.is_none_or(|by| question.asked_at < by), "believed after the window");
                 let seen = from.sent.is_some_and(|sent| sent.seen);

@@ -13,12 +13,16 @@
 //! - A lease: the worker gives the row up earlier than it has to.
 //! - The quiet time: it is counted from the send deadline, and no request leaves after that.
 //! - The time at which a question was asked: if it seems to be earlier than it was, the answer proves less, not more.
+//!
+//! All of this holds only while the database's clock runs evenly. A process that sees it jump passes the time as one that is
+//! in doubt ([`Now`]).
 
 mod birth;
 mod cancelled;
 mod claim;
 mod confirmed;
 mod handler;
+mod now;
 mod performed;
 mod plan;
 mod row;
@@ -37,6 +41,10 @@ mod bench;
 mod birth_tests;
 #[cfg(test)]
 mod cancel_tests;
+#[cfg(test)]
+mod doubt_tests;
+#[cfg(test)]
+mod doubts;
 #[cfg(test)]
 mod handler_tests;
 #[cfg(test)]
@@ -61,6 +69,7 @@ mod window_tests;
 pub use birth::{Birth, recorded, reserved, sent, used_anew};
 pub use claim::{claim, completed, release};
 pub use handler::{handler_failed, scope_handler_failed};
+pub use now::{Back, Now};
 pub use plan::{Question, Step, plan};
 pub use row::{Effect, Impossible, Row};
 pub use rules::{CancelKind, CancelRules, ConfirmRules, Limits, OnUnknown, Rules, SettleBy};

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::bench::{Bench, ME, OTHER, answer, at, explicit, keyed, lookup, net_cancel, origin};
 use super::{
-    AttemptOutcome, End, Event, Found, Goal, Known, NotApplied, OnUnknown, Performed, Report, Rules, Step,
-    Told, claim, plan, recorded, release, reserved, sent,
+    AttemptOutcome, End, Event, Found, Goal, Known, NotApplied, Now, OnUnknown, Performed, Report, Rules,
+    Step, Told, claim, plan, recorded, release, reserved, sent,
 };
 use crate::calendar::Lifetime;
 
@@ -42,7 +42,7 @@ fn a_claim_takes_what_is_due_and_free_and_makes_older_claims_stale() {
     assert!(claim(&row, keyed().lease, ME, at(-1)).is_none());
     row = claim(&row, keyed().lease, ME, at(0)).expect("due").to;
     assert_eq!((row.fence(), row.leased_until()), (1, Some(at(120))));
-    assert_eq!(plan(&row, &rules, origin(), at(0), OTHER), Step::Leave);
+    assert_eq!(plan(&row, &rules, origin(), Now::sure(at(0)), OTHER), Step::Leave);
     row = claim(&row, keyed().lease, OTHER, at(121)).expect("the lease ran out").to;
     assert_eq!((row.fence(), row.owner()), (2, Some(OTHER)));
 }

@@ -24,7 +24,7 @@ impl Case<'_> {
         if !self.is_mine(line.fence) || !under_way || self.state.end.is_some() {
             return self.late(closed, how);
         }
-        let mut draft = Draft::of(self.state, self.now);
+        let mut draft = Draft::at(self.state, self.time);
         draft.log(closed);
         draft.set_in_flight(None);
         match how {
@@ -112,7 +112,7 @@ impl Case<'_> {
     fn late(&self, closed: AttemptRow, how: Performed) -> Told {
         match how {
             Performed::Yes(answer) if contradicts(self.state) => {
-                let mut draft = Draft::of(self.state, self.now);
+                let mut draft = Draft::at(self.state, self.time);
                 draft.log(closed);
                 draft.contradicted(self.rules, answer);
                 Told::Write(draft.written())
@@ -120,7 +120,7 @@ impl Case<'_> {
             // An attempt has arrived although the row says that none did, so the end of the row is disputed. The
             // arrival is no proof of an effect. If the provider cannot be asked, a person must find out.
             Performed::Duplicate if contradicts(self.state) => {
-                let mut draft = Draft::of(self.state, self.now);
+                let mut draft = Draft::at(self.state, self.time);
                 draft.log(closed);
                 draft.arrived_after_all(self.rules);
                 Told::Write(draft.written())

@@ -8,7 +8,8 @@
 use super::stuck::Stuck;
 use super::transition::Draft;
 use super::{
-    CancelKind, CancelRules, End, Goal, Known, OnUnknown, Origin, Owner, Rules, SettleBy, Stamp, State, Write,
+    CancelKind, CancelRules, End, Goal, Known, Now, OnUnknown, Origin, Owner, Rules, SettleBy, Stamp, State,
+    Write,
 };
 use seawall_policy::Idempotency;
 
@@ -47,28 +48,31 @@ pub struct Question {
     /// When the question was planned. It leaves at this time or a little later, never earlier. This time decides whether
     /// the answer "not found" came after the quiet time: a question counts as asked too early rather than too late.
     pub asked_at: Stamp,
+    /// Whether that time could be relied on. If not, the answer "not found" proves nothing.
+    pub sure: bool,
 }
 
-/// Returns what the owner of a claimed row does next. `now` must not be later than the database's own time.
+/// Returns what the owner of a claimed row does next. While the time is in doubt, a step that depends on the time waits
+/// for the end of the doubt.
 #[must_use]
-pub fn plan(state: &State, rules: &Rules, origin: Origin<'_>, now: Stamp, owner: Owner) -> Step {
+pub fn plan(state: &State, rules: &Rules, origin: Origin<'_>, now: Now, owner: Owner) -> Step {
     if !state.is_of(owner) || state.in_flight().is_some() {
         return Step::Leave;
     }
-    let view = View { state, rules, origin, now };
+    let view = View { state, rules, origin, now: now.at, time: now };
     match state.end {
-        Some(End::Failed | End::Cancelled) if state.audit_at.is_some_and(|at| at <= now) => {
+        Some(End::Failed | End::Cancelled) if state.audit_at.is_some_and(|at| at <= now.at) => {
             return view.audit();
         }
         Some(End::Done | End::Failed | End::Cancelled | End::Stuck) => return Step::Leave,
         None => {}
     }
-    if now < state.next_at {
+    if now.at < state.next_at {
         return view.rest(state.next_at);
     }
     // The deadline to settle also covers rows that are not applied yet. Otherwise a charge could still be made after
     // the deadline, only to be refunded.
-    if state.goal == Goal::Perform && state.settle_by.is_some_and(|by| now >= by) {
+    if state.goal == Goal::Perform && state.settle_by.is_some_and(|by| now.at >= by) && now.is_sure() {
         return view.change(|draft| {
             draft.turn(rules);
             draft.to.why = Some("not settled in time".to_owned());
@@ -85,11 +89,12 @@ struct View<'a> {
     rules: &'a Rules,
     origin: Origin<'a>,
     now: Stamp,
+    time: Now,
 }
 
 impl View<'_> {
     fn draft(&self) -> Draft {
-        Draft::of(self.state, self.now)
+        Draft::at(self.state, self.time)
     }
 
     fn change(&self, how: impl FnOnce(&mut Draft)) -> Step {
@@ -98,8 +103,21 @@ impl View<'_> {
         Step::Change(draft.rested())
     }
 
+    /// Returns the step that lets the row rest. If the time is in doubt and seems to be later than `until`, the row rests
+    /// until the end of the doubt.
     fn rest(&self, until: Stamp) -> Step {
+        let until = if self.is_in_doubt() && until <= self.now { self.time.doubt_ends() } else { until };
         self.change(|draft| draft.to.next_at = until)
+    }
+
+    /// Returns whether a decision that depends on the time has to wait.
+    fn is_in_doubt(&self) -> bool {
+        !self.time.is_sure()
+    }
+
+    /// Returns the step that lets the row rest until the time can be relied on again.
+    fn wait_for_the_time(&self) -> Step {
+        self.rest(self.time.doubt_ends())
     }
 
     fn stuck(&self, why: Stuck) -> Step {
@@ -125,6 +143,10 @@ impl View<'_> {
             },
             Known::Applied => match self.rules.settle {
                 SettleBy::Reply if self.origin.scoped => Step::SettleScope,
+                // Its deadline seems to have passed, or the application has time until then.
+                SettleBy::Explicit(_) if self.is_in_doubt() => {
+                    self.rest(self.state.settle_by.unwrap_or(self.now))
+                }
                 SettleBy::Reply | SettleBy::Explicit(_) => self.conclude(),
             },
             Known::NotApplied(_) => self.conclude(),
@@ -135,10 +157,15 @@ impl View<'_> {
     /// action fails instead if the time for sending is over, if the limit on attempts is reached, or if the provider
     /// may have forgotten the key. The row rests instead if the attempt could end after the deadline to settle.
     fn first(&self) -> Step {
-        if self.now >= self.state.begun_at.saturating_add(self.rules.give_up) {
+        let gives_up = self.now >= self.state.begun_at.saturating_add(self.rules.give_up);
+        if gives_up && self.time.is_sure() {
             return self.change(|draft| draft.fail("given up: it could not be sent in time"));
         }
-        if self.state.attempts >= self.rules.limits.perform || !self.key_lives() {
+        let used_up = self.state.attempts >= self.rules.limits.perform;
+        if !used_up && self.is_in_doubt() && self.was_sent_under_a_key() {
+            return self.wait_for_the_time();
+        }
+        if used_up || !self.key_lives() {
             return self.change(|draft| draft.fail("not known to the provider, and not to be sent again"));
         }
         if let Some(by) = self.too_late_to_settle() {
@@ -166,6 +193,9 @@ impl View<'_> {
         if self.state.attempts >= self.rules.limits.perform {
             return Err(Stuck::SentTooOften);
         }
+        if self.is_in_doubt() && self.was_sent_under_a_key() {
+            return Ok(self.wait_for_the_time());
+        }
         if !self.key_lives() {
             return Err(Stuck::KeyMayBeForgotten);
         }
@@ -187,11 +217,16 @@ impl View<'_> {
     fn key_lives(&self) -> bool {
         match (self.rules.idempotency, &self.state.sent) {
             (Idempotency::Keyed, Some(sent)) => {
-                let arrives = self.now.saturating_add(self.rules.flight());
+                let arrives = self.time.latest_since(sent.first_at).saturating_add(self.rules.flight());
                 self.rules.key_ends(sent).is_some_and(|end| arrives < end)
             }
             (Idempotency::Keyed | Idempotency::Safe | Idempotency::Idempotent | Idempotency::None, _) => true,
         }
+    }
+
+    /// Returns whether another attempt would repeat a key that may have been sent.
+    fn was_sent_under_a_key(&self) -> bool {
+        self.rules.idempotency == Idempotency::Keyed && self.state.sent.is_some()
     }
 
     /// Returns the deadline to settle, if an attempt that is recorded now could end after that deadline. Such an
@@ -201,14 +236,19 @@ impl View<'_> {
         self.state.settle_by.filter(|by| self.state.goal == Goal::Perform && end > *by)
     }
 
+    /// Returns the end of the quiet time; `None` if it is over, or if nothing may have been sent. While the time is in
+    /// doubt, the quiet time is not over.
     fn quiet_ahead(&self) -> Option<Stamp> {
-        self.state.quiet_until().filter(|quiet| self.now < *quiet)
+        self.state.quiet_until().filter(|quiet| self.now < *quiet || self.is_in_doubt())
     }
 
     // ---- asking ----
 
     fn ask(&self) -> Step {
         if self.is_too_late_to_ask() {
+            if self.is_in_doubt() {
+                return self.wait_for_the_time();
+            }
             return self.stuck(Stuck::NoLongerAsked);
         }
         if self.rules.limits.confirm.is_some_and(|most| self.state.questions.asked >= most) {
@@ -220,6 +260,12 @@ impl View<'_> {
     /// Asks once more after the end of the row.
     fn audit(&self) -> Step {
         if self.is_too_late_to_ask() {
+            if self.is_in_doubt() {
+                return self.change(|draft| {
+                    draft.to.audit_at = Some(self.time.doubt_ends());
+                    draft.let_go();
+                });
+            }
             return self.change(|draft| {
                 draft.to.audit_at = None;
                 draft.to.why = Some("not asked again: the declared window was over".to_owned());
@@ -229,7 +275,14 @@ impl View<'_> {
     }
 
     fn is_too_late_to_ask(&self) -> bool {
-        self.rules.ask_by(self.state.sent.as_ref()).is_some_and(|end| self.now >= end)
+        self.is_over(self.rules.ask_by(self.state.sent.as_ref()))
+    }
+
+    /// Returns whether a time that began when the action was first sent is over. `end` is its end, or `None` if it never
+    /// ends.
+    fn is_over(&self, end: Option<Stamp>) -> bool {
+        let first = self.state.sent.map_or(self.now, |sent| sent.first_at);
+        end.is_some_and(|end| self.time.latest_since(first) >= end)
     }
 
     fn ask_now(&self) -> Step {
@@ -242,7 +295,7 @@ impl View<'_> {
             return Step::Change(draft.renewed());
         }
         let number = self.state.logged.saturating_add(1);
-        Step::Ask(Question { fence: self.state.fence, number, asked_at: self.now })
+        Step::Ask(Question { fence: self.state.fence, number, asked_at: self.now, sure: self.time.is_sure() })
     }
 
     // ---- the goal is to undo ----
@@ -252,6 +305,9 @@ impl View<'_> {
             (Known::Never | Known::NotApplied(_), _) => self.conclude(),
             (Known::Unknown, None) if self.rules.confirm.is_some() => self.ask(),
             (Known::Unknown | Known::Applied, None) => self.stuck(Stuck::NoCancel),
+            (Known::Unknown | Known::Applied, Some(cancel)) if self.repeats_in_doubt(cancel) => {
+                self.wait_for_the_time()
+            }
             (Known::Unknown | Known::Applied, Some(cancel)) if self.must_ask_first(cancel) => {
                 match (&self.rules.confirm, self.state.undo.open.as_ref().map(|open| open.quiet_until)) {
                     (None, Some(_)) => self.stuck(Stuck::MayUndoTwice),
@@ -265,6 +321,13 @@ impl View<'_> {
         }
     }
 
+    /// Returns whether another cancel would repeat one that may have been sent, while nobody knows whether the first one can
+    /// still arrive, or whether the provider still remembers its key. A cancel that only sets a state may be repeated.
+    fn repeats_in_doubt(&self, cancel: &CancelRules) -> bool {
+        let twice = cancel.kind == CancelKind::Additive || cancel.keyed;
+        self.is_in_doubt() && twice && self.state.undo.open.is_some()
+    }
+
     /// Returns whether the provider must be asked before another cancel is sent. That is so in three cases:
     ///
     /// - The cancels add up, a cancel of this generation may have been sent, and its key does not protect a second one:
@@ -276,7 +339,7 @@ impl View<'_> {
         let Some(open) = &self.state.undo.open else {
             return cancel.asks_first && !self.state.undo.asked;
         };
-        let arrives = self.now.saturating_add(self.rules.flight());
+        let arrives = self.time.latest_since(open.first_at).saturating_add(self.rules.flight());
         let key_holds = self.rules.cancel_key_ends(open).is_some_and(|end| arrives < end);
         let twice = cancel.kind == CancelKind::Additive && !key_holds;
         let saved = cancel.keyed && self.rules.confirm.is_some() && open.count >= UNANSWERED_BEFORE_ASKING;
@@ -331,10 +394,16 @@ impl View<'_> {
     }
 
     fn send_cancel(&self) -> Step {
-        if self.rules.cancel_by(self.state.sent.as_ref()).is_some_and(|end| self.now >= end) {
+        if self.is_over(self.rules.cancel_by(self.state.sent.as_ref())) {
+            if self.is_in_doubt() {
+                return self.wait_for_the_time();
+            }
             return self.stuck(Stuck::NoLongerCancelled);
         }
         if self.rules.was_cancelled_for_too_long(self.state.failing_since, self.state.undo.open.as_ref()) {
+            if self.is_in_doubt() {
+                return self.wait_for_the_time();
+            }
             return self.stuck(Stuck::CancelledForTooLong);
         }
         if self.rules.limits.cancel.is_some_and(|most| self.state.undo.tries >= most) {

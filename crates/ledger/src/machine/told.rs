@@ -13,7 +13,7 @@ use super::plan::Question;
 use super::transition::Draft;
 use super::write::Evidence;
 use super::{
-    AttemptOutcome, AttemptRow, End, Goal, Known, NotApplied, Origin, Owner, Rules, Stamp, State, Write,
+    AttemptOutcome, AttemptRow, End, Goal, Known, NotApplied, Now, Origin, Owner, Rules, Stamp, State, Write,
 };
 
 /// The details of a request's end, besides the outcome.
@@ -122,16 +122,16 @@ pub fn told(
     origin: Origin<'_>,
     owner: Owner,
     event: Event,
-    now: Stamp,
+    now: Now,
     draw: Draw,
 ) -> Told {
-    let case = Case { state, rules, origin, owner, now, draw };
+    let case = Case { state, rules, origin, owner, now: now.at, time: now, draw };
     match event {
         Event::Performed(line, how, report) => case.performed(line, how, report, false),
         Event::Unsent(line, report) => case.performed(line, Performed::NotSent, report, true),
         Event::Confirmed(question, found, report) => case.confirmed(question, found, report),
         Event::Cancelled(line, how, report) => case.cancelled(line, how, report),
-        Event::ScopeWaits => case.scope(|draft| draft.to.next_at = now.saturating_add(rules.backoff.cap)),
+        Event::ScopeWaits => case.scope(|draft| draft.to.next_at = now.at.saturating_add(rules.backoff.cap)),
         Event::ScopeBroken => case.scope(|draft| {
             draft.turn(rules);
             draft.to.why = Some("another member of its scope failed".to_owned());
@@ -147,6 +147,7 @@ pub(super) struct Case<'a> {
     pub(super) origin: Origin<'a>,
     owner: Owner,
     pub(super) now: Stamp,
+    pub(super) time: Now,
     draw: Draw,
 }
 
@@ -154,6 +155,12 @@ impl Case<'_> {
     /// Returns whether the row still has the claim under which the attempt or the question began.
     pub(super) fn is_mine(&self, fence: u64) -> bool {
         self.state.is_of(self.owner) && self.state.fence == fence
+    }
+
+    /// Returns whether the answer to a question that was asked at a time that could be relied on (`sure`) can prove an
+    /// absence: the time must not be in doubt now, either.
+    pub(super) fn can_prove(&self, sure: bool) -> bool {
+        sure && self.time.is_sure()
     }
 
     pub(super) fn later(&self, repeat: u32, report: &Report) -> Stamp {
@@ -167,7 +174,7 @@ impl Case<'_> {
         if !self.state.is_of(self.owner) || !waits {
             return Told::Nothing;
         }
-        let mut draft = Draft::of(self.state, self.now);
+        let mut draft = Draft::at(self.state, self.time);
         how(&mut draft);
         Told::Write(draft.rested())
     }

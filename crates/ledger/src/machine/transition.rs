@@ -7,8 +7,8 @@ use super::state::{OpenCancels, Questions, Sent};
 use super::stuck::Stuck;
 use super::write::SentKey;
 use super::{
-    AttemptKind, AttemptOutcome, AttemptRow, End, Goal, Known, Naming, NotApplied, Origin, Rules, SettleBy,
-    Stamp, State, Write,
+    AttemptKind, AttemptOutcome, AttemptRow, End, Goal, Known, Naming, NotApplied, Now, Origin, Rules,
+    SettleBy, Stamp, State, Write,
 };
 
 /// A change of a row that is not complete yet.
@@ -19,12 +19,20 @@ pub(super) struct Draft {
     attempt: Option<AttemptRow>,
     breaks_scope: bool,
     pub(super) names: Option<SentKey>,
+    /// Whether `now` can be relied on. It matters to the changes that record a request.
+    sure: bool,
 }
 
 impl Draft {
     pub(super) fn of(state: &State, now: Stamp) -> Draft {
+        Draft::at(state, Now::sure(now))
+    }
+
+    /// Makes a draft as [`Draft::of`] does, for a change that may record a request.
+    pub(super) fn at(state: &State, now: Now) -> Draft {
         let to = State { version: state.version.saturating_add(1), ..state.clone() };
-        Draft { from: state.version, to, now, attempt: None, breaks_scope: false, names: None }
+        let (now, sure) = (now.at, now.is_sure());
+        Draft { from: state.version, to, now, attempt: None, breaks_scope: false, names: None, sure }
     }
 
     /// Returns the write of a writer that has no claim on the row: the application, a webhook or a person. If a worker
@@ -33,7 +41,7 @@ impl Draft {
         if self.to.end.is_some() {
             self.let_go();
         }
-        let Draft { from, to, attempt, breaks_scope, names, now: _ } = self;
+        let Draft { from, to, attempt, breaks_scope, names, now: _, sure: _ } = self;
         Write { from, to, attempt, breaks_scope, names }
     }
 
@@ -48,7 +56,7 @@ impl Draft {
 
     /// Returns the write of an owner that keeps its claim and continues to work on the row immediately.
     pub(super) fn renewed(self) -> Write {
-        let Draft { from, to, attempt, breaks_scope, names, now: _ } = self;
+        let Draft { from, to, attempt, breaks_scope, names, now: _, sure: _ } = self;
         Write { from, to, attempt, breaks_scope, names }
     }
 
@@ -265,7 +273,7 @@ impl Draft {
     /// the rules allow.
     pub(super) fn brought_nothing(&mut self, rules: &Rules) -> bool {
         let since = *self.to.failing_since.get_or_insert(self.now);
-        self.now >= since.saturating_add(rules.stuck_after)
+        self.sure && self.now >= since.saturating_add(rules.stuck_after)
     }
 
     /// Opens a stuck row again, with the full time and number of tries for each kind of request. If the cancel names what is left
@@ -308,7 +316,7 @@ impl Draft {
             fence: self.to.fence,
             recorded_at: self.now,
             send_by,
-            after_quiet: self.to.quiet_until().is_none_or(|quiet| self.now >= quiet),
+            after_quiet: self.to.quiet_until().is_none_or(|quiet| self.sure && self.now >= quiet),
             ended_at: None,
             outcome: AttemptOutcome::Open,
             status: None,

@@ -5,10 +5,11 @@ use std::time::Duration;
 use seawall_policy::Draw;
 
 use super::bench::at;
+use super::doubts::{plans_without_the_time, tells_without_the_time};
 use super::invariants::{check, holds, is_allowed};
 use super::{
-    AttemptKind, AttemptRow, Birth, CancelBy, End, Event, Found, Naming, Observed, Origin, Owner, Performed,
-    Question, Report, Resolution, Rules, Stamp, State, Step, Told, Undone, Write, cancel, claim,
+    AttemptKind, AttemptRow, Birth, CancelBy, End, Event, Found, Naming, Now, Observed, Origin, Owner,
+    Performed, Question, Report, Resolution, Rules, Stamp, State, Step, Told, Undone, Write, cancel, claim,
     close_unsent, completed, handler_failed, note, observe, plan, recorded, release, resolve, retry,
     scope_handler_failed, sent, settle, told, used_anew,
 };
@@ -32,6 +33,8 @@ pub(super) struct World {
     pub(super) checks: bool,
     /// Whether the application's handler fails at present.
     handler_fails: bool,
+    /// For how long the time is in doubt; `None` if it is not.
+    doubt: Option<Duration>,
     /// The attempts that have begun, each with its owner. The ends of these attempts, and of the questions below, may be
     /// reported to the machine a long time later.
     attempts: Vec<(Owner, AttemptRow)>,
@@ -48,6 +51,7 @@ impl World {
             now,
             checks: true,
             handler_fails: false,
+            doubt: None,
             attempts: Vec::new(),
             questions: Vec::new(),
         };
@@ -91,9 +95,16 @@ impl World {
         self.take(held);
     }
 
+    pub(super) fn time(&self) -> Now {
+        Now { doubt: self.doubt, ..Now::sure(self.now) }
+    }
+
     fn tell(&mut self, owner: Owner, event: Event) {
         let draw = Draw::new(1 << 63);
-        let told = told(&self.row, &self.rules, self.origin, owner, event.clone(), self.now, draw);
+        if self.checks && self.doubt.is_some() {
+            tells_without_the_time(self, owner, &event);
+        }
+        let told = told(&self.row, &self.rules, self.origin, owner, event.clone(), self.time(), draw);
         if let Told::Write(write) = told {
             if self.checks {
                 is_allowed(&self.rules, &self.row, owner, &event, &write, self.now);
@@ -108,7 +119,10 @@ impl World {
             self.take(write);
             assert_eq!(complete(self), None);
         }
-        match plan(&self.row, &self.rules, self.origin, self.now, owner) {
+        if self.checks && self.doubt.is_some() {
+            plans_without_the_time(self, owner);
+        }
+        match plan(&self.row, &self.rules, self.origin, self.time(), owner) {
             Step::Leave => {
                 let mine = self.row.owner() == Some(owner) && self.row.in_flight().is_none();
                 assert!(
@@ -236,6 +250,7 @@ impl World {
             27 => self.uses_anew(owner, detail),
             28 => self.taken(close_unsent(&self.row, owner, "not sent", now)),
             29 => self.handler_fails = detail.is_multiple_of(2),
+            30 => self.doubt = detail.is_multiple_of(2).then(|| Duration::from_secs(1 + u64::from(detail))),
             _ => self.taken(release(&self.row, owner, now)),
         }
     }

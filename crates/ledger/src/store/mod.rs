@@ -40,9 +40,9 @@ use std::time::Duration;
 use crate::action::{Action, ActionId, Mark, Story};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use crate::caught::caught;
-use crate::clock::DbClock;
+use crate::clock::{DbClock, SharedClock};
 use crate::error::StoreError;
-use crate::machine::{AttemptRow, Evidence, Known, NotSettled, Owner, Scope, Stamp, State, Write};
+use crate::machine::{AttemptRow, Back, Evidence, Known, NotSettled, Owner, Scope, Stamp, State, Write};
 use crate::pace::Class;
 
 /// The result of a store's operations.
@@ -320,6 +320,27 @@ pub struct Swept {
     pub after: Option<ActionId>,
 }
 
+/// The time of a clock beside the database's, with which a process that starts compares the database's clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnTime {
+    /// The time that the clock shows, in microseconds since a moment of its own.
+    pub micros: i64,
+    /// The run of the machine in which it counts; `None` if it goes on counting when the machine is started again.
+    pub boot: Option<String>,
+}
+
+/// What a process keeps in the database, so that a process that starts later notices if the database's clock has jumped
+/// meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptClock {
+    /// The time that the database's clock showed.
+    pub database: Stamp,
+    /// The time of another clock at that moment; `None` if there was no such clock.
+    pub own: Option<OwnTime>,
+    /// How far the database's clock was set back before that.
+    pub back: Back,
+}
+
 /// A database that keeps actions.
 ///
 /// Each store's own module documents its statements, locks and time. Methods named `…_in` work on a connection of the
@@ -345,6 +366,19 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Returns the database's time without a question to the database: the last answer that carried the time, which is
     /// carried forward by the monotonic clock.
     fn clock(&self) -> DbClock;
+
+    /// Returns what this process has learned of the database's clock. Every answer that carries the database's time must pass
+    /// through it.
+    fn shared_clock(&self) -> &SharedClock;
+
+    /// Returns the time of a clock that does not jump together with the database's clock; `None` if there is none.
+    fn own_time(&self) -> Option<OwnTime>;
+
+    /// Returns what a process has last kept of the database's clock; `None` if none has.
+    fn kept_clock(&self) -> impl Future<Output = Result<Option<KeptClock>>> + Send;
+
+    /// Keeps this of the database's clock, in place of what was kept before.
+    fn keep_clock(&self, kept: KeptClock) -> impl Future<Output = Result<()>> + Send;
 
     /// Waits until the database's time is moved, which only a test can do. Otherwise it waits for ever. A worker that sleeps until a
     /// row is due waits for this, too. A move after the call of this function is not missed, even if the future is polled later.

@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use seawall_ledger::store::{Change, Changed, Filter, Standing, Store};
+use seawall_ledger::store::{Change, Changed, Filter, Follow, Standing, Store};
 use seawall_ledger::{
     Action, By, End, Error, Goal, NewAction, Observed, Owner, Performed, Refusal, Report, Resolution, Rules,
     Sizes, Stamp, machine,
@@ -12,7 +13,7 @@ use seawall_ledger::{
 use seawall_policy::{Draw, Idempotency};
 
 use crate::provider::{Fate, Provider};
-use crate::suite::{PATIENCE, SECOND, asking, charge, left_behind, pay};
+use crate::suite::{PATIENCE, SECOND, asking, charge, ended, left_behind, pay, soon};
 use crate::world::{World, ledger, quick};
 
 pub(crate) async fn one_key_is_one_action_in_every_way_of_recording<W: World>(world: W) {
@@ -35,6 +36,28 @@ pub(crate) async fn one_key_is_one_action_in_every_way_of_recording<W: World>(wo
     assert_eq!(refused.refusal(), Some(Refusal::KeyConflict));
     let elsewhere = NewAction { dependency: "other".to_owned(), ..charge("same") };
     assert!(matches!(one.record(&elsewhere).await, Err(Error::Misused(_))));
+}
+
+pub(crate) async fn a_scope_that_is_settled_already_runs_no_handler_again<W: World>(world: W) {
+    let provider = Provider::new();
+    let ledger = ledger(world.open().await, asking(Idempotency::Keyed), &provider);
+    let worker = ledger.worker(soon());
+    let one = ledger.record(&charge("one").in_scope("both", 2)).await.unwrap();
+    let two = ledger.record(&charge("two").in_scope("both", 2)).await.unwrap();
+    for id in [one.id, two.id] {
+        assert_eq!(ended(&ledger, id).await.state.end(), Some(End::Done));
+    }
+    // Two workers, each with one member, may both find that all members are applied. Then both settle the scope.
+    let runs = Arc::new(AtomicU32::new(0));
+    let counted = runs.clone();
+    let follow: Follow<<W::Store as Store>::Connection> = Arc::new(move |_, _| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async { Ok(()) })
+    });
+    let again = ledger.store().settle_scope("pay", one.scope.unwrap(), Some(follow)).await.unwrap().unwrap();
+    assert!(again.members.iter().all(|member| member.state.settled()));
+    assert_eq!((again.members.len(), runs.load(Ordering::SeqCst)), (2, 0));
+    drop(worker);
 }
 
 pub(crate) async fn what_is_too_large_is_refused_before_anything_is_written<W: World>(world: W) {
@@ -81,7 +104,7 @@ pub(crate) async fn a_stale_worker_changes_no_row<W: World>(world: W) {
     // The old worker wakes up with its answer, and tries to write a change of the row that it knew.
     let origin = old.origin();
     let event = seawall_ledger::Event::Performed(line, Performed::Yes(None), Report::default());
-    let now = store.clock().now();
+    let now = store.clock().moment();
     let told = machine::told(&old.state, &rules, origin, Owner(77), event.clone(), now, Draw::new(0));
     let seawall_ledger::Told::Write(write) = told else { panic!("{told:?}") };
     let stale = Change {

@@ -72,6 +72,7 @@ macro_rules! suite {
             }
             on! { keeping, $world:
                 one_key_is_one_action_in_every_way_of_recording
+                a_scope_that_is_settled_already_runs_no_handler_again
                 what_is_too_large_is_refused_before_anything_is_written
                 a_stale_worker_changes_no_row
                 no_row_is_claimed_twice

@@ -8,7 +8,7 @@ use seawall_ledger::machine::{self, Effect, Row};
 use seawall_ledger::store::{Change, Changed, Filter, Insert, Recorded, Store};
 use seawall_ledger::{
     Action, ActionId, AttemptKind, AttemptOutcome, AttemptRow, End, Event, Goal, Known, Money, Naming,
-    NotApplied, Owner, Performed, Report, Stamp, State, Step, Told, Trouble,
+    NotApplied, Now, Owner, Performed, Report, Stamp, State, Step, Told, Trouble,
 };
 use seawall_policy::{Draw, Idempotency};
 
@@ -208,13 +208,15 @@ pub(crate) async fn a_line_of_the_log_is_completed_with_the_refusal<W: World>(wo
     let now = store.ask_time().await.unwrap().now();
     let action = Action::of(&charge("k"), machine::reserved(&rules, Owner(5), now), now);
     insert(&store, &action, None).await;
-    let Step::Perform(write) = machine::plan(&action.state, &rules, action.origin(), now, Owner(5)) else {
+    let Step::Perform(write) =
+        machine::plan(&action.state, &rules, action.origin(), Now::sure(now), Owner(5))
+    else {
         panic!("it is to be sent")
     };
     let (action, begun) = changed(&store, action, write).await;
     let report = Report { status: Some(402), detail: Some("declined".to_owned()), retry_after: None };
     let event = Event::Performed(begun.clone(), Performed::No(Some(b"no money".to_vec())), report);
-    let later = now.saturating_add(Duration::from_millis(3));
+    let later = Now::sure(now.saturating_add(Duration::from_millis(3)));
     let told = machine::told(&action.state, &rules, action.origin(), Owner(5), event, later, Draw::new(0));
     let Told::Write(write) = told else { panic!("{told:?}") };
     let (action, closed) = changed(&store, action, write).await;

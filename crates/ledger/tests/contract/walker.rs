@@ -9,7 +9,7 @@ use seawall_ledger::machine::{
 };
 use seawall_ledger::{
     AttemptKind, AttemptRow, CancelBy, CancelKind, CancelRules, ConfirmRules, End, Event, Found, KeyRules,
-    Lifetime, Naming, Observed, OnUnknown, Origin, Owner, Performed, Question, Report, Rules, SettleBy,
+    Lifetime, Naming, Now, Observed, OnUnknown, Origin, Owner, Performed, Question, Report, Rules, SettleBy,
     Stamp, State, Step, Told, Undone, Write,
 };
 use seawall_policy::{Draw, Idempotency};
@@ -120,7 +120,7 @@ impl Walk {
     }
 
     fn step(&mut self, rng: &mut Rng, origin: Origin<'_>, owner: Owner) {
-        match plan(&self.state, &self.rules, origin, self.now, owner) {
+        match plan(&self.state, &self.rules, origin, Now::sure(self.now), owner) {
             Step::Leave => {}
             Step::SettleScope => self.tell(rng, origin, owner, Event::ScopeWaits),
             Step::Change(write) if rng.u8(..8) == 0 && write.to().end() != Some(End::Stuck) => {
@@ -139,7 +139,8 @@ impl Walk {
 
     fn tell(&mut self, rng: &mut Rng, origin: Origin<'_>, owner: Owner, event: Event) {
         let draw = Draw::new(rng.u64(..));
-        if let Told::Write(write) = told(&self.state, &self.rules, origin, owner, event, self.now, draw) {
+        let now = Now::sure(self.now);
+        if let Told::Write(write) = told(&self.state, &self.rules, origin, owner, event, now, draw) {
             self.take(Some(write));
         }
     }

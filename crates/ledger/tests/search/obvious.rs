@@ -8,7 +8,7 @@ use std::time::Duration;
 use seawall_ledger::Lifetime;
 use seawall_ledger::machine::{
     self, AttemptOutcome, CancelBy, CancelKind, Effect, End, Event, Found, Goal, NotApplied, NotCancelled,
-    NotSettled, Origin, Owner, Performed, Question, Row, Rules, Stamp, Step, Undone,
+    NotSettled, Now, Origin, Owner, Performed, Question, Row, Rules, Stamp, Step, Undone,
 };
 use seawall_policy::{Draw, Idempotency};
 
@@ -146,7 +146,7 @@ impl Machine {
             }
             Some(_) | None => {}
         }
-        let mut step = Plan::from(machine::plan(&state(&row), &rules, origin, now, owner));
+        let mut step = Plan::from(machine::plan(&state(&row), &rules, origin, Now::sure(now), owner));
         match &mut step {
             Plan::Change(write) | Plan::Send(write) => {
                 if self.is(Obvious::DeadlineOnlyOnceApplied) {
@@ -168,7 +168,7 @@ impl Machine {
         }
         let goal = if self.is(Obvious::RecordTestsOnlyFence) { Goal::Perform } else { row.goal };
         let before = Row { goal, ended: None, ..row.clone() };
-        match Plan::from(machine::plan(&state(&before), rules, origin, now, owner)) {
+        match Plan::from(machine::plan(&state(&before), rules, origin, Now::sure(now), owner)) {
             Plan::Send(mut write) if self.is(Obvious::RecordTestsOnlyFence) => {
                 (write.to.goal, write.to.ended) = (row.goal, row.ended);
                 Some(Plan::Send(write))
@@ -340,7 +340,7 @@ impl Machine {
     pub(crate) fn forbids(&self, row: &Row, rules: &Rules, origin: Origin, now: Stamp, owner: Owner) -> bool {
         self.is(Obvious::PlanAndGuardDiffer)
             && !matches!(
-                machine::plan(&state(row), rules, origin, now, owner),
+                machine::plan(&state(row), rules, origin, Now::sure(now), owner),
                 Step::Perform(_) | Step::Cancel(_)
             )
     }
@@ -369,7 +369,7 @@ fn keep_claim(write: &mut Bent, row: &Row) {
 }
 
 fn tell(row: &Row, rules: &Rules, origin: Origin, owner: Owner, event: Event, now: Stamp) -> Heard {
-    machine::told(&state(row), rules, origin, owner, event, now, LATEST).into()
+    machine::told(&state(row), rules, origin, owner, event, Now::sure(now), LATEST).into()
 }
 
 /// Believes two absences, however shortly one follows the other.

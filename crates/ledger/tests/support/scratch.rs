@@ -277,6 +277,27 @@ fn launch(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// Starts a server of its own in this folder, with a socket in the folder, and with these variables in its
+/// environment. The
+/// returned process is the server; the caller ends it. It may take a moment until the server answers.
+#[allow(dead_code, reason = "not all tests need one")]
+pub(crate) fn private(folder: &Path, environment: &[(&str, PathBuf)]) -> std::process::Child {
+    let data = folder.join("data");
+    fs::create_dir_all(&data).unwrap();
+    hand_over(folder).unwrap();
+    let mut initdb = as_server(&program("initdb"));
+    initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]).arg(&data);
+    ran(&mut initdb).unwrap();
+    // The variables are set for the server alone, and not for the program that changes the user: a preloaded library would
+    // make files that the server may not open.
+    let mut server = as_server(Path::new("env"));
+    server.args(environment.iter().map(|(name, value)| format!("{name}={}", value.display())));
+    let socket = format!("unix_socket_directories={}", folder.display());
+    server.arg(program("postgres")).arg("-D").arg(&data).args(["-c", "listen_addresses=", "-c", &socket]);
+    server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    server.spawn().unwrap()
+}
+
 /// Gives the folder to the user that runs the server.
 fn hand_over(folder: &Path) -> Result<(), String> {
     let mut chown = Command::new("chown");

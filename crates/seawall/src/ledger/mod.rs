@@ -72,9 +72,9 @@ pub use seawall_ledger::store::postgres::{Postgres, Settings as PostgresSettings
 pub use seawall_ledger::store::sqlite::Sqlite;
 pub use seawall_ledger::store::{Counts, Filter, Standing, Store};
 pub use seawall_ledger::{
-    Action, ActionId, By, Cancelling, End, Error, Ledger, LedgerBuilder, Lifetime, Misuse, Money, NewAction,
-    Observed, OnUnknown, Refusal, Resolution, Retried, RetryFilter, Scope, Sizes, StoreError, Story,
-    StuckReason, Trouble, Window, Worker, WorkerSettings,
+    Action, ActionId, By, Cancelling, ClockJump, ClockStanding, End, Error, Ledger, LedgerBuilder, Lifetime,
+    Misuse, Money, NewAction, Observed, OnUnknown, Refusal, Resolution, Retried, RetryFilter, Scope, Sizes,
+    StoreError, Story, StuckReason, Trouble, Window, Worker, WorkerSettings,
 };
 
 /// The contents of an action's row, and the trait for a provider that does not speak HTTP. This module is for programs
@@ -94,9 +94,9 @@ pub mod protocol {
 pub mod store {
     pub use seawall_ledger::machine::{Effect, Evidence, Impossible, Row};
     pub use seawall_ledger::store::{
-        COUNTED, Change, Changed, Follow, Insert, Recorded, Result, ScopeSettled, Swept,
+        COUNTED, Change, Changed, Follow, Insert, KeptClock, OwnTime, Recorded, Result, ScopeSettled, Swept,
     };
-    pub use seawall_ledger::{DbClock, NotSettled, Write};
+    pub use seawall_ledger::{Back, DbClock, NotSettled, Now, SharedClock, Write};
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! One lane of PostgreSQL. It executes each batch in one transaction.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use sqlx::Postgres;
@@ -9,7 +8,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnection;
 
 use crate::action::{Action, ActionId};
-use crate::clock::DbClock;
+use crate::clock::SharedClock;
 use crate::error::{StoreError, Trouble};
 use crate::machine::Write;
 use crate::store::lane::{Answer, Batch, Job, Task, unexpected};
@@ -17,26 +16,6 @@ use crate::store::{Changed, Insert, Recorded, Result};
 
 use super::deadline::{Begin, Link};
 use super::statements::Session;
-
-/// The latest answer of the database that carried its time. All lanes and readers share it.
-#[derive(Clone)]
-pub(super) struct SharedClock(Arc<Mutex<DbClock>>);
-
-impl SharedClock {
-    pub(super) fn new(clock: DbClock) -> SharedClock {
-        SharedClock(Arc::new(Mutex::new(clock)))
-    }
-
-    pub(super) fn set(&self, clock: DbClock) {
-        // The value is always replaced as a whole. So it is valid even if another thread panicked while it held the
-        // lock.
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = clock;
-    }
-
-    pub(super) fn get(&self) -> DbClock {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// One lane: a writer with a connection of its own. It keeps this connection between batches, since giving the
 /// connection back to the pool and taking it again would cost a round trip for each batch.

@@ -28,7 +28,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 
 use crate::action::{Action, ActionId, Mark, Story};
-use crate::clock::DbClock;
+use crate::clock::{DbClock, SharedClock, machine_time};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 
@@ -38,11 +38,10 @@ use super::lane::{Lanes, Task, ask};
 use super::polled::{self, Answers};
 use super::version::Version;
 use super::{
-    COUNTED, Change, Changed, Counts, Declared, Due, Filter, Follow, Insert, Recorded, Result, ScopeSettled,
-    Store, Swept, Undeclared, Which,
+    COUNTED, Change, Changed, Counts, Declared, Due, Filter, Follow, Insert, KeptClock, OwnTime, Recorded,
+    Result, ScopeSettled, Store, Swept, Undeclared, Which,
 };
 pub(crate) use deadline::{Begin, Link, Tx};
-use lanes::SharedClock;
 use places::Places;
 pub(crate) use statements::failed;
 use statements::{NOW, Session};
@@ -231,6 +230,33 @@ impl Store for Postgres {
         self.clock.get()
     }
 
+    fn shared_clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    fn own_time(&self) -> Option<OwnTime> {
+        Some(OwnTime { micros: machine_time().as_micros(), boot: None })
+    }
+
+    async fn kept_clock(&self) -> Result<Option<KeptClock>> {
+        let reading = |until| async move {
+            let mut tx = self.reading(until).await?;
+            let kept = self.session(&mut tx).kept_clock().await?;
+            tx.commit().await.map(|()| kept)
+        };
+        self.link.reads(reading).await
+    }
+
+    async fn keep_clock(&self, kept: KeptClock) -> Result<()> {
+        let until = self.link.until();
+        let writing = async {
+            let mut tx = self.link.begin(Begin::Alone, until).await?;
+            self.session(&mut tx).keep_clock(&kept).await?;
+            tx.commit().await
+        };
+        self.link.bounded(until, writing).await
+    }
+
     async fn ask_time(&self) -> Result<DbClock> {
         let asking = |until| async move {
             let mut tx = self.reading(until).await?;
@@ -238,7 +264,7 @@ impl Store for Postgres {
             tx.commit().await.map(|()| clock)
         };
         let clock = self.link.reads(asking).await?;
-        self.clock.set(clock);
+        let clock = self.clock.heard(clock);
         Ok(clock)
     }
 

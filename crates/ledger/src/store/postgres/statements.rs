@@ -14,11 +14,13 @@ use uuid::Uuid;
 use crate::action::{Action, ActionId, Mark};
 use crate::clock::DbClock;
 use crate::error::{StoreError, Trouble};
-use crate::machine::{AttemptRow, Owner, Row as StateRow, SentKey, Stamp, Write};
+use crate::machine::{AttemptRow, Back, Owner, Row as StateRow, SentKey, Stamp, Write};
 use crate::store::columns::{self, Columns, Fixed};
 use crate::store::dialect::Dialect;
 use crate::store::select::{Select, Word};
-use crate::store::{Counts, Declared, Filter, Insert, Result, Swept, Which, polled, which};
+use crate::store::{
+    Counts, Declared, Filter, Insert, KeptClock, OwnTime, Result, Swept, Which, polled, which,
+};
 
 use super::rows::{self, At, Statement};
 
@@ -480,6 +482,40 @@ impl Session<'_> {
             deleted: u64::try_from(deleted).unwrap_or(0),
             after: last.filter(|_| more).map(|id| ActionId::from_u128(id.as_u128())),
         })
+    }
+}
+
+impl Session<'_> {
+    pub(super) async fn kept_clock(&mut self) -> Result<Option<KeptClock>> {
+        let text = "SELECT database_time, wall_time, back_micros, back_before FROM seawall.clock";
+        let Some(row) = self.query(text).fetch_optional(&mut *self.conn).await.map_err(failed)? else {
+            return Ok(None);
+        };
+        let at = |column| row.try_get_unchecked::<At, _>(column).map(|At(stamp)| stamp).map_err(failed);
+        let by: i64 = row.try_get(2).map_err(failed)?;
+        Ok(Some(KeptClock {
+            database: at(0)?,
+            own: Some(OwnTime { micros: at(1)?.as_micros(), boot: None }),
+            back: Back { by: Duration::from_micros(u64::try_from(by).unwrap_or(0)), before: at(3)? },
+        }))
+    }
+
+    pub(super) async fn keep_clock(&mut self, kept: &KeptClock) -> Result<()> {
+        // A process without a wall clock of its own keeps a pair that agrees with the database's clock.
+        let own = kept.own.as_ref().map_or(kept.database, |own| Stamp::from_micros(own.micros));
+        self.query(
+            "INSERT INTO seawall.clock (database_time, wall_time, back_micros, back_before) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (one) DO UPDATE SET database_time = excluded.database_time, \
+             wall_time = excluded.wall_time, back_micros = excluded.back_micros, back_before = excluded.back_before",
+        )
+        .bind(At(kept.database))
+        .bind(At(own))
+        .bind(micros(kept.back.by))
+        .bind(At(kept.back.before))
+        .execute(&mut *self.conn)
+        .await
+        .map_err(failed)?;
+        Ok(())
     }
 }
 

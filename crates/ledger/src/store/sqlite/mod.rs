@@ -22,7 +22,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -30,7 +30,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, SqliteConnection};
 
 use crate::action::{Action, ActionId, Mark, Story};
-use crate::clock::DbClock;
+use crate::clock::{DbClock, SharedClock};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 #[cfg(feature = "test-clock")]
@@ -40,8 +40,8 @@ use super::kept::ActionPage;
 use super::lane::{Lanes, Task, ask};
 use super::version::Version;
 use super::{
-    COUNTED, Change, Changed, Counts, Declared, Due, Filter, Follow, Insert, Recorded, Result, ScopeSettled,
-    Store, Swept, Undeclared, Which,
+    COUNTED, Change, Changed, Counts, Declared, Due, Filter, Follow, Insert, KeptClock, OwnTime, Recorded,
+    Result, ScopeSettled, Store, Swept, Undeclared, Which,
 };
 pub(crate) use locked::at;
 pub(crate) use statements::failed;
@@ -59,6 +59,7 @@ pub struct Sqlite {
     lanes: Lanes<SqliteConnection>,
     program: Version,
     time: Source,
+    clock: SharedClock,
     /// The longest time for which [`Store::migrate`] waits for the locks of the file.
     opening: Duration,
 }
@@ -132,7 +133,8 @@ impl Sqlite {
             .test_before_acquire(false)
             .connect_lazy_with(options.clone());
         let lanes = Lanes::start(vec![writer]);
-        Ok(Sqlite { options, readers, lanes, program, time, opening: locked::OPENING })
+        let clock = SharedClock::new(time.answer());
+        Ok(Sqlite { options, readers, clock, lanes, program, time, opening: locked::OPENING })
     }
 
     /// Returns this store with another longest time for which [`Store::migrate`] waits for the locks of the file. Tests
@@ -183,8 +185,23 @@ impl Store for Sqlite {
     }
 
     fn clock(&self) -> DbClock {
-        let asked = Instant::now();
-        DbClock::heard(self.time.stamp(), asked)
+        self.clock.heard(self.time.answer())
+    }
+
+    fn shared_clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    fn own_time(&self) -> Option<OwnTime> {
+        self.time.own_time()
+    }
+
+    async fn kept_clock(&self) -> Result<Option<KeptClock>> {
+        statements::kept_clock(&mut *self.reader().await?).await
+    }
+
+    async fn keep_clock(&self, kept: KeptClock) -> Result<()> {
+        statements::keep_clock(&mut *self.reader().await?, &kept).await
     }
 
     fn clock_moved(&self) -> impl Future<Output = ()> + Send {

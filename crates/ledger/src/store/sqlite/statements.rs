@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
@@ -14,13 +15,15 @@ use uuid::Uuid;
 
 use crate::action::{Action, ActionId, Mark};
 use crate::error::{StoreError, Trouble};
-use crate::machine::{AttemptRow, Owner, Row as StateRow, SentKey, Stamp, Write};
+use crate::machine::{AttemptRow, Back, Owner, Row as StateRow, SentKey, Stamp, Write};
 use crate::store::columns::{self, Columns};
 use crate::store::dialect::Dialect;
 use crate::store::lane::BATCH;
 use crate::store::polled::{self, Answers};
 use crate::store::select::{Select, Word};
-use crate::store::{Counts, Declared, Due, Filter, Insert, Result, Swept, Undeclared, Which, which};
+use crate::store::{
+    Counts, Declared, Due, Filter, Insert, KeptClock, OwnTime, Result, Swept, Undeclared, Which, which,
+};
 
 use super::rows;
 
@@ -460,4 +463,38 @@ pub(super) async fn sweep(
         }
     }
     Ok(swept)
+}
+
+pub(super) async fn kept_clock(conn: &mut SqliteConnection) -> Result<Option<KeptClock>> {
+    let text = "SELECT database_time, own_time, boot, back_micros, back_before FROM seawall_clock";
+    let Some(row) = sqlx::query(text).fetch_optional(conn).await.map_err(failed)? else { return Ok(None) };
+    let boot: Option<String> = row.try_get(2).map_err(failed)?;
+    let own: Option<i64> = row.try_get(1).map_err(failed)?;
+    let by: i64 = row.try_get(3).map_err(failed)?;
+    Ok(Some(KeptClock {
+        database: row.try_get(0).map(Stamp::from_micros).map_err(failed)?,
+        own: own.map(|micros| OwnTime { micros, boot }),
+        back: Back {
+            by: Duration::from_micros(u64::try_from(by).unwrap_or(0)),
+            before: row.try_get(4).map(Stamp::from_micros).map_err(failed)?,
+        },
+    }))
+}
+
+pub(super) async fn keep_clock(conn: &mut SqliteConnection, kept: &KeptClock) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO seawall_clock (one, database_time, own_time, boot, back_micros, back_before) \
+         VALUES (1, ?, ?, ?, ?, ?) ON CONFLICT (one) DO UPDATE SET database_time = excluded.database_time, \
+         own_time = excluded.own_time, boot = excluded.boot, back_micros = excluded.back_micros, \
+         back_before = excluded.back_before",
+    )
+    .bind(kept.database.as_micros())
+    .bind(kept.own.as_ref().map(|own| own.micros))
+    .bind(kept.own.as_ref().and_then(|own| own.boot.clone()))
+    .bind(i64::try_from(kept.back.by.as_micros()).unwrap_or(i64::MAX))
+    .bind(kept.back.before.as_micros())
+    .execute(conn)
+    .await
+    .map_err(failed)?;
+    Ok(())
 }

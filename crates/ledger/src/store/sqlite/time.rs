@@ -1,7 +1,10 @@
 //! The one place from which a store of SQLite takes the time.
 
-use crate::clock::machine_time;
+use std::time::{Duration, Instant};
+
+use crate::clock::{DbClock, machine_time};
 use crate::machine::Stamp;
+use crate::store::OwnTime;
 #[cfg(feature = "test-clock")]
 use crate::testing::TestClock;
 
@@ -44,4 +47,36 @@ impl Source {
             Source::Test(clock) => clock.now(),
         }
     }
+
+    /// Returns the time that the clock shows, as an answer of the database.
+    pub(super) fn answer(&self) -> DbClock {
+        let asked = Instant::now();
+        match self {
+            Source::Machine => DbClock::heard(machine_time(), asked),
+            #[cfg(feature = "test-clock")]
+            Source::Test(clock) => {
+                let (shown, passed) = clock.shown();
+                DbClock::heard(shown, asked).passed(passed)
+            }
+        }
+    }
+
+    /// Returns how long the machine has been running, with the time for which it slept; `None` if this system does not say
+    /// so. The machine's wall clock would say nothing here, since it is the database's clock.
+    pub(super) fn own_time(&self) -> Option<OwnTime> {
+        match self {
+            Source::Machine => uptime(),
+            #[cfg(feature = "test-clock")]
+            Source::Test(clock) => Some(clock.uptime()),
+        }
+    }
+}
+
+/// Reads how long the machine has been running from the files of Linux.
+fn uptime() -> Option<OwnTime> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
+    let text = std::fs::read_to_string("/proc/uptime").ok()?;
+    let seconds: f64 = text.split_whitespace().next()?.parse().ok()?;
+    let micros = Duration::try_from_secs_f64(seconds).ok()?.as_micros();
+    Some(OwnTime { micros: i64::try_from(micros).ok()?, boot: Some(boot) })
 }

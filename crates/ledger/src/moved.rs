@@ -1,0 +1,137 @@
+//! Notices that the database's clock was moved while no process of the application looked at it.
+//!
+//! A running process compares each answer with its monotonic clock ([`jumps`](crate::jumps)). A process that starts has no
+//! earlier answer. So the processes keep the database's time in the database itself, together with the time of another clock
+//! at the same moment, and renew that pair each minute. A process that starts and finds another difference between the two
+//! clocks begins in doubt, as if it had seen the jump. The other clock is the process's wall clock, so a process whose own
+//! machine shows another time begins in doubt, too; that costs some minutes, and no effect. For SQLite, the wall clock *is*
+//! the database's clock. There the other clock is the time for which the machine has been running, which says nothing after
+//! the machine was started again: then only a time that went backwards is noticed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::clock::{ClockStanding, DbClock};
+use crate::error::{StoreError, Trouble};
+use crate::inner::Inner;
+use crate::ledger::Ledger;
+use crate::machine::Stamp;
+use crate::store::{KeptClock, OwnTime, Store};
+
+/// The time between two renewals of the pair in the database.
+const RENEW: Duration = Duration::from_secs(60);
+
+impl<S: Store> Ledger<S> {
+    /// Returns what this process has seen of the database's clock: whether its time is in doubt, and the jumps so far.
+    #[must_use]
+    pub fn clock_standing(&self) -> ClockStanding {
+        self.inner.store.shared_clock().standing()
+    }
+}
+
+impl<S: Store> Inner<S> {
+    /// Compares the database's clock with the pair that was kept, if this was not done before. Fails if the database cannot be
+    /// reached.
+    pub(crate) async fn compare_clocks(&self) -> Result<(), StoreError> {
+        self.compared.get_or_try_init(|| self.compare_now()).await?;
+        Ok(())
+    }
+
+    async fn compare_now(&self) -> Result<(), StoreError> {
+        let kept = match self.store.kept_clock().await {
+            Ok(Some(kept)) => kept,
+            Ok(None) => return Ok(()),
+            Err(e) if matches!(e.trouble(), Trouble::Refused | Trouble::Foreign) => {
+                tracing::warn!(error = %e, "what was kept of the database's clock cannot be read");
+                return Ok(());
+            }
+            Err(e) => return Err(e),
+        };
+        let clock = self.store.shared_clock();
+        clock.remember(kept.back);
+        let Some(bound) = clock.bound() else { return Ok(()) };
+        let (now, own, took) = self.pair().await?;
+        let by_micros = moved(&kept, now.now(), own.as_ref());
+        if Duration::from_micros(by_micros.unsigned_abs()) > bound.saturating_add(took) {
+            clock.suspect(by_micros);
+        }
+        Ok(())
+    }
+
+    /// Reads the two clocks at the same moment. Returns the answer of the database, the time of the other clock, and how long
+    /// the database took to answer.
+    async fn pair(&self) -> Result<(DbClock, Option<OwnTime>, Duration), StoreError> {
+        let asked = Instant::now();
+        let now = self.store.ask_time().await?;
+        let took = asked.elapsed();
+        Ok((now, self.store.own_time(), took))
+    }
+
+    /// Keeps the database's time together with the time of another clock, unless the time is in doubt. Returns when this is to
+    /// be done again.
+    async fn keep_clock(&self) -> Result<Duration, StoreError> {
+        self.compare_clocks().await?;
+        let (clock, own, _) = self.pair().await?;
+        let moment = clock.moment();
+        if let Some(doubt) = moment.doubt {
+            return Ok(doubt.min(RENEW));
+        }
+        self.store.keep_clock(KeptClock { database: moment.at, own, back: moment.back }).await?;
+        Ok(RENEW)
+    }
+}
+
+/// Returns by how many microseconds the database's clock has moved against the other clock since the pair was kept. If the two
+/// clocks cannot be compared, returns how far the database's clock went backwards, or zero.
+fn moved(kept: &KeptClock, now: Stamp, own: Option<&OwnTime>) -> i64 {
+    let passed = now.as_micros().saturating_sub(kept.database.as_micros());
+    match (&kept.own, own) {
+        (Some(then), Some(own)) if then.boot == own.boot => {
+            passed.saturating_sub(own.micros.saturating_sub(then.micros))
+        }
+        (Some(_) | None, Some(_) | None) => passed.min(0),
+    }
+}
+
+/// Keeps the pair of clocks up to date until the worker stops.
+pub(crate) async fn keep<S: Store>(inner: Arc<Inner<S>>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        let wait = inner.keep_clock().await.unwrap_or_else(|e| {
+            tracing::debug!(error = %e, "the database's clock is not kept");
+            RENEW
+        });
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = stopped.changed() => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Back;
+
+    fn own(micros: i64, boot: Option<&str>) -> OwnTime {
+        OwnTime { micros, boot: boot.map(str::to_owned) }
+    }
+
+    #[test]
+    fn only_what_the_other_clock_proves_is_a_jump() {
+        let kept = |own| KeptClock { database: Stamp::from_micros(1_000), own, back: Back::default() };
+        let at = Stamp::from_micros;
+        for boot in [None, Some("a")] {
+            let kept = kept(Some(own(50, boot)));
+            assert_eq!(moved(&kept, at(1_700), Some(&own(750, boot))), 0);
+            assert_eq!(moved(&kept, at(1_900), Some(&own(750, boot))), 200);
+            assert_eq!(moved(&kept, at(900), Some(&own(750, boot))), -800);
+            // The machine was started again, or nobody knows.
+            assert_eq!(moved(&kept, at(1_900), Some(&own(7, Some("b")))), 0);
+            assert_eq!(moved(&kept, at(900), Some(&own(7, Some("b")))), -100);
+            assert_eq!(moved(&kept, at(900), None), -100);
+        }
+        assert_eq!(moved(&kept(None), at(900), Some(&own(750, None))), -100);
+    }
+}
