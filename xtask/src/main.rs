@@ -72,6 +72,8 @@ enum Measured {
     Simulate(bench::simulate::Options),
     /// Compare the ledger with plain SQL and other durable engines: actions per second, latency, CPU.
     Ledger(bench::ledger::Options),
+    /// Measure what a large table, a long transaction and idle time cost the ledger: lists, claims, statements.
+    Growth(bench::ledger::growth::Options),
     /// Compare a call in one process with other libraries: nanoseconds per call, with one thread and with two.
     Call(bench::CallOptions),
 }
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         Task::Bench { what: Measured::Simulate(options) } => bench::simulate::simulate(&options),
         Task::Simulate { seeds } => suite::known_figures(seeds),
         Task::Bench { what: Measured::Ledger(options) } => bench::ledger::ledger(&options),
+        Task::Bench { what: Measured::Growth(options) } => bench::ledger::growth::growth(&options),
         Task::Bench { what: Measured::Call(options) } => bench::call(&options),
         Task::Lines(options) => lines::compare(&options),
         Task::Load(load) => bench::run_load(&load),

@@ -21,3 +21,9 @@ CREATE INDEX seawall_action_due ON seawall_action (dependency, operation, due_at
 
 -- Since when the requests about an action bring nothing.
 ALTER TABLE seawall_action ADD COLUMN failing_since INTEGER;
+
+-- For lists: the actions of each dependency and each standing, in the order of recording. With a large table, make this
+-- index before the update, as docs/ledger.md says; then the update does not make it again.
+CREATE INDEX IF NOT EXISTS seawall_action_standing ON seawall_action (
+    dependency, coalesce(ended, CASE WHEN effect = 'unknown' THEN effect ELSE 'open' END), id
+);

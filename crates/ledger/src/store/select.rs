@@ -2,9 +2,14 @@
 
 use crate::machine::AttemptRow;
 
-use super::Standing;
 use super::columns;
 use super::dialect::Dialect;
+use super::{Filter, Standing};
+
+/// The SQL for the standing of a row, in the words of [`Standing`]. The index `action_standing` of both databases has the
+/// same expression after the dependency and before the id. The databases use the index only if the two expressions are
+/// equal.
+const STANDING: &str = "coalesce(ended, CASE WHEN effect = 'unknown' THEN effect ELSE 'open' END)";
 
 /// The texts of the statements for one database. Their parameters are numbered from `$1`.
 pub(crate) struct Select {
@@ -24,20 +29,14 @@ pub(crate) struct Select {
     /// The same for its stuck rows.
     pub(crate) stuck: String,
     all: String,
-    of_open: String,
-    of_ended: String,
-    of_stuck: String,
+    /// The list of one dependency, and the list of all dependencies, for each standing.
+    lists: Vec<(Option<Standing>, [String; 2])>,
 }
 
 impl Select {
     pub(crate) fn of(dialect: Dialect) -> Select {
         let [action, attempt, mark] = ["action", "attempt", "mark"].map(|name| dialect.table(name));
         let select = |rest: &str| format!("SELECT {} FROM {action} {rest}", columns::action());
-        let (dependency, word) = (dialect.text("$2"), dialect.text("$4"));
-        let list = |which: &str| {
-            let of = format!("({dependency} IS NULL OR dependency = $2)");
-            select(&format!("WHERE id > $1 AND {of}{which} ORDER BY id LIMIT $3"))
-        };
         let logged = columns::names::<AttemptRow>();
         Select {
             load: select("WHERE id = $1"),
@@ -58,29 +57,92 @@ impl Select {
                 "SELECT count(*), min(created_at) FROM (SELECT created_at FROM {action} \
                  WHERE dependency = $1 AND ended = 'stuck' ORDER BY id LIMIT $2) AS looked_at"
             ),
-            all: list(""),
-            of_open: list(&format!(" AND ended IS NULL AND ({word} IS NULL OR effect = $4)")),
-            of_ended: list(" AND ended = $4"),
-            of_stuck: list(" AND ended = 'stuck'"),
+            all: select("WHERE id > $1 ORDER BY id LIMIT $2"),
+            lists: Standing::ALL
+                .into_iter()
+                .map(Some)
+                .chain([None])
+                .map(|standing| {
+                    let words = words(standing);
+                    (standing, [one(dialect), each(dialect)].map(|of| list(dialect, &of, &words)))
+                })
+                .collect(),
         }
     }
 
-    /// Returns the statement that lists the actions with this standing, and its fourth parameter if it has one.
-    pub(crate) fn list(&self, standing: Option<Standing>) -> (&str, Word) {
-        match standing {
-            None => (&self.all, Word::None),
-            Some(Standing::Open) => (&self.of_open, Word::Bound(None)),
-            Some(Standing::Unknown) => (&self.of_open, Word::Bound(Some("unknown"))),
-            Some(Standing::Stuck) => (&self.of_stuck, Word::None),
-            Some(ended @ (Standing::Done | Standing::Failed | Standing::Cancelled)) => {
-                (&self.of_ended, Word::Bound(Some(ended.as_str())))
-            }
+    /// Returns the statement that lists the actions which match the filter. Its parameters are the id after which the
+    /// list begins, the maximum number of actions and, if the filter names one, the dependency.
+    pub(crate) fn list(&self, filter: &Filter) -> &str {
+        if filter.dependency.is_none() && filter.standing.is_none() {
+            return &self.all;
         }
+        let of = self.lists.iter().find(|(standing, _)| *standing == filter.standing);
+        let (_, [one, each]) = of.expect("there is a statement for each standing");
+        if filter.dependency.is_some() { one } else { each }
     }
 }
 
-/// Whether a statement has a fourth parameter, and its value.
-pub(crate) enum Word {
-    None,
-    Bound(Option<&'static str>),
+/// Returns the values of [`STANDING`] that rows of this standing have, as rows of an SQL table.
+fn words(standing: Option<Standing>) -> String {
+    let words = match standing {
+        None => Standing::ALL.to_vec(),
+        Some(Standing::Open) => vec![Standing::Open, Standing::Unknown],
+        Some(one) => vec![one],
+    };
+    let rows: Vec<String> = words.iter().map(|word| format!("('{}')", word.as_str())).collect();
+    format!("(SELECT column1 AS word FROM (VALUES {}) AS v) AS s", rows.join(", "))
+}
+
+/// Returns the SQL for a table with the dependency of the third parameter.
+fn one(dialect: Dialect) -> String {
+    format!("SELECT {}", dialect.text("$3"))
+}
+
+/// Returns the SQL for a table with all dependencies. It finds each of them by one search of an index. `SELECT DISTINCT`
+/// would read all rows. The last row of the table is NULL.
+fn each(dialect: Dialect) -> String {
+    let action = dialect.table("action");
+    format!(
+        "SELECT min(dependency) FROM {action} UNION ALL \
+         SELECT (SELECT min(a.dependency) FROM {action} a WHERE a.dependency > d.name) FROM dependencies d \
+         WHERE d.name IS NOT NULL"
+    )
+}
+
+/// Returns the SQL for a page of a list. The index has the ids of each dependency and each standing in order. The
+/// statement merges these streams of ids, and then reads the rows of the page. So it never reads a row that is not in the
+/// list, even if the list has only a few rows of a large table.
+///
+/// The obvious statement has the filter in its WHERE. Both databases then prefer to read all rows in the order of their
+/// ids, since they expect to find a full page soon. If few rows match, that is the whole table.
+fn list(dialect: Dialect, dependencies: &str, words: &str) -> String {
+    let (action, all) = (dialect.table("action"), columns::action());
+    let next = |name: &str, word: &str, after: &str| {
+        format!(
+            "SELECT a.id FROM {action} a WHERE a.dependency = {name} AND {STANDING} = {word} AND a.id > {after} \
+             ORDER BY a.id"
+        )
+    };
+    let streams = format!("FROM dependencies AS d CROSS JOIN {words}");
+    match dialect {
+        // A recursive query with ORDER BY takes the smallest row of its queue in each step. So it merges the streams: the
+        // queue has the next id of each stream.
+        Dialect::Sqlite => format!(
+            "WITH RECURSIVE dependencies (name) AS ({dependencies}), page (name, word, id) AS (\
+             SELECT d.name, s.word, ({} LIMIT 1) {streams} UNION ALL \
+             SELECT p.name, p.word, ({} LIMIT 1) FROM page AS p WHERE p.id IS NOT NULL \
+             ORDER BY 3 NULLS LAST LIMIT $2) \
+             SELECT {all} FROM {action} WHERE id IN (SELECT id FROM page) ORDER BY id",
+            next("d.name", "s.word", "$1"),
+            next("p.name", "p.word", "p.id"),
+        ),
+        // Each stream gives up to a whole page. NULLS FIRST is the order of this index alone, and not of the primary key,
+        // so the planner cannot choose the primary key here.
+        Dialect::Postgres => format!(
+            "WITH RECURSIVE dependencies (name) AS ({dependencies}), page AS (\
+             SELECT i.id {streams} CROSS JOIN LATERAL ({} NULLS FIRST LIMIT $2) AS i ORDER BY i.id LIMIT $2) \
+             SELECT {all} FROM {action} WHERE id = ANY (ARRAY(SELECT id FROM page)) ORDER BY id",
+            next("d.name", "s.word", "$1"),
+        ),
+    }
 }

@@ -8,6 +8,7 @@ mod clocks;
 mod functions;
 mod idle;
 mod keeping;
+mod lists;
 mod not_there;
 mod on_postgres;
 mod on_sqlite;
@@ -119,6 +120,9 @@ macro_rules! suite {
                 an_outage_costs_few_requests_and_heals_by_itself
                 a_claim_leaves_out_the_failing_rows_of_a_held_class
                 many_stuck_actions_are_started_again_one_after_the_other
+            }
+            on! { lists, $world:
+                a_list_has_all_rows_that_match_and_no_others
             }
             on! { panics, $world:
                 a_handler_that_panics_is_counted_and_keeps_the_outcome

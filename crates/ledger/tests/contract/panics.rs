@@ -11,7 +11,6 @@ use seawall_ledger::{
 };
 use seawall_policy::Idempotency;
 
-use crate::partners::short;
 use crate::provider::Provider;
 use crate::suite::{SECOND, asking, charge, ended, soon, until};
 use crate::world::{World, quick};
@@ -169,7 +168,7 @@ pub(crate) async fn a_remote_that_panics_gave_no_answer<W: World>(world: W) {
         cancels: AtomicU32::new(0),
     };
     let remote = Arc::new(remote);
-    let rules = Rules { settle: SettleBy::Explicit(SECOND * 600), ..short(asking(Idempotency::Keyed)) };
+    let rules = Rules { settle: SettleBy::Explicit(SECOND * 600), ..asking(Idempotency::Keyed) };
     let ledger = Ledger::builder(world.open().await)
         .operation(Operation::new("pay", "charge", rules, remote.clone()))
         .build()

@@ -218,7 +218,8 @@ pub(super) fn cell(
     })
 }
 
-fn fresh_file(name: &str) -> String {
+/// Returns the URL of a file for an SQLite database, in which nothing is left of an earlier one.
+pub(super) fn fresh_file(name: &str) -> String {
     let file = target().join("bench").join(format!("{name}.db"));
     for suffix in ["", "-wal", "-shm"] {
         let _ = fs::remove_file(format!("{}{suffix}", file.display()));

@@ -20,7 +20,8 @@ pub(super) struct Cluster {
 
 impl Cluster {
     /// Creates a cluster in `folder`, starts its server, and waits until the server answers. `folder` is emptied first.
-    pub(super) fn start(folder: &Path) -> Outcome<Cluster> {
+    /// `extra` has further settings of the server, each as `name=value`.
+    pub(super) fn start(folder: &Path, extra: &[&str]) -> Outcome<Cluster> {
         let _ = fs::remove_dir_all(folder);
         fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
         let root = needs::is_root();
@@ -48,7 +49,7 @@ impl Cluster {
             // The figures of the two could then not be compared.
             "max_wal_size=4GB".to_owned(),
         ];
-        for setting in settings {
+        for setting in settings.into_iter().chain(extra.iter().map(|setting| (*setting).to_owned())) {
             args.extend(["-c".to_owned(), setting]);
         }
         let log = folder.join("server.log");
@@ -81,7 +82,8 @@ impl Cluster {
         Ok(self.url(name))
     }
 
-    fn url(&self, database: &str) -> String {
+    /// Returns the URL of a database.
+    pub(super) fn url(&self, database: &str) -> String {
         format!("postgres://seawall@127.0.0.1:{}/{database}", self.port)
     }
 

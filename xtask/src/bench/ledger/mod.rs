@@ -14,6 +14,7 @@
 
 mod arms;
 mod cluster;
+pub(crate) mod growth;
 
 use std::fmt::Write;
 use std::fs;
@@ -81,7 +82,7 @@ pub(crate) fn ledger(options: &Options) -> Outcome<()> {
     let folder = target().join("bench");
     fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let cluster =
-        Cluster::start(&std::env::temp_dir().join(format!("seawall-bench-{}", std::process::id())))?;
+        Cluster::start(&std::env::temp_dir().join(format!("seawall-bench-{}", std::process::id())), &[])?;
     let up = free_port()?;
     let port = up.to_string();
     let itself = std::env::current_exe().map_err(|e| format!("this program: {e}"))?;

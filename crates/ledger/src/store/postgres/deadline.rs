@@ -45,6 +45,11 @@ const TRIES: u32 = 4;
 /// By how much the server's limits are longer than the program's deadline, so that the program is the first to give up.
 const MORE: Duration = Duration::from_secs(1);
 
+/// By how much the end of a whole operation is later than the deadline of its wait for a connection. With the same end,
+/// either of the two timers could be the first, and a caller that waited for a connection in vain would sometimes be told
+/// that the database is silent.
+const AFTER_THE_WAIT: Duration = Duration::from_millis(20);
+
 /// Begins a transaction with the writes of a batch, or with a claim. The transaction waits at most 100 ms for a row that
 /// another transaction holds.
 ///
@@ -54,11 +59,19 @@ const MORE: Duration = Duration::from_secs(1);
 pub(super) const BATCH: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'; \
      SET LOCAL enable_seqscan = off";
 
+/// Begins a transaction that lists actions. Scans of whole tables are off, as in [`BATCH`]. Just-in-time compilation is
+/// off, too: the planner takes a list for expensive, since it does not know the number of dependencies, and compiling the
+/// statement would take longer than executing it.
+pub(super) const LIST: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL enable_seqscan = off; \
+     SET LOCAL jit = off";
+
 /// How a transaction begins.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Begin {
     /// It only reads.
     Read,
+    /// It lists actions ([`LIST`]).
+    List,
     /// It has the writes of a batch, or a claim ([`BATCH`]).
     Batch,
     /// It has a single change. It waits for a row for four fifths of the deadline, so that a row that is held is told
@@ -77,6 +90,7 @@ pub(crate) enum Begin {
 #[derive(Debug)]
 struct Begins {
     read: SqlStr,
+    list: SqlStr,
     batch: SqlStr,
     alone: SqlStr,
     handler: SqlStr,
@@ -98,6 +112,7 @@ impl Begins {
         let text = |text: String| AssertSqlSafe(Arc::<str>::from(text)).into_sql_str();
         Begins {
             read: text(format!("{committed} READ ONLY; {ours}")),
+            list: text(format!("{LIST}; {ours}")),
             batch: text(format!("{BATCH}; {ours}")),
             alone: text(format!("{committed}; {lock}; {ours}")),
             handler: text(format!("BEGIN; {lock}; {}", idle(within + handler + MORE))),
@@ -108,6 +123,7 @@ impl Begins {
     fn of(&self, begin: Begin) -> SqlStr {
         match begin {
             Begin::Read => &self.read,
+            Begin::List => &self.list,
             Begin::Batch => &self.batch,
             Begin::Alone => &self.alone,
             Begin::Handler => &self.handler,
@@ -168,7 +184,7 @@ impl Link {
         operation: impl Future<Output = Result<T>> + Send,
     ) -> impl Future<Output = Result<T>> + Send {
         // In a box, because otherwise every future that calls the store would reserve memory for its statements.
-        let bounded = timeout_at(until.into(), Box::pin(operation));
+        let bounded = timeout_at((until + AFTER_THE_WAIT).into(), Box::pin(operation));
         async move { bounded.await.unwrap_or_else(|_| Err(self.silent())) }
     }
 

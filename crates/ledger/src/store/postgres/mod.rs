@@ -197,6 +197,14 @@ impl Postgres {
         [deadline::BATCH, claim, changes, change]
     }
 
+    /// Returns the statements that the server gets at the begin of a transaction that lists actions, and the statement
+    /// for a filter. Tests check its plan.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn list_texts(filter: &Filter) -> [&'static str; 2] {
+        [deadline::LIST, statements::list_text(filter)]
+    }
+
     pub(crate) fn link(&self) -> &Link {
         &self.link
     }
@@ -417,7 +425,7 @@ impl Store for Postgres {
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Action>> {
         let reading = |until| async move {
-            let mut tx = self.reading(until).await?;
+            let mut tx = self.link.begin(Begin::List, until).await?;
             let mut page = ActionPage::of(filter);
             while let Some(missing) = page.missing() {
                 let rows = self.session(&mut tx).list(missing).await?;

@@ -17,7 +17,7 @@ use crate::error::{StoreError, Trouble};
 use crate::machine::{AttemptRow, Back, Owner, Row as StateRow, SentKey, Stamp, Write};
 use crate::store::columns::{self, Columns, Fixed};
 use crate::store::dialect::Dialect;
-use crate::store::select::{Select, Word};
+use crate::store::select::Select;
 use crate::store::{
     Counts, Declared, Filter, Insert, KeptClock, OwnTime, Result, Swept, Which, polled, which,
 };
@@ -37,17 +37,23 @@ fn unnest<'a>(types: impl Iterator<Item = &'a str>, first: usize) -> String {
     format!("unnest({})", each.join(", "))
 }
 
-/// Returns the part of an SQL statement that writes lines of the attempt log. It inserts new lines and completes
-/// existing ones, but only for actions that the part named `taken` of the same statement has inserted or changed. Its
-/// parameters are numbered from `first`.
-fn logged(first: usize) -> String {
+/// Returns the part of an SQL statement that inserts lines of the attempt log, but only for actions that the part named
+/// `taken` of the same statement has inserted or changed. Its parameters are numbered from `first`.
+fn new_lines(first: usize) -> String {
     let all = columns::names::<AttemptRow>();
-    let assigned = columns::assigned(columns::ENDED.into_iter(), "excluded");
     let source = unnest(std::iter::once("uuid").chain(types::<AttemptRow>()), first);
     format!(
-        "logged AS (INSERT INTO seawall.attempt (action, {all}) SELECT t.* FROM {source} AS t (action, {all}) \
-         JOIN taken ON taken.id = t.action ON CONFLICT (action, number) DO UPDATE SET {assigned})"
+        "INSERT INTO seawall.attempt (action, {all}) SELECT t.* FROM {source} AS t (action, {all}) \
+         JOIN taken ON taken.id = t.action"
     )
+}
+
+/// Returns the part of an SQL statement that inserts new lines of the attempt log and completes existing ones, as
+/// [`new_lines`] does.
+fn logged(first: usize) -> String {
+    let assigned = columns::assigned(columns::ENDED.into_iter(), "excluded");
+    let lines = new_lines(first);
+    format!("logged AS ({lines} ON CONFLICT (action, number) DO UPDATE SET {assigned})")
 }
 
 const GIVE: &str = "SELECT statement_timestamp(), (SELECT array_agg(id) FROM taken)";
@@ -55,10 +61,11 @@ const GIVE: &str = "SELECT statement_timestamp(), (SELECT array_agg(id) FROM tak
 static INSERT: LazyLock<String> = LazyLock::new(|| {
     let all = columns::action();
     let source = unnest(types::<Fixed<'_>>().chain(types::<StateRow>()), 1);
-    let logged = logged(columns::width() + 1);
+    // The actions are new, so no line of theirs exists. Without a search for one, the insert takes less time.
+    let lines = new_lines(columns::width() + 1);
     format!(
         "WITH taken AS (INSERT INTO seawall.action ({all}) SELECT * FROM {source} \
-         ON CONFLICT DO NOTHING RETURNING id), {logged} {GIVE}"
+         ON CONFLICT DO NOTHING RETURNING id), logged AS ({lines}) {GIVE}"
     )
 });
 
@@ -154,6 +161,12 @@ fn claim(which: &str) -> String {
 #[cfg(feature = "testing")]
 pub(super) fn texts() -> [&'static str; 3] {
     [&CLAIM, &CHANGE, &CHANGE_ONE]
+}
+
+/// Returns the text of the statement that lists the actions of a filter. The tests check its plan.
+#[cfg(feature = "testing")]
+pub(super) fn list_text(filter: &Filter) -> &'static str {
+    SELECT.list(filter)
 }
 
 pub(crate) fn failed(e: sqlx::Error) -> StoreError {
@@ -426,15 +439,13 @@ impl Session<'_> {
     }
 
     pub(super) async fn list(&mut self, filter: &Filter) -> Result<Vec<(ActionId, Option<Action>)>> {
-        let (text, word) = SELECT.list(filter.standing);
         let query = self
-            .query(text)
+            .query(SELECT.list(filter))
             .bind(rows::uuid(filter.after.unwrap_or(ActionId::from_u128(0))))
-            .bind(filter.dependency.clone())
             .bind(i64::from(filter.most.min(1000)));
-        let query = match word {
-            Word::None => query,
-            Word::Bound(word) => query.bind(word),
+        let query = match &filter.dependency {
+            Some(dependency) => query.bind(dependency.clone()),
+            None => query,
         };
         query.fetch_all(&mut *self.conn).await.map_err(failed)?.iter().map(rows::listed).collect()
     }

@@ -158,6 +158,13 @@ impl Sqlite {
     pub fn claim_text(operations: usize) -> String {
         statements::claim_text(operations)
     }
+
+    /// Returns the statement that lists the actions of a filter. Tests check its plan.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn list_text(filter: &Filter) -> &'static str {
+        statements::list_text(filter)
+    }
 }
 
 /// Adds the settings that make the commits of a connection durable.

@@ -20,7 +20,7 @@ use crate::store::columns::{self, Columns};
 use crate::store::dialect::Dialect;
 use crate::store::lane::BATCH;
 use crate::store::polled::{self, Answers};
-use crate::store::select::{Select, Word};
+use crate::store::select::Select;
 use crate::store::{
     Counts, Declared, Due, Filter, Insert, KeptClock, OwnTime, Result, Swept, Undeclared, Which, which,
 };
@@ -133,6 +133,12 @@ fn claim(which: &str) -> String {
          leased_until = ?2, due_at = ?2 WHERE {which} RETURNING {}",
         columns::action()
     )
+}
+
+/// Returns the text of the statement that lists the actions of a filter. Tests check its plan.
+#[cfg(feature = "testing")]
+pub(super) fn list_text(filter: &Filter) -> &'static str {
+    SELECT.list(filter)
 }
 
 pub(crate) fn failed(e: sqlx::Error) -> StoreError {
@@ -397,14 +403,12 @@ pub(super) async fn list(
     conn: &mut SqliteConnection,
     filter: &Filter,
 ) -> Result<Vec<(ActionId, Option<Action>)>> {
-    let (text, word) = SELECT.list(filter.standing);
-    let query = sqlx::query(text)
+    let query = sqlx::query(SELECT.list(filter))
         .bind(filter.after.unwrap_or(ActionId::from_u128(0)).to_string())
-        .bind(filter.dependency.clone())
         .bind(filter.most.min(1000));
-    let query = match word {
-        Word::None => query,
-        Word::Bound(word) => query.bind(word),
+    let query = match &filter.dependency {
+        Some(dependency) => query.bind(dependency.clone()),
+        None => query,
     };
     query.fetch_all(conn).await.map_err(failed)?.iter().map(rows::listed).collect()
 }
