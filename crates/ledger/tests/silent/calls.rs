@@ -129,3 +129,14 @@ async fn a_silent_statement_ends_its_call_alone() {
     }
     assert_eq!(relay.reached(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_starts_does_not_wait_for_a_silent_database() {
+    let (_world, relay, store) = relayed().await;
+    for silent in [Silent::Before, Silent::After] {
+        relay.trap(&["to_regclass"], silent);
+        is_away(&relay, "migrate", store.migrate()).await;
+        in_time("migrate", store.migrate()).await.unwrap();
+    }
+    assert_eq!(relay.reached(), 2);
+}

@@ -96,14 +96,11 @@ pub(crate) async fn soak<D: Database>(options: &Options, folder: &Path) -> Resul
     let mut base = Base { cluster, relay };
 
     let [first, second, third] = draw(options);
-    let (first, second, third) = tokio::join!(
+    tokio::try_join!(
         world.hurt_programs(&mut programs, first),
         world.hurt_database(&mut base, second),
         world.hurt_provider(third),
-    );
-    first?;
-    second?;
-    third?;
+    )?;
     world.until(LONGER, || wanted.iter().all(|kind| world.reached.count(kind) > 0)).await;
     let rest = world.come_to_rest(&mut programs).await?;
     let found = Found::read::<D>(&world.ledger, &world.folder, &direct, &world.provider).await?;

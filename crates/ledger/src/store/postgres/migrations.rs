@@ -56,7 +56,12 @@ pub(super) async fn migrate(link: &Link, program: Version) -> Result<()> {
     }
 }
 
+/// Updates the tables, if a step is missing. Only that may take long. Whether a step is missing is read before, with the
+/// deadline of every other operation, since a program that starts while its database is silent must not wait for longer.
 async fn try_migrate(link: &Link, program: Version) -> Result<()> {
+    if link.reads(|until| is_up_to_date(link, program, until)).await? {
+        return Ok(());
+    }
     let mut tx = link.begin(Begin::Migrate, link.until()).await?;
     tx.has_until(Instant::now() + STEPS_WITHIN);
     tokio::time::timeout(STEPS_WITHIN, steps(tx, program)).await.unwrap_or_else(|_| {
@@ -64,18 +69,29 @@ async fn try_migrate(link: &Link, program: Version) -> Result<()> {
     })
 }
 
+/// Returns whether no step is missing. Fails if this program cannot work with the tables.
+async fn is_up_to_date(link: &Link, program: Version, until: Instant) -> Result<bool> {
+    let mut tx = link.begin(Begin::Read, until).await?;
+    let is_up_to_date = if are_there(&mut tx).await? {
+        let (found, works_from) = version(&mut tx, "SELECT version FROM seawall.schema").await?;
+        program.missing(found, works_from)?.next().is_none()
+    } else {
+        false
+    };
+    tx.commit().await?;
+    Ok(is_up_to_date)
+}
+
+/// Returns whether the first step was made. It is looked for before the step is run, so that a role without the right to
+/// create tables can use existing ones.
+async fn are_there(conn: &mut PgConnection) -> Result<bool> {
+    let query = sqlx::raw_sql("SELECT to_regclass('seawall.schema') IS NOT NULL AS there");
+    query.fetch_one(conn).await.map_err(failed)?.try_get(0).map_err(failed)
+}
+
 async fn steps(mut tx: Tx, program: Version) -> Result<()> {
-    // The schema is looked for first, so that a role without the right to create tables can use existing ones.
-    let there = sqlx::raw_sql("SELECT to_regclass('seawall.schema') IS NOT NULL AS there")
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(failed)?;
-    if !there.try_get::<bool, _>(0).map_err(failed)? {
+    if !are_there(&mut tx).await? {
         sqlx::raw_sql(FIRST).execute(&mut *tx).await.map_err(raced)?;
-    }
-    let (found, works_from) = version(&mut tx, "SELECT version FROM seawall.schema").await?;
-    if program.missing(found, works_from)?.next().is_none() {
-        return tx.commit().await;
     }
     let (found, works_from) = version(&mut tx, "SELECT version FROM seawall.schema FOR UPDATE").await?;
     for (made, step) in program.missing(found, works_from)? {
