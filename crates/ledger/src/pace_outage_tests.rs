@@ -220,7 +220,7 @@ impl World {
                 !is_over
             });
             answered.into_iter().for_each(|(at, request)| self.answers(at, request));
-            if millis % 1000 == 0 {
+            if millis.is_multiple_of(1000) {
                 self.refund_is_wanted();
             }
             // The other calls are spread over each second.
