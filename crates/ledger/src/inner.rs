@@ -1,9 +1,9 @@
 //! The data that all handles of one ledger share.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::Notify;
 
 use crate::action::{Action, ActionId, Sizes};
 use crate::machine::{Owner, Stamp};
@@ -28,7 +28,7 @@ pub(crate) struct Inner<S: Store> {
     /// Wakes the workers of this process.
     pub(crate) wakes: Wakes,
     /// Set once this process has compared the database's clock with what was kept of it.
-    pub(crate) compared: OnceCell<()>,
+    pub(crate) compared: OnceLock<()>,
 }
 
 /// Wakes the workers of this process when there is something to claim.

@@ -11,11 +11,10 @@
 //!
 //! [`Ledger::perform`] records and calls in one step, for a caller without a transaction of its own.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use seawall_policy::Misuse;
-use tokio::sync::OnceCell;
 
 use crate::action::{Action, ActionId, NewAction, Sizes, Story};
 use crate::clock::DbClock;
@@ -82,7 +81,7 @@ impl<S: Store> LedgerBuilder<S> {
             owner: Owner(u128::from_ne_bytes(incarnation)),
             sizes: self.sizes,
             changes: Changes::default(),
-            compared: OnceCell::new(),
+            compared: OnceLock::new(),
         };
         if let Some((pause, wait)) = inner.operations.doubt() {
             inner.store.shared_clock().cover(pause, wait);

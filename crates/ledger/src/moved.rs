@@ -34,30 +34,40 @@ impl<S: Store> Ledger<S> {
 impl<S: Store> Inner<S> {
     /// Compares the database's clock with the pair that was kept, if this was not done before. Fails if the database cannot be
     /// reached.
+    ///
+    /// Callers that come while the first one reads do not wait for it, since the database may be silent: then each of them
+    /// would wait after the one before. Only the first one that has read judges.
     pub(crate) async fn compare_clocks(&self) -> Result<(), StoreError> {
-        self.compared.get_or_try_init(|| self.compare_now()).await?;
+        if self.compared.get().is_some() {
+            return Ok(());
+        }
+        let Some(kept) = self.kept_pair().await? else {
+            self.compared.get_or_init(|| ());
+            return Ok(());
+        };
+        let (now, own, took) = self.pair().await?;
+        self.compared.get_or_init(|| {
+            let clock = self.store.shared_clock();
+            clock.remember(kept.back);
+            let Some(bound) = clock.bound() else { return };
+            let by_micros = moved(&kept, now.now(), own.as_ref());
+            if Duration::from_micros(by_micros.unsigned_abs()) > bound.saturating_add(took) {
+                clock.suspect(by_micros);
+            }
+        });
         Ok(())
     }
 
-    async fn compare_now(&self) -> Result<(), StoreError> {
-        let kept = match self.store.kept_clock().await {
-            Ok(Some(kept)) => kept,
-            Ok(None) => return Ok(()),
+    /// Returns the pair that was kept; `None` if there is none, or if it cannot be read.
+    async fn kept_pair(&self) -> Result<Option<KeptClock>, StoreError> {
+        match self.store.kept_clock().await {
+            Ok(kept) => Ok(kept),
             Err(e) if matches!(e.trouble(), Trouble::Refused | Trouble::Foreign) => {
                 tracing::warn!(error = %e, "what was kept of the database's clock cannot be read");
-                return Ok(());
+                Ok(None)
             }
-            Err(e) => return Err(e),
-        };
-        let clock = self.store.shared_clock();
-        clock.remember(kept.back);
-        let Some(bound) = clock.bound() else { return Ok(()) };
-        let (now, own, took) = self.pair().await?;
-        let by_micros = moved(&kept, now.now(), own.as_ref());
-        if Duration::from_micros(by_micros.unsigned_abs()) > bound.saturating_add(took) {
-            clock.suspect(by_micros);
+            Err(e) => Err(e),
         }
-        Ok(())
     }
 
     /// Reads the two clocks at the same moment. Returns the answer of the database, the time of the other clock, and how long
