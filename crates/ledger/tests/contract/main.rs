@@ -28,12 +28,12 @@ mod world;
 
 /// Makes a test on one store of each test of the suite.
 macro_rules! on {
-    ($part:ident, $world:path: $($name:ident)*) => {
+    ($part:ident, $new:path: $($name:ident)*) => {
         mod $part {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
-                    crate::$part::$name(<$world as crate::world::World>::new().await).await;
+                    crate::$part::$name($new().await).await;
                 }
             )*
         }
@@ -42,9 +42,9 @@ macro_rules! on {
 
 /// The names of the tests in the suite.
 macro_rules! suite {
-    ($store:ident, $world:path) => {
+    ($store:ident, $new:path) => {
         mod $store {
-            on! { suite, $world:
+            on! { suite, $new:
                 performs_at_once_and_keeps_the_answer
                 what_is_recorded_in_a_transaction_shares_its_fate
                 what_is_reserved_in_a_transaction_is_run_by_its_caller
@@ -64,7 +64,7 @@ macro_rules! suite {
                 a_scope_settles_together_or_not_at_all
                 what_was_closed_as_absent_is_asked_about_once_more
             }
-            on! { keeping, $world:
+            on! { keeping, $new:
                 one_key_is_one_action_in_every_way_of_recording
                 what_is_too_large_is_refused_before_anything_is_written
                 a_stale_worker_changes_no_row
@@ -75,13 +75,13 @@ macro_rules! suite {
                 what_a_person_ends_is_kept_from_then_on
                 many_processes_may_migrate_at_once_and_a_newer_schema_is_refused
             }
-            on! { rows, $world:
+            on! { rows, $new:
                 a_row_whose_fields_all_differ_is_read_as_it_was_written
                 a_change_of_every_field_is_read_as_it_was_written
                 a_line_of_the_log_is_completed_with_the_refusal
                 a_row_that_contradicts_itself_is_named_and_stops_no_other
             }
-            on! { sent_keys, $world:
+            on! { sent_keys, $new:
                 mapped_keys_that_clash_take_the_next_salt
                 many_clashes_in_one_batch_are_all_recorded
                 what_plain_sql_recorded_gets_its_key_before_its_first_attempt
@@ -90,7 +90,7 @@ macro_rules! suite {
                 what_could_not_be_sent_is_closed_for_a_waiting_caller
                 what_could_not_be_settled_in_time_is_closed_unsent
             }
-            on! { partners, $world:
+            on! { partners, $new:
                 nothing_is_sent_under_a_key_that_may_be_forgotten
                 a_forgotten_key_of_a_provider_that_cannot_be_asked_is_left_to_a_person
                 a_duplicate_is_never_believed_absent
@@ -101,13 +101,13 @@ macro_rules! suite {
                 a_refusal_is_given_back_with_its_body
                 amounts_are_read_exactly_as_they_were_recorded
             }
-            on! { partly, $world:
+            on! { partly, $new:
                 a_full_cancel_undoes_what_partial_refunds_left
                 what_contradicts_an_end_is_marked_and_changes_nothing
                 a_report_is_settled_by_the_question_that_follows_it
                 a_cancel_says_what_became_of_it
             }
-            on! { claims, $world:
+            on! { claims, $new:
                 a_claim_does_what_the_machine_does
             }
         }
@@ -152,7 +152,7 @@ macro_rules! upgrades {
 upgrades!(sqlite_upgrades, crate::world::SqliteWorld);
 upgrades!(postgres_upgrades, crate::world::PostgresWorld);
 
-suite!(sqlite, crate::world::SqliteWorld);
-suite!(postgres, crate::world::PostgresWorld);
-suite!(serializable, crate::world::Serializable);
-suite!(pooled, crate::world::Pooled);
+suite!(sqlite, crate::world::SqliteWorld::new);
+suite!(postgres, crate::world::PostgresWorld::new);
+suite!(serializable, crate::world::PostgresWorld::serializable);
+suite!(pooled, crate::world::PostgresWorld::pooled);
