@@ -37,8 +37,8 @@ enum Task {
         #[arg(long, default_value_t = 5)]
         seeds: u64,
     },
-    /// Let two programs and a provider work with the ledger while everything around them fails, and compare their books
-    /// at the end.
+    /// Let two programs and a provider work with the ledger while everything around them fails. At the end, compare
+    /// their books.
     Soak(soak::Options),
     /// Count the lines of production code of each crate at two commits.
     Lines(lines::Options),

@@ -1,8 +1,8 @@
-//! Builds the program of `docs/ledger.md` as a newcomer does: in a package outside of this workspace, with the
-//! dependencies that the page names, and so with one store.
+//! Builds the program of `docs/ledger.md` as a newcomer would: in a package outside of this workspace, and only with
+//! the dependencies and features that the page names.
 //!
-//! The tests of this workspace cannot do that. Their packages turn on all features together, and may use crates that a
-//! newcomer does not have.
+//! The tests of this workspace cannot check this. Their packages turn on all features together, and may use crates that
+//! a newcomer does not have.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use crate::process::{Outcome, cargo, root, said, target};
 /// The page with the program.
 const PAGE: &str = "docs/ledger.md";
 
-/// Checks the package. A warning of the compiler is an error, also one in a crate of this workspace.
+/// Builds the package. A compiler warning is an error, even if it is about a crate of this workspace.
 pub(crate) fn check() -> Outcome<()> {
     let failed = |e: std::io::Error| format!("the package outside: {e}");
     let page = fs::read_to_string(root().join(PAGE)).map_err(failed)?;
@@ -19,7 +19,7 @@ pub(crate) fn check() -> Outcome<()> {
     fs::create_dir_all(folder.join("src")).map_err(failed)?;
     fs::write(folder.join("Cargo.toml"), manifest(block(&page, "toml")?)).map_err(failed)?;
     fs::write(folder.join("src/main.rs"), block(&page, "rust")?).map_err(failed)?;
-    // With the same versions, the crates that were compiled for this workspace are used again.
+    // The package gets the workspace's versions of all crates. So the crates that are already compiled are used again.
     fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).map_err(failed)?;
     let mut command = cargo();
     command.args(["check", "--color", "never", "--manifest-path"]).arg(folder.join("Cargo.toml"));

@@ -1,7 +1,8 @@
-//! `cargo xtask soak`: runs the ledger's soak test for longer than the tests do.
+//! `cargo xtask soak`: runs the ledger's soak test for longer than the ordinary tests run it.
 //!
 //! The soak itself is a test of `seawall-ledger` (`crates/ledger/tests/soak`), and a short run of it is part of every
-//! test run. This command starts the same test with another time and seed. In this way xtask needs no database driver.
+//! test run. This command starts the same test with another duration and seed. So xtask itself needs no database
+//! driver.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,16 +12,17 @@ use crate::process::{Outcome, cargo, run};
 /// The options of `cargo xtask soak`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// How long things go wrong, in minutes. After that time the rows come to rest, and everything is compared.
+    /// For how many minutes faults are caused. After that, the run waits until nothing is to be done any more, and
+    /// compares all books.
     #[arg(long, default_value_t = 30)]
     minutes: u32,
-    /// The seed from which everything that goes wrong is drawn [default: drawn from the time, and printed].
+    /// The seed from which all faults and their times are drawn [default: drawn from the time, and printed].
     #[arg(long)]
     seed: Option<u64>,
     /// The database.
     #[arg(long, value_enum, default_value = "postgres")]
     store: Store,
-    /// Parts of the names of faults that are left out, such as `silent` or `deploy`.
+    /// Parts of names of faults, such as `silent` or `deploy`. Faults whose name contains one of them are left out.
     #[arg(long, value_delimiter = ',')]
     without: Vec<String>,
     /// Keep the folder of the run even if nothing is wrong.
@@ -37,8 +39,8 @@ enum Store {
     Postgres,
 }
 
-/// Builds and runs the soak. If something was lost, doubled, stuck or different, or if a kind of fault was never
-/// reached, this is an error.
+/// Builds and runs the soak. It is an error if an effect was lost or doubled, if an action is stuck, if two books
+/// differ, or if a kind of fault never happened.
 pub(crate) fn soak(options: &Options) -> Outcome<()> {
     let store = match options.store {
         Store::Sqlite => "sqlite",

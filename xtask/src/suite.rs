@@ -151,9 +151,9 @@ fn clippy(scope: &Scope) -> Outcome<()> {
         .args(["--", "-D", "warnings"]))
 }
 
-/// Checks the library with one store, as most programs build it, and with none; and the program of `docs/ledger.md` in
-/// a package of its own. The step `clippy` turns all features
-/// on, so it does not see code that only some of them use.
+/// Checks the library with each of [`FEATURES`], since most programs build it with only some features. The step
+/// `clippy` turns all features on, so it does not see what only some of them use. Also checks the program of
+/// `docs/ledger.md` in a package of its own.
 fn features(_: &Scope) -> Outcome<()> {
     for features in FEATURES {
         println!("features: {features}");

@@ -1,8 +1,9 @@
 //! Runs code of the application, such as handlers and remotes, so that its panic becomes an error.
 //!
-//! A panic that unwinds through the ledger would end the task that works on the row. Then the row would wait for the end
-//! of its lease, what the provider answered would be lost, and nobody would be told why. On SQLite the writer of the whole
-//! process would end. A program that is built with `panic = "abort"` ends at the panic, so nothing is caught there.
+//! A panic that unwinds through the ledger would end the task that works on the row. Then the row would wait for the
+//! end of its lease, the provider's answer would be lost, and nobody would learn why. On SQLite, the panic could end
+//! the writer that the whole process uses. If a program is built with `panic = "abort"`, it ends at the panic, so
+//! nothing is caught there.
 
 use std::any::Any;
 use std::fmt::Display;
@@ -10,14 +11,14 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 
-/// The maximum number of characters that are kept of a message.
+/// The maximum length of a stored message, in characters.
 const LONGEST_MESSAGE: usize = 2000;
 
-/// Calls `begin` and waits for the future that it returns. Returns the future's result, or what is to be said of the
-/// panic if `begin` or the future panics.
+/// Calls `begin` and waits for the future that it returns. Returns the future's result. If `begin` or the future
+/// panics, the error is a text about the panic.
 ///
-/// After a panic the future is not polled again, and what it borrowed is free again. The caller must treat what the
-/// application may have changed, such as its transaction, as it does after an error.
+/// After a panic, the future is not polled again and is dropped. The caller must treat what the application may have
+/// changed, such as its transaction, as it does after an error.
 pub(crate) async fn caught<F: Future>(begin: impl FnOnce() -> F) -> Result<F::Output, String> {
     let begun = catch_unwind(AssertUnwindSafe(begin)).map_err(|payload| panicked(&*payload))?;
     let mut running = pin!(begun);
@@ -31,7 +32,8 @@ pub(crate) async fn caught<F: Future>(begin: impl FnOnce() -> F) -> Result<F::Ou
     .await
 }
 
-/// Calls a function of the application, and returns its result, or what is to be said of its panic.
+/// Calls a function of the application, and returns its result. If the function panics, the error is a text about the
+/// panic.
 pub(crate) fn caught_now<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|payload| panicked(&*payload))
 }
@@ -44,9 +46,9 @@ fn panicked(payload: &(dyn Any + Send)) -> String {
     }
 }
 
-/// Returns the message of an error of the application as the ledger keeps it: at most [`LONGEST_MESSAGE`] characters, and
-/// without zero bytes, which PostgreSQL cannot store. A message that could not be stored would keep back everything that
-/// is written together with it, such as the provider's answer.
+/// Returns the text of an application's error as the ledger stores it. The text has at most [`LONGEST_MESSAGE`]
+/// characters, and no zero bytes, which PostgreSQL cannot store. If the database refused the text, it would also refuse
+/// what is written in the same statement, such as the provider's answer.
 pub(crate) fn message(error: &(impl Display + ?Sized)) -> String {
     let said = caught_now(|| error.to_string()).unwrap_or_else(|panic| format!("its message: {panic}"));
     said.chars().filter(|c| *c != '\0').take(LONGEST_MESSAGE).collect()

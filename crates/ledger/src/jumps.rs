@@ -1,12 +1,15 @@
 //! Decides whether the database's clock has jumped, and how long its time is in doubt after that.
 //!
-//! A process cannot see whether the database's clock is right. But it can see whether that clock runs evenly: each answer of
-//! the database that carries its time is compared with the process's monotonic clock, and the difference of the two, the
-//! *offset*, hardly changes. The obvious rule takes the offset of the last answer and compares it with the one before. But an
-//! answer can be slow, so its offset is only known to lie between two bounds; and a clock that is set wrong by many small
-//! steps would never seem to jump. So the offset is kept as a span, which each answer makes narrower. The span follows the
-//! answers no faster than [`DRIFT`], which is more than a time server slews a clock by. A clock has jumped if an answer lies
-//! further than the bound away from that span, however many steps it took to get there.
+//! A process cannot see whether the database's clock is right. But it can see whether that clock runs evenly. Each
+//! answer of the database that carries its time is compared with the process's monotonic clock. The difference between
+//! the two clocks is the *offset*, and it hardly changes.
+//!
+//! The obvious rule compares the offset of the last answer with the one before. That fails in two ways. An answer can
+//! be slow, so its offset is only known to lie between two bounds. And a clock that is set wrong by many small steps
+//! would never seem to jump. So the accepted offset is kept as a span with two bounds, which each answer makes
+//! narrower. The span follows the answers no faster than [`DRIFT`], which is more than a time server slews a clock by.
+//! The clock has jumped if the offset of an answer lies outside that span by more than the declared bound, in however
+//! many steps it got there.
 //!
 //! This module has no clock of its own. Times of the monotonic clock are durations since a moment that the caller chooses.
 
@@ -14,11 +17,12 @@ use std::time::Duration;
 
 use crate::machine::{Back, Stamp};
 
-/// How fast the two clocks may drift apart without a jump: 1 ms per second. Time servers slew clocks by at most 500 µs per
-/// second (the kernel's limit for `adjtimex`).
+/// The fastest drift between the two clocks that is not a jump: one part in this number, which is 1 ms per second. Time
+/// servers slew clocks by at most 500 µs per second (the kernel's limit for `adjtimex`).
 const DRIFT: i64 = 1000;
 
-/// The least bound above which a change of the offset is a jump, whatever is declared. A change below it could be noise.
+/// The smallest bound above which a change of the offset is a jump. A smaller declared bound is raised to this one,
+/// because a smaller change could be noise.
 const LEAST: Duration = Duration::from_millis(100);
 
 /// A jump of the database's clock, as a process saw it.
@@ -60,7 +64,8 @@ impl Offset {
         Offset { low: self.low.saturating_sub(by), high: self.high.saturating_add(by) }
     }
 
-    /// Returns the distance to `other`: zero if the two can be the same offset, and negative if `other` is below.
+    /// Returns by how many microseconds `other` lies outside of this span: negative if it lies below, zero if the two
+    /// overlap.
     fn to(self, other: Offset) -> i64 {
         if other.low > self.high {
             other.low.saturating_sub(self.high)
@@ -86,7 +91,7 @@ pub(crate) struct Guard {
     /// How long the time is in doubt after a jump.
     wait: Duration,
     accepted: Option<Offset>,
-    /// Up to when the accepted offset has followed the answers, on the monotonic clock.
+    /// The time of the monotonic clock until which the drift has been added to the accepted offset.
     followed: Duration,
     /// When the doubt ends, on the monotonic clock; `None` if there is no doubt.
     until: Option<Duration>,
@@ -112,8 +117,9 @@ impl Guard {
         }
     }
 
-    /// Declares a bound above which a change of the offset is a jump, and how long the time is in doubt after a jump. If it
-    /// is called again, the smaller bound and the longer doubt hold. Before the first call, no jump is seen.
+    /// Declares a bound above which a change of the offset is a jump, and for how long the time is in doubt after a
+    /// jump. After several calls, the smallest bound and the longest doubt hold. Before the first call, no jump is
+    /// noticed.
     pub(crate) fn cover(&mut self, bound: Duration, wait: Duration) {
         let bound = bound.max(LEAST);
         self.bound = Some(self.bound.map_or(bound, |before| before.min(bound)));
@@ -125,8 +131,8 @@ impl Guard {
         self.bound
     }
 
-    /// Compares an answer with the accepted offset. Returns the jump if the clock has jumped. An answer from before the last
-    /// jump that is taken after it shows no jump.
+    /// Compares an answer with the accepted offset. Returns the jump if the clock has jumped, and otherwise `None`. An answer
+    /// from before the last jump that is taken after it shows no jump.
     pub(crate) fn hear(&mut self, reading: Reading) -> Option<ClockJump> {
         let found = Offset::of(reading);
         let (Some(accepted), Some(bound)) = (self.accepted, self.bound) else {
@@ -153,14 +159,14 @@ impl Guard {
         self.before = Some((near, reading.heard));
         self.accepted = Some(found);
         self.followed = reading.heard.max(self.followed);
-        // The clock was set back by at most the distance between the outer ends of the two spans.
+        // If the clock was set back, the longest possible distance is taken: between the outer ends of the two spans.
         let most = found.low.saturating_sub(near.high).min(distance);
         let by_micros = if distance < 0 { most } else { distance };
         Some(self.jumped(by_micros, reading.stamp, reading.heard))
     }
 
-    /// Notes a jump that another comparison has found. `at` is the time that the database's clock shows, and `now` the time
-    /// of the monotonic clock.
+    /// Notes a jump by `by_micros`, and returns it. The time is in doubt from now on. `at` is the time that the
+    /// database's clock shows after the jump, and `now` is the time of the monotonic clock.
     pub(crate) fn jumped(&mut self, by_micros: i64, at: Stamp, now: Duration) -> ClockJump {
         let before = Stamp::from_micros(at.as_micros().saturating_sub(by_micros));
         self.back = self.back.jumped(by_micros, before);
@@ -171,18 +177,18 @@ impl Guard {
         jump
     }
 
-    /// Takes over how far the clock was set back before this process began.
+    /// Adds how far the clock was set back before this process began.
     pub(crate) fn remember(&mut self, back: Back) {
         let by = self.back.by.saturating_add(back.by);
         self.back = Back { by, before: self.back.before.max(back.before) };
     }
 
-    /// Returns for how long the time is still in doubt; `None` if it is not.
+    /// Returns for how long the time is still in doubt; `None` if it is not in doubt.
     pub(crate) fn doubt(&self, now: Duration) -> Option<Duration> {
         self.until.map(|until| until.saturating_sub(now)).filter(|left| !left.is_zero())
     }
 
-    /// Ends the doubt if its time is over. Returns whether this call has ended it.
+    /// Ends the doubt if its time is over. Returns true if this call has ended it.
     pub(crate) fn ends(&mut self, now: Duration) -> bool {
         self.until.take_if(|until| *until <= now).is_some()
     }

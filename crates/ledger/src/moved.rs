@@ -1,12 +1,14 @@
-//! Notices that the database's clock was moved while no process of the application looked at it.
+//! Notices a jump of the database's clock that happened while no process of the application was running.
 //!
-//! A running process compares each answer with its monotonic clock ([`jumps`](crate::jumps)). A process that starts has no
-//! earlier answer. So the processes keep the database's time in the database itself, together with the time of another clock
-//! at the same moment, and renew that pair each minute. A process that starts and finds another difference between the two
-//! clocks begins in doubt, as if it had seen the jump. The other clock is the process's wall clock, so a process whose own
-//! machine shows another time begins in doubt, too; that costs some minutes, and no effect. For SQLite, the wall clock *is*
-//! the database's clock. There the other clock is the time for which the machine has been running, which says nothing after
-//! the machine was started again: then only a time that went backwards is noticed.
+//! A running process compares each answer with its monotonic clock ([`jumps`](crate::jumps)). A process that starts has
+//! no earlier answer. So the processes keep a pair of times in the database: the database's time, and the time of
+//! another clock at the same moment. They renew the pair each minute. A process that starts compares the two clocks
+//! again. If their difference has changed, it begins in doubt, as if it had seen the jump.
+//!
+//! For PostgreSQL, the other clock is the wall clock of the process's machine. If that clock is wrong, the process
+//! begins in doubt, too. This delays some decisions by minutes, and loses nothing. For SQLite, the wall clock *is* the
+//! database's clock. So the other clock is the time for which the machine has been running. It cannot be compared after
+//! the machine was started again. Then only a time that went backwards is noticed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,11 +34,15 @@ impl<S: Store> Ledger<S> {
 }
 
 impl<S: Store> Inner<S> {
-    /// Compares the database's clock with the pair that was kept, if this was not done before. Fails if the database cannot be
-    /// reached.
+    /// Compares the database's clock with the pair that was kept, if this process has not done so yet. If the clock has
+    /// jumped, the time is in doubt from now on.
     ///
-    /// Callers that come while the first one reads do not wait for it, since the database may be silent: then each of them
-    /// would wait after the one before. Only the first one that has read judges.
+    /// Callers that come while the first one reads do not wait for it, because the database may be silent. Each caller
+    /// would then wait after the one before. They all read, and the first one that has read decides.
+    ///
+    /// # Errors
+    ///
+    /// The error of the database if it cannot be reached.
     pub(crate) async fn compare_clocks(&self) -> Result<(), StoreError> {
         if self.compared.get().is_some() {
             return Ok(());
@@ -58,7 +64,8 @@ impl<S: Store> Inner<S> {
         Ok(())
     }
 
-    /// Returns the pair that was kept; `None` if there is none, or if it cannot be read.
+    /// Returns the pair that was kept; `None` if there is none or if it cannot be read. Fails if the database cannot be
+    /// reached.
     async fn kept_pair(&self) -> Result<Option<KeptClock>, StoreError> {
         match self.store.kept_clock().await {
             Ok(kept) => Ok(kept),
@@ -70,8 +77,8 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// Reads the two clocks at the same moment. Returns the answer of the database, the time of the other clock, and how long
-    /// the database took to answer.
+    /// Reads the two clocks at nearly the same moment. Returns the database's time, the time of the other clock, and
+    /// how long the database took to answer.
     async fn pair(&self) -> Result<(DbClock, Option<OwnTime>, Duration), StoreError> {
         let asked = Instant::now();
         let now = self.store.ask_time().await?;
@@ -79,8 +86,8 @@ impl<S: Store> Inner<S> {
         Ok((now, self.store.own_time(), took))
     }
 
-    /// Keeps the database's time together with the time of another clock, unless the time is in doubt. Returns when this is to
-    /// be done again.
+    /// Keeps the pair of times in the database, unless the time is in doubt. Returns the wait until the pair is to be
+    /// kept again.
     async fn keep_clock(&self) -> Result<Duration, StoreError> {
         self.compare_clocks().await?;
         let (clock, own, _) = self.pair().await?;
@@ -93,8 +100,9 @@ impl<S: Store> Inner<S> {
     }
 }
 
-/// Returns by how many microseconds the database's clock has moved against the other clock since the pair was kept. If the two
-/// clocks cannot be compared, returns how far the database's clock went backwards, or zero.
+/// Returns by how many microseconds the database's clock has moved against the other clock since the pair was kept. If
+/// the two clocks cannot be compared, returns by how much the database's clock went backwards, as a negative number, or
+/// zero.
 fn moved(kept: &KeptClock, now: Stamp, own: Option<&OwnTime>) -> i64 {
     let passed = now.as_micros().saturating_sub(kept.database.as_micros());
     match (&kept.own, own) {

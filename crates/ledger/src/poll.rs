@@ -1,14 +1,15 @@
-//! The poll: one question for all dependencies of a process together.
+//! The poll: one question to the database for all dependencies of a process together.
 //!
-//! The obvious design lets the loop of each dependency ask for itself. Then a process with twenty dependencies sends
-//! about 140 statements a second while it has nothing to do, since each look was a claim in a transaction and a question
-//! for the next due time. Instead, the process asks once in each poll interval, in one statement, which dependencies
-//! have rows that are due. Only for these a claim follows. The answer also says when the next row will be due, and the
-//! process asks again at that time.
+//! The obvious design lets each dependency ask for itself. Then a process with twenty dependencies sends about 140
+//! statements a second while it has nothing to do, because each look for due rows is a claim in a transaction and a
+//! question for the next due time. Instead, the process asks once in each poll interval, in one statement, which
+//! dependencies have rows that are due. It sends claims only for these dependencies. The answer also says when the next
+//! row will be due, and the process asks again at that time.
 //!
-//! The process need not ask about what it knows. A row that it has just recorded wakes the claims directly. If it writes
-//! a row that will be due before the next poll, it polls at that time. Each poll sees all rows that are committed, so
-//! only what was written after the last poll has to be remembered, and of that only the earliest time.
+//! The process need not ask about rows that it has written itself. A row that it has just recorded wakes the claims
+//! directly. If the process writes a row that will be due before the next poll, it polls at that time. Each poll sees
+//! all committed rows, so the process remembers only what it wrote after the last poll, and of that only the earliest
+//! due time.
 
 use std::collections::HashSet;
 use std::pin::pin;
@@ -23,7 +24,7 @@ use crate::store::{Declared, Store};
 /// The shortest time between two polls. Rows that become due one after the other within this time are claimed together.
 const SPACING: Duration = Duration::from_millis(10);
 
-/// The time between two looks at rows whose operations are not declared in this process.
+/// How often the process looks for due rows whose operations it does not declare.
 const LOOK: Duration = Duration::from_secs(60);
 
 pub(crate) struct Poll<S: Store> {
@@ -31,9 +32,10 @@ pub(crate) struct Poll<S: Store> {
     /// The longest time between two polls.
     every: Duration,
     declared: Vec<Declared>,
-    /// The operations that were reported as not declared. Each is reported once.
+    /// The dependency and operation of each warning about an operation that is not declared. Each warning is logged
+    /// once.
     said: HashSet<(String, String)>,
-    /// When the process last looked at rows whose operations are not declared.
+    /// When the process last looked for due rows whose operations it does not declare; `None` if it never did.
     looked: Option<Instant>,
     /// Whether the last poll failed.
     failing: bool,
@@ -58,7 +60,7 @@ impl<S: Store> Poll<S> {
                 next = self.ask() => next,
                 _ = stopped.changed() => return,
             };
-            // The time is random, so that the processes do not all ask at the same time.
+            // The time is random, so that not all processes ask at the same time.
             let regular = asked + self.every.mul_f64(0.8 + fastrand::f64() / 5.0);
             loop {
                 let written = inner.wakes.earliest().map(|stamp| inner.store.clock().instant_of(stamp));
@@ -73,10 +75,10 @@ impl<S: Store> Poll<S> {
         }
     }
 
-    /// Asks the database, and wakes the claims of the dependencies that have due rows. Returns when the next row will be
-    /// due; `None` if no row waits, or if the database does not answer.
+    /// Asks the database which dependencies have due rows, and wakes their claims. Returns when the next row will be
+    /// due. Returns `None` if no row will be due later, or if the database does not answer.
     async fn ask(&mut self) -> Option<Instant> {
-        // What was written before this moment is committed, so the answer contains it.
+        // What this process wrote before this moment is committed, so the answer contains it.
         self.inner.wakes.forget();
         let found = match self.inner.store.due(&self.declared).await {
             Ok(found) => found,
@@ -99,7 +101,8 @@ impl<S: Store> Poll<S> {
         found.iter().filter_map(|due| due.next).min().map(|next| clock.instant_of(next))
     }
 
-    /// Reports each operation that has due rows and is not declared in this process, once.
+    /// Logs a warning for each operation that has due rows and is not declared in this process. Each operation is
+    /// logged once.
     async fn look(&mut self) {
         let found = match self.inner.store.undeclared(&self.declared).await {
             Ok(found) => found,

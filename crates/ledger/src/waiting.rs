@@ -1,8 +1,8 @@
-//! Waits while the database does not answer or a row is locked, and tells the caller who waits for the task.
+//! Waits while the database does not answer or a row is locked, and tells the caller that waits for the task.
 //!
-//! A task that works on an action goes on for as long as it cannot write, since it may have an answer of the provider that
-//! is stored nowhere else. Its caller cannot wait for that long. So after the time that the database has for an answer,
-//! the caller gets the error, and the task goes on without the caller.
+//! If a task that works on an action cannot write, it goes on trying. It may have an answer of the provider that is
+//! stored nowhere else. But its caller cannot wait for that long. So after `patience`, the time that the database has
+//! for an answer, the caller gets the error, and the task goes on without the caller.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ tokio::task_local! {
     static CALLER: mpsc::Sender<StoreError>;
 }
 
-/// The tries of one statement or write, while the database fails.
+/// Counts the failed tries of one statement or write, and the time since the first try began.
 pub(crate) struct Tries {
     failed: u32,
     since: Instant,
@@ -37,14 +37,15 @@ impl Tries {
         self.failed
     }
 
-    /// Waits for a moment after a try failed with this error. If the tries have failed for `patience`, the caller of this
-    /// task is told.
+    /// Waits for a moment after a try has failed with the error `e`. If `patience` has passed since the first try
+    /// began, the error is also sent to the caller of this task.
     pub(crate) async fn wait_out(&mut self, e: &StoreError, patience: Duration) {
         if self.failed == 0 {
             tracing::warn!(error = %e, "the ledger's database does not answer; waiting");
         }
         if matches!(e.trouble(), Trouble::Away | Trouble::Busy) && self.since.elapsed() >= patience {
-            // Nobody waits for a task of a worker, and the caller of another task may have left or have been told.
+            // The send may fail, and that is fine. A worker's task has no caller, and another caller may have left or
+            // been told.
             let _ = CALLER.try_with(|caller| caller.try_send(e.repeated()));
         }
         self.failed += 1;
@@ -53,11 +54,12 @@ impl Tries {
     }
 }
 
-/// Runs `work` in a task of its own, and waits for it. Returns `None` if the task panics.
+/// Runs `work` in a task of its own, and returns its result. Returns `None` if the task panics.
 ///
 /// # Errors
 ///
-/// [`Trouble::Away`] or [`Trouble::Busy`] if the task has waited for too long until it can write. The task then goes on.
+/// [`Trouble::Away`] or [`Trouble::Busy`] if the task has failed to write for too long. The task then goes on without
+/// its caller.
 pub(crate) async fn in_task<T, F>(work: F) -> Result<Option<T>, StoreError>
 where
     T: Send + 'static,

@@ -65,8 +65,8 @@ const CROWD: usize = 100;
 const SLOW_BYTES: usize = 1024;
 
 /// Makes the three runs, and prints the figures. It is an error in three cases: a call failed that does not belong to a
-/// stalled caller, the p99 of the run beside the stalled callers is above its bound, or the gateway's memory has grown by
-/// more than [`LEFT_MIB`].
+/// stalled caller, the p99 of the run beside the stalled callers is above its bound, or the gateway's memory has grown
+/// by more than [`LEFT_MIB`].
 pub(crate) fn beside_stalled(options: &Options) -> Outcome<()> {
     build("xtask")?;
     let program = match &options.program {

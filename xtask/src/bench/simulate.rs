@@ -3,8 +3,8 @@
 //! The program is started as a user would start it. There are two measurements, each on one thread:
 //!
 //! - The number of events per second in the storms of `metastable`.
-//! - The time and the memory for a hundred thousand callers, each with its own guards, over 130 simulated seconds at 70
-//!   % load.
+//! - The time and the memory for a hundred thousand callers, each with its own guards, over 130 simulated seconds at
+//!   70% load.
 
 use std::fs;
 use std::process::{Command, Stdio};

@@ -1,22 +1,20 @@
 //! The time at which the machine decides, and how far that time can be relied on.
 //!
 //! A database's clock can be set wrong, and a database can fail over to a server with another clock. The obvious rule
-//! trusts the clock: after a jump of ten minutes ahead, each quiet time seems to be over, an answer "not found" is believed
-//! although the request is still on its way, and the action ends as failed with a live charge. So a process that has seen
-//! the clock jump says so, and until the doubt is over, four things do not happen:
-//!
-//! - No absence is believed ([`told`](super::told())).
+//! trusts the clock. Then, after a jump of ten minutes ahead, each quiet time seems to be over. An answer "not found"
+//! is believed although the request is still on its way, and the action ends as failed although the customer is
+//! charged. So the machine is told when the process has seen a jump. Until the doubt is over, four things do not
+//! happen:
 //! - No deadline passes: nothing is cancelled because it was not settled in time.
-//! - Nothing is given up, because of its age or because of the end of a window of the provider.
-//! - Nothing is sent again under a key.
+//! - Nothing is given up because of its age, or because a window of the provider has ended.
 //!
-//! Everything else goes on: new actions are sent, outcomes are written, and the provider is asked. What was seen to exist
-//! is believed.
+//! Everything else goes on: new actions are sent, outcomes are written, and the provider is asked. If the provider says
+//! that an effect exists, this is believed.
 //!
-//! The doubt lasts for the longest quiet time and attempt, on the process's monotonic clock. After that, whatever was sent
-//! before the jump can no longer take effect, so a quiet time that seems to be over is over. One trouble stays: after a
-//! jump back, the times of older sends seem to be more recent than they are, and the key of such a send would seem to live
-//! for too long. [`Back`] corrects that.
+//! The doubt lasts for the longest quiet time and attempt of all operations, measured on the process's monotonic clock.
+//! After that, requests that were sent before the jump can no longer take effect. So a quiet time that seems to be over
+//! is really over. One trouble stays after a jump back: older sends seem to be more recent than they are, so the key of
+//! such a send would seem to live for too long. [`Back`] corrects that.
 
 use std::time::Duration;
 
@@ -25,18 +23,18 @@ use super::Stamp;
 /// The database's time, and how far it can be relied on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// The database's time. It must not be later than the time that the database's clock really shows.
+    /// The database's time. It must not be later than the time that the database's clock shows now.
     pub at: Stamp,
-    /// For how long this time is in doubt, since the database's clock has jumped; `None` if it can be relied on.
+    /// For how long this time is still in doubt after a jump of the database's clock; `None` if it can be relied on.
     pub doubt: Option<Duration>,
     /// How far the clock was set back.
     pub back: Back,
 }
 
-/// How far the database's clock was set back, for times that were written before that.
+/// How far the database's clock was set back. It corrects the times that were written before that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Back {
-    /// By how much it was set back. A later jump ahead makes this less.
+    /// The time by which the clock was set back. A later jump ahead makes it shorter.
     pub by: Duration,
     /// The time that the clock showed directly before it was set back. A time in a row that is not later than this may
     /// have been written before the jump.
@@ -58,7 +56,7 @@ impl Back {
 }
 
 impl Now {
-    /// Makes a time that can be relied on, on a clock that was never set back.
+    /// Makes a time that can be relied on, of a clock that was never set back.
     #[must_use]
     pub const fn sure(at: Stamp) -> Now {
         Now { at, doubt: None, back: Back { by: Duration::ZERO, before: Stamp::from_micros(0) } }
@@ -70,15 +68,16 @@ impl Now {
         self.doubt.is_none()
     }
 
-    /// Returns the latest time that it may be now on the clock that showed `first` when something was sent. It is later
-    /// than [`Now::at`] if the clock was set back since then. Compare it with the end of a time that began at `first`, such
-    /// as the life of a key.
+    /// Returns the latest time that it may be now on the clock that showed `first` when something was sent. If the
+    /// clock was set back since then, this is later than [`Now::at`]. Use it to check whether a time that began at
+    /// `first` is over, such as the life of a key.
     #[must_use]
     pub fn latest_since(&self, first: Stamp) -> Stamp {
         if first <= self.back.before { self.at.saturating_add(self.back.by) } else { self.at }
     }
 
-    /// Returns when a row is looked at again that rests until `until`: not before the end of the doubt, if there is one.
+    /// Returns when a row that rests until `until` is looked at again. This is not before the end of the doubt, if
+    /// there is one.
     pub(super) fn rested(&self, until: Stamp) -> Stamp {
         if self.is_sure() { until } else { until.max(self.doubt_ends()) }
     }

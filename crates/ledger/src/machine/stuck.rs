@@ -4,13 +4,14 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StuckReason {
-    /// The provider was asked or the request was sent again, for as long or as often as declared, and nothing was learned.
+    /// The provider was asked, or the request was sent again, for as long or as often as declared. Nothing was learned.
     Unanswered,
-    /// Cancels brought nothing, for as long or as often as declared.
+    /// Cancels were sent for as long or as often as declared, and none succeeded.
     NotCancelled,
-    /// A time of the provider is over: it can no longer be asked, takes no cancel any more, or may have forgotten the key.
+    /// A time limit of the provider has passed: it can no longer be asked, takes no cancel any more, or may have
+    /// forgotten the key.
     TooLate,
-    /// Nothing that is declared of the operation leads on, for example because the provider cannot be asked.
+    /// The operation declares no way to go on. For example, the provider cannot be asked.
     NoWay,
     /// The operation declares that an unknown effect is left to a person.
     LeftToAPerson,
@@ -19,15 +20,15 @@ pub enum StuckReason {
 }
 
 impl StuckReason {
-    /// Returns the kind of the reason in [`State::why`](super::State::why). Returns `None` if the text is none of those
-    /// with which the machine explains a stuck action.
+    /// Returns the kind of a reason from its text in [`State::why`](super::State::why). Returns `None` if the text is
+    /// not one of the machine's own reasons for a stuck action.
     #[must_use]
     pub fn of(why: &str) -> Option<StuckReason> {
         Stuck::ALL.into_iter().find(|stuck| stuck.text() == why).map(Stuck::reason)
     }
 }
 
-/// Declares the reasons: for each its kind, and the text in the row.
+/// Declares the reasons. Each has a name, its kind, and the text that is stored in the row.
 macro_rules! reasons {
     ($($name:ident: $reason:ident, $text:literal;)*) => {
         /// The exact reason for which a row becomes stuck.

@@ -1,13 +1,13 @@
 //! The two questions about rows that wait, written once for both databases.
 //!
-//! A process asks the first question about all of its dependencies together, once in each poll interval: which of them
-//! have a row that is due, and when is the next row due? The second question is which rows nobody in this process can
-//! work on, because their operations are not declared here.
+//! The first question is about all dependencies of a process together, and is asked once in each poll interval: which
+//! of them have a row that is due, and when will the next row be due? The second question is: which due rows wait for
+//! another process, because this process does not declare their operations?
 //!
 //! The questions have no parameters: the names are written into the text. So PostgreSQL gets such a question in one
-//! message (the simple protocol), answers it in one round trip, and plans it anew each time for the table as it then
-//! is. With parameters, sqlx first prepares the statement in a message of its own. Behind a pooler in transaction mode,
-//! the statement would then be executed in another server session, in which it was never prepared.
+//! message (the simple protocol), answers it in one round trip, and plans it anew each time for the current size of the
+//! table. With parameters, sqlx first prepares the statement in a message of its own. Behind a pooler in transaction
+//! mode, the statement could then be executed in another server session, in which it was never prepared.
 
 use crate::machine::Stamp;
 
@@ -15,8 +15,9 @@ use super::columns::{Cell, Source};
 use super::dialect::Dialect;
 use super::{Declared, Due, Result, Undeclared};
 
-/// Returns the SQL that answers for each declared operation at the time `now`: the database's time, the number of the dependency in
-/// `declared`, since when a row is due, and when the next row will be due. [`Answers::read`] reads the rows.
+/// Returns the SQL of the first question, for the time `now`. Its result has one row for each declared operation, with
+/// four columns: the database's time, the index of the dependency in `declared`, since when a row is due, and when the
+/// next row will be due. [`Answers::read`] reads these rows.
 pub(crate) fn due(dialect: Dialect, now: &str, declared: &[Declared], knows: u32) -> String {
     let action = dialect.table("action");
     let operations = declared.iter().enumerate().flat_map(|(number, of)| {
@@ -67,11 +68,12 @@ impl Answers {
     }
 }
 
-/// Returns the SQL that lists the operations of the dependencies in `declared` that are not declared and have rows that
-/// are due, with the number of these rows. At most `most` rows of an operation are counted. [`undeclared_of`] reads the
-/// rows.
+/// Returns the SQL of the second question. Its result has one row for each operation that is not in `declared`,
+/// although its dependency is, and that has rows that are due. The columns are the dependency, the operation, and the
+/// number of due rows, of which at most `most` are counted. [`undeclared_of`] reads these rows.
 ///
-/// The statement jumps in the index from one operation to the next, so it does not read the rows of the declared ones.
+/// The statement jumps in the index from one operation to the next, so it does not read the rows of the declared
+/// operations.
 pub(crate) fn undeclared(dialect: Dialect, now: &str, declared: &[Declared], most: u32) -> String {
     let action = dialect.table("action");
     let named: Vec<String> =

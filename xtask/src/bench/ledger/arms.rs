@@ -131,7 +131,7 @@ impl Seen {
     }
 }
 
-/// How one measurement is made: the number of actions in flight, the seconds before counting starts, and the seconds in
+/// The size of one measurement: the number of actions in flight, the seconds before counting starts, and the seconds in
 /// which actions are counted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size {

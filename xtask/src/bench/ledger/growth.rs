@@ -1,6 +1,7 @@
-//! `cargo xtask bench growth`: measures what a large table, a long transaction and idle time cost the ledger.
+//! `cargo xtask bench growth`: measures how a large table and a long transaction slow the ledger down, and what the
+//! ledger costs while it has nothing to do.
 //!
-//! It runs the example `growth` of the ledger, and asks PostgreSQL what the statements of that program took. If the
+//! It runs the example `growth` of the ledger, and asks PostgreSQL how long the statements of that program took. If the
 //! program of an earlier commit is given, each part is run with it, too.
 
 use std::fs;
@@ -28,11 +29,11 @@ pub(crate) struct Options {
     /// The number of rows in a page of a list.
     #[arg(long, default_value_t = 100)]
     page: u32,
-    /// The age in seconds of the transaction beside which claims are measured, and the length of the transaction that
-    /// settles.
+    /// The duration in seconds of the long transaction of the part `beside`. Claims are measured when it has been open
+    /// for that time.
     #[arg(long, default_value_t = 45)]
     held: u64,
-    /// The number of actions that are recorded in each second for the worker.
+    /// The number of actions that are recorded per second, for the worker to send.
     #[arg(long, default_value_t = 500)]
     rate: u32,
     /// The program `growth` of an earlier commit. Copy the folder `crates/ledger/examples/growth` and its entry in
@@ -51,7 +52,7 @@ struct Program {
     path: PathBuf,
 }
 
-/// What is measured, in which all parts have their results: a name, and one value for each program.
+/// The figures of one part: for each row of its table, the row's name and the value that is shown.
 type Rows = Vec<(String, Vec<String>)>;
 
 /// Builds the program, measures all parts, and prints a table for each.
@@ -92,7 +93,7 @@ fn table(name: &str, programs: &[Program], seen: &[Rows]) -> String {
     aligned(&rows)
 }
 
-/// Starts the program with these arguments. Returns it with the lines that it prints.
+/// Starts the program with these arguments. Returns the process and the lines that it prints.
 fn start(program: &Program, args: &[String]) -> Outcome<(Server, Lines<BufReader<ChildStdout>>)> {
     let log = target().join("bench").join(format!("growth-{}.log", program.name));
     let mut server = Server::start("growth", None, &program.path, args, &log, true)?;
@@ -100,7 +101,8 @@ fn start(program: &Program, args: &[String]) -> Outcome<(Server, Lines<BufReader
     Ok((server, BufReader::new(out).lines()))
 }
 
-/// Returns the next line that the program prints and that begins with `word`.
+/// Returns the next line that begins with `word`, and skips the lines before it. It is an error if the program ends
+/// before.
 fn line(lines: &mut Lines<BufReader<ChildStdout>>, word: &str) -> Outcome<String> {
     loop {
         match lines.next() {
@@ -112,8 +114,8 @@ fn line(lines: &mut Lines<BufReader<ChildStdout>>, word: &str) -> Outcome<String
     }
 }
 
-/// The slowest list of each standing: in a table in which almost all rows are done, and in one in which almost all rows
-/// are open; on both databases.
+/// Measures lists on both databases, in a table in which almost all rows are done, and in one in which almost all are
+/// open. Returns the slowest list of each standing, in milliseconds.
 fn lists(options: &Options, cluster: &Cluster, program: &Program) -> Outcome<Rows> {
     let mut rows = Rows::new();
     for (store, most) in [("postgres", "done"), ("postgres", "open"), ("sqlite", "done"), ("sqlite", "open")]
@@ -153,7 +155,8 @@ fn slowest(store: &str, most: &str, text: &str) -> Outcome<Rows> {
     Ok(slowest.into_iter().map(row).collect())
 }
 
-/// The calls of statements in an idle second, utility statements included.
+/// Returns the number of statements per second while the ledger has nothing to do, with 1 and with 10 dependencies.
+/// Statements such as BEGIN and SET are counted, too.
 fn idle(_: &Options, cluster: &Cluster, program: &Program) -> Outcome<Rows> {
     const SECONDS: u64 = 20;
     let mut rows = Rows::new();
@@ -180,7 +183,8 @@ fn reset(cluster: &Cluster) -> Outcome<()> {
     cluster.sql("postgres", "SELECT pg_stat_statements_reset()").map(|_| ())
 }
 
-/// Returns a figure of the statements that were executed in this database.
+/// Returns one figure about the statements that this database has executed. `figure` is the SQL expression of the
+/// figure, and `which` is the SQL condition that selects the statements.
 fn number(cluster: &Cluster, database: &str, figure: &str, which: &str) -> Outcome<f64> {
     let text = format!(
         "SELECT {figure} FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid \
@@ -190,14 +194,15 @@ fn number(cluster: &Cluster, database: &str, figure: &str, which: &str) -> Outco
     said.trim().parse().map_err(|e| format!("{e}: {said}"))
 }
 
-/// A condition on the statements of `pg_stat_statements`: claims.
+/// The SQL condition that selects the claims in `pg_stat_statements`.
 const CLAIMS: &str = "s.query LIKE 'UPDATE seawall.action a SET version = version + 1, fence%'";
 
-/// A condition on the statements of `pg_stat_statements`: the questions which rows are due.
+/// The SQL condition that selects in `pg_stat_statements` the questions which rows are due.
 const POLLS: &str =
     "s.query LIKE '%SELECT%due_at%' AND s.query NOT LIKE 'UPDATE%' AND s.query NOT LIKE 'WITH taken%'";
 
-/// Returns the mean and the longest time of claims, and of questions which rows are due, in the next seconds.
+/// Measures statements for four seconds. Returns four times in milliseconds: the mean and the longest time of a claim,
+/// then the mean and the longest time of a question which rows are due.
 fn statements(cluster: &Cluster, database: &str) -> Outcome<[f64; 4]> {
     reset(cluster)?;
     std::thread::sleep(Duration::from_secs(4));
@@ -221,7 +226,7 @@ fn work(
     Ok((server, lines, held))
 }
 
-/// Runs SQL in a session of its own, which ends when the returned value is dropped.
+/// Starts `psql`, which runs this SQL in a session of its own. The session ends when the returned value is dropped.
 fn session(cluster: &Cluster, database: &str, text: &str) -> Outcome<Server> {
     let psql = needs::postgres_program("psql").ok_or("no `psql`")?;
     let log = target().join("bench").join("growth-session.log");
@@ -229,7 +234,8 @@ fn session(cluster: &Cluster, database: &str, text: &str) -> Outcome<Server> {
     Server::start("psql", None, &psql, &args, &log, false)
 }
 
-/// Claims before and beside a long transaction, and the share of updates that are HOT.
+/// Measures claims, and the questions which rows are due, before and beside a long transaction. Also returns the share
+/// of updates that are HOT, which means that they change no index.
 fn beside(options: &Options, cluster: &Cluster, program: &Program) -> Outcome<Rows> {
     const DATABASE: &str = "growth_beside";
     let url = cluster.database(DATABASE)?;
@@ -271,7 +277,8 @@ fn figures(line: &str, names: [&str; 2]) -> Outcome<String> {
     Ok(format!("{one:.1} · {other:.1}"))
 }
 
-/// Other actions while an application's transaction has settled one action and stays open, and without it.
+/// Measures how fast other actions are performed while an application's transaction has settled one action and stays
+/// open. For comparison, the same is measured without that transaction.
 fn settle(options: &Options, cluster: &Cluster, program: &Program) -> Outcome<Rows> {
     const DATABASE: &str = "growth_settle";
     const SECONDS: u64 = 30;

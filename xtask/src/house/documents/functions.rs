@@ -1,6 +1,6 @@
-//! Checks that the pages about the ledger name every function that a program can call on it.
+//! Checks that the pages about the ledger describe every function that a program can call on it.
 //!
-//! A function counts as named if the first cell of a row of a table has it, since the rest of the row says what the
+//! A function counts as described if the first cell of a table's row names it. The rest of such a row says what the
 //! function returns and what its errors are.
 
 use std::collections::BTreeSet;
@@ -40,8 +40,8 @@ pub(super) fn unnamed(files: &[Source], pages: &[Page]) -> Vec<String> {
     found
 }
 
-/// The public functions of the types, each with the name of its type. Functions that only some features have are left
-/// out.
+/// The public functions of the types in [`TYPES`], each with the name of its type. A function that is built only with
+/// some feature is left out.
 #[derive(Debug, Default)]
 struct Functions(Vec<(String, String)>);
 

@@ -45,9 +45,9 @@ pub(super) fn over_http2(case: &Case) -> Outcome<Seen> {
     counted(&[(THROUGH, tries)])
 }
 
-/// Tests that a caller receives the answer with which the server refuses an upload before it has read the upload whole.
-/// The caller reads nothing until it has sent everything, or until sending has failed. The calls are made through the gateway and directly. If sending failed in some calls through the gateway,
-/// this is not an error, but it is noted.
+/// Tests that a caller receives a refusal that the server sends before it has read the whole upload. The caller reads
+/// nothing until it has sent everything, or until sending has failed. The calls are made through the gateway and
+/// directly. If sending failed in some calls through the gateway, this is only noted, and is no error.
 pub(super) fn to_a_blind_caller(case: &Case) -> Outcome<Seen> {
     let path = case.kind.paths.refuse;
     let through = format!("/{}_apart{path}", case.kind.name);

@@ -1,5 +1,6 @@
-//! Transactions of PostgreSQL with a single change, or with a scope. They may wait for long: for a row that another
-//! transaction holds, or for the handlers of the application. So they need a place ([`Places`](super::places::Places)).
+//! Transactions of PostgreSQL that write a single change or settle a scope. They may wait for long: for a row that
+//! another transaction holds, or for the handlers of the application. So they need a place
+//! ([`Places`](super::places::Places)).
 
 use std::future::Future;
 use std::time::Instant;
@@ -17,10 +18,10 @@ use super::deadline::{Begin, Tx};
 use super::{Postgres, lanes};
 
 impl Postgres {
-    /// Makes one change, with its handler, in a transaction of its own.
+    /// Writes one change and runs its handler, in a transaction of its own. Returns what became of the change.
     pub(super) async fn change_alone(&self, change: &Change<PgConnection>) -> Result<Changed> {
         if change.follow.is_none() {
-            // Usually nobody holds the row, and then the transaction needs no place.
+            // Usually no other transaction holds the row. So the first try does not wait for long, and needs no place.
             match run_again(|| self.try_change(change, Begin::Batch)).await {
                 Err(e) if e.trouble() == Trouble::Busy => {}
                 ended => return ended,
@@ -62,8 +63,8 @@ impl Postgres {
         }
     }
 
-    /// Writes a change in a transaction of its own, and returns the transaction. If the change was not taken, returns
-    /// what became of it.
+    /// Writes a change in a new transaction, and returns the transaction, which is still open. If the change was not
+    /// written, the inner error says what became of it.
     async fn write_alone(
         &self,
         change: &Change<PgConnection>,
@@ -91,13 +92,13 @@ impl Postgres {
         Ok(Ok(tx))
     }
 
-    /// Returns the message of a handler that took longer than it may.
+    /// Returns the message that is stored if a handler takes longer than it may.
     fn too_slow(&self) -> String {
         format!("it did not end within {:?}", self.handler_within)
     }
 
-    /// Settles a scope, with the handlers of its members, in a transaction of its own. The transaction is run again as for
-    /// [`Postgres::change_alone`].
+    /// Settles a scope, and runs the handlers of its members, in a transaction of its own. If the database refuses the
+    /// transaction in favour of another one, it is run again. The inner error says why the scope was not settled.
     pub(super) async fn scope_alone(
         &self,
         dependency: &str,
@@ -123,8 +124,8 @@ impl Postgres {
         if let Some(follow) = follow {
             tx.has_until(Instant::now() + self.handler_within);
             let handling = async {
-                // A member that was settled before had its handler then. If the answer of that commit was lost, this is
-                // its second run.
+                // For a member that was settled before, the handler has run before. This happens if the answer of the
+                // first commit was lost, so that the scope is settled a second time.
                 for member in members.iter().filter(|member| settled.contains(&member.id)) {
                     followed(follow, &mut tx, member).await?;
                 }
@@ -142,7 +143,8 @@ impl Postgres {
         Ok(Ok(ScopeSettled { members }))
     }
 
-    /// Settles the members of a scope. Returns the transaction, all members, and the ids of those that it has settled.
+    /// Settles the members of a scope in a new transaction. Returns the transaction, which is still open, with all
+    /// members and the ids of the members that it has settled.
     async fn write_scope(
         &self,
         scope: &Scope,

@@ -1,23 +1,23 @@
-//! How long the database may take to answer, and what becomes of a connection that does not.
+//! How long the database may take to answer, and what happens to a connection on which it does not answer.
 //!
-//! A database can go silent: a server fails over and its old address answers nothing, not even with a reset, or a pooler
-//! hangs. The kernel then keeps the connection for a quarter of an hour and longer. So the program has a deadline of its
-//! own, [`Settings::answer_within`](super::Settings::answer_within). Every operation of the store ends within it, the
-//! wait for a connection included.
+//! A database can go silent. For example, a server fails over and its old address answers nothing, not even with a
+//! reset, or a pooler hangs. The kernel then keeps the connection for a quarter of an hour or longer. So the program
+//! has a deadline of its own, [`Settings::answer_within`](super::Settings::answer_within). Every operation of the store
+//! ends within it, and this includes the wait for a connection.
 //!
-//! - A connection whose deadline has passed is closed. Nothing more is sent on it: a ROLLBACK would wait for the same
-//!   silence, and a cancel request would go to an address that may belong to another server by now.
-//! - What was sent may still take effect, a COMMIT above all. The caller gets [`Trouble::Away`], which says so. It offers
-//!   the same change again, and the comparison of versions tells whether the change was made.
-//! - BEGIN changes nothing, so it is tried again on another connection. It has half of the time that is left, and the
-//!   other half is for a new connection.
-//! - When one connection is lost or silent, the idle ones of the pool are closed as well. They go to the same server, and
-//!   otherwise each of them would cost the next caller an error or the same wait.
+//! - A connection whose deadline has passed is closed. Nothing more is sent on it. A ROLLBACK would get no answer
+//!   either, and a cancel request would go to an address that may belong to another server by now.
+//! - What was sent may still take effect, above all a COMMIT. The caller gets [`Trouble::Away`], which says so. Then
+//!   the caller writes the same change again. The version of the row shows whether the first write was made.
+//! - BEGIN changes nothing, so it is tried again on another connection. BEGIN has half of the time that is left, and
+//!   the other half is for a new connection.
+//! - When one connection is lost or silent, the idle connections of the pool are closed as well. They go to the same
+//!   server. Otherwise each of them would cost the next caller an error or the same wait.
 //! - A connection is given back to the pool by a task that has the same deadline. sqlx first asks the server for a sign
-//!   of life, without a limit. On a silent connection that would occupy a place of the pool for as long as the kernel
-//!   keeps the connection.
+//!   of life, without a limit. On a silent connection, this would occupy a connection of the pool for as long as the
+//!   kernel keeps it.
 //!
-//! The server has limits, too, which it gets at the begin of each transaction of the ledger's own ([`Begins`]). Otherwise a
+//! The server has limits, too. Each transaction of the ledger's own sets them when it begins ([`Begins`]). Otherwise a
 //! transaction of a program that has vanished would hold its rows until the server's kernel notices.
 
 use std::future::Future;
@@ -39,29 +39,28 @@ use super::statements::failed;
 
 type Manager = <Db as Database>::TransactionManager;
 
-/// How often BEGIN, or a whole operation that only reads, is tried on another connection after one was lost.
+/// The maximum number of tries of BEGIN, or of a whole operation that only reads. Each try uses another connection.
 const TRIES: u32 = 4;
 
 /// By how much the server's limits are longer than the program's deadline, so that the program is the first to give up.
 const MORE: Duration = Duration::from_secs(1);
 
-/// By how much the end of a whole operation is later than the deadline of its wait for a connection. With the same end,
-/// either of the two timers could be the first, and a caller that waited for a connection in vain would sometimes be told
-/// that the database is silent.
+/// How much later a whole operation ends than its wait for a connection. If both ended at the same time, either timer
+/// could fire first. Then a caller that got no connection would sometimes be told that the database is silent.
 const AFTER_THE_WAIT: Duration = Duration::from_millis(20);
 
-/// Begins a transaction with the writes of a batch, or with a claim. The transaction waits at most 100 ms for a row that
-/// another transaction holds.
+/// Begins a transaction with the writes of a batch, or with a claim. The transaction waits at most 100 ms for a row
+/// that another transaction holds.
 ///
 /// Scans of whole tables are off. The planner knows neither the length of an array nor the size of a new or
-/// fast-growing table. So it would join the array and the table by a scan of the whole table, and keep that plan while
-/// the table grows.
+/// fast-growing table. So it would scan the whole table to join it with the array, and keep that plan while the table
+/// grows.
 pub(super) const BATCH: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'; \
      SET LOCAL enable_seqscan = off";
 
 /// Begins a transaction that lists actions. Scans of whole tables are off, as in [`BATCH`]. Just-in-time compilation is
-/// off, too: the planner takes a list for expensive, since it does not know the number of dependencies, and compiling the
-/// statement would take longer than executing it.
+/// off, too. The planner thinks that a list is expensive, since it does not know the number of dependencies. Compiling
+/// the statement would then take longer than executing it.
 pub(super) const LIST: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL enable_seqscan = off; \
      SET LOCAL jit = off";
 
@@ -74,19 +73,20 @@ pub(crate) enum Begin {
     List,
     /// It has the writes of a batch, or a claim ([`BATCH`]).
     Batch,
-    /// It has a single change. It waits for a row for four fifths of the deadline, so that a row that is held is told
-    /// from a database that does not answer.
+    /// It has a single change. It waits for a locked row for four fifths of the deadline. So a locked row gives another
+    /// error than a database that does not answer.
     Alone,
-    /// A handler of the application runs in it. It has the isolation that is the database's default, and waits for a row
-    /// as `Alone` does. The server does not limit the handler's statements.
+    /// A handler of the application runs in it. It has the database's default isolation level, and waits for a locked
+    /// row as `Alone` does. The server does not limit the time of the handler's statements.
     Handler,
     /// It creates or updates the tables, which may take long.
     Migrate,
 }
 
 /// The statements that begin transactions. Each also sets the server's limits for this transaction, in the same round
-/// trip: `statement_timeout`, `idle_in_transaction_session_timeout` and, on a server that can set it for this
-/// connection, `tcp_user_timeout`. The last one ends a transaction whose answer the client does not take.
+/// trip: `statement_timeout` (except for handlers and migrations), `idle_in_transaction_session_timeout`, and
+/// `tcp_user_timeout` if the server can set it for this connection. The last one ends a transaction if the client's
+/// machine no longer confirms what the server sends.
 #[derive(Debug)]
 struct Begins {
     read: SqlStr,
@@ -133,22 +133,23 @@ impl Begins {
     }
 }
 
-/// The pool, and the deadline of everything that is done with its connections.
+/// The pool, and the deadline for everything that uses its connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     pool: PgPool,
     within: Duration,
     begins: Arc<Begins>,
-    /// Whether the database was silent or could not be reached when it was last used.
+    /// Whether the database was silent or could not be reached at its last use.
     is_away: Arc<AtomicBool>,
 }
 
 impl Link {
-    /// Makes the value for a pool. `handler` is the time that a handler of the application may take.
+    /// Makes a link to the database of a pool. `within` is the time that the database has for an answer, and `handler`
+    /// is the time that a handler of the application may take.
     ///
     /// # Errors
     ///
-    /// If the database cannot be reached.
+    /// The error of the database if it cannot be reached or does not answer.
     pub(super) async fn new(pool: PgPool, within: Duration, handler: Duration) -> Result<Link> {
         let plain = |tcp| Arc::new(Begins::new(within, handler, tcp));
         let link = Link { pool, within, begins: plain(false), is_away: Arc::default() };
@@ -156,8 +157,8 @@ impl Link {
         Ok(Link { begins: plain(tcp), ..link })
     }
 
-    /// Returns whether the server can set `tcp_user_timeout` for this connection. It cannot on a Unix socket and on some
-    /// systems, and would write a line into its log each time that it is asked to.
+    /// Returns whether the server can set `tcp_user_timeout` for this connection. It cannot do so on a Unix socket and
+    /// on some systems. There, it would write a line into its log each time that it is asked to.
     async fn can_limit_tcp(&self, until: Instant) -> Result<bool> {
         let mut tx = self.begin(Begin::Read, until).await?;
         let set = "SET LOCAL tcp_user_timeout = 1000; SELECT current_setting('tcp_user_timeout') <> '0'";
@@ -176,20 +177,21 @@ impl Link {
         self.within
     }
 
-    /// Runs an operation until its deadline. If it has not ended by then, it is dropped, which closes its connection, and
-    /// [`Trouble::Away`] is returned: what was sent may take effect or not.
+    /// Runs an operation until its deadline, and returns its result. If it has not ended by then, it is dropped, which
+    /// closes its connection, and the error is [`Trouble::Away`]. What was sent may then take effect or not.
     pub(crate) fn bounded<T>(
         &self,
         until: Instant,
         operation: impl Future<Output = Result<T>> + Send,
     ) -> impl Future<Output = Result<T>> + Send {
-        // In a box, because otherwise every future that calls the store would reserve memory for its statements.
+        // The operation is boxed. Otherwise the future of each caller of the store would have to hold the operation's
+        // whole state.
         let bounded = timeout_at((until + AFTER_THE_WAIT).into(), Box::pin(operation));
         async move { bounded.await.unwrap_or_else(|_| Err(self.silent())) }
     }
 
-    /// Runs an operation that only reads. `reading` gets the operation's deadline. If its connection is lost, it is run
-    /// again on another one.
+    /// Runs an operation that only reads, and returns its result. `reading` gets the operation's deadline. If the
+    /// connection is lost, the operation is run again on another one, at most [`TRIES`] times in all.
     pub(crate) async fn reads<T, F>(&self, reading: impl Fn(Instant) -> F) -> Result<T>
     where
         F: Future<Output = Result<T>> + Send,
@@ -207,18 +209,18 @@ impl Link {
         }
     }
 
-    /// Begins a transaction.
+    /// Begins a transaction, and returns it.
     ///
     /// # Errors
     ///
     /// [`Trouble::Away`] if the database does not answer before the deadline, or if it cannot be reached.
-    /// [`Trouble::Busy`] if all connections of the pool are in use until then.
+    /// [`Trouble::Busy`] if all connections of the pool are in use until the deadline.
     pub(crate) async fn begin(&self, begin: Begin, until: Instant) -> Result<Tx> {
         self.begin_on(None, begin, until).await
     }
 
-    /// Begins a transaction on a connection that was kept, if there is one and it still answers. Otherwise begins it on a
-    /// connection of the pool.
+    /// Begins a transaction on the connection `kept`, if there is one and it still answers. Otherwise begins it on a
+    /// connection of the pool. The errors are those of [`Link::begin`].
     pub(super) async fn begin_on(
         &self,
         mut kept: Option<PoolConnection<Db>>,
@@ -255,8 +257,8 @@ impl Link {
     }
 
     /// Executes a statement that only reads, without parameters and outside of a transaction: one message and one round
-    /// trip. Returns its rows, and when it was sent. As BEGIN, the statement has half of the time that is left, so that
-    /// the other half is enough for another connection.
+    /// trip. Returns its rows, and the moment before it was sent. As for BEGIN, the server has half of the time that is
+    /// left to answer, so that the other half is enough for another connection.
     pub(super) async fn plain(&self, text: String) -> Result<(Vec<PgRow>, Instant)> {
         let text = AssertSqlSafe(Arc::<str>::from(text)).into_sql_str();
         let reading = |until| {
@@ -285,8 +287,9 @@ impl Link {
         }
     }
 
-    /// Returns the error of a caller that got no connection. The pool does not say why there is none. The database is busy
-    /// if it could be reached before, and if the pool has as many connections as it may have and all of them are in use.
+    /// Returns the error for a caller that got no connection. The pool does not say why there is none. The error is
+    /// [`Trouble::Busy`] if the database could be reached at its last use and all connections that the pool may have
+    /// are in use. Otherwise it is [`Trouble::Away`].
     fn none_free(&self) -> StoreError {
         let most = self.pool.options().get_max_connections();
         let all_in_use = self.pool.size() >= most && self.pool.num_idle() == 0;
@@ -297,9 +300,9 @@ impl Link {
         StoreError::new(Trouble::Busy, said)
     }
 
-    /// Closes the idle connections of the pool. New ones are opened when they are needed.
+    /// Closes the idle connections of the pool. The pool opens new ones when they are needed.
     fn close_idle(&self) {
-        // The pool may get connections back meanwhile, so the number is limited.
+        // Other tasks may give connections back meanwhile, so the number of turns is limited.
         for _ in 0..self.pool.size() {
             let Some(idle) = self.pool.try_acquire() else { return };
             drop(idle.detach());
@@ -317,13 +320,13 @@ impl Link {
     }
 }
 
-/// Returns the host and port, or the folder of the socket and the port, for messages.
+/// Returns the server's address for messages: its host or the folder of its Unix socket, and its port.
 pub(super) fn address(options: &PgConnectOptions) -> String {
     format!("{}:{}", options.get_host(), options.get_port())
 }
 
-/// A transaction of the ledger's own. If it is dropped before it has ended, it is rolled back; if its deadline has passed
-/// then, its connection is closed.
+/// A transaction of the ledger's own. If it is dropped before it has ended, it is rolled back. If its deadline has
+/// already passed, its connection is closed instead.
 #[derive(Debug)]
 pub(crate) struct Tx {
     /// `None` after the end.
@@ -347,19 +350,19 @@ impl Tx {
         Ok(())
     }
 
-    /// Commits, and returns the connection for the next transaction.
+    /// Commits, and returns the connection, so that the next transaction can use it.
     pub(super) async fn commit_and_keep(mut self) -> Result<Option<PoolConnection<Db>>> {
         Manager::commit(&mut self).await.map_err(failed)?;
         Ok(self.conn.take())
     }
 
-    /// Rolls back, and returns the connection for the next transaction.
+    /// Rolls back, and returns the connection, so that the next transaction can use it.
     pub(super) async fn rollback_and_keep(mut self) -> Result<Option<PoolConnection<Db>>> {
         Manager::rollback(&mut self).await.map_err(failed)?;
         Ok(self.conn.take())
     }
 
-    /// Sets another deadline, for the part of the transaction that now begins.
+    /// Sets a new deadline, for the next part of the transaction.
     pub(super) fn has_until(&mut self, until: Instant) {
         self.until = until;
     }
@@ -384,7 +387,7 @@ impl Drop for Tx {
             drop(conn.detach());
             return;
         }
-        // Only queues the statement. It is sent when the connection is given back.
+        // This only queues the ROLLBACK. It is sent when the connection is given back.
         while Manager::get_transaction_depth(&conn) > 0 {
             Manager::start_rollback(&mut conn);
         }
@@ -392,11 +395,12 @@ impl Drop for Tx {
     }
 }
 
-/// Gives a connection back to its pool, in a task of its own. If the server does not answer within the time `within`, the
-/// connection is closed. If BEGIN was not answered (`begun` is false), the transaction that it may begin is rolled back.
+/// Gives a connection back to its pool, in a task of its own. If the server does not answer within the time `within`,
+/// the connection is closed. `begun` is false if the server has not answered BEGIN. Then the transaction may still
+/// begin, so a ROLLBACK is sent first.
 fn give_back(mut conn: PoolConnection<Db>, within: Duration, begun: bool) {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-        // There is no runtime any more, so the pool is not used any more either.
+        // The runtime has ended, so the pool is not used any more either.
         drop(conn.detach());
         return;
     };

@@ -35,8 +35,8 @@ pub(super) fn stale(found: Option<Action>, write: &Write) -> Changed {
     }
 }
 
-/// Returns whether the database refused a statement of the application in favour of another transaction (SQLSTATE 40001
-/// or 40P01).
+/// Returns whether the database refused a statement of the application in favour of another transaction: a
+/// serialization failure (SQLSTATE 40001) or a deadlock (40P01).
 pub(super) fn lost_against_another(e: &sqlx::Error) -> bool {
     let code = e.as_database_error().and_then(|said| said.code());
     matches!(code.as_deref(), Some("40001" | "40P01"))
@@ -65,8 +65,8 @@ impl Batch<PgConnection> for Lane {
 
         let until = self.link.until();
         let mut executed = self.transaction(&inserts, &writes, until).await;
-        // The connection was lost. Whether the batch was committed shows when it is executed again: then its rows are
-        // there, or as the changes would have made them.
+        // The connection was lost, and the batch may have been committed. So it is executed again. If it was committed,
+        // its rows are there already, exactly as the batch would have made them.
         if executed.as_ref().is_err_and(|e| e.trouble() == Trouble::Away) && Instant::now() < until {
             executed = self.transaction(&inserts, &writes, until).await;
         }
@@ -118,7 +118,7 @@ impl Lane {
 struct Inserts {
     /// The ids of the inserted rows.
     taken: HashSet<ActionId>,
-    /// The rows whose keys were already recorded, by dependency and key.
+    /// The stored rows whose keys were recorded before, by dependency and key.
     existing: HashMap<(String, String), Action>,
 }
 
@@ -137,7 +137,7 @@ async fn record(session: &mut Session<'_>, inserts: &[&Insert], shared: &SharedC
     Ok(Inserts { taken, existing })
 }
 
-/// The rows whose changes were not written, as they are now; `None` if a row is gone.
+/// For each change that was not written, the stored row as it is now; `None` if there is no such row.
 type Moved = HashMap<ActionId, Option<Action>>;
 
 async fn change(
@@ -172,7 +172,7 @@ fn answer(
             let key = (insert.action.dependency.clone(), insert.action.key.clone());
             Ok(Answer::Recorded(match recorded.existing.get(&key) {
                 _ if recorded.taken.contains(&id) => Recorded::New,
-                // The found row is the row that was to be inserted: it was inserted earlier, and the answer was lost.
+                // The stored row has the same id. So an earlier try has inserted it, and the answer was lost.
                 Some(found) if found.id == id => Recorded::New,
                 Some(found) => Recorded::Existing(Box::new(found.clone())),
                 None => Recorded::Clash,

@@ -1,14 +1,18 @@
-//! How many transactions may wait for long at the same time.
+//! Limits how many transactions may wait for a long time at the same moment.
 //!
-//! Most transactions of the ledger are over in milliseconds. Two kinds of them can wait: one in which a handler of the
-//! application runs, since the handler may wait for the application's own locks, and one that waits for a row of the
-//! ledger that another transaction holds. Each of them holds a connection for that time. Without a bound, eight handlers
-//! that wait for one lock take all eight connections of the pool. Then no action of any dependency can be claimed, read or
-//! counted, although the database has nothing to do.
+//! Most transactions of the ledger are over in milliseconds. Two kinds of them can wait for longer:
+//!
+//! - a transaction in which a handler of the application runs, since the handler may wait for the application's own
+//!   locks;
+//! - a transaction that waits for a row of the ledger that another transaction holds.
+//!
+//! Each of them holds a connection for that time. Without a limit, eight handlers that wait for one lock take all eight
+//! connections of the pool. Then no action of any dependency can be claimed, read or counted, although the database has
+//! nothing to do.
 //!
 //! So each of these transactions needs a place before it takes a connection. There are
-//! [`Settings::handlers`](super::Settings::handlers) places. One dependency gets all of them but one, so that its handlers
-//! never keep those of another dependency from running.
+//! [`Settings::handlers`](super::Settings::handlers) places. One dependency gets at most all but one of them, so that
+//! its handlers never block the handlers of all other dependencies.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,11 +35,11 @@ pub(super) struct Places {
     /// The longest wait for a place.
     wait: Duration,
     all: Arc<Semaphore>,
-    /// The places that each dependency may have. Only dependencies of declared operations come here, so there are few.
+    /// The places of each dependency. Only dependencies of declared operations have an entry, so there are few entries.
     of_each: Arc<Mutex<HashMap<String, Arc<Semaphore>>>>,
 }
 
-/// A place for one transaction. It is free again when this value is dropped.
+/// The right to run one transaction that may wait for long. Dropping this value frees the place.
 #[derive(Debug)]
 pub(super) struct Place {
     _own: OwnedSemaphorePermit,
@@ -43,14 +47,14 @@ pub(super) struct Place {
 }
 
 impl Places {
-    /// Makes the places for a pool. There are `handlers` of them, or less if the pool has too few connections beside those
-    /// of the lanes and the spare ones, but at least one. A place is waited for until half of `within` has passed, the time
-    /// that the database has for an answer.
+    /// Makes the places for a pool. There are `handlers` of them. If the pool has too few connections beside those of
+    /// the lanes and the [`SPARE`] ones, there are fewer places, but at least one. A transaction waits for a place for
+    /// at most half of `within`, the time that the database has for an answer.
     ///
     /// # Errors
     ///
-    /// [`Trouble::Refused`] if the pool is too small: each lane keeps one connection, and at least one is needed for
-    /// handlers and one for claims and reads.
+    /// [`Trouble::Refused`] if the pool is too small. Each lane keeps one connection. At least one more is needed for
+    /// handlers, and one for claims and reads.
     pub(super) fn of(pool: &PgPool, lanes: u32, handlers: u32, within: Duration) -> Result<Places> {
         let (connections, lanes) = (pool.options().get_max_connections(), lanes.max(1));
         let Some(free) = connections.checked_sub(lanes).filter(|free| *free >= 2) else {
@@ -73,7 +77,7 @@ impl Places {
     ///
     /// # Errors
     ///
-    /// [`Trouble::Busy`] if there is none in time.
+    /// [`Trouble::Busy`] if no place became free in time.
     pub(super) async fn take(&self, dependency: &str) -> Result<Place> {
         let (own, all) = (self.of_dependency(dependency), self.all.clone());
         let taken = timeout(self.wait, async {

@@ -4,13 +4,13 @@ use std::ops::RangeInclusive;
 use std::os::linux::fs::MetadataExt as _;
 use std::path::Path;
 
-/// Returns the process that holds the lock of the file's writers. Returns `None` if no process holds it any more, or if
-/// that cannot be found out, such as for a process in another container.
+/// Returns the id of the process that holds the lock for writing this SQLite file. Returns `None` if no process holds
+/// it any more, or if the process cannot be found out, for example because it runs in another container.
 pub(super) fn holder(file: &Path) -> Option<u32> {
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    // With the write-ahead log, the locks of writers are bytes of the file's shared memory: the bytes 120 to 122 are for
-    // writing, for checkpoints and for recovery (https://sqlite.org/walformat.html#wal_locks). Before the log is switched
-    // on, they are bytes of the file itself, from the PENDING byte on (https://sqlite.org/fileformat.html).
+    // SQLite's locks are locks of single bytes. With the write-ahead log, these are the bytes 120 to 122 of the file
+    // `-shm`: for writing, for checkpoints and for recovery (https://sqlite.org/walformat.html#wal_locks). Without it,
+    // they are bytes of the database file, from the PENDING byte on (https://sqlite.org/fileformat.html).
     let mut memory = file.as_os_str().to_owned();
     memory.push("-shm");
     let places = [(memory.as_os_str(), 120..=122), (file.as_os_str(), 0x4000_0000..=0x4000_01ff)];
@@ -22,7 +22,8 @@ pub(super) fn holder(file: &Path) -> Option<u32> {
     })
 }
 
-/// Returns the process of a line of `/proc/locks`, if it holds an exclusive lock on one of these bytes of the file.
+/// Returns the process id from a line of `/proc/locks`, if the line is an exclusive lock on one of these bytes of the
+/// file. `file` is the device and the inode, in the form of that line. Returns `None` for all other lines.
 fn writer(line: &str, file: &str, bytes: &RangeInclusive<u64>) -> Option<u32> {
     let mut words = line.split_ascii_whitespace().skip(1);
     // A process that waits for a lock has an arrow here.

@@ -1,8 +1,8 @@
-//! How long the ledger waits for the locks of the file when it starts, and what is said if it cannot get them.
+//! How long the ledger waits for the locks of the file when it starts, and what the error says if it cannot get them.
 //!
-//! SQLite has one lock for all writers of a file. Whoever holds it may be another process of the ledger, or the
-//! application with a long transaction. "database is locked" alone leaves the reader with the search for the file and for
-//! the process.
+//! SQLite has one lock for all writers of a file. Another process of the ledger may hold it, or the application with a
+//! long transaction. SQLite's own message "database is locked" names neither the file nor the process, so this module
+//! adds both.
 
 use std::future::Future;
 use std::path::Path;
@@ -15,11 +15,12 @@ use crate::store::lane::pause;
 #[cfg(target_os = "linux")]
 use super::holder::holder;
 
-/// The longest time for which a process waits for the locks of the file when it opens the file or updates its tables. An
-/// update of large tables by another process can take that long.
+/// The longest time for which a process waits for the locks of the file when it opens the file or updates its tables.
+/// If another process updates large tables, it can hold the lock for that long.
 pub(super) const OPENING: Duration = Duration::from_secs(30);
 
-/// Repeats `attempt` while another connection holds the lock that it needs, for at most about `within`. Errors name the
+/// Repeats `attempt` while another connection holds the lock that it needs, until `within` has passed. Returns the
+/// result of the last attempt. If the lock is still held then, the error is [`Trouble::Busy`]. Each error names the
 /// file.
 pub(super) async fn patiently<T, F: Future<Output = Result<T>>>(
     file: &Path,
@@ -42,8 +43,8 @@ pub(super) async fn patiently<T, F: Future<Output = Result<T>>>(
     }
 }
 
-/// Names the file in an error. If the error says that the file is locked, the message also says which process holds the
-/// lock, as far as that can be found out.
+/// Returns the error `e` with the name of the file. If `e` says that the file is locked, the message also names the
+/// process that holds the lock, if it can be found out.
 pub(crate) fn at(file: &Path, e: &StoreError) -> StoreError {
     let holder = if e.trouble() == Trouble::Again { holder(file) } else { None };
     let holder = holder.map(|pid| format!(" by {}", name(pid)));
@@ -61,7 +62,7 @@ fn name(pid: u32) -> String {
     }
 }
 
-/// Returns the process that holds a lock of the file; `None`, since only Linux lists the locks.
+/// Returns `None`, since only Linux tells which process holds a lock of a file.
 #[cfg(not(target_os = "linux"))]
 fn holder(_: &Path) -> Option<u32> {
     None

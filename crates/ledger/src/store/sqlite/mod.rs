@@ -1,15 +1,16 @@
 //! SQLite: one file, one writer, many readers.
 //!
 //! The ledger uses the write-ahead log with `synchronous = FULL`: a commit is on the disk when it returns. The setting
-//! `NORMAL` is often recommended. But with `NORMAL`, a power failure loses the last commits, and among them the records
-//! of attempts that were already sent. FULL waits for the disk once for each commit, and group commit shares that wait
-//! among all writers.
+//! `NORMAL` is often recommended. But with `NORMAL`, a power failure loses the last commits, and these can be the
+//! records of attempts that were already sent. FULL waits for the disk once for each commit. The lane puts many changes
+//! into one commit, so they share that wait.
 //!
-//! Transactions begin as IMMEDIATE. Otherwise, if another transaction has written meanwhile, a transaction that first
-//! reads and later writes would be refused without any wait (SQLITE_BUSY_SNAPSHOT).
+//! Transactions begin as IMMEDIATE, so they take the write lock first. A transaction that reads first and writes later
+//! could be refused without any wait, if another transaction has written meanwhile (SQLITE_BUSY_SNAPSHOT).
 //!
 //! An application may use the same file with its own connections. The application's transactions and the ledger's wait
-//! for each other. A process that starts waits up to 30 s for them, and then says which process holds the file.
+//! for each other. When a process starts, it waits up to 30 s for the locks. After that, its error names the process
+//! that holds them.
 
 #[cfg(target_os = "linux")]
 mod holder;
@@ -47,8 +48,8 @@ pub(crate) use locked::at;
 pub(crate) use statements::failed;
 use time::Source;
 
-/// The time that a statement waits for another connection's transaction before the statement fails as busy. After that
-/// failure, the transaction is run again.
+/// The time that a statement waits for another connection's transaction. After that the statement fails as busy, and
+/// its transaction is run again.
 const BUSY: Duration = Duration::from_secs(2);
 
 /// A store that keeps actions in an SQLite file.
@@ -137,8 +138,8 @@ impl Sqlite {
         Ok(Sqlite { options, readers, clock, lanes, program, time, opening: locked::OPENING })
     }
 
-    /// Returns this store with another longest time for which [`Store::migrate`] waits for the locks of the file. Tests
-    /// need not wait for the default then.
+    /// Returns this store with another longest time for which [`Store::migrate`] waits for the locks of the file. With
+    /// it, a test need not wait for the default of 30 s.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn waiting_at_most(self, opening: Duration) -> Sqlite {
@@ -152,14 +153,14 @@ impl Sqlite {
         self.options.clone()
     }
 
-    /// Returns the statement of a claim of rows of `operations` operations. Tests check its plan.
+    /// Returns the SQL of a claim of rows of `operations` operations (a number). Tests check its query plan.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn claim_text(operations: usize) -> String {
         statements::claim_text(operations)
     }
 
-    /// Returns the statement that lists the actions of a filter. Tests check its plan.
+    /// Returns the SQL that lists the actions of a filter. Tests check its query plan.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn list_text(filter: &Filter) -> &'static str {
@@ -355,8 +356,8 @@ impl Sqlite {
         self.time.stamp()
     }
 
-    /// Takes a connection from the readers' pool, apart from the writer's connection. A write on it takes the write
-    /// lock, as a write of any other program does.
+    /// Takes a connection from the readers' pool, which does not contain the writer's connection. A write on it needs
+    /// the file's write lock, as a write of any other program does.
     pub(crate) async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>> {
         self.readers.acquire().await.map_err(|e| locked::at(self.file(), &failed(e)))
     }

@@ -8,8 +8,8 @@ use crate::store::OwnTime;
 #[cfg(feature = "test-clock")]
 use crate::testing::TestClock;
 
-/// The clock that counts as the database's clock. SQLite has no server and so no clock of its own: all processes that use
-/// the file run on one machine, and share its clock.
+/// The clock that counts as the database's clock. SQLite has no server, so it has no clock of its own. All processes
+/// that use the file run on one machine, and share that machine's clock.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Source {
     /// The machine's clock.
@@ -21,8 +21,9 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// Waits until a test moves the clock; the machine's clock is never moved. A move after the call of this function
-    /// is not missed, even if the future is polled later.
+    /// Returns a future that is ready when a test has moved the clock. The machine's clock is never moved by a test, so
+    /// its future is never ready. A move after the call of this function is not missed, even if the future is polled
+    /// later.
     pub(crate) fn moved(&self) -> impl Future<Output = ()> + Send + use<> {
         #[cfg(feature = "test-clock")]
         let moved = match self {
@@ -38,8 +39,8 @@ impl Source {
         }
     }
 
-    /// Returns the time that the clock shows. SQLite's own time function is not used, since it rounds to milliseconds:
-    /// a row that was written in the same millisecond could then seem to be later than now.
+    /// Returns the time that the clock shows. SQLite's own time function is not used, since it rounds to milliseconds.
+    /// A row that was written in the same millisecond could then seem to be from the future.
     pub(crate) fn stamp(&self) -> Stamp {
         match self {
             Source::Machine => machine_time(),
@@ -61,8 +62,8 @@ impl Source {
         }
     }
 
-    /// Returns how long the machine has been running, with the time for which it slept; `None` if this system does not say
-    /// so. The machine's wall clock would say nothing here, since it is the database's clock.
+    /// Returns how long the machine has been running, including the time for which it slept. Returns `None` if this
+    /// system does not tell. The wall clock would be useless here: it is the database's clock itself.
     pub(super) fn own_time(&self) -> Option<OwnTime> {
         match self {
             Source::Machine => uptime(),
@@ -72,7 +73,7 @@ impl Source {
     }
 }
 
-/// Reads how long the machine has been running from the files of Linux.
+/// Reads from the files of Linux how long the machine has been running; `None` if they cannot be read.
 fn uptime() -> Option<OwnTime> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
     let text = std::fs::read_to_string("/proc/uptime").ok()?;

@@ -20,7 +20,7 @@ use super::time::Source;
 
 pub(super) struct Writer {
     options: SqliteConnectOptions,
-    /// The connection; `None` after it was lost, until the next batch opens a new one.
+    /// The writer's connection. After it was lost, this is `None` until the next batch opens a new one.
     conn: Option<SqliteConnection>,
     /// The highest `needs` of a row that this program works on.
     knows: u32,
@@ -179,8 +179,9 @@ pub(super) async fn existing(conn: &mut SqliteConnection, insert: &Insert) -> Re
     Ok(same_key.map_or(Recorded::Clash, |found| Recorded::Existing(Box::new(found))))
 }
 
-/// Writes the audit mark of a change, and runs its handler. Returns what became of the change. If the change itself was
-/// not written, the result holds the row as it is now.
+/// Completes a change: writes its audit mark and its mapped key, and runs its handler. Returns what became of the
+/// change. `changed` has the ids of the changes that were written. If this change was not written, the result holds the
+/// row as it is now.
 async fn completed(
     conn: &mut SqliteConnection,
     change: &Change<SqliteConnection>,
@@ -190,7 +191,8 @@ async fn completed(
     if !changed.contains(&id) {
         let found = statements::load(conn, id).await?;
         return Ok(match found {
-            // The row is exactly as this change makes it: the change was written earlier, and its answer was lost.
+            // The row is exactly as this change makes it. So an earlier try has written the change, and its answer was
+            // lost.
             Some(action) if action.state == *change.write.to() => Changed::Taken,
             other => Changed::Stale(other.map(Box::new)),
         });
@@ -237,7 +239,7 @@ async fn scope_settled(
     Ok(Ok(ScopeSettled { members }))
 }
 
-/// Writes the changes of the members that are not settled. Returns their ids.
+/// Settles the members that are not settled, and returns their ids. `writes` has one change for each of them, in order.
 async fn write_members(
     conn: &mut SqliteConnection,
     members: &mut [Action],
