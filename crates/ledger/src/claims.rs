@@ -37,9 +37,11 @@ impl<S: Store> Inner<S> {
             return Ok(Claimed { actions, is_full });
         }
         let give_up = self.operations.give_up(dependency).min(LONGEST);
-        let which = Which::AllBut { held, give_up };
+        let (begun, from) = (self.store.shared_clock().get().now(), self.paces.horizon(dependency));
+        let which = Which::AllBut { held, give_up, from };
         let mut actions = self.store.claim_which(declared, self.owner, most, lease, which).await?;
         let is_full = is_full(&actions, most);
+        self.paces.looked(dependency, from, begun, is_full);
         loop {
             let left = most.saturating_sub(u32::try_from(actions.len()).unwrap_or(u32::MAX));
             let next = self.paces.with(dependency, |pace, now| pace.next(left, now)).flatten();

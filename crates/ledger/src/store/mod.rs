@@ -186,6 +186,8 @@ pub enum Which {
         held: Vec<Class>,
         /// The longest [`Rules::give_up`](crate::machine::Rules::give_up) of the dependency's operations.
         give_up: Duration,
+        /// Only rows that are due from this time on are looked for.
+        from: Stamp,
     },
     /// Only the rows of this class whose last request failed.
     Failing(Class),

@@ -9,31 +9,31 @@ use super::words::Word;
 const CLASS: &str = "operation || '/' || goal || '/' || effect";
 
 /// Returns the condition of [`Which::AllBut`](super::Which::AllBut). `held` is the parameter for the classes, as
-/// [`texts`] returns them, `declared` the one for the names of the declared operations, `now` the SQL for the present time, and `give_up` the SQL for the present time less the time
-/// for which an unsent action is tried.
-pub(crate) fn all_but(dialect: Dialect, held: &str, declared: &str, now: &str, give_up: &str) -> String {
-    let one_of = |value: &str, list: &str| match dialect {
-        Dialect::Sqlite => format!("{value} IN (SELECT value FROM json_each({list}))"),
-        Dialect::Postgres => format!("{value} = ANY ({list}::text[])"),
+/// [`texts`] returns them, `from` the one for the time from which on rows are looked for, `now` the SQL for the present
+/// time, and `give_up` the SQL for the present time less the time for which an unsent action is tried.
+pub(crate) fn all_but(dialect: Dialect, held: &str, from: &str, now: &str, give_up: &str) -> String {
+    let is_held = match dialect {
+        Dialect::Sqlite => format!("({CLASS}) IN (SELECT value FROM json_each({held}))"),
+        Dialect::Postgres => format!("({CLASS}) = ANY ({held}::text[])"),
     };
-    let (is_held, is_declared) = (one_of(&format!("({CLASS})"), held), one_of("operation", declared));
     format!(
-        "{is_declared} AND (failing_since IS NULL OR NOT {is_held} OR (goal = 'perform' AND settle_by <= {now}) \
+        "due_at >= {from} AND (failing_since IS NULL OR NOT {is_held} OR (goal = 'perform' AND settle_by <= {now}) \
          OR (effect = 'never' AND begun_at <= {give_up}))"
     )
 }
 
-/// Returns the condition of [`Which::Failing`](super::Which::Failing). `class` is the parameter for the class.
-pub(crate) fn failing(class: &str) -> String {
-    format!("failing_since IS NOT NULL AND {CLASS} = {class}")
+/// Returns the condition of [`Which::Failing`](super::Which::Failing). The parameters are the columns of the class: its
+/// operation, goal and effect, as [`columns`] returns them. The index `action_failing` has these rows in order.
+pub(crate) fn failing([operation, goal, effect]: [&str; 3]) -> String {
+    format!("failing_since IS NOT NULL AND operation = {operation} AND goal = {goal} AND effect = {effect}")
 }
 
-/// Returns a class as the conditions compare it.
-pub(crate) fn text(class: &Class) -> String {
-    format!("{}/{}/{}", class.operation, class.goal.word(), class.effect.word())
+/// Returns the columns of a class.
+pub(crate) fn columns(class: &Class) -> [String; 3] {
+    [class.operation.clone(), class.goal.word().to_owned(), class.effect.word().to_owned()]
 }
 
-/// Returns the classes as the conditions compare them.
+/// Returns the classes as the condition of [`all_but`] compares them.
 pub(crate) fn texts(classes: &[Class]) -> Vec<String> {
-    classes.iter().map(text).collect()
+    classes.iter().map(|class| columns(class).join("/")).collect()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use seawall_ledger::machine::{Effect, Limits};
+use seawall_ledger::machine::{Effect, Limits, Stamp};
 use seawall_ledger::pace::Class;
 use seawall_ledger::store::{Boxed, Filter, Standing, Store, Which};
 use seawall_ledger::{
@@ -111,9 +111,13 @@ pub(crate) async fn a_claim_leaves_out_the_failing_rows_of_a_held_class<W: World
                 Class { operation: "charge".to_owned(), goal: Goal::Cancel, effect: Effect::Applied };
             let others = Class { effect: Effect::Unknown, ..refunds.clone() };
             let give_up = Duration::from_secs(600);
-            let held = Which::AllBut { held: vec![refunds.clone(), others.clone()], give_up };
+            let held = vec![refunds.clone(), others.clone()];
             let lease = Duration::from_secs(60);
-            let fresh = store.claim_which(&pay(), Owner(1), 9, lease, held).await.unwrap();
+            let later = store.ask_time().await.unwrap().now().saturating_add(Duration::from_secs(1));
+            let none = Which::AllBut { held: held.clone(), give_up, from: later };
+            assert_eq!(store.claim_which(&pay(), Owner(1), 9, lease, none).await.unwrap(), []);
+            let all = Which::AllBut { held, give_up, from: Stamp::from_micros(0) };
+            let fresh = store.claim_which(&pay(), Owner(1), 9, lease, all).await.unwrap();
             let other = store.claim_which(&pay(), Owner(1), 9, lease, Which::Failing(others)).await.unwrap();
             assert_eq!(other.len(), 0);
             while claimed < count {

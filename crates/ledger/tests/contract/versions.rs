@@ -261,7 +261,7 @@ pub(crate) async fn tables_that_an_older_program_cannot_use_are_refused_in_words
     let refused = old.migrate().await.unwrap_err();
     assert_eq!(refused.trouble(), Trouble::Foreign);
     for words in
-        ["of version 5", "from version 5 can use", "this program is of version 4", "update the program"]
+        ["of version 6", "from version 6 can use", "this program is of version 5", "update the program"]
     {
         assert!(refused.to_string().contains(words), "{refused}");
     }

@@ -197,6 +197,14 @@ impl Postgres {
         [deadline::BATCH, claim, changes, change]
     }
 
+    /// Returns the statements of the claims while classes are held: of all rows but the failing ones of the held classes, and
+    /// of the failing rows of one class. Tests check what they read.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn held_texts() -> [&'static str; 2] {
+        statements::held_texts()
+    }
+
     /// Returns the statements that the server gets at the begin of a transaction that lists actions, and the statement
     /// for a filter. Tests check its plan.
     #[cfg(feature = "testing")]
