@@ -1,9 +1,9 @@
 //! Reads the amount of money that an action moves from the body of its request, when the action is recorded.
 //!
-//! With the amount in its row, the ledger can say how much money is in doubt, and reconciliation compares it with the
-//! provider's list. The amount is read from the digits of the body and never through a float. If there is none, the
-//! action is refused. The obvious rule would record it without an amount, and every sum would be too low without anybody
-//! noticing.
+//! With the amount in its row, the ledger can say how much money is in doubt, and reconciliation compares the amount
+//! with the provider's list. The amount is read from the digits of the body and never through a float. If the body has
+//! no amount, the action is refused. The obvious rule would record the action without an amount. Then every sum would
+//! be too low, and nobody would notice.
 
 use seawall_ledger::Money;
 use seawall_ledger::reconcile::Amount;

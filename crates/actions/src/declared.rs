@@ -16,8 +16,8 @@ pub struct Confirm {
     /// The time between the end of an attempt and the first question to the provider. Default 2 s.
     pub after: Duration,
     /// The number of times that the provider must answer "absent" before the ledger believes it. Only answers after the
-    /// quiet time count, and they must be at least one quiet time apart. `None` (the default) for 1 if every predicate of
-    /// `absent` looks at the body, and for 2 otherwise. See [`Confirm::absences_wanted`].
+    /// quiet time count, and they must be at least one quiet time apart. `None` (the default) means 1 if every
+    /// predicate of `absent` looks at the body, and 2 otherwise. See [`Confirm::absences_wanted`].
     pub absences: Option<u32>,
     /// Predicates of answers that mean "the action took effect". One matching predicate is enough.
     pub applied: Vec<Predicate>,
@@ -54,10 +54,10 @@ impl Confirm {
         }
     }
 
-    /// Returns the number of times that the provider must answer "absent": the declared number or, if none is declared,
-    /// 1 if every predicate of `absent` looks at the body, and 2 otherwise. A status alone may come from something that
-    /// stands before the provider, such as the 404 of a load balancer while the provider is being deployed. Such a page
-    /// is usually gone one quiet time later.
+    /// Returns the number of times that the provider must answer "absent". If no number is declared, it is 1 if every
+    /// predicate of `absent` looks at the body, and 2 otherwise. A status alone may come from a server in front of the
+    /// provider, such as the 404 of a load balancer while the provider is being deployed. One quiet time later, such an
+    /// answer has usually stopped.
     #[must_use]
     pub fn absences_wanted(&self) -> u32 {
         self.absences.unwrap_or(if self.has_bare_absent() { 2 } else { 1 })
@@ -129,9 +129,9 @@ impl Cancel {
         !self.done.is_empty() || !self.refused.is_empty()
     }
 
-    /// Returns the number of answers "there is no such thing" after which it is believed that there is nothing to undo:
-    /// 1 if every predicate of `not_found` looks at the body, and 2 otherwise, as for [`Confirm::absences_wanted`].
-    /// This number matters only while it is not known whether the action took effect.
+    /// Returns the number of answers "there is no such thing" after which it is believed that there is nothing to undo.
+    /// It is 1 if every predicate of `not_found` looks at the body, and 2 otherwise, as for
+    /// [`Confirm::absences_wanted`]. It matters only while it is not known whether the action took effect.
     #[must_use]
     pub fn absences_wanted(&self) -> u32 {
         if self.not_found.iter().any(|predicate| predicate.fields.is_empty()) { 2 } else { 1 }
@@ -147,8 +147,8 @@ impl Cancel {
         self.request.holes().any(|hole| matches!(hole, Hole::Confirm(_)))
     }
 
-    /// Returns whether the cancel's request has a hole that is filled from the provider's answer to the operation itself
-    /// (`{answer:…}`).
+    /// Returns whether the cancel's request has a hole that is filled from the provider's answer to the operation
+    /// itself (`{answer:…}`).
     pub(crate) fn needs_answer(&self) -> bool {
         self.request.holes().any(|hole| matches!(hole, Hole::Answer(_)))
     }
@@ -182,17 +182,17 @@ pub struct Declared<'a> {
     pub durable: Option<&'a Rules>,
 }
 
-/// The time that is added to the total timeout if the declaration does not say within which time an action must be
-/// settled. It is enough for a commit, and short enough that a customer is not charged for long for an order that does
-/// not exist.
+/// The time that is added to the total timeout, if the declaration does not say within which time an action must be
+/// settled. It is long enough for a commit. It is also short, so that a customer is not charged for long for an order
+/// that does not exist.
 const SETTLE_AFTER_TOTAL: Duration = Duration::from_secs(30);
 
 impl Declared<'_> {
     /// Returns the rules of a durable operation that declares no rules: the ledger's defaults, adapted to the rest of
     /// the declaration. If an effect is unknown, the first of these that applies decides:
     ///
-    /// - If a repeat is harmless, the action is repeated ([`OnUnknown::Repeat`]). That is so for an idempotent operation,
-    ///   and for a keyed one if it is declared how long the provider remembers a key.
+    /// - If a repeat is harmless, the action is repeated ([`OnUnknown::Repeat`]). That is so for an idempotent
+    ///   operation. It is also so for a keyed operation, if it is declared how long the provider remembers a key.
     /// - If there is a confirm, the provider is asked ([`OnUnknown::Confirm`]).
     /// - Otherwise a person decides ([`OnUnknown::Hold`]).
     #[must_use]

@@ -41,8 +41,8 @@ pub(crate) struct Exchanged {
     /// The answer's status; `None` if there is no answer.
     pub(crate) status: Option<u16>,
     content_type: Option<HeaderValue>,
-    /// The answer's body. `None` if there is no answer, or if the connection broke before the body was over. Empty if
-    /// the body was too long.
+    /// The answer's body. `None` if there is no answer, or if the connection broke before the end of the body. If the
+    /// body was too long, it is empty.
     pub(crate) body: Option<Bytes>,
     /// Whether the body was longer than the call allowed. Such a body was not kept, so the fields that the declaration
     /// names could not be looked for in it.
@@ -138,10 +138,12 @@ impl Exchanged {
         }
     }
 
-    /// Returns the meaning that the declared predicates give to this answer. The predicates are tried in the given
-    /// order, and the first that matches decides. If the body broke or was too long, it is not known whether a
-    /// predicate with fields matches: this predicate is undecided. A later predicate without fields then decides only
-    /// if all undecided predicates before it have the same meaning. Without an answer the result is `Said::Nothing`.
+    /// Returns the meaning that the declared predicates give to this answer. Without an answer, this is
+    /// `Said::Nothing`. The predicates are tried in the given order, and the first that matches decides.
+    ///
+    /// If the body broke or was too long, it is not known whether a predicate with fields matches. Such a predicate is
+    /// undecided. A later predicate without fields then decides only if all undecided predicates before it have the
+    /// same meaning.
     pub(crate) fn told<T: Copy + PartialEq, const N: usize>(
         &self,
         declared: [(T, &[Predicate]); N],

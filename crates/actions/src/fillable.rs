@@ -1,9 +1,14 @@
 //! Checks that every hole of a cancel request can be filled, in every case in which the cancel may be sent.
 //!
-//! There are three such cases. The operation's own answer was read. Or that answer was lost, and a confirm said that the
-//! operation took effect. Or nothing is known of the effect. The obvious check would look at the first case only. It
-//! would accept a hole such as `{answer:/id}`, which takes the id from the operation's own answer. After a lost answer
-//! the id would be missing, and nobody could undo the operation.
+//! There are three such cases:
+//!
+//! - The operation's own answer was read.
+//! - That answer was lost, and a confirm said that the operation took effect.
+//! - Nothing is known of the effect.
+//!
+//! The obvious check would look at the first case only. It would accept a hole such as `{answer:/id}`, which takes the
+//! id from the operation's own answer. After a lost answer the id would be missing, and nobody could undo the
+//! operation.
 
 use std::collections::BTreeSet;
 

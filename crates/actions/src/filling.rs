@@ -30,8 +30,8 @@ impl<'a> Filling<'a> {
         Filling { sent: first_sent(action), ..Filling::of_request(action.sent_key(), request) }
     }
 
-    /// Returns a filling for a cancel. It has what a confirm has, the cancel's own key, and the provider's answer if one
-    /// is known.
+    /// Returns a filling for a cancel. It has what a confirm has, the cancel's own key, and the provider's answer if
+    /// one is known.
     pub(crate) fn of_cancel(
         action: &'a Action,
         cancel_key: &'a str,

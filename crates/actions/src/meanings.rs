@@ -99,8 +99,8 @@ fn covers(before: &Predicate, later: &Predicate) -> bool {
     before.fields.is_empty() && (all || some)
 }
 
-/// Adds a note if an answer that means "I have this key already" leaves the action to a person, because the provider
-/// cannot be asked.
+/// Adds a note if an answer that means "I have this key already" leaves the action to a person. That is so if no
+/// confirm is declared, and an unknown effect is not cancelled either.
 fn duplicate(declared: &Declared<'_>, rules: &Rules, problems: &mut Vec<Problem>) {
     let asks = declared.confirm.is_some() || rules.on_unknown == OnUnknown::Cancel;
     if !declared.answers.duplicate.is_empty() && !asks {

@@ -49,9 +49,9 @@ enum Told {
 const PARTLY: &str = "partly cancelled";
 
 impl HttpRemote {
-    /// Returns a remote for an operation. `declared` is the operation's plan; the remote uses a copy of this plan for
-    /// each kind of request. `asking` is how the provider is asked what became of an action. With `None`, it cannot be
-    /// asked. `undoing` is how an action is undone. With `None`, an action cannot be undone.
+    /// Returns a remote for an operation. `declared` is the operation's plan, and the remote uses a copy of it for each
+    /// kind of request. `asking` says how the provider is asked what became of an action. With `None`, the provider
+    /// cannot be asked. `undoing` says how an action is undone. With `None`, an action cannot be undone.
     #[must_use]
     pub fn new(
         connections: Connections,
@@ -79,10 +79,10 @@ impl HttpRemote {
         HttpRemote { connections, sent, asking, undoing, perform, confirm, cancel }
     }
 
-    /// Returns what is recorded for an action with this key and this request body. The whole request is recorded, so
-    /// that a later version of the program sends the same request. `key` is the key under which the action will be sent,
-    /// unless another action is sent under it already ([`KeyRules::sent`](seawall_ledger::KeyRules::sent) with the salt
-    /// 0).
+    /// Returns the bytes that are recorded for an action with this key and this request body. The whole request is
+    /// recorded, so that a later version of the program sends the same request. `key` is the key under which the action
+    /// will be sent, unless another action is sent under it already ([`KeyRules::sent`](seawall_ledger::KeyRules::sent)
+    /// with the salt 0).
     ///
     /// # Errors
     /// If the operation has no template. Also if a hole needs a value from the key, the body or the recorded headers,
@@ -100,9 +100,9 @@ impl HttpRemote {
         Ok(StoredRequest { line: Some(line), ..request }.encode())
     }
 
-    /// Returns whether the recorded request line has to be filled again, because it may have a key that belongs to
-    /// another action. That is so if the line was filled with this action's key before the key was found to be taken:
-    /// the action is now sent under another, mapped key.
+    /// Returns whether the recorded request line has to be filled again, because it may contain a key that belongs to
+    /// another action. That is so if the line was filled before that key was found to be taken. The action is now sent
+    /// under another, mapped key.
     fn is_renamed(&self, action: &Action) -> bool {
         let salted = !matches!(action.naming, Naming::Open | Naming::FirstRelease | Naming::Salted(0));
         let names_key =
@@ -110,9 +110,9 @@ impl HttpRemote {
         salted && names_key
     }
 
-    /// Fills the template of the operation's request, and returns the request's method and target. The method and the
-    /// target are needed when an action is recorded, and later when an action whose record holds only a body is sent.
-    /// Fails if there is no template or a hole has no value.
+    /// Fills the template of the operation's request, and returns the method and the target of the request. They are
+    /// needed when an action is recorded, and when an action is sent whose record holds only a body. Fails if there is
+    /// no template, or if a hole has no value.
     fn line(&self, filling: &Filling<'_>) -> Result<(Method, String), String> {
         let request = self.sent.request.as_ref().ok_or("nothing says where a body alone goes")?;
         let filled = request.fill(filling).map_err(|unfilled| unfilled.to_string())?;

@@ -1,8 +1,8 @@
-//! Checks that the plan of a durable operation fits into the times until which its provider can be asked
-//! (`confirm.until`) and takes cancels (`cancel.until`).
+//! Checks that the steps of a durable operation fit into two windows: the time until which its provider can be asked
+//! (`confirm.until`), and the time until which it takes cancels (`cancel.until`).
 //!
-//! Both times count from the first send of an action. The check counts with the latest time of each step, since an
-//! action whose step comes too late is left to a person. If a window is too short for every action, for example one
+//! Both windows count from the first send of an action. The check takes the latest possible time of each step, because
+//! an action whose step comes too late is left to a person. If a window is too short for every action, for example one
 //! hour, that is an error. The window `same-day` is too short only for actions that are sent shortly before midnight.
 //! That is a note, which says for which actions the window is too short.
 
@@ -25,7 +25,7 @@ struct Plan {
     with: &'static [&'static str],
 }
 
-/// Adds a problem for each step of the plan that could only be taken after the end of a window.
+/// Adds a problem for each step that could only be taken after the end of a window.
 pub(crate) fn check(declared: &Declared<'_>, rules: &Rules, problems: &mut Vec<Problem>) {
     // A missing total timeout has been reported already.
     let Some(total) = declared.total else { return };
@@ -41,7 +41,7 @@ pub(crate) fn check(declared: &Declared<'_>, rules: &Rules, problems: &mut Vec<P
     }
 }
 
-/// Returns the step in which the provider is asked about an action whose effect is unknown, up to the answer that
+/// Returns the step in which the provider is asked about an action whose effect is unknown, until the answer that
 /// decides.
 fn asked(confirm: &Confirm, rules: &Rules, total: Duration) -> Plan {
     let answered = total.saturating_add(total).saturating_add(rules.pause);

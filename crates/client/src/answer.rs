@@ -54,8 +54,8 @@ impl std::error::Error for Truncated {}
 pub struct AnswerBody(Kind);
 
 enum Kind {
-    /// All bytes of the body have come, and this is what is left to return. `None` if the body is empty, or if its
-    /// bytes were returned already.
+    /// All bytes of the body have come. The bytes stay here until the consumer takes them. `None` if the body is empty,
+    /// or if its bytes were taken already.
     Whole(Option<Bytes>),
     Flowing(Box<Flowing>),
 }
@@ -73,8 +73,8 @@ struct Flowing {
     /// Frames that were read from the connection already. The consumer gets them before anything else is read from it.
     ahead: VecDeque<Frame<Bytes>>,
     over: bool,
-    /// Whether the read timeout must begin anew at the next wait for the server. This is set when a frame was returned,
-    /// because the time until the consumer asks for the next frame does not count against the server.
+    /// Whether the read timeout must begin anew at the next wait for the server. This is set when a frame is returned,
+    /// because the time that the consumer takes before it asks for the next frame is not the server's fault.
     resumed: bool,
     watch: Watch,
     way: Way,
@@ -159,9 +159,8 @@ impl AnswerBody {
         }
     }
 
-    /// Sends more of the request's body while nobody reads the answer. This is needed for a caller that sends its whole
-    /// body before it reads the answer: without this function, the caller would wait for us, and we would wait for the
-    /// caller.
+    /// Sends more of the request's body while nobody reads the answer. Some callers send their whole body before they
+    /// read the answer. Without this function, such a caller would wait for us, and we would wait for the caller.
     pub fn poll_upload(&mut self, cx: &mut Context<'_>) {
         if let Kind::Flowing(flowing) = &mut self.0
             && let Way::Line { line: Some(line), .. } = &mut flowing.way
@@ -179,11 +178,11 @@ impl AnswerBody {
         }
     }
 
-    /// Reads ahead until the body ends or until more than `bound` bytes were read. The consumer still gets everything
-    /// that was read. Returns the whole body, or `None` if the body is longer than `bound`.
+    /// Reads ahead until the body ends or until more than `bound` bytes were read. Returns the whole body, or `None` if
+    /// it is longer than `bound`. In both cases the consumer still gets everything that was read.
     ///
     /// # Errors
-    /// If the body breaks before its end or before it is longer than `bound`.
+    /// If the body breaks off before its end and before more than `bound` bytes were read.
     pub(crate) async fn peek_whole(&mut self, bound: usize) -> Result<Option<Bytes>, Truncated> {
         let flowing = match &mut self.0 {
             Kind::Whole(bytes) => return Ok(Some(bytes.clone().unwrap_or_default())),
@@ -288,8 +287,8 @@ impl Flowing {
         left.map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + ahead as u64))
     }
 
-    /// Is called when the body has ended. Gives the slot of the limit back. The connection goes back to the pool if
-    /// HTTP allows another request on it.
+    /// Must be called when the body has ended. Gives the slot of the limit back. The connection goes back to the pool
+    /// if HTTP allows another request on it.
     fn finish(&mut self) {
         if let Way::Line { line, pool, clock } = &mut self.way
             && let Some(line) = line.take()
@@ -332,10 +331,10 @@ fn poll_line(
 
 /// Returns the next frame of a body over HTTP/2; `None` after the last one.
 ///
-/// For a stream that was reset with NO_ERROR, hyper reports the same end as for a complete stream. A server may send
-/// such a reset when it has answered before the request had ended (RFC 9113, section 8.1); in that case the answer is
-/// complete. But a server may also reset in the middle of an answer. So the end counts only if END_STREAM was seen, or
-/// if as many bytes came as the answer had declared.
+/// hyper reports the end of a stream that was reset with NO_ERROR as it reports the end of a complete stream. A server
+/// may send such a reset when it has answered before the request had ended (RFC 9113, section 8.1); in that case the
+/// answer is complete. But a server may also reset in the middle of an answer. So the end counts only in two cases:
+/// END_STREAM was seen, or the number of bytes that came is the one that the answer had declared.
 fn poll_trunk(
     incoming: &mut Incoming,
     over: &mut bool,

@@ -5,11 +5,12 @@
 //! future shows no progress, so the read timeout bounds the whole attempt, and there is no connect timeout.
 //!
 //! The attempt is polled before anything is set up for waiting, and the timer is made only when the attempt is first
-//! pending. So a call that never waits costs next to nothing. Dropping the call abandons it: the permit goes back
-//! without a verdict about the endpoint. The future belongs to its caller and cannot be followed to its real ending, so
-//! an abandoned wait is evidence only together with successes ([`seawall_policy::Evidence::Abandoned`]). If all callers
-//! of a program give up earlier than the read timeout, the program must set a shorter read timeout; otherwise the
-//! breaker never learns that an endpoint hangs.
+//! pending. So a call that never waits costs next to nothing.
+//!
+//! Dropping the call abandons it: the permit goes back without a verdict about the endpoint. The future belongs to its
+//! caller and cannot be followed to its real ending. So an abandoned wait is evidence only together with successes
+//! ([`seawall_policy::Evidence::Abandoned`]). If all callers of a program give up earlier than the read timeout, the
+//! breaker never learns that an endpoint hangs. Such a program must set a shorter read timeout.
 
 use std::future::Future;
 use std::ops::Deref;
@@ -86,7 +87,7 @@ pub trait Work {
     /// Says what the output of an attempt means.
     fn judge(&mut self, output: <Self::Attempt as Future>::Output) -> Judged<Self::Value>;
 
-    /// Returns whether another attempt could follow an attempt that was aborted. By default this is `true`.
+    /// Returns whether another attempt may follow an attempt that was aborted. By default this is `true`.
     fn can_repeat(&self) -> bool {
         true
     }
@@ -129,8 +130,8 @@ impl<S: Deref<Target = Site>, W: Work> AnyCall<S, W> {
         AnyCall { state: State::New, run, wish, work, timer: None, last: None }
     }
 
-    /// Returns a new call with the same site, the same wish and the same keys. Its work is what `change` makes from the
-    /// work of this call.
+    /// Returns a new call with the same site, wish and keys. `change` makes the new call's work from the work of this
+    /// call.
     pub fn with<V: Work>(self, change: impl FnOnce(W) -> V) -> AnyCall<S, V>
     where
         S: Clone,
@@ -178,8 +179,8 @@ impl<S: Deref<Target = Site>, W: Work> Future for AnyCall<S, W> {
                     this.state.set(State::Over);
                     let step = this.run.ended(ended, now);
                     if let Step::Finish(finish) = step {
-                        // A short form of the `Step::Finish` arm below: the value is returned directly, without being
-                        // stored in `last`.
+                        // The next lines do the same as the `Step::Finish` arm below, without storing the value in
+                        // `last` first.
                         let ending = Some(ended.ending);
                         return Poll::Ready(Concluded { finish, ending, value, at: now });
                     }
@@ -240,8 +241,8 @@ struct CallTimer {
     sleep: Pin<Box<Sleep>>,
 }
 
-/// Is ready when the clock has reached `until`, and returns the current time. If the timer fires before that time, it
-/// is set again. With [`Time::NEVER`] the result is always pending, and no timer is made.
+/// Becomes ready when the clock has reached `until`, and returns the current time. If the timer fires before that time,
+/// it is set again. With [`Time::NEVER`] the result is always pending, and no timer is made.
 fn poll_until(timer: &mut Option<CallTimer>, clock: Clock, until: Time, cx: &mut Context<'_>) -> Poll<Time> {
     if until == Time::NEVER {
         return Poll::Pending;
@@ -264,8 +265,8 @@ fn poll_until(timer: &mut Option<CallTimer>, clock: Clock, until: Time, cx: &mut
     }
 }
 
-/// A call, with its site and its keys. If it is dropped before the call's end, the call is abandoned and its permit
-/// goes back.
+/// A call, with its site and its keys. If this value is dropped before the call has ended, the call is abandoned and
+/// its permit goes back.
 struct Run<S: Deref<Target = Site>> {
     site: S,
     keys: Keys,

@@ -51,7 +51,7 @@ pub(crate) struct Sending<'a> {
     pub(crate) clock: Clock,
 }
 
-/// How an attempt ended, and its answer if there is one.
+/// How an attempt ended. If there is an answer, it is part of this value.
 pub(crate) struct Tried {
     pub(crate) ending: Ending,
     pub(crate) answer: Option<Response<AnswerBody>>,
@@ -84,8 +84,8 @@ impl Tried {
 type Exchanged = Option<Tried>;
 
 impl Sending<'_> {
-    /// Makes one attempt, and returns how it ended. If an answer comes, the attempt ends when the answer was judged;
-    /// the consumer reads the answer's body later. If `fresh` is set, no pooled connection is used.
+    /// Makes one attempt, and returns how it ended. If an answer comes, the attempt ends as soon as the answer has been
+    /// judged; the consumer reads the answer's body later. If `fresh` is set, no pooled connection is used.
     pub(crate) async fn attempt(
         &self,
         endpoint: &Endpoint,
@@ -126,8 +126,8 @@ impl Sending<'_> {
         }
     }
 
-    /// Makes a new connection, or returns how the attempt ended without one. If the caller's deadline passes first,
-    /// this does not count as a failure of the endpoint.
+    /// Makes a new connection, or returns how the attempt ended without one. If the caller's deadline passes while the
+    /// connection is made, this does not count as a failure of the endpoint.
     async fn connect(&self, endpoint: &Endpoint, attempt: &Attempt) -> Result<Channel, Tried> {
         let mut connecting = pin!(endpoint.pool.connect(attempt.own_connect_by));
         if !attempt.callers_deadline || attempt.own_connect_by < attempt.end_by {
@@ -287,9 +287,11 @@ impl Sending<'_> {
         Some((name, remaining_millis(attempt.end_by, now)))
     }
 
-    /// Returns how an attempt ended if its exchange broke. `unsent` says whether no byte of the request was sent.
-    /// `callers` says whether the exchange broke because the caller's body broke. The result is `None` if the attempt
-    /// must go on with another connection: nothing was sent on a pooled connection, and the body can be sent again.
+    /// Returns how an attempt ended if its exchange broke. Returns `None` if the attempt must go on with another
+    /// connection: nothing was sent on a pooled connection, and the body can be sent again.
+    ///
+    /// - `unsent`: whether no byte of the request was sent.
+    /// - `callers`: whether the exchange broke because the caller's body broke.
     fn broke(
         &self,
         ending: Ending,
@@ -322,8 +324,8 @@ impl Sending<'_> {
         let declared = if self.template.method == Method::HEAD {
             rules.declared(status, &KnownBody::ABSENT)
         } else if !rules.answers.need_body(status) || is_coded(response.headers()) {
-            // The operation's declared answers do not depend on the body, or the body is compressed although the
-            // request did not ask for that. A compressed body counts as unread, like a body that is too long.
+            // The body is not needed, or it cannot be judged: it is compressed although the request did not ask for
+            // that. A compressed body counts as unread, like a body that is too long.
             rules.declared(status, &KnownBody::UNREAD)
         } else {
             at = None;

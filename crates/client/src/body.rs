@@ -1,9 +1,9 @@
 //! Request bodies: sent once, or kept so that the same bytes can be sent again.
 //!
-//! A body of unknown or great length is streamed. The bytes that the caller has delivered are also kept. So a repeat
-//! can send these bytes again, and then go on with the bytes that the caller delivers later. When more bytes than the
-//! bound would have to be kept, all of them are dropped, and the body can no longer be repeated. The obvious way would
-//! read the whole body first. But a two-way stream would then wait for ever, and a large upload would fill the memory.
+//! A body of unknown or great length is streamed, and the bytes that the caller has delivered are also kept. A repeat
+//! sends the kept bytes again, and then the bytes that the caller delivers later. If more bytes would have to be kept
+//! than a bound allows, all of them are dropped, and the body can no longer be repeated. The obvious way would read the
+//! whole body first. But a two-way stream would then wait for ever, and a large upload would fill the memory.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -64,10 +64,10 @@ struct KeptState {
     complete: bool,
     /// Whether the caller's body broke.
     broken: bool,
-    /// The number of frames that all attempts together have taken from this body. As long as this number grows, the
-    /// call makes progress.
+    /// The number of frames that all attempts together have taken from this body. While this number grows, the call
+    /// makes progress.
     taken: u64,
-    /// Whether the caller's body had nothing ready when it was last polled.
+    /// Whether the caller had no part of the body ready when the body was last polled.
     waits: bool,
 }
 
@@ -131,7 +131,7 @@ impl Source {
         }
     }
 
-    /// Returns whether the caller's body had nothing ready when it was last polled.
+    /// Returns whether the caller had no part of the body ready when the body was last polled.
     pub(crate) fn waits_for_caller(&self) -> bool {
         match self {
             Source::Empty | Source::Full(_) => false,
@@ -232,9 +232,8 @@ impl KeptState {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // If the stream knows its exact length, the length of the whole body is passed on, because it becomes
-        // `Content-Length`. The stream reports only the length of what it has not delivered yet, so the number of bytes
-        // that it has delivered is added.
+        // The length of the whole body becomes `Content-Length`, if it is known exactly. The stream reports only the
+        // length of what it has not delivered yet, so the number of bytes that it has delivered is added.
         match self.rest.size_hint().exact() {
             Some(rest) => SizeHint::with_exact(rest + self.bytes as u64),
             None => SizeHint::default(),

@@ -1,11 +1,12 @@
 //! The clock of this crate. The crate `policy` counts time from an origin that its driver chooses; this module chooses
 //! that origin.
 //!
-//! A [`Clock`] reads one of two sources. The first is the clock of the runtime, which is the clock of the system; tests
-//! can pause it. The second is the tick counter of the processor (`quanta`), which costs about half as much to read
-//! (measured). It is used for calls around a future: if such a future is ready immediately, two readings of the
-//! system's clock cost more than the rest of the call. The ticks are used only if the kernel trusts them for its own
-//! clock.
+//! A [`Clock`] reads one of two sources:
+//!
+//! - The clock of the runtime, which is the clock of the system. Tests can pause it.
+//! - The tick counter of the processor (`quanta`), which costs about half as much to read (measured). It is used for
+//!   calls around a future: if such a future is ready immediately, two readings of the system's clock cost more than
+//!   the rest of the call. The ticks are used only if the kernel trusts them for its own clock.
 //!
 //! The two sources drift apart by some millionths. So a moment of one is never stored as a moment of the other. To wait
 //! for a deadline in ticks, the remaining time is added to the current moment of the runtime.
@@ -33,8 +34,7 @@ enum Origin {
 /// The tick counter. On its first use it measures how long a tick is.
 static COUNTER: LazyLock<quanta::Clock> = LazyLock::new(quanta::Clock::new);
 
-/// The time between the origin of a clock and the moment at which the clock is made. It keeps every time that the clock
-/// returns different from [`Time::ZERO`].
+/// A new clock begins at this time and not at zero. So every time that a clock returns differs from [`Time::ZERO`].
 const EARLIER: Duration = Duration::from_secs(1);
 
 impl Clock {
@@ -45,8 +45,8 @@ impl Clock {
         Clock { origin: Origin::Runtime(now.checked_sub(EARLIER).unwrap_or(now)) }
     }
 
-    /// Makes a clock that counts the processor's ticks, if they can be trusted. Otherwise, or if the runtime's clock is
-    /// paused at this moment (as in a test), the clock reads the runtime's clock.
+    /// Makes a clock that counts the processor's ticks. The clock reads the runtime's clock instead in two cases: the
+    /// ticks cannot be trusted, or the runtime's clock is paused at this moment (as in a test).
     #[must_use]
     pub fn ticks() -> Clock {
         if stands_still() || !kernel_trusts_ticks() {

@@ -1,11 +1,15 @@
 //! Reads from an answer when the caller may come back.
 //!
 //! The standard has one field with two forms: `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3).
-//! Providers have more: milliseconds in `retry-after-ms`; the reset of a limit in `x-ratelimit-reset…`,
-//! `ratelimit-reset` and `anthropic-ratelimit-…-reset`, as seconds, as a span such as `6m0s` or `12ms`, as a Unix time
-//! in seconds or milliseconds, or as a date of RFC 3339. All of them are read as a time from now.
+//! Providers have more:
 //!
-//! If an answer has several of these fields, the first in this list that can be read is used:
+//! - `retry-after-ms`, in milliseconds.
+//! - The time at which a limit is reset, in `x-ratelimit-reset…`, `ratelimit-reset` and `anthropic-ratelimit-…-reset`.
+//!   It is written in seconds, as a span such as `6m0s` or `12ms`, as a Unix time in seconds or milliseconds, or as a
+//!   date of RFC 3339.
+//!
+//! All of them are read as a time from now. If an answer has several of these fields, the first in this list that can
+//! be read is used:
 //!
 //! - `retry-after-ms`
 //! - `Retry-After`
@@ -58,8 +62,8 @@ fn reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     resets.max()
 }
 
-/// If `name` is the field that says when a limit is reset, returns the name of the field that says what is left of the
-/// same limit. The result is `None` for all other fields.
+/// Returns the name of the field that says what is left of a limit, if `name` is the field that says when the same
+/// limit is reset. Otherwise returns `None`.
 fn left_of(name: &str) -> Option<String> {
     RESETS.iter().find_map(|(before, behind, left)| {
         let limit = name.strip_prefix(before)?.strip_suffix(behind)?;
@@ -93,8 +97,8 @@ fn number(value: &HeaderValue) -> Option<f64> {
     decimal(value.to_str().ok()?.trim())
 }
 
-/// Reads a number that consists of digits, perhaps with a decimal point between them. The result is `None` for any
-/// other text, also for a number with a sign or an exponent, because one provider sends -1 for "not known".
+/// Reads a number that consists of digits, perhaps with a decimal point between them. Returns `None` for any other
+/// text. A number with a sign or an exponent is not read, because one provider sends -1 for "not known".
 fn decimal(text: &str) -> Option<f64> {
     let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));

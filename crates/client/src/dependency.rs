@@ -39,8 +39,8 @@ pub struct DependencySettings {
     pub connect: ConnectSettings,
     /// How idle connections are kept.
     pub pool: PoolSettings,
-    /// The header that tells the dependency the remaining time in milliseconds. With `None`, the dependency does not
-    /// learn it.
+    /// The header that tells the dependency how many milliseconds are left for the call. With `None`, no such header is
+    /// sent.
     pub deadline_header: Option<HeaderName>,
     /// The request that [`Dependency::watch_health`] sends, only while a breaker is open. The breaker's settings say
     /// when it is due. With `None`, no such request is sent.
@@ -126,8 +126,8 @@ impl Dependency {
     /// If the future is dropped, the caller has left. What happens to the attempt in flight depends on the attempt:
     ///
     /// - If the caller has not yet delivered the whole request body, the attempt is aborted.
-    /// - If the attempt is `safe`, it is cancelled immediately and its connection is reset. The exception is an attempt
-    ///   that the guards want as a witness, since its real ending shows whether the endpoint hangs. At most two
+    /// - If the attempt is `safe`, it is cancelled immediately and its connection is reset. There is one exception: the
+    ///   guards may want the attempt as a witness, since its real ending shows whether the endpoint hangs. At most two
     ///   witnesses are followed for each endpoint or key.
     /// - If the attempt is not `safe` and no byte of it was sent, it is aborted.
     /// - If the attempt is not `safe` and a byte of it was sent, it is followed to its end in the background, so that
@@ -143,11 +143,12 @@ impl Dependency {
         Followed::new(Box::pin(drive), tracks, Arc::clone(&self.followers)).await
     }
 
-    /// Returns whether this call certainly ends when its caller leaves. This is so if the call is safe, and no attempt
+    /// Returns whether this call certainly ends when its caller leaves. That is so if the call is safe, and no attempt
     /// that begins now can become a witness. Such a call needs no allocation for its future, and no state that is
-    /// shared with the background. With several endpoints the result is `false`, because it is not known yet to which
-    /// endpoint the call goes. With a breaker key it is `false`, because the time of the last success is not kept for
-    /// each key.
+    /// shared with the background.
+    ///
+    /// The result is also `false` in two cases in which this is not known. With several endpoints, it is not known yet
+    /// to which of them the call goes. With a breaker key, the time of the last success is not kept for each key.
     #[inline]
     fn needs_nobody_else(&self, plan: &Plan, request: &CallRequest, now: Time) -> bool {
         plan.rules.idempotency == Idempotency::Safe

@@ -1,11 +1,14 @@
 //! Decides what the end of an exchange proves about the request.
 //!
-//! On HTTP/1.1 the connection is ours, and our own code knows how it broke. On HTTP/2, hyper gives a request back only
-//! if the request was not sent. If hyper gives no request back, that proves nothing. A server can say in two ways that
-//! it did not process a stream: it refuses the stream, or its GOAWAY names an earlier stream as the last one. This
-//! counts only if the error came from the server. Our own library makes errors of the same kinds (`is_library`), and
-//! these prove nothing. A server that refuses our certificate under TLS 1.3 has not processed the request either,
-//! although the request may have been sent: see [`Meter::certificate_refused`].
+//! On HTTP/1.1 the connection is ours, and our own code knows how it broke.
+//!
+//! On HTTP/2, hyper gives a request back only if the request was not sent. If hyper gives no request back, that proves
+//! nothing. A server can say in two ways that it did not process a stream: it refuses the stream, or its GOAWAY names
+//! an earlier stream as the last one. This counts only if the error came from the server. Our own library makes errors
+//! of the same kinds (`is_library`), and these prove nothing.
+//!
+//! A server that refuses our certificate under TLS 1.3 has not processed the request either, although the request may
+//! have been sent: see [`Meter::certificate_refused`].
 
 use std::error::Error;
 
@@ -61,7 +64,7 @@ pub(crate) fn of_stream(error: &(dyn Error + 'static)) -> Ending {
     Ending::Lost(if nonsense { Lost::BadAnswer } else { Lost::ConnectionLost })
 }
 
-/// Returns whether the error is a GOAWAY from the server, which says that the server did not process the request.
+/// Returns whether the error is a GOAWAY from the server that says that the server did not process the request.
 pub(crate) fn left_out(error: &(dyn Error + 'static)) -> bool {
     find::<h2::Error>(error).is_some_and(|h2| h2.is_remote() && h2.is_go_away())
 }

@@ -1,7 +1,7 @@
 //! Lets a call go on after its caller has left. A separate task drives each of these calls to its end.
 //!
 //! A caller leaves in one of two ways: it drops the future, or its own deadline passes. In the second case the caller
-//! is answered while the attempt goes on.
+//! gets its answer while the attempt goes on.
 //!
 //! An attempt goes on for one of two reasons:
 //!
@@ -38,7 +38,7 @@ impl Followers {
         Arc::new(Followers { name, tell, end: watch::Sender::new(false) })
     }
 
-    /// Ends all witnesses, and from then on also each new one.
+    /// Ends all witnesses. From then on, each new witness is ended immediately.
     pub(crate) fn end_witnesses(&self) {
         self.end.send_replace(true);
     }
@@ -109,8 +109,8 @@ fn spawn_followed(drive: Drive, followers: &Arc<Followers>) {
     });
 }
 
-/// Follows a witness in a separate task. The task ends with the witness, or earlier when the program or the dependency
-/// is about to end.
+/// Follows a witness in a separate task. The task ends with the witness. It ends earlier if the program or the
+/// dependency is about to end.
 fn spawn_witness(drive: Drive, following: Following, followers: &Arc<Followers>) {
     let (name, mut ends) = (followers.name.clone(), followers.end.subscribe());
     tokio::spawn(async move {

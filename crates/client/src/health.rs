@@ -1,9 +1,11 @@
 //! Sends the health request, only while a breaker is open.
 //!
-//! An open breaker learns nothing from calls, so it can only guess how long it should stay open. If the provider has a
-//! request that reports its health, a good answer (2xx) to this request ends the wait. The health request is not a
-//! probe. It passes neither breaker nor limit, and never carries a caller's request. After a good answer the breaker is
-//! half-open as usual, with a single probe at a time. A bad answer, or no answer, changes nothing.
+//! An open breaker gets no calls, so it can only guess how long it should stay open. If the provider has a request that
+//! reports its health, a good answer (2xx) to this request ends the wait.
+//!
+//! The health request is not a probe. It passes neither breaker nor limit, and never carries a caller's request. After
+//! a good answer the breaker is half-open as usual, with a single probe at a time. A bad answer, or no answer, changes
+//! nothing.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -24,8 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Dependency {
     /// Sends the health request to each endpoint where it is due, until the dependency is dropped. Returns immediately
-    /// if the dependency has no health request. Any number of workers may watch one dependency, because the shared
-    /// guards say "due" to only one of them.
+    /// if the dependency has no health request. Several workers may watch one dependency: when a request is due, the
+    /// shared guards say so to only one of them.
     pub async fn watch_health(watched: Weak<Dependency>) {
         loop {
             {

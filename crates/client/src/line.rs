@@ -28,14 +28,14 @@ use crate::connect::{AbsoluteForm, Connection, Meter, Peek, Probe, Stream};
 use crate::upload::{Sized, Unfinished, Upload};
 use crate::watch::{Lapse, Timer, Watch};
 
-/// The maximum number of bytes that one system call reads. Together with the bytes before it, a piece of this size fits
-/// into a buffer of 16 KiB. This saves memory for a caller that reads slowly: the piece waits in a buffer, and that
-/// buffer doubles when it is full.
+/// The maximum number of bytes that one system call reads. A piece of this size still fits into a buffer of 16 KiB
+/// together with the bytes before it. This saves memory for a caller that reads slowly, because the buffer in which the
+/// piece waits doubles when it is full.
 const READ_BYTES: usize = 15 << 10;
 
 thread_local! {
-    /// The buffer of this thread into which all bytes are read first. Bytes that are used immediately are copied once,
-    /// to their destination. A connection has a buffer of its own only while a head is incomplete.
+    /// The buffer of this thread into which all bytes are read first. From here, bytes that are used immediately are
+    /// copied once, to their destination. A connection has a buffer of its own only while a head is incomplete.
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
 
@@ -59,8 +59,8 @@ pub(crate) struct Line {
     absolute_form: Option<AbsoluteForm>,
     pub(crate) born: Time,
     pub(crate) idle_since: Time,
-    /// How long the connection had been idle when a check last found it open, counted from the end of its last
-    /// exchange. Zero if it was not checked since that exchange.
+    /// For how long the connection had been idle, since its last exchange, when a check last found it open. Zero if it
+    /// was not checked since that exchange.
     pub(crate) seen_open: Duration,
     /// Whether the connection has carried an exchange before.
     pub(crate) used: bool,
@@ -169,9 +169,11 @@ impl Line {
     }
 
     /// Returns whether an idle connection is still usable: it is open, and no bytes have come that no request asked
-    /// for. On a plain connection, such bytes (for example a late 408) would be taken for the next answer. Under TLS,
-    /// the bytes may be a session ticket. So they are read first, and the connection is usable only if nothing else has
-    /// come.
+    /// for.
+    ///
+    /// On a plain connection, such bytes (for example a late 408) would be taken for the next answer. Under TLS, the
+    /// bytes may be a session ticket. So they are read first, and the connection is usable only if they hold nothing
+    /// else.
     pub(crate) fn is_quiet(&mut self) -> bool {
         const ROUNDS: usize = 4;
         for _ in 0..ROUNDS {
@@ -211,8 +213,8 @@ impl Line {
     ) -> Result<Answered, LineFailure> {
         self.used = true;
         (self.head_end, self.interim) = (HeadEnd::default(), 0);
-        // If this future is dropped from here on, the connection is dropped with it, and is reset. The pool turns this
-        // off again when it takes the connection back.
+        // If this future is dropped from here on, the connection is dropped with it, and is reset. When the pool takes
+        // the connection back, it turns the reset off.
         self.meter.reset_on_drop(true);
         let Request { head, body, sized, asked } = request;
         self.upload.begin(body, sized, |out| head(self.absolute_form.as_ref(), out));
@@ -229,8 +231,8 @@ impl Line {
             }
             let progress = self.meter.progress();
             if !std::mem::replace(&mut begun, true) {
-                // The watch was set for this moment, and the head was written immediately after. So the clock need not
-                // be read again.
+                // The watch began at this moment, and the head was written immediately after that. So the clock need
+                // not be read again.
                 watch.has_seen(progress);
             }
             watch.poll(&mut self.timer, progress, cx).map(|lapse| Err(LineFailure::Lapsed(lapse)))
@@ -297,8 +299,8 @@ impl Line {
                 // kept.
                 self.keep = false;
             }
-            // The part of the body that has arrived is read before the head is passed on. If the body breaks in this
-            // part, the answer is reported as broken, and its head is not passed on.
+            // The part of the body that came with the head is read before the head is passed on. If the body breaks off
+            // in this part, the answer is reported as broken, and its head is not passed on.
             if !self.body.is_over()
                 && let Poll::Ready(more) = self.poll_more(&mut answered.first, cx)
             {
@@ -384,7 +386,7 @@ impl Line {
             if read.is_empty() {
                 return Poll::Ready(if self.body.closed() { Ok(()) } else { Err(Broke::Ended) });
             }
-            // Memory is reserved for exactly the bytes that were read. Nearly all of them are content and will be
+            // Exactly the memory for the bytes that were read is reserved. Nearly all of them are content and will be
             // appended, so a larger reservation would only waste memory.
             data.reserve_exact(read.len());
             let eaten = self.body.read(read, data).map_err(Broke::Misread)?;

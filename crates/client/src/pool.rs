@@ -1,11 +1,14 @@
 //! Keeps the idle connections of one endpoint.
 //!
-//! Which idle connection a request may take depends on what a second delivery of the request would do. A request that
-//! may be delivered twice takes the newest connection: if the request is lost, it is sent again. A plain POST must not
-//! be delivered twice. So it takes only a connection that has settled after its last answer and has been idle for much
-//! less than the server's idle lifetime ([`IdleLifetime`]). If there is no such connection, the POST gets a fresh one.
+//! Which idle connection a request may take depends on what a second delivery of the request would do.
+//!
+//! - A request that may be delivered twice takes the newest connection: if the request is lost, it is sent again.
+//! - A plain POST must not be delivered twice. So it takes only a connection that has settled after its last answer and
+//!   has been idle for much less than the server's idle lifetime ([`IdleLifetime`]). If there is no such connection,
+//!   the POST gets a fresh one.
+//!
 //! A sweep checks the idle connections a few times a second. It closes those that are dead or old, and learns the
-//! lifetime from what it sees. There is no sweep while no connection is idle.
+//! server's idle lifetime from what it sees. There is no sweep while no connection is idle.
 //!
 //! An idle connection saves a handshake for a request that may never come. If no file descriptor is left, a request
 //! that is there already needs the descriptor more. So all pools of the process are registered in one list, and the
@@ -94,7 +97,8 @@ pub(crate) struct Pool {
     opening: tokio::sync::Mutex<()>,
     multiplexed: AtomicBool,
     sweeping: AtomicBool,
-    /// Whether the pool is in the list of pools that can give up idle connections.
+    /// Whether the pool is registered in the list [`POOLS`], so that its idle connections can be closed to free
+    /// descriptors.
     lent: AtomicBool,
 }
 
@@ -139,8 +143,8 @@ impl Pool {
         self.limits
     }
 
-    /// Takes an idle connection that a request with this idempotency may use, or a free stream on HTTP/2; `None` if
-    /// there is none. Connections that turn out to be closed or too old are dropped.
+    /// Takes an idle connection that a request with this idempotency may use. On HTTP/2, takes a free stream instead.
+    /// Returns `None` if there is none. Connections that turn out to be closed or too old are dropped.
     pub(crate) fn take_idle(&self, idempotency: Idempotency, now: Time) -> Option<Channel> {
         if self.multiplexed.load(Ordering::Relaxed) {
             return self.take_stream(now);
@@ -238,13 +242,13 @@ impl Pool {
         }
     }
 
-    /// Is called when the server closed a connection just as a request went out on it. The connection had been idle for
-    /// the time `age`. The pool learns from this how long the server keeps idle connections.
+    /// Must be called when the server closed a connection just as a request was sent on it. `age` is the time for which
+    /// the connection had been idle. The pool learns from this how long the server keeps idle connections.
     pub(crate) fn lost(&self, age: Duration) {
         self.idle.lock().lifetime.seen_closed(age);
     }
 
-    /// Is called when the server has said, in an answer, how long it keeps idle connections.
+    /// Must be called when the server has said, in an answer, how long it keeps idle connections.
     pub(crate) fn announce(&self, lifetime: Duration) {
         self.idle.lock().lifetime.announce(lifetime);
     }
@@ -320,8 +324,8 @@ impl Idle {
     }
 
     /// Removes and returns the oldest idle connection if more than `max_idle` of them have settled, or if `max_idle` is
-    /// 0. Connections that have not settled do not count. A stream of POSTs needs as many of them as it sends POSTs in
-    /// the settle time. Without them, each POST would need a fresh connection.
+    /// zero. Otherwise returns `None`. Connections that have not settled do not count: a stream of POSTs needs as many
+    /// of them as it sends POSTs in the settle time. If they were closed, each POST would need a fresh connection.
     fn over(&mut self, settings: &PoolSettings, now: Time) -> Option<Box<Line>> {
         let too_many = settings.max_idle == 0
             || self.lines.get(settings.max_idle).is_some_and(|l| now.since(l.idle_since) >= settings.settle);

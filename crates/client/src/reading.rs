@@ -6,7 +6,7 @@ use http::HeaderValue;
 use seawall_policy::{KnownBody, Scalar};
 use serde_json::Value;
 
-/// UTF-8's byte order mark, with which some servers begin a JSON text. RFC 8259, section 8.1, lets a reader skip it.
+/// UTF-8's byte order mark. Some servers begin a JSON text with it, and RFC 8259, section 8.1, lets a reader skip it.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Returns the idle lifetime that a server announces, such as 5 s for `Keep-Alive: timeout=5`; `None` if the field

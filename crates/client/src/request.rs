@@ -19,8 +19,8 @@ pub struct CallRequest {
     pub path: PathAndQuery,
     /// Headers that pass from end to end.
     pub headers: HeaderMap,
-    /// A `Via` entry that is sent after those in `headers`. It is kept apart because one more entry would make the map
-    /// `headers` allocate again.
+    /// A `Via` entry that is sent after those in `headers`. It is kept outside of the map `headers`, because one more
+    /// entry would make the map allocate again.
     pub via: Option<&'static str>,
     /// The body.
     pub body: RequestBody,
@@ -151,7 +151,7 @@ impl Address {
         for name in self.headers.keys() {
             headers.remove(name);
         }
-        // `extend` appends. The fields with these names were removed above, so no field is there twice.
+        // `extend` appends. Fields with these names were removed above, so no field appears twice.
         headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
         if let Some((name, millis)) = deadline {
             headers.insert(name.clone(), HeaderValue::from(millis));

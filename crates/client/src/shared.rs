@@ -1,8 +1,8 @@
 //! The one place where calls share state: each dependency's guards behind one lock.
 //!
-//! A lock is used and not a set of atomics, because breaker, limit, window and budget change together, and one
-//! uncontended lock costs less than the five atomics that it replaces. The lock is taken once to begin an attempt and
-//! once to end it. It is held for a few field updates, and never across a wait. A call that waits in a queue leaves its
+//! A lock is used and not a set of atomics. Breaker, limit, window and budget change together, and one uncontended lock
+//! costs less than the five atomics that it replaces. The lock is taken once to begin an attempt and once to end it. It
+//! is held for a few field updates, and never while something is waited for. A call that waits in a queue leaves its
 //! waker here. When the call's turn comes, it is woken after the lock is released.
 
 use std::collections::HashMap;
@@ -23,10 +23,12 @@ use crate::sync::Mutex;
 /// The guards of one dependency, shared by every worker's [`crate::Dependency`].
 pub struct Shared {
     state: Mutex<State>,
-    /// The time of the last success, in nanoseconds of [`Time`]; zero if there was none. Successes of probes, and of
-    /// attempts whose breaker is kept for a key, do not count. If a success is within [`COARSE`] of the stored time, it
-    /// is not stored, because otherwise workers would write this field for every call. So the stored time can be up to
-    /// `COARSE` too early. It is read without the lock.
+    /// The time of the last success, in nanoseconds of [`Time`]; zero if there was none. Two kinds of successes do not
+    /// count: those of probes, and those of attempts whose breaker is kept for a key.
+    ///
+    /// A success is not stored if it came less than [`COARSE`] after the stored time, because otherwise workers would
+    /// write this field for every call. So the stored time can be up to `COARSE` too early. It is read without the
+    /// lock.
     succeeded: AtomicU64,
 }
 
@@ -63,8 +65,8 @@ impl Shared {
         ended != 0 && now.since(Time::from_nanos(ended)) + COARSE < RECENT_SUCCESS
     }
 
-    /// Notes that an attempt succeeded at `now`. Its breaker must not be one that is kept for a key, and the
-    /// attempt must not be a probe.
+    /// Notes that an attempt succeeded at `now`. Must not be called for a probe, nor for an attempt whose breaker is
+    /// kept for a key.
     #[inline]
     pub(crate) fn succeeds(&self, now: Time) {
         let before = Time::from_nanos(self.succeeded.load(Ordering::Relaxed));
@@ -147,8 +149,8 @@ impl Drop for Slot {
 }
 
 /// Gives one call access to the guards. It borrows the `Arc` that all workers share, because cloning the `Arc` would
-/// cost more than the guards do. Some code cannot keep this value between the steps of a call. Such code makes a new
-/// one for each step.
+/// cost more than the guards do. Code that cannot keep this value between the steps of a call makes a new one for each
+/// step.
 pub(crate) struct CallGuards<'a> {
     shared: &'a Arc<Shared>,
     keys: &'a Keys,

@@ -1,5 +1,5 @@
-//! Keeps what other code knows of a call, also after the call's future was dropped. From this it follows whether the
-//! call can go on without its caller.
+//! Keeps what other code must know of a call, even after the call's future was dropped. This decides whether the call
+//! can go on without its caller.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -90,22 +90,22 @@ impl Tracks {
         })
     }
 
-    /// Is called when an attempt begins. `read` is the attempt's read timeout. `finish` is how the call ends if its
-    /// caller's deadline passes during this attempt.
+    /// Must be called when an attempt begins. `read` is the attempt's read timeout. `finish` is how the call ends if
+    /// its caller's deadline passes during this attempt.
     pub(crate) fn begins(&self, underway: Underway, read: Duration, finish: Finish, source: &Source) {
         let source = source.clone();
         let flight = Flight { underway, read, finish, source, sent: None, sent_whole: false };
         self.state.lock().flight = Some(flight);
     }
 
-    /// Is called when the attempt has got the connection of `meter` and begins to write to it.
+    /// Must be called when the attempt has got the connection of `meter` and begins to write to it.
     pub(crate) fn sending(&self, meter: &Arc<Meter>) {
         if let Some(flight) = &mut self.state.lock().flight {
             flight.sent = Some((Arc::clone(meter), meter.written()));
         }
     }
 
-    /// Is called when the last byte of the request has left.
+    /// Must be called when the last byte of the request has left.
     pub(crate) fn sent_whole(&self) {
         if let Some(flight) = &mut self.state.lock().flight {
             flight.sent_whole = true;
@@ -129,9 +129,9 @@ impl Tracks {
         self.left.load(Ordering::Relaxed)
     }
 
-    /// Is called when the caller's own deadline has passed. Returns whether the attempt goes on as a witness; if not,
-    /// the caller of this function must cancel it. An attempt that is not safe goes on only if it was sent whole,
-    /// because no byte of it may leave after the deadline.
+    /// Must be called when the caller's own deadline has passed. Returns whether the attempt goes on as a witness. If
+    /// it does not, the code that called this function must cancel it. An attempt that is not safe goes on only if it
+    /// was sent whole, because no byte of it may leave after the deadline.
     pub(crate) fn deadline_passed(&self) -> bool {
         let mut state = self.state.lock();
         if state.is_witness {
@@ -146,14 +146,14 @@ impl Tracks {
         true
     }
 
-    /// Returns how the call ends for its caller, if the caller's deadline has passed while the attempt goes on. Only
-    /// the first call of this function returns that; after it, and in all other cases, the result is `None`.
+    /// Returns how the call ends for its caller, if the caller's deadline has passed while the attempt goes on.
+    /// Otherwise returns `None`. It also returns `None` if it has returned that ending before.
     pub(crate) fn take_cut(&self) -> Option<Cut> {
         self.state.lock().cut.take()
     }
 
-    /// Is called when the call's future is dropped. Returns why the call goes on without its caller; `None` if the call
-    /// does not go on.
+    /// Must be called when the call's future is dropped. Returns why the call goes on without its caller; `None` if the
+    /// call does not go on.
     pub(crate) fn leaves(&self) -> Option<Stays> {
         let mut state = self.state.lock();
         let flight = state.flight.as_ref().filter(|flight| self.can_go_on(flight))?;
@@ -166,9 +166,9 @@ impl Tracks {
         Some(stays)
     }
 
-    /// Returns whether an attempt can go on without its caller. The caller must have delivered the whole body. In
-    /// addition, the call must be safe, or at least one byte of the attempt's request must have been sent, because the
-    /// request may then take effect.
+    /// Returns whether an attempt can go on without its caller. For this, the caller must have delivered the whole
+    /// body. In addition, one of two facts is needed: the call is safe, or a byte of the attempt's request was sent, so
+    /// that the request may take effect.
     fn can_go_on(&self, flight: &Flight) -> bool {
         let sent = flight.sent.as_ref().is_some_and(|(meter, base)| meter.written() > *base);
         flight.source.complete() && (self.safe || sent)

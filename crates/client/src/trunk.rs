@@ -43,8 +43,8 @@ pub(crate) struct Trunk {
     pub(crate) born: Time,
 }
 
-/// The right of one exchange to use one stream of a trunk. It is dropped at the latest together with the answer's body.
-/// Then another exchange may use a stream in its place.
+/// The right of one exchange to use one stream of a trunk. It is dropped together with the answer's body at the latest.
+/// After that, another exchange may use a stream in its place.
 pub(crate) struct TrunkStream(Arc<AtomicU32>);
 
 impl Drop for TrunkStream {

@@ -29,7 +29,7 @@ thread_local! {
 /// How a body's length is declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sized {
-    /// There is no body. No field of the head says so, since requests of this method usually have no body.
+    /// There is no body. No field of the head says so, because requests with this method usually have no body.
     Nothing,
     /// The number of bytes is declared.
     Length(u64),
@@ -55,13 +55,13 @@ pub(crate) struct Upload {
     out: Vec<u8>,
     /// The number of bytes of `out` that the socket has taken.
     taken: usize,
-    /// A piece of the body that is sent after `out` without being copied; empty if there is none. If `ends_chunk` is
-    /// set, a line end follows it.
+    /// A piece of the body that is sent after `out` without being copied. It is empty if there is none. If `ends_chunk`
+    /// is set, a line end follows the piece.
     piece: Bytes,
     ends_chunk: bool,
     /// Whether everything that was handed to the socket was also flushed.
     flushed: bool,
-    /// Whether the caller's body had nothing ready when it was last polled.
+    /// Whether the caller had no part of the body ready when the body was last polled.
     waits: bool,
 }
 

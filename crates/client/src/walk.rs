@@ -1,10 +1,9 @@
 //! A call under way over shared guards. One value holds the call machine and its guards, and can be dropped at any
 //! time.
 //!
-//! The machine says what to do next ([`Step`]), and the owner of the walk does it. The owner sends the attempt and
-//! reports to the walk how the attempt ended ([`Walk::ended`]), or it waits ([`Walk::wait`], [`Walk::queue`]). A walk
-//! that is dropped before its end gives back what it holds: a permit (as abandoned), a ticket of a queue, or a slot of
-//! a limit.
+//! The machine says what to do next ([`Step`]), and the owner of the walk does it: it sends the attempt and reports how
+//! the attempt ended ([`Walk::ended`]), or it waits ([`Walk::wait`], [`Walk::queue`]). A walk that is dropped before
+//! its end gives back what it holds: a permit (as abandoned), a ticket of a queue, or a slot of a limit.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;

@@ -1,9 +1,9 @@
 //! Watches over an exchange with one timer. The timer fires if there was no progress for too long, or if the exchange's
 //! deadline has passed.
 //!
-//! The timer of a connection is not set again at each read, because that would cost more than the read. It is left
-//! unchanged as long as it does not fire too late. When it fires, the real deadline is computed by the clock. If that
-//! deadline is later, the timer is moved to it.
+//! The timer of a connection is not set again at each read, because that would cost more than the read. It may fire too
+//! early, but never too late. When it fires, the clock is read and the real deadline is computed. If that deadline is
+//! later, the timer is set to it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -44,8 +44,8 @@ pub(crate) struct Watch {
     clock: Clock,
     read: Duration,
     end_by: Time,
-    /// The call, and the time by which the exchange must end if it goes on after the caller has left, or after the
-    /// caller's deadline. `None` if the exchange cannot go on without its caller.
+    /// The call, and the time by which the exchange must end if it goes on without its caller (after the caller has
+    /// left, or after the caller's deadline). `None` if the exchange cannot go on without its caller.
     call: Option<(Arc<Tracks>, Time)>,
     last: Time,
     seen: u64,
@@ -58,15 +58,16 @@ impl Watch {
     }
 
     /// Allows the exchange to go on as a witness after its caller has left, or after the caller's deadline has passed.
-    /// `own_end_by` is the time by which the exchange would have to end if the caller had not said how much time it has
-    /// left. A witness ends by `own_end_by` at the latest. It ends earlier if there is no progress during the read
-    /// timeout, or during a shorter time that the guards allow.
+    ///
+    /// `own_end_by` is the time by which the exchange would have to end if the caller had set no deadline. A witness
+    /// ends by that time at the latest. It ends earlier if there is no progress during the read timeout, or during a
+    /// shorter time that the guards allow.
     pub(crate) fn of_call(mut self, tracks: &Arc<Tracks>, own_end_by: Time) -> Watch {
         self.call = Some((Arc::clone(tracks), own_end_by));
         self
     }
 
-    /// Is called when the last byte of the request has left.
+    /// Must be called when the last byte of the request has left.
     pub(crate) fn sent_whole(&self) {
         if let Some((tracks, _)) = &self.call {
             tracks.sent_whole();
@@ -79,14 +80,14 @@ impl Watch {
         self.call.as_ref().is_some_and(|(_, own_end_by)| self.end_by < *own_end_by)
     }
 
-    /// Notes that the progress counter has reached `seen`. The progress counts as made at the time at which the clock
-    /// was last read, because the clock is not read again.
+    /// Notes that the progress counter has reached `seen`. The clock is not read for this: the progress counts as made
+    /// at the time of the last reading.
     pub(crate) fn has_seen(&mut self, seen: u64) {
         self.seen = seen;
     }
 
-    /// Is ready when a deadline has passed, and returns which one. Must be called when there is nothing to do but wait.
-    /// `seen` is the present value of the progress counter.
+    /// Becomes ready when a deadline has passed, and returns which one. Must be called when there is nothing to do but
+    /// wait. `seen` is the present value of the progress counter.
     pub(crate) fn poll(&mut self, timer: &mut Timer, seen: u64, cx: &mut Context<'_>) -> Poll<Lapse> {
         if seen != self.seen {
             self.seen = seen;
@@ -110,7 +111,7 @@ impl Watch {
             if now >= due {
                 return Poll::Ready(Lapse::Read);
             }
-            // The timer fired for an earlier exchange, or slightly too early. It is moved to the deadline.
+            // The timer was set for an earlier exchange, or fired slightly too early. It is moved to the deadline.
             timer.fires = due;
             timer.sleep.as_mut().reset(self.clock.instant(due));
         }
@@ -121,8 +122,8 @@ impl Watch {
         self.last.saturating_add(read).min(self.end_by)
     }
 
-    /// Begins the read timeout anew. It is called because the time in which nobody waited for the server does not count
-    /// against the server.
+    /// Begins the read timeout anew. The time before this call was not spent waiting for the server, so it does not
+    /// count for the timeout.
     pub(crate) fn resume(&mut self) {
         self.last = self.clock.now();
     }

@@ -61,9 +61,10 @@ impl<'a> Host<'a> {
 
 /// Returns the authority that a request is meant for.
 ///
-/// If the target has an authority, as in `GET http://host/path`, that authority counts. Over HTTP/1, the `Host` field
-/// must be there nevertheless, once and well-formed, but its value is ignored (RFC 9112, section 3.2.2). Over HTTP/2
-/// the target's authority is `:authority`, and a `Host` that differs from it is refused (RFC 9113, section 8.3.1).
+/// Over HTTP/1, the `Host` field must be there, once and well-formed. It is the authority, unless the target has one,
+/// as in `GET http://host/path`. Then the target's authority counts, and the value of `Host` is ignored (RFC 9112,
+/// section 3.2.2). Over HTTP/2 the target's authority is `:authority`, and a `Host` beside it that differs is refused
+/// (RFC 9113, section 8.3.1).
 ///
 /// # Errors
 /// If there is no authority, or more than one, or if it is malformed. The error says so in words.

@@ -19,8 +19,8 @@ use rustix::fs::OFlags;
 
 /// The maximum length of a secret or of a list of tokens, in bytes.
 const LONGEST_TEXT: u64 = 64 << 10;
-/// To find out whether a file has changed, at most this number of bytes from its beginning are read. The number is
-/// fifty times the size of a file with all certificate authorities of a system.
+/// The number of bytes that are read at most, from the beginning of a file, to find out whether the file has changed.
+/// It is fifty times the size of a file with all certificate authorities of a system.
 const LONGEST: u64 = 16 << 20;
 /// The permission bits that allow other users than the owner to write.
 const WRITABLE: u32 = 0o022;

@@ -1,7 +1,11 @@
 //! Seawall's gateway: the program's parts, as a library so that tests can reach them.
 //!
-//! A request passes these parts in order. [`serve`] starts the workers that accept connections. [`callers`] holds what is
-//! between a caller's socket and its request. [`request`] answers one request. [`running`] holds what the answer needs.
+//! A request passes through these parts, in this order:
+//!
+//! - [`serve`] starts the workers, which accept connections.
+//! - [`callers`] watches each caller's connection and decides who may call.
+//! - [`request`] makes the answer to one request, with what [`running`] holds for it.
+//!
 //! [`config`] reads the file from which [`running`] is compiled.
 
 pub mod admin;

@@ -87,7 +87,7 @@ async fn ask(caller: &mut TcpStream, method: &str, name: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Like [`watch`], but panics are printed, too, since other tests of this process may fail meanwhile.
+/// Like [`watch`], but panics are printed too, since another test of this process may panic at the same time.
 fn watch_beside() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {

@@ -8,14 +8,17 @@
 //! to match operations on the bytes alone, would let the first three pass without the answers and timeouts that the
 //! file declares for the fourth.
 //!
-//! The following list has the readings. Each of them decodes what needs no encoding, and writes the digits of all other
-//! encodings in upper case:
+//! There are three readings. Each of them decodes what needs no encoding, and writes the digits of all other encodings
+//! in upper case:
 //!
 //! 1. Empty segments and `.` are left out, and `..` removes the segment before it.
-//! 2. As RFC 3986, section 5.2.4, says: in `a//../b` the `..` removes the empty segment. All else is as in the first reading.
-//! 3. `%2F`, `\` and `%5C` are slashes too, and what follows a `;` in a segment is not part of it (servers written in Java).
+//! 2. As RFC 3986, section 5.2.4, says: in `a//../b` the `..` removes the empty segment. All else is as in the first
+//!    reading.
+//! 3. `%2F`, `\` and `%5C` are slashes too, and what follows a `;` in a segment is not part of it (servers written in
+//!    Java).
 //!
-//! A character that is encoded twice (`%252e`) is decoded once, as HTTP says. A slash at the end is never left out or added.
+//! A character that is encoded twice (`%252e`) is decoded once, as HTTP says. A slash at the end is never left out or
+//! added.
 
 use std::borrow::Cow;
 
@@ -49,11 +52,13 @@ impl<'p> Readings<'p> {
 
     /// Returns whether some server could read this path as one that leads above where it began.
     ///
-    /// Each segment is read in the way that leads furthest up: as a whole, or cut at encoded slashes and backslashes,
-    /// with or without its parameters (what follows a `;`). An empty segment does not lead down. So one segment may be
-    /// read in one way and the next segment in another. No single server reads a path like that, so a path can be
-    /// refused that no server would read as leading up. That does no harm: such a path has encoded slashes, parameters
-    /// or empty segments beside its `..`, and ordinary clients do not write that.
+    /// Each segment is read by itself, in the way that leads furthest up. It is read as a whole, or cut at encoded
+    /// slashes and backslashes, with or without its parameters (what follows a `;`). An empty segment does not lead
+    /// down.
+    ///
+    /// Two segments of one path may be read in two ways, and no single server does that. So this may refuse a path that
+    /// leads above its beginning for no server. That does no harm: such a path has encoded slashes, parameters or empty
+    /// segments beside its `..`, and ordinary clients do not write that.
     pub(crate) fn climb_out(&self) -> bool {
         !self.others.is_empty() && climbs_out(self.sent)
     }
@@ -166,9 +171,7 @@ fn split(path: &str, style: Style) -> impl Iterator<Item = Cow<'_, str>> {
 }
 
 /// Returns a segment in its normal form: what needs no encoding is decoded, and everything else is encoded with digits
-/// in upper case.
-///
-/// A percent sign that begins no encoding stands for itself.
+/// in upper case. A percent sign that does not begin an encoding is kept as a character of the segment.
 pub(crate) fn segment(raw: &str) -> Cow<'_, str> {
     if raw.bytes().all(is_literal) {
         return Cow::Borrowed(raw);
@@ -194,7 +197,8 @@ fn climbs_out(path: &str) -> bool {
     false
 }
 
-/// Returns by how many levels a segment leads down, in the reading that leads down least: -1 (one level up), 0 or 1.
+/// Returns 1 if a segment leads one level down, -1 if it leads one level up (`..`), and 0 if it does neither. What
+/// follows a `;` in the segment is ignored.
 fn step(segment: &str) -> i64 {
     let bare = segment.split(';').next().unwrap_or_default();
     match bare {

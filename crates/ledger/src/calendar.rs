@@ -1,14 +1,14 @@
 //! Until when a provider remembers a key, and until when its look-ups and cancels work.
 //!
-//! Many providers count from the first send: "a key is remembered for 24 hours". Others follow their calendar: "keys are
-//! forgotten at midnight", "a payment can be cancelled on the day on which it was made". A key of such a provider that
-//! was first sent two seconds before midnight lives for two seconds.
+//! Many providers count from the first send: "a key is remembered for 24 hours". Others follow their calendar: "keys
+//! are forgotten at midnight", "a payment can be cancelled on the day on which it was made". A key of such a provider
+//! that was first sent two seconds before midnight lives for two seconds.
 //!
 //! The obvious rule would take the provider's midnight as a moment that exists exactly once on each day. It is wrong on
-//! the days on which a zone's clock is moved: a time of day can be missing, or come twice. Providers differ in what they
-//! then do, and their documents do not say it. A request that is sent again after its key was forgotten takes effect
-//! twice, while a key that is given up too early only costs a repeat. So all times that can be meant are found, and
-//! [`Lifetime::end`] and [`Window::end`] return the earliest of them that comes after the first send.
+//! the days on which a zone's clock is moved: a time of day can be missing, or come twice. Providers differ in what
+//! they then do, and their documents do not say it. A request that is sent again after its key was forgotten takes
+//! effect twice, while a key that is given up too early only costs a repeat. So all times that can be meant are found,
+//! and [`Lifetime::end`] and [`Window::end`] return the earliest of them that comes after the first send.
 
 use std::fmt;
 use std::sync::Arc;
@@ -95,11 +95,12 @@ impl Zone {
         moments.into_iter().flatten().map(stamp)
     }
 
-    /// Returns all moments that `clock`, a date and a time of day in this zone, can mean. Usually it means one moment.
-    /// If the clock is set back, so that this time comes twice, both moments are returned. If the clock is set forward
-    /// over this time, so that it never comes, three moments are returned: the one that it means if the clock is
-    /// thought to be moved already, the moment of the change, and the one that it means if the clock is thought not to
-    /// be moved yet.
+    /// Returns all moments that `clock`, a date and a time of day in this zone, can mean. Usually there is one moment.
+    ///
+    /// - If the clock is set back, so that this time comes twice, both moments are returned.
+    /// - If the clock is set forward over this time, so that it never comes, three moments are returned: the moment of
+    ///   the change, and the two moments that the time means if it is read with the zone's offset before or after the
+    ///   change.
     fn meanings_of(&self, clock: DateTime) -> impl Iterator<Item = Stamp> {
         let moments = match self.zone.to_ambiguous_timestamp(clock).offset() {
             AmbiguousOffset::Unambiguous { offset } => [offset.to_timestamp(clock).ok(), None, None],
@@ -374,8 +375,9 @@ impl Window {
     /// Returns the moment from which the look-up or the cancel may no longer work, for an action that was first sent at
     /// `first`. An end beyond the calendar is the latest possible stamp.
     ///
-    /// A day ends at the first moment of the following date. If the clock is set back over midnight, so that a date
-    /// begins twice, then the day before it ends at the first of the two moments that comes after `first`. A date that a
+    /// A day ends at the first moment of the following date. If the clock is set back over midnight, a date begins
+    /// twice. Then the day before it ends at the first of the two moments that comes after `first`. If a zone left out
+    /// a date, as Samoa did with 2011-12-30, that date counts as a day that is over when it begins.
     /// zone left out, as Samoa did on 2011-12-30, counts as a day that is over when it begins.
     #[must_use]
     pub fn end(&self, first: Stamp) -> Stamp {

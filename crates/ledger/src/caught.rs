@@ -48,7 +48,7 @@ fn panicked(payload: &(dyn Any + Send)) -> String {
 
 /// Returns the text of an application's error as the ledger stores it. The text has at most [`LONGEST_MESSAGE`]
 /// characters, and no zero bytes, which PostgreSQL cannot store. If the database refused the text, it would also refuse
-/// what is written in the same statement, such as the provider's answer.
+/// what is written together with it, such as the provider's answer.
 pub(crate) fn message(error: &(impl Display + ?Sized)) -> String {
     let said = caught_now(|| error.to_string()).unwrap_or_else(|panic| format!("its message: {panic}"));
     said.chars().filter(|c| *c != '\0').take(LONGEST_MESSAGE).collect()

@@ -85,8 +85,9 @@ impl DbClock {
     }
 }
 
-/// What a process has learned of the database's clock. A store has one, which all its parts share: every answer that carries
-/// the database's time passes through it, so a time from which a jump could be seen is never used before the jump is seen.
+/// What a process has learned of the database's clock. Each store has one, and all parts of the store share it. Every
+/// answer that carries the database's time passes through it, so a jump is noticed before a time after that jump is
+/// used.
 #[derive(Clone, Debug)]
 pub struct SharedClock(Arc<Mutex<Shared>>);
 
@@ -104,7 +105,7 @@ impl Shared {
         at.saturating_duration_since(self.begin).saturating_add(self.last.passed)
     }
 
-    /// Returns `clock` with how far its time can be relied on now, and whether the doubt has just ended.
+    /// Returns `clock` with the doubt and the correction that hold now, and whether the doubt has just ended.
     fn relied(&mut self, clock: DbClock) -> (DbClock, bool) {
         let now = self.steady(Instant::now());
         let ended = self.guard.ends(now);
@@ -123,17 +124,18 @@ impl SharedClock {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
-        // Each method leaves the value as a whole, so it is valid even if another thread panicked while it held the lock.
+        // Each method leaves a valid value. So the value is valid even if another thread panicked while it held the
+        // lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes an answer of the database, and compares it with the monotonic clock.
+    /// Stores an answer of the database, and compares it with the monotonic clock, to notice a jump.
     pub fn set(&self, clock: DbClock) {
         self.heard(clock);
     }
 
-    /// Takes an answer of the database as [`SharedClock::set`] does. Returns the answer with how far its time can be relied
-    /// on.
+    /// Stores an answer of the database as [`SharedClock::set`] does. Returns the answer, which now says how far its
+    /// time can be relied on.
     pub fn heard(&self, clock: DbClock) -> DbClock {
         let mut shared = self.lock();
         shared.last = clock;
@@ -149,7 +151,7 @@ impl SharedClock {
         clock
     }
 
-    /// Returns the latest answer, with how far its time can be relied on now.
+    /// Returns the latest answer, which says how far its time can be relied on now.
     #[must_use]
     pub fn get(&self) -> DbClock {
         let mut shared = self.lock();
@@ -161,7 +163,7 @@ impl SharedClock {
     }
 
     /// Declares that a change of the database's clock by more than `bound` is a jump, and that its time is in doubt for
-    /// `wait` after that. Of several declarations, the smaller bound and the longer doubt hold.
+    /// `wait` after a jump. After several declarations, the smallest bound and the longest doubt hold.
     pub(crate) fn cover(&self, bound: Duration, wait: Duration) {
         self.lock().guard.cover(bound, wait);
     }
@@ -171,12 +173,12 @@ impl SharedClock {
         self.lock().guard.bound()
     }
 
-    /// Takes over how far the clock was set back before this process began.
+    /// Adds how far the clock was set back before this process began.
     pub(crate) fn remember(&self, back: Back) {
         self.lock().guard.remember(back);
     }
 
-    /// Puts the time in doubt because the clock has jumped before this process began.
+    /// Puts the time in doubt, because the clock has jumped by `by_micros` microseconds before this process began.
     pub(crate) fn suspect(&self, by_micros: i64) {
         let mut shared = self.lock();
         let (now, at) = (shared.steady(Instant::now()), shared.last.now());
@@ -211,8 +213,8 @@ fn said(jump: Option<ClockJump>, ended: bool, doubt: Option<Duration>) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClockStanding {
-    /// For how long the database's time is still in doubt; `None` if it is not. While it is in doubt, nothing is believed
-    /// absent, no deadline passes, nothing is given up, and nothing is sent again under a key.
+    /// For how long the database's time is still in doubt; `None` if it is not in doubt. During that time, nothing is
+    /// believed absent, no deadline passes, nothing is given up, and nothing is sent again under a key.
     pub doubt: Option<Duration>,
     /// The number of jumps that this process has seen.
     pub jumps: u64,

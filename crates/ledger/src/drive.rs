@@ -88,8 +88,8 @@ impl<S: Store> Inner<S> {
             }
             action = match step {
                 Step::Leave => return Some(action),
-                // Each step is in a box, because otherwise the future that waits for the provider would reserve memory
-                // for all the other steps.
+                // Each step is boxed. Otherwise the future that waits for the provider would have to hold the state of
+                // all the other steps, too.
                 Step::Change(write) => Box::pin(self.change(&operation, action, write)).await?,
                 Step::Perform(write) => {
                     Box::pin(self.perform(&operation, action, write, clock, IfUnsent::TryAgain)).await?
@@ -158,8 +158,8 @@ impl<S: Store> Inner<S> {
     }
 
     /// Offers a write to the store, and returns what the store did with the write. While the database cannot be
-    /// reached, the write is offered again and again. If an earlier offer was written and its answer was lost, the store
-    /// finds the row as the write made it.
+    /// reached, the write is offered again and again. If an earlier offer was written and its answer was lost, the
+    /// store finds the row exactly as the write makes it, and the write counts as taken.
     async fn offer(&self, action: &Action, write: Write, follow: Option<Follow<S::Connection>>) -> Taken {
         let mut tries = Tries::begin();
         let changed = action.in_state(write.to().clone());
@@ -194,8 +194,9 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// Waits before a write is offered to the store again. Returns `false` if it is not to be offered again, because the
-    /// store has refused it [`OFFERS`] times. While the database cannot be reached or is busy, there is no limit.
+    /// Waits before a write is offered to the store again. Returns `false` if it is not to be offered again, because
+    /// the store has refused it [`OFFERS`] times. While the database cannot be reached or is busy, the number of offers
+    /// has no limit.
     async fn may_offer_again(&self, tries: &mut Tries, action: &Action, e: &StoreError) -> bool {
         match e.trouble() {
             Trouble::Refused | Trouble::Foreign if tries.failed() >= OFFERS => {
@@ -297,9 +298,11 @@ impl<S: Store> Inner<S> {
     }
 
     /// Sends the attempt `line` with which `action` was recorded, and writes how the attempt ended. If the attempt's
-    /// deadline has passed, nothing is sent. `clock` is the answer of the database from which that deadline was computed: by a
-    /// later answer, the deadline would move with the database's clock if that has jumped meanwhile. `unsent` says what becomes of the action if the attempt was not sent.
-    /// Returns the row after that write, or `None` if the row is gone or the write was refused.
+    /// deadline has passed, nothing is sent. Returns the row after that write, or `None` if the row is gone or the
+    /// write was refused.
+    ///
+    /// `clock` is the answer of the database from which that deadline was computed. With a later answer, a jump of the
+    /// database's clock would move the deadline. `unsent` says what becomes of the action if the attempt was not sent.
     pub(crate) async fn send(
         &self,
         operation: &Arc<Operation<S>>,
@@ -517,8 +520,8 @@ impl<S: Store> Inner<S> {
     }
 }
 
-/// Calls the remote, and returns its outcome with the details. If there is no outcome, because the deadline passes or the
-/// remote panics, the error has the details.
+/// Calls the remote, and returns its outcome with the details. If the deadline passes or the remote panics, there is no
+/// outcome. Then the error has the details.
 async fn heard<'a, T>(
     delivery: &Delivery<'a>,
     call: impl FnOnce() -> Boxed<'a, (T, Report)>,

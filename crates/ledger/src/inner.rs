@@ -11,8 +11,8 @@ use crate::operation::Operations;
 use crate::paces::Paces;
 use crate::store::Store;
 
-/// The maximum number of times that a row is read or inserted for one wish of a caller. This is enough, since other
-/// writers change a row only a few times while the wish is handled.
+/// The maximum number of times that a row is read or inserted for one wish of a caller. Other writers change a row only
+/// a few times while a wish is handled, so this number is high enough.
 pub(crate) const LOOKS: u32 = 16;
 
 pub(crate) struct Inner<S: Store> {
@@ -27,7 +27,7 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) paces: Paces,
     /// Wakes the workers of this process.
     pub(crate) wakes: Wakes,
-    /// Set once this process has compared the database's clock with what was kept of it.
+    /// Set once this process has compared the database's clock with the pair of times that was kept.
     pub(crate) compared: OnceLock<()>,
 }
 
@@ -57,8 +57,8 @@ impl Wakes {
         }
     }
 
-    /// Waits until there is something to claim of this dependency. For a dependency that is not declared, it waits for
-    /// ever.
+    /// Waits until there is something to claim of this dependency. For a dependency that is not declared, this never
+    /// ends.
     pub(crate) async fn to_claim(&self, dependency: &str) {
         match self.claims.get(dependency) {
             Some(loops) => loops.notified().await,
@@ -66,7 +66,8 @@ impl Wakes {
         }
     }
 
-    /// Takes notice that this process has written a row, and wakes the claims or the poll when the row is due.
+    /// Notes that this process has written a row. If the row is due now, wakes the claims. If it will be due later, the
+    /// poll is woken at that time.
     pub(crate) fn written(&self, action: &Action, now: Stamp) {
         let Some(due) = action.state.due_at() else { return };
         if due <= now {

@@ -8,10 +8,11 @@
 //! be slow, so its offset is only known to lie between two bounds. And a clock that is set wrong by many small steps
 //! would never seem to jump. So the accepted offset is kept as a span with two bounds, which each answer makes
 //! narrower. The span follows the answers no faster than [`DRIFT`], which is more than a time server slews a clock by.
-//! The clock has jumped if the offset of an answer lies outside that span by more than the declared bound, in however
-//! many steps it got there.
+//! The clock has jumped if the offset of an answer lies outside that span by more than the declared bound. The number
+//! of steps in which it got there does not matter.
 //!
-//! This module has no clock of its own. Times of the monotonic clock are durations since a moment that the caller chooses.
+//! This module has no clock of its own. Times of the monotonic clock are durations since a moment that the caller
+//! chooses.
 
 use std::time::Duration;
 
@@ -35,8 +36,8 @@ pub struct ClockJump {
     pub at: Stamp,
 }
 
-/// An answer of the database that carried its time, and the times of the monotonic clock before the question and after the
-/// answer.
+/// An answer of the database that carried its time, and the times of the monotonic clock before the question and after
+/// the answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reading {
     pub(crate) stamp: Stamp,
@@ -220,8 +221,8 @@ mod tests {
         micros
     }
 
-    /// A database whose clock is `ahead` seconds ahead of the monotonic clock, asked at the second `at`. Each answer takes
-    /// `trip` seconds.
+    /// A database whose clock is `ahead` seconds ahead of the monotonic clock, asked at the second `at`. Each answer
+    /// takes `trip` seconds.
     fn reading(at: f64, ahead: f64, trip: f64) -> Reading {
         Reading {
             stamp: Stamp::from_micros(seconds(1e6 + at + trip / 2.0 + ahead)),

@@ -1,12 +1,12 @@
 //! Decides under which key a request is sent to the provider.
 //!
-//! The caller chooses the key of an action. The provider gets that key as its idempotency key or as an order id, and has
-//! rules of its own: one takes 16 to 256 characters of `A-Za-z0-9-_`, another takes at most 64 bytes. [`KeyRules`]
+//! The caller chooses the key of an action. The provider gets that key as its idempotency key or as an order id, and
+//! has rules of its own: one takes 16 to 256 characters of `A-Za-z0-9-_`, another takes at most 64 bytes. [`KeyRules`]
 //! says what the provider takes.
 //!
 //! 1. A caller's key that fits the rules is sent as it is, unless it begins with the prefix of rule 3.
-//! 2. Any other caller's key is *mapped*: a text that fits is computed from it, and is sent instead. The key of a cancel
-//!    is always mapped.
+//! 2. Any other caller's key is *mapped*: a text that fits is computed from it, and is sent instead. The key of a
+//! cancel is always mapped.
 //! 3. A mapped key is a prefix and a hash. It consists of allowed letters and digits only, if 128 bits of the hash fit
 //!    into the greatest length that way. Otherwise it consists of any allowed characters. The prefix is `sw` if the
 //!    rules allow both characters. Otherwise it is the first two, in the order of ASCII, of the characters that mapped
@@ -149,8 +149,8 @@ impl KeyChars {
         KeyChars { bits: bytes.fold(0, |bits, byte| bits | bit(byte)) }
     }
 
-    /// Returns the number of digits with which every number of [`BITS`] bits can be written, if these characters are the
-    /// digits. Returns `None` for a set of fewer than two characters.
+    /// Returns the number of digits with which every number of [`BITS`] bits can be written, if these characters are
+    /// the digits. Returns `None` for a set of fewer than two characters.
     fn digits(self) -> Option<usize> {
         if self.count() < 2 {
             return None;
@@ -239,9 +239,9 @@ impl Range {
     }
 
     /// If a `-` that stands for itself follows directly after this part, takes it from `rest` and returns `true`.
-    /// Otherwise it changes nothing and returns `false`. If a `-` follows, this part is a range, since a single
-    /// character before a `-` would begin one. A second `-` or a `\` beside the `-` could mean something else in a
-    /// regular expression, so these are left for [`Range::take`] to refuse.
+    /// Otherwise changes nothing and returns `false`. Such a `-` can follow only a range, since a single character
+    /// before a `-` would begin a range. A second `-` or a `\` beside the `-` could mean something else in a regular
+    /// expression. So [`Range::take`] refuses them.
     fn takes_hyphen_after(&self, rest: &mut &[u8]) -> bool {
         let [b'-', next, ..] = **rest else { return false };
         if self.last == b'\\' || matches!(next, b'-' | b'\\') {
@@ -257,19 +257,20 @@ fn bit(byte: u8) -> u128 {
     1 << byte
 }
 
-/// Which keys a provider takes, and how others are mapped to keys that it takes. See the page of the module for the
-/// rules.
+/// Which keys a provider takes, and how other keys are mapped to keys that it takes. The documentation of this module
+/// has the rules.
 ///
-/// Two keys of one dependency that differ are sent as keys that differ. For mapped keys this holds except with the
-/// probability that belongs to [`KeyRules::bits`]; a unique index of the ledger finds the exception, and the caller of
-/// this module then takes the next salt. If the declaration of a provider changes, the same key may be sent
-/// differently. So the key that was sent first, or its salt and its rules, must be kept with the action.
+/// Two different keys of one dependency are sent as different keys. For mapped keys there is an exception, whose
+/// probability follows from [`KeyRules::bits`]. A unique index of the ledger finds it, and the caller of this module
+/// then takes the next salt. If the declaration of a provider changes, the same key may be sent differently. So the key
+/// that was sent first, or its salt and its rules, must be kept with the action.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyRules {
     chars: KeyChars,
     min: usize,
     max: usize,
-    /// The characters that mapped keys consist of: the letters and digits of `chars` if they suffice, otherwise `chars`.
+    /// The characters that mapped keys consist of: the letters and digits of `chars` if they suffice, otherwise
+    /// `chars`.
     alphabet: KeyChars,
 }
 
@@ -362,8 +363,9 @@ impl KeyRules {
         if self.is_sent_as_it_is(key) { None } else { Some(self.mapped(dependency, key, PERFORM, 0, salt)) }
     }
 
-    /// Returns the key under which the cancel of an action is sent. `key` is the key that the caller gave to the action,
-    /// and `generation` is the cancel's generation. `salt` is as for [`KeyRules::sent`], and is counted separately.
+    /// Returns the key under which the cancel of an action is sent. `key` is the key that the caller gave to the
+    /// action, and `generation` is the cancel's generation. `salt` is as for [`KeyRules::sent`], and is counted
+    /// separately.
     #[must_use]
     pub fn cancel_key(&self, dependency: &str, key: &str, generation: u32, salt: u32) -> String {
         self.mapped(dependency, key, CANCEL, generation, salt)

@@ -181,10 +181,10 @@ impl<S: Store> Ledger<S> {
         self.record_and_send(new, IfUnsent::TryAgain).await
     }
 
-    /// Records an action and sends it as [`Ledger::perform`] does, for a caller that waits for the answer and gives up if
-    /// the action cannot be sent. If the first attempt is provably not sent, the action fails in the commit that ends the
-    /// attempt, and no worker sends it later. So a caller that gets a failed action knows that nothing was done. The same
-    /// key can then be used anew with the same request.
+    /// Records an action and sends it as [`Ledger::perform`] does. This is for a caller that waits for the answer, and
+    /// gives up if the action cannot be sent. If the first attempt is provably not sent, the action fails in the commit
+    /// that ends the attempt, and no worker sends it later. So a caller that gets a failed action knows that nothing
+    /// was done. The same key can then be used anew with the same request.
     ///
     /// If the action existed already, this call does not make it fail. The call then waits for the action as
     /// [`Ledger::perform`] does.
@@ -221,8 +221,8 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Works on an action until the action has an outcome, or until the time of one attempt is over. The time is
-    /// checked only when nothing more is to be done now, so a call to the provider that has begun is waited for.
-    /// Returns the action as it then is. No database connection is held during the call to the provider.
+    /// checked only between requests, so a call to the provider that has begun is waited for. Returns the action as it
+    /// then is. No database connection is held during the call to the provider.
     ///
     /// Dropping the future does not stop an attempt that has begun. If the action has no outcome yet, a worker goes on
     /// with it.
@@ -308,8 +308,9 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Lists the actions that match the filter, in the order of their recording, one page at a time. To get the next
-    /// page, set [`Filter::after`] to the id of the last action of this page. A row that this version of the program cannot
-    /// read is left out, and an error with its id is logged; [`Ledger::load`] with that id returns the same error.
+    /// page, set [`Filter::after`] to the id of the last action of this page. If this version of the program cannot
+    /// read a row, the row is left out, and an error with its id is logged. [`Ledger::load`] with that id returns the
+    /// same error.
     ///
     /// # Errors
     ///
@@ -418,8 +419,8 @@ impl<S: Store> Inner<S> {
         self.store.claim_one(action.id, self.owner, operation.rules.lease).await
     }
 
-    /// Works on an action in a task of its own, and returns the action as it then is. If the task cannot write for longer
-    /// than the database may take to answer, an error is returned, and the task goes on.
+    /// Works on an action in a task of its own, and returns the action as it then is. If the task cannot write for
+    /// longer than the database may take to answer, this is an error, and the task goes on without the caller.
     async fn driven(
         &self,
         id: ActionId,

@@ -3,7 +3,7 @@
 //! A running process compares each answer with its monotonic clock ([`jumps`](crate::jumps)). A process that starts has
 //! no earlier answer. So the processes keep a pair of times in the database: the database's time, and the time of
 //! another clock at the same moment. They renew the pair each minute. A process that starts compares the two clocks
-//! again. If their difference has changed, it begins in doubt, as if it had seen the jump.
+//! again. If their difference has changed too much, it begins in doubt, as if it had seen the jump.
 //!
 //! For PostgreSQL, the other clock is the wall clock of the process's machine. If that clock is wrong, the process
 //! begins in doubt, too. This delays some decisions by minutes, and loses nothing. For SQLite, the wall clock *is* the

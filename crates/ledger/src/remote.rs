@@ -14,8 +14,8 @@ use crate::store::Boxed;
 #[derive(Clone, Copy, Debug)]
 pub struct Delivery<'a> {
     /// The action as it is in the ledger after the attempt was recorded. A perform sends the action's `request`
-    /// unchanged, under its [`Action::sent_key`]. A cancel is sent under its [`Action::cancel_key`]. The field
-    /// `state.answer` is the provider's answer from which the effect became known to be applied.
+    /// unchanged, under its [`Action::sent_key`]. A cancel is sent under its [`Action::cancel_key`]. If the effect is
+    /// known to be applied, the field `state.answer` is the provider's answer that said so.
     pub action: &'a Action,
     /// The number of the attempt's line in the attempt log.
     pub number: u32,
@@ -38,17 +38,16 @@ impl Delivery<'_> {
 /// - **The deadline is checked directly before the first byte**, on the monotonic clock ([`Delivery::may_send`]). Every
 ///   wait for a connection, a lock or a turn comes before that check. After the deadline the result is
 ///   [`Performed::NotSent`].
-/// - **Nothing is sent after the deadline**, nor after the future was dropped. If a request is not yet written whole,
-///   its connection is reset; otherwise the kernel may deliver the rest minutes later. The quiet time counts from the
-///   deadline.
+/// - **Nothing is sent after the deadline**, nor after the future was dropped. If a request is only partly written by
+///   then, its connection is reset. Otherwise the kernel may deliver the rest minutes later. The quiet time counts from
+///   the deadline.
 /// - **"Not sent" is proved**, not guessed: no byte was written, or the provider said that it did not look at the
 ///   request.
 /// - Each method sends at most one request that has an effect. Only the ledger repeats attempts.
 /// - Credentials are added by the implementation, and never taken from the row.
 ///
-/// No database connection is held while a method runs. A method that panics counts as one that got no answer: it is not
-/// known what became of the request, and the attempt log has the message of the panic. So a method must not panic while it
-/// knows the answer.
+/// No database connection is held while a method runs. If a method panics, it is not known what became of the request,
+/// and the attempt log has the message of the panic. So a method must not panic after it has learned the answer.
 pub trait Remote: Send + Sync + 'static {
     /// Sends a perform attempt, and returns its outcome.
     fn perform<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Performed, Report)>;
@@ -61,10 +60,10 @@ pub trait Remote: Send + Sync + 'static {
     /// declare how to cancel.
     fn cancel<'a>(&'a self, delivery: Delivery<'a>) -> Boxed<'a, (Undone, Report)>;
 
-    /// Returns how many calls per second the provider serves in normal times, in thousandths of a call: as an average over
-    /// some minutes, which an outage does not lower. After an outage, what has waited is let through at less than half of
-    /// it. The default, `None`, says that it is not known; then what has waited is let through at a rate that begins
-    /// small and grows as long as the provider answers.
+    /// Returns how many calls per second the provider serves in normal times, in thousandths of a call. It is an
+    /// average over some minutes, which an outage does not lower. After an outage, the waiting actions are sent at less
+    /// than half of this rate. Returns `None` (the default) if the rate is not known. Then they are sent slowly at
+    /// first, and faster as long as the provider answers.
     fn served_milli(&self) -> Option<u64> {
         None
     }

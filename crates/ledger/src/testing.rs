@@ -10,15 +10,16 @@ use crate::clock::machine_time;
 use crate::machine::Stamp;
 use crate::store::OwnTime;
 
-/// When the clocks of this process began to run, and what the machine's clock showed then. All test clocks count from
-/// this moment, so that a test does not depend on the machine's clock any more.
+/// When the test clocks of this process began to run, and what the machine's wall clock showed then. All test clocks
+/// count from this moment. So a later change of the machine's clock does not disturb a test.
 static BEGIN: OnceLock<(Instant, Stamp)> = OnceLock::new();
 
-/// A clock for a store of SQLite. A store that was opened with [`Sqlite::open_with`](crate::store::sqlite::Sqlite::open_with)
-/// takes its time from this clock.
+/// A clock for a store of SQLite that was opened with [`Sqlite::open_with`](crate::store::sqlite::Sqlite::open_with).
+/// The store takes its time from this clock.
 ///
-/// The clock begins with the machine's time, and runs on by itself. A test can let time pass ([`TestClock::advance`]), or
-/// set the clock wrong ([`TestClock::jump_ahead`], [`TestClock::jump_back`]). A clone is another handle to the same clock.
+/// The clock begins with the machine's time, and then runs by itself. A test can let time pass
+/// ([`TestClock::advance`]), or set the clock wrong ([`TestClock::jump_ahead`], [`TestClock::jump_back`]). A clone is
+/// another handle to the same clock.
 #[derive(Clone, Debug, Default)]
 pub struct TestClock {
     moved: Arc<Moved>,
@@ -28,7 +29,7 @@ pub struct TestClock {
 struct Moved {
     /// The microseconds that [`TestClock::advance`] has let pass.
     passed: AtomicI64,
-    /// The microseconds by which the clock was set ahead, less those by which it was set back.
+    /// The microseconds by which the clock was set ahead, minus those by which it was set back.
     jumped: AtomicI64,
     /// Wakes the tasks that wait for a time of this clock.
     moves: watch::Sender<()>,
@@ -41,8 +42,8 @@ impl TestClock {
         TestClock::default()
     }
 
-    /// Lets this time pass: the database's clock and the monotonic clock with which a process compares it move ahead by the
-    /// same time. Workers look again immediately.
+    /// Lets the time `by` pass. The database's clock moves ahead by this time, and so does the monotonic clock with
+    /// which a process compares it. Workers look for due rows immediately.
     pub fn advance(&self, by: Duration) {
         self.moved.passed.fetch_add(micros(by), Ordering::SeqCst);
         self.moved.moves.send_replace(());
@@ -58,8 +59,8 @@ impl TestClock {
         self.moved.jumped.fetch_sub(micros(by), Ordering::SeqCst);
     }
 
-    /// Waits until this clock lets more time pass. A move after the call of this function is not missed, even if the
-    /// future is polled later.
+    /// Returns a future that is ready when a test lets more time pass. A move after the call of this function is not
+    /// missed, even if the future is polled later.
     pub(crate) fn moved(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut moves = self.moved.moves.subscribe();
         async move {
@@ -76,7 +77,7 @@ impl TestClock {
         self.shown().0
     }
 
-    /// Returns the time that the database's clock shows, and the time that [`TestClock::advance`] has let pass until then.
+    /// Returns the time that the database's clock shows, and how much time [`TestClock::advance`] has let pass in all.
     pub(crate) fn shown(&self) -> (Stamp, Duration) {
         let (begin, shown) = begin();
         let passed = self.passed();
@@ -85,7 +86,8 @@ impl TestClock {
         (Stamp::from_micros(shown.as_micros().saturating_add(since).saturating_add(jumped)), passed)
     }
 
-    /// Returns how long this process has been running on this clock.
+    /// Returns the time since the first use of a test clock in this process, with the time that [`TestClock::advance`]
+    /// has let pass.
     pub(crate) fn uptime(&self) -> OwnTime {
         let micros = micros(begin().0.elapsed().saturating_add(self.passed()));
         OwnTime { micros, boot: Some("a test".to_owned()) }

@@ -1,9 +1,9 @@
 //! The wishes of an application, a webhook or a person for an action.
 //!
-//! Each wish is handled in four steps. The row is read, the machine computes the change, the change is offered to the
-//! store, and if the row has changed meanwhile, the steps are repeated. If the caller has a transaction, the row is
-//! read in the caller's transaction. So if two wishes contradict each other, the wish that commits first wins, and the
-//! caller of the other one gets an error.
+//! Each wish is handled in four steps. The row is read, the machine computes the change, and the change is offered to
+//! the store. If the row has changed meanwhile, these steps are repeated. If the caller has a transaction, the row is
+//! read in that transaction. If two wishes contradict each other, the one that commits first wins, and the caller of
+//! the other one gets an error.
 
 use std::sync::Arc;
 
@@ -292,7 +292,7 @@ fn not_cancelled(why: NotCancelled) -> Error {
     }
 }
 
-/// This method of [`Action`] is defined here, and not with the type, because callers use it together with their wishes.
+/// This method of [`Action`] stands here, because callers use it together with their wishes.
 impl Action {
     /// Returns whether the action has an outcome for its caller: an end, or an effect that the caller has to settle.
     #[must_use]

@@ -54,8 +54,8 @@ impl Default for WorkerSettings {
     }
 }
 
-/// A running worker. If it is dropped, it claims no more rows. The actions that are under way go on as long as the
-/// runtime does, but nothing waits for them. [`Worker::drain`] waits for them.
+/// A running worker. If it is dropped, it claims no more rows. The actions that are under way go on for as long as the
+/// runtime does. No one waits for them then, so use [`Worker::drain`] to wait for them.
 #[derive(Debug)]
 pub struct Worker {
     stop: watch::Sender<bool>,
@@ -234,13 +234,14 @@ fn take_free(first: OwnedSemaphorePermit, permits: &Arc<Semaphore>, most: u32) -
     free
 }
 
-/// Deletes the actions that ended long ago. It goes through the whole table in small steps, the oldest rows first, and
-/// begins again after a pause.
+/// Deletes the actions that ended longer ago than `keep`. Each run goes through the whole table in small steps, the
+/// oldest rows first. After a pause, the next run begins.
 async fn clean<S: Store>(inner: Arc<Inner<S>>, settings: WorkerSettings, mut stopped: watch::Receiver<bool>) {
     let mut after = None;
     loop {
         let swept = match inner.time().await {
-            // A clock that was set wrong could say that everything ended long ago.
+            // Nothing is deleted while the time is in doubt. By a clock that was set wrong, every action could seem to
+            // be old.
             Ok(clock) if clock.moment().is_sure() => {
                 let keep = i64::try_from(settings.keep.as_micros()).unwrap_or(i64::MAX);
                 let before = crate::machine::Stamp::from_micros(clock.now().as_micros().saturating_sub(keep));

@@ -1,7 +1,7 @@
 //! How `{sent:FORMAT@ZONE}` shows a moment.
 //!
-//! Providers ask for "the date of the original" on their own calendar. At 23:30 UTC it is the next day in Seoul already,
-//! so a date without a zone would name the wrong day for nine hours of every day.
+//! Providers ask for "the date of the original" on their own calendar. At 23:30 UTC it is the next day in Seoul
+//! already, so a date without a zone would name the wrong day for nine hours of every day.
 
 use std::fmt;
 

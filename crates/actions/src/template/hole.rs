@@ -50,8 +50,8 @@ impl fmt::Display for Pointer {
 pub enum Hole {
     /// `{key}`: the key under which the action is sent.
     Key,
-    /// `{cancel_key}`: the key of the cancel. It is computed from the action's key and the cancel's generation, a number
-    /// that grows when the action is cancelled under a new key.
+    /// `{cancel_key}`: the key of the cancel. It is computed from the action's key and the cancel's generation, a
+    /// number that grows when the action is cancelled under a new key.
     CancelKey,
     /// `{request:/ptr}`: a field of the recorded request's JSON body.
     Request(Pointer),

@@ -17,8 +17,8 @@ use super::turn::{Outbox, Posted};
 
 /// A TCP stream that counts its bytes.
 ///
-/// Reads go through tokio's own read half. It knows that a short read has emptied the socket, and so saves the next
-/// system call, which would find nothing.
+/// Reads go through tokio's own read half. If a read returns fewer bytes than it could, tokio knows that the socket is
+/// empty, and saves the next system call, which would find nothing.
 #[derive(Debug)]
 pub(super) struct Counted {
     reader: OwnedReadHalf,
@@ -26,9 +26,11 @@ pub(super) struct Counted {
     meter: Arc<Meter>,
     outbox: Arc<Outbox>,
     /// Whether another program made the connection to us. It decides what happens to bytes that still wait when the
-    /// stream is dropped. On a connection that another program made, they are part of an answer, and are sent. On a
-    /// connection that we made, they are part of a request that nobody wants any more or that counts as unsent, and are
-    /// dropped.
+    /// stream is dropped:
+    ///
+    /// - On a connection that another program made, they are part of an answer, and are sent.
+    /// - On a connection that we made, they are part of a request that nobody wants any more or that counts as unsent.
+    ///   They are dropped.
     accepted: bool,
 }
 
@@ -102,7 +104,7 @@ impl Counted {
     }
 
     /// Takes a message in pieces. It is sent immediately, or at the end of the turn of the runtime. Returns the number
-    /// of bytes that were taken, which may be those of the first piece only.
+    /// of bytes that were taken. This may be the length of the first piece only.
     fn poll_post_all(&self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let mut rest = pieces.iter().filter(|piece| !piece.is_empty());
         let Some(first) = rest.next() else { return Poll::Ready(Ok(0)) };
@@ -154,7 +156,8 @@ impl AsyncRead for Counted {
                     this.meter.add_read(bytes);
                     return Poll::Ready(Ok(()));
                 }
-                // The kernel gave us no bytes. The ordinary read below then registers the waker.
+                // The kernel gave us no bytes. The ordinary read below notes the task that must be woken when bytes
+                // come.
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(error) => return Poll::Ready(Err(error)),

@@ -38,7 +38,8 @@ pub fn is_reserved(held: &impl AsRawFd) -> bool {
     held.as_raw_fd() >= LINE.load(Ordering::Relaxed)
 }
 
-/// Returns the socket. If its descriptor is a reserved one, closes the socket and returns an error.
+/// Returns the socket, unless its descriptor is a reserved one. In that case the socket is closed, and an error is
+/// returned.
 pub(super) fn unreserved<S: AsRawFd>(socket: S) -> io::Result<S> {
     if is_reserved(&socket) {
         let why = "all file descriptors but those kept for the process itself are in use";
@@ -59,7 +60,7 @@ impl fmt::Display for Exhausted {
 
 impl Error for Exhausted {}
 
-/// Returns an error whose message is `text`. [`is_ours`] returns the same for this error as for `error`.
+/// Returns an error with the message `text` in place of `error`. For [`is_ours`], both errors are of the same kind.
 pub(super) fn in_words(error: &io::Error, text: String) -> io::Error {
     match is_ours(error) {
         true => io::Error::other(Exhausted(text)),
@@ -72,9 +73,11 @@ pub(super) fn no_port(text: &str) -> io::Error {
     io::Error::other(Exhausted(format!("{text} (no local port is free)")))
 }
 
-/// Returns whether the cause of an error is on our side: no descriptor is left in this process (EMFILE) or on this
-/// machine (ENFILE), there is no memory for sockets (ENOBUFS, ENOMEM), or epoll can watch no further descriptor
-/// (ENOSPC).
+/// Returns whether this process or this machine is the cause of an error. The causes are:
+///
+/// - No descriptor is left in this process (EMFILE) or on this machine (ENFILE).
+/// - There is no memory for sockets (ENOBUFS, ENOMEM).
+/// - epoll can watch no further descriptor (ENOSPC).
 #[must_use]
 pub fn is_ours(error: &io::Error) -> bool {
     let code = error.raw_os_error();

@@ -1,9 +1,9 @@
 //! Makes the TCP connection to one address, or to the first of several that connects.
 //!
-//! The next attempt starts when an attempt has failed, or 250 ms after the last one was started (RFC 8305, "connection
-//! attempt delay"). The address families alternate, and the first address that connects wins. If addresses were tried
-//! one after the other, one dead address could use up the whole connect timeout. If all were tried at the same time, a
-//! provider with three addresses would get three connections for each one that is needed.
+//! An attempt at the next address starts when an attempt has failed, or 250 ms after the last one was started (RFC
+//! 8305, "connection attempt delay"). The address families alternate, and the first address that connects wins. If
+//! addresses were tried one after the other, one dead address could use up the whole connect timeout. If all were tried
+//! at the same time, a provider with three addresses would get three connections for each one that is needed.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -37,9 +37,9 @@ fn interleaved(addresses: &[IpAddr], bind: Option<IpAddr>) -> Vec<IpAddr> {
     order
 }
 
-/// Connects to the first of these addresses that answers. Fails if no address answers. If an attempt failed because of
-/// this process itself, the error of that attempt is returned, because an address that we could not try might have
-/// answered. Otherwise the first error is returned.
+/// Connects to the first of these addresses that answers. Fails if no address answers. Normally the first error is
+/// returned. But if an attempt failed because of this process itself, the error of that attempt is returned, because an
+/// address that we could not try might have answered.
 pub(super) async fn dial(addresses: &[IpAddr], port: u16, bind: Option<IpAddr>) -> io::Result<TcpStream> {
     let order = interleaved(addresses, bind);
     if order.is_empty() {

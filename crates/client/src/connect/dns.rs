@@ -2,8 +2,8 @@
 //!
 //! An answer is renewed in the background while it is in use. If it cannot be renewed, it stays in use up to the age
 //! `stale`, since a provider's address outlives most outages of name servers. The obvious rule, a lookup for each
-//! connection, would make every call wait for the name server, and an outage of the name server would become our own. A
-//! cache that drops an answer when its time is over would only delay the outage until the answer expires.
+//! connection, would make every call wait for the name server, and every outage of the name server would be an outage
+//! for our callers. A cache that drops an answer when its time is over would only delay that outage.
 //!
 //! An answer can also be old because no call needed it for a while. In that case the address may have changed without
 //! any failed lookup. So a call first waits briefly for a new lookup, and uses the old answer if the lookup takes
@@ -32,8 +32,8 @@ pub struct DnsSettings {
     /// The age from which an answer is renewed in the background. Default 30 s: short enough to follow a provider that
     /// moves, and two lookups a minute are no burden.
     pub refresh: Duration,
-    /// The age up to which an answer is used while lookups fail. Default 1 h: longer than most outages of name servers,
-    /// and shorter than it usually takes until a cloud gives the address to another customer.
+    /// The age up to which an answer is used while lookups fail. Default 1 h. This is longer than most outages of name
+    /// servers. It is shorter than the time after which a cloud usually gives the address to another customer.
     pub stale: Duration,
 }
 
@@ -44,7 +44,7 @@ impl Default for DnsSettings {
 }
 
 impl DnsSettings {
-    /// Returns an error for each setting that could never work. The list is empty if there is none.
+    /// Returns a problem for each setting that could never work. The list is empty if there is none.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let what = "`refresh` is zero: every connection would wait for a lookup";
@@ -89,14 +89,15 @@ enum Advice {
     Serve(Addresses),
     /// Use this answer, and look up in the background.
     ServeAndRenew(Addresses),
-    /// Look up, and wait at most for `PATIENCE`. Use this old answer if the lookup brings none in that time.
+    /// Look up, and wait at most until `PATIENCE` is over. If the lookup brings no answer in that time, use this old
+    /// answer.
     Prefer(Addresses),
     /// There is no answer to use: look up, and wait.
     Ask,
 }
 
-/// The last good answer, the last failure, and the rule that decides when the answer is used. The rule gets the time as
-/// an argument.
+/// The last good answer, the last failure, and the rule that decides when the answer is used. The rule has no clock: it
+/// gets the time as an argument.
 #[derive(Debug, Default)]
 struct Answers {
     good: Option<(Addresses, Instant)>,
@@ -177,8 +178,8 @@ impl Resolver {
         Resolver(Arc::new(Shared { name, settings, lookup, state }))
     }
 
-    /// Returns the addresses to try now. Waits, until `deadline` at the latest, only if there is no answer to use or
-    /// only an old one. Fails if there is no answer to use and the lookup brings none.
+    /// Returns the addresses to try now. Waits only if there is no answer to use or only an old one, and at most until
+    /// `deadline`. Fails if there is no answer to use and the lookup brings none.
     pub(super) async fn resolve(&self, deadline: Instant) -> Result<Addresses, ConnectError> {
         let now = Instant::now();
         let mut flight = None;
@@ -195,8 +196,8 @@ impl Resolver {
             });
             (advice, running.since, running.ending.clone())
         };
-        // The task is spawned after the lock is released. The reason is a runtime that shuts down: it drops the task
-        // immediately, and the task takes the same lock when it is dropped.
+        // The task is spawned after the lock is released. A runtime that shuts down drops the task immediately, and the
+        // drop takes the same lock.
         if let Some(flight) = flight {
             tokio::spawn(flight.run());
         }

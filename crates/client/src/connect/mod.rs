@@ -10,8 +10,8 @@
 //! and TLS used up the time. Here the socket counts its bytes ([`Meter`]), can be inspected ([`Probe`]), and can be
 //! dropped with a reset.
 //!
-//! A connection is made in this order: `dns` finds addresses, `dial` races them, `proxy` opens a tunnel if one is
-//! needed, and `tls` does the handshake.
+//! A connection is made in this order: `dns` finds addresses, `dial` connects to one of them, `proxy` opens a tunnel if
+//! one is needed, and `tls` does the handshake.
 
 mod counted;
 mod descriptors;
@@ -80,9 +80,9 @@ pub struct Connection {
     pub version: NegotiatedVersion,
     /// The peer of the TCP connection: the proxy if there is one, else the server.
     pub peer: SocketAddr,
-    /// Is set if the connection leads to a proxy that forwards each request. Each request must then name the whole URL,
-    /// and carry the proxy's credential if this value has one. `None` if requests go to the server itself, directly or
-    /// through a tunnel.
+    /// What each request needs if the connection leads to a proxy that forwards single requests: the whole URL as its
+    /// target, and the proxy's credential if this value has one. `None` if requests go to the server itself, directly
+    /// or through a tunnel.
     pub absolute_form: Option<AbsoluteForm>,
     /// Counts the bytes that pass through the socket of `io`.
     pub meter: Arc<Meter>,
@@ -164,9 +164,9 @@ impl Connector {
         &self.target
     }
 
-    /// Makes one connection. If none is made by `deadline`, returns the reason. If the future is dropped, the
-    /// connection is given up, but a lookup that is under way goes on for the next caller. Must run inside a tokio
-    /// runtime with IO and time.
+    /// Makes one connection. If none is made by `deadline`, returns the reason. If the future is dropped, no connection
+    /// is made, but a lookup that is under way goes on for the next caller. Must run inside a tokio runtime with IO and
+    /// time.
     pub async fn connect(&self, deadline: Instant) -> Result<Connection, ConnectError> {
         let addresses = match &self.addresses {
             Addresses::Fixed(addresses) => Arc::clone(addresses),
@@ -181,8 +181,8 @@ impl Connector {
         }
     }
 
-    /// Makes the TCP connection, then opens the tunnel if one is needed, then does the TLS handshake for an `https`
-    /// target.
+    /// Makes the TCP connection. Then opens a tunnel if one is needed, and does the TLS handshake if the target is
+    /// `https`.
     async fn establish(&self, addresses: &[IpAddr]) -> Result<Connection, ConnectError> {
         let tcp =
             dial::dial(addresses, self.port, self.bind).await.map_err(|error| self.unreachable(error))?;

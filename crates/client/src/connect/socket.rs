@@ -1,9 +1,9 @@
 //! Shows a connection's socket to code that does not own it: the bytes that passed ([`Meter`]), and the socket's
 //! present state ([`Probe`]).
 //!
-//! Bytes are counted here, at the system call, because whether a failed request may be repeated depends on whether a
-//! byte of it left. A count above TLS, or the word of an HTTP library, does not tell that: bytes in a TLS buffer were
-//! not sent, and a request that a library took was perhaps never written.
+//! Whether a failed request may be repeated depends on whether a byte of it left. So bytes are counted here, at the
+//! system call. A count above TLS would also have bytes that are still in a TLS buffer. And when an HTTP library has
+//! taken a request, the request was perhaps never written.
 //!
 //! A pooled connection is checked before it is used again. For this, [`Probe`] asks the kernel. The obvious way would
 //! ask tokio's readiness. But that is only what the reactor saw when it last ran, and it misses an end-of-file that
@@ -22,9 +22,11 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 
 /// Counts what passed through one connection's socket, TLS and proxy handshakes included. To measure a request, note
-/// the count when the request begins, and compare later. A meter also holds two switches ([`Meter::reset_on_drop`] and
-/// [`Meter::force_read`]) and a flag ([`Meter::certificate_refused`]). All its atomics are relaxed, because a task
-/// learns of a request's end only after the counts were written.
+/// the count when the request begins, and compare later.
+///
+/// A meter also holds two switches ([`Meter::reset_on_drop`] and [`Meter::force_read`]) and a flag
+/// ([`Meter::certificate_refused`]). All its atomics are relaxed, because a task learns of a request's end only after
+/// the counts were written.
 #[derive(Debug, Default)]
 pub struct Meter {
     written: AtomicU64,
@@ -75,8 +77,8 @@ impl Meter {
         self.reset_on_drop.load(Relaxed)
     }
 
-    /// Sets whether each read asks the kernel, even if the reactor has not seen that the socket is readable. This is
-    /// switched on for the one poll after a [`Probe`] returned [`Peek::Readable`]. Off by default.
+    /// Sets whether each read asks the kernel, even if the reactor has not seen that the socket is readable. Off by
+    /// default. It is on only for the one poll after a [`Probe`] has returned [`Peek::Readable`].
     pub fn force_read(&self, on: bool) {
         self.force_read.store(on, Relaxed);
     }
@@ -85,8 +87,8 @@ impl Meter {
         self.force_read.load(Relaxed)
     }
 
-    /// Returns whether the server ended a TLS 1.3 connection because of our certificate or the lack of one, before any
-    /// byte of an answer. If so, the server has not processed anything of what was sent.
+    /// Returns whether the server ended a TLS 1.3 connection because of our certificate or because we sent none, before
+    /// any byte of an answer. If so, the server has not processed anything of what was sent.
     pub fn certificate_refused(&self) -> bool {
         self.certificate_refused.load(Relaxed)
     }
@@ -114,7 +116,7 @@ impl Meter {
 pub enum Peek {
     /// The connection is open, and there is nothing to read. Only in this state may a plain connection be used again.
     Quiet,
-    /// There are bytes to read. On a plain connection they belong to no request of ours; under TLS or HTTP/2 they may
+    /// There are bytes to read. On a plain connection they belong to no request of ours. Under TLS or HTTP/2 they may
     /// be a session ticket or a PING.
     Readable,
     /// The peer has ended the connection, or our side has dropped it.
@@ -149,9 +151,9 @@ impl Probe {
         }
     }
 
-    /// Returns whether the reactor has seen that the peer reset the connection. Unlike [`Probe::peek`], this function
-    /// needs no system call, and it also finds a reset that follows bytes which nobody has read. It also returns `true`
-    /// after [`Probe::shut_down`], or if our side has dropped the connection.
+    /// Returns whether the reactor has seen that the peer reset the connection. This needs no system call. Unlike
+    /// [`Probe::peek`], it also finds a reset that came after bytes which nobody has read. It also returns `true` after
+    /// [`Probe::shut_down`], or if our side has dropped the connection.
     pub fn is_reset(&self) -> bool {
         let Some(socket) = self.socket.upgrade() else { return true };
         let Some(tcp) = socket.tcp() else { return true };
@@ -184,8 +186,8 @@ impl Probe {
 }
 
 /// The part of a TCP stream that every [`Probe`] shares with the stream's owner. It holds tokio's write half, because
-/// the write half can be shared. When tokio's write half is dropped, it sends an end-of-file, even if the connection is
-/// to be reset. The `Drop` of this type prevents that.
+/// that can be shared. tokio's write half sends an end-of-file when it is dropped, even if the connection is to be
+/// reset. The `Drop` of this type prevents that.
 #[derive(Debug)]
 pub(super) struct Socket(Option<OwnedWriteHalf>);
 

@@ -35,7 +35,7 @@ fn within(time: Duration) -> Instant {
     Instant::now() + time
 }
 
-/// Far in the future: no test that passes waits for it.
+/// Returns a time so far in the future that no passing test waits for it.
 fn later() -> Instant {
     within(Duration::from_secs(20))
 }
@@ -59,7 +59,8 @@ async fn pair(settings: Settings) -> (Connection, TcpStream) {
     (ours.unwrap(), theirs.unwrap().0)
 }
 
-/// Waits until a peek shows the state `expected`, because the kernel delivers soon, but not immediately.
+/// Waits until a peek shows the state `expected`. The wait is needed because the kernel delivers bytes with a short
+/// delay.
 async fn wait_for(probe: &Probe, expected: Peek) {
     tokio::time::timeout(Duration::from_secs(10), async {
         while probe.peek() != expected {

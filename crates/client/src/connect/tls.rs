@@ -31,9 +31,9 @@ pub struct TlsSettings {
     pub client_cert: Option<PathBuf>,
     /// The private key of `client_cert`.
     pub client_key: Option<PathBuf>,
-    /// The content of the files `ca_file`, `client_cert` and `client_key`, if it was read already
-    /// ([`TlsSettings::read`]). All connectors that are made with it use this content, even if the files change or
-    /// vanish. With `None`, each connector reads the files when it is made.
+    /// The content of the files `ca_file`, `client_cert` and `client_key`, if it was read already by
+    /// [`TlsSettings::read`]. Connectors that are made with this content use it, even if the files change or vanish.
+    /// With `None`, each connector reads the files when it is made.
     pub files: Option<TlsFiles>,
 }
 
@@ -138,8 +138,8 @@ impl Tls {
     }
 }
 
-/// Adds a step to the builder of rustls. The step sets the certificate with which we identify ourselves, or none if the
-/// settings name none. It fails if the certificate or its key cannot be used.
+/// Adds to the builder of rustls the certificate with which we identify ourselves, or none if the settings name none.
+/// Fails if the certificate or its key cannot be used.
 trait WithClientIdentity {
     fn with_client_identity(
         self,
@@ -224,11 +224,12 @@ fn roots_in(path: &Path, content: &[u8]) -> Result<RootCertStore, ConfigError> {
 /// Returns whether this error of a connection means that the server refused our certificate, or demands one.
 ///
 /// Under TLS 1.3 our side of the handshake ends before the server has looked at our certificate. So the request may be
-/// on its way when the server refuses. But the server has not worked on the request: it takes no application data
+/// on its way when the server refuses. But the server has not worked on the request. It takes no application data
 /// before it has taken the handshake's last message, which follows the certificate (RFC 8446, section 4.4.4). A server
-/// may ask for a certificate later only if the client offers that (section 4.6.2), and our clients do not. Under TLS
-/// 1.2 the handshake ends after the server's decision, so such an alert in the middle of a connection means something
-/// else.
+/// may ask for a certificate later only if the client offers that (section 4.6.2), and our clients do not.
+///
+/// Under TLS 1.2 the handshake ends after the server's decision, so such an alert in the middle of a connection means
+/// something else.
 pub(super) fn refuses_our_certificate(error: &io::Error) -> bool {
     let alert = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::AlertReceived(alert)) => *alert,

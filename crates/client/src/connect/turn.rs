@@ -23,12 +23,12 @@ use super::socket::{Meter, Socket};
 /// The maximum length, in bytes, of a message that may wait. A longer message is sent immediately, because copying it
 /// would cost more than is saved.
 const MESSAGE_BYTES: usize = 16 << 10;
-/// When a turn has this number of messages, all of them are sent. Without this limit, an event loop that always has
-/// something ready would never park and never send, and the first message would wait for long.
+/// The maximum number of messages in a turn. When it is reached, all of them are sent. Without it, an event loop that
+/// always has something ready would never park and never send, and the first message would wait for long.
 const MESSAGES: usize = 32;
 /// The maximum wait of a turn's first message, checked when a further message is made. When it has passed, all messages
 /// of the turn are sent. A fast proxy makes a message every 10 µs, so about twenty of them still go together. If each
-/// message takes longer to make, fewer go together, and the first one still does not wait for long.
+/// message takes longer to make, fewer of them go together.
 const WAIT: Duration = Duration::from_micros(200);
 
 #[derive(Default)]
@@ -104,7 +104,8 @@ struct State {
 pub(super) enum Posted {
     /// The message is queued, and is sent with the turn.
     Taken,
-    /// The message was not taken, and no earlier message of this connection waits. The caller must send it immediately.
+    /// The message was not taken. No earlier message of this connection waits, so the caller must send this one
+    /// immediately.
     Direct,
     /// The message was not taken, because earlier bytes of this connection wait. They must be sent first.
     Full,

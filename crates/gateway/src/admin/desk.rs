@@ -18,7 +18,7 @@ pub(super) struct Desk {
     pub(super) changes: OperatorChanges,
 }
 
-/// The addresses of both ends of the connection on which a request came in.
+/// The two addresses of the connection on which a request came in: the caller's address and the gateway's own.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ends {
     /// Our end of the connection.

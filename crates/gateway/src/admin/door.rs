@@ -37,8 +37,10 @@ pub(super) async fn pass(
 
 impl Desk {
     /// Decides whether a request is allowed. Returns the name of its token, or `None` if it has no valid token and
-    /// needs none. A request that only reads needs no token if it came in on loopback, or if its path is not under
-    /// `/api/`. Every other request needs a valid token.
+    /// needs none.
+    ///
+    /// A request that only reads needs no token in two cases: it came in on loopback, or its path is not under `/api/`.
+    /// Every other request needs a valid token.
     ///
     /// The token is checked last. So a web page of another origin cannot change anything, whatever token it sends.
     ///

@@ -1,9 +1,11 @@
 //! The admin side: where people and monitoring look, and where an operator changes something.
 //!
 //! Reading needs no token on loopback. A request that changes something needs a token, wherever it comes from. The Host
-//! is checked on every request. A web page of another origin may change nothing, even with a token. The obvious admin
-//! port would trust its network and check nothing else. Any web page that an operator has open could then reach the
-//! port through that operator's browser, because the name of the page's site can be made to point here.
+//! is checked on every request. A web page of another origin may change nothing, even with a token.
+//!
+//! The obvious admin port would trust its network and check nothing else. But a web page can make the name of its own
+//! site resolve to this machine. If an operator opened such a page, the page could reach the port through the
+//! operator's browser.
 //!
 //! Who changed what, when and why is kept ([`changes`]) and logged.
 
@@ -58,7 +60,7 @@ const HEAD_TIME: Duration = Duration::from_secs(30);
 /// Serves the admin side until this future is dropped. Then every connection is closed.
 ///
 /// # Errors
-/// There are none at present: failed accepts are logged and tried again.
+/// Never returns one. If a connection cannot be accepted, this is logged, and the next one is tried.
 pub async fn serve(listener: TcpListener, running: Arc<Running>, token: AdminToken) -> io::Result<()> {
     let desk = Arc::new(Desk { running, token, changes: OperatorChanges::default() });
     let router = routes(Arc::clone(&desk));

@@ -81,7 +81,8 @@ pub struct DependencyView {
     pub operations: Vec<OperationView>,
 }
 
-/// The number of calls since the start, or since the dependency's settings changed, by what is known of their effect.
+/// The number of calls since the start, or since the dependency's settings changed. The calls are counted by what is
+/// known of their effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct CallsView {
@@ -102,7 +103,7 @@ pub struct EndpointView {
     pub endpoint: usize,
     /// The endpoint's URL.
     pub url: String,
-    /// The endpoint's breaker, which decides whether the endpoint may be called.
+    /// The endpoint's breaker, which decides whether calls to the endpoint may be made.
     pub breaker: BreakerView,
     /// The calls in the window of the endpoint's breaker.
     pub window: WindowView,
@@ -161,21 +162,20 @@ pub struct BreakerView {
     pub since: String,
     /// The number of seconds since the state began.
     pub for_seconds: f64,
-    /// When the breaker left the state `closed` because of failures, in the form of RFC 3339. Absent in all other
-    /// cases: while the breaker is closed or forced, and while it probes because an operator set it from open to
-    /// `auto`.
+    /// When the breaker left the state `closed` because of failures, in the form of RFC 3339. Absent if the breaker is
+    /// closed or forced. Also absent while the breaker probes because an operator set it from open to `auto`.
     #[serde(default)]
     pub opened_at: Option<String>,
-    /// The number of seconds since the breaker left the state `closed`. If probes have failed since then, this is
-    /// longer than `for_seconds`. Absent if `opened_at` is absent.
+    /// The number of seconds since the time `opened_at`. It is longer than `for_seconds` if probes have failed since
+    /// then. Absent if `opened_at` is absent.
     #[serde(default)]
     pub opened_seconds: Option<f64>,
     /// Why the breaker is not closed. Absent while it is closed.
     #[serde(default)]
     pub why: Option<String>,
-    /// When the next probe may be sent, in the form of RFC 3339. If a probe is under way, this is the time at which
-    /// another probe may be sent although the present one has not ended. Absent if the breaker is closed or forced, or
-    /// if the next call may be a probe.
+    /// When the next probe may be sent, in the form of RFC 3339. While a probe is under way, this is the time from
+    /// which a second probe may be sent. Absent if the breaker is closed or forced, or if a probe may be sent
+    /// immediately.
     #[serde(default)]
     pub until: Option<String>,
     /// The number of seconds until the next probe may be sent. Absent if `until` is absent.
@@ -375,8 +375,8 @@ fn brief(timeout: &Timeouts, retry: &config::Retry) -> OperationView {
 /// The maximum number of keys that are listed for each endpoint.
 const MOST_KEYS: usize = 100;
 
-/// What was read of one endpoint's guards under their lock. The texts for people are made from it after the lock is
-/// released, so that calls do not wait for them.
+/// What was read of one endpoint's guards while their lock was held. The texts for people are made from this value
+/// after the lock is released, so that calls do not wait for them.
 struct SeenEndpoint {
     own: SeenBreaker,
     cooling: Option<CoolingSeen>,

@@ -10,12 +10,12 @@ use tokio::sync::watch;
 
 use super::patience::{IDLE, SETTLE};
 
-/// Returns whether the connection begins with HTTP/2's preface (RFC 9113, section 3.4). Returns `Some(false)` also if
-/// the caller closes the connection without a byte. Returns `None` if the connection fails, or if the caller sends too
-/// little in time:
+/// Returns whether the connection begins with HTTP/2's preface (RFC 9113, section 3.4). If the caller closes the
+/// connection without sending a byte, the result is `Some(false)`. The result is `None` if the connection fails, or if
+/// the caller sends too little in time:
 ///
-/// - The first byte may take as long as a connection may be idle (`IDLE`). When the gateway begins to stop, the first
-///   byte must come within `SETTLE` from then on.
+/// - The first byte may take as long as a connection may be idle (`IDLE`, two minutes). Once the gateway begins to
+///   stop, it may take at most `SETTLE` (300 ms) more.
 /// - The rest of a preface may take as long as a request's head (`header_time`).
 pub(crate) async fn speaks_http2(
     tcp: &TcpStream,
@@ -46,8 +46,8 @@ pub(crate) async fn speaks_http2(
         if tokio::time::Instant::now() >= end {
             return None;
         }
-        // Only a part of the preface has come. These bytes stay unread, so the socket is readable already, and nothing
-        // wakes this task when more bytes come. Therefore the task looks again after a pause.
+        // Only a part of the preface has come, and it stays unread. So the socket counts as readable already, and
+        // nothing wakes this task when more bytes come. Therefore the task looks again after a pause.
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(50));
         n = tcp.peek(&mut seen).await.ok()?;
@@ -65,9 +65,9 @@ pub(crate) fn turn_away(tcp: &TcpStream, reason: Reason) {
     let _ = tcp.try_write(full.as_bytes());
 }
 
-/// Makes the kernel drop every request for a new connection from now on. Otherwise the kernel would complete
-/// connections that the gateway never accepts, and would reset them when the listener is closed. A caller whose request
-/// is dropped sends it again, and then reaches another instance or is refused.
+/// Makes the kernel drop every request for a new connection from now on. A caller whose request is dropped sends it
+/// again, and then reaches another instance or is refused. Without this, the kernel would complete connections that the
+/// gateway never accepts, and would reset them when the listener is closed.
 pub(crate) fn refuse_new(listener: &TcpListener) {
     let drop_all = [libc_filter()];
     if let Err(error) = SockRef::from(listener).attach_filter(&drop_all) {

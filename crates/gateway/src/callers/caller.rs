@@ -1,9 +1,9 @@
 //! Watches one caller's connection from outside its task: what the caller does, since when, and how long it may take.
 //!
 //! Everything that a caller holds must be given back at a time that does not depend on the caller. So each worker looks
-//! at its connections four times a second ([`Caller::look_after`]). The obvious deadline in a future that hyper polls
-//! would not be enough, because hyper does not ask an answer's body for more bytes while the caller takes none, and
-//! does not look at the socket while an upload makes no progress.
+//! at its connections four times a second ([`Caller::look_after`]). The obvious way is a deadline inside the future of
+//! the answer's body, which hyper polls. But hyper does not poll the body while the caller takes no bytes, and does not
+//! look at the socket while an upload makes no progress. So that deadline would never fire.
 
 pub(crate) mod io;
 
@@ -32,10 +32,10 @@ pub(crate) struct Caller {
     /// A time in nanoseconds of the clock. Its meaning depends on `phase`:
     ///
     /// - `CALL` over HTTP/1: the time by which the call must be over.
-    /// - `FREED`: it has no meaning until the next run of [`Caller::look_after`] sets it.
-    /// - All other phases: the time when the phase began. Over HTTP/2, each run of [`Caller::look_after`] that finds a
-    ///   stream sets this time anew in the phases `CALL` and `LEAVING`. In the phase `LEAVING`, a run that finds bytes
-    ///   waiting to be written does the same.
+    /// - `CALL` over HTTP/2: the last time at which [`Caller::look_after`] found a stream.
+    /// - `LEAVING`: the last time at which [`Caller::look_after`] found a stream or bytes that waited to be written.
+    /// - `FREED`: it has no meaning.
+    /// - `HEAD` and `IDLE`: the time when the phase began.
     marked: AtomicU64,
     /// The number of requests that hyper has passed to the gateway so far.
     requests: AtomicU64,
@@ -58,11 +58,11 @@ pub(crate) struct Caller {
     standstill: Mutex<Standstill>,
     /// Whether bytes could not be written.
     write_failed: AtomicBool,
-    /// A number of bytes, counted from the beginning of the connection. As soon as the socket has accepted this number
-    /// of bytes, hyper holds no more bytes of the last piece of a body that was passed to hyper.
+    /// As soon as the socket has accepted this number of bytes, counted from the beginning of the connection, hyper
+    /// holds nothing more of the last piece of a body that it got.
     owed: AtomicU64,
-    /// Whether the task of an answer's body (`body`) waits to be woken when the socket has taken the piece that hyper
-    /// holds.
+    /// Whether the task of an answer's body waits until the socket has taken the piece that hyper holds. The task is
+    /// woken through the waker in `body`.
     body_waits: AtomicBool,
     body: Mutex<Option<Waker>>,
 }
@@ -70,9 +70,10 @@ pub(crate) struct Caller {
 /// The handle with which the task that serves a connection can be ended. It is set as soon as the task is spawned.
 pub(crate) type Task = Arc<OnceLock<AbortHandle>>;
 
-/// What the last run of [`Caller::look_after`] saw of the bytes that wait to be written. `moved` is how far the writing
-/// had come, in bytes since the beginning of the connection. `since` is the time since which there has been no
-/// progress; `None` if no bytes wait.
+/// What the last run of [`Caller::look_after`] saw of the bytes that wait to be written.
+///
+/// - `moved`: the number of bytes that had been written since the beginning of the connection.
+/// - `since`: the time of the last progress; `None` if no bytes wait.
 #[derive(Debug, Default)]
 struct Standstill {
     moved: u64,
@@ -125,9 +126,9 @@ impl Caller {
         self.phase.store(FREED, Relaxed);
     }
 
-    /// Counts a request that hyper passes to the gateway. Returns whether it is doubtful: whether this request, or an
-    /// earlier one of the connection, can be read in two ways. This is for HTTP/1 only, where one task passes requests
-    /// on in the order in which they were read.
+    /// Counts a request that hyper passes to the gateway. Returns whether the request is doubtful: whether this request
+    /// or an earlier one of the connection can be read in two ways. This is for HTTP/1 only, where one task passes
+    /// requests on in the order in which they were read.
     pub(crate) fn next_is_doubtful(&self) -> bool {
         let number = self.requests.load(Relaxed) + 1;
         self.requests.store(number, Relaxed);
@@ -247,8 +248,7 @@ impl Caller {
             self.marked.store(now.as_nanos(), Relaxed);
         };
         match phase {
-            // All streams are over. Only bytes of a late stream's answer wait to be written, and the caller does not
-            // take them.
+            // All streams are over. Only bytes of a late stream's answer still wait, and the caller does not take them.
             _ if !busy && forlorn => self.end(),
             HEAD if self.in_head.load(Relaxed) => {
                 if since > limits.head {
@@ -270,9 +270,9 @@ impl Caller {
         }
     }
 
-    /// Returns for how long the bytes that wait to be written have made no progress. `None` if no bytes wait. Normally
-    /// each byte that the socket takes is progress. While hyper holds a piece of a body, there is no progress until the
-    /// whole piece has been taken.
+    /// Returns the time since the last progress in writing; `None` if no bytes wait to be written. While hyper holds a
+    /// piece of a body, only a completely written piece counts as progress. At other times each byte that the socket
+    /// takes counts.
     fn stands_still(&self, now: Time) -> Option<Duration> {
         let owes = self.owes();
         if !owes && !self.blocked.load(Relaxed) && self.meter.unwritten() == 0 {

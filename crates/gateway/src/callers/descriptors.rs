@@ -43,12 +43,12 @@ static ADMIN_SEATS: AtomicUsize = AtomicUsize::new(usize::MAX);
 /// of the pipe that delivers signals.
 const OF_A_RUNTIME: u64 = 4;
 /// The number of descriptors that are used for a short time only: for connections to the admin side, a file and a
-/// lookup. The kernel gives them low numbers while any are free, so they are added to the descriptors that the program
-/// itself holds (`own`).
+/// lookup. While low numbers are free, the kernel gives these out first. So these descriptors are added to those that
+/// the program itself holds (`own`).
 const PASSING: u64 = 4;
-/// The minimum number of descriptors that are kept for the admin side, lookups and files. Normally an eighth of the
-/// limit is kept; this minimum applies if an eighth is less. It is enough for a request to `/livez`, a reload and a
-/// lookup at the same time.
+/// The minimum number of descriptors that are kept for the admin side, lookups and files. It applies if an eighth of
+/// the limit, which is normally kept, would be less. It is enough for a request to `/livez`, a reload and a lookup at
+/// the same time.
 const LEAST_KEPT: u64 = 16;
 /// The maximum number of descriptors that are kept: 256 for connections to the admin side, and a quarter of that
 /// number, 64, for lookups and files.

@@ -42,7 +42,8 @@ impl Exchange {
     }
 
     /// Notes that the request was refused, and that hyper gets the refusal to write. Over HTTP/1, the call counts as
-    /// over. Over HTTP/2, the time by which the stream must be over is set to `now`.
+    /// over. Over HTTP/2, the stream's deadline becomes the present time, so a caller that does not read the refusal
+    /// soon loses the stream.
     pub(crate) fn refused(&self, now: impl FnOnce() -> Time) {
         match &self.stream {
             Some(stream) => stream.ends_by(now()),
@@ -82,8 +83,8 @@ where
 {
     fn execute(&self, future: F) {
         let task = tokio::spawn(future);
-        // hyper calls the service with a request, and passes the future that the service returns to this executor
-        // directly after that. So the stream that was made last (`Exchange::next`) is the stream of this task.
+        // hyper passes the future of a request to this executor directly after it has called the service with that
+        // request. So the stream that was made last (`Exchange::next`) is the stream of this task.
         if let Some(streams) = self.0.streams() {
             streams.watch(task.abort_handle());
         }

@@ -1,8 +1,8 @@
 //! Counts the frames of an HTTP/2 connection, independently of hyper, so that no caller can keep a worker busy with
 //! control frames.
 //!
-//! A connection has to earn its control frames by useful work. Requests, and the bytes of bodies in both directions,
-//! earn tokens; each control frame costs tokens; and a few tokens come with time.
+//! A connection pays for its control frames with tokens. Requests, and the bytes of bodies in both directions, earn
+//! tokens; each control frame costs tokens; and a few tokens come with time.
 //!
 //! A PING, a SETTINGS or a PRIORITY frame costs its sender nothing, and costs us an answer or some work. hyper's HTTP/2
 //! code bounds floods of resets and of CONTINUATION frames, but answers every PING and SETTINGS frame. So without
@@ -115,7 +115,7 @@ pub(crate) fn enough(last_stream: u32) -> [u8; HEAD + 8] {
     [0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, a, b, c, d, 0, 0, 0, 0x0b]
 }
 
-/// The tokens that a connection may still spend on control frames. A PING costs four tokens.
+/// The tokens that a connection may still spend on control frames.
 #[derive(Debug)]
 pub(crate) struct Purse {
     tokens: i64,
@@ -123,7 +123,8 @@ pub(crate) struct Purse {
     filled: Time,
 }
 
-/// The maximum number of tokens that can be saved: enough for two thousand PINGs, which are a few milliseconds of work.
+/// The maximum number of tokens that can be saved. They pay for two thousand PINGs, which are a few milliseconds of
+/// work.
 const MOST: i64 = 4 * 2000;
 /// The number of tokens that come with each second: enough for a hundred PINGs. That is hardly any work, and more than
 /// an otherwise idle client sends.
@@ -177,8 +178,8 @@ impl Purse {
     }
 }
 
-/// Returns the number of tokens that a piece of a body with this number of bytes earns: the price of one PING, and the
-/// price of one more PING for each 256 bytes.
+/// Returns the number of tokens that a piece of a body with this number of bytes earns: the price of one PING, and of a
+/// further PING for each 256 bytes.
 fn earned(bytes: u32) -> i64 {
     4 * (1 + i64::from(bytes / 256))
 }

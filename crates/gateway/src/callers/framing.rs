@@ -85,14 +85,14 @@ impl Framing {
         self.fragment
     }
 
-    /// Returns whether the beginning of a head has come, but not its end.
+    /// Returns whether a head has begun and is not complete yet.
     #[must_use]
     pub fn is_in_head(&self) -> bool {
         self.state == State::Head && (self.head.bytes > 0 || !self.line.is_empty())
     }
 
-    /// Returns whether a body, with its chunks and trailers, has not ended yet. Also `true` after the framing is lost,
-    /// when nobody can tell what comes next.
+    /// Returns whether a body, with its chunks and trailers, has not ended yet. It also returns `true` after the
+    /// framing is lost: from then on, nobody can tell whether the next bytes belong to a body.
     #[must_use]
     pub fn is_in_body(&self) -> bool {
         self.state != State::Head
@@ -238,9 +238,11 @@ impl Head {
     }
 }
 
-/// Returns the value of a line whose field name is `name`; `None` if the line has another name. Some programs take
-/// whitespace before the colon for a part of the name, and some ignore it. If there is such whitespace, everything
-/// after the name is returned, including the colon. No field has such a value, so the head counts as doubtful.
+/// Returns the value of a line whose field name is `name`; `None` if the line has another name.
+///
+/// Some programs take whitespace before the colon for a part of the name, and some ignore it. For a line with such
+/// whitespace, this returns everything after the name, including the colon. No valid value looks like that, so the head
+/// counts as doubtful.
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let (found, rest) = line.split_at_checked(name.len())?;
     if !found.eq_ignore_ascii_case(name) {

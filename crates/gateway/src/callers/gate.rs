@@ -1,6 +1,6 @@
 //! Decides whose requests are accepted. The data port adds credentials to the requests that it passes on, so no web
-//! page may reach it: neither a page of another origin, nor a page whose own host name was made to resolve to the
-//! gateway's address (DNS rebinding).
+//! page may reach it. Two kinds of pages are kept out: pages of another origin, and pages whose own host name was made
+//! to resolve to the gateway's address (DNS rebinding).
 
 use std::net::{IpAddr, SocketAddr};
 

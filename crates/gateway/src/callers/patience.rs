@@ -4,17 +4,18 @@ use std::time::Duration;
 
 /// How long a caller may leave a connection idle between two calls.
 pub(crate) const IDLE: Duration = Duration::from_secs(120);
-/// For how long after a call's deadline the caller may still take the answer, over HTTP/1. Over HTTP/2, an open
-/// connection without streams is ended after this time in two cases: if its caller takes no bytes of a late stream's
-/// answer, or if the connection has been asked to close.
+/// For how long after a call's deadline the caller may still take the answer, over HTTP/1.
+///
+/// Over HTTP/2, a connection without open streams is ended after this time in two cases: its caller takes no bytes of a
+/// late stream's answer, or the connection has been asked to close.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
-/// For how long after a call's deadline the caller may still take the answer, over HTTP/2. A stream that is later than
-/// this is ended when the worker looks at it next, at most a quarter of a second later. So every stream is ended within
-/// two seconds after the deadline.
+/// For how long after a call's deadline the caller may still take the answer, over HTTP/2. After that, the stream is
+/// ended the next time that the worker looks at it, at most a quarter of a second later. So every stream is ended
+/// within two seconds after the deadline.
 pub(super) const LATE: Duration = Duration::from_secs(1);
 /// How long a caller may take for each piece of its answer (at most 16 KiB), whatever deadline the call has. nginx
-/// gives its callers the same time (`send_timeout`). The limit also applies after a call is over, to the bytes of its
-/// answer that still wait to be written.
+/// gives its callers the same time (`send_timeout`). After a call is over, the limit holds for the bytes of its answer
+/// that still wait to be written.
 pub(super) const UNREAD: Duration = Duration::from_secs(60);
 /// For how long an idle connection is kept during a drain, since its caller may just be sending a request.
 pub(super) const SETTLE: Duration = Duration::from_millis(300);

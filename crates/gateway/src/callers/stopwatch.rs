@@ -2,9 +2,9 @@
 //!
 //! The worker's thread measures by itself. It looks at what its connections have written each time that a head was
 //! parsed, and each time that the thread parks. The time in which the thread is ready to run, but the processor runs
-//! something else, is counted separately. In a test, a thousand callers may use the processor during that time. A
-//! caller's own clock would not be good enough: it would include the time for the callers before this one, and the time
-//! in which the caller itself waited for the processor.
+//! something else, is counted separately, because in a test a thousand callers may use the processor then. A caller's
+//! own clock would not be good enough: it would also count the time for the callers before this one, and the time in
+//! which the caller itself waited for the processor.
 
 use std::cell::RefCell;
 use std::fs::File;

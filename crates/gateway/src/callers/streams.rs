@@ -60,7 +60,8 @@ pub(crate) struct Streams {
     /// The stream whose task is about to be spawned.
     next: Mutex<Option<Arc<Stream>>>,
     all: Mutex<Vec<Watched>>,
-    /// Set when a stream is ended because it is late. Cleared as soon as no bytes of the connection wait to be written.
+    /// Whether a stream was ended because it was late, and bytes of the connection have been waiting to be written ever
+    /// since.
     late: AtomicBool,
     leave: Notify,
 }
@@ -70,15 +71,15 @@ pub(crate) struct Streams {
 struct Watched {
     task: AbortHandle,
     stream: Arc<Stream>,
-    /// The values at the last check that found progress: `seen` is the number of pieces that hyper had got by then, and
-    /// `since` is the time of that check. [`Time::ZERO`] if there was no check yet. A check finds progress if hyper has
-    /// got a new piece, or if the caller has taken all pieces.
+    /// `since` is the time of the last check that found progress, and `seen` is the number of pieces that hyper had got
+    /// by then. `since` is [`Time::ZERO`] before the first check. A check finds progress if hyper has got a new piece,
+    /// or if the caller has taken all pieces.
     seen: u64,
     since: Time,
 }
 
-/// A number of streams. If the list of a connection's streams has at least this length and would have to grow, tasks
-/// that have ended are removed from it first, without waiting for the worker's next round.
+/// The length from which the list of a connection's streams is cleaned before it grows: the tasks that have ended are
+/// removed first, without waiting for the worker's next round.
 const LONG: usize = 256;
 
 impl Streams {
@@ -124,7 +125,7 @@ impl Streams {
         any
     }
 
-    /// Notes that no bytes of the connection wait to be written, so that no bytes are held for the caller of a late
+    /// Notes that no bytes of the connection wait to be written. So no bytes are kept any more for the caller of a late
     /// stream.
     pub(crate) fn all_written(&self) {
         self.late.store(false, Relaxed);

@@ -9,7 +9,7 @@ use seawall_policy::Reason;
 
 use crate::problem::Problem;
 
-/// A length in bytes. Every answer that hyper makes by itself is shorter, so a longer answer is not one of hyper's own.
+/// Every answer that hyper makes by itself is shorter than this number of bytes. So a longer answer is not hyper's own.
 const BARE: usize = 256;
 
 /// The answer that we write in place of hyper's own.

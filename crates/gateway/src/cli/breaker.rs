@@ -17,7 +17,7 @@ pub(super) enum Setting {
     Open,
     /// Let every call pass, whatever happens
     Closed,
-    /// Let evidence decide: how calls end opens it and closes it
+    /// Let the results of calls open and close the breaker
     Auto,
 }
 

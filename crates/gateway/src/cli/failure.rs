@@ -1,4 +1,4 @@
-//! The failure of a command that did not do what was asked.
+//! The failure of a command that could not do what it was asked to do.
 
 /// Why a command did not do what was asked, and the exit code for it.
 #[derive(Debug)]

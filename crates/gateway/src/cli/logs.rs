@@ -11,8 +11,9 @@ pub(super) fn begin() {
     let logs = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_max_level(LevelFilter::INFO)
-        // If standard error is closed, a line of the log cannot be written. A message about that would go to standard
-        // error too, and would panic. But a closed standard error must not end the gateway.
+        // If standard error is closed, a line of the log cannot be written. The logging library would then write a
+        // message about that to standard error too, and would panic. A closed standard error must not end the gateway,
+        // so those messages are turned off.
         .log_internal_errors(false)
         .with_ansi(terminal::colour_on_errors());
     if std::io::stderr().is_terminal() {

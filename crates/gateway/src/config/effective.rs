@@ -221,7 +221,7 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
     page.line(2, "timeout", rows::show(keys::TIMEOUT, &[], &operation.timeout));
     page.line(2, "retry", show_retry(&operation.retry));
     if let Some(slow) = operation.slow_call {
-        // `slow` is the value in force: the operation's own `slow_call`, or else that of the breaker.
+        // `slow` is the value in force: the operation's own `slow_call` if it has one, and otherwise the breaker's.
         page.line(2, "slow_call", show_time(slow));
     }
     if !operation.refuses.is_empty() {

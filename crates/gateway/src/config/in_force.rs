@@ -19,7 +19,7 @@ struct NotYet {
     says: &'static str,
 }
 
-/// A value that needs no note, because it asks for what the gateway does anyway.
+/// A value for which no note is made, because it asks for what the gateway does anyway.
 #[derive(Clone, Copy)]
 enum But {
     /// There is no such value: every value needs a note.

@@ -78,7 +78,7 @@ pub struct Loaded {
     pub notes: Vec<Note>,
     /// The files whose content the settings need (secrets, certificates, keys, tokens). Each stands with a number that
     /// is computed from its content, or with `None` if the file cannot be read. The number changes when the content
-    /// changes, and has a meaning in this process only.
+    /// changes, and means nothing in another process.
     pub files: BTreeMap<PathBuf, Option<u64>>,
 }
 
@@ -158,8 +158,8 @@ pub fn parse(name: &str, text: &str, env: &Environment<'_>) -> Result<Loaded, Re
     Ok(Loaded { settings, notes, files: book.files.take() })
 }
 
-/// Returns the text with its open brackets and quotes closed. `None` if the text is valid TOML, or if the parser still
-/// finds as many mistakes, or more, after these marks are closed.
+/// Returns the text with its open brackets and quotes closed. Returns `None` if the text is valid TOML. Also returns
+/// `None` if closing them does not make the parser find fewer mistakes.
 fn repaired(text: &str) -> Option<Repaired> {
     let complaints = |text: &str| DeTable::parse_recoverable(text).1.len();
     let before = complaints(text);

@@ -95,9 +95,9 @@ impl Pattern {
         format!("/{}{}", parts.join("/"), if self.slash { "{/}" } else { "" })
     }
 
-    /// Returns the paths to give to the router, in the router's syntax. The pattern stands among them as it is written,
-    /// and in the normal form of its text. If a slash at the end is optional, each of these two also stands with that
-    /// slash. Equal paths stand only once.
+    /// Returns the paths to give to the router, in the router's syntax. There are one to four different paths: the
+    /// pattern as it is written, the pattern in the normal form of its text, and, if a slash at the end is optional,
+    /// both of them with that slash.
     pub(crate) fn routes(&self) -> Vec<String> {
         let mut routes = Vec::new();
         for segments in self.forms() {
@@ -113,10 +113,12 @@ impl Pattern {
         routes
     }
 
-    /// Returns whether this pattern takes from `other` all its paths with a slash at the end, or all without one. That
-    /// is so under three conditions. Both patterns have the same method. The slash at the end is optional in `other`,
-    /// but not in this pattern. And this pattern matches exactly the paths that one of the two forms of `other`
-    /// matches: the form with the slash or the form without it.
+    /// Returns whether this pattern covers one of the two forms of `other`: all its paths with a slash at the end, or
+    /// all its paths without one. That is so under three conditions:
+    ///
+    /// - Both patterns have the same method.
+    /// - The slash at the end is optional in `other`, but not in this pattern.
+    /// - This pattern matches exactly the paths of that form.
     pub(crate) fn takes_a_form_of(&self, other: &Pattern) -> bool {
         let same = |form: &Vec<Segment>| covers(&self.segments, form) && covers(form, &self.segments);
         !self.slash && other.slash && self.method == other.method && other.forms().iter().any(same)
@@ -235,8 +237,8 @@ fn overlap(a: &[Segment], b: &[Segment]) -> bool {
     }
 }
 
-/// Returns whether `{*rest}` can match these last segments of a path. It matches only text of at least one character.
-/// So this is `false` if there are no segments, or if the only segment is an empty literal.
+/// Returns whether `{*rest}` can match these last segments of a path. `{*rest}` matches only text of at least one
+/// character. So this is `false` if there are no segments, or if the only segment is an empty literal.
 fn takes_something(rest: &[Segment]) -> bool {
     match rest {
         [] => false,

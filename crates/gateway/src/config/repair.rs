@@ -115,8 +115,8 @@ fn open_marks(text: &str) -> Vec<(usize, char)> {
     brackets
 }
 
-/// Returns the length of the string at the beginning of `text`, and whether the string is closed. A string of several
-/// lines always counts as closed, since nobody knows where an open one was meant to end.
+/// Returns the length of the string at the beginning of `text`, in bytes, and whether the string is closed. A string of
+/// several lines always counts as closed, since nobody knows where an open one was meant to end.
 fn string_length(text: &str, quote: char) -> (usize, bool) {
     let triple: String = std::iter::repeat_n(quote, 3).collect();
     if let Some(inner) = text.strip_prefix(&triple) {

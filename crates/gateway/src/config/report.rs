@@ -1,9 +1,9 @@
 //! Collects all mistakes of a file in one report, each at its place.
 //!
 //! Mistakes are sorted by place, and shown with file, line, column and the line itself. What may be a secret is never
-//! shown ([`super::shown`]): its characters are replaced by stars before anything is rendered, so a report may go into
-//! a log. The obvious loader would stop at the first mistake, so a person would have to run it ten times to repair ten
-//! mistakes.
+//! shown ([`super::shown`]): its characters are replaced by stars before the report is made into text, so a report may
+//! go into a log. The obvious loader would stop at the first mistake, so a person would have to run it ten times to
+//! repair ten mistakes.
 
 use std::fmt;
 use std::ops::Range;

@@ -33,8 +33,8 @@ pub(super) trait Field<S>: Sync {
     /// Reads a value of the file into the field.
     fn read(&self, value: &DeValue<'_>, into: &mut S) -> Result<(), Wrong>;
 
-    /// Returns the field's value in the form in which it would stand in the file. `None` if the setting is off and is
-    /// not shown in that case. The field's `Form` decides that.
+    /// Returns the field's value in the form in which it would stand in the file. Returns `None` if the setting is off
+    /// and its `Form` shows nothing for that.
     fn show(&self, of: &mut S) -> Option<String>;
 }
 
@@ -67,7 +67,8 @@ pub(super) static NUMBER: Form<usize> =
 pub(super) static TIME: Form<Duration> = Form { read: values::time, show: |it| Some(show_time(*it)) };
 pub(super) static TIME_OR_OFF: Form<Option<Duration>> =
     Form { read: values::time_or_off, show: |it| it.map(show_time) };
-/// A time or `"off"`, as with `TIME_OR_OFF`. But `seawall check` shows the setting even if it is off.
+/// A time or `"off"`, as with `TIME_OR_OFF`. The one difference is that `seawall check` also shows the setting if it is
+/// off.
 pub(super) static TIME_OR_OFF_TOLD: Form<Option<Duration>> =
     Form { read: values::time_or_off, show: |it| Some(it.map_or_else(|| "off".to_owned(), show_time)) };
 pub(super) static PPM: Form<u32> =

@@ -215,13 +215,13 @@ pub(super) struct Layers<'a>(pub(super) Vec<Section<'a>>);
 /// A merged value.
 pub(super) struct Picked<T> {
     pub(super) value: T,
-    /// The number of the layer that the value comes from, counted from 1, which is the most general level of the file.
-    /// The number is 0 if the value is the default.
+    /// The number of the layer that the value comes from. The layers are counted from 1, which is the most general
+    /// level of the file. The number is 0 if the value is the default.
     pub(super) layer: usize,
     /// The value's place in the file.
     pub(super) at: Range<usize>,
-    /// Whether this is the value that the file asks for. `false` if a more specific table has a value for this key that
-    /// cannot be read. This value then only stands in for the unreadable one.
+    /// Whether this is the value that the file asks for. It is `false` if a more specific table has a value for this
+    /// key that cannot be read. In that case this value only takes the place of the unreadable one.
     pub(super) sound: bool,
 }
 

@@ -173,10 +173,15 @@ pub struct Retry {
     pub attempts: u32,
     /// The waits between attempts.
     pub backoff: Backoff,
-    /// The longest time for which an answer that says "come back later" keeps an endpoint from getting calls. If the
-    /// answer names a longer time, the endpoint gets no calls for this maximum only. A call without a total timeout is
-    /// then not repeated at that endpoint, because nothing else would bound its wait. A call with a total timeout waits
-    /// for the named time, and is repeated there if that time ends before the total timeout. Default 60 s.
+    /// The longest time, named by an answer that says "come back later", for which an endpoint gets no calls. Default
+    /// 60 s.
+    ///
+    /// If an answer names a longer time, the endpoint gets no calls for this maximum only. Whether the call itself is
+    /// then repeated at that endpoint depends on its total timeout:
+    ///
+    /// - A call with a total timeout waits for the named time, and is repeated if that time ends before the total
+    ///   timeout.
+    /// - A call without a total timeout is not repeated, because nothing else would bound its wait.
     pub after_max: Duration,
     /// The maximum length, in bytes, of a request's body that is kept so that it can be sent again. Default 64 KiB.
     pub buffer: usize,
@@ -272,7 +277,7 @@ pub struct Fallback {
     /// How calls are repeated.
     pub retry: Retry,
     /// A good answer that takes longer than this counts as bad for the breaker, as in [`BreakerSettings::slow_call`].
-    /// `None` means that this setting is off.
+    /// `None` means that no answer counts as too slow.
     pub slow_call: Option<Duration>,
 }
 
@@ -289,7 +294,8 @@ pub struct Operation {
     pub timeout: Timeouts,
     /// How calls are repeated.
     pub retry: Retry,
-    /// A good answer that takes longer than this counts as bad for the breaker. `None` means that this setting is off.
+    /// A good answer that takes longer than this counts as bad for the breaker. `None` means that no answer counts as
+    /// too slow.
     pub slow_call: Option<Duration>,
     /// The statuses that mean that the request was not processed.
     pub refuses: Vec<u16>,

@@ -22,8 +22,8 @@ use super::predicate::{self, Misplaced};
 use super::settings::GuardKey;
 use super::values::{self, Value, Wrong};
 
-/// Returns the mistakes in a value; empty if there are none. If the kind is a table whose keys the module `keys` lists,
-/// this function checks only that the value is a table. The keys in it are judged one by one in the first pass
+/// Returns the mistakes in a value; empty if there are none. For a table whose keys the module `keys` lists, this
+/// function checks only that the value is a table. The keys of that table are judged one by one in the first pass
 /// (`walk`).
 pub(super) fn judge(kind: &Kind, value: &Value<'_>) -> Vec<Misplaced> {
     let found = value.get_ref();

@@ -1,6 +1,11 @@
-//! Decides which parts of a file a report may show. Everything is replaced by stars, including comments, except for the
-//! words of our own table of keys, the values of keys that are known to be harmless, `${env:NAME}` and `${file:PATH}`,
-//! and the marks that TOML is made of.
+//! Decides which parts of a file a report may show. Four kinds of text are shown:
+//!
+//! - the words of our own table of keys,
+//! - the values of keys that are known to be harmless,
+//! - `${env:NAME}` and `${file:PATH}`,
+//! - the marks that TOML is made of.
+//!
+//! Everything else, including comments, is replaced by stars.
 //!
 //! A report quotes the line of a mistake, and is shown on terminals, in logs and on the admin side. The obvious rule
 //! would replace only the values of keys that hold secrets. It would fail where it matters: a secret under a misspelt
@@ -16,9 +21,8 @@ use super::keys::{Kind, ROOT, Spec};
 use super::shape::judge;
 use super::values::Value;
 
-/// The maximum length of a value that is shown, in bytes. A longer value is hidden even if its key is harmless. The
-/// reason is that a value may have an opening quote and no closing one. The parser then takes the lines after it for a
-/// part of the value.
+/// The maximum length of a value that is shown, in bytes. A longer value is hidden even if its key is harmless: its
+/// closing quote may be missing, and then the parser takes the lines after it for a part of the value.
 const LONGEST_VALUE: usize = 200;
 /// Returns whether this may be the name of an environment variable. A text with both digits and lowercase letters is
 /// refused, since nobody names a variable in this way, and many secrets look like that.
@@ -44,8 +48,8 @@ pub(super) fn masked(text: &str, shown: &[Range<usize>]) -> String {
     text.char_indices().map(|(at, c)| if visible[at] { c } else { '*' }).collect()
 }
 
-/// Returns which byte of the masked text stands for byte `at` of `text`. The two differ, since a star may have fewer
-/// bytes than the character that it replaces.
+/// Returns which byte of the masked text stands for byte `at` of `text`. The two numbers differ if a hidden character
+/// of several bytes stands before `at`, since a star has only one byte.
 pub(super) fn masked_offset(text: &str, shown: &[Range<usize>], at: usize) -> usize {
     let visible = visible(text, shown);
     text.char_indices()
@@ -113,9 +117,8 @@ impl Shown<'_> {
         }
     }
 
-    /// Hides again what is not on the line of `key`. If a value has a bracket that is never closed, the parser takes
-    /// the lines after it for a part of the value. So the ranges from index `first` on are dropped, unless they are on
-    /// the line of `key`.
+    /// Drops the ranges from index `first` on, unless they are on the line of `key`. They may be wrong: if a value has
+    /// a bracket that is never closed, the parser takes the lines after it for a part of the value.
     fn keep_to_the_line_of(&mut self, key: Range<usize>, first: usize) {
         let end = self.text[key.end..].find('\n').map_or(self.text.len(), |n| key.end + n);
         let mut at = 0;

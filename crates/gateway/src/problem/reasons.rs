@@ -14,8 +14,8 @@ const NO_RESPONSE: &str = "seawall; error=http_response_timeout";
 const REQUEST_ERROR: &str = "seawall; error=http_request_error";
 const INTERNAL_ERROR: &str = "seawall; error=proxy_internal_error";
 
-/// Returns the HTTP status, the value of `Proxy-Status` and the title of a reason. The value of `Proxy-Status` contains
-/// that error type of RFC 9209, section 2.3, whose meaning is closest to the reason.
+/// Returns the HTTP status, the value of `Proxy-Status` and the title of a reason. The value of `Proxy-Status` names an
+/// error type of RFC 9209, section 2.3: the one whose meaning is closest to the reason.
 pub(super) fn in_http(reason: Reason) -> (u16, &'static str, &'static str) {
     match reason {
         Reason::BreakerOpen => (503, UNAVAILABLE, "the circuit breaker is open"),

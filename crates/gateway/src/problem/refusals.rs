@@ -1,5 +1,5 @@
 //! Logs refusals: at most one line in a second for each class of refusal. A class is a dependency together with a
-//! reason. Further refusals are only counted. Otherwise an outage would fill the disk with the same sentence.
+//! reason. Further refusals of the class are only counted. Otherwise an outage would fill the disk with the same line.
 
 use std::collections::HashMap;
 use std::io;
@@ -56,9 +56,9 @@ impl Refusals {
         tracing::warn!(dependency, reason, effect, attempts, endpoint, suppressed, "{detail}");
     }
 
-    /// Logs that an answer did not reach its caller whole. If the same was logged for this dependency less than a
-    /// second ago, it is only counted. What the call changed at the provider stays changed, but the caller may not
-    /// learn of it.
+    /// Logs that a caller did not get an answer as a whole. If the same was logged for this dependency less than a
+    /// second ago, it is only counted. The line names the effect, because what the call changed at the provider stays
+    /// changed, and the caller may not learn of it.
     pub(crate) fn undelivered(&self, dependency: Option<&str>, effect: Option<Effect>, why: &str) {
         let class = (dependency.map(str::to_owned), What::Undelivered);
         let Some(suppressed) = self.may_say(class, why, Instant::now()) else { return };
@@ -71,16 +71,16 @@ impl Refusals {
         );
     }
 
-    /// Logs that a connection could not be accepted on this side (`data` or `admin`). If the same was logged for this
-    /// side less than a second ago, it is only counted.
+    /// Logs that a connection could not be accepted. `side` is `data` for a caller's connection, and `admin` for one to
+    /// the admin side. If the same was logged for this side less than a second ago, it is only counted.
     pub(crate) fn not_accepted(&self, side: &'static str, error: &io::Error) {
         let class = (Some(side.to_owned()), What::NotAccepted);
         let Some(suppressed) = self.may_say(class, &error.to_string(), Instant::now()) else { return };
         tracing::warn!(side, %error, suppressed, "a connection could not be accepted");
     }
 
-    /// Counts a refusal. If it may be logged now, returns the number of refusals of its class that were not logged
-    /// since the last logged one. Otherwise returns `None`.
+    /// Counts a refusal, and decides whether it may be logged now. If it may, returns the number of refusals of its
+    /// class that were not logged since the last line. Otherwise returns `None`.
     fn may_say(&self, class: (Option<String>, What), why: &str, now: Instant) -> Option<u64> {
         let mut classes = self.classes.lock();
         let Some(class) = classes.get_mut(&class) else {

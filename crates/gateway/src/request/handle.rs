@@ -198,8 +198,9 @@ fn may_pass(door: &Door, exchange: &Exchange, head: &Parts) -> Result<(), Proble
 /// size, and the gateway must still be able to add fields of its own.
 const MOST_FIELDS: usize = 10_000;
 
-/// Changes the caller's headers into those that the dependency gets: removes the fields that are meant for the gateway
-/// or its connection only, and joins the cookie lines of HTTP/2 into one. `kinds` says which fields the caller sent.
+/// Changes the caller's headers into those that the dependency gets. Removes the fields that are meant only for the
+/// gateway or for the caller's connection, and joins the cookie lines of HTTP/2 into one. `kinds` says which fields the
+/// caller sent.
 fn pass_on(headers: &mut HeaderMap, kinds: Kinds, version: Version) {
     strip_hop(headers, kinds);
     if kinds.cookie && version >= Version::HTTP_2 {
@@ -213,9 +214,12 @@ fn pass_on(headers: &mut HeaderMap, kinds: Kinds, version: Version) {
     }
 }
 
-/// Returns the time by which a call that begins now must be over. This is the earliest of three times: the end of the
-/// plan's `total`, the end of the time that the caller allows, and the end of a drain. Without any of them it is
-/// [`Time::NEVER`].
+/// Returns the time by which a call that begins now must be over, or [`Time::NEVER`] if nothing bounds it. Three things
+/// can bound it, and the earliest one counts:
+///
+/// - the plan's `total` time,
+/// - the time that the caller allows,
+/// - the end of a drain.
 fn latest_end(router: &Router, plan: &seawall_policy::Plan, wish: &Wish) -> Time {
     let total = match (plan.timeouts.total, wish.within) {
         (Some(total), Some(within)) => Some(total.min(within)),

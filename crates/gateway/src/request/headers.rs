@@ -49,8 +49,8 @@ impl Kinds {
     }
 }
 
-/// Returns whether the header of this name belongs to one hop (RFC 9110, section 7.6.1), or is written anew for the
-/// next hop. Such headers are not passed on.
+/// Returns whether the header of this name is not passed on: it belongs to one connection only (RFC 9110, section
+/// 7.6.1), or it is written anew for the next one.
 fn is_one_hop(name: &str) -> bool {
     matches!(
         name,
@@ -183,8 +183,10 @@ fn welcomes_trailers(value: &HeaderValue) -> bool {
     value.to_str().is_ok_and(|text| text.split(',').any(|part| part.trim().eq_ignore_ascii_case("trailers")))
 }
 
-/// What the caller said in the headers that are meant for Seawall. `within` is the time that the call may take; `None`
-/// if the caller named none. `no_repeats` says that Seawall must not repeat the call.
+/// What the caller said in the headers that are meant for Seawall.
+///
+/// - `within`: the time that the call may take; `None` if the caller named none.
+/// - `no_repeats`: whether Seawall must not repeat the call.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Said {
     pub(crate) within: Option<Duration>,
@@ -222,8 +224,7 @@ pub(crate) fn take_said(headers: &mut HeaderMap) -> Result<Said, String> {
 }
 
 /// Removes all headers whose names begin with `seawall-`, since only Seawall may write or read them. Otherwise a
-/// dependency's answer could make statements in Seawall's name, and a request would carry the caller's token to the
-/// dependency.
+/// dependency could answer with statements in Seawall's name, and the dependency would get the caller's token.
 pub(crate) fn strip_ours(headers: &mut HeaderMap) {
     let is_ours = |name: &&HeaderName| name.as_str().starts_with("seawall-");
     while let Some(name) = headers.keys().find(is_ours).cloned() {
@@ -251,8 +252,8 @@ pub fn duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// Reads a time of gRPC: at most eight digits and a unit (gRPC over HTTP/2, "Timeout"). Returns `None` if the text is
-/// not such a time.
+/// Reads a timeout in the form of gRPC: at most eight digits and a unit (gRPC over HTTP/2, "Timeout"). Returns `None`
+/// if the text does not have this form.
 #[must_use]
 pub fn grpc_timeout(text: &str) -> Option<Duration> {
     let unit = text.chars().next_back()?;

@@ -96,7 +96,7 @@ fn reason(call: &Unanswered) -> Reason {
     let no_time_left = if call.drain_ends_it { Reason::Draining } else { Reason::NoTimeLeft };
     match (call.ending, call.told) {
         _ if call.too_large => Reason::BodyTooLarge,
-        // The call's own deadline passed while a connection was being made, before a byte was sent.
+        // The call's own deadline passed before a byte was sent, while a connection was being made.
         (Some(Ending::CallerLeft { sent: false }), _) if call.past_its_end => no_time_left,
         (Some(Ending::CallerLeft { .. }), _) => Reason::BadRequest,
         (_, Some(Reason::NoTimeLeft)) => no_time_left,

@@ -21,15 +21,15 @@ pub(crate) struct ReplyBody {
     /// The call that this body answers. The call is over when the body ends or is dropped. `None` if the request was
     /// refused before a call began, or if the body has ended.
     underway: Option<Underway>,
-    /// Set when the dependency's body broke off and hyper has not been told yet. The next poll gives this error to
-    /// hyper.
+    /// The error with which the dependency's body broke off, until it is given to hyper by the next poll. `None` at all
+    /// other times.
     broken: Option<Truncated>,
-    /// Set when the dependency's body has broken and this has been logged.
+    /// Whether the dependency's body broke off and this has been logged.
     cut: bool,
     /// The stream on which the body is sent. `None` over HTTP/1.
     stream: Option<Arc<Stream>>,
-    /// The last byte of the piece that hyper got last, if that byte is held back (see `poll_for_stream`). Always `None`
-    /// over HTTP/1.
+    /// The last byte of the piece that hyper got last, if that byte is held back (`poll_for_stream` says why). Always
+    /// `None` over HTTP/1.
     held: Option<Bytes>,
 }
 
@@ -104,8 +104,8 @@ impl ReplyBody {
         self.stream = Some(Arc::clone(stream));
     }
 
-    /// Logs and counts an answer whose body broke. Its head has been sent, so nothing can be explained to the caller
-    /// any more. On HTTP/1 the caller's connection will be reset, since a normal end of the connection could be taken
+    /// Logs and counts an answer whose body broke off. Its head has been sent, so the caller can no longer be told why.
+    /// Over HTTP/1 the caller's connection will be reset, since the caller could take a normal end of the connection
     /// for the end of the answer.
     fn cut(&mut self, truncated: &Truncated) {
         self.cut = true;
@@ -153,8 +153,8 @@ impl ReplyBody {
                 let caller =
                     this.underway.as_ref().map(|t| t.exchange.caller()).filter(|c| c.streams().is_none());
                 // hyper gets the next piece only when the socket has taken the piece before it. Otherwise hyper would
-                // hold two pieces in its buffer, and that buffer doubles when it is full: 900 callers that read slowly
-                // cost 70 KiB each.
+                // hold two pieces in its buffer, and the buffer would double in size. With 900 callers that read
+                // slowly, that cost 70 KiB for each.
                 if let Some(caller) = caller.filter(|caller| caller.owes()) {
                     caller.wake_when_taken(cx.waker());
                     body.poll_upload(cx);
@@ -167,9 +167,9 @@ impl ReplyBody {
                 match polled {
                     Some(Err(truncated)) => {
                         this.cut(&truncated);
-                        // The next poll returns the error; this poll does not. As soon as hyper gets an error, it
-                        // throws away what it has not written, perhaps even the head with the effect. While hyper waits
-                        // for the body, it writes.
+                        // The error is returned by the next poll and not by this one. While hyper waits for the body,
+                        // it writes what it has. As soon as it gets an error, it throws away what it has not written,
+                        // which may even be the head with the effect.
                         this.broken = Some(truncated);
                         cx.waker().wake_by_ref();
                         Poll::Pending
@@ -193,10 +193,10 @@ impl ReplyBody {
     /// back, and the next poll returns that byte alone.
     ///
     /// The held byte shows us whether the caller reads. hyper takes the first piece when the caller's window has room
-    /// for one byte, and each further piece when the window has room for the whole previous piece. After the last
-    /// piece, hyper asks for nothing more. Without the held byte the stream would count as finished here, while hyper
-    /// keeps the last piece for as long as the caller grants no window. If the last piece is one byte, hyper takes it
-    /// only when the window has room for the whole body.
+    /// for one byte, and each further piece when the window has room for the whole previous piece. So hyper asks for
+    /// the held byte only when the caller has made room for all bytes before it. Without the held byte, hyper would ask
+    /// for nothing after the last piece. The stream would count as finished here, while hyper keeps the last piece for
+    /// as long as the caller grants no window.
     fn poll_for_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
         if let Some(stream) = &self.stream {
             stream.has_taken();

@@ -95,8 +95,8 @@ impl Pace {
     }
 }
 
-/// A flag that is set when a request's body turns out to be longer than is allowed while it is read. Clones share the
-/// flag.
+/// A flag that says that a request's body has turned out to be longer than is allowed. It is set while the body is
+/// read. Clones share the flag.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TooLarge(Arc<AtomicBool>);
 
@@ -188,8 +188,9 @@ struct Bounded {
     ahead: Option<Frame<Bytes>>,
     /// The number of bytes that the rest of the body may still have.
     left: u64,
-    /// Whether the body's length is sent to the dependency. It is `false` if the length is unknown, and also if trailers
-    /// were announced: on HTTP/1.1 only a chunked body can have trailers, and a chunked body is sent without its length.
+    /// Whether the body's length is sent to the dependency. It is `false` in two cases: the length is unknown, or
+    /// trailers were announced. On HTTP/1.1 only a chunked body can have trailers, and a chunked body is sent without
+    /// its length.
     known: bool,
     /// Whether the body comes over HTTP/2.
     streams: bool,

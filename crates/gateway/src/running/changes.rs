@@ -13,8 +13,8 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Finds the differences between two configurations. `kept` is asked for each dependency that only the new
-    /// configuration has: it returns whether the state of an earlier dependency of this name is still kept.
+    /// Finds the differences between two configurations. `kept` is called with the name of each dependency that only
+    /// the new configuration has. It returns whether the state of an earlier dependency of this name is still kept.
     pub(crate) fn between(old: &Settings, new: &Settings, kept: impl Fn(&str) -> bool) -> Changes {
         let mut changes = Changes::default();
         let mut say = |what: &str, fields: Vec<String>| {
@@ -68,9 +68,9 @@ fn named<'a>(settings: &'a Settings, name: &str) -> Option<&'a Dependency> {
     settings.dependencies.iter().find(|dependency| dependency.name == name)
 }
 
-/// Returns the names of the fields that differ. `all` says of each field whether it differs. `differs` says whether the
-/// two values differ at all: if not, nothing is returned; if they do, but no field in `all` does, `other settings` is
-/// returned.
+/// Returns the names of the fields that differ. `all` holds the name of each field, and whether it differs. `differs`
+/// says whether the two values differ at all. If they do, but no field in `all` does, the result is the one name `other
+/// settings`.
 fn fields(differs: bool, all: &[(&str, bool)]) -> Vec<String> {
     let mut found: Vec<String> =
         all.iter().filter(|(_, differs)| *differs).map(|(name, _)| (*name).to_owned()).collect();

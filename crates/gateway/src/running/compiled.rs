@@ -194,8 +194,8 @@ pub(crate) fn guard_settings(settings: &config::Dependency, instances: u32) -> G
     let from = settings.breaker.settings;
     GuardSettings {
         breaker: BreakerSettings {
-            // `slow_call` is unset in the breaker's settings, because the plan of each call carries the value in force.
-            // So an operation can turn the rule for slow calls off.
+            // `slow_call` is unset here, because the plan of each call carries the value that applies to it. So an
+            // operation can turn the rule for slow calls off.
             slow_call: None,
             health: settings.health.as_ref().map(|_| health_interval(from.open_for)),
             ..from
@@ -211,10 +211,8 @@ pub(crate) fn guard_settings(settings: &config::Dependency, instances: u32) -> G
 }
 
 /// Returns the time between two checks of an endpoint's health while its breaker is open. It is a quarter of the open
-/// time, so that a good answer can shorten the open time, but:
-///
-/// - It is at most two seconds, since otherwise much of a long open time would pass without a check.
-/// - It is at least a fifth of a second.
+/// time, so that a good answer can shorten the open time. It is at most two seconds, since otherwise much of a long
+/// open time would pass without a check, and at least a fifth of a second.
 fn health_interval(open_for: Duration) -> Duration {
     (open_for / 4).clamp(Duration::from_millis(200), Duration::from_secs(2))
 }

@@ -36,7 +36,7 @@ impl Counters {
         add(&self.in_flight, 1);
     }
 
-    /// Takes a call that has ended, with or without an answer, out of the number of calls under way.
+    /// Counts a call that has ended as no longer under way, whether it had an answer or not.
     pub fn over(&self) {
         self.in_flight.store(self.in_flight.load(Relaxed).saturating_sub(1), Relaxed);
     }
@@ -74,7 +74,7 @@ fn add(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(more), Relaxed);
 }
 
-/// Returns the sum of these counts, of which each worker has one set.
+/// Returns the sums of these counts. `counters` has one entry for each worker.
 #[must_use]
 pub fn tally(counters: &[Counters]) -> Tally {
     let mut tally = Tally::default();

@@ -45,7 +45,8 @@ struct CompiledOperation {
     plan: Arc<Plan>,
     /// The maximum number of bytes of a request's body that are kept for a repeat.
     keep: usize,
-    /// How long the provider remembers a key, if repeats within one call must end with it; `None` otherwise.
+    /// How long the provider remembers an idempotency key, if repeats within one call must stop when that time is over;
+    /// `None` if they need not.
     forgets: Option<Lifetime>,
     /// Says which requests share a guard: the first value is for the breaker, the second for the limit.
     filed: [Filed; 2],
@@ -64,7 +65,7 @@ enum Filed {
     Path(String),
 }
 
-/// The maximum length of a guard's key, in bytes. The limit is there because keys stay in memory and are shown to
+/// The maximum length of a guard's key, in bytes. It bounds the memory for keys, and the length of what is shown to
 /// operators. A request with a longer key uses the endpoint's own guard, as if it had no key.
 const MOST_KEY: usize = 128;
 
@@ -78,18 +79,18 @@ pub(crate) struct FoundOperation<'a> {
     pub(crate) keep: usize,
     /// The keys of the request's breaker and of its limit.
     pub(crate) keys: Keys,
-    /// How long the provider remembers a key, if repeats within one call must end with it; `None` otherwise.
+    /// How long the provider remembers an idempotency key, if repeats within one call must stop when that time is over;
+    /// `None` if they need not.
     pub(crate) forgets: Option<&'a Lifetime>,
 }
 
-/// The time that a repeat needs at most to arrive, beside its own timeout: the ledger's defaults for `network` and
-/// `pause`.
+/// The maximum time that a repeat needs to arrive, in addition to its own timeout. It is the sum of the ledger's
+/// defaults for `network` and `pause`.
 const TRAVEL: Duration = Duration::from_secs(10);
 
 impl FoundOperation<'_> {
-    /// Returns the time by which a repeat must be over, so that it surely arrives while the provider remembers a key that
-    /// is first sent now. `None` if this operation has no such time. The clock is read only for an operation that has
-    /// one.
+    /// Returns the time by which a repeat must be over, so that it surely arrives while the provider remembers a key
+    /// that is first sent now. Returns `None` if `forgets` is `None`; the clock is not read then.
     pub(crate) fn repeat_by(&self, clock: Clock) -> Option<Time> {
         let lifetime = self.forgets?;
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -98,14 +99,19 @@ impl FoundOperation<'_> {
     }
 }
 
-/// Returns how long a repeat under a key that is first sent at `now` surely arrives in time.
+/// Returns for how long after `now` a repeat surely arrives before the provider forgets a key that is first sent at
+/// `now`.
 fn remembered(lifetime: &Lifetime, now: Stamp) -> Duration {
     lifetime.end(now).since(now).saturating_sub(TRAVEL)
 }
 
-/// Returns how long the provider remembers a key, if repeats within one call must end with it. That is so for a keyed
-/// operation whose keys are forgotten at a time of day, and if the provider says "duplicate": then it does not save
-/// answers. In all other cases a length of time matters only to the ledger, since no usual call is as long.
+/// Returns how long the provider remembers a key, if repeats within one call must stop when that time is over, and
+/// otherwise `None`. They must stop in two cases, both for keyed operations only:
+///
+/// - The keys are forgotten at a time of day.
+/// - The provider answers "duplicate" to a repeat, which means that it does not save its answers.
+///
+/// In all other cases the keys live longer than any usual call, so only the ledger needs their lifetime.
 fn forgets(operation: &config::Operation) -> Option<Lifetime> {
     let keyed = operation.idempotency == Idempotency::Keyed;
     let lifetime = operation.key_lifetime.as_ref().filter(|_| keyed)?;
@@ -167,10 +173,10 @@ impl Operations {
 
     /// Finds the operation for a path that some servers read in another way than it was sent (see [`Readings`]).
     ///
-    /// - The operation is the one that the first matching reading leads to. The path as it was sent is tried last. If
-    ///   no reading matches, it is the fallback (`undeclared`).
-    /// - The idempotency is the most careful one among the operations of all readings. If the path as it was sent does
-    ///   not match the chosen operation, the fallback's idempotency is one of those that are compared.
+    /// - The operation is that of the first reading that matches one. The path as it was sent is tried last. If no
+    ///   reading matches, the operation is the fallback (`undeclared`).
+    /// - The idempotency is the most careful one among the operations of all readings. The fallback's idempotency is
+    ///   also compared, unless the path as it was sent matches the chosen operation.
     fn find_careful<'a>(
         &'a self,
         router: Option<&Router<usize>>,
@@ -278,8 +284,8 @@ fn routers(settings: &config::Dependency) -> Result<Vec<(Method, Router<usize>)>
             routers.push((pattern.method.clone(), Router::new()));
             routers.len() - 1
         });
-        // A pattern with an optional slash has two forms: with the slash and without it. A narrower pattern may have
-        // taken one of them already.
+        // A pattern with an optional slash has two forms: with the slash and without it. If a narrower pattern has one
+        // of these forms already, the router refuses that form, and this is no mistake.
         let shared = settings.operations.iter().any(|other| other.pattern.takes_a_form_of(pattern));
         for route in pattern.routes() {
             match routers[at].1.insert(route, index) {

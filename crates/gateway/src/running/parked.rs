@@ -1,7 +1,8 @@
 //! Keeps the state of dependencies that a reload removed, for ten minutes.
 //!
-//! A dependency may be lost because a person made a slip in an editor, or because a file was only half written. It then comes
-//! back minutes later. If its breakers were forgotten immediately, every call would go to a system that is known to be down.
+//! A person may remove a dependency by a slip in an editor, or the file may have been only half written when it was
+//! read. The dependency then comes back minutes later. If its breakers were forgotten immediately, every call would go
+//! to a system that is known to be down.
 
 use std::time::Duration;
 

@@ -28,7 +28,8 @@ pub struct Running {
     pub clock: Clock,
     /// The number of workers.
     pub workers: usize,
-    /// Whether the gateway is shutting down. Then it is no longer ready, and every answer announces that its connection ends.
+    /// Whether the gateway is shutting down. While it does, it is not ready, and every answer announces that its
+    /// connection ends.
     draining: AtomicBool,
     /// When the drain is over, in nanoseconds of the clock. It has no meaning before `draining` is set.
     drained_by: AtomicU64,
@@ -62,12 +63,12 @@ pub struct Reload {
     pub changed: Vec<String>,
 }
 
-/// The length of the last part of a drain, in which no call may begin, because most such calls would be aborted by the
-/// end of the drain. If the configured drain is shorter than two seconds, half of it is used instead.
+/// The length of the last part of a drain, in which no call may begin, because the end of the drain would abort most
+/// such calls. If the configured drain is shorter than two seconds, the last part is half of the drain.
 const LAST_CALLS: Duration = Duration::from_secs(1);
-/// The time between the end of the remaining calls and the end of a drain. The calls are ended this long before, so
-/// that their answers still reach their callers. If a tenth of the configured drain is shorter than this, that tenth is
-/// used instead, so that a short drain leaves time for calls.
+/// The time between the end of the remaining calls and the end of a drain. In this time, their answers still reach
+/// their callers. If a tenth of the configured drain is shorter than this, that tenth is used instead, so that a short
+/// drain leaves time for calls.
 const LAST_WORD: Duration = Duration::from_millis(100);
 
 const CLIENTS_TOKENS: &str = "gateway.clients.tokens_file";
@@ -78,7 +79,8 @@ const ADMIN_TOKENS: &str = "gateway.admin_token_file";
 pub(crate) struct Leaving {
     /// Calls that would begin later than this time are refused.
     pub(crate) begin_by: Time,
-    /// Calls are ended by this time, so that their callers learn what became of them, and are not simply disconnected.
+    /// Calls are ended by this time. Their callers still get an answer that says what is known of the effect, and are
+    /// not simply disconnected.
     pub(crate) end_by: Time,
 }
 

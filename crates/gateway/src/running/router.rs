@@ -51,8 +51,8 @@ impl Router {
             || self.retired.lock().iter().any(|dependency| dependency.strong_count() > 0)
     }
 
-    /// Ends the attempts that are followed only to learn whether an endpoint hangs. They must not delay the end of the
-    /// gateway.
+    /// Ends the attempts that are followed only to learn whether an endpoint hangs, so that they do not delay the end
+    /// of the gateway.
     pub(crate) fn end_witnesses(&self) {
         self.routes().dependencies.iter().for_each(|dependency| dependency.end_witnesses());
         for retired in self.retired.lock().iter().filter_map(Weak::upgrade) {

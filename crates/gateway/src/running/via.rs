@@ -2,12 +2,12 @@
 //! back.
 //!
 //! Each process draws a name of its own, and writes it together with the name of the dependency into the request. A
-//! request may pass this process again on its way to another dependency. But a request that carries the same pair
-//! already is a loop, and is refused.
+//! request may pass this process again on its way to another dependency. But if a request already carries this
+//! process's name with the same dependency, it goes round in a loop, and is refused.
 //!
-//! A configuration can lead a call back to the gateway that made it, through another proxy or through a host name that
-//! leads to this gateway. Without this check, one GET would then lead to one call after another until no connection is
-//! left. The obvious rule, to count hops, would stop such a loop late, and would also stop honest chains of gateways.
+//! A configuration can lead a call back to the gateway that made it, through another proxy or through a host name of
+//! this gateway. Without this check, one GET would then lead to one call after another until no connection is left. The
+//! obvious rule, to count hops, would stop such a loop late, and would also stop honest chains of gateways.
 //!
 //! Answers carry no `Via`. The RFC lets a gateway decide this, and the callers know which gateway they called.
 
@@ -30,14 +30,14 @@ static PROCESS: LazyLock<u64> = LazyLock::new(|| {
 /// The `Via` entries that requests to one dependency carry.
 #[derive(Clone, Debug)]
 pub(crate) struct Via {
-    /// The name that stands for the pair of this process and the dependency.
+    /// The name that stands for the pair of this process and the dependency in `Via`.
     name: String,
     /// The whole entry for each version in which a request can arrive: 1.0, 1.1 and 2.
     entries: [&'static str; 3],
 }
 
-/// The `Via` entries for each dependency name that was ever configured. They are never freed. So a request can refer to
-/// an entry without a counted reference, whose counter all workers would share.
+/// The `Via` entries for each dependency name that was ever configured. They are never freed, so a request can hold a
+/// plain reference to an entry. A counted reference would cost more, because all workers would change the same counter.
 static ENTRIES: Mutex<BTreeMap<String, [&'static str; 3]>> = Mutex::new(BTreeMap::new());
 
 impl Via {

@@ -18,7 +18,7 @@ pub(super) async fn drain(
     let limit = running.compiled.load().settings.gateway.drain;
     running.drain(limit);
     tracing::info!(?limit, "draining");
-    // An error means that nobody receives this: the workers have ended already.
+    // This fails only if all workers have ended already. Then there is nobody to tell.
     let _ = stop.send(true);
     let done =
         tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));

@@ -13,7 +13,7 @@ use crate::running::process::Running;
 const BACKLOG: i32 = 1024;
 
 /// Opens every listener for callers, once for each worker. Returns one list for each worker, with all listeners of that
-/// worker.
+/// worker. Fails if an address is in use or cannot be opened.
 pub(super) fn open_doors(running: &Running, workers: usize) -> Result<Vec<Vec<Entrance>>, StartError> {
     let compiled = running.compiled.load();
     let gateway = &compiled.settings.gateway;
@@ -35,8 +35,8 @@ pub(super) fn open_doors(running: &Running, workers: usize) -> Result<Vec<Vec<En
     Ok(doors)
 }
 
-/// Checks that no other program uses this address. With SO_REUSEPORT alone, two gateways could share a port in silence,
-/// each with half of the calls. So the port is first opened without SO_REUSEPORT.
+/// Fails if another program uses this address. With SO_REUSEPORT alone, two gateways could share a port without
+/// noticing, and each would get half of the calls. So the port is first opened without SO_REUSEPORT.
 fn probe(address: SocketAddr) -> Result<(), StartError> {
     if address.port() == 0 { Ok(()) } else { listen(address, false).map(drop) }
 }

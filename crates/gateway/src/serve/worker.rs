@@ -91,8 +91,8 @@ impl Worker {
             let _ = door.await;
         }
         while self.open.load(Ordering::Relaxed) > 0 || self.router.follows_calls() {
-            // This is repeated, because a new configuration that came into force during the drain may have brought
-            // further witnesses, which are attempts that are followed only to learn whether an endpoint hangs.
+            // This is repeated, because a new configuration may come into force during the drain, and bring further
+            // witnesses: attempts that are followed only to learn whether an endpoint hangs.
             self.router.end_witnesses();
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -113,8 +113,8 @@ impl Worker {
             match accepted {
                 Ok((tcp, _)) => {
                     self.welcome(tcp, &door, &stop);
-                    // Answers that wait to be sent together are sent now if they are due. Without this, they would wait
-                    // until a whole crowd of connections has been accepted.
+                    // Answers that wait to be sent together are sent here if they have waited long enough. Without
+                    // this, they would wait until a whole crowd of connections has been accepted.
                     send_overdue();
                 }
                 Err(error) => {
@@ -206,15 +206,15 @@ impl Worker {
             }
         } else {
             let mut builder = http1::Builder::new();
-            // Head and body go into one buffer. hyper's `pipeline_flush` would also put them into one buffer, but is
-            // not used: it delays an answer while further bytes of the caller are waiting, and loses the answer if
-            // these bytes are the reason to close the connection.
+            // Head and body go into one buffer. hyper's `pipeline_flush` would also put them into one buffer, but it
+            // has two faults: it delays an answer while further bytes of the caller are waiting, and it loses the
+            // answer if these bytes are the reason to close the connection.
             builder.writev(false).max_buf_size(head_limit.max(MIN_BUFFER));
             if limits.headers != HYPERS_HEADERS {
                 builder.max_headers(limits.headers);
             }
-            // This service is for HTTP/1 only, and HTTP/2 has another one. The reason is that a service that is used in
-            // only one place is built there and not copied.
+            // HTTP/1 and HTTP/2 each have a service of their own, because the compiler then builds each service in
+            // place. A service that both share would be copied.
             let service = service_fn(move |request| {
                 handle(Arc::clone(&router), Arc::clone(&door), Exchange::next(&caller), request)
             });
@@ -222,8 +222,8 @@ impl Worker {
             if let Some(why) = caller_seen.unread() {
                 self.router.running.refusals.note(&Problem::refused(Reason::BadRequest, None, why));
             }
-            // The connection is over, but some bytes of an answer were not sent. The caller cannot be informed any
-            // more. But the log can help a person who looks for the answer.
+            // The connection is over, but some bytes of an answer were not sent. The caller can no longer be told. But
+            // the log can help a person who looks for the answer.
             if caller_seen.lost_bytes() {
                 let why = served
                     .err()
@@ -247,8 +247,8 @@ impl Worker {
     /// Checks all connections four times a second, and takes over a new configuration when there is one.
     async fn look_after(self: Arc<Self>) {
         let mut replaced = self.router.running.replaced();
-        // The channel does not report a configuration that came into force after this worker was made and before this
-        // task started. So such a configuration is taken over here.
+        // A configuration may have come into force after this worker was made and before this task started. The channel
+        // does not report such a configuration, so it is taken over here.
         self.router.take_over();
         let mut round = tokio::time::interval(ROUND);
         loop {

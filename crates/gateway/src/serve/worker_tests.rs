@@ -47,8 +47,8 @@ async fn refused(mut caller: TcpStream) -> TcpStream {
     caller
 }
 
-/// A crowd of callers asks at the same moment, five times. This is the worst case for a thread that sends its answers
-/// together, since no answer may wait until all other requests are read.
+/// A crowd of callers sends requests at the same moment, five times. This is the worst case for a thread that sends its
+/// answers together: an answer must not wait until all other requests are read.
 #[tokio::test]
 async fn a_refusal_is_written_at_once_in_the_midst_of_a_crowd() {
     let hung = Rogue::builder().acts([Act::Hang]).bind().unwrap();
@@ -98,8 +98,8 @@ async fn a_refusal_is_written_at_once_in_the_midst_of_a_crowd() {
     assert!(laps.len() >= 5 * (CALLERS - HELD), "{}", laps.len());
     let others = laps.iter().map(|lap| lap.others).max().unwrap();
     println!("{CALLERS} callers, from head to answer, with at most {others} other heads between");
-    // The calls of the time in which callers still connect have figures of their own. The worker is busy with accepting
-    // then, so it seldom checks whether answers have been written, and their times come out too long.
+    // The calls that were made while callers still connected have figures of their own. The worker is busy with
+    // accepting then and seldom checks whether answers have been written, so the measured times are too long.
     let connected = laps.split_off(CALLERS - HELD);
     figures("while they connect, by the clock", &mut laps, |lap| lap.took);
     let mut laps = connected;
@@ -110,8 +110,8 @@ async fn a_refusal_is_written_at_once_in_the_midst_of_a_crowd() {
     assert!(!FULL || p99 < Duration::from_millis(1), "{p99:?}");
 }
 
-/// Prints the median, the 99th percentile and the maximum of one figure of the laps, which are the measured times of
-/// the requests. Returns the 99th percentile.
+/// Prints the median, the 99th percentile and the maximum of one figure of the laps (the measured times of the
+/// requests), and returns the 99th percentile.
 fn figures(what: &str, laps: &mut [Lap], figure: fn(&Lap) -> Duration) -> Duration {
     laps.sort_unstable_by_key(figure);
     let at = |share: usize| figure(&laps[laps.len() * share / 1000]);

@@ -45,8 +45,8 @@ pub(super) fn lookup() -> Rules {
     }
 }
 
-/// Rules for a provider that honours keys for a day and cannot be asked. A cancel names the action by our key, and a second
-/// cancel changes nothing.
+/// Rules for a provider that honours keys for a day and cannot be asked. A cancel names the action by our key, and a
+/// second cancel changes nothing.
 pub(super) fn keyed() -> Rules {
     Rules { cancel: Some(void()), ..Rules::of(Idempotency::Keyed).remembered(Lifetime::For(DAY)) }
 }

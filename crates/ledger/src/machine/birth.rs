@@ -121,9 +121,9 @@ impl State {
         self.claim = Some(Claim { owner, until: now.saturating_add(rules.lease), in_flight: None });
     }
 
-    /// Sets the time by which the action must be settled, if the operation demands such a time and the row has none:
-    /// plain SQL, which does not know the rules of the operation, records a row without it. Returns whether this has
-    /// set the time.
+    /// Sets the time by which the action must be settled, if the operation demands such a time and the row has none. A
+    /// row that plain SQL recorded has none, because SQL does not know the rules of the operation. Returns whether this
+    /// call has set the time.
     pub(super) fn set_deadline(&mut self, rules: &Rules) -> bool {
         let wanted = self.goal == Goal::Perform && self.end.is_none() && self.settle_by.is_none();
         self.settle_by = if wanted { settle_by(rules, self.begun_at) } else { self.settle_by };

@@ -39,8 +39,8 @@ impl Case<'_> {
         Told::Write(draft.rested())
     }
 
-    /// Plans the next cancel after one that brought nothing. `tries` is the number of cancels by which the wait grows. If
-    /// cancels have brought nothing for the whole time of the rules, the row is stuck.
+    /// Plans the next cancel after one that did not undo the effect. `tries` is the number of cancels, and the wait
+    /// grows with it. If no cancel has undone anything for the whole time of the rules, the row is stuck.
     fn undid_nothing(&self, tries: u32, draft: &mut Draft, report: &Report) {
         draft.to.next_at = self.later(tries, report);
         if draft.brought_nothing(self.rules) {

@@ -7,9 +7,9 @@ use super::transition::Draft;
 use super::write::SentKey;
 use super::{KNOWS, Naming, Origin, Owner, Rules, Stamp, State, Write};
 
-/// Returns the write that claims the row for `owner`. Returns `None` if the row is not due, if another worker's lease has
-/// not ended, or if only a newer program knows how to go on with the row ([`State::needs`]). The stores claim in SQL, with
-/// the time at which the database began the statement; this function defines what that SQL must do.
+/// Returns the write that claims the row for `owner`. Returns `None` if the row is not due, if another worker's lease
+/// has not ended, or if only a newer program may change the row ([`State::needs`]). The stores claim in SQL, with the
+/// time at which the database began the statement. This function defines what that SQL must do.
 #[must_use]
 pub fn claim(state: &State, lease: Duration, owner: Owner, now: Stamp) -> Option<Write> {
     if state.needs > KNOWS || state.due_at().is_none_or(|due| due > now) {
@@ -34,10 +34,10 @@ pub fn release(state: &State, owner: Owner, now: Stamp) -> Option<Write> {
     })
 }
 
-/// Returns the change that completes an action which plain SQL recorded, since SQL does not know the rules of the
-/// operation. The change sets by when the action must have been settled, and under which key it is sent. `salt` is 0,
-/// or one more than the last salt if the key that was made with that salt clashed with another. Returns `None` if
-/// nothing is missing.
+/// Returns the change that completes an action that plain SQL recorded, since SQL does not know the rules of the
+/// operation. The change sets the time by which the action must have been settled, and the key under which it is sent.
+/// `salt` is 0 at first. If the key that was made with a salt belongs to another action already, call this again with
+/// the next salt. Returns `None` if nothing is missing.
 #[must_use]
 pub fn completed(state: &State, rules: &Rules, origin: Origin<'_>, salt: u32, now: Stamp) -> Option<Write> {
     let mut draft = Draft::of(state, now);

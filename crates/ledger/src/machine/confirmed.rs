@@ -45,8 +45,8 @@ impl Case<'_> {
         Told::Write(draft.rested())
     }
 
-    /// Plans the next question after one that brought nothing. `tries` is the number of questions by which the wait grows.
-    /// If questions have brought nothing for the whole time of the rules, the row is stuck.
+    /// Plans the next question after one that brought no result. `tries` is the number of questions, and the wait grows
+    /// with it. If questions have brought no result for the whole time of the rules, the row is stuck.
     fn learned_nothing(&self, tries: u32, draft: &mut Draft, report: &Report) {
         draft.to.next_at = self.later(tries, report);
         if draft.brought_nothing(self.rules) {
@@ -76,7 +76,8 @@ impl Case<'_> {
         // If the question was asked before the goal was to cancel, its answer may be old when the cancel is sent. So
         // such a question does not count.
         draft.to.undo.asked = self.state.goal == Goal::Cancel && draft.to.undo.open.is_none();
-        // A cancel that names what is left to undo follows its question immediately: the answer must not grow old.
+        // If the cancel names what is left to undo, it follows immediately after its question. Later the answer could
+        // be old.
         if !self.rules.cancel.as_ref().is_some_and(|cancel| cancel.asks_first) {
             self.wait_before_cancel(draft);
         }
@@ -102,9 +103,9 @@ impl Case<'_> {
         !self.rules.honours_keys() && several && (early || !self.can_prove(question.sure))
     }
 
-    /// Handles the answer "not found". It is believed only if the question was asked after the quiet time and before the
-    /// end of the window in which the provider can be asked; the time of the answer does not matter. It is not believed
-    /// at all if the provider has said that it has the key.
+    /// Handles the answer "not found". It is believed only if the question was asked after the quiet time, and was
+    /// asked and answered before the end of the window in which the provider can be asked. It is not believed at all if
+    /// the provider has said that it has the key.
     fn found_nothing(&self, draft: &mut Draft, question: Question) {
         let quiet = self.state.quiet_until().unwrap_or(question.asked_at);
         let cancel_quiet = self.state.undo.open.as_ref().map(|open| open.quiet_until);
@@ -179,10 +180,9 @@ impl Case<'_> {
             }
             Found::Cancelled => draft.audit_ends(),
             Found::Absent if !self.was_seen() => draft.audit_ends(),
-            // `Found::Other` says nothing about the effect. Neither does "not found" if the provider has said that it
-            // has the key. After the time or the maximum number of questions the provider is asked less often, but the
-            // questions never stop: the application believes that nothing exists, so nobody else would look for the
-            // effect.
+            // Two answers prove nothing: `Found::Other`, and "not found" after the provider has said that it has the
+            // key. After the declared time or number of questions, the provider is asked less often. But the questions
+            // never stop, because the application believes that nothing exists. No one else would look for the effect.
             Found::Absent | Found::Other | Found::NotSent => {
                 let asked = draft.to.questions.asked;
                 let most = self.rules.limits.confirm;

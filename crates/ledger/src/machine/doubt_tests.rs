@@ -18,7 +18,7 @@ const DOUBT: Duration = Duration::from_secs(150);
 const JUMP: Duration = Duration::from_secs(600);
 
 impl Bench {
-    /// Sets the clock ahead. Nobody knows any more how much time has passed.
+    /// Sets the clock ahead. After that, the row cannot tell how much time has really passed.
     fn jumps_ahead(&mut self) {
         self.now = self.now.saturating_add(JUMP);
         self.doubt = Some(DOUBT);
@@ -66,7 +66,7 @@ fn not_found_is_not_believed_until_the_doubt_is_over() {
     bench.found(question, Found::Absent);
     assert_eq!((bench.row.known, bench.row.end), (Known::Unknown, None));
     assert_eq!(bench.row.due_at(), Some(bench.now.saturating_add(DOUBT)));
-    // A question that was asked in doubt proves nothing later, either.
+    // A question that was asked in doubt proves nothing, even if its answer comes after the doubt.
     bench.claim_over();
     let question = bench.asks();
     bench.doubt = None;
@@ -117,7 +117,8 @@ fn nothing_is_given_up_in_doubt_and_what_was_never_sent_is_sent() {
     let mut bench = Bench::new(keyed());
     bench.jumps_ahead();
     assert!(matches!(bench.step(), Step::Perform(_)));
-    // It may be that no time is left before the deadline to settle. Then it is not sent, and not cancelled either.
+    // The deadline to settle may be so near that no time is left. So the action is not sent, and it is not cancelled
+    // either.
     let mut bench = Bench::new(explicit(keyed()));
     bench.jumps_ahead();
     bench.rests_until_the_doubt_is_over();
@@ -129,7 +130,7 @@ fn nothing_is_sent_again_under_a_key_in_doubt() {
     bench.rests_until_the_doubt_is_over();
     bench.doubt_passes();
     assert!(matches!(bench.step(), Step::Perform(_)));
-    // The same for an action that was believed absent before the jump.
+    // The same holds for an action that was believed absent before the jump.
     let mut bench = Bench::new(Rules { confirm: Some(ConfirmRules::default()), ..keyed() });
     let line = bench.performs();
     bench.performed(line, Performed::Unknown);
@@ -146,7 +147,7 @@ fn nothing_is_sent_again_under_a_key_in_doubt() {
 fn an_idempotent_request_without_a_key_is_sent_again_in_doubt() {
     let mut bench = lost(Rules::of(Idempotency::Idempotent));
     let again = bench.performs();
-    // But the quiet time may not be over, so a refusal of it says nothing of the first attempt.
+    // The quiet time may not be over. So if this attempt is refused, the refusal says nothing about the first attempt.
     assert!(!again.after_quiet);
 }
 
@@ -159,7 +160,8 @@ fn a_key_lives_shorter_after_a_jump_back() {
     bench.now = at(3000);
     bench.jumps_back();
     bench.doubt_passes();
-    // The clock shows 2550 s, so the key would live for 1050 s more. But 3150 s have passed since it was sent.
+    // The clock shows 2550 s, so the key would seem to live for 1050 s more. But 3150 s have passed since the first
+    // send.
     let mut later = Bench { now: at(2960), ..bench };
     let mut soon = Bench { row: later.row.clone(), rules: later.rules.clone(), ..Bench::new(keyed()) };
     (soon.now, soon.back) = (at(2950), later.back);

@@ -1,4 +1,5 @@
-//! What a row that the tests move must not do while the time is in doubt: nothing that it decides depends on the time.
+//! Checks that a row decides nothing by the time while the time is in doubt. The random tests of the machine use these
+//! checks.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ fn shifted(at: Stamp, seconds: i64) -> Stamp {
     if seconds < 0 { at.saturating_sub(by) } else { at.saturating_add(by) }
 }
 
-/// Whether the plan does more than let the row rest if the clock shows `at`.
+/// Returns whether the row is due if the clock shows `at`. If it is not due, the plan only lets the row rest.
 fn is_looked_at(row: &State, at: Stamp) -> bool {
     match row.end {
         None => at >= row.next_at,
@@ -42,7 +43,7 @@ impl Decided {
     }
 }
 
-/// Checks that the plan of a row decides the same whatever the clock shows, and that it repeats no key.
+/// Checks that the plan of a row decides the same at each time that the clock may show, and that it repeats no key.
 pub(super) fn plans_without_the_time(world: &World, owner: Owner) {
     let (row, rules) = (&world.row, &world.rules);
     let mut decided = Vec::new();
@@ -71,7 +72,7 @@ pub(super) fn plans_without_the_time(world: &World, owner: Owner) {
             }
         }
     }
-    // A clock that says that the row still rests is no contradiction.
+    // Plans that decide nothing are left out. At some of the times, the row may still rest, which is no contradiction.
     let changes: Vec<_> = decided.into_iter().filter(|(_, to)| *to != Decided::of(row)).collect();
     assert!(changes.windows(2).all(|two| two[0].1 == two[1].1), "the time decided: {changes:?} of {row:?}");
     if let [(jump, to), ..] = changes[..] {
@@ -80,7 +81,8 @@ pub(super) fn plans_without_the_time(world: &World, owner: Owner) {
     }
 }
 
-/// Checks that what an event means does not depend on what the clock shows, or on when a question seems to have been asked.
+/// Checks that an event changes the row in the same way at each time that the clock may show. A question may also seem
+/// to have been asked at any of these times.
 pub(super) fn tells_without_the_time(world: &World, owner: Owner, event: &Event) {
     let mut decided = None;
     for jump in JUMPS {

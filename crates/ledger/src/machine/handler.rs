@@ -10,13 +10,12 @@ use super::{HandlerTrouble, Owner, Rules, Stamp, State, Write};
 /// The shortest wait before a handler that failed is run again.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Returns what is written instead of `write`, whose handler failed. What `write` learned is kept, such as the
-/// provider's answer, but the row does not end. The end is tried again later, as often as necessary. `before` is the row
-/// before the change.
+/// Returns what is written instead of `write`, whose handler failed. `before` is the row before the change. What was
+/// learned is kept, such as the provider's answer, but the row does not end. The end is tried again later, as often as
+/// necessary.
 ///
-/// If the row had already ended in the same way before the change, `write` is returned unchanged. The handler has taken
-/// that end in already, and an action whose row was opened again could be sent a second time.
-///
+/// If the row had already ended in the same way before the change, `write` is returned unchanged. The handler has run
+/// for that end before. If the row were opened again, the action could be sent a second time.
 /// The row does not become `stuck`, because the mistake is in the application: once the program is corrected, usually
 /// all such rows can end without a person looking at each.
 pub fn handler_failed(
@@ -42,8 +41,9 @@ pub fn handler_failed(
     Write { to, breaks_scope: false, ..write }
 }
 
-/// Returns what is written if the handler of a member failed when the whole scope was to be settled. Nothing was written
-/// then, so only the trouble is recorded. Returns `None` if `owner` does not have the row.
+/// Returns what is written if the handler of a member failed when the whole scope was to be settled. That transaction
+/// has written nothing, so this write only records that the handler failed. Returns `None` if `owner` does not have the
+/// row.
 #[must_use]
 pub fn scope_handler_failed(
     state: &State,

@@ -183,8 +183,8 @@ pub(super) fn is_allowed(
     }
 }
 
-/// Checks that the time for which questions and cancels are tried counts from the first that brought nothing, and that
-/// the row becomes stuck only after this time.
+/// Checks two things. The time for which questions and cancels are tried counts from the first one without a result.
+/// And the row becomes stuck only after this time.
 fn fails_from_the_first(rules: &Rules, from: &State, to: &State, now: Stamp) {
     let since = from.failing_since.unwrap_or(now);
     assert!(to.failing_since.is_none_or(|to| to == since), "the time restarts only with progress");

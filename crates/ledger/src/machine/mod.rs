@@ -1,9 +1,9 @@
 //! The action protocol as a pure machine: no clock, no database, no network.
 //!
 //! Every change of a row is a compare-and-set. The machine receives a row as it was read, with its version, and returns
-//! the whole new state ([`Write`]). A store takes the write only if the row still has that version. So the store need
-//! not check again what the machine found in the row: any change of the row since it was read has changed the version. A
-//! writer that finds another version reads the row and calls the machine again.
+//! the whole new state ([`Write`]). A store takes the write only if the row still has that version. Each change of the
+//! row also changes the version, so the store need not check again what the machine found in the row. A writer that
+//! finds another version reads the row again and calls the machine again.
 //!
 //! The current time that the machine receives is never later than the database's own time at the moment of the write:
 //! it was read from the database and carried forward by a monotonic clock. So a time that is computed from it may be
@@ -14,8 +14,8 @@
 //! - The quiet time: it is counted from the send deadline, and no request leaves after that.
 //! - The time at which a question was asked: if it seems to be earlier than it was, the answer proves less, not more.
 //!
-//! All of this holds only while the database's clock runs evenly. A process that sees it jump passes the time as one that is
-//! in doubt ([`Now`]).
+//! All of this holds only while the database's clock runs evenly. If a process sees the clock jump, it passes a time to
+//! the machine that is marked as in doubt ([`Now`]).
 
 mod birth;
 mod cancelled;

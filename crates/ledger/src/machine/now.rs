@@ -5,8 +5,11 @@
 //! is believed although the request is still on its way, and the action ends as failed although the customer is
 //! charged. So the machine is told when the process has seen a jump. Until the doubt is over, four things do not
 //! happen:
+//!
+//! - No absence is believed ([`told`](super::told())).
 //! - No deadline passes: nothing is cancelled because it was not settled in time.
 //! - Nothing is given up because of its age, or because a window of the provider has ended.
+//! - Nothing is sent again under a key.
 //!
 //! Everything else goes on: new actions are sent, outcomes are written, and the provider is asked. If the provider says
 //! that an effect exists, this is believed.
@@ -42,8 +45,8 @@ pub struct Back {
 }
 
 impl Back {
-    /// Returns the correction after one more jump of the clock. `by_micros` is how far the clock moved, negative if it was
-    /// set back, and `before` is the time that it showed directly before that.
+    /// Returns the correction after one more jump of the clock. `by_micros` is how far the clock moved, negative if it
+    /// was set back, and `before` is the time that it showed directly before that.
     #[must_use]
     pub fn jumped(self, by_micros: i64, before: Stamp) -> Back {
         let by = Duration::from_micros(by_micros.unsigned_abs());

@@ -1,4 +1,4 @@
-//! For how long questions and cancels are tried: by time, and not by a number of tries.
+//! Tests how long questions and cancels are tried. A time decides this, and not a number of tries.
 
 use super::bench::{Bench, answer, at, explicit, keyed, lookup};
 use super::{End, Found, Goal, Known, Limits, Performed, Rules, Step, Undone, retry};
@@ -6,13 +6,13 @@ use super::{End, Found, Goal, Known, Limits, Performed, Rules, Step, Undone, ret
 /// One day, in seconds: the default of `stuck_after`.
 const DAY: i64 = 24 * 3600;
 
-/// Moves the time to `seconds`, and claims the row, which is due by then.
+/// Moves the time to the second `seconds`, at which the row is due, and claims the row.
 fn claimed_at(bench: &mut Bench, seconds: i64) {
     bench.now = at(seconds);
     bench.claim();
 }
 
-/// An action whose answer was lost at second 0, and which is due to be asked about.
+/// Makes the row of an action whose answer was lost at second 0. The provider is to be asked about it.
 fn lost(rules: Rules) -> Bench {
     let mut bench = Bench::new(rules);
     bench.lost_attempt();
@@ -184,7 +184,7 @@ fn an_answer_that_decides_restarts_the_time() {
     let question = bench.asks();
     bench.found(question, Found::Other);
     claimed_at(&mut bench, DAY - 10);
-    // It was not settled in time, and the provider answers now. So it is to be undone.
+    // The action was not settled in time, and the provider answers only now. So the action is to be undone.
     let question = bench.asks();
     bench.found(question, Found::Applied(answer()));
     assert_eq!(

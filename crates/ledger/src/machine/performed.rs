@@ -7,7 +7,8 @@ use super::write::Evidence;
 use super::{AttemptOutcome, AttemptRow, Goal, Known, NotApplied, OnUnknown, Stamp};
 
 impl Case<'_> {
-    /// Handles the end of a perform attempt. `closes` says that the caller waits for the action and makes no other attempt.
+    /// Handles the end of a perform attempt. If `closes` is true, the caller waits for the action and makes no other
+    /// attempt.
     pub(super) fn performed(&self, line: AttemptRow, how: Performed, report: Report, closes: bool) -> Told {
         let outcome = match how {
             Performed::NotSent => AttemptOutcome::NotSent,
@@ -60,8 +61,8 @@ impl Case<'_> {
         Told::Write(draft.rested())
     }
 
-    /// Records that the attempt was not sent, so that it can take no effect. If no attempt at all may have been sent,
-    /// neither the quiet time nor the lifetime of the key has begun.
+    /// Records that the attempt was not sent, so it can take no effect. If no attempt at all may have been sent, the
+    /// quiet time and the lifetime of the key have not begun.
     fn not_sent(&self, draft: &mut Draft, report: &Report, closes: bool) {
         let to = &mut draft.to;
         to.attempts = to.attempts.saturating_sub(1);

@@ -45,8 +45,8 @@ pub struct Question {
     /// The number that the line of this question will have in the attempt log. If another line is written before the
     /// answer comes, the answer is ignored.
     pub number: u32,
-    /// When the question was planned. It leaves at this time or a little later, never earlier. This time decides whether
-    /// the answer "not found" came after the quiet time: a question counts as asked too early rather than too late.
+    /// When the question was planned. It is sent at this time or a little later, never earlier. This time decides
+    /// whether the answer "not found" came after the quiet time. In doubt, a question counts as asked too early.
     pub asked_at: Stamp,
     /// Whether that time could be relied on. If not, the answer "not found" proves nothing.
     pub sure: bool,
@@ -103,14 +103,14 @@ impl View<'_> {
         Step::Change(draft.rested())
     }
 
-    /// Returns the step that lets the row rest. If the time is in doubt and seems to be later than `until`, the row rests
-    /// until the end of the doubt.
+    /// Returns the step that lets the row rest until `until`. If the time is in doubt and `until` seems to be over, the
+    /// row rests until the end of the doubt.
     fn rest(&self, until: Stamp) -> Step {
         let until = if self.is_in_doubt() && until <= self.now { self.time.doubt_ends() } else { until };
         self.change(|draft| draft.to.next_at = until)
     }
 
-    /// Returns whether a decision that depends on the time has to wait.
+    /// Returns whether the time is in doubt. If so, a decision that depends on the time has to wait.
     fn is_in_doubt(&self) -> bool {
         !self.time.is_sure()
     }
@@ -143,7 +143,8 @@ impl View<'_> {
             },
             Known::Applied => match self.rules.settle {
                 SettleBy::Reply if self.origin.scoped => Step::SettleScope,
-                // Its deadline seems to have passed, or the application has time until then.
+                // The row rests until the deadline to settle. If the deadline seems to have passed, it rests until the
+                // doubt is over.
                 SettleBy::Explicit(_) if self.is_in_doubt() => {
                     self.rest(self.state.settle_by.unwrap_or(self.now))
                 }
@@ -183,7 +184,7 @@ impl View<'_> {
             Idempotency::Keyed if !self.rules.honours_keys() => {
                 return Err(Stuck::NoKeyLifetime);
             }
-            // A provider that said that it has the key already would say the same to the next attempt.
+            // If the provider has said that it has this key already, it would say the same to the next attempt.
             Idempotency::Keyed if self.state.sent.is_some_and(|sent| sent.seen) => {
                 return Err(Stuck::OnlyADuplicate);
             }
@@ -205,8 +206,8 @@ impl View<'_> {
         let is_last = self.state.attempts.saturating_add(1) == self.rules.limits.perform;
         match self.quiet_ahead() {
             // The last attempt waits for the end of the quiet time. No attempt follows it, so its refusal can close the
-            // action only if the refusal also holds for the earlier attempts. A refusal that comes before the end of
-            // the quiet time holds for them only if the provider saves refusals under the key.
+            // action only if it also holds for the earlier attempts. Before the end of the quiet time, a refusal holds
+            // for them only if the provider saves refusals under the key.
             Some(quiet) if is_last => Ok(self.rest(quiet)),
             Some(_) | None => Ok(Step::Perform(self.draft().perform(self.rules))),
         }
@@ -278,8 +279,8 @@ impl View<'_> {
         self.is_over(self.rules.ask_by(self.state.sent.as_ref()))
     }
 
-    /// Returns whether a time that began when the action was first sent is over. `end` is its end, or `None` if it never
-    /// ends.
+    /// Returns whether a time that began when the action was first sent is over. `end` is the end of that time, or
+    /// `None` if the time never ends.
     fn is_over(&self, end: Option<Stamp>) -> bool {
         let first = self.state.sent.map_or(self.now, |sent| sent.first_at);
         end.is_some_and(|end| self.time.latest_since(first) >= end)
@@ -321,8 +322,9 @@ impl View<'_> {
         }
     }
 
-    /// Returns whether another cancel would repeat one that may have been sent, while nobody knows whether the first one can
-    /// still arrive, or whether the provider still remembers its key. A cancel that only sets a state may be repeated.
+    /// Returns whether another cancel must not be sent yet, because it would repeat one that may have been sent while
+    /// the time is in doubt. The first one may still arrive, or the provider may have forgotten its key. A cancel that
+    /// only sets a state may be repeated.
     fn repeats_in_doubt(&self, cancel: &CancelRules) -> bool {
         let twice = cancel.kind == CancelKind::Additive || cancel.keyed;
         self.is_in_doubt() && twice && self.state.undo.open.is_some()
@@ -331,7 +333,8 @@ impl View<'_> {
     /// Returns whether the provider must be asked before another cancel is sent. That is so in three cases:
     ///
     /// - The cancels add up, a cancel of this generation may have been sent, and its key does not protect a second one:
-    ///   the cancel has no key, or the provider may have forgotten the key. A second cancel could undo the effect twice.
+    ///   the cancel has no key, or the provider may have forgotten the key. A second cancel could undo the effect
+    ///   twice.
     /// - The cancels have a key, the provider can be asked, and [`UNANSWERED_BEFORE_ASKING`] cancels of this generation
     ///   may have been sent. The provider may have saved a failure under the key, so that sending again is useless.
     /// - The cancel names what is left to undo, and the provider was not asked for that since the last cancel.

@@ -73,8 +73,8 @@ fn corrupt(row: &mut Row, column: usize, value: usize) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// One column of a reachable row is changed by hand. Then one of two things must happen. Either the row is refused, or
-    /// its columns agree with each other, and the machine goes on with this row without a panic.
+    /// One column of a reachable row is changed by hand. Then one of two things must happen. Either the row is refused,
+    /// or its columns agree with each other, and the machine goes on with this row without a panic.
     #[test]
     fn a_corrupt_row_is_refused_or_does_no_harm(
         rules in rules(), start in starts(), scoped: bool, before in moves(), after in moves(),

@@ -77,8 +77,8 @@ pub struct CancelRules {
     pub by_key: bool,
     /// The wait before the first cancel. Default 0 s.
     pub after: Duration,
-    /// The number of answers "no such" to a cancel after which it is believed that the effect does not exist. Default 1.
-    /// Only cancels that were first sent after the quiet time count, and they must be at least one quiet time apart.
+    /// The number of answers "no such" to a cancel after which it is believed that the effect does not exist. Default
+    /// 1. Only cancels that were first sent after the quiet time count, and they must be at least one quiet time apart.
     pub absences: u32,
     /// Until when the provider takes a cancel of an action, counted from the first send of the action. `None` (the
     /// default) if it always takes one.
@@ -109,8 +109,8 @@ impl Default for CancelRules {
 pub struct Limits {
     /// The maximum number of perform attempts. Default 5.
     pub perform: u32,
-    /// The maximum number of cancel attempts. `None` (the default) if only [`Rules::stuck_after`] bounds them: how many
-    /// fail in an outage says nothing about the action.
+    /// The maximum number of cancel attempts. `None` (the default) if only [`Rules::stuck_after`] bounds them. In an
+    /// outage, the number of failed cancels says nothing about the action.
     pub cancel: Option<u32>,
     /// The maximum number of questions. `None` (the default) if only [`Rules::stuck_after`] bounds them. Questions that
     /// are asked after the end of an action do not stop at this number, but become rare.
@@ -122,8 +122,9 @@ pub struct Limits {
 pub struct Rules {
     /// What a second delivery of the same request does.
     pub idempotency: Idempotency,
-    /// What to do with an unknown effect. [`Rules::of`] chooses [`OnUnknown::Repeat`] for safe and idempotent operations,
-    /// and [`OnUnknown::Hold`] for all others. [`Rules::remembered`] chooses [`OnUnknown::Repeat`] for a keyed operation.
+    /// What to do with an unknown effect. [`Rules::of`] chooses [`OnUnknown::Repeat`] for safe and idempotent
+    /// operations, and [`OnUnknown::Hold`] for all others. [`Rules::remembered`] chooses [`OnUnknown::Repeat`] for a
+    /// keyed operation.
     pub on_unknown: OnUnknown,
     /// How the action is settled. Default: by the provider's answer.
     pub settle: SettleBy,
@@ -157,11 +158,11 @@ pub struct Rules {
     pub audit_after: Duration,
     /// The maximum number of tries for each kind of request.
     pub limits: Limits,
-    /// For how long questions and cancels are tried without a result, counted from the first that brought none since the
-    /// last progress. A question or a cancel that brings nothing after this time makes the action stuck. So at least one
-    /// is sent after an outage, however long the outage was. Default 24 h. The windows of the provider
-    /// ([`ConfirmRules::until`], [`CancelRules::until`]) may end earlier. Questions that are asked after the end of an
-    /// action do not stop after this time, but become rare.
+    /// For how long questions and cancels are tried without a result. The time counts from the first one that brought
+    /// no result since the last progress. If a question or a cancel brings no result after this time, the action is
+    /// stuck. So at least one is sent after an outage, however long the outage was. Default 24 h. The windows of the
+    /// provider ([`ConfirmRules::until`], [`CancelRules::until`]) may end earlier. Questions that are asked after the
+    /// end of an action do not stop after this time, but become rare.
     pub stuck_after: Duration,
     /// The longest time that one attempt may take. Default 30 s.
     pub attempt: Duration,
@@ -262,9 +263,9 @@ impl Rules {
         Some(window.end(sent?.first_at))
     }
 
-    /// Returns whether cancels that fail since `since` have been tried for as long as declared: one of the cancels `open`,
-    /// which may have been sent, was recorded after that time. This does not depend on its end, which a worker that dies
-    /// does not report.
+    /// Returns whether cancels have been tried for as long as declared, if they have failed since `since`. That is so
+    /// if one of the cancels `open`, which may have been sent, was recorded after that time. The end of a cancel does
+    /// not count, because a worker that dies does not report it.
     pub(super) fn was_cancelled_for_too_long(
         &self,
         since: Option<Stamp>,

@@ -14,14 +14,15 @@ pub enum Goal {
 /// What is known of the effect at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Known {
-    /// The effect does not exist, and no attempt can still make it. Either no attempt was made, or each was proved
-    /// unsent, or the provider said that it does not know the action, and this answer is believed.
+    /// The effect does not exist, and no attempt can still make it. One of three things is so: no attempt was made,
+    /// each attempt was proved unsent, or the provider said that it does not know the action, and this answer is
+    /// believed.
     Never,
     /// An attempt may have taken effect, or may still take effect.
     Unknown,
     /// The effect exists. This can change only while the goal is to cancel.
     Applied,
-    /// The effect does not exist, and no attempt can still make it, or it was undone. The value says why.
+    /// The effect does not exist: it was undone, or no attempt can still make it. The value says why.
     NotApplied(NotApplied),
 }
 
@@ -113,10 +114,12 @@ pub struct State {
     pub(super) logged: u32,
     pub(super) questions: Questions,
     pub(super) undo: Undo,
-    /// Since when the requests about this action bring nothing. A perform attempt that was not sent or not answered sets
-    /// this to the time of its end. A question that brought nothing sets it only if it is `None`, and so does the record
-    /// of a cancel, so that it is set even if the worker dies in each cancel. The time for which questions and cancels
-    /// are tried counts from here. `None` once a request has brought something, and until the first request.
+    /// The time from which on the requests about this action have brought no result. Questions and cancels are tried
+    /// for a time that counts from here. `None` before the first request, and after a request that brought a result.
+    ///
+    /// - A perform attempt that was not sent or not answered sets this to the time of its end.
+    /// - A question without a result sets this only if it is `None`.
+    /// - The record of a cancel sets this only if it is `None`. So it is set even if the worker dies in each cancel.
     pub(super) failing_since: Option<Stamp>,
     /// The trouble with the application's handler; `None` if the handler did not fail.
     pub(super) handler: Option<HandlerTrouble>,
@@ -137,8 +140,8 @@ pub struct State {
     /// provider's answer settles the action, or while no worker has seen an action that plain SQL recorded.
     pub(super) settle_by: Option<Stamp>,
     /// The provider's answer: the one from which the effect became known to be applied, or the refusal. `{answer:/…}`
-    /// and `{confirm:/…}` are read from an answer of the first kind. `None` if there is no answer, or if it was too long
-    /// to be kept.
+    /// and `{confirm:/…}` are read from an answer of the first kind. `None` if there is no answer, or if it was too
+    /// long to be kept.
     pub(super) answer: Option<Vec<u8>>,
     /// When the provider is asked once more after the end of the row; `None` if it is not asked any more.
     pub(super) audit_at: Option<Stamp>,
@@ -150,8 +153,8 @@ pub struct State {
 /// What may have been sent to perform an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Sent {
-    /// The number of perform attempts that may ever have been sent, at least 1. An attempt that is proved unsent does not
-    /// count.
+    /// The number of perform attempts that may ever have been sent, at least 1. An attempt that is proved unsent does
+    /// not count.
     pub(super) attempts: u32,
     /// How many of these attempts may still take effect.
     pub(super) open: u32,
@@ -234,8 +237,8 @@ pub struct HandlerTrouble {
     pub error: String,
 }
 
-/// The level of this program. It leaves a row alone that has a higher [`State::needs`], since only a newer program may
-/// change that row.
+/// The level of this program. If a row has a higher [`State::needs`], this program does not change it, since only a
+/// newer program may do so.
 pub const KNOWS: u32 = 1;
 
 impl State {
@@ -365,16 +368,16 @@ impl State {
         self.settle_by
     }
 
-    /// Returns the provider's answer from which the effect became known to be applied, or its refusal. `None` if there is
-    /// no answer, or if it was too long to be kept.
+    /// Returns the provider's answer from which the effect became known to be applied, or its refusal. `None` if there
+    /// is no answer, or if it was too long to be kept.
     #[must_use]
     pub fn answer(&self) -> Option<&[u8]> {
         self.answer.as_deref()
     }
 
-    /// Returns since when the requests about this action bring nothing: the end of the last perform attempt that was not
-    /// sent or not answered, or the first question or cancel without a result after it. `None` if the last request
-    /// brought something, or if the row is done or stuck.
+    /// Returns the time from which on the requests about this action have brought no result: the end of the last
+    /// perform attempt that was not sent or not answered, or the first question or cancel without a result after it.
+    /// Returns `None` if the last request brought a result, or if the row is done or stuck.
     #[must_use]
     pub fn failing_since(&self) -> Option<Stamp> {
         self.failing_since
@@ -386,8 +389,8 @@ impl State {
         self.undo.generation
     }
 
-    /// Returns the key under which the cancels of the current generation are sent; `None` if none may have been sent, or
-    /// if the first release sent one.
+    /// Returns the key under which the cancels of the current generation are sent. Returns `None` if none may have been
+    /// sent, or if the first release of the program sent one.
     #[must_use]
     pub fn cancel_key(&self) -> Option<&str> {
         self.undo.open.as_ref().and_then(|open| open.key.as_deref())

@@ -19,7 +19,7 @@ pub(super) struct Draft {
     attempt: Option<AttemptRow>,
     breaks_scope: bool,
     pub(super) names: Option<SentKey>,
-    /// Whether `now` can be relied on. It matters to the changes that record a request.
+    /// Whether `now` can be relied on. Only the changes that record a request use this.
     sure: bool,
 }
 
@@ -28,7 +28,8 @@ impl Draft {
         Draft::at(state, Now::sure(now))
     }
 
-    /// Makes a draft as [`Draft::of`] does, for a change that may record a request.
+    /// Makes a draft as [`Draft::of`] does, and also keeps whether the time can be relied on. A change that may record
+    /// a request needs this.
     pub(super) fn at(state: &State, now: Now) -> Draft {
         let to = State { version: state.version.saturating_add(1), ..state.clone() };
         let (now, sure) = (now.at, now.is_sure());
@@ -242,8 +243,8 @@ impl Draft {
         }
     }
 
-    /// Handles a report that an attempt arrived, although the row was closed as not applied. The provider is asked after
-    /// one more quiet time. If it cannot be asked, the report is only noted.
+    /// Handles a report that an attempt arrived, although the row was closed as not applied. The provider is asked
+    /// after one more quiet time. If it cannot be asked, the report is only noted.
     pub(super) fn arrived_after_all(&mut self, rules: &Rules) {
         self.dispute();
         if let Some(sent) = &mut self.to.sent {
@@ -269,15 +270,15 @@ impl Draft {
         self.to.why = Some("orphan: found alive after its end".to_owned());
     }
 
-    /// Records that a question or a cancel brought nothing. Returns whether such requests have been tried for as long as
-    /// the rules allow.
+    /// Records that a question or a cancel brought no result. Returns whether such requests have been tried for as long
+    /// as the rules allow.
     pub(super) fn brought_nothing(&mut self, rules: &Rules) -> bool {
         let since = *self.to.failing_since.get_or_insert(self.now);
         self.sure && self.now >= since.saturating_add(rules.stuck_after)
     }
 
-    /// Opens a stuck row again, with the full time and number of tries for each kind of request. If the cancel names what is left
-    /// to undo, the provider is asked again before the next cancel, since the answer in the row may be old by now.
+    /// Opens a stuck row again, with the full time and number of tries for each kind of request. The answer in the row
+    /// may be old. So if the cancel names what is left to undo, the provider is asked again before the next cancel.
     pub(super) fn fresh_tries(&mut self) {
         self.to.end = None;
         self.to.why = None;

@@ -1,4 +1,4 @@
-//! A row on a random walk: events of all kinds happen to it, in any order. Each change that the machine makes is checked.
+//! A row to which events of all kinds happen, in a random order. Each change that the machine makes is checked.
 
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ pub(super) struct World {
     handler_fails: bool,
     /// For how long the time is in doubt; `None` if it is not.
     doubt: Option<Duration>,
-    /// The attempts that have begun, each with its owner. The ends of these attempts, and of the questions below, may be
-    /// reported to the machine a long time later.
+    /// The attempts that have begun, each with its owner. The ends of these attempts, and of the questions below, may
+    /// be reported to the machine a long time later.
     attempts: Vec<(Owner, AttemptRow)>,
     questions: Vec<(Owner, Question)>,
 }
@@ -163,7 +163,7 @@ impl World {
     }
 
     fn attempt_ends(&mut self, how: u8) {
-        // It is mostly the last attempt that ends, and sometimes one of the attempts before it.
+        // Usually the last attempt ends, and sometimes one of the attempts before it.
         let back = if how >= 192 { usize::from(how) % 5 } else { 0 };
         let Some(index) = self.attempts.len().checked_sub(back + 1) else { return };
         let (owner, line) = self.attempts[index].clone();

@@ -204,7 +204,8 @@ pub fn resolve(
 /// makes a worker ask sooner.
 ///
 /// A report that contradicts the end of a row never changes that end silently: the row is marked as disputed
-/// ([`State::disputed_at`]). If the row was closed as not applied and the provider can be asked, it is also asked again.
+/// ([`State::disputed_at`]). If the row was closed as not applied and the provider can be asked, it is also asked
+/// again.
 #[must_use]
 pub fn observe(
     state: &State,
@@ -241,9 +242,9 @@ pub fn observe(
     Some(draft.written())
 }
 
-/// Returns the change that ends an action as failed because nothing of it was sent and its caller waits for it. The
-/// caller is told that nothing was done only after this change. Returns `None` if `owner` does not have the row, or if
-/// an attempt may take effect.
+/// Returns the change that ends an action as failed, because no request of it was sent and its caller waits for it.
+/// Only after this change, the caller is told that nothing was done. Returns `None` if `owner` does not have the row,
+/// or if an attempt may take effect.
 #[must_use]
 pub fn close_unsent(state: &State, owner: Owner, why: &str, now: Stamp) -> Option<Write> {
     let wanted = state.goal == Goal::Perform && state.end.is_none() && state.known == Known::Never;

@@ -82,8 +82,8 @@ impl Write {
         &self.to
     }
 
-    /// Returns the line of the attempt log that is written with the change; `None` if there is none. It is inserted, or it
-    /// replaces the action's line with the same number.
+    /// Returns the line of the attempt log that is written with the change; `None` if there is none. The line is
+    /// inserted. If the action has a line with the same number, that line is replaced.
     pub fn attempt(&self) -> Option<&AttemptRow> {
         self.attempt.as_ref()
     }
@@ -110,8 +110,8 @@ pub struct SentKey {
     pub salt: u32,
 }
 
-/// A line of the attempt log that is completed although the row of its action does not change: the answer came too late
-/// to change the row. Only the machine makes it.
+/// A line of the attempt log that is completed without a change of the action's row, because the answer came too late
+/// to change the row. Only the machine makes such a line.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Evidence(pub(super) AttemptRow);
 

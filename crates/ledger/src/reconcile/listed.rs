@@ -359,8 +359,8 @@ fn our_row(row: &mut Cells, hold: &Hold, settings: &Settings) -> Result<Option<O
     Ok(Some(OurRow { id, operation, key, here, quiet_until }))
 }
 
-/// Reads the amount from a request with a function of the application. If the function panics, the amount counts as not
-/// known, so that the other rows can still be compared.
+/// Reads the amount from a request with a function of the application. Returns `None` if the request has no amount. If
+/// the function panics, the result is also `None`, so that the other rows can still be compared.
 fn read_amount(read: &ReadAmount, request: &[u8], id: ActionId) -> Option<Amount> {
     let amount = caught_now(|| read(request)).inspect_err(|panic| {
         tracing::error!(action = %id, error = %panic, "the amount of an action cannot be read from its request");

@@ -80,8 +80,8 @@ impl<S: Store + Tables> Reconciler<S> {
                     let tries = hold.report.tries;
                     let again = tries < self.settings.tries;
                     let wait = self.settings.backoff.wait(tries, None, Draw::new(fastrand::u64(..)));
-                    // The random wait can be zero, and then a list that fails would be asked for again immediately. So
-                    // the wait is at least half of `base`, the bound of the first wait.
+                    // The random wait can be zero. Then a list that fails would be asked for again immediately, so the
+                    // wait is at least half of `base`, the bound of the first wait.
                     let after = again.then(|| wait.max(self.settings.backoff.base / 2));
                     tracing::warn!(dependency = %hold.report.dependency, report = %hold.report.id, why, "no whole list");
                     shelf.incomplete(&hold, &why, after).await?;

@@ -55,7 +55,8 @@ pub(crate) struct Outlook {
     pub(crate) until: Option<Stamp>,
     /// The first report that waits for a worker; `None` if no report waits.
     pub(crate) due: Option<ReportId>,
-    /// When the first report that is not complete waits for a worker, or has waited since; `None` if there is none.
+    /// The earliest time at which a report that is not complete waits for a worker. It is in the past if the report
+    /// waits already. `None` if there is no such report.
     pub(crate) later: Option<Stamp>,
 }
 

@@ -166,7 +166,7 @@ macro_rules! columns {
     };
 }
 
-/// The columns of an action that never change after a worker has seen it.
+/// The columns of an action that do not change any more once a worker has worked on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fixed<'a> {
     pub(crate) id: ActionId,

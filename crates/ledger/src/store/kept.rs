@@ -60,8 +60,8 @@ pub(crate) fn listed<S: Source>(columns: impl Fn() -> S) -> Result<(ActionId, Op
     Ok((id, read.ok()))
 }
 
-/// A page of a list while it is read. The next rows take the places of those that cannot be read. So a page that has
-/// fewer actions than were asked for is the last one, and an unreadable row hides no other.
+/// A page of a list while it is read. Rows that cannot be read are left out, and the rows after them are read instead.
+/// So a page that has fewer actions than were asked for is always the last one.
 pub(crate) struct ActionPage {
     /// Selects the rows that are still missing.
     missing: Filter,

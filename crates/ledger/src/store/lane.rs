@@ -50,7 +50,7 @@ pub(crate) enum Task<C> {
 }
 
 impl<C> Task<C> {
-    /// Whether only the caller can go on with what the task writes.
+    /// Returns whether the write is of no use if the caller has left, because no one else would go on with it.
     fn is_for_its_caller(&self) -> bool {
         match self {
             Task::Record(_) | Task::Claim { .. } | Task::ClaimWhich { .. } | Task::ClaimOne { .. } => true,
@@ -194,8 +194,8 @@ async fn serve<C: Send, B: Batch<C>>(batch: &mut B, gathered: &mut Vec<Job<C>>) 
     *gathered = Vec::with_capacity(BATCH);
 }
 
-/// Returns whether a batch may have failed because of a single job. If it is busy and has no connection, it got none, and
-/// neither would its jobs one by one.
+/// Returns whether a batch may have failed because of a single job, so that its jobs are worth running one by one. If
+/// the batch is busy and has no connection, it failed because it got none. Its jobs would get none either.
 fn is_of_one_job<C, B: Batch<C>>(batch: &B, e: &StoreError) -> bool {
     match e.trouble() {
         Trouble::Refused | Trouble::Foreign => true,
@@ -204,10 +204,11 @@ fn is_of_one_job<C, B: Batch<C>>(batch: &B, e: &StoreError) -> bool {
     }
 }
 
-/// Runs a batch again while the database refuses it in favour of another transaction, at most [`RUNS`] times.
+/// Runs a batch again while the database refuses it in favour of another transaction, at most [`RUNS`] times. Returns
+/// the answers of the last run.
 ///
-/// A panic ends neither the lane nor the jobs of other callers. Whatever panicked did so before the commit, so the batch
-/// counts as refused, and its jobs are run again one by one.
+/// A panic ends neither the lane nor the jobs of other callers. A panic happens before the commit, so the batch counts
+/// as refused, and its jobs are run again one by one.
 async fn run_again<C: Send, B: Batch<C>>(batch: &mut B, jobs: &[&Job<C>]) -> Result<Vec<Answer>> {
     let mut run = 1;
     loop {

@@ -55,10 +55,10 @@ pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 type Followed = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// A handler of the application. It runs in the transaction that settles or ends an action. If it returns an error or
-/// panics, the transaction is rolled back.
+/// panics, that transaction is rolled back.
 pub type Follow<C> = Arc<dyn for<'a> Fn(&'a mut C, &'a Action) -> Boxed<'a, Followed> + Send + Sync>;
 
-/// Runs a handler, and returns its result. A panic of the handler is an error of the handler, with its message.
+/// Runs a handler, and returns its result. If the handler panics, the result is an error with the panic's message.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) async fn followed<C>(follow: &Follow<C>, conn: &mut C, action: &Action) -> Followed {
     caught(|| follow(conn, action)).await.unwrap_or_else(|panic| Err(panic.into()))
@@ -322,17 +322,17 @@ pub struct Swept {
     pub after: Option<ActionId>,
 }
 
-/// The time of a clock beside the database's, with which a process that starts compares the database's clock.
+/// The time of a second clock beside the database's. A process that starts compares the database's clock with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnTime {
-    /// The time that the clock shows, in microseconds since a moment of its own.
+    /// The time that the clock shows, in microseconds. Each kind of clock counts from a moment of its own.
     pub micros: i64,
-    /// The run of the machine in which it counts; `None` if it goes on counting when the machine is started again.
+    /// Identifies the run of the machine, if the clock begins again when the machine is started; `None` if it does not.
     pub boot: Option<String>,
 }
 
-/// What a process keeps in the database, so that a process that starts later notices if the database's clock has jumped
-/// meanwhile.
+/// A pair of times of the database's clock and another clock, which a process keeps in the database. With it, a process
+/// that starts later notices that the database's clock has jumped meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptClock {
     /// The time that the database's clock showed.
@@ -351,16 +351,16 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// The connection that a caller passes to the methods named `…_in`.
     type Connection: Send + 'static;
 
-    /// Creates the tables, or updates them to this version of the program. Any number of processes may call this method
-    /// at the same time.
+    /// Creates the tables, or updates them to this version of the program. Several processes may call this method at
+    /// the same time.
     fn migrate(&self) -> impl Future<Output = Result<()>> + Send;
 
     /// Returns the highest [`State::needs`] of a row that this program works on. Rows with a higher `needs` are left to
     /// newer programs.
     fn knows(&self) -> u32;
 
-    /// Returns the time that the database has for an answer. Each operation of the store ends within it, so a caller who
-    /// waits for work that goes on without the database is told after this time that the database is away. Default 5 s.
+    /// Returns the longest time that the database may take to answer. Each operation of the store ends within it. If
+    /// work goes on without the database, the caller that waits for it gets an error after this time. Default 5 s.
     fn answers_within(&self) -> Duration {
         Duration::from_secs(5)
     }
@@ -369,21 +369,22 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// carried forward by the monotonic clock.
     fn clock(&self) -> DbClock;
 
-    /// Returns what this process has learned of the database's clock. Every answer that carries the database's time must pass
-    /// through it.
+    /// Returns what this process has learned of the database's clock. The store must pass every answer that carries the
+    /// database's time to it.
     fn shared_clock(&self) -> &SharedClock;
 
     /// Returns the time of a clock that does not jump together with the database's clock; `None` if there is none.
     fn own_time(&self) -> Option<OwnTime>;
 
-    /// Returns what a process has last kept of the database's clock; `None` if none has.
+    /// Returns the pair of times that a process has last kept; `None` if none was kept.
     fn kept_clock(&self) -> impl Future<Output = Result<Option<KeptClock>>> + Send;
 
-    /// Keeps this of the database's clock, in place of what was kept before.
+    /// Keeps this pair of times in the database, and replaces the pair that was kept before.
     fn keep_clock(&self, kept: KeptClock) -> impl Future<Output = Result<()>> + Send;
 
-    /// Waits until the database's time is moved, which only a test can do. Otherwise it waits for ever. A worker that sleeps until a
-    /// row is due waits for this, too. A move after the call of this function is not missed, even if the future is polled later.
+    /// Returns a future that is ready when a test has moved the database's time. Otherwise it is never ready. A worker
+    /// that sleeps until a row is due waits for this, too. A move after the call of this function is not missed, even
+    /// if the future is polled later.
     fn clock_moved(&self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
@@ -399,8 +400,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// the row as it is now. The store may commit the change together with other changes.
     fn change(&self, change: Arc<Change<Self::Connection>>) -> impl Future<Output = Result<Changed>> + Send;
 
-    /// Settles all members of a scope, or returns why none was settled. `dependency` is that of the member for which the
-    /// scope is settled; the members may have different ones.
+    /// Settles all members of a scope and returns them, or returns why none was settled. `dependency` is that of the
+    /// member for which the scope is settled. The other members may have other dependencies.
     fn settle_scope(
         &self,
         dependency: &str,
@@ -431,8 +432,8 @@ pub trait Store: Clone + Send + Sync + 'static {
         which: Which,
     ) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
-    /// Claims this row if it is due. Returns `None` if it is not due, if another transaction holds it, or if there is no
-    /// such row.
+    /// Claims this row if it is due. Returns `None` if it is not due, if another transaction holds it, or if there is
+    /// no such row.
     fn claim_one(
         &self,
         id: ActionId,
@@ -455,23 +456,23 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// caller gave the action, or the one under which the action is sent.
     fn find(&self, dependency: &str, key: &str) -> impl Future<Output = Result<Option<Action>>> + Send;
 
-    /// Loads the recorded members of a scope, in the order of recording. Fails if one of them cannot be read, since a scope
-    /// is settled and cancelled only as a whole.
+    /// Loads the recorded members of a scope, in the order of recording. Fails if one of them cannot be read, since a
+    /// scope can only be settled or cancelled as a whole.
     fn members(&self, scope: &str) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
     /// Loads one row with its attempts and marks; `None` if there is no such row.
     fn story(&self, id: ActionId) -> impl Future<Output = Result<Option<Story>>> + Send;
 
-    /// Lists the rows that match the filter, in the order of their recording, one page at a time. A row that cannot be read
-    /// is left out and logged, and the next row takes its place.
+    /// Lists the rows that match the filter, in the order of their recording, one page at a time. A row that cannot be
+    /// read is left out and logged, and the next row takes its place in the page.
     fn list(&self, filter: &Filter) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
     /// Counts the open and the stuck actions of a dependency, and those that are due although their operations are not
     /// declared.
     fn counts(&self, declared: &Declared) -> impl Future<Output = Result<Counts>> + Send;
 
-    /// Looks at the next `most` rows after `after`. Deletes those rows that ended before `before` and about which the
-    /// provider is not to be asked again.
+    /// Looks at the next `most` rows after `after`. Deletes those that ended before `before`, unless the provider is to
+    /// be asked about them again. Returns what was deleted, and where the next step begins.
     fn sweep(
         &self,
         before: Stamp,
@@ -495,7 +496,7 @@ pub trait Store: Clone + Send + Sync + 'static {
         id: ActionId,
     ) -> impl Future<Output = Result<Option<(Action, Stamp)>>> + Send;
 
-    /// Changes a row in the caller's transaction. Returns whether the change was written; it is not if the row has
+    /// Changes a row in the caller's transaction. Returns true if the change was written, and false if the row has
     /// changed since the machine read it.
     fn change_in(
         &self,

@@ -6,30 +6,33 @@ use super::columns;
 use super::dialect::Dialect;
 use super::{Filter, Standing};
 
-/// The SQL for the standing of a row, in the words of [`Standing`]. The index `action_standing` of both databases has the
-/// same expression after the dependency and before the id. The databases use the index only if the two expressions are
-/// equal.
+/// The SQL for the standing of a row, in the words of [`Standing`]. The index `action_standing` of both databases has
+/// the same expression after the dependency and before the id. The databases use the index only if the two expressions
+/// are equal.
 const STANDING: &str = "coalesce(ended, CASE WHEN effect = 'unknown' THEN effect ELSE 'open' END)";
 
 /// The texts of the statements for one database. Their parameters are numbered from `$1`.
 pub(crate) struct Select {
     /// One action, by its id.
     pub(crate) load: String,
-    /// One action, by its dependency and either of its keys. The caller's key comes first, so that a caller finds its own
-    /// action even if another action is sent under this key.
+    /// The statement that finds one action by its dependency and a key: the caller's key or the key under which it is
+    /// sent. An action with this caller's key comes first. So a caller finds its own action even if another action is
+    /// sent under this key.
     pub(crate) find: String,
     /// The members of a scope, in the order of recording.
     pub(crate) members: String,
-    /// The attempt log of an action. Its first column is the action's id.
+    /// The statement that reads the attempt log of an action. Its first column is the action's id.
     pub(crate) attempts: String,
     /// The marks of an action.
     pub(crate) marks: String,
-    /// The numbers of a dependency's rows that are due at some time, as [`counts`](super::kept::counts) reads them.
+    /// The statement that counts a dependency's rows that are due now or later, which include all open ones.
+    /// [`counts`](super::kept::counts) reads its result.
     pub(crate) open: String,
     /// The same for its stuck rows.
     pub(crate) stuck: String,
     all: String,
-    /// The list of one dependency, and the list of all dependencies, for each standing.
+    /// For each standing, the statement that lists one dependency's actions, and the one that lists those of all
+    /// dependencies.
     lists: Vec<(Option<Standing>, [String; 2])>,
 }
 
@@ -98,8 +101,8 @@ fn one(dialect: Dialect) -> String {
     format!("SELECT {}", dialect.text("$3"))
 }
 
-/// Returns the SQL for a table with all dependencies. It finds each of them by one search of an index. `SELECT DISTINCT`
-/// would read all rows. The last row of the table is NULL.
+/// Returns the SQL for a table with all dependencies. Each dependency is found by one search of an index, while `SELECT
+/// DISTINCT` would read all rows. The last row of the table is NULL.
 fn each(dialect: Dialect) -> String {
     let action = dialect.table("action");
     format!(
@@ -110,11 +113,11 @@ fn each(dialect: Dialect) -> String {
 }
 
 /// Returns the SQL for a page of a list. The index has the ids of each dependency and each standing in order. The
-/// statement merges these streams of ids, and then reads the rows of the page. So it never reads a row that is not in the
-/// list, even if the list has only a few rows of a large table.
+/// statement merges these streams of ids, and then reads only the rows of the page. So it never reads a row that is not
+/// in the list, even if the list has only a few rows of a large table.
 ///
 /// The obvious statement has the filter in its WHERE. Both databases then prefer to read all rows in the order of their
-/// ids, since they expect to find a full page soon. If few rows match, that is the whole table.
+/// ids, since they expect to find a full page soon. If few rows match, they read the whole table.
 fn list(dialect: Dialect, dependencies: &str, words: &str) -> String {
     let (action, all) = (dialect.table("action"), columns::action());
     let next = |name: &str, word: &str, after: &str| {
@@ -125,8 +128,8 @@ fn list(dialect: Dialect, dependencies: &str, words: &str) -> String {
     };
     let streams = format!("FROM dependencies AS d CROSS JOIN {words}");
     match dialect {
-        // A recursive query with ORDER BY takes the smallest row of its queue in each step. So it merges the streams: the
-        // queue has the next id of each stream.
+        // A recursive query with ORDER BY takes the smallest row of its queue in each step. The queue has the next id
+        // of each stream, so the query merges the streams.
         Dialect::Sqlite => format!(
             "WITH RECURSIVE dependencies (name) AS ({dependencies}), page (name, word, id) AS (\
              SELECT d.name, s.word, ({} LIMIT 1) {streams} UNION ALL \
@@ -136,8 +139,8 @@ fn list(dialect: Dialect, dependencies: &str, words: &str) -> String {
             next("d.name", "s.word", "$1"),
             next("p.name", "p.word", "p.id"),
         ),
-        // Each stream gives up to a whole page. NULLS FIRST is the order of this index alone, and not of the primary key,
-        // so the planner cannot choose the primary key here.
+        // Each stream gives up to a whole page. Only this index has the order NULLS FIRST, and the primary key has not.
+        // So the planner cannot choose the primary key here.
         Dialect::Postgres => format!(
             "WITH RECURSIVE dependencies (name) AS ({dependencies}), page AS (\
              SELECT i.id {streams} CROSS JOIN LATERAL ({} NULLS FIRST LIMIT $2) AS i ORDER BY i.id LIMIT $2) \

@@ -28,8 +28,8 @@ pub(crate) struct CallerIo {
     caller: Arc<Caller>,
     clock: Clock,
     follows: Follows,
-    /// Set when an answer was sent before its request had ended. Until this timer ends, the rest of the request is read and
-    /// thrown away.
+    /// Set when an answer was sent before its request had ended. Until this timer fires, the rest of the request is
+    /// read and thrown away.
     lingers: Option<Pin<Box<Sleep>>>,
     /// The gateway's own answer while it is written in place of an answer that hyper made by itself. `None` at all
     /// other times.
@@ -43,8 +43,8 @@ enum Follows {
         inbound: Frames,
         outbound: Frames,
         purse: Purse,
-        /// Set when the caller has sent too many control frames. Until this timer ends nothing is read or written, so that the
-        /// caller has time to read the reason.
+        /// Set when the caller has sent too many control frames. Until this timer fires, nothing is read or written, so
+        /// that the caller has time to read the reason.
         enough: Option<Pin<Box<Sleep>>>,
     },
 }
@@ -165,8 +165,8 @@ impl CallerIo {
         }
     }
 
-    /// Writes our own answer in place of hyper's refusal of a head. When all of our answer is written, returns the
-    /// length of hyper's refusal, as if hyper's bytes had been written.
+    /// Writes our own answer in place of hyper's refusal of a head. hyper must believe that its own bytes were written.
+    /// So when all of our answer is written, this returns the length of hyper's refusal.
     fn poll_retold(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         while let Some(retold) = &mut self.retold {
             if retold.rest().is_empty() {
@@ -286,8 +286,8 @@ impl Write for CallerIo {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.caller.meter.resets_on_drop() {
-            // The connection is to end with a reset. So no orderly end of the connection is sent here, because the
-            // caller would see that end before the reset.
+            // This connection must end with a reset. So the socket is not shut down in order here: the caller would see
+            // that orderly end before the reset.
             return Poll::Ready(Ok(()));
         }
         if self.lingers.is_none() {

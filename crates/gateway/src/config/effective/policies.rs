@@ -21,8 +21,8 @@ pub(super) fn show_concurrency(concurrency: &Concurrency) -> String {
     }
 }
 
-/// The settings for which [`show_breaker`] has words of its own. Every other setting of a breaker is added as its name and value,
-/// unless it is off.
+/// The settings for which [`show_breaker`] has words of its own. Every other setting of a breaker is added as its name
+/// and value, or left out if it is off.
 const TOLD: [&str; 6] = ["enabled", "failure_rate", "min_calls", "open_for", "probes", "max_keys"];
 
 pub(super) fn show_breaker(breaker: &Breaker) -> String {

@@ -97,8 +97,8 @@ fn for_how_long(idempotency: Idempotency, durable: &Rules) -> String {
     }
 }
 
-/// Returns the words that say that the request is sent again once "not found" is believed. Returns the empty text if it
-/// is not sent again then.
+/// Returns the words that say that the request is sent again once the provider's "not found" is believed. Returns the
+/// empty text if the request is not sent again then.
 fn then_again(idempotency: Idempotency, durable: &Rules) -> String {
     let is_sent_again = match idempotency {
         Idempotency::Safe | Idempotency::Idempotent => true,
@@ -111,8 +111,8 @@ fn then_again(idempotency: Idempotency, durable: &Rules) -> String {
     }
 }
 
-/// Returns the words that end the sentence about the answer "not found", if one such answer is not enough to believe
-/// that there was no effect. Returns the empty text if one is enough.
+/// Returns the words that end the sentence about the answer "not found". They say how many such answers are needed to
+/// believe that there was no effect. Returns the empty text if one answer is enough.
 fn several_absences(durable: &Rules) -> String {
     match durable.confirm.as_ref().map_or(1, |confirm| confirm.absences) {
         0 | 1 => String::new(),

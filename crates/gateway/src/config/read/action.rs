@@ -127,8 +127,8 @@ fn at<'a, 's>(section: &Section<'a>, setting: &'s str) -> (Section<'a>, &'s str)
     }
 }
 
-/// Returns whether a setting is required but missing, or is there but cannot be read. Both mistakes were reported
-/// before.
+/// Returns whether a setting is required but missing, or is there but cannot be read. Both mistakes have been reported
+/// already.
 fn is_unread(section: &Section<'_>, setting: &str) -> bool {
     let (table, key) = at(section, setting);
     let required = table.spec.key(key).is_some_and(|key| key.required);
@@ -138,7 +138,7 @@ fn is_unread(section: &Section<'_>, setting: &str) -> bool {
 fn tell(section: &Section<'_>, problem: Problem) {
     let (table, key) = match problem.setting {
         // The values of these settings may come from other tables. But the mistake concerns this operation, so it is
-        // reported at its `durable`.
+        // reported at the operation's key `durable`.
         "lease" | "timeout.total" => (section.clone(), "durable"),
         setting => at(section, setting),
     };
@@ -205,7 +205,7 @@ pub(super) fn amount(section: &Section<'_>) -> Option<AmountAt> {
     AmountAt::new(value?, currency?, minor).ok()
 }
 
-/// Adds a note if the declared lifetime of keys has no effect. Within one call of an operation that is not durable, a
+/// Adds a note if the declared lifetime of keys has no effect: within one call of an operation that is not durable, a
 /// length of time matters only where `duplicate` is declared.
 pub(super) fn note_idle_lifetime(section: &Section<'_>, operation: &Operation) {
     let durable = section.opt("durable", values::flag).unwrap_or(false);

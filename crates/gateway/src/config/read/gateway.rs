@@ -57,8 +57,8 @@ fn limits(section: &Section<'_>) -> Limits {
 pub(super) fn ledger(section: &Section<'_>) -> Ledger {
     let url = section.raw("url").and_then(|value| {
         let filled = section.book.fill(value)?;
-        // The URL as it is written was checked already. But if the written URL begins with `${`, only the filled-in URL
-        // shows the scheme. So the filled-in URL is checked here, too.
+        // The URL was checked already as it is written. But if the written URL begins with `${`, only the filled-in URL
+        // shows the scheme. So the filled-in URL is checked too.
         if let Err(wrong) = url_with_secrets(&filled, &["sqlite:", "postgres://", "postgresql://"])
             && value.get_ref().as_str().is_some_and(|raw| raw.starts_with("${"))
         {
@@ -93,7 +93,7 @@ pub(super) fn check_addresses(
         };
         if let Some((_, other, there)) = taken.iter().find(|(other, ..)| clashes(address, *other)) {
             // The mistake is reported at an address that stands in the file. One of the two addresses may be a default,
-            // which stands nowhere in the file. But both cannot be defaults, since the defaults differ.
+            // which has no place in the file. Both cannot be defaults, since the defaults differ.
             let (span, by) = match (&at, there) {
                 (Some(at), _) => (at.clone(), other),
                 (None, there) => (there.clone().unwrap_or_default(), &owner),

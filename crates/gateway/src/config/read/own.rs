@@ -34,8 +34,8 @@ pub(super) fn check(named: &[(&str, Section<'_>)], gateway: &Gateway, dependenci
                 let span = if section.has("proxy") { section.key_span("proxy") } else { section.at.clone() };
                 section.book.wrong(span, wrong("the proxy", owner));
             }
-            // The proxy connects to the endpoint. So a loopback address of an endpoint means the proxy's own machine,
-            // and is no mistake.
+            // The proxy connects to the endpoint. So a loopback address of an endpoint means the proxy's machine and
+            // not this one, and is no mistake.
             continue;
         }
         for place in section.children("endpoint").iter().chain([section]) {

@@ -47,10 +47,11 @@ impl<'a, S> Merged<'a, S> {
         &found.expect("the types name their settings as the file does").1
     }
 
-    /// Reports each problem, and returns the settings. A problem concerns one or more values. It is reported at the
+    /// Reports each problem, and returns the settings. A problem concerns one or more values, and is reported at the
     /// value that comes from the most specific table.
     ///
-    /// A problem is not reported if one of its values only stands in for an unreadable value of a more specific table.
+    /// A problem is left out if one of its values only stands in for a value of a more specific table that cannot be
+    /// read.
     fn checked(self, problems: Vec<Problem>) -> S {
         for Problem { setting, wrong, gravity, with } in problems {
             let said: Vec<_> = with.iter().chain([&setting]).map(|name| self.picked(name)).collect();

@@ -74,7 +74,7 @@ fn a_bracket_or_quote_that_is_not_closed_is_one_report_and_hides_no_other() {
 #[test]
 fn one_mistake_is_one_report() {
     let cases = [
-        // A misspelt or malformed value does not lead to reports on its neighbours.
+        // A misspelt or malformed value does not lead to reports on the values beside it.
         dependency("timeout = { read = \"60s\", totl = \"90s\" }"),
         dependency("timeout = { read = \"60s\", total = \"90x\" }"),
         dependency("").replace("url", "ulr"),

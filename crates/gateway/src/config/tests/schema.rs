@@ -194,7 +194,7 @@ fn all_keys(spec: &'static Spec, out: &mut BTreeSet<(&'static str, &'static str)
     }
 }
 
-/// If a key stands in the table but no code reads it, it would be accepted and have no effect.
+/// A key that stands in the table, but that no code reads, would be accepted and have no effect.
 #[test]
 fn the_reader_asks_for_every_key_of_the_table() {
     let document = toml::de::DeTable::parse(EVERYTHING).unwrap();

@@ -25,7 +25,7 @@ fn survive(text: &str) {
     }
 }
 
-/// Pieces of text that break a file in interesting places.
+/// Makes pieces of text that are likely to break a file.
 fn splinter() -> impl Strategy<Value = String> {
     prop_oneof![
         Just("\"".to_owned()),
@@ -79,8 +79,8 @@ proptest! {
         survive(&text.into_iter().collect::<String>());
     }
 
-    /// A secret in a header stays hidden, whatever happens to the file around it. If a report contains sixteen
-    /// successive characters of the secret, the secret counts as shown.
+    /// A secret in a header stays hidden, whatever happens to the file around it. The secret counts as shown if a
+    /// report contains sixteen successive characters of it.
     #[test]
     fn a_secret_in_a_broken_file_is_not_shown(
         everything in any::<bool>(),

@@ -28,8 +28,8 @@ pub(crate) struct Reloader {
     file: PathBuf,
     /// The text of the file in force.
     text: String,
-    /// The text of the file that was refused last. `None` if the file was not refused since a text came into force, or
-    /// if the refused text is the one in force.
+    /// The text of the file that was refused last, until another text comes into force. `None` if no text was refused,
+    /// or if the refused text equals the one in force.
     refused: Option<String>,
     watch: FileWatch,
     /// The files that the text in force names, each with a number that stands for its content when it was read. The
@@ -56,8 +56,8 @@ impl Reloader {
         }
     }
 
-    /// Returns the time until the next look at the files, if it should come earlier than usual because a file has just
-    /// changed. `None` if the usual interval is short enough.
+    /// Returns the time until the next look at the files if a file has just changed, so that the next look must come
+    /// earlier than usual. Otherwise returns `None`.
     pub(crate) fn hurry(&self) -> Option<Duration> {
         self.watch.is_settling().then_some(watch::SETTLE)
     }
@@ -89,12 +89,12 @@ impl Reloader {
     }
 
     /// Decides whether a new content of the file lacks something that is in force, and reports the decision to `watch`.
-    /// What is lacking is logged. Two cases count as a lack:
+    /// What is lacking is logged. Two kinds of content lack something:
     ///
-    /// - The content is a valid configuration without something that the configuration in force has.
-    /// - The content is the text in force without its end.
+    /// - a valid configuration without something that the configuration in force has,
+    /// - the text in force without its end.
     ///
-    /// Any other content that is not valid counts as lacking nothing, since it will be refused anyway.
+    /// Any other invalid content counts as lacking nothing, since it will be refused anyway.
     fn judge(&mut self, running: &Running, content: &[u8]) {
         let text = str::from_utf8(content).unwrap_or_default();
         let old = running.compiled.load();
@@ -148,8 +148,8 @@ impl Reloader {
         match self.named_watch.look(files::number(&contents), now) {
             Move::Wait => {}
             Move::Try => {
-                // If the configuration file was refused, the old content of the files that it names may have been the
-                // reason. So its refused text is tried first, and then the text in force.
+                // The configuration file may have been refused because of the old content of the files that it names.
+                // So its refused text is tried first, and then the text in force.
                 let texts = [self.refused.clone(), Some(self.text.clone())];
                 for text in texts.into_iter().flatten() {
                     match self.put_in_force(running, &text) {

@@ -30,8 +30,8 @@ pub(super) const HALF: Duration = Duration::from_secs(60);
 pub(super) enum Step {
     /// Do nothing for now.
     Wait,
-    /// The file has been unchanged for a while. Decide whether it lacks something that is in force, and report that by
-    /// [`FileWatch::judged`].
+    /// The file has been unchanged for a while. The caller must find out whether it lacks something that is in force,
+    /// and report that by [`FileWatch::judged`].
     Judge,
     /// Take the file.
     Take,
@@ -59,8 +59,8 @@ impl FileWatch {
         FileWatch { known, seen: None }
     }
 
-    /// Returns whether the file has changed and may soon have been unchanged for long enough. In that case the next
-    /// look should come early.
+    /// Returns whether the file has changed and has not yet been unchanged for long enough. If so, the next look should
+    /// come early.
     pub(super) fn is_settling(&self) -> bool {
         self.seen.as_ref().is_some_and(|seen| seen.loses.is_none())
     }
@@ -108,7 +108,7 @@ pub(super) enum Move {
     Wait,
     /// Try to take the files, which may not fit together yet.
     Try,
-    /// Report that for a minute the changed files could not be put in force.
+    /// Report that the changed files could not be put in force for a minute.
     Tell,
 }
 
@@ -121,11 +121,11 @@ pub(super) struct NamedWatch {
     next: Time,
 }
 
-/// The contents that were seen last and are not in force.
+/// The contents that were seen last, if they are not in force.
 #[derive(Debug)]
 struct Other {
     contents: u64,
-    /// When any content that is not in force was first seen.
+    /// When the files first differed from those in force. After a report, this is the time of the next change.
     first: Time,
     since: Time,
     tried: bool,

@@ -58,8 +58,8 @@ pub(super) async fn migrate(link: &Link, program: Version) -> Result<()> {
     }
 }
 
-/// Updates the tables, if a step is missing. Only that may take long. Whether a step is missing is read before, with the
-/// deadline of every other operation, since a program that starts while its database is silent must not wait for longer.
+/// Updates the tables, if a step is missing. Only the steps may take long. The check whether a step is missing has the
+/// ordinary deadline, because a program that starts while its database is silent must not wait for longer.
 async fn try_migrate(link: &Link, program: Version) -> Result<()> {
     if link.reads(|until| is_up_to_date(link, program, until)).await? {
         return Ok(());
@@ -84,7 +84,7 @@ async fn is_up_to_date(link: &Link, program: Version, until: Instant) -> Result<
     Ok(is_up_to_date)
 }
 
-/// Returns whether the first step was made. It is looked for before the step is run, so that a role without the right to
+/// Returns whether the first step was made. If so, the first step is not run at all. So a role that has no right to
 /// create tables can use existing ones.
 async fn are_there(conn: &mut PgConnection) -> Result<bool> {
     let query = sqlx::raw_sql("SELECT to_regclass('seawall.schema') IS NOT NULL AS there");

@@ -8,8 +8,8 @@
 //!   [`Settings::prepared`] is off, there are no named statements either. Then the ledger works behind a pooler in
 //!   transaction mode.
 //! - A batch waits only 100 ms for a row that another transaction holds. After that, the job that needs this row waits
-//!   for it in a transaction of its own, again and again. The number of transactions that may wait for so long is bounded
-//!   ([`Settings::handlers`]), so that some connections are always left for batches, claims and reads.
+//!   for it in a transaction of its own, and tries again if that wait was too short. [`Settings::handlers`] limits how
+//!   many transactions may wait for so long. So some connections are always left for batches, claims and reads.
 //! - Every operation ends within [`Settings::answer_within`], even if the database goes silent (`deadline`). Only a
 //!   handler of the application and a step of the migration may take longer.
 
@@ -50,14 +50,16 @@ use statements::{NOW, Session};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// The maximum number of connections, for writers, handlers, claims and reads. Default 8; it is raised to `lanes` +
-    /// `handlers` + 2 if it is set to less. No connection is held during a call to the provider.
+    /// The maximum number of connections, for writers, handlers, claims and reads. Default 8. A smaller number than
+    /// `lanes` + `handlers` + 2 is raised to that sum. No connection is held during a call to the provider.
     pub connections: u32,
-    /// The maximum number of transactions that may wait for long at the same time, each with a connection: those in which
-    /// a handler of the application runs, and those that wait for a row that another transaction holds. Default 4; 0
-    /// means 1. One dependency gets at most one less, so that its slow handlers do not keep those of another dependency
-    /// from running. A transaction that gets no place within half of `answer_within` fails with [`Trouble::Busy`]; the
-    /// ledger tries it again.
+    /// The maximum number of transactions that may wait for long at the same time, each with a connection. These are
+    /// the transactions in which a handler of the application runs, and those that wait for a row that another
+    /// transaction holds. Default 4; 0 means 1.
+    ///
+    /// One dependency gets at most one less, so that its slow handlers do not block the handlers of other dependencies.
+    /// If a transaction gets no place within half of `answer_within`, it fails with [`Trouble::Busy`], and the ledger
+    /// tries it again.
     pub handlers: u32,
     /// The number of batches that can be under way at the same time. Default 2, so that one batch is gathered while the
     /// other waits for the disk; 0 means 1.
@@ -65,12 +67,12 @@ pub struct Settings {
     /// Whether prepared statements are kept in the server session. Default yes. Set this to no behind a pooler in
     /// transaction mode (pgbouncer), since each transaction may then run in another server session.
     pub prepared: bool,
-    /// The longest time that the database may take for an operation of the ledger, the wait for a connection included.
-    /// Default 5 s; less than 10 ms means 10 ms. After that time the caller gets [`Trouble::Away`], and the connection is
-    /// closed. A change waits at most four fifths of this time for a row that another transaction holds.
+    /// The longest time that the database may take for an operation of the ledger, including the wait for a connection.
+    /// Default 5 s; less than 10 ms means 10 ms. After that time the caller gets [`Trouble::Away`], and the connection
+    /// is closed. A change waits at most four fifths of this time for a row that another transaction holds.
     pub answer_within: Duration,
-    /// The longest time that the handlers of one transaction may take. Default 30 s, since they may run slow statements of
-    /// their own. After that time the transaction is rolled back, and the handler counts as failed.
+    /// The longest time that the handlers of one transaction may take. Default 30 s, since they may run slow statements
+    /// of their own. After that time, the transaction is rolled back, and the handler counts as failed.
     pub handler_within: Duration,
 }
 
@@ -148,16 +150,17 @@ impl Postgres {
         first_connection(&options, within).await?;
         let pool = PgPoolOptions::new()
             .max_connections(settings.connections_needed())
-            // The ledger waits for a connection for a shorter time, and its own message says more.
+            // This is longer than the ledger's own wait for a connection, because the ledger's message says more than
+            // the pool's.
             .acquire_timeout(within * 2)
             .test_before_acquire(false)
             .connect_lazy_with(options);
         Postgres::on(pool, settings).await
     }
 
-    /// Uses a pool of the application's own, and starts the writers on the current runtime. `settings.connections` does
-    /// not matter then. Each lane keeps one connection of the pool. Transactions that may wait for long take at most
-    /// `settings.handlers` of them, and fewer if the pool has less than `lanes` + `handlers` + 2 connections.
+    /// Uses a pool of the application's own, and starts the writers on the current runtime. The setting `connections`
+    /// has no effect then. Each lane keeps one connection of the pool. Transactions that may wait for long take at most
+    /// `settings.handlers` connections. They take fewer if the pool has less than `lanes` + `handlers` + 2 connections.
     ///
     /// # Errors
     ///
@@ -188,8 +191,8 @@ impl Postgres {
         self
     }
 
-    /// Returns the statements whose plans the tests check: the begin of a transaction of the ledger's own, a claim, a
-    /// change of several rows, and a change of one row.
+    /// Returns the statements whose plans the tests check: the beginning of a transaction of the ledger's own, a claim,
+    /// a change of several rows, and a change of one row.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn texts() -> [&'static str; 4] {
@@ -205,8 +208,8 @@ impl Postgres {
         statements::held_texts()
     }
 
-    /// Returns the statements that the server gets at the begin of a transaction that lists actions, and the statement
-    /// for a filter. Tests check its plan.
+    /// Returns the statements that begin a transaction that lists actions, and the statement that lists the actions of
+    /// a filter. Tests check its query plan.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn list_texts(filter: &Filter) -> [&'static str; 2] {

@@ -530,7 +530,7 @@ impl Session<'_> {
     }
 
     pub(super) async fn keep_clock(&mut self, kept: &KeptClock) -> Result<()> {
-        // A process without a wall clock of its own keeps a pair that agrees with the database's clock.
+        // A process without another clock keeps a pair of two equal times.
         let own = kept.own.as_ref().map_or(kept.database, |own| Stamp::from_micros(own.micros));
         self.query(
             "INSERT INTO seawall.clock (database_time, wall_time, back_micros, back_before) VALUES ($1, $2, $3, $4) \

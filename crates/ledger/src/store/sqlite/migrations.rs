@@ -27,9 +27,9 @@ pub(super) const AHEAD: [Step; 6] = [
     Step { text: "ALTER TABLE seawall_action ADD COLUMN tomorrow TEXT", works_from: 3 },
 ];
 
-/// Runs the steps that are missing. Any number of processes may call this function at the same time: the write lock
-/// lets one process go first, and the others find nothing to do afterwards. If no step is missing, the write lock is not
-/// taken, so that a process can start while another one writes.
+/// Runs the steps that are missing. Several processes may call this function at the same time. The write lock lets one
+/// process go first, and the others then find nothing to do. If no step is missing, the write lock is not taken, so
+/// that a process can start while another one writes.
 pub(super) async fn migrate(conn: &mut SqliteConnection, program: Version) -> Result<()> {
     let there = sqlx::query("SELECT 1 FROM sqlite_schema WHERE name = 'seawall_schema'");
     if there.fetch_optional(&mut *conn).await.map_err(failed)?.is_some() {

@@ -72,19 +72,20 @@ impl std::fmt::Debug for Sqlite {
 }
 
 impl Sqlite {
-    /// Opens a file, or creates it, and starts the writer on the current runtime. If other connections hold the locks of
-    /// the file, this function waits for them for up to 30 s, and so does [`Store::migrate`] if tables are missing.
+    /// Opens a file, or creates it, and starts the writer on the current runtime. If other connections hold the locks
+    /// of the file, this function waits for them for up to 30 s, and so does [`Store::migrate`] if tables are missing.
     ///
     /// # Errors
     ///
-    /// [`Trouble::Busy`] if the file is still locked after 30 s. Another error if the file cannot be opened, or if it cannot
-    /// use `synchronous = FULL` and the write-ahead log. Each error names the file.
+    /// [`Trouble::Busy`] if the file is still locked after 30 s. Another error if the file cannot be opened, or if it
+    /// cannot use `synchronous = FULL` and the write-ahead log. Each error names the file.
     pub async fn open(file: impl AsRef<Path>) -> Result<Sqlite> {
         let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
         Sqlite::with(options, Version::of(&migrations::STEPS), Source::Machine).await
     }
 
-    /// Opens a file, or creates it, as [`Sqlite::open`] does. The store takes its time from `clock`, which a test moves.
+    /// Opens a file, or creates it, as [`Sqlite::open`] does. The store takes its time from `clock`, which a test
+    /// moves.
     ///
     /// # Errors
     ///
@@ -122,8 +123,8 @@ impl Sqlite {
 
     async fn with(options: SqliteConnectOptions, program: Version, time: Source) -> Result<Sqlite> {
         let options = durable(options);
-        // A file that does not use the write-ahead log yet is switched to it under an exclusive lock. SQLite does not wait
-        // for that lock.
+        // A file that does not use the write-ahead log yet is switched to it under an exclusive lock. SQLite does not
+        // wait for that lock.
         let opened = locked::patiently(options.get_filename(), locked::OPENING, || async {
             writer::Writer::open(options.clone(), program.knows, time.clone()).await
         });
