@@ -77,7 +77,7 @@ impl AmountAt {
         Ok(AmountAt { value, currency, minor })
     }
 
-    /// Reads the amount of an action from the body of its request.
+    /// Reads the amount of an action from the body of its request, and returns it in units of its currency.
     ///
     /// # Errors
     /// If the body has no amount or no currency at the declared place, or if the amount is not an exact decimal number

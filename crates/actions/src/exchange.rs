@@ -71,8 +71,8 @@ pub(crate) async fn exchange(
     Exchanged::of(plan, outcome, client.clock(), most_bytes).await
 }
 
-/// Converts a moment of the system's clock to a time of the client's clock. A moment in the future gives a time that is
-/// never later than this moment. A moment in the past gives the current time.
+/// Returns the time of the client's clock for a moment of the system's clock. The result is never later than the
+/// moment. For a moment in the past, the current time is returned.
 pub(crate) fn until(clock: Clock, moment: Instant) -> Time {
     // The client's clock is read before the system's clock. So the time that passes between the two readings can only
     // make the result earlier.

@@ -32,8 +32,8 @@ impl StoredRequest {
         joined(head, &self.body)
     }
 
-    /// Reads a recorded request. If the bytes do not have the form of an HTTP message, all of them are taken as a JSON
-    /// body.
+    /// Reads a recorded request, and returns it. If the bytes do not have the form of an HTTP message, all of them are
+    /// taken as a JSON body.
     #[must_use]
     pub fn decode(stored: &[u8]) -> StoredRequest {
         StoredRequest::with_line(stored).unwrap_or_else(|| StoredRequest {

@@ -38,7 +38,8 @@ impl Refused {
     }
 }
 
-/// A listener whose backlog is full. A connect gets no answer at all, so it lasts until the caller's connect timeout.
+/// A listener whose backlog is full. A connect to it gets no answer at all, and so lasts until the connecting program's
+/// timeout.
 ///
 /// Linux drops the first packet of a connection when the backlog is full; other systems may refuse instead.
 #[derive(Debug)]

@@ -91,8 +91,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
     }
 }
 
-/// A stream with two writers: the HTTP/2 library, and code that writes bytes of its own to the same socket. The second
-/// writer may write only between two frames of the first one.
+/// A stream with two writers: the HTTP/2 library, and code that writes bytes of its own to the same socket. That code
+/// may write only between two frames of the library.
 #[derive(Clone)]
 pub(crate) struct Shared(pub(crate) Arc<TcpStream>);
 

@@ -42,7 +42,7 @@ impl Zone {
         Zone { name: "UTC".into(), zone: TimeZone::UTC }
     }
 
-    /// Finds the zone with this name, such as `Asia/Seoul`. Capital and small letters count as the same.
+    /// Returns the zone with this name, such as `Asia/Seoul`. Capital and small letters count as the same.
     ///
     /// # Errors
     /// If the database has no zone with this name.
@@ -272,8 +272,9 @@ pub enum Lifetime {
 }
 
 impl Lifetime {
-    /// Reads `midnight Asia/Seoul`, `23:30 Asia/Seoul`, or a length of time such as `24h`. Lengths of time are read by
-    /// `length`, so that they are written here as in all other settings of the caller.
+    /// Reads `midnight Asia/Seoul`, `23:30 Asia/Seoul`, or a length of time such as `24h`, and returns the lifetime.
+    /// The function `length` reads lengths of time, so that they are written here as in all other settings of the
+    /// caller.
     ///
     /// # Errors
     /// If the text has another form, if the zone is unknown, if `length` fails, or if the length is zero.
@@ -352,8 +353,9 @@ pub enum Window {
 }
 
 impl Window {
-    /// Reads `same-day Asia/Seoul`, `next-day Asia/Seoul`, `3-days Asia/Seoul`, or a length of time such as `24h`.
-    /// Lengths of time are read by `length`, so that they are written here as in all other settings of the caller.
+    /// Reads `same-day Asia/Seoul`, `next-day Asia/Seoul`, `3-days Asia/Seoul`, or a length of time such as `24h`, and
+    /// returns the window. The function `length` reads lengths of time, so that they are written here as in all other
+    /// settings of the caller.
     ///
     /// # Errors
     /// If the text has another form, if the zone is unknown, if `length` fails, or if the length is zero.

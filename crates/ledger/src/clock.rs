@@ -42,7 +42,7 @@ impl DbClock {
         DbClock { stamp, asked, heard: Instant::now(), passed: Duration::ZERO, doubt, back }
     }
 
-    /// Sets the time that a test has let pass, in addition to the monotonic clock's.
+    /// Returns this value with the time `passed`, which a test has let pass in addition to the monotonic clock's time.
     #[cfg(all(feature = "test-clock", feature = "sqlite"))]
     pub(crate) fn passed(self, passed: Duration) -> DbClock {
         DbClock { passed, ..self }

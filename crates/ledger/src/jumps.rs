@@ -221,8 +221,8 @@ mod tests {
         micros
     }
 
-    /// A database whose clock is `ahead` seconds ahead of the monotonic clock, asked at the second `at`. Each answer
-    /// takes `trip` seconds.
+    /// Returns the answer of a database to a question at the second `at`. The database's clock is `ahead` seconds ahead
+    /// of the monotonic clock, and the answer takes `trip` seconds.
     fn reading(at: f64, ahead: f64, trip: f64) -> Reading {
         Reading {
             stamp: Stamp::from_micros(seconds(1e6 + at + trip / 2.0 + ahead)),

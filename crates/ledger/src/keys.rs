@@ -6,7 +6,7 @@
 //!
 //! 1. A caller's key that fits the rules is sent as it is, unless it begins with the prefix of rule 3.
 //! 2. Any other caller's key is *mapped*: a text that fits is computed from it, and is sent instead. The key of a
-//! cancel is always mapped.
+//!    cancel is always mapped.
 //! 3. A mapped key is a prefix and a hash. It consists of allowed letters and digits only, if 128 bits of the hash fit
 //!    into the greatest length that way. Otherwise it consists of any allowed characters. The prefix is `sw` if the
 //!    rules allow both characters. Otherwise it is the first two, in the order of ASCII, of the characters that mapped

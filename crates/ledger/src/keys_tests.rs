@@ -365,8 +365,8 @@ fn any_rules() -> impl Strategy<Value = KeyRules> {
         .prop_filter_map("refused", |(chars, (min, more))| KeyRules::new(chars, min, min + more).ok())
 }
 
-/// Generates what a key is computed from. The texts are short and similar. A large part of them is equal, or is equal
-/// when the dependency and the key are joined.
+/// Generates what a key is computed from. The texts are short and similar. Many of them are equal, or become equal when
+/// the dependency and the key are joined.
 fn wanted() -> impl Strategy<Value = Wanted> {
     let key = prop_oneof!["[a1-]{0,3}", "(sw|01|!\")?[!-~]{0,30}", "\\PC{0,20}"];
     ("[a1]{0,2}", key, prop::option::of(0_u32..3), 0_u32..3)

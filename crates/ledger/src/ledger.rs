@@ -132,9 +132,9 @@ impl<S: Store> Ledger<S> {
         Ok(begun.action)
     }
 
-    /// Records an action as [`Ledger::record_in`] does, for a caller that calls [`Ledger::run`] directly after the
-    /// commit. The action is leased to this process: no worker takes it until the lease ends, and [`Ledger::run`] needs
-    /// no claim.
+    /// Records an action as [`Ledger::record_in`] does, and returns it. This is for a caller that calls [`Ledger::run`]
+    /// directly after the commit. The action is leased to this process: no worker takes it until the lease ends, and
+    /// [`Ledger::run`] needs no claim.
     ///
     /// # Errors
     ///
@@ -144,7 +144,8 @@ impl<S: Store> Ledger<S> {
         Ok(begun.action)
     }
 
-    /// Records an action in a transaction of the ledger's own. A worker then makes the call.
+    /// Records an action in a transaction of the ledger's own, and returns it. A worker then makes the call. If the key
+    /// is already recorded with this request, the existing action is returned.
     ///
     /// # Errors
     ///
@@ -155,8 +156,9 @@ impl<S: Store> Ledger<S> {
         Ok(begun.action)
     }
 
-    /// Records an action in a transaction of the ledger's own, and leases the action to the caller. The caller then
-    /// makes the call with [`Ledger::run`], and settles the action in the caller's own transaction.
+    /// Records an action in a transaction of the ledger's own, leases it to the caller, and returns it. The caller then
+    /// makes the call with [`Ledger::run`], and settles the action in a transaction of its own. If the key is already
+    /// recorded with this request, the existing action is returned.
     ///
     /// # Errors
     ///
@@ -237,8 +239,8 @@ impl<S: Store> Ledger<S> {
         self.go_on(action, patience).await
     }
 
-    /// Works on an action as [`Ledger::run`] does, but with the time `within` in place of the time of one attempt. A
-    /// call to the provider that has begun is waited for here, too.
+    /// Works on an action and returns it, as [`Ledger::run`] does. The time `within` takes the place of the time of one
+    /// attempt. A call to the provider that has begun is waited for here, too.
     ///
     /// # Errors
     ///
@@ -280,7 +282,7 @@ impl<S: Store> Ledger<S> {
         }
     }
 
-    /// Loads the action with this id.
+    /// Returns the action with this id.
     ///
     /// # Errors
     ///
@@ -289,7 +291,7 @@ impl<S: Store> Ledger<S> {
         self.inner.store.load(id).await?.ok_or(Refusal::NotFound.into())
     }
 
-    /// Finds the action of this dependency with this key.
+    /// Returns the action of this dependency with this key.
     ///
     /// # Errors
     ///
@@ -298,7 +300,7 @@ impl<S: Store> Ledger<S> {
         self.inner.store.find(dependency, key).await?.ok_or(Refusal::NotFound.into())
     }
 
-    /// Loads one action with its attempts and with the changes that people made by hand.
+    /// Returns one action with its attempts and with the changes that people made by hand.
     ///
     /// # Errors
     ///
@@ -319,9 +321,9 @@ impl<S: Store> Ledger<S> {
         Ok(self.inner.store.list(filter).await?)
     }
 
-    /// Counts a dependency's open actions, its stuck actions, and the due actions whose operations are not declared in
-    /// this process. At most [`COUNTED`](crate::store::COUNTED) actions of each kind are counted. The dependency need
-    /// not be declared.
+    /// Returns the numbers of a dependency's open actions, of its stuck actions, and of the due actions whose
+    /// operations are not declared in this process. At most [`COUNTED`](crate::store::COUNTED) actions of each kind are
+    /// counted. The dependency need not be declared.
     ///
     /// # Errors
     ///

@@ -68,8 +68,9 @@ pub trait Remote: Send + Sync + 'static {
         None
     }
 
-    /// Asks for one page of the provider's own records for a window of time. Only reconciliation calls this method. The
-    /// method receives no deadline, since reconciliation drops the future when the page takes too long.
+    /// Returns one page of the provider's own records for a window of time. Only reconciliation calls this method. The
+    /// method receives no deadline, since reconciliation drops the future when the page takes too long. By default, it
+    /// returns an error, since no list is declared.
     fn list<'a>(&'a self, ask: &'a ListAsk) -> Boxed<'a, std::result::Result<Page, NoPage>> {
         let _ = ask;
         Box::pin(std::future::ready(Err(NoPage::Undeclared)))

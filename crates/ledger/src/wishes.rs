@@ -1,6 +1,6 @@
 //! The wishes of an application, a webhook or a person for an action.
 //!
-//! Each wish is handled in four steps. The row is read, the machine computes the change, and the change is offered to
+//! Each wish is handled in three steps. The row is read, the machine computes the change, and the change is offered to
 //! the store. If the row has changed meanwhile, these steps are repeated. If the caller has a transaction, the row is
 //! read in that transaction. If two wishes contradict each other, the one that commits first wins, and the caller of
 //! the other one gets an error.
@@ -125,9 +125,10 @@ impl<S: Store> Ledger<S> {
         Err(Refusal::InProgress.into())
     }
 
-    /// Settles an action in a transaction of the ledger's own, for a caller whose business rows are in another
-    /// database. No transaction covers both databases, so that caller writes its row twice. Before this call it commits
-    /// a state that means "being confirmed", and after this call it commits the final state, for example `paid`.
+    /// Settles an action in a transaction of the ledger's own, and returns the action. This is for a caller whose
+    /// business rows are in another database. No transaction covers both databases, so that caller writes its row
+    /// twice. Before this call it commits a state that means "being confirmed", and after this call it commits the
+    /// final state, for example `paid`.
     ///
     /// # Errors
     ///
@@ -143,8 +144,8 @@ impl<S: Store> Ledger<S> {
         self.amend(id, None, |action, _, now| machine::settle(&action.state, now).map_err(not_settled)).await
     }
 
-    /// Cancels an action that is not settled, for a caller that has no transaction in the ledger's database. All
-    /// members of its scope are cancelled, too.
+    /// Cancels an action that is not settled, and returns it. This is for a caller that has no transaction in the
+    /// ledger's database. All members of its scope are cancelled, too.
     ///
     /// # Errors
     ///
@@ -172,8 +173,8 @@ impl<S: Store> Ledger<S> {
         self.load(id).await
     }
 
-    /// Starts a stuck action again, with the full number of tries. Its goal does not change: if the action was being
-    /// cancelled, the cancel is tried again. For a new charge, record a new action.
+    /// Starts a stuck action again, with the full number of tries, and returns it. Its goal does not change: if the
+    /// action was being cancelled, the cancel is tried again. For a new charge, record a new action.
     ///
     /// # Errors
     ///
@@ -186,8 +187,8 @@ impl<S: Store> Ledger<S> {
         self.amend(id, Some((by, "retry")), wish).await
     }
 
-    /// Records a person's decision on whether the effect of a stuck action exists. The ledger takes the decision as a
-    /// fact and goes on with the action.
+    /// Records a person's decision on whether the effect of a stuck action exists, and returns the action. The ledger
+    /// takes the decision as a fact and goes on with the action.
     ///
     /// # Errors
     ///
@@ -201,8 +202,8 @@ impl<S: Store> Ledger<S> {
         self.amend(id, Some((by, "resolve")), wish).await
     }
 
-    /// Records what a webhook reported about an action. [`Observed::Applied`] is taken as a fact. Every other report
-    /// only makes a worker ask the provider sooner.
+    /// Records what a webhook reported about an action, and returns the action. [`Observed::Applied`] is taken as a
+    /// fact. Every other report only makes a worker ask the provider sooner.
     ///
     /// # Errors
     ///

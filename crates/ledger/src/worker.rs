@@ -63,7 +63,8 @@ pub struct Worker {
 }
 
 impl<S: Store> Ledger<S> {
-    /// Starts a worker for all declared operations on the current runtime. A process needs only one worker.
+    /// Starts a worker for all declared operations on the current runtime, and returns it. A process needs only one
+    /// worker.
     #[must_use]
     pub fn worker(&self, settings: WorkerSettings) -> Worker {
         let (stop, stopped) = watch::channel(false);

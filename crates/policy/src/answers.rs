@@ -120,8 +120,8 @@ pub enum KnownBody<F> {
 }
 
 impl KnownBody<fn(&str) -> Option<Scalar>> {
-    /// The value [`KnownBody::Unread`] for code that has no function to look up fields. `KnownBody` needs a type for
-    /// that function. This constant names one, so the code that uses the constant need not.
+    /// The value [`KnownBody::Unread`] for code that has no function to look up fields. Without this constant, such
+    /// code would have to name a type for that function.
     pub const UNREAD: Self = KnownBody::Unread;
     /// The body of the answer to a HEAD.
     pub const ABSENT: Self = KnownBody::Absent;
@@ -145,8 +145,8 @@ fn is_success(status: u16) -> bool {
     (200..=299).contains(&status)
 }
 
-/// Returns what the predicates say of the answer; the first that matches decides. A predicate with fields is undecided
-/// if its status matches and the body is unread or no JSON (rules 1 and 2 of the module's documentation).
+/// Returns what the predicates say of the answer. The first predicate that matches decides. A predicate with fields is
+/// undecided if its status matches and the body is unread or no JSON (rules 1 and 2 of the module's documentation).
 pub fn first_match<'a, M: Copy + PartialEq>(
     in_order: impl IntoIterator<Item = (M, &'a Predicate)>,
     status: u16,
@@ -191,7 +191,7 @@ pub enum Otherwise {
     /// The request took effect, even if the answer's body is no JSON. But if a predicate is undecided because the body
     /// was not read, the effect is unknown.
     Applied,
-    /// Nobody knows whether the request took effect: a success counts as applied only if a predicate in `applied`
+    /// Nobody knows whether the request took effect. So a success counts as applied only if a predicate in `applied`
     /// matches it.
     Unknown,
 }
@@ -215,8 +215,8 @@ impl Otherwise {
 }
 
 /// The declared meanings of an operation's answers. The predicates are asked in this order: all of `duplicate`, all of
-/// `applied`, all of `not_applied`, all of `unknown`, and within each list as declared. The first match decides, so a
-/// predicate that matches every answer belongs in the last list, `unknown`.
+/// `applied`, all of `not_applied`, all of `unknown`. Within each list they are asked as declared. The first match
+/// decides, so a predicate that matches every answer belongs in the last list, `unknown`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answers {
     /// Answers that mean "I have this key already". They prove that an earlier request with the key arrived, and say
@@ -234,8 +234,8 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// Returns whether the body is needed to judge an answer with this status. That depends on the first predicate that
-    /// fits the status: the body is needed if this predicate has conditions on fields of the body.
+    /// Returns whether the body is needed to judge an answer with this status. It is needed if the first predicate that
+    /// fits the status has conditions on fields of the body.
     #[must_use]
     pub fn need_body(&self, status: u16) -> bool {
         let asked = self.in_order().find(|(_, predicate)| predicate.matches_status(status));

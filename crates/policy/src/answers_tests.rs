@@ -83,7 +83,7 @@ fn a_duplicate_is_never_a_no_and_is_tried_first() {
     assert_eq!(plain.judge(200, &NOT_JSON), Some(Applied), "a plain OK");
 }
 
-/// Each row has the status, what is known of the body, and the three effects that follow: with no `otherwise`, with
+/// Each row has the status, what is known of the body, and three effects. They follow with no `otherwise`, with
 /// `Otherwise::Unknown`, and with `Otherwise::Applied`.
 #[test]
 fn what_fits_no_declared_answer_has_its_row() {
@@ -165,7 +165,7 @@ fn two_undecided_fields_that_differ_leave_every_later_status_in_doubt() {
 }
 
 /// The naive model: a body that is not known may be any body. Returns what the answer means if it means the same with
-/// every possible body; `None` if the meanings differ. The value `Some(None)` means that the status decides.
+/// every possible body, and `None` if the meanings differ. `Some(None)` means that the status decides.
 fn of_all_bodies(answers: &Answers, status: u16) -> Option<Option<Effect>> {
     let silent = Answers { otherwise: None, ..answers.clone() };
     let any = ["A", "B", "C", "else"].map(|code| silent.judge(status, &body(text(code))));
@@ -215,7 +215,8 @@ proptest! {
                 // A predicate without a status says nothing of an answer that is neither a success nor JSON.
                 (Some(_), None) if status != 200 && known == NOT_JSON => {}
                 (Some(effect), None) => prop_assert!(false, "{effect:?} of a body that may say something else"),
-                // The status decides: either no body would change that, or the answer is neither a success nor JSON.
+                // The status decides. This is right in two cases: no body would change it, or the answer is neither a
+                // success nor JSON.
                 (None, model) => prop_assert!(
                     model == Some(None) || (status != 200 && known == NOT_JSON),
                     "{model:?}"

@@ -1,10 +1,11 @@
 //! Computes how long to wait before a repeat.
 //!
 //! The wait is drawn uniformly from zero to a bound that doubles with each repeat ("full jitter"; M. Brooker,
-//! *Exponential Backoff and Jitter*, AWS Architecture Blog, 2015). The obvious rule, an interval that grows in fixed
-//! steps, keeps callers together that failed together: they come back as one wave. If an answer names a time
-//! (`Retry-After`), the wait is never shorter than that time, and the draw is added to it. Otherwise all callers that
-//! were told the same time would come back at the same moment.
+//! *Exponential Backoff and Jitter*, AWS Architecture Blog, 2015). The obvious rule is an interval that grows in fixed
+//! steps. By that rule, callers that failed together come back together, as one wave.
+//!
+//! If an answer names a time (`Retry-After`), the draw is added to that time. Without the draw, all callers that were
+//! told the same time would come back at the same moment.
 
 use std::time::Duration;
 
@@ -63,8 +64,8 @@ impl Backoff {
     }
 
     /// Returns the wait before repeat number `repeat` (1 is the first). `retry_after` is the time that the answer
-    /// named, if any; the wait is this time plus a random draw. The draw's bound is the usual bound of this repeat or a
-    /// quarter of the named time, whichever is more.
+    /// named, if any. The wait is this time plus a random draw. The bound of the draw is the usual bound of this repeat
+    /// or a quarter of the named time, whichever is longer.
     #[must_use]
     pub fn wait(&self, repeat: u32, retry_after: Option<Duration>, draw: Draw) -> Duration {
         let doublings = repeat.saturating_sub(1).min(31);

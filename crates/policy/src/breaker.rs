@@ -11,7 +11,7 @@
 //! - When it is half-open, it lets all calls through at the same time. Here only one probe is in flight at a time. A
 //!   probe that never returns blocks the next one only for `open_for`.
 //!
-//! The rule of silence: two slow failures in a row, without a single success in the window, open the breaker, too. A
+//! The rule of silence: the breaker also opens after two slow failures in a row, if the window holds no success. A
 //! caller with few calls needs this rule, because its window never holds the twenty calls that the failure rate needs.
 //!
 //! The rules and constants were found by simulating callers and server together. In the simulations, doubling the open
@@ -55,7 +55,7 @@ pub use settings::BreakerSettings;
 const WHOLE_PPM: u64 = 1_000_000;
 
 /// The right to make one call. It is given back with [`Breaker::settle`]. If the pass of a probe is never given back,
-/// the next probe waits for `open_for`. If any other pass is never given back, nothing happens.
+/// the next probe must wait for `open_for`. A pass of any other call may be lost without harm.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a pass is given back by settling it"]
 pub struct Pass {
@@ -201,8 +201,8 @@ impl Breaker {
             (self.state, evidence)
             && slow_call.is_none_or(|bound| took <= bound)
         {
-            // In this usual case (a good call, a closed breaker, no run of failures), only the window changes. The
-            // result is the same as that of `settle_unusual`.
+            // This is the usual case: a good call, a closed breaker, no run of failures. Only the window changes, and
+            // the result is the same as that of `settle_unusual`.
             self.window.success(now, took);
             return Settled { counted: Counted::Ok, change: None };
         }
@@ -252,9 +252,11 @@ impl Breaker {
     }
 
     /// Returns what a call counts as if its caller gave it up after `waited`. Most callers leave for reasons of their
-    /// own, so the call counts as bad only if the window has a success and `waited` is longer than a bound. The bound
-    /// is `slow_call`. If that is `None`, it is twice the slowest success in the window, but at least `enough`. While
-    /// the breaker is half-open, the call counts as nothing.
+    /// own, so most such calls count as nothing.
+    ///
+    /// The call counts as bad only if the window has a success and `waited` is longer than a bound. The bound is
+    /// `slow_call`. If that is `None`, it is twice the slowest success in the window, but at least `enough`. While the
+    /// breaker is half-open, the call counts as nothing.
     fn weigh_abandoned(
         &mut self,
         now: Time,
@@ -340,8 +342,8 @@ impl Breaker {
                 }
             }
             Weighed::Bad { .. } if newest => return Some(self.reopen(now, draw())),
-            // If a probe failed that is older than the newest one, this says nothing about the time since the newest
-            // probe began. Neutral evidence and no evidence change nothing either.
+            // The failure of a probe that is not the newest one says nothing about the time since the newest probe
+            // began. Neutral evidence and no evidence change nothing either.
             Weighed::Bad { .. } | Weighed::Neutral | Weighed::Nothing => {}
         }
         self.state = State::HalfOpen(half);

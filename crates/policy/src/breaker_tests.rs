@@ -17,8 +17,8 @@ fn defaults() -> BreakerSettings {
     BreakerSettings::default()
 }
 
-/// Makes one call that ends with `evidence`. Returns what the breaker said when it was told of the end; `None` if it
-/// refused the call.
+/// Makes one call that ends with `evidence`. Returns what the breaker made of this evidence; `None` if it refused the
+/// call.
 fn call(breaker: &mut Breaker, now: Time, evidence: Evidence) -> Option<Settled> {
     let pass = breaker.admit(now).ok()?;
     Some(breaker.settle(now, pass, evidence, || MIDDLE))

@@ -3,10 +3,12 @@
 //! A success earns a share of a token and a repeat costs a whole one, so a dependency without successes soon gets no
 //! repeats at all. The obvious rule, "at most three tries", multiplies the load exactly when the provider can serve the
 //! least. With three tries the provider never recovers from a load above a third of its capacity. Another rule lets
-//! every request earn for the budget, also a failed one, so that repeats may add 10 % to the load. That still keeps a
-//! collapse going. Two rules are left out: a minimum of repeats per second, and a full budget at the start. In a large
-//! fleet, the repeats that they allow to each instance add up to a storm. A cap bounds the tokens that a long healthy
-//! time can save.
+//! every request earn for the budget, even a failed one, so that repeats may add 10 % to the load. That is still enough
+//! to keep an overloaded provider from recovering.
+//!
+//! Two other rules are left out: a minimum of repeats per second, and a full budget at the start. In a large fleet, the
+//! repeats that they allow to each instance add up to a storm. A maximum bounds the tokens that a long healthy time can
+//! save.
 
 use crate::problem::{Problem, Wrong};
 
@@ -18,8 +20,7 @@ pub struct BudgetSettings {
     pub per_success_milli: u32,
     /// The maximum number of tokens that can be saved, in thousandths. Default 10 000, which pays for ten repeats.
     pub burst_milli: u32,
-    /// The tokens at the start, in thousandths. Default 1 000: one call after the start may be repeated before any
-    /// success.
+    /// The tokens at the start, in thousandths. Default 1 000, which pays for one repeat before any success.
     pub initial_milli: u32,
 }
 

@@ -53,10 +53,10 @@ pub struct Attempt {
     /// Whether `end_by` is the caller's deadline, which is before the end of the total timeout. If so, an attempt that
     /// runs until then ends as [`Ending::CallerDeadline`].
     pub callers_deadline: bool,
-    /// The value that `connect_by` would have if the caller had not said how much time it has left ([`Wish::within`]).
+    /// The value that `connect_by` would have if the caller had not limited the call's time ([`Wish::within`]).
     pub own_connect_by: Time,
-    /// The value that `end_by` would have if the caller had not said how much time it has left ([`Wish::within`]). It
-    /// is never after [`Wish::by`].
+    /// The value that `end_by` would have if the caller had not limited the call's time ([`Wish::within`]). It is never
+    /// after [`Wish::by`].
     pub own_end_by: Time,
 }
 
@@ -86,8 +86,8 @@ pub enum Step {
     Send(Attempt),
     /// Wait until this time, then call [`Call::waited`].
     Wait(Time),
-    /// Wait in the endpoint's queue until the guards say that it is this call's turn, but no longer than until this
-    /// time. Then call [`Call::turn`].
+    /// Wait in the endpoint's queue until the guards say that it is this call's turn, but at most until this time. Then
+    /// call [`Call::turn`].
     Queue(Time),
     /// The call is over.
     Finish(Finish),
@@ -116,14 +116,15 @@ pub struct Call {
 pub struct Wish {
     /// The time that the caller has left, counted from the start of the call; `None` if the caller named none.
     pub within: Option<Duration>,
-    /// The caller's own deadline as a point in time; `None` if the caller has none. No byte is sent after this time.
-    /// Unlike `within`, it also counts the time during which the program was suspended before the call started.
+    /// The caller's own deadline as a point in time; `None` if the caller has none. No byte is sent after this time. It
+    /// differs from `within` if the program was suspended before the call started: `within` does not count that time,
+    /// and this deadline does.
     pub by: Option<Time>,
     /// Whether the program on whose behalf the caller acts repeats failed calls already. If so, only one attempt is
     /// made. Default `false`.
     pub no_repeats: bool,
-    /// The time from which on the provider may have forgotten the call's key. If an attempt may have taken effect, the
-    /// call is repeated only if it must be over before this time. `None` (the default) if no such time is known.
+    /// The time from which the provider may have forgotten the call's key; `None` (the default) if no such time is
+    /// known. An attempt that may have taken effect is repeated only if the whole call must be over before this time.
     pub repeat_by: Option<Time>,
 }
 
@@ -135,8 +136,8 @@ impl Call {
         (call, step)
     }
 
-    /// Returns a call that has not started; [`Call::start`] returns its first step. These are two functions so that a
-    /// driver can put the machine at its final place in memory before it starts.
+    /// Returns a call that has not started; [`Call::start`] returns its first step. A driver uses this to put the
+    /// machine at its final place in memory before it starts.
     #[must_use]
     #[inline]
     pub fn new(plan: &Plan, wish: Wish, now: Time) -> Call {
@@ -166,8 +167,8 @@ impl Call {
         self.send(plan, guards, 0, now)
     }
 
-    /// Is called when the attempt has ended. Returns the next step. `draw` is called only to choose the wait before a
-    /// repeat.
+    /// Must be called when the attempt has ended. Returns the next step. `draw` is called only to choose the wait
+    /// before a repeat.
     #[inline(always)]
     pub fn ended(
         &mut self,
@@ -250,13 +251,14 @@ impl Call {
         }
     }
 
-    /// Is called when the wait that [`Step::Wait`] asked for is over. Returns the next step.
+    /// Must be called when the wait that [`Step::Wait`] asked for is over. Returns the next step.
     pub fn waited(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) -> Step {
         let next = self.next_endpoint(plan);
         self.send_again(plan, guards, next, now)
     }
 
-    /// Is called when the turn that [`Step::Queue`] waits for has come, or the time is over. Returns the next step.
+    /// Must be called when the turn that [`Step::Queue`] waits for has come, or when its time is over. Returns the next
+    /// step.
     pub fn turn(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) -> Step {
         let Some((endpoint, ticket)) = self.ticket.take() else { return self.waited(plan, guards, now) };
         if now >= self.end_by {
@@ -282,8 +284,8 @@ impl Call {
     /// the call waits in a queue, it leaves the queue.
     pub fn abandon(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) {
         if let Some(permit) = self.permit.take() {
-            // The attempt in flight is a repeat at the same endpoint, and the evidence of the earlier attempt there is
-            // still held back. Only the last result at an endpoint counts, so the earlier evidence is dropped.
+            // The attempt in flight is a repeat at the same endpoint. The evidence of the earlier attempt there is
+            // still held back, and is dropped here: only the last result at an endpoint counts.
             self.held_back = None;
             let waited = now.since(self.began);
             let report =
@@ -296,7 +298,7 @@ impl Call {
         self.give_evidence(guards, now);
     }
 
-    /// Is called when the caller has left. The attempt in flight may end, but nothing is sent after it.
+    /// Must be called when the caller has left. The attempt in flight may end, but nothing is sent after it.
     pub fn caller_left(&mut self) {
         self.caller_repeats = true;
     }
@@ -320,14 +322,14 @@ impl Call {
         self.end_by
     }
 
-    /// Returns whether an attempt may have taken effect, and a repeat could arrive when the provider has forgotten the
+    /// Returns whether an attempt may have taken effect, and a repeat could arrive after the provider has forgotten the
     /// key.
     fn outlives_key(&self) -> bool {
         self.repeat_by < Time::NEVER && self.end_by >= self.repeat_by && self.effect != Effect::NotApplied
     }
 
-    /// Returns the time from which the next attempt may begin, and where it goes; or the reason why there is none. If
-    /// the next attempt costs a token, it is paid for here.
+    /// Decides whether another attempt is made. Returns the time from which it may begin, and where it goes, or the
+    /// reason why none is made. If the attempt costs a token, the token is paid here.
     fn may_go_on(
         &self,
         plan: &Plan,
@@ -368,8 +370,8 @@ impl Call {
             Stopped::Slow if !facts.report.is_slow_failure() => Stopped::Budget,
             no => no,
         });
-        // If a repeat at the same endpoint cannot be paid for, the call ends. If the other endpoints were asked, the
-        // returned reason then says why none of them takes the call.
+        // If the call cannot pay for a repeat at the same endpoint, it ends. If the other endpoints were asked, the
+        // returned reason is why none of them takes the call.
         paid.map_err(|no| hindered.unwrap_or(no))?;
         Ok((at, if hindered.is_some() { Goes::Here } else { Goes::On }))
     }
@@ -385,12 +387,12 @@ impl Call {
     }
 
     /// Returns the time at which a repeat at the same endpoint may begin: after the time that the answer named, plus a
-    /// drawn wait. If the endpoint cools, the repeat does not begin before the endpoint takes calls again.
+    /// drawn wait. If the endpoint cools, the repeat begins only when the endpoint takes calls again. Fails with
+    /// [`Stopped::Cooling`] if the call would have to wait too long.
     fn repeats_at(&self, plan: &Plan, facts: &Facts, draw: Draw, now: Time) -> Result<Time, Stopped> {
         let (named, back) = (facts.verdict.retry_after, facts.back);
         if self.end_by == Time::NEVER && named.is_some_and(|named| named > plan.after_max) {
-            // The answer names a longer time than `after_max`. The call has no total timeout, so `after_max` bounds how
-            // long it waits.
+            // The call has no total timeout, so only `after_max` bounds its wait. The answer names a longer time.
             return Err(Stopped::Cooling);
         }
         let wait = plan.backoff.wait(self.attempts, named, draw);
@@ -404,10 +406,11 @@ impl Call {
         if self.attempts == 0 { 0 } else { (self.endpoint + 1) % plan.endpoints.max(1) }
     }
 
-    /// Begins an attempt at the endpoint `first`. If that endpoint refuses, the other endpoints are asked in their
-    /// order, and the attempt begins at the first one that admits it. Each endpoint asks its cooling, its breaker and
-    /// its concurrency limit, in this order. If all endpoints refuse, the call waits in the queue of the first endpoint
-    /// whose limit refused. The call is refused if there is no such queue, if the queue is full, or if no time is left.
+    /// Begins an attempt at the endpoint `first`, or at the first endpoint after it that admits the call. Each endpoint
+    /// asks its cooling, its breaker and its limit, in this order.
+    ///
+    /// If all endpoints refuse, the call waits in the queue of the first endpoint whose limit refused. The call is
+    /// refused if there is no such queue, if the queue is full, or if no time is left.
     #[inline(always)]
     fn send(&mut self, plan: &Plan, guards: &mut impl Guards, first: usize, now: Time) -> Step {
         if now >= self.end_by {
@@ -426,8 +429,8 @@ impl Call {
         self.send(plan, guards, first, now)
     }
 
-    /// Asks the other endpoints, because the endpoint `first` refused with `no`. Returns one of three steps: the
-    /// attempt, the wait in a queue, or the finish with a refusal.
+    /// Asks the other endpoints, because the endpoint `first` refused with `no`. Returns one of three steps: send the
+    /// attempt, wait in a queue, or finish with a refusal.
     #[cold]
     fn send_elsewhere(
         &mut self,
@@ -509,8 +512,9 @@ impl Call {
         Step::Finish(self.finish(None, Some(stopped)))
     }
 
-    /// Is called when a repeat at the same endpoint has ended. The result of the repeat replaces the earlier result,
-    /// which was held back. Only if the repeat did not reach the endpoint, the earlier result is given to the guards.
+    /// Must be called when a repeat at the same endpoint has ended. The result of the repeat replaces the earlier
+    /// result, which was held back. The earlier result is given to the guards only if the repeat did not reach the
+    /// endpoint.
     #[cold]
     fn repeated(&mut self, guards: &mut impl Guards, ending: &Ending, now: Time) {
         if *ending == Ending::Unsent(Unsent::OutOfDescriptors) {

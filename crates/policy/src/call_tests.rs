@@ -15,7 +15,7 @@ pub(super) struct Diary {
     pub(super) out: i32,
     pub(super) evidence: Vec<(usize, Option<Health>)>,
     pub(super) asked: Vec<&'static str>,
-    /// The number of callers that may wait in a queue. `turns` says how each wait ends; its last entry is used first.
+    /// The number of callers that may wait in a queue. `turns` says how their waits end; the last entry is used first.
     pub(super) room: u32,
     pub(super) turns: Vec<Result<(), Reason>>,
     /// The overload answers that were reported, and how long an endpoint cools after each of them.

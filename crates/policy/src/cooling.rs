@@ -2,7 +2,7 @@
 //!
 //! An answer such as 429 with `Retry-After: 5` is meant for the whole caller, not for one call. So the endpoint (or the
 //! breaker's key) cools, which means that it refuses all calls until the named time. The endpoint cools only if nothing
-//! is lost by that: another endpoint takes the calls, or no call succeeds anyhow. The calls return a random time after
+//! is lost by that: another endpoint takes the calls, or all calls fail anyway. The calls return a random time after
 //! the named time, never before it, and gradually, on a ramp. Three obvious rules are wrong:
 //!
 //! - Only the call that got the answer waits. In a trial, all of the next hundred calls went to the provider within
@@ -32,19 +32,21 @@ use crate::backoff::Draw;
 use crate::ramp::{Ramp, Ramped};
 use crate::time::Time;
 
-/// The shortest cooling. A shorter named time counts as this time.
+/// The shortest cooling. If an answer names a shorter time, this time is used.
 const LEAST: Duration = Duration::from_millis(100);
-/// How long the first cooling lasts if the answer does not say how long to wait.
+/// How long the first cooling lasts if the answer names no time.
 const UNNAMED: Duration = Duration::from_secs(1);
-/// The longest cooling if the answers do not say how long to wait. Each such cooling lasts twice as long as the one
-/// before, up to this time.
+/// The longest cooling after answers that name no time. Each such cooling lasts twice as long as the one before, up to
+/// this time.
 const UNNAMED_MOST: Duration = Duration::from_secs(30);
 /// The shortest and the longest time over which calls return gradually after a cooling.
 const BACK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
-/// After this number of overload answers in a row, the provider counts as refusing all calls. The rule "12 of the last
-/// 16" was simulated, too. If the provider refused one of two tenants, that rule stopped the calls of both tenants by
-/// chance: 66 % of the other tenant's calls were refused. With the rule "12 in a row", only 4 % were. Even if the
-/// provider refused one of five tenants, the rule "12 of the last 16" stopped all calls now and then.
+/// After this number of overload answers in a row, the provider counts as refusing all calls.
+///
+/// The rule "12 of the last 16" was simulated too. If the provider refused one of two tenants, that rule stopped the
+/// calls of both tenants by chance: 66 % of the other tenant's calls were refused. With the rule "12 in a row", only 4
+/// % were. Even if the provider refused only one of five tenants, the rule "12 of the last 16" sometimes stopped all
+/// calls.
 const IN_A_ROW: u32 = 12;
 
 /// The settings of an endpoint's cooling.
@@ -83,8 +85,11 @@ pub struct Overload {
 /// A refusal because the endpoint cools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoolingRefusal {
-    /// When a caller may come back. There are three cases. While the provider wants no calls, it is the end of that
-    /// time. After that, it is the time at which the first call passes. If some calls pass already, it is now.
+    /// When a caller may come back:
+    ///
+    /// - While no call passes because the provider wants none: the end of that time.
+    /// - After that: the time at which the first call passes.
+    /// - If some calls pass already: now.
     pub until: Time,
     /// Refused callers are to come back within this time after `until`, each at a random moment of its own.
     pub spread: Duration,
@@ -110,8 +115,8 @@ pub struct Cooling {
     state: CoolingState,
     /// The number of overload answers in a row.
     in_a_row: u32,
-    /// The number of coolings, since the last success, for which the overload answer named no time. Each such cooling
-    /// lasts twice as long as the one before.
+    /// The number of coolings since the last success for which no answer named a time. It decides how long the next
+    /// such cooling lasts: each lasts twice as long as the one before.
     unnamed: u32,
 }
 
@@ -130,8 +135,8 @@ struct Cools {
     until: Time,
     /// The time over which calls return gradually.
     over: Duration,
-    /// The random draw that decides when the first call passes: at a moment within the time `over`, which begins at
-    /// `until`.
+    /// The random draw that decides at which moment the first call passes. The moment lies within the time `over`,
+    /// which begins at `until`.
     draw: Draw,
     back: Time,
     too_many: bool,
@@ -168,7 +173,7 @@ impl Cooling {
         self.state = CoolingState::Returns(ramp, cools);
         match ramped {
             Ramped::Passes => Ok(()),
-            // The ramp can be over already when the first call comes.
+            // The time of the ramp may be over already when the first call comes.
             Ramped::Over => {
                 self.state = CoolingState::Calm;
                 Ok(())
@@ -177,8 +182,8 @@ impl Cooling {
         }
     }
 
-    /// Is called when an answer came that does not say "come back later". Ends the run of overload answers. After a
-    /// `success`, the next cooling without a named time is a short one again.
+    /// Must be called when an answer came that does not say "come back later". Ends the run of overload answers. After
+    /// a `success`, the next cooling without a named time is a short one again.
     #[inline]
     pub fn answered(&mut self, success: bool) {
         // The fields are written only if they change, so most calls that succeed write nothing.
@@ -190,11 +195,12 @@ impl Cooling {
         }
     }
 
-    /// Is called when an overload answer came. Returns the time from which the first call passes again; `None` if the
-    /// endpoint does not cool.
+    /// Must be called when an overload answer came. Returns the time from which the first call passes again; `None` if
+    /// the endpoint does not cool.
     ///
-    /// `elsewhere` is `true` if another endpoint takes calls. `nobody` is `true` if no success ended at this endpoint
-    /// within the breaker's window. `draw` is called only if the endpoint begins to cool.
+    /// - `elsewhere`: whether another endpoint takes calls.
+    /// - `nobody`: whether no success ended at this endpoint within the breaker's window.
+    /// - `draw` is called only if the endpoint begins to cool.
     pub fn overloaded(
         &mut self,
         now: Time,
@@ -223,8 +229,8 @@ impl Cooling {
         }
     }
 
-    /// Ends a cooling whose time is over, even if no call has asked since. After it, calls return gradually, or all
-    /// pass if the time for that is over, too.
+    /// Ends a cooling whose time is over, even if no call has come since. From then on calls return gradually. If the
+    /// time for that is over too, all calls pass.
     fn passes(&mut self, now: Time) {
         if let CoolingState::Cools(cools) = self.state
             && now >= cools.back
@@ -252,8 +258,8 @@ impl Cooling {
         let time = match (told.named, before) {
             (Some(named), _) => self.settings.clamped(named),
             (None, None) => self.unnamed(),
-            // The answer names no time, and the endpoint cools already. The request was sent before the endpoint began
-            // to cool, so its answer tells nothing new.
+            // The answer names no time, and the endpoint cools already. So the request was sent before the cooling
+            // began, and its answer tells nothing new.
             (None, Some(_)) => return,
         };
         let (until, over) = (now.saturating_add(time), (time / 4).clamp(BACK.0, BACK.1));

@@ -2,7 +2,7 @@
 //!
 //! An effect has one of three values: applied, not applied, or unknown. Most clients know only two endings, success and
 //! failure. To them a timeout is a failure, so the caller rolls back, although the provider may have made the charge.
-//! The value "unknown" says that nobody knows. To tell it apart from the other two is the point of this project.
+//! The value "unknown" says that nobody knows. The point of this project is to tell it apart from the other two.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ impl Effect {
     /// Returns the effect of a call: `self` is what was known so far, and one more attempt ended with `next`.
     ///
     /// The effect is "applied" if any attempt was applied, else "unknown" if any is unknown, else "not applied". A
-    /// later refusal speaks for its own attempt only, so it never turns an unknown effect into "not applied".
+    /// later refusal says something of its own attempt only, so it never turns an unknown effect into "not applied".
     ///
     /// ```
     /// use seawall_policy::Effect::{Applied, NotApplied, Unknown};

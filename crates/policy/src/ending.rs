@@ -48,7 +48,7 @@ pub enum Lost {
 pub enum Ending {
     /// Nothing of the request was sent.
     Unsent(Unsent),
-    /// The server says that it did not process the request: it sent the HTTP/2 error REFUSED_STREAM, or a GOAWAY whose
+    /// The server says that it did not process the request. It sent the HTTP/2 error REFUSED_STREAM, or a GOAWAY whose
     /// last stream number is below that of the request.
     Unprocessed,
     /// An answer came.
@@ -99,7 +99,7 @@ pub enum Health {
     /// The endpoint does not work.
     Failure,
     /// The endpoint does not work: the attempt ended at one of our timeouts, or was answered 504 (a proxy's timeout).
-    /// Unlike other failures, such an ending usually comes only after a long wait.
+    /// Such an ending usually comes only after a long wait, and other failures come sooner.
     Timeout,
     /// The endpoint works but has too much to do (429). To a breaker this is neither good nor bad. [`Rules::overload`]
     /// says whether a limit counts it as overload.
@@ -109,8 +109,8 @@ pub enum Health {
 /// What the dependency has decided about the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
-    /// No repeat is wanted: the dependency has answered yes, no or "accepted", or no caller waits for an answer any
-    /// more.
+    /// No repeat is wanted: the dependency has answered (with a yes, a no or an "accepted"), or no caller waits for an
+    /// answer.
     Definite,
     /// This process cannot send any request at the moment, for example because it has no file descriptor left. So the
     /// dependency received nothing, and a repeat could not be sent either.
@@ -172,9 +172,9 @@ impl Rules {
     /// Returns what the operation's declared answers say of this answer, for [`Answer::declared`]; `None` if its status
     /// decides.
     ///
-    /// If a confirm is declared, a 202 is only a promise, while [`Answers::otherwise`] is about work that is done. So
-    /// for a 202 only a predicate that matches is used. If none matches, the table decides: the effect is unknown, and
-    /// the request is not sent again.
+    /// A 202 is treated in another way if a confirm is declared. It is then only a promise, while
+    /// [`Answers::otherwise`] is about work that is done. So only a predicate that matches counts. If none matches, the
+    /// table of [`Rules::judge`] decides: the effect is unknown, and the request is not sent again.
     pub fn declared(&self, status: u16, body: &KnownBody<impl Fn(&str) -> Option<Scalar>>) -> Option<Effect> {
         if status == 202 && self.confirm {
             return match self.answers.said(status, body) {
@@ -248,8 +248,8 @@ impl Rules {
 }
 
 impl Verdict {
-    /// Returns a verdict whose load follows from `health`. If the answer was an overload, the code that called this
-    /// function must change the load afterwards.
+    /// Returns a verdict whose load follows from `health`. If the answer was an overload, the code that calls this
+    /// function must set the load afterwards.
     fn of(effect: Effect, health: Health, decision: Decision) -> Verdict {
         let load = match health {
             Health::Success => AttemptEnd::Success,

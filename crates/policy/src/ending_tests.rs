@@ -13,8 +13,8 @@ fn charge() -> Rules {
     Rules::of(Idempotency::None)
 }
 
-/// Each row of the table has an ending and what is concluded from it: effect, health, whether it is overload, and
-/// whether a repeat is wanted.
+/// Each row of the table has an ending and what is concluded from it: the effect, the health, whether it counts as
+/// overload, and whether a repeat is wanted.
 #[test]
 fn every_ending_has_its_row() {
     let rows: &[(Ending, Effect, Health, bool, bool)] = &[

@@ -51,10 +51,10 @@ pub struct DependencyGuards {
     called: Vec<Ticket>,
 }
 
-/// Failures count as rare if at most one call in this number of calls fails.
+/// Failures count as rare if at most one call in five fails.
 const BAD_SHARE: u64 = 5;
-/// If the window has no more failures than this, they count as rare even if their share is higher. This rule does not
-/// hold in a large fleet.
+/// The number of failures in the window up to which failures count as rare, even if their share is higher. This rule
+/// does not hold in a large fleet.
 const SINGLE: u64 = 2;
 /// A fleet with more instances than this is large. It makes repeats that may double the work only if the window shows
 /// that failures are rare.
@@ -115,8 +115,9 @@ impl DependencyGuards {
         Ok((ticket, until))
     }
 
-    /// Takes the turn of this ticket, if it has come. Returns the permit, or that the call still waits, or a refusal.
-    /// The cooling and the breaker are asked again when the turn comes, since they may refuse by now.
+    /// Takes the turn of this ticket, if it has come. Returns the permit, or says that the call still waits, or returns
+    /// a refusal. The cooling and the breaker are asked again when the turn comes, since they may have begun to refuse
+    /// during the wait.
     #[must_use]
     pub fn take_turn(&mut self, ticket: Ticket, keys: &Keys, now: Time) -> QueueTurn {
         let guards = &mut self.endpoints[ticket.endpoint as usize];
@@ -147,7 +148,7 @@ impl DependencyGuards {
     }
 
     /// Returns whether this ticket's turn has come and the caller has not yet taken it. A caller that was woken for
-    /// another reason asks this. Asking changes nothing.
+    /// another reason finds this out here. The call changes nothing.
     #[must_use]
     pub fn is_called(&mut self, ticket: &Ticket) -> bool {
         self.endpoints[ticket.endpoint as usize].gates.at(ticket.gate).is_called(ticket.waiter)
@@ -159,17 +160,21 @@ impl DependencyGuards {
         self.call(ticket.endpoint, ticket.gate, || now);
     }
 
-    /// Returns a ticket whose turn has come; `None` if there is none. After each settling, release or leaving, call it
-    /// until it returns `None`.
+    /// Returns a ticket whose turn has come; `None` if there is none. It must be called again and again, until it
+    /// returns `None`, each time that a permit was settled, a slot was released or a ticket left the queue.
     #[inline]
     pub fn take_called(&mut self) -> Option<Ticket> {
         self.called.pop()
     }
 
-    /// Settles the permit of an attempt with its report. Returns what is still to be given back: the breaker's pass if
-    /// the call repeats at this endpoint, and the limit's slot if the answer's body is under way. The limit learns the
-    /// load. The breaker learns the health, unless the call repeats at this endpoint: a call counts only once for each
-    /// endpoint. If the call ends with a success, the budget earns. `draw` is called only if the breaker opens.
+    /// Settles the permit of an attempt with its report. The limit learns the load. If the call ends with a success,
+    /// the budget earns. `draw` is called only if the breaker opens.
+    ///
+    /// The breaker learns the health, unless the call repeats at this endpoint: a call counts only once for each
+    /// endpoint.
+    ///
+    /// Returns what must still be given back: the breaker's pass if the call repeats at this endpoint, and the limit's
+    /// slot if the answer's body is under way.
     #[inline]
     pub fn settle(
         &mut self,
@@ -247,8 +252,8 @@ impl DependencyGuards {
         if self.budget.spend() { Ok(()) } else { Err(Stopped::Budget) }
     }
 
-    /// Is called when an attempt was answered "come back later". If the attempt's endpoint cools now, returns the time
-    /// from which the first call passes again at this endpoint; otherwise `None`.
+    /// Must be called when an attempt was answered "come back later". If the attempt's endpoint cools now, returns the
+    /// time from which the first call passes again at this endpoint; otherwise `None`.
     pub fn overloaded(
         &mut self,
         permit: &Permit,
@@ -282,7 +287,7 @@ impl DependencyGuards {
     }
 
     /// Returns how many attempts succeed per second in normal times, in thousandths of an attempt. An outage does not
-    /// lower this number. Returns `None` in the first minute.
+    /// lower this number. Returns `None` during the first minute.
     #[must_use]
     pub fn served_milli(&self) -> Option<u64> {
         self.served.per_second_milli()
@@ -372,8 +377,8 @@ impl DependencyGuards {
 
 impl EndpointGuards {
     /// Gives evidence to a breaker. If this closes the breaker, the limit of the same call forgets its last endings.
-    /// Returns `true` if the call was given up by its caller and the breaker counts that as bad. Such a call is
-    /// overload to the limit, too.
+    /// Returns `true` if the caller gave the call up and the breaker counts that as bad. The limit must count such a
+    /// call as overload.
     #[inline]
     fn weigh(&mut self, at: At, pass: Pass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) -> bool {
         let ward = self.wards.at(at.breaker);

@@ -429,7 +429,7 @@ fn the_slot_of_a_called_ticket_is_no_newcomers_though_nobody_waits_any_more() {
     assert_eq!(guards.admit(0, &none, at).expect_err("it is taken").reason, Reason::ConcurrencyLimit);
     let (third, _) = guards.join(0, &none, at).expect("room");
     assert_eq!(guards.take_called(), None, "the newcomer waits for the one before it");
-    // The caller may collect its slot however late it comes.
+    // The caller still gets its slot if it comes late to collect it.
     let late = Time::from_millis(1_000);
     let QueueTurn::Yours(permit) = guards.take_turn(second, &none, late) else { panic!("it is its turn") };
     assert_eq!(in_flight(&mut guards), 1);

@@ -12,8 +12,8 @@ pub enum Idempotency {
     Idempotent,
     /// The request carries a key that the provider honours: a second delivery gets the result of the first.
     Keyed,
-    /// The request is neither safe, idempotent nor keyed, for example a plain POST or PATCH: a second delivery may have
-    /// a second effect.
+    /// The request is not safe, idempotent or keyed, for example a plain POST or PATCH. A second delivery may have a
+    /// second effect.
     None,
 }
 

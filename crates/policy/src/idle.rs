@@ -5,12 +5,15 @@
 //! side, is wrong as soon as the server's timeout is shorter. Besides, a server may close a connection at any time
 //! directly after an answer.
 //!
-//! A request that must not be sent twice takes a connection only if two conditions hold. The connection has *settled*:
-//! some time has passed since its last answer. And it is *young*: its idle age is at most half of the age that is known
-//! to be safe. This age is what the server announced (`Keep-Alive: timeout=N`), but no more than the lowest age at
-//! which a connection was seen closed. If nothing was announced, the age is observed: it rises to the age at which a
-//! connection of this server was seen open, and falls to the age at which one was seen closed. Because it can rise
-//! again, it recovers after a restart of the server has made all connections look short-lived.
+//! A request that must not be sent twice takes a connection only if two conditions hold:
+//!
+//! - The connection has *settled*: some time has passed since its last answer.
+//! - The connection is *young*: its idle age is at most half of the age that is known to be safe.
+//!
+//! If the server announced an age (`Keep-Alive: timeout=N`), the safe age is the announced one, but no more than the
+//! lowest age at which a connection was seen closed. If it announced none, the safe age is observed: it rises to the
+//! age at which a connection of this server was seen open, and falls to the age at which one was seen closed. It can
+//! rise again, so it recovers after a restart of the server, which makes all connections look short-lived.
 
 use std::time::Duration;
 
@@ -28,8 +31,8 @@ pub struct IdleLifetime {
 }
 
 impl IdleLifetime {
-    /// Returns a lifetime of which nothing has been learned yet. A connection has settled when `settle` (default 20 ms)
-    /// has passed since its last answer.
+    /// Returns a lifetime before anything was learned. A connection has settled when `settle` (default 20 ms) has
+    /// passed since its last answer.
     #[must_use]
     pub fn new(settle: Duration) -> IdleLifetime {
         IdleLifetime { settle, announced: None, proved: Duration::ZERO, closed_at: None }
@@ -43,9 +46,9 @@ impl IdleLifetime {
     /// Records that a connection was seen open after being idle for `age`.
     pub fn seen_open(&mut self, age: Duration) {
         self.proved = self.proved.max(age);
-        // If a connection is open at an age that is only a little above `closed_at`, the server's timers are merely
-        // inexact. If a connection is open at more than twice that age, the age was not the reason why the other
-        // connection was closed. So `closed_at` is forgotten.
+        // If a connection is open at an age that is only a little above `closed_at`, the server's timers are only
+        // inexact. If it is open at more than twice that age, the age was not the reason why the other connection was
+        // closed. So `closed_at` is forgotten.
         if self.closed_at.is_some_and(|closed| age / 2 > closed) {
             self.closed_at = None;
         }
@@ -66,8 +69,8 @@ impl IdleLifetime {
         match idempotency {
             Idempotency::Safe | Idempotency::Idempotent | Idempotency::Keyed => {
                 // These requests may be sent twice. If the server closes the connection at the wrong moment, that costs
-                // only a repeat. So it is enough to stay below the ages at which the server announced to close
-                // connections, or was seen to close one.
+                // only a repeat. So it is enough to stay below two ages: the one at which the server says that it
+                // closes connections, and the one at which it was seen to close one.
                 let end = self.announced.into_iter().chain(self.closed_at).min();
                 end.is_none_or(|end| age < end - end / 10)
             }

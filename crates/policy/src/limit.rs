@@ -5,8 +5,8 @@
 //! lowers the adaptive limit by a tenth. A success raises the limit by one, if at least half of it is in use. (TCP
 //! grows more slowly, by one for each round trip, and falls further, by half.) The plain form of such a rule lowers the
 //! limit at every bad ending. In a measurement, that form refused 37 % of healthy traffic at 20 % random 503s. So here
-//! the limit is lowered only while more than half of the last 16 endings were bad. The minimum is one, because with a
-//! minimum of ten each, many callers together are still a storm.
+//! the limit is lowered only while more than half of the last 16 endings were bad. The minimum is one: with a minimum
+//! of ten for each caller, many callers together would still be a storm.
 //!
 //! ```
 //! use seawall_policy::{AttemptEnd, Limit, LimitSettings};
@@ -98,8 +98,11 @@ pub struct LimitRefusal {
 pub enum AttemptEnd {
     /// The health of the attempt was success.
     Success,
-    /// The attempt met overload. There are three cases: a read or total timeout, an answer whose status is in
-    /// [`crate::Rules::overload`], and a call that its caller gave up and that counts as bad to the breaker.
+    /// The attempt met overload. There are three cases:
+    ///
+    /// - It ended at a read timeout or a total timeout.
+    /// - The status of its answer is in [`crate::Rules::overload`].
+    /// - Its caller gave it up, and the breaker counts that as bad.
     Overload,
     /// Any other ending: 500, no connection, a reset.
     Other,
@@ -127,9 +130,9 @@ impl Limit {
         Limit { settings, in_flight: 0, limit_milli: settings.max_milli(), recent: 0, era: 0 }
     }
 
-    /// Returns a slot, if fewer attempts are in flight than the limit allows. For a breaker's probe only the configured
-    /// maximum counts, and not the adapted limit. Otherwise, if an adaptive limit has fallen to one, the probe would
-    /// wait for the slot of a call that hangs.
+    /// Returns a slot, if fewer attempts are in flight than the limit allows. For a breaker's probe, the configured
+    /// maximum counts and not the adapted limit. Otherwise, after the limit has fallen to one, the probe would have to
+    /// wait for the end of a call that hangs.
     ///
     /// # Errors
     /// The limit is reached.
@@ -154,8 +157,7 @@ impl Limit {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// Learns from an ending. The attempt still counts as in flight here, because otherwise a limit of one could never
-    /// grow.
+    /// Learns from an ending. The attempt still counts as in flight here. Otherwise a limit of one could never grow.
     #[inline]
     fn learn(&mut self, end: AttemptEnd) {
         match end {
@@ -177,15 +179,15 @@ impl Limit {
         }
     }
 
-    /// Is called when the breaker closes. Forgets the last 16 endings, because they tell of the time before the breaker
-    /// closed. The limit keeps its value.
+    /// Must be called when the breaker closes. Forgets the last 16 endings, because they are from the time before the
+    /// breaker closed. The limit keeps its value.
     pub fn breaker_closed(&mut self) {
         self.recent = 0;
         self.era = self.era.wrapping_add(1);
     }
 
-    /// Takes new settings. A limit that is at its old maximum, or that is not adaptive any more, goes to the new
-    /// maximum. A lower limit keeps its value, but is at most the new maximum.
+    /// Takes new settings. A limit that is at its old maximum goes to the new maximum, and so does every limit that
+    /// does not adapt under the new settings. A lower limit keeps its value, but is at most the new maximum.
     pub fn adopt(&mut self, settings: LimitSettings) {
         let at_most = self.limit_milli == self.settings.max_milli();
         self.settings = settings;

@@ -6,8 +6,8 @@
 use std::convert::Infallible;
 use std::fmt;
 
-/// The mistakes of the caller, all in one error: settings that could never work, or a value that cannot be used. For
-/// each of them the error says what is wrong, where, and what to do. Nothing was written and nothing was sent.
+/// One error with all mistakes of the caller: settings that could never work, or a value that cannot be used. For each
+/// of them the error says what is wrong, where, and what to do. Nothing was written and nothing was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misuse {
     problems: Vec<String>,

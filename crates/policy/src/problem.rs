@@ -83,9 +83,9 @@ impl Problem {
         Problem { with, ..self }
     }
 
-    /// Returns whether the problem only follows from another error: a setting that the problem is about could not be
-    /// read. The error of that setting has been reported already, so this problem would only repeat it. `unread`
-    /// returns, for a setting's name, whether that setting could not be read.
+    /// Returns whether this problem only repeats another one. That is so if one of the settings that this problem is
+    /// about could not be read, because that was reported already. `unread` returns, for a setting's name, whether the
+    /// setting could not be read.
     #[must_use]
     pub fn is_echo(&self, unread: impl Fn(&str) -> bool) -> bool {
         unread(self.setting) || self.with.iter().any(|setting| unread(setting))

@@ -53,7 +53,7 @@ impl QueueSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Waiter {
     place: u32,
-    /// A number that tells apart the callers that were given the same place, one after the other.
+    /// Tells apart the callers that get the same place one after the other.
     turn: u32,
 }
 
@@ -64,14 +64,14 @@ pub struct QueueFull {
     pub waiting: u32,
 }
 
-/// The queue of the waiting callers, in the order in which they came. Each operation takes constant time, except that
-/// [`Queue::next`] passes over callers whose time is over. A place is allocated when it is first needed, and there are
-/// never more places than the length of the queue.
+/// The queue of the waiting callers, in the order in which they came. Each function takes constant time, except
+/// [`Queue::next`], which passes over callers whose time is over. The memory for a place is allocated when it is first
+/// needed, and there are never more places than the maximum length of the queue.
 #[derive(Clone, Debug)]
 pub struct Queue {
     settings: QueueSettings,
     places: Vec<Place>,
-    /// `head` is the caller that waits longest, `tail` the one that came last.
+    /// `head` is the caller that has waited longest, `tail` the one that came last.
     head: u32,
     tail: u32,
     /// The first free place. Each free place names the next free one in its field `next`.
@@ -108,8 +108,8 @@ impl Queue {
         }
         let mut until = now.saturating_add(self.settings.wait);
         if self.tail != NONE {
-            // The ends of waits must not decrease along the queue, although the clocks of two cores may differ a
-            // little, and new settings may have a shorter wait.
+            // The ends of waits must not decrease along the queue. They could, because the clocks of two cores may
+            // differ a little, or because new settings have a shorter wait.
             until = until.max(self.places[self.tail as usize].until);
         }
         let place = self.take_place();
@@ -125,9 +125,9 @@ impl Queue {
         Ok((waiter, until))
     }
 
-    /// Removes from the queue the caller whose turn it is, and returns it. Call this when a slot is free. Callers whose
-    /// time is over are passed over, and stay in the queue until [`Queue::expired`] returns them. Returns `None` if no
-    /// other caller waits.
+    /// Removes from the queue the caller whose turn it is, and returns it. Must be called when a slot is free. Callers
+    /// whose time is over are passed over, and stay in the queue until [`Queue::expired`] returns them. Returns `None`
+    /// if no other caller waits.
     pub fn next(&mut self, now: Time) -> Option<Waiter> {
         let mut place = self.head;
         // The ends of waits never decrease along the queue, so only callers at its front can be over their time.
@@ -137,15 +137,15 @@ impl Queue {
         self.remove(place)
     }
 
-    /// Removes and returns a caller whose time is over before its turn came; `None` if there is no such caller. Call it
-    /// until it returns `None`.
+    /// Removes and returns a caller whose time was over before its turn came; `None` if there is none. Must be called
+    /// again and again until it returns `None`.
     pub fn expired(&mut self, now: Time) -> Option<Waiter> {
         let over = self.next_expiry().is_some_and(|until| now >= until);
         if over { self.remove(self.head) } else { None }
     }
 
-    /// Removes from the queue a caller that does not wait any longer. Returns `false` if it was no longer in the queue,
-    /// because its turn had come or its time was over. If its turn had come, the caller must give its slot back.
+    /// Removes a waiting caller from the queue. Returns `false` if the caller was not in the queue any more, because
+    /// its turn had come or its time was over. If its turn had come, the caller must give its slot back.
     pub fn leave(&mut self, waiter: Waiter) -> bool {
         self.until(waiter).is_some() && self.remove(waiter.place).is_some()
     }

@@ -1,7 +1,8 @@
 //! A ramp: over some time, the share of calls that pass grows from a tenth to all.
 //!
 //! Calls that pass are spread evenly. For this, the ramp keeps a credit. Each call adds the current share to the
-//! credit, and passes if the credit is then at least one; this costs one. The first call passes.
+//! credit. If the credit is then at least one, the call passes, and one is taken from the credit. The first call
+//! passes.
 
 use std::time::Duration;
 

@@ -166,7 +166,7 @@ words! {
         Cooling = "cooling",
         /// The attempt failed slowly, and slow failures are repeated only while they are rare.
         Slow = "slow",
-        /// The caller said that the program on whose behalf it acts repeats already, or the caller has left.
+        /// The caller said that its own program repeats already, or the caller has left.
         Caller = "caller",
     }
 }

@@ -1,9 +1,9 @@
 //! Measures how many calls a dependency serves per second in normal times.
 //!
-//! After an outage, what has waited is let through at a share of the normal load. The obvious measure, an average over the
-//! last minutes, is wrong exactly then: in an outage of half an hour it falls to nothing. So time is divided into slices,
-//! and a slice in which more than a third of the calls failed or were refused does not count. Neither do the slices
-//! without any call that follow it, since callers may have stopped because of the outage.
+//! After an outage, the calls that have waited are let through at a share of the normal load. The obvious measure, an
+//! average over the last minutes, is wrong exactly then: in an outage of half an hour it falls to nothing. So time is
+//! divided into slices. A slice in which more than a third of the calls failed or were refused does not count. The
+//! slices without any call that follow it do not count either, since callers may have stopped because of the outage.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const SLICE: Duration = Duration::from_secs(10);
 /// The number of slices before anything is known.
 const FIRST: u32 = 6;
 
-/// The number of slices over which the average is taken, about.
+/// The average is taken over about this number of slices.
 const SLICES: u32 = 18;
 
 /// The calls that a dependency serves.
@@ -34,7 +34,7 @@ pub struct Served {
 }
 
 impl Served {
-    /// Takes in that a call ended, or was refused: `good` says whether it succeeded.
+    /// Counts a call that ended or was refused. `good` says whether it succeeded.
     #[inline]
     pub fn ended(&mut self, good: bool, now: Time) {
         let began = *self.began.get_or_insert(now);
@@ -45,8 +45,8 @@ impl Served {
         *count = count.saturating_add(1);
     }
 
-    /// Returns how many calls are served per second in normal times, in thousandths of a call. Returns `None` in the
-    /// first minute.
+    /// Returns how many calls are served per second in normal times, in thousandths of a call. Returns `None` during
+    /// the first minute.
     #[must_use]
     pub fn per_second_milli(&self) -> Option<u64> {
         (self.counted >= FIRST).then_some(self.average_milli)
@@ -63,7 +63,8 @@ impl Served {
         let slices = now.since(began).as_nanos() / SLICE.as_nanos();
         let empty = u32::try_from(slices - 1).unwrap_or(u32::MAX);
         if !self.is_in_trouble {
-            // After as many slices as this, hardly anything is left of the average.
+            // After this number of empty slices, hardly anything is left of the average, so no more of them are
+            // counted.
             (0..empty.min(20 * SLICES)).for_each(|_| self.count(0));
         }
         self.began = Some(began.saturating_add(SLICE.saturating_mul(empty.saturating_add(1))));

@@ -1,9 +1,9 @@
 //! A point in time, as the driver counts it.
 //!
 //! Time is a plain count of nanoseconds since an origin that the driver chooses; the machines of this crate never read
-//! a clock. `std::time::Instant` would tie them to a real clock: only the operating system can make an `Instant`, so a
+//! a clock. `std::time::Instant` would tie them to a real clock. Only the operating system can make an `Instant`, so a
 //! simulator that runs hours in milliseconds could not use it. The count takes eight bytes and can be compared. It ends
-//! after 584 years, and all arithmetic saturates there: a moment that would lie beyond the end is [`Time::NEVER`].
+//! after 584 years, and all arithmetic saturates there: a moment beyond the end becomes [`Time::NEVER`].
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub struct Time(u64);
 impl Time {
     /// The driver's origin.
     pub const ZERO: Time = Time(0);
-    /// A moment that is later than every moment that is reached. As a deadline it means that there is no deadline.
+    /// A moment that no clock ever reaches. As a deadline it means that there is no deadline.
     pub const NEVER: Time = Time(u64::MAX);
 
     /// Returns the moment `nanos` nanoseconds after the origin.
@@ -41,7 +41,7 @@ impl Time {
     #[inline]
     pub const fn saturating_add(self, by: Duration) -> Time {
         // The sum is computed with 64 bits, because `Duration::as_nanos` would take 128. If `whole` saturates, the sum
-        // saturates, too.
+        // saturates too.
         let whole = by.as_secs().saturating_mul(1_000_000_000);
         Time(self.0.saturating_add(whole.saturating_add(by.subsec_nanos() as u64)))
     }

@@ -39,8 +39,8 @@ pub enum WindowSpan {
 }
 
 impl Default for WindowSpan {
-    /// Five seconds: long enough for a caller with little traffic to make twenty calls, short enough to notice an
-    /// outage soon.
+    /// Five seconds. This is long enough for a caller with little traffic to make twenty calls, and short enough to
+    /// notice an outage soon.
     fn default() -> Self {
         WindowSpan::Time(Duration::from_secs(5))
     }
@@ -65,9 +65,8 @@ impl Counts {
 
 /// Counts of good and bad calls and the latencies of the good ones, over a span of time or a number of calls.
 ///
-/// If the argument `now` of a function is earlier than that of the function call before, the later time is used. This
-/// can happen because two callers on two cores may read their clocks in one order and call this window in the other
-/// order.
+/// Two callers on two cores may read their clocks in one order and call this window in the other order. So if the
+/// argument `now` is earlier than in the call before, the later time is used.
 #[derive(Clone, Debug)]
 pub struct Window {
     /// The sum of all entries in the ring.
@@ -119,8 +118,8 @@ impl Window {
         self.total.kinds
     }
 
-    /// Returns how long the slowest good call took; `None` if there was none. In a window of calls, this may be a call
-    /// that has left the window already. It left at most a tenth of the window's length ago.
+    /// Returns how long the slowest good call took; `None` if there was none. A window of calls may still return a call
+    /// that has left the window, if that was at most a tenth of the window's length ago.
     pub fn slowest_success(&mut self, now: Time) -> Option<Duration> {
         self.latencies(now).map(|latencies| Duration::from_nanos(latencies.slowest))
     }
@@ -207,8 +206,7 @@ impl Latencies {
     fn add(&mut self, sample: Sample) {
         match sample {
             Sample::Ok { nanos } => {
-                // The field is written only if it changes, because fewer writes disturb other cores less
-                // ([`TimeRing`]).
+                // The field is written only if it changes. [`TimeRing`] says why few writes are better.
                 if nanos > self.slowest {
                     self.slowest = nanos;
                 }
@@ -245,9 +243,9 @@ impl Default for Bucket {
 /// lasts for `width`, and is counted in bucket `n mod 10`.
 ///
 /// A call writes to one counter only, that of the total. The count of the current slot is the total now minus the total
-/// when the slot began. It is stored in its bucket when the slot is over. Few writes are needed, because otherwise
-/// callers on two cores slow each other down: each cache line that one of them wrote moves to the other. That costs
-/// more than the arithmetic.
+/// when the slot began. When the slot is over, this count is stored in its bucket. Few writes are needed in this way.
+/// Callers on two cores slow each other down by writes, because each cache line that one of them wrote moves to the
+/// other. That costs more than the arithmetic.
 #[derive(Clone, Debug)]
 struct TimeRing {
     /// When the current slot ends. While the time stays within this slot, no division is needed.
@@ -335,8 +333,8 @@ struct CallRing {
     /// The number of the block in which the position `next` lies. `block_end` is the first position after that block.
     block: usize,
     block_end: usize,
-    /// The latencies that the current block had before new calls began to overwrite it. The old calls that are not
-    /// overwritten yet are still in the window.
+    /// The latencies that the current block had before new calls began to overwrite it. They are kept, because the old
+    /// calls that are not overwritten yet are still in the window.
     leaving: Latencies,
 }
 

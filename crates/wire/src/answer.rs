@@ -24,9 +24,12 @@ pub enum Asked {
 pub struct AnswerHead {
     /// The status, 100 to 999. A status below 200 is an interim answer; the final one follows.
     pub status: StatusCode,
-    /// The fields that are passed on, in their order. A declared `Content-Length` is among them, written anew from its
-    /// number, unless the status forbids it (204). The fields that concern only this connection are left out:
-    /// `Connection` and the fields that it names, `Keep-Alive`, `Transfer-Encoding`.
+    /// The fields that are passed on, in their order.
+    ///
+    /// - A declared `Content-Length` is among them, written anew from its number. With a status that forbids it (204),
+    ///   it is left out.
+    /// - The fields that concern only this connection are left out: `Connection` and the fields that it names,
+    ///   `Keep-Alive`, `Transfer-Encoding`.
     pub fields: HeaderMap,
     /// Where the body ends.
     pub framing: Framing,
@@ -39,7 +42,7 @@ pub struct AnswerHead {
 /// The beginning that all answers have in common.
 const BEGINNING: &[u8] = b"HTTP/1.";
 
-/// Returns whether these bytes can be the beginning of an answer. This is asked before the head is complete, so that
+/// Returns whether these bytes can be the beginning of an answer. It is called before the head is complete, so that
 /// bytes that are not HTTP are refused immediately.
 #[must_use]
 pub fn may_begin(bytes: &[u8]) -> bool {
@@ -91,8 +94,8 @@ fn framed(status: StatusCode, version: u8, fields: Fields, asked: Asked) -> Resu
         Some(length) => Framing::Length(length),
         None => Framing::UntilClose,
     };
-    // The fields announce a body that the status forbids. A server may send that body all the same, and it would be
-    // read as the next answer, so the connection is not kept.
+    // The fields announce a body that the status forbids. A server may send that body nevertheless, and it would be
+    // read as the next answer. So the connection is not kept.
     let promised = wordless && (chunked || length.is_some_and(|length| length > 0));
     if wordless {
         map.remove(header::CONTENT_LENGTH);

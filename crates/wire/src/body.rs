@@ -43,8 +43,8 @@ impl Body {
         })
     }
 
-    /// Reads the next bytes of the connection. Appends the content among them to `data`, and returns how many of the
-    /// bytes belong to this body; the bytes after them do not.
+    /// Reads the next bytes of the connection. Appends the content of the body among them to `data`, and returns how
+    /// many of the bytes belong to this body. The bytes after them belong to what follows the body.
     ///
     /// # Errors
     /// The chunks or trailers are malformed, so the body cannot become whole any more.
@@ -74,8 +74,8 @@ impl Body {
         }
     }
 
-    /// Is called when the server has closed the connection without an error. Returns whether the body is whole: it had
-    /// been read to its end before, or its framing is [`Framing::UntilClose`].
+    /// Must be called when the server has closed the connection without an error. Returns whether the body is whole: it
+    /// had been read to its end before, or its framing is [`Framing::UntilClose`].
     pub fn closed(&mut self) -> bool {
         if matches!(self.0, State::UntilClose) {
             self.0 = State::Over(None);
@@ -99,8 +99,8 @@ impl Body {
         }
     }
 
-    /// Returns the trailers after the last chunk, but only the first time that it is called. Returns `None` if there
-    /// are none, or if the body is not over.
+    /// Returns the trailers after the last chunk, the first time that it is called. After that it returns `None`. It
+    /// also returns `None` if there are no trailers, or if the body is not over.
     pub fn take_trailers(&mut self) -> Option<HeaderMap> {
         match &mut self.0 {
             State::Over(trailers) => trailers.take(),

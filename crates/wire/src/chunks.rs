@@ -1,6 +1,6 @@
 //! Reads a body in chunks (RFC 9112, section 7.1) and checks each of its bytes.
 //!
-//! Every byte that is not allowed at its position makes the body invalid. Other readers are less strict: hyper takes a
+//! A byte that is not allowed at its position makes the body invalid. Other readers are less strict. hyper takes a
 //! malformed size for the end of the body, and some readers skip what they do not know in the line of a size.
 
 use bytes::Bytes;
@@ -119,9 +119,9 @@ impl Chunks {
     }
 }
 
-/// Returns the fields after the last chunk; `None` if there are none. They do not change the framing or the connection:
-/// fields like `Content-Length` have no meaning there (RFC 9110, section 6.5.1). Callers that pass trailers on leave
-/// such fields out.
+/// Returns the fields after the last chunk; `None` if there are none. Fields like `Content-Length` have no meaning
+/// there (RFC 9110, section 6.5.1), and change neither the framing nor the connection. Code that passes the trailers on
+/// must leave such fields out.
 fn trailers(raw: &Bytes, limits: Limits) -> Result<Option<HeaderMap>, Misread> {
     let mut room = vec![httparse::EMPTY_HEADER; limits.headers];
     let parsed = httparse::parse_headers(raw, &mut room).map_err(|error| match error {

@@ -11,8 +11,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use crate::head::Limits;
 use crate::misread::Misread;
 
-/// The number of fields for which the table is on the stack; a larger table is on the heap. It is the default of
-/// [`Limits::headers`].
+/// The number of fields for which the table is kept on the stack. A larger table is kept on the heap. The number is the
+/// default of [`Limits::headers`].
 const USUAL: usize = 100;
 
 /// What the fields of one head say.
@@ -96,8 +96,8 @@ impl Fields {
             } else if option.eq_ignore_ascii_case(b"keep-alive") {
                 self.keep = true;
             } else if let Ok(name) = HeaderName::from_bytes(option) {
-                // A server may name `Content-Length` in `Connection`. The field is passed on all the same, because a
-                // body's length does not concern this connection only.
+                // A server may name `Content-Length` in `Connection`. The field is passed on nevertheless, because the
+                // length of a body concerns more than this connection.
                 if name != header::CONTENT_LENGTH {
                     self.named.push(name);
                 }
@@ -114,8 +114,8 @@ pub(crate) fn owned(head: &Bytes, raw: &httparse::Header<'_>) -> Result<(HeaderN
     Ok((name, value))
 }
 
-/// Returns the number in a `Content-Length`; `None` if it has other bytes than digits, or is greater than 2^63 - 1,
-/// because readers differ about greater numbers.
+/// Returns the number in a `Content-Length`. Returns `None` if it has other bytes than digits, or if it is greater than
+/// 2^63 - 1, because programs read greater numbers in different ways.
 pub fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;

@@ -35,7 +35,7 @@ impl Default for Limits {
 }
 
 /// Looks for the empty line that ends a head. Each call goes on where the last one stopped, so each line is read once,
-/// however the bytes arrive. A line that ends without a carriage return is noticed immediately.
+/// in whatever pieces the bytes arrive. A line that ends without a carriage return is noticed immediately.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeadEnd {
     /// The number of bytes that have been examined.
@@ -45,8 +45,8 @@ pub struct HeadEnd {
 }
 
 impl HeadEnd {
-    /// Returns the length of the head with its empty line; `None` while the head is not complete. At each call, `bytes`
-    /// begin with the first byte of the head.
+    /// Returns the length of the head with its empty line, in bytes; `None` while the head is not complete. At each
+    /// call, `bytes` must begin with the first byte of the head.
     ///
     /// # Errors
     /// A line ends without a carriage return.

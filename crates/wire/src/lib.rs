@@ -1,9 +1,9 @@
 //! HTTP/1.1 messages, read strictly and written plainly. Bytes go in and facts come out: no IO, no clock, no task.
 //!
-//! This crate has one strict reading, and everything else is a [`Misread`]. Most libraries read an answer leniently. Of
-//! two lengths they take one. They ignore a coding that they do not know. They read a chunk size with a sign as zero.
-//! Each of these makes a broken answer look whole, and a payment that never happened look paid. The strict reading has
-//! these rules:
+//! This crate reads by strict rules, and bytes that break them are a [`Misread`]. Most libraries read an answer
+//! leniently. If there are two lengths, they take one of them. They ignore a coding that they do not know. They read a
+//! chunk size with a sign as zero. In each of these cases a broken answer looks whole, and a payment that never
+//! happened looks paid. These are the rules:
 //!
 //! - Lines end with a carriage return and a line feed. Neither stands alone anywhere in a head, a chunk's line or a
 //!   trailer.

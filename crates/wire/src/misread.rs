@@ -19,7 +19,7 @@ pub enum Misread {
     TooManyFields,
     /// There is more than one `Content-Length`, or one that is not a number below 2^63.
     Length,
-    /// There is a `Transfer-Encoding` that is not exactly one `chunked`, or any `Transfer-Encoding` in HTTP/1.0.
+    /// There is a `Transfer-Encoding` that is not exactly one `chunked`. In HTTP/1.0, any `Transfer-Encoding` is wrong.
     Coding,
     /// Both `Transfer-Encoding` and `Content-Length`.
     TwoLengths,

@@ -1,4 +1,4 @@
-//! Writes messages: fields, lengths and chunks. The types of field names and values cannot hold a line end, so no name
+//! Writes messages: fields, lengths and chunks. The types of field names and values cannot hold a line end. So no name
 //! or value can end its line early.
 
 use http::{HeaderMap, HeaderName, HeaderValue};

@@ -90,7 +90,8 @@ impl Seen {
         })
     }
 
-    /// Reads the last line that the generator prints. If the line is not as expected, this is an error.
+    /// Reads the last line that the generator prints, and returns its figures. If the line is not as expected, this is
+    /// an error.
     pub(crate) fn from_json(line: &str) -> Outcome<Seen> {
         let value: Value = serde_json::from_str(line).map_err(|e| format!("load said `{line}`: {e}"))?;
         let count = |name: &str| {
@@ -119,7 +120,7 @@ struct Book {
 }
 
 impl Book {
-    /// Forgets the results of the warm-up. Requests that are waiting for an answer stay in the book.
+    /// Removes the results of the warm-up. Requests that are still waiting for an answer are kept.
     fn forget_results(&mut self) {
         self.latencies_ns.clear();
         self.errors = 0;
@@ -216,7 +217,8 @@ async fn keep_sending(load: Load, slot: usize, due: Option<Due>, book: Shared) {
     }
 }
 
-/// Opens one connection, and sends requests on it one after the other until an error occurs.
+/// Opens one connection, and sends requests on it one after the other. Returns the error that ends this, or `Ok` if no
+/// further request will be due.
 async fn converse(load: &Load, slot: usize, due: Option<&Due>, book: &Shared) -> IoResult<()> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, load.port)).await?;
     stream.set_nodelay(true)?;

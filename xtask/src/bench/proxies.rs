@@ -111,7 +111,7 @@ pub(crate) struct Proxy {
 }
 
 /// Starts a proxy in front of the upstream at port `up`, with `workers` threads or processes on the given CPUs. Waits
-/// until a request is answered through the proxy.
+/// until a request is answered through the proxy, and then returns the proxy.
 pub(crate) fn start(
     arm: Arm,
     programs: &Programs,

@@ -146,8 +146,7 @@ fn behind(tree: &Tree, id: Id, path: &[String], name: &str, outer: bool, steps: 
     if other_crate { None } else { resolve(tree, id, path, outer, steps + 1) }
 }
 
-/// Splits the files that use each other into circles. In each circle, every file uses every other file, directly or
-/// through others.
+/// Returns the circles of files. In each circle, every file uses every other file, directly or through others.
 fn circles(uses: &Uses) -> Vec<Uses> {
     let reach: BTreeMap<&str, BTreeSet<&str>> =
         uses.keys().map(|file| (file.as_str(), reached(uses, file))).collect();

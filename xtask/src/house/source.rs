@@ -33,7 +33,7 @@ pub(crate) fn files() -> Outcome<Vec<Source>> {
     Ok(read(&root, listed.lines().filter(|path| root.join(path).is_file())))
 }
 
-/// Reads the files at these paths below `folder`. A file that cannot be read counts as empty.
+/// Returns the files at these paths below `folder`. A file that cannot be read counts as empty.
 pub(crate) fn read<'a>(folder: &Path, paths: impl Iterator<Item = &'a str>) -> Vec<Source> {
     let sources = paths.map(|path| {
         let bytes = fs::read(folder.join(path)).unwrap_or_default();

@@ -41,7 +41,8 @@ pub(crate) struct Module {
 }
 
 impl Tree {
-    /// Reads the crate whose root file is `root`. If one of its files is not valid Rust, this is an error.
+    /// Returns the modules of the crate whose root file is `root`. If one of its files is not valid Rust, this is an
+    /// error.
     pub(crate) fn read(root: &str, files: &[Source]) -> Result<Tree, String> {
         let texts: BTreeMap<&str, &str> =
             files.iter().filter_map(|file| Some((file.path.as_str(), file.text.as_deref()?))).collect();

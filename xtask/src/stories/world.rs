@@ -35,7 +35,7 @@ struct Ports {
 }
 
 impl World {
-    /// Starts the upstreams and the gateway whose program is given, and waits until all of them answer.
+    /// Starts the upstreams and the gateway whose program is given, waits until all of them answer, and returns them.
     pub(super) fn start(program: &Path) -> Outcome<World> {
         let folder = target().join("stories");
         fs::create_dir_all(folder.join("files")).map_err(|e| format!("{}: {e}", folder.display()))?;

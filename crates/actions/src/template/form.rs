@@ -14,7 +14,7 @@ pub struct FormTemplate {
 }
 
 impl FormTemplate {
-    /// Reads fields whose values may have holes. Names have no holes.
+    /// Reads the fields of a form, and returns its template. The values may have holes, the names may not.
     ///
     /// # Errors
     /// If a name is empty, or if a value is not a valid template for this purpose.

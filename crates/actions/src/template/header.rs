@@ -14,7 +14,7 @@ pub struct HeaderTemplate {
 }
 
 impl HeaderTemplate {
-    /// Reads the value of a header. [`super::stored_header`] reads its name.
+    /// Reads the value of a header with the name `name`, and returns the header. [`super::stored_header`] reads names.
     ///
     /// # Errors
     /// If the value is not a valid template for this purpose, or if its text could never be sent in a header.

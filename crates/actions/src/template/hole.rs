@@ -164,7 +164,7 @@ impl Purpose {
 /// Headers that carry credentials. They are never stored, so no hole can be filled from them.
 const NOT_STORED: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "set-cookie"];
 
-/// Reads the name of a header that is recorded with a request, or that a confirm, a cancel or a list sets.
+/// Reads the name of a header that is recorded with a request, or that a confirm, a cancel or a list sets. Returns it.
 ///
 /// # Errors
 /// If `written` is not a valid header name, if the header carries credentials, or if it is set by Seawall or belongs to
@@ -194,7 +194,7 @@ const RESERVED: [&str; 11] = [
     "upgrade",
 ];
 
-/// Reads the name of a header that a declaration sets.
+/// Reads the name of a header that a declaration sets, and returns it.
 ///
 /// # Errors
 /// If `written` is not a valid header name, or if the header is set by Seawall or belongs to the connection.

@@ -79,8 +79,8 @@ pub struct Filled {
 }
 
 impl RequestTemplate {
-    /// Reads a method and a target from a text such as `"GET /v1/charges?key={key}"`. Values that fill the holes of the
-    /// target are percent-encoded.
+    /// Reads a method and a target from a text such as `"GET /v1/charges?key={key}"`, and returns the template of a
+    /// request. Values that fill the holes of the target are percent-encoded.
     ///
     /// # Errors
     /// If `written` is not a method and a path, or if the method or a hole is not allowed for this purpose.
@@ -179,9 +179,10 @@ impl RequestTemplate {
         Ok(Filled { method: self.method.clone(), target, headers, body: body.map(String::into_bytes) })
     }
 
-    /// Fills the target. Values are percent-encoded. A segment that becomes empty, `.` or `..` is refused, because
-    /// percent-encoding does not make such a segment harmless. Servers read `/v1/charges/..` as `/v1`. And
-    /// `/v1/charges/` is often the list of all charges, whose 200 would be taken for an answer about the one charge.
+    /// Fills the target and returns it. Values are percent-encoded. A segment that becomes empty, `.` or `..` is
+    /// refused, because percent-encoding does not make such a segment harmless. Servers read `/v1/charges/..` as `/v1`.
+    /// And `/v1/charges/` is often the list of all charges, whose 200 would be taken for an answer about the one
+    /// charge.
     fn filled_target(&self, with: &dyn Fill) -> Result<String, Unfilled> {
         let target = self.target.fill(with, seawall_client::percent_encode)?;
         // The cursor of a list's first page is an empty text, so this hole may leave a segment empty.

@@ -54,7 +54,8 @@ enum Part {
 }
 
 impl Template {
-    /// Reads a text with holes. A hole is written in braces. `{{` and `}}` stand for the braces themselves.
+    /// Reads a text with holes, and returns its template. A hole is written in braces. `{{` and `}}` stand for the
+    /// braces themselves.
     ///
     /// # Errors
     /// If a brace has no partner, or if a hole is unknown or is not allowed for this purpose.

@@ -18,7 +18,7 @@ pub(super) struct Asked {
     /// The value of the `harbor-id` header; `None` if the request has no such header.
     pub(super) id: Option<String>,
     pub(super) body: Bytes,
-    /// The hash of method, path, query and body. Two requests with the same fingerprint count as the same request.
+    /// The hash of method, path, query and body. Two requests with equal hashes count as the same request.
     pub(super) fingerprint: u64,
 }
 
@@ -53,7 +53,7 @@ impl Asked {
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
-    /// The allowed methods, for the `Allow` header of a 405; `None` for every other answer.
+    /// The allowed methods, for the `Allow` header of an answer with status 405. `None` for every other answer.
     pub(super) allow: Option<&'static str>,
 }
 
@@ -94,8 +94,8 @@ struct Written {
     /// The body, if it is UTF-8.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     body: String,
-    /// The body, if it is not UTF-8. It is kept as bytes, because replacing the invalid characters would make a
-    /// different request, which could even be a valid one.
+    /// The body, if it is not UTF-8; empty otherwise. It is kept as bytes, because replacing the invalid characters
+    /// would make a different request, which could even be a valid one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     bytes: Vec<u8>,
 }

@@ -149,7 +149,7 @@ pub(super) struct Pages {
     /// The total size of the metadata, customers and saved answers that are kept, in bytes. At [`MOST_BYTES`] the
     /// harbor answers 507.
     pub(super) kept: usize,
-    /// A random number that is a part of every id, so that the ids of two harbors differ.
+    /// A random number that is a part of every id, so that two harbors do not make the same ids.
     pub(super) start: u32,
     pub(super) made: u64,
     /// The file in which the books are kept too; `None` if they are only in memory.
@@ -272,9 +272,10 @@ impl Default for Pages {
 }
 
 impl Pages {
-    /// Counts a request that was read whole. Returns whether it is the first request with its idempotency key or, if it
-    /// has no key, with its `harbor-id`. A request that has neither counts as the first. The result matters for a fault
-    /// in the header: without `always`, the fault strikes only the first request.
+    /// Counts a request that was read whole. Returns whether it is the first one with its idempotency key. A request
+    /// without a key is compared by its `harbor-id` instead, and one that has neither always counts as the first.
+    ///
+    /// The result decides about a fault in the header: without `always`, it strikes only the first request.
     pub(super) fn note(&mut self, asked: &Asked) -> bool {
         if let Err(error) = self.keep(Line::Seen { asked: asked.clone() }) {
             tracing::error!(%error, "harbor: a request could not be entered in the file of the books");
@@ -337,8 +338,9 @@ impl Pages {
         }
     }
 
-    /// Ends the work of a writing request that has a key. A successful answer is saved, and later requests with this
-    /// key get it. After any other answer the key is free again. For every other request, does nothing.
+    /// Ends the work of a writing request that has a key. A successful answer is saved, so that later requests with
+    /// this key get it. After any other answer, a later request with the key is worked on again. For every other
+    /// request, this does nothing.
     pub(super) fn settle(&mut self, asked: &Asked, reply: &Reply) {
         let Some(key) = asked.key.as_ref().filter(|_| asked.writes()) else { return };
         // The books may have been cleared during the work.
@@ -351,8 +353,9 @@ impl Pages {
         };
     }
 
-    /// Does the work of an admitted request, ends the work of its key ([`Self::settle`]), and returns the reply. If
-    /// the books are kept in a file, a writing request is first written to this file. If that fails, the work is not
+    /// Does the work of an admitted request, ends the work of its key ([`Self::settle`]), and returns the reply.
+    ///
+    /// If the books are kept in a file, a writing request is written to this file first. If that fails, the work is not
     /// done, and the reply is a 507.
     pub(super) fn work(&mut self, asked: &Asked) -> Reply {
         let at = Timestamp::now();
@@ -384,8 +387,8 @@ impl Pages {
         self.journal.as_mut().map_or(Ok(()), |journal| journal.write(&line))
     }
 
-    /// Counts one change: in the total, and under the key of the request. If the request has no key, the change is
-    /// counted among the changes without a key.
+    /// Counts one change in the total. Also counts it under the key of the request or, if the request has no key, among
+    /// the changes without a key.
     pub(super) fn enter(&mut self, asked: &Asked) {
         self.counts.effects += 1;
         match &asked.key {

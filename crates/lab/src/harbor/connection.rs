@@ -41,7 +41,7 @@ enum Order {
 }
 
 /// How the handler of a request makes its exchange end without a proper answer. On HTTP/1.1 the handler sends an order
-/// to its connection, on HTTP/2 it returns an error that resets the stream.
+/// to the task of its connection. On HTTP/2 it returns an error, which resets the stream.
 #[derive(Clone)]
 enum Link {
     Http1(mpsc::Sender<Order>),
@@ -190,8 +190,8 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 
 impl Pier {
     /// Returns the fault that strikes this request: the one in its header, or else the script's, or else no fault.
-    /// `first` says whether the request is the first one with its idempotency key or its `harbor-id`. If it is a later
-    /// one, the fault in its header strikes only with `always`.
+    /// `first` says whether this is the first request with its idempotency key or its `harbor-id`. If it is not, the
+    /// fault in its header strikes only with `always`.
     fn fault_of(&self, asked: &Asked, carried: Option<Fault>, first: bool) -> Fault {
         // The script draws for every request, even if a fault in the header takes precedence over the script. So a
         // request with such a header does not change what the script draws for later requests.
@@ -200,9 +200,10 @@ impl Pier {
     }
 }
 
-/// Waits for the time `before`, and then does the work of the request if its key allows it. Whether the key allows it
-/// is decided before the wait, and the key counts as being worked on during the wait. Returns the reply, and whether it
-/// is a saved answer.
+/// Waits for the time `before`, and then does the work of the request if its key allows that. Returns the reply, and
+/// whether it is a saved answer.
+///
+/// The key is checked before the wait. During the wait, the key counts as being worked on.
 async fn work(pier: &Pier, asked: &Asked, before: Duration) -> (Reply, bool) {
     let admission = pier.books.open(|pages| pages.admit(asked));
     if !before.is_zero() {
@@ -274,7 +275,7 @@ async fn end(
         Link::Http2 => Err(reason.into()),
         Link::Http1(orders) => {
             // If the connection takes the order, it drops this future. If the order cannot be sent, the connection has
-            // ended, and nobody waits for this future.
+            // ended, so it does not matter that this future never ends.
             let _ = orders.send(order).await;
             std::future::pending().await
         }

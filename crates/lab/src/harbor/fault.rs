@@ -130,9 +130,13 @@ impl FromStr for Fault {
 }
 
 impl Fault {
-    /// Applies one word of a fault. If the word sets a wait (`delay`, `delay-after-effect`, `retry-after`), stores the
-    /// wait in this fault and returns `None`. If the word says how the request ends, returns this ending, and whether
-    /// the effect takes place. Fails if the word is unknown or its value is wrong.
+    /// Applies one word of a fault.
+    ///
+    /// - If the word sets a wait (`delay`, `delay-after-effect`, `retry-after`), the wait is stored in this fault, and
+    ///   the result is `None`.
+    /// - If the word says how the request ends, the result is this ending, and whether the effect takes place.
+    ///
+    /// Fails if the word is unknown or its value is wrong.
     fn take(&mut self, name: &str, value: Option<&str>) -> Result<Option<(Ending, bool)>, FaultError> {
         const INTERVAL: Duration = Duration::from_millis(100);
         let bare = |ending, effect| match value {

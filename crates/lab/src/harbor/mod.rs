@@ -66,8 +66,8 @@ pub const MOST_CONNECTIONS: usize = 4096;
 /// The maximum number of connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// A harbor that is bound but does not run yet. Until it runs, a harbor from [`Harbor::bind`] lets connections wait in
-/// the backlog, and one from [`Harbor::closed`] refuses them.
+/// A harbor that has a port but does not run yet. What happens to connections until it runs depends on how it was made.
+/// With [`Harbor::bind`] they wait in the backlog, and with [`Harbor::closed`] they are refused.
 #[derive(Debug)]
 pub struct Harbor {
     socket: Socket,
@@ -96,8 +96,8 @@ impl Harbor {
     /// If the address cannot be bound.
     pub fn closed(address: SocketAddr, script: Option<Script>) -> io::Result<Harbor> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        // With this option, a harbor that is started again can bind its port, even while connections of the previous
-        // harbor still linger.
+        // With this option, a harbor that is started again can bind its port, even if connections of the previous
+        // harbor have not quite ended.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;

@@ -27,7 +27,9 @@ pub enum Act {
     /// such signal, so the connection is closed. In both cases the request is not counted as processed.
     Refuse,
     /// HTTP/2: sends GOAWAY with this last stream id. Streams with a higher id are not counted as processed. All other
-    /// streams continue as their acts say, unless `then` ends the connection. HTTP/1.1: closes the connection.
+    /// streams continue as their acts say, unless `then` ends the connection.
+    ///
+    /// HTTP/1.1: closes the connection.
     GoAway {
         /// The highest id of the streams that were, or may have been, processed.
         last: u32,
@@ -97,8 +99,7 @@ impl From<Answer> for Act {
 }
 
 /// What a rogue does with an HTTP/1.1 connection that is idle. A connection is idle from the end of an answer until the
-/// next request arrives. The closure given to the builder's `welcome` returns this type too: there it says what the
-/// rogue does with a new connection before its first byte.
+/// next request arrives. A new connection is idle too, until its first byte comes (see the builder's `welcome`).
 ///
 /// If a request arrives within the given time, it is served as usual. If the time is zero, the rogue acts immediately
 /// and does not look for a request.

@@ -56,12 +56,12 @@ pub(super) async fn serve(mut stream: TcpStream, mut ahead: BytesMut, den: &Den,
     }
 }
 
-/// Does what `idle` says with an idle connection. Returns `true` if the connection can be used further, and `false` if
-/// the caller of this function has to drop it.
+/// Does what `idle` says with an idle connection. Returns whether the connection can be used further. If it cannot, the
+/// code that called this function must drop it.
 pub(super) async fn rest(stream: &mut TcpStream, idle: Idle) -> bool {
     if let Some(after) = idle.after().filter(|after| !after.is_zero()) {
-        // As in real servers, a request that has arrived takes precedence over the timer. Otherwise a request that
-        // arrived while this process was not scheduled would be lost.
+        // As in real servers, a request that has arrived takes precedence over the timer. Otherwise a request would be
+        // lost if it arrived while the system let other processes run.
         tokio::select! {
             biased;
             _ = stream.readable() => return true,
@@ -84,8 +84,8 @@ pub(super) async fn rest(stream: &mut TcpStream, idle: Idle) -> bool {
 }
 
 /// Reads the next request. Returns `None` if the connection ended before the first byte of a request. The first `bool`
-/// says whether the request is the last of its connection, the second whether its body was left unread. Fails if the
-/// request is malformed or breaks off.
+/// says whether the request is the last of its connection, and the second whether its body was left unread. Fails if
+/// the request is malformed or breaks off.
 async fn request(
     reader: &mut Reader<'_>,
     den: &Den,
@@ -175,7 +175,8 @@ impl Turn<'_> {
                 Err(error) => return departed(error),
             }
         }
-        // While unread bytes wait in the socket, a normal close by the caller cannot be seen, but a reset can.
+        // While unread bytes wait in the socket, the reader of the socket cannot see a normal close by the caller. A
+        // reset can be seen.
         let _ = self.stream.ready(Interest::ERROR).await;
         Departed::Reset
     }
@@ -193,8 +194,9 @@ impl Turn<'_> {
         Ok(if answer.load.framing() == Framing::UntilClose && !bodiless { Then::Close } else { answer.then })
     }
 
-    /// Writes the body to the socket. The last piece stays in `out`, and the caller of this function writes it. Returns
-    /// `true` if the body is complete, and `false` if it breaks off because a step of `load` says so.
+    /// Writes the body to the socket, except for its last piece. That stays in `out`, and the code that called this
+    /// function writes it. Returns `true` if the body is complete, and `false` if it breaks off because a step of
+    /// `load` says so.
     async fn body(&mut self, load: &Load, out: &mut BytesMut) -> Result<bool, Departed> {
         let chunked = load.framing() == Framing::Chunked;
         let mut steps = load.steps();
@@ -233,8 +235,8 @@ impl Turn<'_> {
     }
 }
 
-/// Returns how the caller left when a write or read has failed: always by a reset, since a normal close appears as an
-/// end of file.
+/// Returns how the caller left if a write or a read has failed. This is always a reset, since a normal close is not an
+/// error but an end of file.
 fn departed(_: io::Error) -> Departed {
     Departed::Reset
 }

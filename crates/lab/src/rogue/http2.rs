@@ -151,8 +151,8 @@ impl Limb {
         Limb { trunk: Arc::clone(trunk), body, respond, stream, heard }
     }
 
-    /// Returns whether the act may be decided without reading more of the request: either its body has ended, or the
-    /// rogue is set to act as soon as the head is read.
+    /// Returns whether the act may be decided now: the whole body has been read, or the rogue is set to act as soon as
+    /// the head is read.
     fn whole(&self) -> bool {
         self.body.is_end_stream() || self.trunk.den.settings.at_head
     }
@@ -230,8 +230,8 @@ impl Limb {
                 if self.stream <= last {
                     return Err(departure(&mut self.respond).await);
                 }
-                // The GOAWAY has said to the caller that this stream is not processed. So no further frame is sent on
-                // the stream, which ends with the connection.
+                // The GOAWAY has said to the caller that this stream is not processed. So nothing more is sent on the
+                // stream; it ends with the connection.
                 departure(&mut self.respond).await;
             }
         }

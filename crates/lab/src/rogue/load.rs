@@ -42,7 +42,8 @@ pub(super) enum Step {
 
 /// The number of bytes that are written at a time by default.
 const PIECE: usize = 64 << 10;
-/// The number of bytes after which the pattern repeats. It is a prime, so no power of two is a multiple of it.
+/// The number of bytes after which the pattern repeats. It is a prime, so pieces whose length is a power of two differ
+/// from one another.
 const PERIOD: u64 = 251;
 
 impl Load {
@@ -150,7 +151,7 @@ pub fn pattern(offset: u64, length: usize) -> Bytes {
     let mut bytes: Vec<u8> =
         (offset..).take(length.min(PERIOD as usize)).map(|at| (at % PERIOD) as u8).collect();
     while bytes.len() < length {
-        // So far `bytes` holds a whole number of periods, so a copy of them continues the pattern.
+        // At this point `bytes` holds a whole number of periods, so a copy of them continues the pattern.
         let more = (length - bytes.len()).min(bytes.len());
         bytes.extend_from_within(..more);
     }

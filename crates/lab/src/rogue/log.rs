@@ -62,8 +62,8 @@ impl Heard {
 pub struct Tally {
     /// The number of times that a request with this id was received.
     pub received: u32,
-    /// The number of requests with this id that may have had an effect. A request does not count if the rogue has told
-    /// the caller that it was not processed.
+    /// The number of requests with this id that may have had an effect. Requests that the rogue has declared as not
+    /// processed are left out.
     pub processed: u32,
     /// The number of answers that were sent completely.
     pub answered: u32,
@@ -184,7 +184,7 @@ impl Log {
         });
     }
 
-    /// Corrects the tally of this `x-id`: one request that was counted as processed was not. With `None`, changes
+    /// Corrects the tally of this `x-id`: one request was counted as processed and was not. With `None` it changes
     /// nothing, because a request without an `x-id` has no tally.
     pub(super) fn unprocess(&self, id: Option<&str>) {
         self.tally(id, |tally| tally.processed = tally.processed.saturating_sub(1));

@@ -265,8 +265,8 @@ async fn connection(mut stream: TcpStream, den: Arc<Den>) {
     if !http1::rest(&mut stream, welcome).await {
         return;
     }
-    // An error here was caused by the caller, so it is not reported. If the error broke off a request, `http1` or
-    // `http2` has counted that request as broken.
+    // The caller caused this error, so it is not reported. If the error broke off a request, `http1` or `http2` has
+    // counted that request as broken.
     if let Ok(Some((speech, ahead))) = wire::listen_in(&mut stream).await {
         match speech {
             Speech::Http1 => http1::serve(stream, ahead, &den, number).await,

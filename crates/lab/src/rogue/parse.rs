@@ -1,4 +1,4 @@
-//! Reads HTTP/1.1 requests. It can read only well-formed requests.
+//! Reads HTTP/1.1 requests, if they are well-formed.
 //!
 //! A gateway must never send anything else. So a request that this parser cannot read counts as broken, and its
 //! connection is ended.

@@ -1,8 +1,8 @@
 //! The agenda of a simulation: its future events, in virtual time.
 //!
 //! It is a priority queue by time. Two events of the same instant come out in the order in which they were put in, so a
-//! run depends on its seed and on nothing else. The heap compares one integer, which is made of the time and a running
-//! number, and not whole events as the obvious heap does. The event itself has only a few bytes.
+//! run depends on its seed and on nothing else. The obvious heap compares whole events. This one compares one integer,
+//! which is made of the time and a running number. The event itself has only a few bytes.
 //!
 //! Every event that comes out is mixed into a hash that depends on the order. Two runs with the same hash did the same
 //! things in the same order.
@@ -49,9 +49,9 @@ impl<E> Ord for Due<E> {
 
 /// The events that are still to come.
 ///
-/// Timers that all take equally long, such as the timeouts of attempts, are due in the order in which they were set. So
-/// they are kept in a plain queue, which is cheaper than the heap for all other events. Most pending events are such
-/// timers, and nearly all of them have no effect when they are due, because the attempt has ended by then.
+/// Timers that all take equally long, such as the timeouts of attempts, become due in the order in which they were set.
+/// So they are kept in a plain queue, which costs less than the heap for all other events. Most pending events are such
+/// timers. Nearly all of them have no effect when they are due, because the attempt has ended by then.
 pub struct Agenda<E> {
     heap: BinaryHeap<Reverse<Due<E>>>,
     lane: VecDeque<Due<E>>,

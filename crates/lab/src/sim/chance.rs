@@ -1,9 +1,9 @@
 //! Streams of random numbers that depend on a seed, and the distributions that are drawn from them.
 //!
 //! Each entity of a simulation, such as each provider, has its own stream. The stream is made from the seed, the kind
-//! of the entity, and its number. With one stream for all entities, every draw would depend on the order of all other
-//! draws: a policy that draws one more number would change the arrivals. Two arms with the same seed would then not see
-//! the same arrivals.
+//! of the entity, and its number. If all entities shared one stream, every draw would depend on the order of all other
+//! draws, and a policy that draws one more number would change the arrivals. Two arms with the same seed would then not
+//! see the same arrivals.
 
 use std::time::Duration;
 

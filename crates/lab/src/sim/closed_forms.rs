@@ -3,8 +3,8 @@
 //!
 //! Let `a` be the number of attempts that a call makes when all of them fail. Above a load of `1/a`, an overload never
 //! ends once it has begun, because the repeats keep it alive. Below that load the time of its end can be computed. So
-//! these formulas say at which load repeats do harm. It is not enough to ask whether repeats help: the same repeats only
-//! make an overload longer below that load, and keep it alive above it.
+//! these formulas say how much harm repeats do at which load: below `1/a` they make an overload longer, and above it
+//! they keep it alive.
 //!
 //! The formulas are fluid limits. They assume many callers, a queue that is first come, first served, and work that
 //! continues after its caller has given up. A test checks them against the simulator over a grid of loads, triggers and
@@ -47,8 +47,8 @@ pub struct Overload {
     /// The number of attempts for each call while all attempts fail. It is 1 if repeats have a budget that only
     /// successes pay for. The formulas call it a.
     pub attempts: f64,
-    /// The time that the provider would need at full capacity for all repeats for which the callers together have saved
-    /// tokens, in seconds. It is `callers · tokens / capacity`. The formulas call it B.
+    /// The tokens that all callers together have saved for repeats, as a time in seconds: how long the provider would
+    /// need for those repeats at full capacity. It is `callers · tokens / capacity`. The formulas call it B.
     pub stored: f64,
     /// How long an attempt waits for its answer, in seconds. The formulas call it τ.
     pub timeout: f64,
@@ -56,9 +56,10 @@ pub struct Overload {
 
 impl Overload {
     /// Returns the number of seconds from the end of the trouble until calls are answered in time again: `[T(aρ − d) +
-    /// B − τ] / (1 − aρ)`. The docs of the fields say what the letters mean. Returns zero if the trouble is too short
-    /// for the backlog to reach the timeout. Otherwise, returns `None` if `aρ ≥ 1`, because then calls are never
-    /// answered in time again.
+    /// B − τ] / (1 − aρ)`. The docs of the fields say what the letters mean.
+    ///
+    /// - Returns zero if the trouble is too short for the backlog to reach the timeout.
+    /// - Otherwise returns `None` if `aρ ≥ 1`, because then calls are never answered in time again.
     ///
     /// During the trouble a backlog of attempts builds up. Afterwards the backlog is worked off with the capacity that
     /// new attempts do not need. An attempt that waits for less than the timeout is answered in time.
@@ -88,8 +89,8 @@ pub fn amplification(tries: f64, tiers: u32) -> f64 {
     tries.max(1.0).powi(i32::try_from(tiers).unwrap_or(i32::MAX))
 }
 
-/// Returns the largest minimum that each caller's concurrency limit may have if the limits are to protect a provider:
-/// `capacity · timeout / callers`. The capacity is in attempts per second, the timeout in seconds.
+/// Returns the largest minimum that each caller's concurrency limit may have, so that the limits still protect a
+/// provider: `capacity · timeout / callers`. The capacity is in attempts per second, the timeout in seconds.
 ///
 /// If `callers` callers each keep at least this number of attempts under way, they fill a queue that takes the whole
 /// timeout to work off. Every attempt then times out, even if all limits are at their minimum.
@@ -98,9 +99,9 @@ pub fn largest_minimum_limit(callers: f64, capacity: f64, timeout: f64) -> f64 {
     capacity * timeout / callers.max(1.0)
 }
 
-/// Returns the number of repeats for which all callers of a fleet together may have saved tokens, if these repeats may
-/// lengthen the recovery by `seconds`: `(1 − load) · capacity · seconds`. The load is a share of the capacity, and the
-/// capacity is in attempts per second.
+/// Returns the number of repeats for which all callers of a fleet together may save tokens. With this number, these
+/// repeats lengthen the recovery by at most `seconds`. The formula is `(1 − load) · capacity · seconds`. The load is a
+/// share of the capacity, and the capacity is in attempts per second.
 #[must_use]
 pub fn affordable_credit(load: f64, capacity: f64, seconds: f64) -> f64 {
     (1.0 - load).max(0.0) * capacity * seconds

@@ -44,8 +44,8 @@ fn student(freedom: usize) -> f64 {
     const TABLE: [f64; 10] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
     match TABLE.get(freedom.saturating_sub(1)) {
         Some(quantile) => *quantile,
-        // This is the expansion of Cornish and Fisher to its first term. Its error is 1 % at eleven degrees of freedom,
-        // and smaller at more.
+        // The first term of the expansion of Cornish and Fisher. Its error is 1 % at eleven degrees of freedom, and
+        // smaller at more.
         None => 1.960 + 2.4 / freedom as f64,
     }
 }

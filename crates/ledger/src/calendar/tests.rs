@@ -303,7 +303,8 @@ fn equal_lifetimes_are_written_and_hashed_alike() {
     assert_eq!(TimeOfDay::new(200, 0, Zone::utc()), None);
 }
 
-/// Moments from 1970 to 2100. Half of them are within three hours of a change of the zone's clock, where mistakes are.
+/// Generates moments from 1970 to 2100. Half of them are within three hours of a change of the zone's clock, because
+/// mistakes are likely there.
 fn moments(zone: Zone) -> impl Strategy<Value = Stamp> {
     const END_SECONDS: i64 = 4_102_444_800;
     let whole = 0..END_SECONDS * 1_000_000;
@@ -332,7 +333,7 @@ fn hours(a: Stamp, b: Stamp) -> f64 {
     b.since(a).as_secs_f64() / 3600.0
 }
 
-/// Whether the zone's clock was moved forward within a day and an hour of `moment`.
+/// Returns whether the zone's clock was moved forward within 25 hours before or after `moment`.
 fn moved_forward_near(zone: &Zone, moment: Stamp) -> bool {
     let hours = 25 * 3_600_000_000;
     let before = Timestamp::from_microsecond(moment.as_micros() - hours).unwrap();

@@ -25,8 +25,8 @@ pub(super) const fn at(seconds: i64) -> Stamp {
     Stamp::from_micros(1_000_000_000 + seconds * 1_000_000)
 }
 
-/// The cautious rules, for a provider that knows no keys and can be asked. Its cancel has no key, and a second cancel
-/// undoes the effect once more, as a second refund does.
+/// Returns the cautious rules, for a provider that knows no keys and can be asked. Its cancel has no key, and a second
+/// cancel undoes the effect once more, as a second refund does.
 pub(super) fn lookup() -> Rules {
     Rules {
         on_unknown: OnUnknown::Confirm,
@@ -45,8 +45,8 @@ pub(super) fn lookup() -> Rules {
     }
 }
 
-/// Rules for a provider that honours keys for a day and cannot be asked. A cancel names the action by our key, and a
-/// second cancel changes nothing.
+/// Returns rules for a provider that honours keys for a day and cannot be asked. A cancel names the action by our key,
+/// and a second cancel changes nothing.
 pub(super) fn keyed() -> Rules {
     Rules { cancel: Some(void()), ..Rules::of(Idempotency::Keyed).remembered(Lifetime::For(DAY)) }
 }
@@ -64,8 +64,8 @@ pub(super) fn void() -> CancelRules {
     }
 }
 
-/// Rules for a provider that knows no keys and cannot be asked. A cancel names the action by our key. If the effect is
-/// unknown, the cancel is sent without a question to the provider.
+/// Returns rules for a provider that knows no keys and cannot be asked. A cancel names the action by our key. If the
+/// effect is unknown, the cancel is sent without a question to the provider.
 pub(super) fn net_cancel() -> Rules {
     Rules { on_unknown: OnUnknown::Cancel, cancel: Some(void()), ..Rules::of(Idempotency::None) }
 }
@@ -99,7 +99,7 @@ impl Bench {
         bench
     }
 
-    /// Makes a row that is claimed by us and whose effect exists and is to be undone. The application cancelled the
+    /// Makes a row that is claimed by us, and whose effect exists and is to be undone. The application cancelled the
     /// action before the provider answered "yes".
     pub(super) fn to_undo(rules: Rules) -> Bench {
         let mut bench = Bench::new(rules);
@@ -221,7 +221,8 @@ impl Bench {
         self.claim();
     }
 
-    /// Begins an attempt that ends without an answer, and claims the row again when it is due.
+    /// Begins an attempt that ends without an answer, and claims the row again when it is due. Returns the attempt's
+    /// log line.
     pub(super) fn lost_attempt(&mut self) -> AttemptRow {
         let line = self.performs();
         self.performed(line.clone(), Performed::Unknown);

@@ -13,7 +13,7 @@ fn cancels(change: impl FnOnce(CancelRules) -> CancelRules, rules: Rules) -> Rul
     Rules { cancel: rules.cancel.map(change), ..rules }
 }
 
-/// Rules for a provider that must be asked what is left to undo, before each cancel.
+/// Returns rules for a provider that must be asked, before each cancel, what is left to undo.
 fn asks_first() -> Rules {
     cancels(|cancel| CancelRules { asks_first: true, ..cancel }, lookup())
 }

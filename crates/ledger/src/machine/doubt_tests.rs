@@ -47,7 +47,7 @@ impl Bench {
     }
 }
 
-/// A row whose attempt is lost, directly before the clock jumps ahead.
+/// Makes a row whose only attempt got no answer. After that, the clock has jumped ahead.
 fn lost(rules: Rules) -> Bench {
     let mut bench = Bench::new(rules);
     let line = bench.performs();

@@ -7,8 +7,8 @@ use super::write::Evidence;
 use super::{AttemptOutcome, AttemptRow, Goal, Known, NotApplied, OnUnknown, Stamp};
 
 impl Case<'_> {
-    /// Handles the end of a perform attempt. If `closes` is true, the caller waits for the action and makes no other
-    /// attempt.
+    /// Returns what the end of a perform attempt changes. If `closes` is true, the caller waits for the action and
+    /// makes no other attempt.
     pub(super) fn performed(&self, line: AttemptRow, how: Performed, report: Report, closes: bool) -> Told {
         let outcome = match how {
             Performed::NotSent => AttemptOutcome::NotSent,
@@ -107,9 +107,9 @@ impl Case<'_> {
         }
     }
 
-    /// Handles an answer that came after the row had changed. The answer is kept as evidence. If the answer is "yes"
-    /// although the row was closed as not applied, the provider is asked about the effect. If it cannot be asked, the
-    /// effect is undone.
+    /// Returns what an answer changes that came after the row had changed. The answer is kept as evidence. If the
+    /// answer is "yes" although the row was closed as not applied, the provider is asked about the effect. If the
+    /// provider cannot be asked, the effect is undone.
     fn late(&self, closed: AttemptRow, how: Performed) -> Told {
         match how {
             Performed::Yes(answer) if contradicts(self.state) => {

@@ -322,9 +322,8 @@ impl View<'_> {
         }
     }
 
-    /// Returns whether another cancel must not be sent yet, because it would repeat one that may have been sent while
-    /// the time is in doubt. The first one may still arrive, or the provider may have forgotten its key. A cancel that
-    /// only sets a state may be repeated.
+    /// Returns true if the time is in doubt and another cancel would repeat one that may have been sent. The first one
+    /// may still arrive, or the provider may have forgotten its key. A cancel that only sets a state may be repeated.
     fn repeats_in_doubt(&self, cancel: &CancelRules) -> bool {
         let twice = cancel.kind == CancelKind::Additive || cancel.keyed;
         self.is_in_doubt() && twice && self.state.undo.open.is_some()

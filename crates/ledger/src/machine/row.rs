@@ -75,7 +75,7 @@ impl Effect {
 }
 
 impl Known {
-    /// Joins the columns `effect` and `reason`.
+    /// Returns what is known of the effect, from the columns `effect` and `reason`.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl Known {
 pub struct Impossible(pub &'static str);
 
 impl State {
-    /// Makes a state of a row.
+    /// Returns the state of a row that was read from a database.
     ///
     /// # Errors
     ///

@@ -77,8 +77,9 @@ pub struct CancelRules {
     pub by_key: bool,
     /// The wait before the first cancel. Default 0 s.
     pub after: Duration,
-    /// The number of answers "no such" to a cancel after which it is believed that the effect does not exist. Default
-    /// 1. Only cancels that were first sent after the quiet time count, and they must be at least one quiet time apart.
+    /// The number of answers "no such" to a cancel after which it is believed that the effect does not exist. The
+    /// default is 1. Only cancels that were first sent after the quiet time count, and they must be at least one quiet
+    /// time apart.
     pub absences: u32,
     /// Until when the provider takes a cancel of an action, counted from the first send of the action. `None` (the
     /// default) if it always takes one.
@@ -212,8 +213,8 @@ impl Rules {
         }
     }
 
-    /// Declares for how long the provider remembers a key. If nothing else is declared for an unknown effect of a keyed
-    /// operation, its request is then sent again under the same key.
+    /// Returns these rules with the time for which the provider remembers a key. If nothing else is declared for an
+    /// unknown effect of a keyed operation, its request is then sent again under the same key.
     #[must_use]
     pub fn remembered(self, lifetime: Lifetime) -> Rules {
         let on_unknown = match (self.idempotency, self.on_unknown) {

@@ -28,7 +28,7 @@ impl Draft {
         Draft::at(state, Now::sure(now))
     }
 
-    /// Makes a draft as [`Draft::of`] does, and also keeps whether the time can be relied on. A change that may record
+    /// Makes a draft as [`Draft::of`] does, and also stores whether the time can be relied on. A change that may record
     /// a request needs this.
     pub(super) fn at(state: &State, now: Now) -> Draft {
         let to = State { version: state.version.saturating_add(1), ..state.clone() };

@@ -82,7 +82,7 @@ pub(super) fn step(entry: &Entry, allowed: Corrections) -> Option<Correction> {
 }
 
 impl<S: Store> Ledger<S> {
-    /// Writes a note into the audit trail of an action. Nothing else of the action changes.
+    /// Writes a note into the audit trail of an action, and returns the action. Nothing else of the action changes.
     ///
     /// # Errors
     ///

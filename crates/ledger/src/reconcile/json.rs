@@ -45,7 +45,7 @@ pub struct JsonList {
 }
 
 impl JsonList {
-    /// Reads the records and the next cursor of a page.
+    /// Returns the records and the next cursor of a page.
     ///
     /// # Errors
     /// [`NoPage::Unreadable`] if the page is not JSON, if its items are missing, if an item has no state, or if an
@@ -180,7 +180,7 @@ fn cursor(raw: &RawValue) -> Result<Option<String>, ()> {
     }
 }
 
-/// Computes FNV-1a in 128 bits. The result is the same for the same bytes on every machine and in every version.
+/// Returns the hash FNV-1a of 128 bits. It is the same for the same bytes on every machine and in every version.
 fn fingerprint(bytes: &[u8]) -> u128 {
     let start = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128;
     bytes

@@ -40,7 +40,7 @@ impl Difference {
         Difference::Pending,
     ];
 
-    /// The word for this kind of difference in the store and in reports.
+    /// Returns the word for this kind of difference in the store and in reports.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

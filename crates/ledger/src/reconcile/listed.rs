@@ -120,8 +120,8 @@ impl<T: Tables> Shelf<'_, T> {
         self.tables.dialect().table("listed")
     }
 
-    /// Counts the records of this page that were not listed before in the current try. A try is one reading of the list
-    /// from its first page.
+    /// Returns how many records of this page were not listed before in the current try. A try is one reading of the
+    /// list from its first page.
     pub(crate) async fn fresh(&self, hold: &Hold, page: &[Listed]) -> Result<usize> {
         let page = once_each(page);
         let names: Vec<_> = page.keys().map(|name| BTreeMap::from([("name", name)])).collect();
@@ -200,7 +200,7 @@ impl<T: Tables> Shelf<'_, T> {
         )
     }
 
-    /// Reads the next batch of the window's records, after the record named `after`. Each record comes with the row
+    /// Returns the next batch of the window's records, after the record named `after`. Each record comes with the row
     /// that was sent under the same key, whenever that row was recorded.
     pub(crate) async fn pairs(&self, hold: &Hold, settings: &Settings, after: &str) -> Result<Vec<Pair>> {
         let listed = self.listed();

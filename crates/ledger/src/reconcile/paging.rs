@@ -40,8 +40,8 @@ pub(crate) enum Onward {
 }
 
 impl Paging {
-    /// Decides the next step after a page, from the number of its new records and the cursor of the next page.
-    /// `most_pages` is the maximum number of pages of a list.
+    /// Returns the next step after a page. `fresh` is the number of new records on the page, `next` is the cursor of
+    /// the next page, and `most_pages` is the maximum number of pages of a list.
     pub(crate) fn page(&self, fresh: usize, next: Option<String>, most_pages: u32) -> Onward {
         let pages = self.pages.saturating_add(1);
         let Some(next) = next else { return Onward::Whole(Paging { pages, ..Paging::default() }) };

@@ -89,7 +89,7 @@ impl<S: Store + Tables> Reconciler<S> {
         self.report(id).await
     }
 
-    /// Reads the report with this id, as it is now.
+    /// Returns the report with this id, as it is now.
     ///
     /// # Errors
     ///

@@ -126,7 +126,7 @@ impl Totals {
         self.differences[place(kind)] += 1;
     }
 
-    /// Whether the report has no difference of any kind, pending ones included.
+    /// Returns whether the report has no difference of any kind, pending ones included.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.differences.iter().all(|count| *count == 0)
@@ -174,9 +174,9 @@ pub struct Entry {
 }
 
 impl ListedState {
-    /// The word for this state in the store and in reports. The alphabetical order of the words matters: if a key has
-    /// several records, the record whose word comes first stands for the key. So an applied record comes before a
-    /// cancelled one.
+    /// Returns the word for this state in the store and in reports. The alphabetical order of the words matters: if a
+    /// key has several records, the record whose word comes first stands for the key. So an applied record comes before
+    /// a cancelled one.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -47,8 +47,9 @@ pub struct Compared {
 }
 
 impl Compared {
-    /// Sets that the amounts of actions without an amount in their row are compared, too. `pointer` is the JSON pointer
-    /// to the amount in the body of our request.
+    /// Returns this value with a function that reads the amount from the request of an action whose row has no amount.
+    /// So the amounts of these actions are compared, too. `pointer` is the JSON pointer to the amount in the request's
+    /// body.
     #[must_use]
     pub fn amount_at(self, pointer: &str) -> Compared {
         let pointer = pointer.to_owned();

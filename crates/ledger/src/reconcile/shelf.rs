@@ -142,7 +142,7 @@ impl<T: Tables> Shelf<'_, T> {
         )
     }
 
-    /// Asks in one statement what the schedule of a dependency has to do now and later.
+    /// Returns what the schedule of a dependency has to do now and later. The database is asked in one statement.
     pub(crate) async fn outlook(&self, dependency: &str) -> Result<Outlook> {
         let (dialect, reports, free) = (self.tables.dialect(), self.reports(), self.free());
         let later = "min(CASE status WHEN 'running' THEN lease_until ELSE next_at END)";

@@ -141,8 +141,8 @@ fn money(amount: Option<Cow<'_, str>>, currency: Option<Cow<'_, str>>) -> Option
     }
 }
 
-/// Reads the numbers of a dependency's open and stuck actions, of each of which at most `most` were counted. The field
-/// `undeclared` of the result is 0.
+/// Reads how many open and stuck actions a dependency has, and returns these counts. At most `most` actions of each
+/// kind were counted. The field `undeclared` of the result is 0.
 pub(crate) fn counts(open: &mut impl Source, stuck: &mut impl Source, most: u32) -> Result<Counts> {
     let looked_at = u64::read(open)?;
     let (unended, unknown, failing) = (u64::read(open)?, u64::read(open)?, u64::read(open)?);

@@ -337,7 +337,7 @@ pub struct OwnTime {
 pub struct KeptClock {
     /// The time that the database's clock showed.
     pub database: Stamp,
-    /// The time of another clock at that moment; `None` if there was no such clock.
+    /// The time of the other clock at the same moment; `None` if there was no other clock.
     pub own: Option<OwnTime>,
     /// How far the database's clock was set back before that.
     pub back: Back,
@@ -456,19 +456,19 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// caller gave the action, or the one under which the action is sent.
     fn find(&self, dependency: &str, key: &str) -> impl Future<Output = Result<Option<Action>>> + Send;
 
-    /// Loads the recorded members of a scope, in the order of recording. Fails if one of them cannot be read, since a
+    /// Returns the recorded members of a scope, in the order of recording. Fails if one of them cannot be read, since a
     /// scope can only be settled or cancelled as a whole.
     fn members(&self, scope: &str) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
     /// Loads one row with its attempts and marks; `None` if there is no such row.
     fn story(&self, id: ActionId) -> impl Future<Output = Result<Option<Story>>> + Send;
 
-    /// Lists the rows that match the filter, in the order of their recording, one page at a time. A row that cannot be
-    /// read is left out and logged, and the next row takes its place in the page.
+    /// Returns the rows that match the filter, in the order of their recording, one page at a time. A row that cannot
+    /// be read is left out and logged, and the next row takes its place in the page.
     fn list(&self, filter: &Filter) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
-    /// Counts the open and the stuck actions of a dependency, and those that are due although their operations are not
-    /// declared.
+    /// Returns the numbers of a dependency's open actions, of its stuck actions, and of the actions that are due
+    /// although their operations are not declared.
     fn counts(&self, declared: &Declared) -> impl Future<Output = Result<Counts>> + Send;
 
     /// Looks at the next `most` rows after `after`. Deletes those that ended before `before`, unless the provider is to
@@ -506,7 +506,7 @@ pub trait Store: Clone + Send + Sync + 'static {
         mark: Option<&Mark>,
     ) -> impl Future<Output = Result<bool>> + Send;
 
-    /// Loads the recorded members of a scope in the caller's transaction.
+    /// Returns the recorded members of a scope. They are read in the caller's transaction.
     fn members_in(
         &self,
         conn: &mut Self::Connection,

@@ -50,16 +50,18 @@ impl BreakerState {
 /// A refusal by the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerRefusal {
-    /// The state of the breaker when it refused the call. A breaker that is open or forced open refuses every call. A
-    /// half-open breaker refuses a call while another probe is in flight. A closed breaker refuses some calls during
-    /// the time of the setting `ramp`, while the calls return gradually.
+    /// The state of the breaker when it refused the call. Three states refuse calls:
+    ///
+    /// - open and forced open: every call,
+    /// - half-open: while a probe is in flight,
+    /// - closed: some calls during the time of the setting `ramp`, while calls return gradually.
     pub state: BreakerState,
     /// When a call may be tried again; `None` if only an operator can end the refusal.
     pub until: Option<Time>,
 }
 
-/// What the end of a call says of the endpoint's health. Each call reports it once for each endpoint. If the call
-/// repeats at the same endpoint, it reports only its last attempt there.
+/// What the end of a call says of the endpoint's health. Each call gives evidence once for each endpoint. If it repeats
+/// at the same endpoint, only its last attempt there counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
     /// The endpoint gave a definite answer, which may be a 404.
@@ -71,14 +73,17 @@ pub enum Evidence {
     Failure {
         /// The kind of failure.
         kind: FailureKind,
-        /// Whether the attempt timed out, was answered 504, or took more than a tenth of the read timeout.
+        /// Whether the attempt failed slowly: it timed out, was answered 504, or took more than a tenth of the read
+        /// timeout.
         slow: bool,
     },
     /// The endpoint answered in a way that is neither good nor bad: with a 429, or by refusing an HTTP/2 stream.
     Neutral,
-    /// The caller left, or its own deadline ended the attempt. This counts as a slow failure only if the window holds a
-    /// success and the wait was longer than a bound. The bound is `slow_call`. Without that setting, it is twice the
-    /// slowest success in the window, but at least `enough`. In every other case the call is no evidence.
+    /// The caller left, or its own deadline ended the attempt. This is a slow failure only if the window holds a
+    /// success and the caller waited longer than a bound. In every other case the call is no evidence.
+    ///
+    /// The bound is `slow_call`. If that is not set, it is twice the slowest success in the window, but at least
+    /// `enough`.
     Abandoned {
         /// The time from the permit to the end of the attempt.
         waited: Duration,
@@ -98,8 +103,11 @@ pub enum Counted {
     Ok,
     /// A bad call.
     Bad,
-    /// The evidence counted as nothing. It was neutral or [`Evidence::Nothing`], or it was an abandoned call that is no
-    /// evidence, or its pass was given before the last change of state.
+    /// The evidence counted as nothing, for one of these reasons:
+    ///
+    /// - It was neutral or [`Evidence::Nothing`].
+    /// - It was an abandoned call that is no evidence.
+    /// - Its pass was given before the last change of state.
     Nothing,
 }
 
@@ -107,7 +115,8 @@ pub enum Counted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a change of state is to be told, and clears the limit where it closed"]
 pub struct Settled {
-    /// What the evidence counted as. If an abandoned call counts as bad, the limit must count this call as overload.
+    /// What the evidence counted as. If it was an abandoned call that counts as bad, the limit must count this call as
+    /// overload.
     pub counted: Counted,
     /// The new state; `None` if it did not change. If it is [`BreakerState::Closed`], `Limit::breaker_closed` must be
     /// called.

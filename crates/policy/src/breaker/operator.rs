@@ -6,8 +6,8 @@ use super::{Breaker, BreakerSettings, BreakerState, Closed, Force, HalfOpen, Sta
 use crate::time::Time;
 use crate::window::Window;
 
-/// An open breaker becomes stale if its open time has been over for this long and no call came to probe. A half-open
-/// breaker becomes stale if it has been half-open for this long. A stale breaker may be forgotten.
+/// The time after which a breaker that waits for a probe is stale and may be forgotten. It is counted from the end of
+/// the open time if no call came to probe, and otherwise from the time when the breaker became half-open.
 const STALE: Duration = Duration::from_secs(60);
 
 impl Breaker {
@@ -81,8 +81,8 @@ impl Breaker {
         Breaker { state: self.unseen(), since: self.since, ..Breaker::new(self.settings) }
     }
 
-    /// Resets this breaker. It takes the settings of `model`, and its window is emptied. If an operator forced `model`
-    /// open or closed, this breaker is forced in the same way; otherwise it is closed. A pass that was given before the
+    /// Resets this breaker: it takes the settings of `model`, and its window is emptied. Its state becomes the state
+    /// into which an operator forced `model`, or closed if `model` is not forced. A pass that was given before the
     /// reset changes nothing when it is settled.
     pub(crate) fn renew(&mut self, model: &Breaker, now: Time) {
         self.adopt(now, model.settings);
@@ -94,7 +94,7 @@ impl Breaker {
     /// Returns whether the breaker can be forgotten without a loss. That is so in three cases:
     ///
     /// - It is closed.
-    /// - An operator forced it. Then all breakers of the endpoint are forced, and a new one is forced, too.
+    /// - An operator forced it. Then all breakers of the endpoint are forced, and a new one will be forced too.
     /// - It is stale: it has waited for a minute for a probe that would close it.
     #[must_use]
     pub(crate) fn is_at_rest(&self, now: Time) -> bool {

@@ -9,14 +9,14 @@ use crate::window::{MAX_WINDOW_CALLS, WindowSpan};
 /// The shortest window. A shorter one would hold no calls.
 const SHORTEST_WINDOW: Duration = Duration::from_millis(1);
 
-/// The settings of one breaker. If a number must not be zero, a zero counts as one.
+/// The settings of one breaker. A zero counts as one in settings where zero makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerSettings {
     /// Whether the breaker may open. Default `true`. With `false` every call passes, unless an operator forces the
     /// breaker open. The window is still filled, because the rule that decides on repeats of slow failures reads it.
     pub enabled: bool,
     /// The share of bad calls in the window, in parts per million, at which the breaker opens. Default 500 000 (one
-    /// half): below it an endpoint still serves most calls, and repeats make good for the rest.
+    /// half): below that, an endpoint still serves most calls, and repeats replace the calls that failed.
     pub failure_rate_ppm: u32,
     /// The number of calls that the window must hold before the failure rate can open the breaker. If the window cannot
     /// hold that many, it must be full. Default 20, since fewer calls say too little.
@@ -35,11 +35,11 @@ pub struct BreakerSettings {
     /// A good answer that took longer than this counts as bad. With `None` (the default), every good answer counts as
     /// good, however long it took.
     pub slow_call: Option<Duration>,
-    /// Each opening after a failed probe lasts twice as long as the one before, up to this time. With `None` (the
-    /// default), every opening lasts for `open_for`.
+    /// The maximum time for which the breaker stays open after a failed probe. Up to this time, each opening lasts
+    /// twice as long as the one before. With `None` (the default), every opening lasts for `open_for`.
     pub open_max: Option<Duration>,
-    /// After the breaker has closed, the share of calls that pass grows from a tenth to all over this time. With `None`
-    /// (the default), all calls pass immediately.
+    /// The time over which calls return after the breaker has closed: the share of calls that pass grows from a tenth
+    /// to all. With `None` (the default), all calls pass immediately.
     pub ramp: Option<Duration>,
     /// The time between two health requests while the breaker is open. With `None` (the default), none is sent.
     pub health: Option<Duration>,

@@ -14,7 +14,8 @@ impl Breaker {
         &self.settings
     }
 
-    /// Returns the state now. An open breaker is half-open as soon as its open time is over, even if no call has asked.
+    /// Returns the present state. An open breaker counts as half-open from the end of its open time, even if no call
+    /// has come since.
     #[must_use]
     pub fn state(&self, now: Time) -> BreakerState {
         match self.state {
@@ -40,9 +41,9 @@ impl Breaker {
         }
     }
 
-    /// Returns the time from which the next probe may be sent. If the breaker is open, that is the end of its open
-    /// time. While a probe is in flight, it is the time from which another one may be sent even if the first has not
-    /// ended. In all other cases returns `None`.
+    /// Returns the time from which the next probe may be sent: the end of the open time if the breaker is open. While a
+    /// probe is in flight, it is the time from which a second probe may be sent although the first has not ended. In
+    /// all other cases returns `None`.
     #[must_use]
     pub fn state_until(&self, now: Time) -> Option<Time> {
         match self.state {

@@ -17,14 +17,14 @@ pub trait Guards {
     /// The refusal of the guard that said no.
     fn admit(&mut self, endpoint: usize, now: Time) -> Result<Permit, Refusal>;
 
-    /// Joins the queue of an endpoint whose limit said no. The returned time is the latest end of the wait. The wait
-    /// ends in [`Guards::take_turn`] or [`Guards::leave`].
+    /// Joins the queue of an endpoint whose limit refused. Returns the ticket, and the time at which the wait ends at
+    /// the latest. The wait ends in [`Guards::take_turn`] or [`Guards::leave`].
     ///
     /// # Errors
     /// The endpoint has no queue (`concurrency-limit`), or its queue is full (`queue-full`).
     fn join(&mut self, endpoint: usize, now: Time) -> Result<(Ticket, Time), Refusal>;
 
-    /// Returns what became of the caller that waits with this ticket: its turn has come, it still waits, or it is
+    /// Returns what became of the call that waits with this ticket: its turn has come, it still waits, or it is
     /// refused.
     fn take_turn(&mut self, ticket: Ticket, now: Time) -> QueueTurn;
 
@@ -32,27 +32,28 @@ pub trait Guards {
     /// back.
     fn leave(&mut self, ticket: Ticket, now: Time);
 
-    /// Reports that the attempt was answered "come back later". If this makes the attempt's endpoint cool, nothing is
-    /// sent to it for some time. Returns the time from which the first call passes again; `None` if the endpoint does
-    /// not cool.
+    /// Reports that the attempt was answered "come back later". The attempt's endpoint may cool because of this: then
+    /// nothing is sent to it for some time. Returns the time from which the first call passes again; `None` if the
+    /// endpoint does not cool.
     fn overloaded(&mut self, permit: &Permit, told: Overload, now: Time) -> Option<Time>;
 
     /// Returns why an endpoint would refuse the call now; `None` if the endpoint would admit it. No permit is taken.
     fn refuses(&mut self, endpoint: usize, now: Time) -> Option<Stopped>;
 
-    /// Gives a permit back with the report of its attempt. If the call ends with a success, the budget earns. With
-    /// [`After::RepeatsHere`], the breaker does not get the evidence yet, and the breaker's pass is returned; else
-    /// returns `None`. If the repeat does not reach the same endpoint, the pass must be given to [`Guards::witness`].
-    /// If the repeat reaches it, the pass is dropped.
+    /// Gives a permit back with the report of its attempt. If the call ends with a success, the budget earns.
+    ///
+    /// With [`After::RepeatsHere`], the breaker does not get the evidence yet, and its pass is returned. If the repeat
+    /// does not reach the same endpoint, the pass must be given to [`Guards::witness`]; if it does, the pass is
+    /// dropped. With any other `after`, returns `None`.
     fn settle(&mut self, permit: Permit, report: &Report, after: After, now: Time) -> Option<HeldPass>;
 
-    /// Gives the breaker the evidence of an attempt. [`Guards::settle`] held this evidence back, because a repeat at the
-    /// same endpoint was to follow. The call machine calls this function if that repeat did not reach the endpoint.
+    /// Gives the breaker the evidence of an attempt that [`Guards::settle`] held back, because a repeat at the same
+    /// endpoint was to follow. The call machine calls this function if that repeat did not reach the endpoint.
     fn witness(&mut self, pass: HeldPass, report: &Report, now: Time);
 
-    /// Pays for one more repeat after a failure of this attempt, if the repeat can be afforded. `doubles` says whether
-    /// the work may then be done twice. That is so in two cases: the failure was slow, or the repeat goes to the same
-    /// endpoint and the attempt was not refused unprocessed.
+    /// Pays for one repeat after a failure of this attempt. `doubles` says whether the work may then be done twice.
+    /// That is so in two cases: the failure was slow, or the repeat goes to the same endpoint and it is not certain
+    /// that the attempt was not processed.
     ///
     /// # Errors
     /// [`Stopped::Budget`], [`Stopped::Slow`] or [`Stopped::Breaker`]: the repeat must not be made.

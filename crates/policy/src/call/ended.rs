@@ -58,9 +58,10 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Returns whether a move to another endpoint costs no token. There are two such cases. In the first, no endpoint
-    /// works on this call: the request was not sent, or the answer proves that it was not worked on. In the second, the
-    /// endpoint cools: then its load is to move to other endpoints.
+    /// Returns whether a move to another endpoint costs no token. That is so in two cases:
+    ///
+    /// - No endpoint works on this call: the request was not sent, or the answer proves that it was not processed.
+    /// - The endpoint cools. Then its load is meant to move to other endpoints.
     pub(super) fn moves_free(&self) -> bool {
         match self.ended.ending {
             Ending::Unsent(_) => true,

@@ -81,11 +81,11 @@ pub struct Plan {
     pub backoff: Backoff,
     /// The number of endpoints, at least 1. Their order is the order of preference.
     pub endpoints: usize,
-    /// A good answer that took longer than this counts as a failure. So does an attempt that its caller gave up after a
-    /// longer wait. With `None` (the default), the breaker's setting is used.
+    /// A good answer that took longer than this counts as a failure. An attempt that its caller gave up after a longer
+    /// wait counts as a failure too. With `None` (the default), the breaker's setting is used.
     pub slow_call: Option<Duration>,
-    /// The longest wait of a call that has no total timeout, if an answer names a time to come back at. If the answer
-    /// names a longer time, the call is not repeated at that endpoint. Default 60 s.
+    /// The maximum time for which a call without a total timeout waits because an answer says when to come back. If the
+    /// answer names a longer time, the call is not repeated at that endpoint. Default 60 s.
     pub after_max: Duration,
 }
 

@@ -1,8 +1,8 @@
-//! A concurrency limit together with its queue: a call that ends hands its slot to the call that waits longest.
+//! A concurrency limit together with its queue: when a call ends, its slot goes to the call that has waited longest.
 //!
-//! A free slot is taken immediately for the caller whose turn it is. That caller then collects the slot, or gives it
-//! back by leaving. The obvious way would be to wake that caller and let it ask again. But a new call may ask before
-//! it, so the caller that waited longest may wait for ever.
+//! A slot that comes free is taken immediately for the caller whose turn it is. That caller then collects the slot, or
+//! gives it back by leaving. The obvious way would be to wake that caller and let it ask again. But a new call may ask
+//! before it, so the caller that waited longest may wait for ever.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,8 @@ impl LimitGate {
     }
 
     /// Returns a slot, or `None` if none is free or another call waits for one. A new call never overtakes a call that
-    /// waits. A breaker's probe may overtake, since a breaker has only one probe in flight at a time.
+    /// waits. A breaker's probe may do so. That delays nobody for long, since a breaker has only one probe in flight at
+    /// a time.
     #[inline]
     pub(crate) fn admit(&mut self, probe: bool) -> Option<Slot> {
         if !probe && !self.queue.is_empty() {
@@ -79,7 +80,7 @@ impl LimitGate {
         self.called.contains_key(&waiter)
     }
 
-    /// Leaves the queue. If the turn has come already, its slot is given back.
+    /// Leaves the queue. If the caller's turn has come already, its slot is given back.
     pub(crate) fn leave(&mut self, waiter: Waiter) {
         self.queue.leave(waiter);
         if let Some(slot) = self.called.remove(&waiter) {

@@ -1,11 +1,13 @@
 //! One guard for each key, up to a bound.
 //!
 //! A guard may be kept for each value of a key that calls carry. If one of a partner's ten shards is dead, a single
-//! breaker for the whole partner would turn the loss of a tenth into the loss of everything. Callers choose the values,
-//! so the number of guards must have a bound, and the keys beyond the bound need a guard, too. Only an idle guard is
-//! forgotten (nothing is in flight, and it refuses nothing), beginning with the one that was used longest ago. If no
-//! idle guard is found, the new keys share one guard. The obvious rule would be to forget the oldest guard. But by that
-//! rule, an open breaker would be forgotten as soon as a caller sends many different keys.
+//! breaker for the whole partner would refuse the calls to all ten.
+//!
+//! Callers choose the values, so the number of guards must have a bound, and the keys beyond the bound need a guard
+//! too. A guard may be forgotten only if it is idle: nothing is in flight, and it refuses nothing. The idle guard that
+//! was used longest ago is forgotten first. If no idle guard is found, the new keys share one guard. The obvious rule
+//! would be to forget the oldest guard. But by that rule, an open breaker would be forgotten as soon as a caller sends
+//! many different keys.
 //!
 //! A call without a key finds its guard without a look-up. A call with a key needs a search in an ordered map of
 //! bounded size.
@@ -17,7 +19,7 @@ use crate::time::Time;
 
 /// The number that means "no entry".
 const NONE: u32 = u32::MAX;
-/// The number of entries among which an idle one is searched, beginning with the entry that was used longest ago. An
+/// The number of entries that are searched for an idle one, beginning with the entry that was used longest ago. An
 /// entry that is not idle counts as used now, so that the next search looks at other entries.
 const LOOKS: usize = 8;
 
@@ -32,7 +34,7 @@ pub(crate) trait Kept {
     fn renew(&mut self, model: &Self, now: Time);
 }
 
-/// Where a guard is kept. The value stays valid while an attempt that uses this guard is in flight.
+/// Where a guard is kept. The value is valid as long as an attempt that uses this guard is in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum KeyPlace {
     /// The guard of all calls without a key.
@@ -106,8 +108,8 @@ impl<G: Kept> Keyed<G> {
     }
 
     /// Finds an entry for a new key and returns its index. The entry becomes the newest in the list. Up to the maximum
-    /// number of keys, a new entry is made. After that, the entry of an old key is taken, if it has no call in flight
-    /// and its guard is idle. Returns `None` if none of the oldest entries can be taken.
+    /// number of keys, a new entry is made. After that, the entry of an old key is taken. Such an entry must have no
+    /// call in flight, and its guard must be idle. Returns `None` if none of the oldest entries can be taken.
     fn room(&mut self, now: Time) -> Option<u32> {
         if (self.entries.len() as u32) < self.most {
             let at = self.entries.len() as u32;
@@ -158,8 +160,8 @@ impl<G: Kept> Keyed<G> {
         }
     }
 
-    /// Records that an attempt or a witness that uses this guard is in flight. The guard is kept until
-    /// [`Keyed::landed`].
+    /// Notes that an attempt or a witness that uses this guard is in flight. The guard is kept until [`Keyed::landed`]
+    /// is called.
     #[inline]
     pub(crate) fn took_off(&mut self, place: KeyPlace) {
         if let KeyPlace::Entry(at) = place {

@@ -19,8 +19,8 @@ pub struct Permit {
     pub(super) slot: Slot,
 }
 
-/// A breaker's pass whose attempt has ended, but whose result was not reported to the breaker. The call repeats at the
-/// same endpoint, and only its last result there counts.
+/// A breaker's pass whose attempt has ended, but whose result the breaker has not got. The call repeats at the same
+/// endpoint, and only its last result there counts.
 #[derive(Debug)]
 pub struct HeldPass {
     pub(super) at: At,
@@ -71,7 +71,8 @@ pub enum QueueTurn {
     Yours(Permit),
     /// The caller's turn has not come. The caller must ask again with this ticket, at this time at the latest.
     Waits(Ticket, Time),
-    /// The time that the caller may wait is over (`queue-timeout`), or the breaker or the cooling refuses calls by now.
+    /// The time that the caller may wait is over (`queue-timeout`), or the breaker or the cooling has begun to refuse
+    /// calls.
     Refused(Refusal),
 }
 
@@ -91,8 +92,8 @@ impl Permit {
         self.pass.is_probe()
     }
 
-    /// Returns a description of the attempt that this permit is for, with its guards and its start `began`. It is used
-    /// to decide whether the attempt is followed as a witness.
+    /// Returns a description of the attempt that this permit is for. `began` is the time when the attempt began. The
+    /// description is used to decide whether the attempt is followed as a witness.
     #[must_use]
     pub fn underway(&self, began: Time) -> Underway {
         Underway { at: self.at, probe: self.pass.is_probe(), began }
@@ -112,8 +113,8 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// Returns how long the witness waits without progress before it ends. This wait replaces the attempt's read
-    /// timeout and is never longer.
+    /// Returns the maximum time that the witness waits without progress. It replaces the attempt's read timeout and is
+    /// never longer.
     #[must_use]
     pub fn patience(&self) -> Duration {
         self.patience

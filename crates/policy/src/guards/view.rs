@@ -1,4 +1,4 @@
-//! The guards of one endpoint: what can be seen of them, and what acts on all of them together.
+//! What can be seen of the guards of one endpoint, and what changes all of them together.
 
 use std::sync::Arc;
 

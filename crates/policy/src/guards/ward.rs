@@ -15,9 +15,9 @@ use crate::time::Time;
 /// because the breaker's rule of silence needs two slow failures.
 const WITNESSES: u32 = 2;
 
-/// An attempt that begins up to this time after a success needs no witness, because the success shows that the endpoint
-/// does not hang. So a driver rarely has to let an attempt go on without its caller. The price is that a hang is
-/// noticed up to this much later.
+/// An attempt that begins within this time after a success needs no witness, because the success shows that the
+/// endpoint does not hang. So a driver seldom has to let an attempt go on without its caller. The price is that a hang
+/// is noticed later, by this time at most.
 pub const RECENT_SUCCESS: Duration = Duration::from_millis(100);
 
 /// The breaker and the cooling of one endpoint or key, and what is needed to decide whether an attempt is followed as a
@@ -52,7 +52,7 @@ impl Ward {
         self.breaker.admit(now).map_err(|no| Refusal::until(Reason::BreakerOpen, no.until))
     }
 
-    /// Returns the refusal of an endpoint that cools. If the breaker refuses, too, returns the refusal that ends later.
+    /// Returns the refusal of an endpoint that cools. If the breaker refuses too, returns the refusal that ends later.
     #[cold]
     fn cools(&self, no: CoolingRefusal, now: Time) -> Refusal {
         let breaker = match self.breaker.state(now) {
@@ -94,13 +94,14 @@ impl Ward {
         self.slowest.saw(took, now);
     }
 
-    /// Returns how long a witness waits for progress if its attempt's read timeout is `read`: four fifths of `read` or
-    /// twice the slowest success that is remembered, whichever is more, but never longer than `read`.
+    /// Returns how long a witness waits for progress if its attempt's read timeout is `read`. It is four fifths of
+    /// `read` or twice the slowest success that is remembered, whichever is more, but never longer than `read`. If
+    /// nothing has succeeded yet, nobody knows how slow the endpoint may be, and a witness waits for the whole of
+    /// `read`.
     ///
-    /// Witnesses wait for less than the read timeout, because they may begin late. When an endpoint begins to hang, the
-    /// permitted number of witnesses is used up by attempts from before the hang. With the shorter wait, the evidence
-    /// of later witnesses comes as early as that of callers that wait for the whole read timeout. If nothing has
-    /// succeeded yet, nobody knows how slow the endpoint may be, and a witness waits for the whole of `read`.
+    /// Witnesses wait for less than the read timeout, because they may begin late. When an endpoint begins to hang,
+    /// attempts from before the hang use up the permitted number of witnesses. With the shorter wait, the evidence of
+    /// later witnesses comes as early as that of callers that wait for the whole read timeout.
     pub(crate) fn patience(&self, read: Duration) -> Duration {
         match self.slowest.known() {
             Some(slowest) => (read / 5 * 4).max(slowest.saturating_mul(2)).min(read),
@@ -108,9 +109,9 @@ impl Ward {
         }
     }
 
-    /// Returns whether a witness is needed to find out if the endpoint hangs. That is so if no success has ended since
-    /// `began` or shortly before it ([`RECENT_SUCCESS`]), and fewer than [`WITNESSES`] are under way. It is never so if
-    /// the breaker is turned off.
+    /// Returns whether a witness is needed to find out if the endpoint hangs. That is so under three conditions: the
+    /// breaker is turned on, fewer than [`WITNESSES`] are under way, and no success has ended since `began` or in the
+    /// time [`RECENT_SUCCESS`] before it.
     pub(crate) fn needs_witness(&self, began: Time) -> bool {
         let asks = self.breaker.settings().enabled && self.witnesses < WITNESSES;
         asks && self.last_success.is_none_or(|ended| ended.saturating_add(RECENT_SUCCESS) < began)

@@ -3,9 +3,10 @@
 //! A caller that leaves is no evidence by itself: the endpoint may hang, or the caller may be impatient. If a success
 //! has ended at the endpoint since the attempt began, or within 100 ms before that, the endpoint does not hang. If
 //! there was no such success, the attempt goes on without its caller until its own timeouts, and its real ending is the
-//! evidence. So while calls succeed, only few attempts go on with work that nobody waits for. The obvious rule would
-//! be: if the window holds no success, every wait that a caller gave up is a failure. In simulations this rule opened
-//! the breakers of healthy partners in 397 of 960 runs.
+//! evidence. So while calls succeed, few attempts go on without a caller.
+//!
+//! The obvious rule would be: if the window holds no success, every wait that a caller gave up is a failure. In
+//! simulations this rule opened the breakers of healthy partners in 397 of 960 runs.
 
 use std::time::Duration;
 
@@ -17,9 +18,9 @@ use super::permit::{Underway, Witness};
 const WITNESSES: u32 = 16;
 
 impl DependencyGuards {
-    /// Returns a witness if an attempt is to be followed to its real ending, after its caller left or the caller's
-    /// deadline passed. Returns `None` if the attempt is to be cancelled. A probe is always followed. `read` is the
-    /// attempt's read timeout.
+    /// Decides whether an attempt is followed to its real ending, after its caller left or the caller's deadline
+    /// passed. If so, returns the witness. If the attempt must be cancelled instead, returns `None`. A probe is always
+    /// followed. `read` is the attempt's read timeout.
     pub fn follow(&mut self, attempt: &Underway, read: Duration) -> Option<Witness> {
         let Underway { at, probe, began } = *attempt;
         let wards = &mut self.endpoints[at.endpoint as usize].wards;
@@ -37,7 +38,7 @@ impl DependencyGuards {
         Some(Witness { endpoint: at.endpoint, breaker: at.breaker, patience, counted: !probe })
     }
 
-    /// Is called when an attempt has ended or is no longer followed. Another attempt can then be followed.
+    /// Must be called when an attempt has ended or is not followed any more. Another attempt can then be followed.
     pub fn unfollow(&mut self, witness: Witness) {
         let wards = &mut self.endpoints[witness.endpoint as usize].wards;
         if witness.counted {

@@ -19,8 +19,8 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// Creates a cluster in `folder`, starts its server, and waits until the server answers. `folder` is emptied first.
-    /// `extra` has further settings of the server, each as `name=value`.
+    /// Creates a cluster in `folder`, starts its server, waits until the server answers, and returns the cluster.
+    /// `folder` is emptied first. `extra` has further settings of the server, each as `name=value`.
     pub(super) fn start(folder: &Path, extra: &[&str]) -> Outcome<Cluster> {
         let _ = fs::remove_dir_all(folder);
         fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;

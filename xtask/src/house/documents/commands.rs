@@ -20,7 +20,7 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Reads the commands and flags that the Rust files below `folder` declare.
+    /// Returns the commands and flags that the Rust files below `folder` declare.
     pub(super) fn of(folder: &str, files: &[Source]) -> Program {
         let mut program = Program::default();
         let own = files.iter().filter(|file| file.path.starts_with(folder) && file.path.ends_with(".rs"));

@@ -37,7 +37,7 @@ impl Spot {
     }
 }
 
-/// Reads the pages that are checked: the Markdown files in the root and in `docs`. In the change log only the
+/// Returns the pages that are checked: the Markdown files in the root and in `docs`. In the change log only the
 /// unreleased part is checked, since the rest is history.
 pub(super) fn pages(files: &[Source]) -> Vec<Page> {
     let is_page = |path: &str| path.ends_with(".md") && (!path.contains('/') || path.starts_with("docs/"));

@@ -49,7 +49,7 @@ impl<'a> Settings<'a> {
     }
 }
 
-/// Splits the name of a table into its parts: `[gateway.limits]` into `gateway` and `limits`.
+/// Returns the parts of the name of a table: `gateway` and `limits` for `[gateway.limits]`.
 fn parts(name: &str) -> Vec<&str> {
     name.trim_matches(['[', ']']).split('.').collect()
 }
@@ -113,8 +113,8 @@ pub(super) fn unknown(page: &Page, settings: &Settings<'_>) -> Vec<String> {
     found
 }
 
-/// Replaces the name that a user gave to a dependency by `NAME`: `[dependency.payments.retry]` becomes
-/// `dependency.NAME.retry`.
+/// Returns the name of a table with `NAME` in place of the name that a user gave to a dependency:
+/// `dependency.NAME.retry` for `[dependency.payments.retry]`.
 fn named_by_users(name: &str) -> String {
     let mut parts: Vec<&str> = name.trim_matches(['[', ']']).split('.').collect();
     if parts.len() > 1 && parts[0] == "dependency" {

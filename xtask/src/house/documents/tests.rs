@@ -8,7 +8,7 @@ const CLI: &str = "#[derive(Subcommand)]\nenum Command { Check, Explain { reason
                    Status { #[arg(long)] json: bool, #[arg(long = \"admin\")] url: String } }\n\
                    #[derive(Subcommand)]\nenum Lab { SlowHarbor }\n";
 
-/// A schema with two settings: `drain` in `[gateway]`, and `read` in `[dependency.NAME.timeout]`.
+/// Returns a schema with two settings: `drain` in `[gateway]`, and `read` in `[dependency.NAME.timeout]`.
 fn schema() -> Value {
     let table = |keys: Value| json!({ "type": "object", "properties": keys });
     let timeout = table(json!({ "read": { "type": "string" } }));

@@ -49,7 +49,8 @@ fn part(case: &Case, name: &str, bytes: usize) -> Outcome<std::path::PathBuf> {
 }
 
 /// Sends the file through the gateway, and compares its length and checksum with those of what the server received. If
-/// they differ, this is an error. If the server takes no uploads, nothing is sent.
+/// they differ, this is an error. If the server takes no uploads, nothing is sent, and [`Seen::NotOffered`] is
+/// returned.
 fn upload(case: &Case, file: &Path, args: &[&str]) -> Outcome<Seen> {
     let Some(way) = case.kind.paths.upload else { return Ok(Seen::NotOffered) };
     let name = file.display().to_string();

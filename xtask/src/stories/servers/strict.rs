@@ -115,7 +115,8 @@ fn oddities(head_only: bool, bytes: &[u8]) -> Vec<String> {
     found
 }
 
-/// Reads the status from the first line of an answer. Oddities of this line are added to `found`.
+/// Returns the status from the first line of an answer; 0 if the line has none. Oddities of this line are added to
+/// `found`.
 fn status_line(line: &str, found: &mut Vec<String>) -> u16 {
     match line.get(..9) {
         Some("HTTP/1.1 ") => {}

@@ -106,7 +106,8 @@ impl Caller {
     }
 
     /// Tells the caller's guards that the caller of a call gives up waiting. If a witness is returned, the attempt
-    /// under way is followed to its real ending, and nothing is sent after it. If `None` is returned, the call is over.
+    /// under way is followed to its real ending, and nothing is sent after it. If the result is `None`, the call is
+    /// over.
     pub(super) fn leaves(
         &mut self,
         policy: &Policy,

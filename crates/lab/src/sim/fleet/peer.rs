@@ -2,7 +2,7 @@
 //! budget, a breaker, a limit, a throttle or a controller.
 //!
 //! These models are for comparison only. The doc of each part names the product whose rule the part models. As in those
-//! products, it is each attempt that counts as a success or a failure, and not the call as a whole. If the caller's own
+//! products, each attempt counts as a success or a failure by itself, and not the call as a whole. If the caller's own
 //! guards refuse an attempt, the call ends.
 
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub struct PeerPolicy {
     /// `None`, there is no controller.
     pub pid: Option<PidPolicy>,
     /// Whether the caller obeys an answer that names a time to come back. If so, it sends nothing until exactly that
-    /// time. Each call that it refuses until then is told that time.
+    /// time, and refuses its calls until then. Each refusal names that time.
     pub obeys: bool,
 }
 
@@ -120,7 +120,7 @@ impl PeerPolicy {
 pub(in crate::sim) struct PeerCall {
     tried: u32,
     /// The era of the breaker in which the attempt under way was admitted. A new era begins each time the breaker
-    /// changes its state. If the breaker is in a later era when the attempt ends, it ignores how the attempt ended.
+    /// changes its state. If that has happened when the attempt ends, the breaker ignores how the attempt ended.
     era: u32,
     in_flight: bool,
 }
@@ -133,8 +133,8 @@ pub(super) struct Peer {
     limit: Option<Aimd>,
     throttle: Option<Throttle>,
     pid: Option<Pid>,
-    /// The latest time to come back that an answer has named, if the caller obeys such answers. The caller sends
-    /// nothing before this time.
+    /// The time before which the caller sends nothing: the latest time to come back that an answer has named, if the
+    /// caller obeys such answers.
     until: Time,
 }
 
@@ -239,8 +239,8 @@ impl Peer {
         if wait.is_zero() { self.send(policy, call, key, now) } else { Next::Wait(now.saturating_add(wait)) }
     }
 
-    /// Is called when the caller of `call` gives up waiting. If an attempt is in flight, the limit counts it neither as a
-    /// success nor as a failure.
+    /// Must be called when the caller of `call` gives up waiting. If an attempt is in flight, the limit counts it
+    /// neither as a success nor as a failure.
     pub(super) fn leaves(&mut self, call: &PeerCall) {
         if let Some(limit) = &mut self.limit
             && call.in_flight

@@ -66,8 +66,7 @@ impl PeerBreaker {
     }
 
     /// Returns the era of the breaker if the breaker admits an attempt, and `None` if it refuses the attempt. A new era
-    /// begins each time the breaker changes its state. The era has to be given back to the breaker when the attempt
-    /// ends.
+    /// begins each time the breaker changes its state. When the attempt ends, its era must be passed to the breaker.
     pub(super) fn admit(&mut self, now: Time) -> Option<u32> {
         match self.state {
             State::Closed => Some(self.era),

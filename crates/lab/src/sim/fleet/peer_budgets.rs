@@ -123,8 +123,9 @@ impl PeerBudget {
     }
 
     /// Returns whether the budget allows a repeat. If it does, takes the price of the repeat. `timed_out` says whether
-    /// the attempt before the repeat timed out. With gRPC's rule nothing is taken: a repeat is allowed while the bucket
-    /// is more than half full.
+    /// the attempt before the repeat timed out.
+    ///
+    /// gRPC's rule takes nothing here: it allows a repeat while the bucket is more than half full.
     pub(super) fn spend(&mut self, timed_out: bool, now: Time) -> bool {
         let cost = match self.policy {
             PeerBudgetPolicy::PerSuccess { .. } | PeerBudgetPolicy::PerRequest { .. } => 1.0,

@@ -54,7 +54,7 @@ pub struct SeawallPolicy {
 /// What the guards conclude when a caller leaves before its call has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Leaving {
-    /// The rule of Seawall's machines, and the default: the guards conclude nothing from the leaving itself. While it
+    /// The rule of Seawall's machines, and the default. From the leaving alone, the guards conclude nothing. While it
     /// is not known whether the endpoint hangs, they follow the attempt to its real ending.
     #[default]
     Witnesses,
@@ -153,9 +153,12 @@ impl SeawallGuards {
         self.next(step, false, None, now)
     }
 
-    /// Returns what the caller does next, according to the machine's step. `ok` says whether the last attempt ended
-    /// well, and `told` is the time at which its answer said to come back. Both are used only if the call ends with this
-    /// step. If the call ends with a refusal, the refusal's own time is used in place of `told`.
+    /// Returns what the caller does next, according to the machine's step. Two arguments are used only if the call ends
+    /// with this step:
+    ///
+    /// - `ok`: whether the last attempt ended well.
+    /// - `told`: the time at which its answer said to come back. If the call ends with a refusal, the refusal's own
+    ///   time is used instead.
     fn next(&mut self, step: Step, ok: bool, told: Option<Time>, now: Time) -> Next {
         match step {
             Step::Send(attempt) => {
@@ -163,7 +166,8 @@ impl SeawallGuards {
                 let total = attempt.end_by < read;
                 Next::Send { endpoint: attempt.endpoint, until: read.min(attempt.end_by), total }
             }
-            // No scenario has a queue yet. With a queue, the call would ask for its turn at the end of this wait.
+            // No scenario has a queue so far. In a scenario with a queue, the call would have to ask for its turn at
+            // the end of this wait.
             Step::Wait(until) | Step::Queue(until) => Next::Wait(until),
             Step::Finish(Finish { refusal: Some(refusal), .. }) => {
                 let draw = if refusal.spread.is_zero() { Draw::new(0) } else { self.stream.draw() };
@@ -199,9 +203,9 @@ impl SeawallGuards {
         self.guards.unfollow(witness);
     }
 
-    /// Returns the report that the obvious rule would give to the guards. It differs from `report` only if the caller
-    /// gave up waiting and the breaker's window contains no success. Then it says that the attempt was a slow failure
-    /// and a sign of overload.
+    /// Returns the report that the obvious rule would give to the guards. It says that the attempt was a slow failure
+    /// and a sign of overload, if the caller gave up waiting and the breaker's window contains no success. In all other
+    /// cases it is `report`.
     fn obvious(&mut self, report: &Report, now: Time) -> Report {
         let breaker = self.guards.endpoint(0).expect("there is one").breaker();
         let gave_up = matches!(report.health, Evidence::Abandoned { .. });

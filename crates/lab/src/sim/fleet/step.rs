@@ -32,8 +32,8 @@ pub enum Next {
 /// What can be seen of a caller's guards.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(in crate::sim) struct Seen {
-    /// The state of the caller's breakers: closed if all are closed, otherwise the state of one that is not. `None` if
-    /// the caller has no breaker.
+    /// The state of the caller's breakers: closed if all are closed, and otherwise the state of one that is not closed.
+    /// `None` if the caller has no breaker.
     pub(super) state: Option<BreakerState>,
     /// The sum of the caller's limits; `None` if it has no limit.
     pub(in crate::sim) limit: Option<u32>,

@@ -82,15 +82,13 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// Returns four figures of one run:
+/// Returns four figures of one run. The first three are for the time of the trouble, without its first ten seconds:
 ///
 /// - the number of calls that ended well, divided by the number that the provider could have served: its remaining
 ///   capacity or, if that is smaller, the load;
 /// - the mean number of attempts that waited at the provider;
 /// - the mean limit;
 /// - the number of seconds from the end of the trouble until goodput stays at 95 % or more; -1 if it does not.
-///
-/// The first three are for the time of the trouble, without its first ten seconds.
 fn row(run: &Record, storm: &Storm) -> Vec<f64> {
     // The first ten seconds are left out, because the limit is still moving to its new value.
     let (from, to) = (storm.from as usize + 10, storm.over());

@@ -1,8 +1,8 @@
 //! Retries over several tiers multiply.
 //!
-//! If three tiers each try three times, one call makes 27 attempts at the last tier when that tier is down: `r^t`. With
-//! a budget at the top tier alone there are still nine attempts. If every tier has a budget that successes pay for,
-//! there is one attempt.
+//! If `t` tiers each try `r` times, one call makes `r^t` attempts at the last tier when that tier is down. Three tiers
+//! with three tries make 27. With a budget at the top tier alone there are still nine attempts. If every tier has a
+//! budget that successes pay for, there is one attempt.
 
 use std::time::Duration;
 

@@ -26,7 +26,7 @@ pub(super) enum Measure {
     /// more and stays so.
     Recovery(usize),
     /// Three figures: the recovery as in [`Measure::Recovery`], the share of calls refused before the trouble, and the
-    /// peak amplification. Seawall promises bounds for the last two.
+    /// largest number of attempts for each call (the peak amplification). Seawall promises bounds for the last two.
     Seawall(usize),
     /// The goodput in the seconds from the first number to the second, without the second.
     Goodput(usize, usize),

@@ -118,9 +118,11 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// Adds whether Seawall keeps its two promises in the study of the return, as a mean over the seeds. The first promise:
-/// from the named time on, the provider gets at most twice its capacity in any tenth of a second. The second promise:
-/// the calls refused by callers and the attempts answered 429 are together at most half of those with exact obedience.
+/// Adds whether Seawall keeps its two promises in the study of the return, by the means over the seeds:
+///
+/// - From the named time on, the provider gets at most twice its capacity in any tenth of a second.
+/// - The calls refused by callers and the attempts answered 429 are together at most half of those with exact
+///   obedience.
 fn promises(study: &Study<'_>, findings: &mut Findings) {
     let mean = |name: &str, column: usize| {
         let figure = findings.figures.iter().find(|figure| figure.name == format!("cooling_return/{name}"));
@@ -154,8 +156,8 @@ fn seawall(study: &Study<'_>, endpoints: usize) -> SeawallPolicy {
 }
 
 /// Returns the world for the study of the return. For one second every attempt is answered with a 429 that names the
-/// second `over`. After this second the provider serves attempts in their order, as fast as it can. Attempts above its
-/// quota are answered with a 429 that names one second.
+/// end of that second (`over`). After it, the provider serves attempts in their order, as fast as it can. Attempts
+/// above its quota are answered with a 429 that names one second.
 fn returning(study: &Study<'_>, policy: Policy, returns: u8, over: usize) -> World {
     let callers = study.callers.unwrap_or(1000);
     let capacity = study.knobs.number("capacity");
@@ -193,8 +195,8 @@ fn sum(seconds: &[u32], from: usize, to: usize) -> f64 {
     seconds[from.min(to)..to.min(seconds.len())].iter().copied().map(f64::from).sum()
 }
 
-/// Returns the world of a few callers with many calls: half a minute before the trouble, the trouble, and half a minute
-/// after it.
+/// Returns the world of a few callers that make many calls. It has half a minute before the trouble, the trouble, and
+/// half a minute after it.
 fn fleet(study: &Study<'_>, endpoints: usize, station: Station) -> World {
     let policy = Policy::Seawall(Arc::new(seawall(study, endpoints)));
     let callers = study.callers.unwrap_or(20);

@@ -33,7 +33,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// The width at which an interval of loads is no longer halved.
+/// The search ends when the interval of loads is no wider than this.
 const FINE: f64 = 0.005;
 
 fn run(study: &Study<'_>) -> Result<Findings, Misuse> {

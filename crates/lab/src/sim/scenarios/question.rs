@@ -1,9 +1,9 @@
 //! The question that users have: with *my* settings and *this* trouble, what happens to my callers, when is it over,
 //! and what would another setting do?
 //!
-//! The user's real provider is not known, so a provider is modelled: it has enough workers for the load that the user
-//! names, serves first come, first served, and continues work whose caller has given up. The model is the worst case on
-//! purpose.
+//! The user's real provider is not known, so a provider is modelled. It has enough workers for the load that the user
+//! names, serves first come, first served, and goes on with work whose caller has given up. The model is the worst case
+//! on purpose.
 
 use std::sync::Arc;
 use std::time::Duration;

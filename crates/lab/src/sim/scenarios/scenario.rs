@@ -58,8 +58,7 @@ impl Default for Ask {
 }
 
 /// The settings of one run of a scenario: what the user asked for, after it was checked. What the user did not choose
-/// has the scenario's default. The exception is the number of callers: there, `None` means that each scenario uses its
-/// own number.
+/// has the scenario's default. Only the number of callers may stay `None`; each scenario then uses its own number.
 pub(super) struct Study<'a> {
     pub(super) callers: Option<u32>,
     pub(super) seeds: u32,

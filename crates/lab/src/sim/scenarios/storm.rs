@@ -1,10 +1,10 @@
 //! The storm that several scenarios share: many callers, one provider, and a while in which the provider has only a
 //! part of its capacity.
 //!
-//! Ten workers that take 20 ms for each attempt serve 500 attempts a second, first come, first served, and never learn
-//! that a caller gave up. For ten seconds they are five times slower. Nothing else goes wrong. If the outage lasts
-//! longer than that, the callers cause it (N. Bronson et al., *Metastable Failures in Distributed Systems*, HotOS 2021;
-//! L. Huang et al., *Metastable Failures in the Wild*, OSDI 2022).
+//! Ten workers that take 20 ms for each attempt serve 500 attempts a second, first come, first served. They never learn
+//! that a caller gave up. For ten seconds they are five times slower, and nothing else goes wrong. If the outage lasts
+//! longer than these ten seconds, the callers are the cause (N. Bronson et al., *Metastable Failures in Distributed
+//! Systems*, HotOS 2021; L. Huang et al., *Metastable Failures in the Wild*, OSDI 2022).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::sim::world::{Station, World, Wrong};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Storm {
     pub(super) callers: u32,
-    /// The number of calls offered, as a share of the capacity.
+    /// The load: the number of calls per second, as a share of the capacity.
     pub(super) load: f64,
     pub(super) workers: u32,
     /// The mean service time of an attempt, in seconds.

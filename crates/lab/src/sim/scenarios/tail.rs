@@ -93,9 +93,9 @@ struct Ran {
     events: u64,
 }
 
-/// Simulates root requests one after the other, so that no leaf waits because of another root request. With `hedge`, a
-/// leaf that has not answered after this number of seconds gets a second request. Returns the shares of slow requests
-/// and of second requests.
+/// Simulates root requests one after the other, so that no leaf waits because of another root request. Returns the
+/// shares of slow requests and of second requests. `hedge` is the number of seconds after which a leaf that has not
+/// answered gets a second request; with `None` it gets none.
 fn play(stalls: f64, fan: u32, hedge: Option<f64>, roots: u32, seed: u64) -> Ran {
     let mut stream = Stream::of(seed, Whose::Provider, 0);
     let mut agenda = Agenda::new();

@@ -55,7 +55,8 @@ const PROVIDERS: [(&str, Spread); 4] = [
     ("lognormal, median 0.2 s, sigma 1", Spread::LogNormal(0.329_744, 1.0)),
     ("90 % 0.1 s, 10 % 5 s", Spread::Either(0.1, 0.1, 5.0)),
 ];
-/// Each load: the calls per second, the length of a run in seconds, and how many runs are made for every three seeds.
+/// The loads. Each entry has the calls per second, the length of a run in seconds, and the number of runs for every
+/// three seeds.
 const LOADS: [(f64, f64, u32); 4] = [(0.3, 120.0, 3), (2.0, 120.0, 3), (20.0, 60.0, 2), (100.0, 30.0, 2)];
 /// The shares of calls whose callers are impatient, and the numbers of seconds that these callers wait.
 const SHARES: [f64; 4] = [0.1, 0.5, 0.9, 0.99];
@@ -186,8 +187,8 @@ fn policy(study: &Study<'_>, leaving: Leaving, keys: u32) -> SeawallPolicy {
     own
 }
 
-/// Runs the study of a provider that stops answering, and adds its figures: the number of seconds that the breaker
-/// takes to open if all callers leave, the same if no caller leaves, and the difference.
+/// Runs the study of a provider that stops answering, and adds its three figures: the number of seconds until the
+/// breaker opens if all callers leave, the number if no caller leaves, and the difference.
 fn hang(study: &Study<'_>, findings: &mut Findings) {
     let seeds = (study.seeds * HANG_SEEDS) as usize;
     let cases: Vec<(String, [World; 2])> = [PROVIDERS[0], PROVIDERS[1]]
@@ -223,8 +224,8 @@ fn hanging(study: &Study<'_>, takes: Spread, per_second: f64, share: f64) -> Wor
     let station = Station::unbounded(takes).troubled(HANGS, f64::MAX, Wrong::Swallowed);
     let horizon = HANGS + WATCHED.max(WATCHED_CALLS / per_second);
     let mut own = policy(study, Leaving::Witnesses, 1);
-    // Each call makes one attempt only. If an attempt is repeated, the breaker gets its result only after the repeat
-    // has ended, so with repeats the calls of patient callers would count late.
+    // Each call makes one attempt only. The breaker gets the result of an attempt that is repeated only after the
+    // repeat has ended. So with repeats, the calls of patient callers would count late.
     own.plan.attempts = 1;
     let mut world = World::new(1, Policy::Seawall(Arc::new(own)), per_second, station, horizon);
     world.timeout = read(study);

@@ -17,8 +17,8 @@ use super::fleet::Policy;
 /// What a run simulates: callers, providers, calls and troubles.
 #[derive(Clone, Debug)]
 pub struct World {
-    /// The callers, in groups. All callers of a group run one policy. In an open stream of calls, each caller is
-    /// equally likely to make the next call.
+    /// The callers, in groups. All callers of a group run one policy. Except in a closed loop, where each caller makes its
+    /// own calls, each caller is equally likely to make the next call.
     pub fleet: Vec<Group>,
     /// When calls begin.
     pub arrivals: Arrivals,
@@ -59,11 +59,11 @@ pub struct Group {
 /// The times at which calls begin.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Arrivals {
-    /// A Poisson stream with this number of calls a second for all callers together. The stream does not depend on how
-    /// calls end. Many independent callers that call rarely make such a stream.
+    /// A Poisson stream: calls that come at random, with this mean number per second for all callers together, whatever
+    /// becomes of earlier calls. Many independent callers that call rarely make such a stream.
     Open(f64),
-    /// Waves of calls. The first number is the number of calls a second for all callers together, the second is the
-    /// mean size of a wave (Poisson waves, geometric sizes). The waves do not depend on how calls end.
+    /// Waves of calls (Poisson waves, geometric sizes). They do not depend on how calls end. The first number is the
+    /// number of calls per second for all callers together; the second is the mean number of calls in a wave.
     Waves(f64, f64),
     /// A closed loop: when a call has ended, its caller waits for this time and then makes its next call.
     Closed(Spread),
@@ -102,8 +102,8 @@ pub struct Station {
     /// The maximum number of attempts that wait in the queue. Further attempts are answered 503 immediately. `None`
     /// means no bound.
     pub bound: Option<u32>,
-    /// Whether the station drops an attempt when its turn in the queue comes, if the caller's time for this attempt is
-    /// over by then.
+    /// Whether the station drops an attempt that has waited too long: when its turn in the queue comes, the caller's
+    /// time for it is over.
     pub drops_expired: bool,
     /// Whether the station learns that a caller has given an attempt up. If so, the station drops such an attempt when
     /// its turn comes.
@@ -111,7 +111,7 @@ pub struct Station {
     /// The share of attempts that fail with 500 while nothing is wrong.
     pub fails: f64,
     /// A proxy in front of the station. If the station takes longer than the proxy waits, the proxy answers in the
-    /// station's place. `None` means that there is no proxy.
+    /// station's place. `None` if there is no proxy.
     pub front: Option<Front>,
     /// The time that the station's 503 for a full queue names in `Retry-After`. `None` means that it names no time.
     pub retry_after: Option<Duration>,

@@ -23,15 +23,15 @@ pub struct Second {
     pub patient: u32,
     /// Of the calls begun, the number whose caller left before the call ended.
     pub left: u32,
-    /// Of the calls begun, the number for a key that has no trouble of its own. A call counts here when it ends; if its
-    /// caller leaves before, it does not count.
+    /// Of the calls begun, the number for a key that has no trouble of its own. Calls whose caller left before their
+    /// end do not count here.
     pub spared: u32,
     /// Of the calls that count in `spared`, the number that ended well.
     pub spared_ok: u32,
     /// Of the calls that count in `spared`, the number that were refused.
     pub spared_refused: u32,
-    /// Of the calls begun, the number that the same caller had made before. The caller made such a call again at the
-    /// time to come back that an answer or a refusal had named.
+    /// Of the calls begun, the number that were made again by the same caller, at the time to come back that an answer
+    /// or a refusal had named.
     pub returned: u32,
     /// The number of attempts that the callers sent.
     pub attempts: u32,
@@ -106,8 +106,8 @@ impl Guarded {
 
 /// The lowest goodput of a second at which the provider counts as recovered.
 const WHOLE: f64 = 0.95;
-/// The number of seconds at the end of a run that are not judged. Calls begun in these seconds may not have ended, and
-/// it takes some seconds to see that goodput stays high.
+/// The number of seconds at the end of a run that are not judged. Some calls that began in these seconds have not
+/// ended, and goodput counts as high only after it has been high for some seconds.
 const UNFINISHED_SECONDS: usize = 12;
 
 impl Record {
@@ -195,8 +195,8 @@ impl Record {
         }
     }
 
-    /// Returns the largest number of attempts for each call begun, as a mean over ten successive seconds. All such
-    /// spans of ten seconds between `from` and `to` are compared. If there is none, returns zero.
+    /// Returns the largest number of attempts for each call begun, measured as a mean over ten successive seconds. All
+    /// spans of ten seconds between `from` and `to` are compared. Returns zero if there is none.
     #[must_use]
     pub fn peak_amplification(&self, from: usize, to: usize) -> f64 {
         let end = to.min(self.seconds.len());
@@ -223,8 +223,8 @@ impl Record {
         self.sum(from, to, |second| second.took) / begun.max(1.0)
     }
 
-    /// Returns a quantile of the times that calls took, in seconds; `quantile` is from 0 to 1. Only recorded calls that
-    /// began in the second `from` or later, and before the second `to`, count. Returns `None` if there are none.
+    /// Returns a quantile of the times that calls took, in seconds; `quantile` is from 0 to 1. Only recorded calls
+    /// count that began in the second `from` or later, and before the second `to`. Returns `None` if there are none.
     #[must_use]
     pub fn latency_quantile(&self, from: f32, to: f32, quantile: f64) -> Option<f64> {
         let begun = self.calls.iter().filter(|(began, _, _)| (from..to).contains(began));

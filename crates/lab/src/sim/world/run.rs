@@ -122,8 +122,8 @@ struct Play {
     world: World,
     policies: Vec<Policy>,
     callers: Vec<Caller>,
-    /// For each level, the index in `callers` of its first caller: level 0 has the callers of the fleet, and each middle
-    /// tier is a further level. The last entry is the length of `callers`.
+    /// For each level, the index in `callers` of its first caller. Level 0 has the callers of the fleet, and each
+    /// middle tier is a further level. The last entry is the length of `callers`.
     levels: Vec<u32>,
     stations: Vec<Working>,
     calls: Slab<CallUnderWay>,

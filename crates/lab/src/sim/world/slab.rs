@@ -1,6 +1,6 @@
 //! A list that uses the place of a removed entry again. The handle of an entry names its place in the list, and the
-//! number of earlier entries that had this place. So an old handle, such as the handle of a late timer, finds nothing
-//! if its entry is gone.
+//! number of earlier entries that had this place. So a handle whose entry was removed, such as the handle of a late
+//! timer, finds nothing.
 
 /// The handle of an entry: its place in the list, and the number of earlier entries that had this place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

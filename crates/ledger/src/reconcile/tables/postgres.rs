@@ -47,8 +47,8 @@ impl Tables for Postgres {
 }
 
 impl Postgres {
-    /// Executes the statements in one transaction. READ COMMITTED is enough for it, because the first statement itself
-    /// checks that the report still belongs to the worker.
+    /// Executes the statements in one transaction. Returns `false` if the first statement changed no row. READ
+    /// COMMITTED is enough, because the first statement itself checks that the report still belongs to the worker.
     async fn once(&self, statements: Vec<Statement>) -> Result<bool> {
         let until = self.link().until();
         self.link().bounded(until, self.execute(statements, until)).await

@@ -185,6 +185,7 @@ fn handler_failed(e: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
 }
 
 /// Runs a transaction again while the database refuses it in favour of another one, at most [`RUNS`] times in all.
+/// Returns the result of the last run.
 async fn run_again<T, F: Future<Output = Result<T>>>(transaction: impl Fn() -> F) -> Result<T> {
     let mut run = 1;
     loop {

@@ -111,8 +111,8 @@ async fn steps(mut tx: Tx, program: Version) -> Result<()> {
     tx.commit().await
 }
 
-/// Reads two versions: that of the tables, and the earliest version of the program that can work with the tables.
-/// Tables that an earlier program made store only the first, so for them both are the same.
+/// Returns two versions: that of the tables, and the earliest version of the program that can work with the tables.
+/// Tables that an earlier program made store only the first version, so both are the same for them.
 async fn version(conn: &mut PgConnection, text: &'static str) -> Result<(i64, i64)> {
     let row = sqlx::raw_sql(text).fetch_one(&mut *conn).await.map_err(failed)?;
     let found: i64 = row.try_get(0).map_err(failed)?;

@@ -124,7 +124,7 @@ pub(super) fn bind_states<'q>(query: Statement<'q>, states: &[StateRow]) -> Stat
     bind(query, states)
 }
 
-/// Binds the columns of the attempt log, after the actions' ids.
+/// Binds the columns of the attempt log, after the column of the actions' ids. Each column is one array.
 pub(super) fn bind_attempts<'q>(query: Statement<'q>, attempts: &[(ActionId, &AttemptRow)]) -> Statement<'q> {
     let ids: Vec<Uuid> = attempts.iter().map(|(id, _)| uuid(*id)).collect();
     bind(query.bind(ids), attempts.iter().map(|(_, attempt)| *attempt))
@@ -193,7 +193,7 @@ pub(super) fn listed(row: &PgRow) -> Result<(ActionId, Option<Action>)> {
     kept::listed(|| Reader { row, next: 0 })
 }
 
-/// Reads a line of the attempt log. The first column, the action's id, is skipped.
+/// Returns a line of the attempt log. The first column, the action's id, is skipped.
 pub(super) fn attempt(row: &PgRow) -> Result<AttemptRow> {
     AttemptRow::read(&mut Reader { row, next: 1 })
 }

@@ -48,8 +48,8 @@ fn new_lines(first: usize) -> String {
     )
 }
 
-/// Returns the part of an SQL statement that inserts new lines of the attempt log and completes existing ones, as
-/// [`new_lines`] does.
+/// Returns the part of an SQL statement that inserts new lines of the attempt log and completes existing ones. As in
+/// [`new_lines`], only lines of actions in `taken` are written, and the parameters are numbered from `first`.
 fn logged(first: usize) -> String {
     let assigned = columns::assigned(columns::ENDED.into_iter(), "excluded");
     let lines = new_lines(first);

@@ -59,8 +59,8 @@ pub(super) async fn migrate(conn: &mut SqliteConnection, program: Version) -> Re
     tx.commit().await.map_err(failed)
 }
 
-/// Reads two versions: that of the tables, and the earliest version of the program that can work with the tables.
-/// Tables that an earlier program made store only the first, so for them both are the same.
+/// Returns two versions: that of the tables, and the earliest version of the program that can work with the tables.
+/// Tables that an earlier program made store only the first version, so both are the same for them.
 async fn version(conn: &mut SqliteConnection) -> Result<(i64, i64)> {
     let row =
         sqlx::query("SELECT max(version) FROM seawall_schema").fetch_one(&mut *conn).await.map_err(failed)?;

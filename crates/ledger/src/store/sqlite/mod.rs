@@ -365,7 +365,7 @@ impl Sqlite {
         self.time.stamp()
     }
 
-    /// Takes a connection from the readers' pool, which does not contain the writer's connection. A write on it needs
+    /// Returns a connection of the readers' pool, which does not contain the writer's connection. A write on it needs
     /// the file's write lock, as a write of any other program does.
     pub(crate) async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>> {
         self.readers.acquire().await.map_err(|e| locked::at(self.file(), &failed(e)))

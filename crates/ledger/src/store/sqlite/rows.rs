@@ -40,7 +40,7 @@ pub(super) fn bind_state<'q>(query: Statement<'q>, state: &State) -> Statement<'
     bind(query, &state.row())
 }
 
-/// Binds the columns of the attempt log, after the action's id.
+/// Binds the action's id, and after it the columns of the attempt log.
 pub(super) fn bind_attempt<'q>(query: Statement<'q>, id: ActionId, attempt: &AttemptRow) -> Statement<'q> {
     bind(query.bind(id.to_string()), attempt)
 }
@@ -112,7 +112,7 @@ pub(super) fn listed(row: &SqliteRow) -> Result<(ActionId, Option<Action>)> {
     kept::listed(|| Reader { row, next: 0 })
 }
 
-/// Reads a line of the attempt log. The first column, the action's id, is skipped.
+/// Returns a line of the attempt log. The first column, the action's id, is skipped.
 pub(super) fn attempt(row: &SqliteRow) -> Result<AttemptRow> {
     AttemptRow::read(&mut Reader { row, next: 1 })
 }

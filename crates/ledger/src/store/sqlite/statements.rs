@@ -406,7 +406,8 @@ pub(super) async fn undeclared(
     rows.iter().map(|row| polled::undeclared_of(&mut rows::reader(row))).collect()
 }
 
-/// Executes a statement without parameters. It is not kept, since its text contains the time.
+/// Executes a statement without parameters, and returns its rows. The prepared statement is not kept, since its text
+/// contains the time.
 async fn plain(conn: &mut SqliteConnection, text: String) -> Result<Vec<SqliteRow>> {
     sqlx::query(AssertSqlSafe(text)).persistent(false).fetch_all(conn).await.map_err(failed)
 }

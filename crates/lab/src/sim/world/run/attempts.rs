@@ -81,7 +81,7 @@ impl Play {
         }
     }
 
-    /// Records that the station no longer has the attempt. If nobody waits for the attempt either, it is removed.
+    /// Notes that the station has finished with the attempt. If nobody waits for the attempt either, it is removed.
     fn let_go(&mut self, handle: Handle) {
         if let Some(attempt) = self.attempts.get(handle) {
             attempt.held = false;

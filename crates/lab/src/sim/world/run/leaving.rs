@@ -17,8 +17,7 @@ impl Play {
     }
 
     /// Lets the caller of a call leave. If the caller's guards want to know how the attempt in flight really ends, the
-    /// attempt is followed. Otherwise the call is removed and nobody waits for the attempt, but the station may still
-    /// work on it.
+    /// attempt is followed. Otherwise the call is removed. The station may still work on its attempt.
     pub(super) fn leaves(&mut self, handle: Handle, now: Time) {
         let Some(call) = self.calls.get(handle) else { return };
         let (caller, began, flight) = (call.caller, call.began, call.flight);
@@ -41,7 +40,7 @@ impl Play {
         self.thinks(caller);
     }
 
-    /// Lets the wait for an attempt end earlier, by the time `sooner`. Changes nothing if there is no attempt, or if
+    /// Makes the wait for an attempt end earlier, by the time `sooner`. Changes nothing if there is no attempt, or if
     /// the wait would end at the call's total deadline.
     fn waits_less(&mut self, flight: Option<Handle>, sooner: Duration) {
         let Some(handle) = flight else { return };
