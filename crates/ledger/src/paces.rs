@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_claim_looks_back_to_what_the_one_before_has_not_seen_and_sometimes_at_all() {
-        let (at, now) = (|seconds| Stamp::from_micros(seconds * 1_000_000), Time::from_millis);
+        let (at, now) = (|seconds: i64| Stamp::from_micros(seconds * 1_000_000), Time::from_millis);
         let mut horizon = Horizon::new();
         let first = horizon.from(now(100));
         assert_eq!(first, BEGINNING);
