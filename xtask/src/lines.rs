@@ -49,7 +49,7 @@ pub(crate) fn compare(options: &Options) -> Outcome<()> {
     Ok(())
 }
 
-/// Returns the number of lines of each crate at one commit. If git does not know the commit, this is an error.
+/// Returns the number of lines of each crate at one commit. Fails if git does not know the commit.
 fn at(commit: &str) -> Outcome<BTreeMap<String, usize>> {
     let id = output(git().args(["rev-parse", "--verify", "--quiet"]).arg(format!("{commit}^{{commit}}")))
         .map_err(|_| format!("no commit `{commit}`"))?;
@@ -99,7 +99,7 @@ fn counted(files: &[Source]) -> Outcome<BTreeMap<String, usize>> {
 }
 
 /// Returns the number of lines of production code in the text of one file. This is 0 for a file that is only for tests.
-/// If the text is not valid Rust, this is an error.
+/// Fails if the text is not valid Rust.
 fn lines_of(text: &str) -> Outcome<usize> {
     let file = syn::parse_file(text).map_err(|e| e.to_string())?;
     if is_test(&file.attrs) {

@@ -191,8 +191,8 @@ pub(crate) fn for_steps(steps: &[&str]) -> Vec<Need> {
     NEEDS.iter().filter(|need| need.used_by.iter().any(|step| steps.contains(step))).copied().collect()
 }
 
-/// Returns the rows that a benchmark needs if it compares with these peers. In the table, a peer's name is used like
-/// the name of a step.
+/// Returns the rows that a benchmark needs if it compares with these other programs, such as `nginx`. In the table, the
+/// name of such a program is used like the name of a step.
 pub(crate) fn for_bench(peers: &[&str]) -> Vec<Need> {
     for_steps(peers)
 }

@@ -50,7 +50,7 @@ pub(crate) fn metadata() -> Outcome<serde_json::Value> {
     serde_json::from_str(&text).map_err(|e| format!("cargo metadata: {e}"))
 }
 
-/// Runs a command to its end. Its output goes to this terminal. If the command does not exit with 0, this is an error.
+/// Runs a command to its end. Its output goes to this terminal. Fails if the command does not exit with 0.
 pub(crate) fn run(command: &mut Command) -> Outcome<()> {
     let said = said(command);
     match command.stdin(Stdio::null()).status() {
@@ -60,8 +60,8 @@ pub(crate) fn run(command: &mut Command) -> Outcome<()> {
     }
 }
 
-/// Runs a command to its end and returns what it printed: standard output, then standard error. If the command does not
-/// exit with 0, this is an error that contains what it printed.
+/// Runs a command to its end and returns what it printed: standard output, then standard error. Fails if the command
+/// does not exit with 0; the error contains what it printed.
 pub(crate) fn output(command: &mut Command) -> Outcome<String> {
     let said = said(command);
     let out =
@@ -143,8 +143,8 @@ impl Server {
         self.child.stdout.take()
     }
 
-    /// Waits until `GET path` on this loopback port is answered with 200. If the server ends before that, or is not
-    /// ready after `patience`, this is an error that contains the end of the server's log.
+    /// Waits until `GET path` on this loopback port is answered with 200. Fails if the server ends before that, or is
+    /// not ready after `patience`. The error contains the end of the server's log.
     pub(crate) fn ready(&mut self, port: u16, path: &str, patience: Duration) -> Outcome<()> {
         let end = Instant::now() + patience;
         loop {

@@ -39,8 +39,8 @@ enum Store {
     Postgres,
 }
 
-/// Builds and runs the soak. It is an error if an effect was lost or doubled, if an action is stuck, if two books
-/// differ, or if a kind of fault never happened.
+/// Builds and runs the soak. Fails if an effect was lost or doubled, if an action is stuck, if two books differ, or if
+/// a kind of fault never happened.
 pub(crate) fn soak(options: &Options) -> Outcome<()> {
     let store = match options.store {
         Store::Sqlite => "sqlite",

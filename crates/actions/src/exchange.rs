@@ -71,8 +71,8 @@ pub(crate) async fn exchange(
     Exchanged::of(plan, outcome, client.clock(), most_bytes).await
 }
 
-/// Returns the time of the client's clock for a moment of the system's clock. The result is never later than the
-/// moment. For a moment in the past, the current time is returned.
+/// Returns the time of the client's clock for a moment of the system's clock. For a moment in the future, the
+/// result is never later than that moment. For a moment in the past, the result is the current time.
 pub(crate) fn until(clock: Clock, moment: Instant) -> Time {
     // The client's clock is read before the system's clock. So the time that passes between the two readings can only
     // make the result earlier.

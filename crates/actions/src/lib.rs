@@ -33,3 +33,4 @@ pub use exchange::Connections;
 pub use listing::{ListRemote, Listing, ReadAmount, recorded_amount};
 pub use remote::HttpRemote;
 pub use sent::Sent;
+pub use template::KeySource;

@@ -32,6 +32,20 @@ impl StoredRequest {
         joined(head, &self.body)
     }
 
+    /// Returns the head that makes another request the same request, if the bodies are equal, too: the method, the
+    /// target with its query, and the content type. It is empty if the record is a body alone. The other headers may
+    /// differ.
+    #[must_use]
+    pub fn same_head(&self) -> Vec<u8> {
+        let Some((method, target)) = &self.line else { return Vec::new() };
+        let mut head = format!("{method} {target}\n").into_bytes();
+        for value in self.headers.get_all(http::header::CONTENT_TYPE) {
+            head.extend_from_slice(value.as_bytes());
+            head.push(b'\n');
+        }
+        head
+    }
+
     /// Reads a recorded request, and returns it. If the bytes do not have the form of an HTTP message, all of them are
     /// taken as a JSON body.
     #[must_use]

@@ -73,8 +73,8 @@ struct Flowing {
     /// Frames that were read from the connection already. The consumer gets them before anything else is read from it.
     ahead: VecDeque<Frame<Bytes>>,
     over: bool,
-    /// Whether the read timeout must begin anew at the next wait for the server. This is set when a frame is returned,
-    /// because the time that the consumer takes before it asks for the next frame is not the server's fault.
+    /// Whether the read timeout must begin anew at the next wait for the server. This is set when a frame is returned.
+    /// The time until the consumer asks for the next frame is not the server's fault.
     resumed: bool,
     watch: Watch,
     way: Way,
@@ -169,8 +169,8 @@ impl AnswerBody {
         }
     }
 
-    /// Keeps the call's slot of the limit until the last byte of the body has come. If all bytes of the body have come
-    /// already, the slot is given back immediately.
+    /// Keeps the call's place in the limit (the bound on concurrent attempts) until the last byte of the body has come.
+    /// If all bytes have come already, the place is given back immediately.
     pub(crate) fn hold(&mut self, slot: Option<Slot>) {
         match &mut self.0 {
             Kind::Whole(_) => drop(slot),
@@ -287,8 +287,8 @@ impl Flowing {
         left.map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + ahead as u64))
     }
 
-    /// Must be called when the body has ended. Gives the slot of the limit back. The connection goes back to the pool
-    /// if HTTP allows another request on it.
+    /// Must be called when the body has ended. Gives the call's place in the limit back. The connection goes back to
+    /// the pool if HTTP allows another request on it.
     fn finish(&mut self) {
         if let Way::Line { line, pool, clock } = &mut self.way
             && let Some(line) = line.take()
@@ -301,15 +301,16 @@ impl Flowing {
     fn broken(&mut self, reason: Reason) -> Truncated {
         self.over = true;
         if let Way::Line { line, .. } = &mut self.way {
-            // The exchange was not finished, so dropping the line resets the connection.
+            // The answer did not come to its end. So the connection must not be used again: dropping it here sends a
+            // reset.
             *line = None;
         }
         Truncated { reason }
     }
 }
 
-/// Returns the next frame of a body over HTTP/1.1; `None` after the last one. If trailers come with the last bytes,
-/// they are put into `ahead`.
+/// Returns the next frame of a body over HTTP/1.1; `None` after the last one. If trailers come together with the last
+/// bytes, they are put into the queue `ahead`, from which the next frame is taken.
 fn poll_line(
     line: &mut Line,
     ahead: &mut VecDeque<Frame<Bytes>>,

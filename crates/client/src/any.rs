@@ -1,14 +1,16 @@
-//! Runs the call machine around any future.
+//! Makes calls with retries, timeouts and a breaker around any future.
 //!
 //! [`crate::Dependency`] sends requests over connections. In this module, the caller's closure makes each attempt, and
-//! the caller says what the attempt's ending means. Both use the same machine to decide. Only the timeouts differ: a
-//! future shows no progress, so the read timeout bounds the whole attempt, and there is no connect timeout.
+//! the caller says what the attempt's ending means. Both let the same code (`seawall_policy::Call`) decide what to do
+//! next. Only the timeouts differ: a future shows no progress, so the read timeout bounds the whole attempt, and there
+//! is no connect timeout.
 //!
 //! The attempt is polled before anything is set up for waiting, and the timer is made only when the attempt is first
 //! pending. So a call that never waits costs next to nothing.
 //!
-//! Dropping the call abandons it: the permit goes back without a verdict about the endpoint. The future belongs to its
-//! caller and cannot be followed to its real ending. So an abandoned wait is evidence only together with successes
+//! A caller abandons the call by dropping its future. Then nobody learns how the attempt would have ended, because the
+//! attempt's future belongs to the caller and cannot be polled further. So an abandoned attempt alone does not count as
+//! a failure of the endpoint. The breaker only compares the time that was waited with the times of successful calls
 //! ([`seawall_policy::Evidence::Abandoned`]). If all callers of a program give up earlier than the read timeout, the
 //! breaker never learns that an endpoint hangs. Such a program must set a shorter read timeout.
 
@@ -26,7 +28,8 @@ use tokio::time::Sleep;
 use crate::clock::Clock;
 use crate::shared::{CallGuards, Shared, draw};
 
-/// The guards, the clock and the plan that all calls of one operation share.
+/// What all calls of one operation share: the guards (breaker, limit and budget), the clock, and the plan (timeouts and
+/// number of attempts).
 #[derive(Debug)]
 pub struct Site {
     /// The breaker, the limit and the budget of the dependency.
@@ -101,7 +104,8 @@ pin_project! {
         S: Deref<Target = Site>,
         W: Work,
     {
-        // This field is dropped first, so that the attempt has ended before its permit goes back.
+        // The fields are dropped in their order. So the attempt's future is dropped first, and only then is its place
+        // in the limit given back (by `run`).
         #[pin]
         state: State<W::Attempt>,
         run: Run<S>,
@@ -130,7 +134,7 @@ impl<S: Deref<Target = Site>, W: Work> AnyCall<S, W> {
         AnyCall { state: State::New, run, wish, work, timer: None, last: None }
     }
 
-    /// Returns a new call with the same site, wish and keys. `change` makes the new call's work from the work of this
+    /// Returns a new call with the same settings and keys. `change` makes the new call's work from the work of this
     /// call.
     pub fn with<V: Work>(self, change: impl FnOnce(W) -> V) -> AnyCall<S, V>
     where
@@ -141,13 +145,14 @@ impl<S: Deref<Target = Site>, W: Work> AnyCall<S, W> {
         call
     }
 
-    /// The keys that decide which breaker and which limit the call uses. A change has an effect only before the first
-    /// poll.
+    /// Returns the keys that decide which breaker and which limit the call uses. A change has an effect only before the
+    /// first poll.
     pub fn keys(&mut self) -> &mut Keys {
         &mut self.run.keys
     }
 
-    /// The caller's own wishes for this call. A change has an effect only before the first poll.
+    /// Returns what the caller wants for this call, such as its own deadline. A change has an effect only before the
+    /// first poll.
     pub fn wish(&mut self) -> &mut Wish {
         &mut self.wish
     }
@@ -179,8 +184,8 @@ impl<S: Deref<Target = Site>, W: Work> Future for AnyCall<S, W> {
                     this.state.set(State::Over);
                     let step = this.run.ended(ended, now);
                     if let Step::Finish(finish) = step {
-                        // The next lines do the same as the `Step::Finish` arm below, without storing the value in
-                        // `last` first.
+                        // This is the usual case. It ends as in the `Step::Finish` arm below, but it saves the detour
+                        // of the value through `last`.
                         let ending = Some(ended.ending);
                         return Poll::Ready(Concluded { finish, ending, value, at: now });
                     }
@@ -226,7 +231,7 @@ impl<S: Deref<Target = Site>, W: Work> Future for AnyCall<S, W> {
     }
 }
 
-/// Returns the ending of an attempt that was aborted at `now`, because its read timeout or its deadline had passed.
+/// Returns how an attempt ended that was aborted at `now`: its deadline had passed, or else its read timeout.
 fn cut(attempt: &Attempt, now: Time) -> Ending {
     match (now >= attempt.end_by, attempt.callers_deadline) {
         (true, true) => Ending::CallerDeadline,
@@ -265,8 +270,8 @@ fn poll_until(timer: &mut Option<CallTimer>, clock: Clock, until: Time, cx: &mut
     }
 }
 
-/// A call, with its site and its keys. If this value is dropped before the call has ended, the call is abandoned and
-/// its permit goes back.
+/// A call, with its settings and keys. If this value is dropped before the call has ended, the call counts as
+/// abandoned, and its place in the limit is given back.
 struct Run<S: Deref<Target = Site>> {
     site: S,
     keys: Keys,
@@ -309,7 +314,7 @@ impl<S: Deref<Target = Site>> Run<S> {
         self.over(step)
     }
 
-    /// Is ready when the call's turn in the queue has come.
+    /// Becomes ready when the call's turn in the queue has come.
     fn poll_turn(&self, cx: &mut Context<'_>) -> Poll<()> {
         let ticket = self.call.as_ref().and_then(Call::ticket).expect("who queues has a ticket");
         self.site.guards(&self.keys).poll_turn(ticket, cx)

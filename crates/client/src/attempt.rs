@@ -67,7 +67,8 @@ pub(crate) struct Tried {
 pub(crate) enum Pooled {
     /// Nothing is wrong with the pooled connection, or the attempt took a fresh one.
     Fine,
-    /// The connection broke, or its answer leaves the effect unknown. The next attempt takes a fresh connection.
+    /// The connection broke, or the answer leaves open whether the request took effect. The next attempt takes a fresh
+    /// connection.
     Broke,
     /// The connection broke before any byte of an answer came.
     Stale,
@@ -145,12 +146,14 @@ impl Sending<'_> {
         connecting.await.map_err(|error| unconnected(&error))
     }
 
-    /// Is called when the caller's deadline has passed. Returns whether the attempt goes on as a witness.
+    /// Must be called when the caller's deadline has passed. Returns whether the attempt still goes on, only to learn
+    /// whether the endpoint works (such an attempt is called a *witness*).
     fn goes_on_without_caller(&self, attempt: &Attempt) -> bool {
         attempt.end_by < attempt.own_end_by && self.tracks.is_some_and(|tracks| tracks.deadline_passed())
     }
 
-    /// Makes the watch of one exchange, which began at `now`. `seen` is the progress counter's value at that time.
+    /// Returns the value that ends the exchange if the read timeout or the deadline passes. The exchange began at
+    /// `now`. `seen` is the number of bytes that had passed through the connection at that time.
     fn watch(&self, attempt: &Attempt, now: Time, seen: u64) -> Watch {
         let watch = Watch::new(self.clock, attempt.read, attempt.end_by, now, seen);
         match self.tracks {

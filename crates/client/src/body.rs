@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 
-/// The error with which a caller's body breaks while it is sent.
+/// The error with which a caller's body breaks off while it is sent.
 pub type BodyError = Box<dyn Error + Send + Sync>;
 
 /// A body that the caller delivers piece by piece while it is sent.
@@ -103,8 +103,8 @@ impl Source {
         }
     }
 
-    /// Returns whether the body can be sent again from its first byte. It cannot if it broke, or if it is longer than
-    /// the bound up to which it is kept.
+    /// Returns whether the body can be sent again from its first byte. This is not possible if the caller's body broke
+    /// off, or if it is longer than the bound up to which it is kept.
     pub(crate) fn kept(&self) -> bool {
         match self {
             Source::Empty | Source::Full(_) => true,
@@ -123,7 +123,7 @@ impl Source {
         }
     }
 
-    /// Returns whether the caller's body broke while it was sent.
+    /// Returns whether the caller's body broke off with an error while it was sent.
     pub(crate) fn broken(&self) -> bool {
         match self {
             Source::Empty | Source::Full(_) => false,

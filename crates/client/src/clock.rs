@@ -1,5 +1,5 @@
-//! The clock of this crate. The crate `policy` counts time from an origin that its driver chooses; this module chooses
-//! that origin.
+//! The clock of this crate. The crate `policy` has no clock: it gets each time as a [`Time`], which is counted from an
+//! origin. The origin is chosen here.
 //!
 //! A [`Clock`] reads one of two sources:
 //!
@@ -8,8 +8,9 @@
 //!   calls around a future: if such a future is ready immediately, two readings of the system's clock cost more than
 //!   the rest of the call. The ticks are used only if the kernel trusts them for its own clock.
 //!
-//! The two sources drift apart by some millionths. So a moment of one is never stored as a moment of the other. To wait
-//! for a deadline in ticks, the remaining time is added to the current moment of the runtime.
+//! One source runs faster than the other by some millionths. So a time that was read from one of them must not be
+//! compared with a time of the other. To wait for a deadline in ticks, the remaining time is added to the present time
+//! of the runtime.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -17,8 +18,8 @@ use std::time::Duration;
 use seawall_policy::Time;
 use tokio::time::Instant;
 
-/// Turns a clock's readings into [`Time`] and back. All machines that share state must get their time from the same
-/// clock, so that clock is made only once, and then copied.
+/// Turns a clock's readings into [`Time`] and back. Everything that shares a breaker or a limit must get its time from
+/// the same clock. So the clock is made only once, and then copied.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Origin,
@@ -34,7 +35,8 @@ enum Origin {
 /// The tick counter. On its first use it measures how long a tick is.
 static COUNTER: LazyLock<quanta::Clock> = LazyLock::new(quanta::Clock::new);
 
-/// A new clock begins at this time and not at zero. So every time that a clock returns differs from [`Time::ZERO`].
+/// A new clock begins at this time and not at zero. So no clock ever returns [`Time::ZERO`], and that value can stand
+/// for "there is no time".
 const EARLIER: Duration = Duration::from_secs(1);
 
 impl Clock {

@@ -22,12 +22,13 @@ use http::{HeaderMap, HeaderValue, header};
 
 const MILLISECONDS: &str = "retry-after-ms";
 /// How the fields of a limit are named. Two fields belong to a limit: one says when the limit is reset, and one says
-/// what is left of it. Each entry has three texts:
+/// what is left of it. For example, `anthropic-ratelimit-tokens-reset` and `anthropic-ratelimit-tokens-remaining`
+/// belong to the limit `tokens`. Each entry has three texts:
 ///
-/// - The first text is the beginning of the name of the reset field.
-/// - The second text is the end of the name of the reset field. The limit's own name stands between the two.
-/// - The third text is the beginning of the name of the field that says what is left. The limit's own name follows it,
-///   and then `-remaining` if the second text is not empty.
+/// - The beginning of the reset field's name, such as `anthropic-ratelimit-`.
+/// - The end of the reset field's name, such as `-reset`. The limit's name stands between the two.
+/// - The beginning of the other field's name. The limit's name follows it, and then `-remaining` if the second text is
+///   not empty.
 const RESETS: [(&str, &str, &str); 4] = [
     ("x-ratelimit-reset", "", "x-ratelimit-remaining"),
     ("x-rate-limit-reset", "", "x-rate-limit-remaining"),
@@ -62,8 +63,8 @@ fn reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     resets.max()
 }
 
-/// Returns the name of the field that says what is left of a limit, if `name` is the field that says when the same
-/// limit is reset. Otherwise returns `None`.
+/// If `name` is the field with the time at which a limit is reset, returns the name of the field that says what is left
+/// of that limit. Otherwise returns `None`.
 fn left_of(name: &str) -> Option<String> {
     RESETS.iter().find_map(|(before, behind, left)| {
         let limit = name.strip_prefix(before)?.strip_suffix(behind)?;
@@ -131,8 +132,8 @@ fn since(unix: f64, now: SystemTime) -> Option<Duration> {
     Some(at.duration_since(now).unwrap_or(Duration::ZERO))
 }
 
-/// Turns a number of seconds into a duration. A number above the maximum gives the maximum. `None` if the number is
-/// negative.
+/// Returns this number of seconds as a duration; `None` if the number is negative. A number above the maximum gives the
+/// maximum.
 fn span(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds.min(MOST_SECONDS)).ok()
 }

@@ -67,7 +67,7 @@ impl std::fmt::Debug for Dependency {
 }
 
 impl Dependency {
-    /// Prepares connectors and pools; no connection is made yet.
+    /// Returns a dependency with connectors and pools. No connection is made yet.
     ///
     /// # Errors
     /// If a setting could never work, such as a bad URL or a missing certificate.
@@ -144,7 +144,8 @@ impl Dependency {
     }
 
     /// Returns whether this call certainly ends when its caller leaves. That is so if the call is safe, and no attempt
-    /// that begins now can become a witness. Such a call needs no allocation for its future, and no state that is
+    /// that begins now would go on without its caller, only to learn whether the endpoint works. (Shortly after a
+    /// success, nobody needs to learn this.) Such a call needs no allocation for its future, and no state that is
     /// shared with the background.
     ///
     /// The result is also `false` in two cases in which this is not known. With several endpoints, it is not known yet

@@ -18,7 +18,7 @@ use crate::connect::{ConnectError, ConnectErrorKind, Meter};
 use crate::line::Broke;
 use crate::watch::Lapse;
 
-/// Returns the ending of an attempt that got no connection, so that nothing was sent.
+/// Returns how an attempt ended that got no connection. Nothing of it was sent.
 pub(crate) fn of_connect(error: &ConnectError) -> Ending {
     Ending::Unsent(match error.kind() {
         ConnectErrorKind::Dns => Unsent::Dns,
@@ -29,14 +29,15 @@ pub(crate) fn of_connect(error: &ConnectError) -> Ending {
     })
 }
 
-/// Returns the ending if the server refused our certificate, or demanded one. The server has then processed nothing, so
-/// the ending is a failed handshake, even if a part of the request was sent. `None` if the server did not do this.
+/// If the server refused our certificate or demanded one, it has processed nothing. The attempt then counts as one
+/// whose TLS handshake failed, even if a part of the request was sent, and this ending is returned. Otherwise returns
+/// `None`.
 pub(crate) fn of_certificate(meter: &Meter) -> Option<Ending> {
     meter.certificate_refused().then_some(Ending::Unsent(Unsent::Tls))
 }
 
-/// Returns the ending when the read timeout or a deadline passed after the request may have left. `callers_deadline`
-/// says whether the deadline was the caller's own.
+/// Returns how an attempt ended whose read timeout or deadline passed when the request may have left.
+/// `callers_deadline` says whether the deadline was the caller's own.
 pub(crate) fn of_lapse(lapse: Lapse, callers_deadline: bool) -> Ending {
     match lapse {
         Lapse::Read => Ending::Lost(Lost::ReadTimeout),
@@ -45,7 +46,7 @@ pub(crate) fn of_lapse(lapse: Lapse, callers_deadline: bool) -> Ending {
     }
 }
 
-/// Returns the ending when an exchange over HTTP/1.1 broke and a part of the request may have been sent.
+/// Returns how an attempt ended whose exchange over HTTP/1.1 broke. A part of the request may have been sent.
 pub(crate) fn of_line(broke: &Broke) -> Ending {
     Ending::Lost(match broke {
         Broke::Misread(_) => Lost::BadAnswer,
@@ -53,7 +54,7 @@ pub(crate) fn of_line(broke: &Broke) -> Ending {
     })
 }
 
-/// Returns the ending when an exchange over HTTP/2 broke and a part of the request may have been sent.
+/// Returns how an attempt ended whose exchange over HTTP/2 broke. A part of the request may have been sent.
 pub(crate) fn of_stream(error: &(dyn Error + 'static)) -> Ending {
     let Some(h2) = find::<h2::Error>(error) else { return Ending::Lost(Lost::ConnectionLost) };
     let refused = h2.is_reset() && h2.reason() == Some(h2::Reason::REFUSED_STREAM);

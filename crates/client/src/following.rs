@@ -24,12 +24,12 @@ use crate::tracks::{Cut, DEADLINE_PASSED, Following, Stays, Tracks};
 /// A function that is called with the outcome of a call that ended after its caller had left.
 pub type OnFollowed = Arc<dyn Fn(&Outcome) + Send + Sync>;
 
-/// The name, the callback and the end signal that all followed calls of one dependency share.
+/// What all calls of one dependency share that go on after their caller has left.
 pub(crate) struct Followers {
     /// The dependency's name, for logs.
     pub(crate) name: String,
     tell: Option<OnFollowed>,
-    /// Whether all witnesses must end.
+    /// Whether all attempts that go on only to learn whether an endpoint works must end.
     end: watch::Sender<bool>,
 }
 
@@ -38,7 +38,8 @@ impl Followers {
         Arc::new(Followers { name, tell, end: watch::Sender::new(false) })
     }
 
-    /// Ends all witnesses. From then on, each new witness is ended immediately.
+    /// Ends all attempts that go on only to learn whether an endpoint works. From then on, each new one is ended
+    /// immediately.
     pub(crate) fn end_witnesses(&self) {
         self.end.send_replace(true);
     }
@@ -109,8 +110,8 @@ fn spawn_followed(drive: Drive, followers: &Arc<Followers>) {
     });
 }
 
-/// Follows a witness in a separate task. The task ends with the witness. It ends earlier if the program or the
-/// dependency is about to end.
+/// Lets an attempt go on in a separate task, only to learn whether the endpoint works. The task ends with the attempt,
+/// or earlier if the program or the dependency is about to end.
 fn spawn_witness(drive: Drive, following: Following, followers: &Arc<Followers>) {
     let (name, mut ends) = (followers.name.clone(), followers.end.subscribe());
     tokio::spawn(async move {

@@ -28,14 +28,14 @@ use crate::connect::{AbsoluteForm, Connection, Meter, Peek, Probe, Stream};
 use crate::upload::{Sized, Unfinished, Upload};
 use crate::watch::{Lapse, Timer, Watch};
 
-/// The maximum number of bytes that one system call reads. A piece of this size still fits into a buffer of 16 KiB
-/// together with the bytes before it. This saves memory for a caller that reads slowly, because the buffer in which the
-/// piece waits doubles when it is full.
+/// The maximum number of bytes that one system call reads. Bytes that a slow caller has not taken yet are kept in a
+/// buffer. If they do not fit, the buffer doubles. A piece of 15 KiB fits into 16 KiB even if some bytes are there
+/// already, so memory is saved.
 const READ_BYTES: usize = 15 << 10;
 
 thread_local! {
-    /// The buffer of this thread into which all bytes are read first. From here, bytes that are used immediately are
-    /// copied once, to their destination. A connection has a buffer of its own only while a head is incomplete.
+    /// All bytes are read into this buffer of the thread first, and are copied from here to where they are needed. So a
+    /// connection has a buffer of its own only while a head is incomplete.
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Line {
     /// Bytes that were read and not used yet: the beginning of a head, or bytes that no exchange has asked for.
     ahead: Vec<u8>,
     head_end: HeadEnd,
-    /// The number of bytes of the interim answers that came before the head that is being read.
+    /// The number of bytes of the interim answers (1xx) that came before the head that is being read.
     interim: usize,
     /// The part of the answer's body that is still to come.
     body: Body,
@@ -59,8 +59,8 @@ pub(crate) struct Line {
     absolute_form: Option<AbsoluteForm>,
     pub(crate) born: Time,
     pub(crate) idle_since: Time,
-    /// For how long the connection had been idle, since its last exchange, when a check last found it open. Zero if it
-    /// was not checked since that exchange.
+    /// How long the connection had been idle when a check last found it open. Only checks since the last exchange
+    /// count; zero if there was none.
     pub(crate) seen_open: Duration,
     /// Whether the connection has carried an exchange before.
     pub(crate) used: bool,
@@ -204,8 +204,8 @@ impl Line {
         read.is_ready()
     }
 
-    /// Sends a request and waits for the head of its answer. Fails if the connection or the caller's body breaks, if
-    /// the answer is not valid, or if a deadline passes.
+    /// Sends a request, waits for the head of its answer, and returns that head. Fails if the connection or the
+    /// caller's body breaks, if the answer is not valid, or if a deadline passes.
     pub(crate) async fn exchange(
         &mut self,
         request: Request<impl FnOnce(Option<&AbsoluteForm>, &mut Vec<u8>)>,
@@ -231,8 +231,8 @@ impl Line {
             }
             let progress = self.meter.progress();
             if !std::mem::replace(&mut begun, true) {
-                // The watch began at this moment, and the head was written immediately after that. So the clock need
-                // not be read again.
+                // The read timeout is counted from a time shortly before the request was sent. So these first bytes
+                // need not be noted with a new time, and the clock need not be read again.
                 watch.has_seen(progress);
             }
             watch.poll(&mut self.timer, progress, cx).map(|lapse| Err(LineFailure::Lapsed(lapse)))
@@ -255,7 +255,8 @@ impl Line {
         Poll::Ready(None)
     }
 
-    /// Returns the trailers that follow the body, once the body is over. They are returned only once.
+    /// Returns the trailers that follow the body, the first time that it is called after the body's end. Returns `None`
+    /// if there are no trailers, or if they were returned already.
     pub(crate) fn take_trailers(&mut self) -> Option<HeaderMap> {
         self.body.take_trailers()
     }
@@ -268,7 +269,8 @@ impl Line {
         }
     }
 
-    /// Sends the available part of the request. Fails only if the caller's body breaks.
+    /// Sends the part of the request that is available. Fails only if the caller's body breaks. If the connection
+    /// breaks, the next read reports it.
     fn send(&mut self, cx: &mut Context<'_>) -> Result<(), Broke> {
         match self.upload.poll(&mut self.io, cx) {
             Poll::Ready(Err(Unfinished::Body(error))) => {
@@ -310,8 +312,8 @@ impl Line {
         }
     }
 
-    /// Reads the head of an answer. Its bytes are those in `ahead`, which came earlier, and those in `read`. `None` if
-    /// the head is not complete yet.
+    /// Returns the head of an answer; `None` if the head is not complete yet. Its bytes are those in `ahead`, which
+    /// came earlier, and those in `read`.
     fn head_in(&mut self, read: &[u8], asked: Asked) -> Result<Option<Answered>, Broke> {
         if read.is_empty() {
             return Err(Broke::Ended);
@@ -349,8 +351,8 @@ impl Line {
     }
 
     /// Reads the heads of the interim answers (1xx), and then the head of the final answer. Returns the final head, and
-    /// the number of bytes up to its end. If the final head is not complete yet, returns no head, and the number of
-    /// bytes of the interim answers.
+    /// the number of bytes up to its end. If the final head is not complete yet, returns `None`, and the number of
+    /// bytes of the interim answers. Fails if a head is not valid.
     fn final_head(&mut self, bytes: &[u8], asked: Asked) -> Result<(Option<AnswerHead>, usize), Misread> {
         let mut at = 0;
         loop {
@@ -378,8 +380,8 @@ impl Line {
         }
     }
 
-    /// Reads once from the connection, and appends the bytes of the answer's body to `data`. Fails if the connection
-    /// ends before the body does.
+    /// Reads once from the connection, and appends the bytes of the answer's body to `data`. Becomes ready when
+    /// something was read. Fails if the connection ends before the body does.
     fn poll_more(&mut self, data: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Result<(), Broke>> {
         BUFFER.with_borrow_mut(|buffer| {
             let read = ready!(poll_read(&mut self.io, buffer, cx))?;
@@ -396,7 +398,8 @@ impl Line {
     }
 }
 
-/// Is ready when bytes can be read, and returns them. At the connection's end it returns no bytes.
+/// Waits until bytes can be read, and returns them. At the connection's end, returns no bytes. Fails if the connection
+/// fails.
 fn poll_read<'b>(
     io: &mut Stream,
     buffer: &'b mut [u8],

@@ -3,9 +3,9 @@
 //! Which idle connection a request may take depends on what a second delivery of the request would do.
 //!
 //! - A request that may be delivered twice takes the newest connection: if the request is lost, it is sent again.
-//! - A plain POST must not be delivered twice. So it takes only a connection that has settled after its last answer and
-//!   has been idle for much less than the server's idle lifetime ([`IdleLifetime`]). If there is no such connection,
-//!   the POST gets a fresh one.
+//! - A plain POST must not be delivered twice. So it takes only a connection that has been idle for the time `settle`
+//!   (some servers close a connection directly after an answer), but for much less than the server's idle lifetime
+//!   ([`IdleLifetime`]). If there is no such connection, the POST gets a fresh one.
 //!
 //! A sweep checks the idle connections a few times a second. It closes those that are dead or old, and learns the
 //! server's idle lifetime from what it sees. There is no sweep while no connection is idle.
@@ -31,14 +31,15 @@ use crate::trunk::{Trunk, TrunkStream};
 /// How idle connections are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolSettings {
-    /// The time that must pass after an answer before a request that must not be doubled, such as a plain POST, takes
-    /// the connection. Default 20 ms: servers that close a connection after an answer do it within a few milliseconds.
+    /// The time for which a connection must have been idle after an answer, before a plain POST or another request that
+    /// must not be doubled may take it. Default 20 ms: servers that close a connection after an answer do it within a
+    /// few milliseconds.
     pub settle: Duration,
     /// An idle connection is closed after this time. Default 60 s: common servers close after 60 s to 75 s. If a server
     /// closes earlier, that shorter time is learned.
     pub idle: Duration,
-    /// The maximum number of settled idle connections that are kept. If there are more, the oldest are closed. With 0,
-    /// no idle connection is kept. Default 64.
+    /// The maximum number of idle connections that are kept. If there are more, the oldest are closed. Connections that
+    /// have been idle for less than `settle` do not count. With 0, no idle connection is kept. Default 64.
     pub max_idle: usize,
     /// A connection that is older than this is not used for a further request. So a change of the host's addresses in
     /// DNS takes effect after this time at the latest. Default 1 h.
@@ -57,7 +58,7 @@ impl Default for PoolSettings {
 }
 
 impl PoolSettings {
-    /// Returns a problem for each setting that could never work, or that hardly anybody wants. The list is empty if
+    /// Returns a problem for each setting that could never work, or that is probably a mistake. The list is empty if
     /// there is none.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
@@ -185,8 +186,8 @@ impl Pool {
         }
     }
 
-    /// Makes a new connection. If no descriptor is left, an idle connection is closed to free one, and the connection
-    /// is tried again.
+    /// Makes a new connection and returns it. If no descriptor is left, an idle connection is closed to free one, and
+    /// the connection is tried again. Fails if no connection is made by the time `by`.
     async fn connection(&self, by: Time) -> Result<Connection, ConnectError> {
         let deadline = self.clock.instant(by);
         // The number of tries is bounded, since another part of the program may take each descriptor that is freed
@@ -291,8 +292,8 @@ impl Pool {
             let Some(mut line) = lines.pop_front() else { break };
             let age = now.since(line.idle_since);
             if !line.is_quiet() {
-                // The time at which the server closed the connection is not known. It is only known that the connection
-                // was still open after the idle time `seen_open`.
+                // It is not known when the server closed the connection. It is only known that the connection was still
+                // open when it had been idle for the time `seen_open`.
                 lifetime.seen_closed(line.seen_open);
                 ended.push(line);
             } else if age >= self.settings.idle || now.since(line.born) >= self.settings.max_age {
@@ -323,9 +324,10 @@ impl Idle {
         self.lines.remove(found)
     }
 
-    /// Removes and returns the oldest idle connection if more than `max_idle` of them have settled, or if `max_idle` is
-    /// zero. Otherwise returns `None`. Connections that have not settled do not count: a stream of POSTs needs as many
-    /// of them as it sends POSTs in the settle time. If they were closed, each POST would need a fresh connection.
+    /// Removes and returns the oldest idle connection if there are too many. Otherwise returns `None`. There are too
+    /// many if `max_idle` is zero, or if more than `max_idle` connections have been idle for at least the time
+    /// `settle`. Newer connections do not count, because no POST may take them before that time has passed. If they
+    /// were closed, each POST of a quick series would need a fresh connection.
     fn over(&mut self, settings: &PoolSettings, now: Time) -> Option<Box<Line>> {
         let too_many = settings.max_idle == 0
             || self.lines.get(settings.max_idle).is_some_and(|l| now.since(l.idle_since) >= settings.settle);

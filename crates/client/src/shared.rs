@@ -23,16 +23,15 @@ use crate::sync::Mutex;
 /// The guards of one dependency, shared by every worker's [`crate::Dependency`].
 pub struct Shared {
     state: Mutex<State>,
-    /// The time of the last success, in nanoseconds of [`Time`]; zero if there was none. Two kinds of successes do not
-    /// count: those of probes, and those of attempts whose breaker is kept for a key.
+    /// The time of the last success, in nanoseconds of [`Time`]; zero if there was none. It is read without the lock.
+    /// Two kinds of successes do not count: those of probes, and those of attempts whose breaker is kept for a key.
     ///
-    /// A success is not stored if it came less than [`COARSE`] after the stored time, because otherwise workers would
-    /// write this field for every call. So the stored time can be up to `COARSE` too early. It is read without the
-    /// lock.
+    /// The time is not updated more often than once in [`COARSE`], because otherwise workers would write this field for
+    /// every call. So the last success can be later than this time, by at most `COARSE`.
     succeeded: AtomicU64,
 }
 
-/// The maximum time by which the stored time of the last success can be too early.
+/// The maximum time by which the last success can be later than the stored time.
 const COARSE: Duration = Duration::from_millis(10);
 
 struct State {
@@ -56,9 +55,9 @@ impl Shared {
         Arc::new(Shared { state, succeeded: AtomicU64::new(0) })
     }
 
-    /// Returns whether an attempt that begins now needs no witness, because another attempt succeeded less than
-    /// [`RECENT_SUCCESS`] ago. The result is only right for a dependency with one endpoint and for calls without a
-    /// breaker key.
+    /// Returns whether an attempt succeeded less than [`RECENT_SUCCESS`] ago, which shows that the endpoint works. So
+    /// an attempt that begins now need not go on after its caller has left, only to learn this. The result is only
+    /// right for a dependency with one endpoint and for calls without a breaker key.
     #[inline]
     pub(crate) fn succeeded_lately(&self, now: Time) -> bool {
         let ended = self.succeeded.load(Ordering::Relaxed);
@@ -95,8 +94,8 @@ impl Shared {
         result
     }
 
-    /// Is ready when this ticket's turn has come. If it is not ready, the waker of the call is kept, and is woken when
-    /// the turn comes.
+    /// Becomes ready when the turn of a call that waits in a queue has come. `ticket` is the call's place in the queue.
+    /// Until then, the call's waker is kept, and is woken when the turn comes.
     fn poll_turn(&self, ticket: Ticket, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
         if state.guards.is_called(&ticket) {
@@ -106,8 +105,8 @@ impl Shared {
         Poll::Pending
     }
 
-    /// Changes the guards for a call that no longer waits in a queue, and removes the waker of its ticket. Returns the
-    /// result of `change`.
+    /// Changes the guards for a call that no longer waits in a queue, and forgets the waker that was kept for `ticket`,
+    /// its place in the queue. Returns the result of `change`.
     fn resolve<R>(&self, ticket: Ticket, change: impl FnOnce(&mut DependencyGuards) -> R) -> R {
         self.state.lock().waiting.remove(&ticket);
         self.change(change)
@@ -133,7 +132,7 @@ pub fn draw() -> Draw {
     Draw::new(fastrand::u64(..))
 }
 
-/// A slot of an endpoint's limit. The slot is given back when this value is dropped.
+/// A call's place in the limit of an endpoint. It is given back when this value is dropped.
 pub(crate) struct Slot {
     shared: Arc<Shared>,
     clock: Clock,
@@ -149,13 +148,13 @@ impl Drop for Slot {
 }
 
 /// Gives one call access to the guards. It borrows the `Arc` that all workers share, because cloning the `Arc` would
-/// cost more than the guards do. Code that cannot keep this value between the steps of a call makes a new one for each
-/// step.
+/// cost more than asking the guards. Code that cannot keep this value between the steps of a call makes a new one for
+/// each step.
 pub(crate) struct CallGuards<'a> {
     shared: &'a Arc<Shared>,
     keys: &'a Keys,
     clock: Clock,
-    /// The slot of an answered attempt, which is held until the answer's body is over.
+    /// The answered attempt's place in the limit. It is kept until the answer's body is over.
     answered: Option<LimitSlot>,
     /// Whether the last attempt that ended was a success and not a probe.
     proved_well: bool,
@@ -172,14 +171,14 @@ impl<'a> CallGuards<'a> {
         self.proved_well
     }
 
-    /// Takes the slot of the answered attempt, so that the answer's body can hold it. `None` if no attempt was
-    /// answered, or if the slot was taken already.
+    /// Takes the answered attempt's place in the limit out of this value, so that the answer's body can hold it. `None`
+    /// if no attempt was answered, or if the place was taken out already.
     pub(crate) fn take_slot(&mut self) -> Option<Slot> {
         let slot = self.answered.take()?;
         Some(Slot { shared: Arc::clone(self.shared), clock: self.clock, slot: Some(slot) })
     }
 
-    /// Gives the slot of the answered attempt back, because nobody will read the answer's body.
+    /// Gives the answered attempt's place in the limit back, because nobody will read the answer's body.
     #[cold]
     pub(crate) fn free_slot(&mut self) {
         if let Some(slot) = self.answered.take() {

@@ -1,5 +1,5 @@
-//! Keeps what other code must know of a call, even after the call's future was dropped. This decides whether the call
-//! can go on without its caller.
+//! Keeps facts about a call that are still needed after its future was dropped. They decide whether the call goes on
+//! without its caller. A safe call goes on only as a *witness*: to show whether the endpoint works.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,8 +22,8 @@ pub(crate) struct Tracks {
     /// for it.
     safe: bool,
     left: AtomicBool,
-    /// The maximum time, in nanoseconds, that a witness waits for progress. [`u64::MAX`] while the call is not a
-    /// witness.
+    /// The maximum time, in nanoseconds, that the attempt may go on without progress if it goes on only to learn whether
+    /// the endpoint works. [`u64::MAX`] as long as this is not so.
     patience: AtomicU64,
     state: Mutex<State>,
 }
@@ -32,7 +32,8 @@ pub(crate) struct Tracks {
 struct State {
     flight: Option<Flight>,
     cut: Option<Cut>,
-    /// Whether the call goes on as a witness: its caller has left, or was answered, or is about to be answered.
+    /// Whether the call goes on only to learn whether the endpoint works. In that case the caller has left, or has its
+    /// answer, or is about to get it.
     is_witness: bool,
 }
 
@@ -43,21 +44,23 @@ struct Flight {
     /// How the call would end if its caller's deadline passed now.
     finish: Finish,
     source: Source,
-    /// The connection's meter, and the number of bytes that it showed before the request was sent. `None` while the
-    /// attempt has no connection.
+    /// The counter of the connection's bytes, and the number that it showed before the request was sent. `None` while
+    /// the attempt has no connection.
     sent: Option<(Arc<Meter>, u64)>,
     /// Whether the last byte of the request is known to have left. Over HTTP/2 this is not known, and the value stays
     /// `false`.
     sent_whole: bool,
 }
 
-/// How a call ends for a caller whose deadline has passed, while the attempt goes on as a witness.
+/// The result for a caller whose deadline has passed. The attempt goes on without the caller, only to learn whether the
+/// endpoint works.
 pub(crate) struct Cut {
     pub(crate) finish: Finish,
     pub(crate) following: Following,
 }
 
-/// The right of a call to go on as a witness. The right is given back when this value is dropped.
+/// The right of a call to go on without its caller, to learn whether the endpoint works. The number of such calls is
+/// bounded. The right is given back when this value is dropped.
 pub(crate) struct Following {
     shared: Arc<Shared>,
     witness: Option<Witness>,
@@ -75,7 +78,7 @@ impl Drop for Following {
 pub(crate) enum Stays {
     /// The call goes on so that its effect becomes known.
     ForItsEffect,
-    /// The call goes on as a witness, to learn whether the endpoint hangs.
+    /// The call goes on only to learn whether the endpoint hangs.
     AsWitness(Following),
 }
 
@@ -117,8 +120,8 @@ impl Tracks {
         self.state.lock().flight = None;
     }
 
-    /// Returns the maximum time that an attempt waits for progress. `read` is the attempt's read timeout. A witness may
-    /// get a shorter time.
+    /// Returns the maximum time that the attempt may go on without progress. This is its read timeout (`read`). A shorter
+    /// time may hold for an attempt that goes on only to learn whether the endpoint works.
     #[inline]
     pub(crate) fn patience(&self, read: Duration) -> Duration {
         read.min(Duration::from_nanos(self.patience.load(Ordering::Relaxed)))
@@ -129,9 +132,10 @@ impl Tracks {
         self.left.load(Ordering::Relaxed)
     }
 
-    /// Must be called when the caller's own deadline has passed. Returns whether the attempt goes on as a witness. If
-    /// it does not, the code that called this function must cancel it. An attempt that is not safe goes on only if it
-    /// was sent whole, because no byte of it may leave after the deadline.
+    /// Must be called when the caller's own deadline has passed. Returns whether the attempt goes on without the
+    /// caller, to learn whether the endpoint works. If it does not, the code that called this function must cancel it.
+    /// An attempt that is not safe goes on only if it was sent whole, because no byte of it may leave after the
+    /// deadline.
     pub(crate) fn deadline_passed(&self) -> bool {
         let mut state = self.state.lock();
         if state.is_witness {
@@ -146,8 +150,8 @@ impl Tracks {
         true
     }
 
-    /// Returns how the call ends for its caller, if the caller's deadline has passed while the attempt goes on.
-    /// Otherwise returns `None`. It also returns `None` if it has returned that ending before.
+    /// Returns the result for a caller whose deadline has passed while the attempt goes on. Returns `None` if there is
+    /// no such result, or if it was taken already.
     pub(crate) fn take_cut(&self) -> Option<Cut> {
         self.state.lock().cut.take()
     }

@@ -99,8 +99,9 @@ impl Trunk {
         self.sender.is_closed()
     }
 
-    /// Sends a request and waits for the head of its answer. Only the request's own body counts as progress, not the
-    /// bytes of other exchanges on the same connection.
+    /// Sends a request, waits for the head of its answer, and returns the answer. Fails if the stream or the connection
+    /// breaks, or if a deadline passes. Only the request's own body counts as progress, not the bytes of other
+    /// exchanges on the same connection.
     pub(crate) async fn exchange(
         &mut self,
         request: Request<Outgoing>,

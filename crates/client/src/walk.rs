@@ -1,9 +1,9 @@
-//! A call under way over shared guards. One value holds the call machine and its guards, and can be dropped at any
-//! time.
+//! A call under way. One value holds the rules that decide the next step of the call, and the guards that they ask. It
+//! can be dropped at any time.
 //!
-//! The machine says what to do next ([`Step`]), and the owner of the walk does it: it sends the attempt and reports how
+//! The rules say what to do next ([`Step`]), and the owner of the walk does it: it sends the attempt and reports how
 //! the attempt ended ([`Walk::ended`]), or it waits ([`Walk::wait`], [`Walk::queue`]). A walk that is dropped before
-//! its end gives back what it holds: a permit (as abandoned), a ticket of a queue, or a slot of a limit.
+//! its end gives back what it holds, such as its place in a queue or in a limit.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -15,8 +15,8 @@ use seawall_policy::{Call, Effect, Ended, Keys, Plan, Step, Time, Underway, Wish
 use crate::clock::Clock;
 use crate::shared::{CallGuards, Shared, Slot, draw};
 
-/// A call under way: the call machine and the guards that it uses, from the first step to the last, at any number of
-/// endpoints.
+/// A call under way, from its first step to its last, at any number of endpoints: the rules that decide the next step,
+/// and the guards that they ask.
 pub(crate) struct Walk<'a> {
     call: Call,
     guards: CallGuards<'a>,
@@ -72,7 +72,8 @@ impl<'a> Walk<'a> {
         (self.told(step), now)
     }
 
-    /// Returns the attempt in flight, as code outside of this call sees it; `None` if there is none.
+    /// Returns what the code that may let the attempt in flight go on without its caller must know of it: its endpoint,
+    /// its start, and whether it is a probe. `None` if no attempt is in flight.
     pub(crate) fn underway(&self) -> Option<Underway> {
         self.call.underway()
     }
@@ -92,13 +93,13 @@ impl<'a> Walk<'a> {
         self.guards.proved_well()
     }
 
-    /// Takes the slot of the answered attempt, so that the answer's body can hold it. `None` if no attempt was
-    /// answered, or if the slot was taken already.
+    /// Takes the answered attempt's place in the limit out of this value, so that the answer's body can hold it. `None`
+    /// if no attempt was answered, or if the place was taken out already.
     pub(crate) fn take_slot(&mut self) -> Option<Slot> {
         self.guards.take_slot()
     }
 
-    /// Gives the slot of the answered attempt back, because nobody will read the answer's body.
+    /// Gives the answered attempt's place in the limit back, because nobody will read the answer's body.
     pub(crate) fn free_slot(&mut self) {
         self.guards.free_slot();
     }

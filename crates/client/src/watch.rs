@@ -52,12 +52,14 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Makes a watch that starts at `now`. `seen` is the progress counter's value at that time.
+    /// Makes a watch that starts at `now`. `seen` is the number of bytes or frames that had passed by then. While this
+    /// number grows, there is progress.
     pub(crate) fn new(clock: Clock, read: Duration, end_by: Time, now: Time, seen: u64) -> Watch {
         Watch { clock, read, end_by, call: None, last: now, seen }
     }
 
-    /// Allows the exchange to go on as a witness after its caller has left, or after the caller's deadline has passed.
+    /// Allows the exchange to go on after its caller has left, or after the caller's deadline has passed, to learn
+    /// whether the endpoint works (as a *witness*).
     ///
     /// `own_end_by` is the time by which the exchange would have to end if the caller had set no deadline. A witness
     /// ends by that time at the latest. It ends earlier if there is no progress during the read timeout, or during a
@@ -80,14 +82,14 @@ impl Watch {
         self.call.as_ref().is_some_and(|(_, own_end_by)| self.end_by < *own_end_by)
     }
 
-    /// Notes that the progress counter has reached `seen`. The clock is not read for this: the progress counts as made
-    /// at the time of the last reading.
+    /// Notes that the number that shows progress has become `seen`. The clock is not read for this, so the progress
+    /// counts as made when the clock was last read.
     pub(crate) fn has_seen(&mut self, seen: u64) {
         self.seen = seen;
     }
 
     /// Becomes ready when a deadline has passed, and returns which one. Must be called when there is nothing to do but
-    /// wait. `seen` is the present value of the progress counter.
+    /// wait. `seen` is a number that grows while there is progress.
     pub(crate) fn poll(&mut self, timer: &mut Timer, seen: u64, cx: &mut Context<'_>) -> Poll<Lapse> {
         if seen != self.seen {
             self.seen = seen;

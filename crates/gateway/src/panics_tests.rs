@@ -13,8 +13,8 @@ use crate::config;
 use crate::running::process::Running;
 use crate::serve::worker::Worker;
 
-/// The places where a panic is wanted: after the routing, after the dependency's answer, and in the middle of the answer's
-/// body.
+/// The places where a panic is wanted: after the routing, after the dependency's answer, and in the middle of the
+/// answer's body.
 const PLACES: [&str; 3] = ["head", "call", "body"];
 const CONNECTIONS: usize = 8;
 

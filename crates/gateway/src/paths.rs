@@ -1,4 +1,5 @@
-//! Finds the readings of a request's path. A reading is a path that some server may take the sent bytes for.
+//! Finds the *readings* of a request's path: the paths that different servers may take it for. For example, many
+//! servers take `/v1/./charges` for `/v1/charges`.
 //!
 //! A path is sent on byte for byte, since a signature may cover it. But an operation is looked for under every reading
 //! that is common among servers. If a path leads above its beginning in any reading, as `/a/../../b` does, it is
@@ -11,11 +12,11 @@
 //! There are three readings. Each of them decodes what needs no encoding, and writes the digits of all other encodings
 //! in upper case:
 //!
-//! 1. Empty segments and `.` are left out, and `..` removes the segment before it.
-//! 2. As RFC 3986, section 5.2.4, says: in `a//../b` the `..` removes the empty segment. All else is as in the first
-//!    reading.
-//! 3. `%2F`, `\` and `%5C` are slashes too, and what follows a `;` in a segment is not part of it (servers written in
-//!    Java).
+//! 1. Empty segments and `.` are left out, and `..` removes the segment before it: `/a//../b` becomes `/b`.
+//! 2. The same, but `..` may also remove an empty segment, as RFC 3986, section 5.2.4, says: `/a//../b` becomes
+//!    `/a/b`.
+//! 3. Like the first, but `%2F`, `\` and `%5C` are slashes too, and what follows a `;` in a segment is not part of it
+//!    (servers written in Java): `/a%2Fb;c` becomes `/a/b`.
 //!
 //! A character that is encoded twice (`%252e`) is decoded once, as HTTP says. A slash at the end is never left out or
 //! added.
@@ -29,14 +30,14 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_e
 pub(crate) struct Readings<'p> {
     /// The path as it was sent.
     pub(crate) sent: &'p str,
-    /// The paths for which servers may take the sent path, the most common reading first. The list is empty if all
-    /// servers read the path as it was sent.
+    /// The paths that servers may take the sent path for, the most common first. The list is empty if all servers take
+    /// the path as it was sent.
     pub(crate) others: Vec<String>,
 }
 
 impl<'p> Readings<'p> {
-    /// Returns the readings of a path, which must not include its query. Most paths have only one reading, which is
-    /// found by looking at each byte once.
+    /// Returns the paths that servers may take `sent` for. `sent` must not include the query. Most paths mean the same
+    /// to all servers. This is found by looking at each byte once.
     pub(crate) fn of(sent: &'p str) -> Readings<'p> {
         let mut others = Vec::new();
         if !is_plain(sent) {
@@ -50,14 +51,13 @@ impl<'p> Readings<'p> {
         Readings { sent, others }
     }
 
-    /// Returns whether some server could read this path as one that leads above where it began.
+    /// Returns whether some server could take this path for one that leads above its beginning, as `/a/../../b` does.
     ///
-    /// Each segment is read by itself, in the way that leads furthest up. It is read as a whole, or cut at encoded
-    /// slashes and backslashes, with or without its parameters (what follows a `;`). An empty segment does not lead
-    /// down.
+    /// For each segment, the meaning that leads furthest up counts. The segment may be whole or cut at encoded slashes
+    /// and backslashes, and it may have parameters (what follows a `;`) or not. An empty segment does not lead down.
     ///
-    /// Two segments of one path may be read in two ways, and no single server does that. So this may refuse a path that
-    /// leads above its beginning for no server. That does no harm: such a path has encoded slashes, parameters or empty
+    /// So two segments may be judged by the habits of two different servers, and a path may be refused that leads above
+    /// its beginning for no single server. That does no harm: such a path has encoded slashes, parameters or empty
     /// segments beside its `..`, and ordinary clients do not write that.
     pub(crate) fn climb_out(&self) -> bool {
         !self.others.is_empty() && climbs_out(self.sent)

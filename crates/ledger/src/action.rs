@@ -9,6 +9,7 @@ use seawall_policy::Misuse;
 use uuid::Uuid;
 
 use crate::machine::{AttemptRow, Naming, Origin, Scope, SentKey, Stamp, State};
+use crate::prints::{Prints, Same};
 use crate::reconcile::Amount;
 
 /// The id of an action in the ledger: a UUID of version 7. It is made when the action is recorded.
@@ -76,6 +77,11 @@ pub struct NewAction {
     pub scope: Option<Scope>,
     /// The amount of money; `None` if the operation declares none.
     pub amount: Option<Money>,
+    /// What makes another request under the same key the same request; `None` if only equal bytes do.
+    pub same: Option<Same>,
+    /// The name of the caller that records the action; `None` if callers have no names. Only this caller finds the
+    /// action again: the same request of another caller under the same key is a conflict.
+    pub client: Option<String>,
 }
 
 impl NewAction {
@@ -94,6 +100,8 @@ impl NewAction {
             request: request.into(),
             scope: None,
             amount: None,
+            same: None,
+            client: None,
         }
     }
 
@@ -102,6 +110,12 @@ impl NewAction {
     pub fn of_amount(mut self, amount: Money) -> NewAction {
         self.amount = Some(amount);
         self
+    }
+
+    /// Returns the body of the request; the whole request, if nothing says where its body begins.
+    pub(crate) fn body(&self) -> &[u8] {
+        let at = self.same.as_ref().map_or(0, |same| same.body_at);
+        self.request.get(at..).unwrap_or_default()
     }
 
     /// Makes the action settle together with the other actions of the scope `name`. `size` is the number of all actions
@@ -118,8 +132,8 @@ impl NewAction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sizes {
-    /// The maximum number of bytes of a key, and of a scope's name. Default 255: no provider takes more, and every
-    /// index can hold a key of that length.
+    /// The maximum number of bytes of a key, of a scope's name and of a client's name. Default 255: no provider takes
+    /// more, and every index can hold a key of that length.
     pub key: usize,
     /// The maximum number of bytes of a dependency's or an operation's name. Default 100.
     pub name: usize,
@@ -149,6 +163,12 @@ impl Sizes {
         word("key", &new.key, self.key)?;
         if new.request.len() > self.request {
             return Err(too_large("request", new.request.len(), self.request));
+        }
+        if let Some(client) = &new.client {
+            word("client", client, self.key)?;
+        }
+        if new.same.as_ref().is_some_and(|same| same.body_at > new.request.len()) {
+            return Err(Misuse::new("the body begins behind the end of the request"));
         }
         let Some(scope) = &new.scope else { return Ok(()) };
         word("scope", &scope.name, self.key)?;
@@ -201,6 +221,10 @@ pub struct Action {
     /// The amount of money that was recorded with the action. `None` if the operation declares no amount, or if plain
     /// SQL recorded the action.
     pub amount: Option<Money>,
+    /// The fingerprints of the request; `None` if the action was recorded without [`NewAction::same`].
+    pub prints: Option<Prints>,
+    /// The name of the caller that recorded the action; `None` if callers have no names.
+    pub client: Option<String>,
     /// The part of the action that changes.
     pub state: State,
 }
@@ -221,6 +245,8 @@ impl Action {
             naming: Naming::Salted(0),
             mapped_key: None,
             amount: new.amount.clone(),
+            prints: None,
+            client: new.client.clone(),
             state,
         }
     }
@@ -238,6 +264,8 @@ impl Action {
             naming: self.naming,
             mapped_key: self.mapped_key.clone(),
             amount: self.amount.clone(),
+            prints: self.prints,
+            client: self.client.clone(),
             state,
         }
     }
@@ -278,15 +306,22 @@ impl Action {
         }
     }
 
-    /// Returns whether `new` describes this action: its dependency, operation, key, request and scope are all equal to
-    /// this action's. If so, recording `new` again returns this action.
-    #[must_use]
-    pub fn is_of(&self, new: &NewAction) -> bool {
+    /// Returns whether `new` describes this action: its dependency, operation, key, scope, client and request are all
+    /// the same as this action's. If so, recording `new` again returns this action. `prints` are the fingerprints of
+    /// `new`. If either side has none, the requests are compared byte by byte. An action that plain SQL recorded has
+    /// only a body, so it is compared with the body of `new`, too.
+    pub(crate) fn is_of(&self, new: &NewAction, prints: Option<&Prints>) -> bool {
+        let same_request = || match (&self.prints, prints) {
+            (Some(own), Some(prints)) => own == prints,
+            (None, Some(_)) => self.request == new.request || self.request == new.body(),
+            (Some(_) | None, None) => self.request == new.request,
+        };
         self.dependency == new.dependency
             && self.operation == new.operation
             && self.key == new.key
-            && self.request == new.request
             && self.scope == new.scope
+            && self.client == new.client
+            && same_request()
     }
 }
 
@@ -343,8 +378,13 @@ mod tests {
         assert_eq!(says(fits.clone().in_scope("s", 0)), "a scope of 0; it has 1 to 64 members");
         let no_key = NewAction { key: String::new(), ..fits.clone() };
         assert_eq!(says(no_key), "the key is empty");
-        let nul = NewAction { key: "a\0b".to_owned(), ..fits };
+        let nul = NewAction { key: "a\0b".to_owned(), ..fits.clone() };
         assert_eq!(says(nul), "the key has a control character in it");
+        let client = NewAction { client: Some("c".repeat(256)), ..fits.clone() };
+        assert_eq!(says(client), "the client has 256 bytes; at most 255 are recorded");
+        let body_at = |body_at| NewAction { same: Some(Same { head: Vec::new(), body_at }), ..fits.clone() };
+        assert_eq!(sizes.check(&body_at(2)), Ok(()));
+        assert_eq!(says(body_at(3)), "the body begins behind the end of the request");
     }
 
     #[test]

@@ -99,8 +99,8 @@ impl Zone {
     /// Returns all moments that `clock`, a date and a time of day in this zone, can mean. Usually there is one moment.
     ///
     /// - If the clock is set back, so that this time comes twice, both moments are returned.
-    /// - If the clock is set forward over this time, so that it never comes, three moments are returned: the moment of
-    ///   the change, and the two moments that the time means if it is read with the zone's offset before or after the
+    /// - If the clock is set forward over this time, so that it never comes, three moments are returned. One is the
+    ///   moment of the change. The other two are what the time means with the zone's offset before and after the
     ///   change.
     fn meanings_of(&self, clock: DateTime) -> impl Iterator<Item = Stamp> {
         let moments = match self.zone.to_ambiguous_timestamp(clock).offset() {
@@ -307,8 +307,8 @@ impl Lifetime {
     ///
     /// - If the time of day comes twice on one day, both times count.
     /// - If the clock is moved forward over the time of day, so that it does not come on one day, three moments count.
-    ///   For a clock that is moved by an hour, they are: the time of day as the later clock counts it, which comes up
-    ///   to an hour before the change; the change itself; and the time of day as the earlier clock counts it.
+    ///   One is the change itself. The other two are the time of day with the zone's offset before and after the
+    ///   change. For a clock that is moved by an hour, the earlier of them is up to an hour before the change.
     #[must_use]
     pub fn end(&self, first: Stamp) -> Stamp {
         match self {
@@ -381,7 +381,6 @@ impl Window {
     /// A day ends at the first moment of the following date. If the clock is set back over midnight, a date begins
     /// twice. Then the day before it ends at the first of the two moments that comes after `first`. If a zone left out
     /// a date, as Samoa did with 2011-12-30, that date counts as a day that is over when it begins.
-    /// zone left out, as Samoa did on 2011-12-30, counts as a day that is over when it begins.
     #[must_use]
     pub fn end(&self, first: Stamp) -> Stamp {
         match self {

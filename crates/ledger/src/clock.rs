@@ -123,6 +123,11 @@ impl SharedClock {
         clock
     }
 
+    /// Returns whether both are the clock of the same store.
+    pub(crate) fn is_same(&self, other: &SharedClock) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shared> {
         // Each method leaves a valid value. So the value is valid even if another thread panicked while it held the
         // lock.

@@ -17,8 +17,8 @@ use crate::error::{StoreError, Trouble};
 use crate::failpoint::point;
 use crate::inner::Inner;
 use crate::machine::{
-    self, AttemptRow, CancelBy, End, Event, Found, NotSettled, Performed, Question, Report, Stamp, State,
-    Step, Told, Undone, Write, cancel, close_unsent, completed, plan, told,
+    self, CancelBy, End, Event, Found, NotSettled, Question, Report, Stamp, State, Step, Told, Undone, Write,
+    cancel, completed, plan, told,
 };
 use crate::operation::Operation;
 use crate::remote::Delivery;
@@ -42,16 +42,6 @@ enum Taken {
     Clash,
     /// The database refused the write each time that it was offered. The row stays unchanged until its lease ends.
     Refused,
-}
-
-/// What becomes of an action whose attempt was provably not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum IfUnsent {
-    /// It is tried again later.
-    TryAgain,
-    /// The action fails in the commit that ends the attempt, since its caller waits for the outcome and makes no other
-    /// attempt.
-    Close,
 }
 
 /// The number of times that a change is offered to the store again after the database refused it.
@@ -91,9 +81,7 @@ impl<S: Store> Inner<S> {
                 // Each step is boxed. Otherwise the future that waits for the provider would have to hold the state of
                 // all the other steps, too.
                 Step::Change(write) => Box::pin(self.change(&operation, action, write)).await?,
-                Step::Perform(write) => {
-                    Box::pin(self.perform(&operation, action, write, clock, IfUnsent::TryAgain)).await?
-                }
+                Step::Perform(write) => Box::pin(self.perform(&operation, action, write, clock)).await?,
                 Step::Cancel(write) => Box::pin(self.undo(&operation, action, write, clock)).await?,
                 Step::Ask(question) => Box::pin(self.ask(&operation, action, question, clock)).await?,
                 Step::SettleScope => Box::pin(self.settle_scope(&operation, action)).await?,
@@ -104,7 +92,7 @@ impl<S: Store> Inner<S> {
     /// Completes the row of an action that plain SQL recorded. Such a row lacks the key under which the action is sent,
     /// and the time by which it must have been settled. Returns the action as it then is, or `None` if the row is gone
     /// or a write was refused.
-    async fn complete(&self, operation: &Arc<Operation<S>>, mut action: Action) -> Option<Action> {
+    pub(crate) async fn complete(&self, operation: &Arc<Operation<S>>, mut action: Action) -> Option<Action> {
         let mut salt = 0;
         while self.may_change(&action).is_ok() {
             let now = self.store.clock().now();
@@ -121,29 +109,9 @@ impl<S: Store> Inner<S> {
         Some(action)
     }
 
-    /// Sends the only attempt of an action that this process has just begun, while the action's caller waits. If the
-    /// attempt cannot be sent, the action fails. Returns the row as it then is, or `None` if the row is gone or a write
-    /// was refused.
-    pub(crate) async fn send_once(&self, operation: &Arc<Operation<S>>, action: Action) -> Option<Action> {
-        let action = self.complete(operation, action).await?;
-        let clock = self.patient_time().await;
-        match plan(&action.state, &operation.rules, action.origin(), clock.moment(), self.owner) {
-            Step::Perform(write) => {
-                Box::pin(self.perform(operation, action, write, clock, IfUnsent::Close)).await
-            }
-            Step::Leave | Step::Change(_) | Step::Cancel(_) | Step::Ask(_) | Step::SettleScope => {
-                let why = "it could not be sent in time to be settled";
-                match close_unsent(&action.state, self.owner, why, clock.now()) {
-                    Some(write) => Box::pin(self.change(operation, action, write)).await,
-                    None => Some(action),
-                }
-            }
-        }
-    }
-
     /// Returns the database's time as [`Inner::time`] does. If the database cannot be reached, this function waits
     /// until it can.
-    async fn patient_time(&self) -> DbClock {
+    pub(crate) async fn patient_time(&self) -> DbClock {
         let mut tries = Tries::begin();
         loop {
             match self.time().await {
@@ -176,6 +144,7 @@ impl<S: Store> Inner<S> {
                     let action =
                         Arc::try_unwrap(change).map_or_else(|shared| shared.action.clone(), |own| own.action);
                     self.wakes.written(&action, self.store.clock().now());
+                    self.changes.written(action.id);
                     return Taken::Yes(Box::new(action));
                 }
                 Ok(Changed::Stale(found)) => return Taken::No(found),
@@ -228,7 +197,12 @@ impl<S: Store> Inner<S> {
 
     /// Offers a write to the store. Returns the row as it is afterwards, or `None` if the row is gone or the write was
     /// refused.
-    async fn change(&self, operation: &Arc<Operation<S>>, action: Action, write: Write) -> Option<Action> {
+    pub(crate) async fn change(
+        &self,
+        operation: &Arc<Operation<S>>,
+        action: Action,
+        write: Write,
+    ) -> Option<Action> {
         let (follow, breaks_scope) = (self.follow_of(operation, &action, &write), write.breaks_scope());
         match self.offer(&action, write, follow).await {
             Taken::Yes(taken) => Some(self.taken(*taken, breaks_scope).await),
@@ -246,7 +220,6 @@ impl<S: Store> Inner<S> {
         if action.state.end().is_some() {
             point("after-end").await;
         }
-        self.changes.written(action.id);
         action
     }
 
@@ -279,62 +252,6 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    async fn perform(
-        &self,
-        operation: &Arc<Operation<S>>,
-        action: Action,
-        write: Write,
-        clock: DbClock,
-        unsent: IfUnsent,
-    ) -> Option<Action> {
-        let line = write.attempt().cloned().expect("a perform is recorded with its attempt");
-        point("before-attempt").await;
-        let (action, was_taken) = self.recorded(action, write).await?;
-        if !was_taken {
-            return Some(action);
-        }
-        point("after-attempt").await;
-        self.send(operation, action, line, clock, unsent).await
-    }
-
-    /// Sends the attempt `line` with which `action` was recorded, and writes how the attempt ended. If the attempt's
-    /// deadline has passed, nothing is sent. Returns the row after that write, or `None` if the row is gone or the
-    /// write was refused.
-    ///
-    /// `clock` is the answer of the database from which that deadline was computed. With a later answer, a jump of the
-    /// database's clock would move the deadline. `unsent` says what becomes of the action if the attempt was not sent.
-    pub(crate) async fn send(
-        &self,
-        operation: &Arc<Operation<S>>,
-        action: Action,
-        line: AttemptRow,
-        clock: DbClock,
-        unsent: IfUnsent,
-    ) -> Option<Action> {
-        let deadline = clock.instant_of(line.send_by);
-        let delivery = Delivery { action: &action, number: line.number, deadline };
-        let (how, report) = if delivery.may_send() {
-            let sent = heard(&delivery, || operation.remote.perform(delivery)).await;
-            let (how, report) = sent.unwrap_or_else(|report| (Performed::Unknown, report));
-            let how = match how {
-                Performed::Yes(answer) => Performed::Yes(self.kept(answer)),
-                Performed::No(refusal) => Performed::No(self.kept(refusal)),
-                Performed::NotSent | Performed::Duplicate | Performed::Unknown => how,
-            };
-            (how, report)
-        } else {
-            (Performed::NotSent, said("its deadline had passed before it could be sent"))
-        };
-        point("after-answer").await;
-        let event = match (how, unsent) {
-            (Performed::NotSent, IfUnsent::Close) => Event::Unsent(line, report),
-            (how, IfUnsent::Close | IfUnsent::TryAgain) => Event::Performed(line, how, report),
-        };
-        let action = self.tell(operation, action, event).await;
-        point("after-outcome").await;
-        action
-    }
-
     async fn undo(
         &self,
         operation: &Arc<Operation<S>>,
@@ -361,7 +278,7 @@ impl<S: Store> Inner<S> {
         self.tell(operation, action, Event::Cancelled(line, how, report)).await
     }
 
-    async fn recorded(&self, action: Action, write: Write) -> Option<(Action, bool)> {
+    pub(crate) async fn recorded(&self, action: Action, write: Write) -> Option<(Action, bool)> {
         let breaks_scope = write.breaks_scope();
         match self.offer(&action, write, None).await {
             Taken::Yes(taken) => Some((self.taken(*taken, breaks_scope).await, true)),
@@ -394,14 +311,19 @@ impl<S: Store> Inner<S> {
 
     /// Returns the answer if it is short enough to be kept. Nothing is kept of a longer answer, since a part of the
     /// answer could be read wrongly.
-    fn kept(&self, answer: Option<Vec<u8>>) -> Option<Vec<u8>> {
+    pub(crate) fn kept(&self, answer: Option<Vec<u8>>) -> Option<Vec<u8>> {
         answer.filter(|answer| answer.len() <= self.sizes.answer)
     }
 
     /// Writes the change that follows from an event, such as the end of an attempt. If the row has changed meanwhile,
     /// the machine computes the change again for the changed row. Returns the row after the write, or `None` if the row
     /// is gone or the write was refused.
-    async fn tell(&self, operation: &Arc<Operation<S>>, mut action: Action, event: Event) -> Option<Action> {
+    pub(crate) async fn tell(
+        &self,
+        operation: &Arc<Operation<S>>,
+        mut action: Action,
+        event: Event,
+    ) -> Option<Action> {
         self.heard(operation, &action, &event);
         let mut tries = Tries::begin();
         loop {
@@ -522,15 +444,12 @@ impl<S: Store> Inner<S> {
 
 /// Calls the remote, and returns its outcome with the details. If the deadline passes or the remote panics, there is no
 /// outcome. Then the error has the details.
-async fn heard<'a, T>(
+pub(crate) async fn heard<'a, T>(
     delivery: &Delivery<'a>,
     call: impl FnOnce() -> Boxed<'a, (T, Report)>,
 ) -> Result<(T, Report), Report> {
     match tokio::time::timeout_at(delivery.deadline.into(), caught(call)).await {
-        Ok(Ok((outcome, report))) => {
-            let detail = report.detail.map(|detail| message(&detail));
-            Ok((outcome, Report { detail, ..report }))
-        }
+        Ok(Ok((outcome, report))) => Ok((outcome, storable(report))),
         Ok(Err(panic)) => {
             tracing::error!(action = %delivery.action.id, error = %panic, "the remote of an action panicked");
             Err(said(&message(&format!("the remote failed: {panic}"))))
@@ -539,7 +458,12 @@ async fn heard<'a, T>(
     }
 }
 
-fn said(detail: &str) -> Report {
+/// Returns the report with a detail that the databases can store.
+pub(crate) fn storable(report: Report) -> Report {
+    Report { detail: report.detail.map(|detail| message(&detail)), ..report }
+}
+
+pub(crate) fn said(detail: &str) -> Report {
     Report { status: None, detail: Some(detail.to_owned()), retry_after: None }
 }
 

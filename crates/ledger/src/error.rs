@@ -74,7 +74,7 @@ pub enum Trouble {
     Foreign,
 }
 
-/// An error of the database: it failed, could not be reached, or refused.
+/// An error of the database. The database failed, could not be reached, or refused a statement.
 #[derive(Debug)]
 pub struct StoreError {
     trouble: Trouble,

@@ -22,13 +22,15 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) owner: Owner,
     pub(crate) sizes: Sizes,
     /// Wakes the tasks that wait for a row when this process has written the row.
-    pub(crate) changes: Changes,
+    pub(crate) changes: Arc<Changes>,
     /// How fast rows whose requests have failed are taken up again.
     pub(crate) paces: Paces,
     /// Wakes the workers of this process.
     pub(crate) wakes: Wakes,
     /// Set once this process has compared the database's clock with the pair of times that was kept.
-    pub(crate) compared: OnceLock<()>,
+    pub(crate) compared: Arc<OnceLock<()>>,
+    /// The key of the fingerprints, once it has been read.
+    pub(crate) print_key: OnceLock<[u8; 32]>,
 }
 
 /// Wakes the workers of this process when there is something to claim.
@@ -66,8 +68,8 @@ impl Wakes {
         }
     }
 
-    /// Notes that this process has written a row. If the row is due now, wakes the claims. If it will be due later, the
-    /// poll is woken at that time.
+    /// Notes that this process has written a row. If the row is due now, wakes the claims. If it will be due later,
+    /// makes sure that the poll asks at that time.
     pub(crate) fn written(&self, action: &Action, now: Stamp) {
         let Some(due) = action.state.due_at() else { return };
         if due <= now {

@@ -96,8 +96,8 @@ impl KeyChars {
     /// both are refused. A backslash that is allowed itself is written `\-\`.
     ///
     /// # Errors
-    /// If the set is empty or has only one character, if a character is not visible ASCII, if a range is reversed, or
-    /// if a `-`, a `\` or brackets stand where they could mean something else.
+    /// If the set is empty or has only one character, if a character is not visible ASCII, or if a range is reversed.
+    /// Also if a `-`, a `\` or brackets stand where they could mean something else.
     pub fn parse(written: &str) -> Result<KeyChars, Wrong> {
         if written.is_empty() {
             return Err(Wrong::new("no character is allowed").help("as in \"A-Za-z0-9_-\""));

@@ -15,17 +15,18 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use seawall_policy::Misuse;
+use tokio::sync::futures::Notified;
 
 use crate::action::{Action, ActionId, NewAction, Sizes, Story};
-use crate::clock::DbClock;
-use crate::drive::{IfUnsent, has_outcome};
+use crate::attempt::{Attempted, IfUnsent};
+use crate::begin::Place;
+use crate::drive::has_outcome;
 use crate::error::{Error, Refusal, StoreError};
-use crate::failpoint::point;
-use crate::inner::{Changes, Inner, LOOKS, Wakes};
-use crate::machine::{self, AttemptRow, Birth, Naming, Owner, Rules, Stamp, State, used_anew};
+use crate::inner::{Inner, Wakes};
+use crate::machine::{Birth, Owner};
 use crate::operation::{Operation, Operations};
 use crate::paces::Paces;
-use crate::store::{Change, Changed, Counts, Filter, Insert, Recorded, Store};
+use crate::store::{Counts, Filter, Store};
 use crate::waiting::in_task;
 
 /// The ledger, which an application uses: it records actions in one store, and knows the declared operations of these
@@ -45,6 +46,7 @@ pub struct LedgerBuilder<S: Store> {
     store: S,
     operations: Vec<Operation<S>>,
     sizes: Sizes,
+    old: Option<Ledger<S>>,
 }
 
 impl<S: Store> LedgerBuilder<S> {
@@ -63,25 +65,39 @@ impl<S: Store> LedgerBuilder<S> {
         self
     }
 
+    /// Makes the new ledger the successor of `old` in this process, for a program that reads its declarations again.
+    /// Both work on the same database. The new ledger has the owner id of the old one, and a write of either wakes
+    /// those who wait for the row at the other one. So what the old ledger has under way goes on as if nothing had
+    /// changed. Stop the worker of the old ledger, and start one of the new ledger.
+    #[must_use]
+    pub fn succeeds(mut self, old: &Ledger<S>) -> LedgerBuilder<S> {
+        self.old = Some(old.clone());
+        self
+    }
+
     /// Builds the ledger.
     ///
     /// # Errors
     ///
     /// If an operation is declared twice, or if the rules of an operation contradict each other.
     pub fn build(self) -> Result<Ledger<S>, Misuse> {
-        let mut incarnation = [0; 16];
-        getrandom::fill(&mut incarnation)
-            .map_err(|e| Misuse::new(format!("no random incarnation could be drawn: {e}")))?;
+        let old = self.old.as_ref().map(|old| &*old.inner);
+        let owner = old.map_or_else(drawn, |old| Ok(old.owner))?;
+        // The clocks are compared once for each store.
+        let clock = self.store.shared_clock();
+        let compared = old.filter(|old| old.store.shared_clock().is_same(clock));
+        let compared = compared.map(|old| old.compared.clone()).unwrap_or_default();
         let operations = Operations::new(self.operations)?;
         let inner = Inner {
-            store: self.store,
             paces: Paces::new(operations.names()),
             wakes: Wakes::of(operations.dependencies()),
+            store: self.store,
             operations: Arc::new(operations),
-            owner: Owner(u128::from_ne_bytes(incarnation)),
+            owner,
             sizes: self.sizes,
-            changes: Changes::default(),
-            compared: OnceLock::new(),
+            changes: old.map(|old| old.changes.clone()).unwrap_or_default(),
+            compared,
+            print_key: OnceLock::new(),
         };
         if let Some((pause, wait)) = inner.operations.doubt() {
             inner.store.shared_clock().cover(pause, wait);
@@ -90,11 +106,19 @@ impl<S: Store> LedgerBuilder<S> {
     }
 }
 
+/// Draws the random id of a process.
+fn drawn() -> Result<Owner, Misuse> {
+    let mut incarnation = [0; 16];
+    getrandom::fill(&mut incarnation)
+        .map_err(|e| Misuse::new(format!("no random incarnation could be drawn: {e}")))?;
+    Ok(Owner(u128::from_ne_bytes(incarnation)))
+}
+
 impl<S: Store> Ledger<S> {
     /// Begins to build a ledger that keeps its actions in `store`.
     #[must_use]
     pub fn builder(store: S) -> LedgerBuilder<S> {
-        LedgerBuilder { store, operations: Vec::new(), sizes: Sizes::default() }
+        LedgerBuilder { store, operations: Vec::new(), sizes: Sizes::default(), old: None }
     }
 
     /// Checks that an operation was declared when this ledger was built.
@@ -128,8 +152,8 @@ impl<S: Store> Ledger<S> {
     /// or the operation is not declared, or an error of the store. After each of these errors the transaction has to
     /// roll back.
     pub async fn record_in(&self, conn: &mut S::Connection, new: &NewAction) -> Result<Action, Error> {
-        let begun = self.inner.begin(Place::In(conn), new, Birth::Recorded).await?;
-        Ok(begun.action)
+        let entry = self.inner.begin(Place::In(conn), new, Birth::Recorded).await?;
+        Ok(entry.action)
     }
 
     /// Records an action as [`Ledger::record_in`] does, and returns it. This is for a caller that calls [`Ledger::run`]
@@ -140,8 +164,8 @@ impl<S: Store> Ledger<S> {
     ///
     /// As [`Ledger::record_in`].
     pub async fn reserve_in(&self, conn: &mut S::Connection, new: &NewAction) -> Result<Action, Error> {
-        let begun = self.inner.begin(Place::In(conn), new, Birth::Reserved(self.inner.owner)).await?;
-        Ok(begun.action)
+        let entry = self.inner.begin(Place::In(conn), new, Birth::Reserved(self.inner.owner)).await?;
+        Ok(entry.action)
     }
 
     /// Records an action in a transaction of the ledger's own, and returns it. A worker then makes the call. If the key
@@ -151,9 +175,9 @@ impl<S: Store> Ledger<S> {
     ///
     /// As [`Ledger::record_in`].
     pub async fn record(&self, new: &NewAction) -> Result<Action, Error> {
-        let begun = self.inner.begin(Place::Own, new, Birth::Recorded).await?;
+        let entry = self.inner.begin(Place::Own, new, Birth::Recorded).await?;
         self.inner.wakes.claim(&new.dependency);
-        Ok(begun.action)
+        Ok(entry.action)
     }
 
     /// Records an action in a transaction of the ledger's own, leases it to the caller, and returns it. The caller then
@@ -164,8 +188,8 @@ impl<S: Store> Ledger<S> {
     ///
     /// As [`Ledger::record_in`].
     pub async fn reserve(&self, new: &NewAction) -> Result<Action, Error> {
-        let begun = self.inner.begin(Place::Own, new, Birth::Reserved(self.inner.owner)).await?;
-        Ok(begun.action)
+        let entry = self.inner.begin(Place::Own, new, Birth::Reserved(self.inner.owner)).await?;
+        Ok(entry.action)
     }
 
     /// Records an action together with its first attempt, sends the attempt, and writes how the attempt ended. This
@@ -199,20 +223,16 @@ impl<S: Store> Ledger<S> {
     }
 
     async fn record_and_send(&self, new: &NewAction, unsent: IfUnsent) -> Result<Action, Error> {
-        let begun = self.inner.begin(Place::Own, new, Birth::Sent(self.inner.owner)).await?;
-        let id = begun.action.id;
-        if begun.attempt.is_none() && !(begun.began && unsent == IfUnsent::Close) {
+        let entry = self.inner.begin(Place::Own, new, Birth::Sent(self.inner.owner)).await?;
+        let id = entry.action.id;
+        if entry.attempt.is_none() && !(entry.began && unsent == IfUnsent::Close) {
             return self.run(id).await;
         }
         let inner = self.inner.clone();
         let driving = async move {
-            let Begun { action, attempt, operation, clock, .. } = begun;
-            let action = match attempt {
-                Some(line) => {
-                    point("after-attempt").await;
-                    inner.send(&operation, action, line, clock, unsent).await?
-                }
-                None => inner.send_once(&operation, action).await?,
+            let action = match inner.first_attempt(entry, unsent).await? {
+                Attempted::Yes(attempt) => inner.send(*attempt).await?,
+                Attempted::No(action) => *action,
             };
             if action.state.end().is_some() {
                 return Some(action);
@@ -260,7 +280,7 @@ impl<S: Store> Ledger<S> {
             }
             // The task registers for changes before it reads the row again, so that it misses no later write of this
             // process.
-            let changed = inner.changes.of(id).notified();
+            let changed = self.written(id);
             if let Some(mine) = inner.take_up(&action).await? {
                 let inner = inner.clone();
                 action = self.inner.driven(id, async move { inner.drive(mine).await }).await?;
@@ -280,6 +300,14 @@ impl<S: Store> Ledger<S> {
             let _ = tokio::time::timeout(pause.min(left), changed).await;
             action = self.load(id).await?;
         }
+    }
+
+    /// Returns a future that resolves when this process has written the row of this action; now and then also when it
+    /// has written another row. Call this function before you read the row: then no write after the read is missed,
+    /// even if the future is polled later. What other processes write, and what is written in a transaction of the
+    /// application, wakes nobody.
+    pub fn written(&self, id: ActionId) -> Notified<'_> {
+        self.inner.changes.of(id).notified()
     }
 
     /// Returns the action with this id.
@@ -334,74 +362,6 @@ impl<S: Store> Ledger<S> {
 }
 
 impl<S: Store> Inner<S> {
-    pub(crate) fn checked(&self, new: &NewAction) -> Result<&Arc<Operation<S>>, Misuse> {
-        self.sizes.check(new)?;
-        self.operations.get(&new.dependency, &new.operation)
-    }
-
-    /// Records an action. If the key is already recorded with this request, the existing action is returned. There is
-    /// one exception: if the existing action has failed and provably no request of it was ever sent, the action begins
-    /// again under the same key.
-    async fn begin(
-        &self,
-        mut place: Place<'_, S::Connection>,
-        new: &NewAction,
-        birth: Birth,
-    ) -> Result<Begun<S>, Error> {
-        let operation = self.checked(new)?.clone();
-        let rules = &operation.rules;
-        let mut salt = 0;
-        for _ in 0..LOOKS {
-            let clock = self.time().await?;
-            let now = clock.now();
-            let (state, attempt) = born(rules, birth, now);
-            let action = Action {
-                naming: Naming::Salted(salt),
-                mapped_key: rules.keys.sent(&new.dependency, &new.key, salt),
-                ..Action::of(new, state, now)
-            };
-            point("before-record").await;
-            let insert = Insert { action: action.clone(), attempt: attempt.clone() };
-            let recorded = match &mut place {
-                Place::Own => self.store.record(insert).await?,
-                Place::In(conn) => self.store.record_in(conn, &insert).await?,
-            };
-            point("after-record").await;
-            let found = match recorded {
-                Recorded::New => return Ok(Begun { action, attempt, operation, clock, began: true }),
-                Recorded::Clash => {
-                    salt += 1;
-                    continue;
-                }
-                Recorded::Existing(found) if found.is_of(new) => *found,
-                Recorded::Existing(_) => return Err(Refusal::KeyConflict.into()),
-            };
-            // The key under which the existing action is sent may not be chosen yet. It has to be chosen before the
-            // first attempt, so the action then begins without an attempt.
-            let birth = match birth {
-                Birth::Sent(owner) if found.naming == Naming::Open => Birth::Reserved(owner),
-                birth => birth,
-            };
-            let Some(write) = used_anew(&found.state, rules, birth, now) else {
-                return Ok(Begun { action: found, attempt: None, operation, clock, began: false });
-            };
-            self.may_change(&found)?;
-            let attempt = write.attempt().cloned();
-            let action = found.in_state(write.to().clone());
-            let taken = match &mut place {
-                Place::Own => {
-                    let change = Change { action: action.clone(), write, mark: None, follow: None };
-                    matches!(self.store.change(Arc::new(change)).await?, Changed::Taken)
-                }
-                Place::In(conn) => self.store.change_in(conn, found.id, &write, None).await?,
-            };
-            if taken {
-                return Ok(Begun { action, attempt, operation, clock, began: true });
-            }
-        }
-        Err(Refusal::InProgress.into())
-    }
-
     /// Returns the row if it is leased to this process and has no attempt under way. Otherwise claims the row, if it is
     /// due. Returns `None` if the row can be neither used nor claimed.
     async fn take_up(&self, action: &Action) -> Result<Option<Action>, StoreError> {
@@ -434,37 +394,5 @@ impl<S: Store> Inner<S> {
             // again and returned: its state says what is known of the effect.
             None => self.store.load(id).await?.ok_or(Refusal::NotFound.into()),
         }
-    }
-}
-
-/// The transaction in which an action is recorded.
-enum Place<'c, C> {
-    /// A transaction of the ledger's own.
-    Own,
-    /// The caller's transaction, on this connection.
-    In(&'c mut C),
-}
-
-/// An action that was recorded, or that exists already.
-struct Begun<S: Store> {
-    action: Action,
-    /// The first attempt, which is to be sent; `None` if no attempt was recorded.
-    attempt: Option<AttemptRow>,
-    operation: Arc<Operation<S>>,
-    /// The answer of the database from which the times of the action were computed.
-    clock: DbClock,
-    /// Whether this call began the action. If not, the action existed already.
-    began: bool,
-}
-
-/// Returns the first state of an action, and its first attempt if one is recorded together with it.
-fn born(rules: &Rules, birth: Birth, now: Stamp) -> (State, Option<AttemptRow>) {
-    match birth {
-        Birth::Recorded => (machine::recorded(rules, now), None),
-        Birth::Reserved(owner) => (machine::reserved(rules, owner, now), None),
-        Birth::Sent(owner) => match machine::sent(rules, owner, now) {
-            Some((state, attempt)) => (state, Some(attempt)),
-            None => (machine::reserved(rules, owner, now), None),
-        },
     }
 }

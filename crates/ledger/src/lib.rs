@@ -5,6 +5,8 @@
 //! decides what to do next. A worker only executes what this function decides.
 
 mod action;
+mod attempt;
+mod begin;
 pub mod calendar;
 mod caught;
 mod claims;
@@ -22,9 +24,11 @@ mod operation;
 pub mod pace;
 mod paces;
 mod poll;
+mod prints;
 pub mod reconcile;
 mod remote;
 mod retries;
+mod start;
 pub mod store;
 #[cfg(all(feature = "test-clock", feature = "sqlite"))]
 pub mod testing;
@@ -46,8 +50,10 @@ pub use machine::{
     Scope, SettleBy, Stamp, State, Step, StuckReason, Told, Undone, Write,
 };
 pub use operation::Operation;
+pub use prints::{Prints, Same};
 pub use remote::{Delivery, Remote};
 pub use retries::{Retried, RetryFilter};
 pub use seawall_policy::Misuse;
+pub use start::{Begun, Started};
 pub use wishes::By;
 pub use worker::{Worker, WorkerSettings};

@@ -54,7 +54,7 @@ impl Tries {
     }
 }
 
-/// Runs `work` in a task of its own, and returns its result. Returns `None` if the task panics.
+/// Runs `work` in a task of its own, and returns its result. Also returns `None` if the task panics.
 ///
 /// # Errors
 ///

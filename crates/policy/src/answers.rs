@@ -16,8 +16,8 @@
 //!    predicate is undecided: it is remembered together with its meaning. There is one exception. A predicate with
 //!    fields but without a status would apply to every answer, so it does not match an answer that is neither a success
 //!    (2xx) nor JSON. Thus a plain 404 keeps its declared meaning.
-//! 2. A later predicate without fields decides only if its meaning is that of every undecided predicate before it. Then
-//!    the fields would have made no difference. If the meanings differ, the effect is unknown.
+//! 2. A later predicate without fields decides only if it has the same meaning as every undecided predicate before it.
+//!    Then the fields would have made no difference. If the meanings differ, the effect is unknown.
 //! 3. If a predicate is undecided and none decides, a body that was not read (too long, or compressed) leaves the
 //!    effect unknown, whatever the status. The result code that would decide is in a body that nobody has read.
 //! 4. If a predicate is undecided and none decides, a body that is no JSON leaves the effect of a success (2xx)
@@ -28,12 +28,13 @@
 //! 5. A 204 and the answer to a HEAD have no body by definition, so nothing is unread: a predicate with fields does not
 //!    match them.
 //!
-//! # A body that was read and says nothing that is declared
+//! # A body that was read and matches no predicate
 //!
 //! If the body was read and no predicate matches, the status decides, as it does without a declaration. One danger
 //! remains: a new result code, such as `"code": "REVIEW"`, comes with a 200 and counts as applied. The safe form
 //! therefore declares what counts as applied, with [`Otherwise::Unknown`] for every other success. `Otherwise` never
-//! applies to a status other than 2xx, nor to a 202 if a confirm is declared ([`crate::Rules::declared`]).
+//! applies to a status other than 2xx, nor to a 202 if the operation declares a confirm, which is a request that asks
+//! later what became of it ([`crate::Rules::declared`]).
 //!
 //! ```
 //! use seawall_policy::{Answers, Effect, Field, KnownBody, Otherwise, Predicate, Scalar};
@@ -112,8 +113,8 @@ pub enum KnownBody<F> {
     Unread,
     /// The body was read whole, and is no JSON. An empty body is no JSON either.
     NotJson,
-    /// The answer has no body because it answers a HEAD request. Its head may announce the length of a body all the
-    /// same.
+    /// The answer has no body, because it answers a HEAD request. Its head may nevertheless announce the length of a
+    /// body.
     Absent,
     /// The body was read whole and is JSON. The function finds the scalar at a JSON pointer.
     Json(F),
@@ -152,8 +153,8 @@ pub fn first_match<'a, M: Copy + PartialEq>(
     status: u16,
     body: &KnownBody<impl Fn(&str) -> Option<Scalar>>,
 ) -> Said<M> {
-    // `None` if no predicate is undecided so far. `Some(Some(meaning))` if all undecided predicates have this meaning,
-    // and `Some(None)` if their meanings differ.
+    // The predicates so far that could not be checked. `None`: there are none. `Some(Some(meaning))`: all of them have
+    // this meaning. `Some(None)`: their meanings differ.
     let mut undecided: Option<Option<M>> = None;
     for (meaning, predicate) in in_order {
         if !predicate.matches_status(status) {
@@ -188,16 +189,16 @@ pub fn first_match<'a, M: Copy + PartialEq>(
 /// What a success (2xx) means if no declared answer matches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Otherwise {
-    /// The request took effect, even if the answer's body is no JSON. But if a predicate is undecided because the body
-    /// was not read, the effect is unknown.
+    /// A success that no predicate matches took effect, even if its body is no JSON. There is one exception: if a
+    /// predicate could not be checked because the body was not read, the effect is unknown.
     Applied,
-    /// Nobody knows whether the request took effect. So a success counts as applied only if a predicate in `applied`
-    /// matches it.
+    /// The effect of a success that no predicate matches is unknown. So a success counts as applied only if a predicate
+    /// in `applied` matches it.
     Unknown,
 }
 
 impl Otherwise {
-    /// The word used in the configuration: `applied` or `unknown`.
+    /// Returns the word used in the configuration: `applied` or `unknown`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -228,8 +229,8 @@ pub struct Answers {
     pub not_applied: Vec<Predicate>,
     /// Answers that leave the effect unknown.
     pub unknown: Vec<Predicate>,
-    /// What a success (2xx) means if no predicate matches it. With `None` the status decides. But if a predicate is
-    /// undecided because the body is no JSON, the effect is unknown.
+    /// What a success (2xx) means if no predicate matches it. With `None` the status decides. There is one exception:
+    /// if a predicate could not be checked because the body is no JSON, the effect is unknown.
     pub otherwise: Option<Otherwise>,
 }
 
@@ -242,14 +243,16 @@ impl Answers {
         status != NO_CONTENT && asked.is_some_and(|(_, first)| !first.fields.is_empty())
     }
 
-    /// Returns whether the body of any answer can be needed: at least one predicate has conditions on fields of the body.
+    /// Returns whether the body of any answer can be needed: at least one predicate has conditions on fields of the
+    /// body.
     #[must_use]
     pub fn read_bodies(&self) -> bool {
         self.in_order().any(|(_, predicate)| !predicate.fields.is_empty())
     }
 
     /// Returns what the declared predicates and `otherwise` say of the answer; `None` if the answer's status decides.
-    /// For an operation that may have a confirm, call [`crate::Rules::declared`] instead.
+    /// If the operation may have a confirm (a request that asks later what became of it), call
+    /// [`crate::Rules::declared`] instead.
     pub fn judge(&self, status: u16, body: &KnownBody<impl Fn(&str) -> Option<Scalar>>) -> Option<Effect> {
         let success = is_success(status);
         let otherwise = self.otherwise.filter(|_| success).map(Otherwise::effect);

@@ -83,8 +83,8 @@ fn a_duplicate_is_never_a_no_and_is_tried_first() {
     assert_eq!(plain.judge(200, &NOT_JSON), Some(Applied), "a plain OK");
 }
 
-/// Each row has the status, what is known of the body, and three effects. They follow with no `otherwise`, with
-/// `Otherwise::Unknown`, and with `Otherwise::Applied`.
+/// Each row has the status, what is known of the body, and the three effects that are expected: without `otherwise`,
+/// with `Otherwise::Unknown`, and with `Otherwise::Applied`.
 #[test]
 fn what_fits_no_declared_answer_has_its_row() {
     let coded = Answers {
@@ -164,8 +164,9 @@ fn two_undecided_fields_that_differ_leave_every_later_status_in_doubt() {
     }
 }
 
-/// The naive model: a body that is not known may be any body. Returns what the answer means if it means the same with
-/// every possible body, and `None` if the meanings differ. `Some(None)` means that the status decides.
+/// The naive model of an answer whose body is not known: it tries all possible bodies. Returns what the answer means if
+/// it means the same with all of them (`Some(None)` if the status decides with all of them). Returns `None` if the
+/// meanings differ.
 fn of_all_bodies(answers: &Answers, status: u16) -> Option<Option<Effect>> {
     let silent = Answers { otherwise: None, ..answers.clone() };
     let any = ["A", "B", "C", "else"].map(|code| silent.judge(status, &body(text(code))));
@@ -198,8 +199,8 @@ fn declared() -> impl Strategy<Value = Answers> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// If the body is not known, the predicates say what every possible body would mean. If possible bodies have
-    /// different meanings, the effect is unknown.
+    /// If the body is not known, the predicates must say what they would say of every possible body. If possible bodies
+    /// have different meanings, the effect must be unknown.
     #[test]
     fn no_unknown_body_is_taken_for_more_than_every_body_would_mean(
         answers in declared(),
@@ -212,7 +213,7 @@ proptest! {
                 (Some(Unknown), _) => {}
                 (Some(_), Some(_)) if status != 200 && known == NOT_JSON => {}
                 (Some(effect), Some(all)) => prop_assert_eq!(Some(effect), all),
-                // A predicate without a status says nothing of an answer that is neither a success nor JSON.
+                // A predicate without a status is not used for an answer that is neither a success nor JSON.
                 (Some(_), None) if status != 200 && known == NOT_JSON => {}
                 (Some(effect), None) => prop_assert!(false, "{effect:?} of a body that may say something else"),
                 // The status decides. This is right in two cases: no body would change it, or the answer is neither a

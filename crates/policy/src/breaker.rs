@@ -4,10 +4,10 @@
 //! obvious breaker gets three things wrong:
 //!
 //! - It ignores a call that its caller gives up, so an endpoint that swallows every request looks healthy. Here some of
-//!   these calls are followed to their real ending ([`crate::DependencyGuards::follow`]). The others are evidence only
-//!   if there are successes to compare them with ([`Evidence::Abandoned`]).
+//!   these calls are followed to their real ending ([`crate::DependencyGuards::follow`]). The others count only if
+//!   there are successes to compare them with ([`Evidence::Abandoned`]).
 //! - It lets calls that began before its last change of state decide about the new state. Here each change of state
-//!   begins a new era. A pass carries the era in which it was given, and a pass of an earlier era is ignored.
+//!   begins a new era. A call that passes carries the number of its era, and its result is ignored if that era is over.
 //! - When it is half-open, it lets all calls through at the same time. Here only one probe is in flight at a time. A
 //!   probe that never returns blocks the next one only for `open_for`.
 //!
@@ -60,13 +60,15 @@ const WHOLE_PPM: u64 = 1_000_000;
 #[must_use = "a pass is given back by settling it"]
 pub struct Pass {
     era: u32,
-    /// The number of this probe among the probes of its era, from 1; zero if the call is no probe.
+    /// The number of this probe among the probes since the breaker last became half-open, from 1; zero if the call is
+    /// no probe.
     probe: u32,
 }
 
 impl Pass {
-    /// Returns whether this call is a probe: a call that a half-open breaker lets through to test the endpoint. A limit
-    /// admits a probe up to its maximum, even if it has adapted to less.
+    /// Returns whether this call is a probe: a call that a half-open breaker lets through to test the endpoint. The
+    /// concurrency limit treats a probe in a special way: it admits the probe up to the configured maximum, even if the
+    /// limit has adapted to a lower number.
     #[must_use]
     pub const fn is_probe(&self) -> bool {
         self.probe > 0
@@ -135,8 +137,8 @@ impl Breaker {
         }
     }
 
-    /// Admits a call, or refuses it. If the open time of an open breaker is over, the breaker becomes half-open and
-    /// admits this call as a probe.
+    /// Admits a call and returns its pass, or refuses it. If the open time of an open breaker is over, the breaker
+    /// becomes half-open and admits this call as a probe.
     ///
     /// # Errors
     /// The breaker refuses the call. The refusal has the time until which the breaker refuses, if that is known.
@@ -150,8 +152,8 @@ impl Breaker {
         }
     }
 
-    /// Admits a call, or refuses it, in every state of the breaker. This function is kept apart from `admit`, so that
-    /// `admit` handles only the usual case and is small enough to be inlined.
+    /// Does what `admit` does, in every state of the breaker. It is a separate function, so that `admit` handles only
+    /// the usual case and is small enough to be inlined.
     #[cold]
     fn admit_unusual(&mut self, now: Time) -> Result<Pass, BreakerRefusal> {
         match self.state {
@@ -169,9 +171,9 @@ impl Breaker {
         }
     }
 
-    /// Gives a pass back and counts the evidence of its call, which may open or close the breaker. Returns what the
-    /// evidence counted as, and the new state if it changed. A pass that was given before the last change of state
-    /// changes nothing. `draw` is called only if the breaker opens.
+    /// Gives a pass back with the evidence of its call, which may open or close the breaker. Returns whether the call
+    /// counted as good, as bad or as nothing, and the new state if it changed. A pass that was given before the last
+    /// change of state changes nothing. `draw` is called only if the breaker opens.
     #[inline]
     pub fn settle(
         &mut self,
@@ -342,8 +344,8 @@ impl Breaker {
                 }
             }
             Weighed::Bad { .. } if newest => return Some(self.reopen(now, draw())),
-            // The failure of a probe that is not the newest one says nothing about the time since the newest probe
-            // began. Neutral evidence and no evidence change nothing either.
+            // A probe that began before the newest one failed. That says nothing about the time since the newest one
+            // began, so it changes nothing. Neutral evidence and no evidence change nothing either.
             Weighed::Bad { .. } | Weighed::Neutral | Weighed::Nothing => {}
         }
         self.state = State::HalfOpen(half);
@@ -421,8 +423,8 @@ impl Breaker {
         BreakerState::Closed
     }
 
-    /// Changes the state; all changes of the state are made here. Each change begins a new era, so passes of earlier
-    /// eras are ignored.
+    /// Changes the state; all changes of the state are made here. A pass that was given before a change is ignored
+    /// after it, because the change begins a new era.
     fn enter(&mut self, state: State, now: Time) {
         self.state = state;
         self.since = now;

@@ -17,8 +17,8 @@ fn defaults() -> BreakerSettings {
     BreakerSettings::default()
 }
 
-/// Makes one call that ends with `evidence`. Returns what the breaker made of this evidence; `None` if it refused the
-/// call.
+/// Makes one call that ends with `evidence`. Returns whether the breaker counted it as good, as bad or as nothing;
+/// `None` if the breaker refused the call.
 fn call(breaker: &mut Breaker, now: Time, evidence: Evidence) -> Option<Settled> {
     let pass = breaker.admit(now).ok()?;
     Some(breaker.settle(now, pass, evidence, || MIDDLE))
@@ -424,8 +424,8 @@ impl Model {
         held.fold((0, 0), |(ok, bad), r| if r.1 { (ok + 1, bad) } else { (ok, bad + 1) })
     }
 
-    /// Admits a call. Returns the era and the number of the probe (zero if the call is no probe); `None` if the call is
-    /// refused.
+    /// Admits a call. Returns two numbers: that of the current era, which counts the changes of state, and that of the
+    /// probe (zero if the call is no probe). Returns `None` if the call is refused.
     fn admit(&mut self, now: u64) -> Option<(u32, usize)> {
         if matches!(self.state, ModelState::Open { until } if now >= until) {
             self.enter(ModelState::HalfOpen { successes: 0, probes: Vec::new() });

@@ -120,7 +120,7 @@ pub struct Wish {
     /// differs from `within` if the program was suspended before the call started: `within` does not count that time,
     /// and this deadline does.
     pub by: Option<Time>,
-    /// Whether the program on whose behalf the caller acts repeats failed calls already. If so, only one attempt is
+    /// Whether the caller, or the program for which it calls, repeats failed calls itself. If so, only one attempt is
     /// made. Default `false`.
     pub no_repeats: bool,
     /// The time from which the provider may have forgotten the call's key; `None` (the default) if no such time is
@@ -284,8 +284,8 @@ impl Call {
     /// the call waits in a queue, it leaves the queue.
     pub fn abandon(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) {
         if let Some(permit) = self.permit.take() {
-            // The attempt in flight is a repeat at the same endpoint. The evidence of the earlier attempt there is
-            // still held back, and is dropped here: only the last result at an endpoint counts.
+            // The attempt in flight is a repeat at the same endpoint. The breaker has not been told the result of the
+            // earlier attempt there. It never is: only the last result of a call at an endpoint counts.
             self.held_back = None;
             let waited = now.since(self.began);
             let report =
@@ -303,7 +303,8 @@ impl Call {
         self.caller_repeats = true;
     }
 
-    /// Returns what the guards need to know of the attempt in flight; `None` if there is none.
+    /// Returns a description of the attempt in flight, by which the guards decide whether it goes on if its caller
+    /// leaves; `None` if no attempt is in flight.
     #[must_use]
     pub fn underway(&self) -> Option<Underway> {
         self.permit.as_ref().map(|permit| permit.underway(self.began))
@@ -406,8 +407,8 @@ impl Call {
         if self.attempts == 0 { 0 } else { (self.endpoint + 1) % plan.endpoints.max(1) }
     }
 
-    /// Begins an attempt at the endpoint `first`, or at the first endpoint after it that admits the call. Each endpoint
-    /// asks its cooling, its breaker and its limit, in this order.
+    /// Begins an attempt at the endpoint `first`, or at the first endpoint after it that admits the call. At each
+    /// endpoint, the cooling is asked first, then the breaker, then the limit.
     ///
     /// If all endpoints refuse, the call waits in the queue of the first endpoint whose limit refused. The call is
     /// refused if there is no such queue, if the queue is full, or if no time is left.
@@ -512,9 +513,9 @@ impl Call {
         Step::Finish(self.finish(None, Some(stopped)))
     }
 
-    /// Must be called when a repeat at the same endpoint has ended. The result of the repeat replaces the earlier
-    /// result, which was held back. The earlier result is given to the guards only if the repeat did not reach the
-    /// endpoint.
+    /// Must be called when a repeat at the same endpoint has ended. The guards have not been told the result of the
+    /// earlier attempt there. They are told it here only if the repeat did not reach the endpoint. Otherwise the result
+    /// of the repeat replaces it.
     #[cold]
     fn repeated(&mut self, guards: &mut impl Guards, ending: &Ending, now: Time) {
         if *ending == Ending::Unsent(Unsent::OutOfDescriptors) {

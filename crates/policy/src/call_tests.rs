@@ -469,7 +469,7 @@ fn endings() -> impl Strategy<Value = Ending> {
 }
 
 proptest! {
-    /// The naive model looks at the whole list of endings.
+    /// Compares the machine with a naive model, which looks at the whole list of endings.
     #[test]
     fn a_call_keeps_its_promises(
         kind in prop::sample::select(Idempotency::ALL.to_vec()),

@@ -243,7 +243,7 @@ impl Cooling {
     }
 
     /// Returns how long the endpoint cools if an answer names no time: `UNNAMED` at first, and twice as long after each
-    /// further such answer, up to `UNNAMED_MOST`. A success begins anew with `UNNAMED`.
+    /// further such answer, up to `UNNAMED_MOST`. After a success, it is `UNNAMED` again.
     fn unnamed(&mut self) -> Duration {
         let time = UNNAMED.saturating_mul(1 << self.unnamed.min(5)).min(UNNAMED_MOST);
         self.unnamed = self.unnamed.saturating_add(1);

@@ -13,7 +13,8 @@ fn named(seconds: u64) -> Overload {
 
 const UNTIMED: Overload = Overload { named: None, too_many: false };
 
-/// Gives a new cooling one overload answer, while no call succeeds and there is no other endpoint.
+/// Gives a new cooling one overload answer, while no call succeeds and there is no other endpoint. Returns the cooling,
+/// and the time from which the first call passes again.
 fn cooled(told: Overload, draw: Draw) -> (Cooling, Option<Time>) {
     let mut cooling = Cooling::new(CoolingSettings::default());
     let back = cooling.overloaded(ms(1_000), told, false, true, || draw);

@@ -1,4 +1,4 @@
-//! What is known of an external effect.
+//! What is known of an effect at a provider, such as a charge.
 //!
 //! An effect has one of three values: applied, not applied, or unknown. Most clients know only two endings, success and
 //! failure. To them a timeout is a failure, so the caller rolls back, although the provider may have made the charge.
@@ -39,7 +39,7 @@ impl Effect {
         }
     }
 
-    /// The word used on the wire, in logs and in metrics.
+    /// Returns the word used on the wire, in logs and in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,5 @@
-//! How an attempt ended, and what follows from it: its effect and the health of the endpoint.
+//! The ways in which an attempt can end, and what each says of two questions: Did the attempt take effect? Does the
+//! endpoint work?
 //!
 //! One table ([`Rules::judge`]) says whether an attempt took effect and whether its endpoint works. [`crate::repeat`]
 //! then says whether the request may be sent again. The obvious classification, "retryable or not", mixes these three
@@ -77,7 +78,7 @@ pub struct Answer {
     /// How long to wait, from now, before a repeat, as `Retry-After` or a similar field says; `None` if the answer
     /// names no time.
     pub retry_after: Option<Duration>,
-    /// What the operation's declared answers say of this answer; `None` if its status decides.
+    /// What this answer means by the answers that the operation declares; `None` if its status decides.
     pub declared: Option<Effect>,
 }
 
@@ -142,8 +143,8 @@ pub struct Verdict {
 pub struct Rules {
     /// What happens at the provider if the same request is delivered twice.
     pub idempotency: Idempotency,
-    /// Whether a confirm is declared. If so, a 202 does not mean that the request took effect, and the provider is
-    /// asked later.
+    /// Whether the operation declares a confirm: a request that asks the provider later what became of it. If so, a 202
+    /// does not mean that the request took effect.
     pub confirm: bool,
     /// The statuses that mean "not processed", for example 429 or 503. Default: none.
     pub refuses: Vec<u16>,
@@ -169,12 +170,13 @@ impl Rules {
         }
     }
 
-    /// Returns what the operation's declared answers say of this answer, for [`Answer::declared`]; `None` if its status
-    /// decides.
+    /// Returns what this answer means by the answers that the operation declares. The result is for
+    /// [`Answer::declared`]; it is `None` if the answer's status decides.
     ///
-    /// A 202 is treated in another way if a confirm is declared. It is then only a promise, while
-    /// [`Answers::otherwise`] is about work that is done. So only a predicate that matches counts. If none matches, the
-    /// table of [`Rules::judge`] decides: the effect is unknown, and the request is not sent again.
+    /// If the operation declares a confirm, a 202 is only a promise that the work will be done. So
+    /// [`Answers::otherwise`], which is about work that is done, is not used for it. If no declared predicate matches
+    /// such a 202, the result is `None`. The table of [`Rules::judge`] then says that the effect is unknown and that
+    /// the request is not sent again.
     pub fn declared(&self, status: u16, body: &KnownBody<impl Fn(&str) -> Option<Scalar>>) -> Option<Effect> {
         if status == 202 && self.confirm {
             return match self.answers.said(status, body) {
@@ -248,8 +250,8 @@ impl Rules {
 }
 
 impl Verdict {
-    /// Returns a verdict whose load follows from `health`. If the answer was an overload, the code that calls this
-    /// function must set the load afterwards.
+    /// Returns a verdict whose `load` is computed from `health`, as for an answer that is no overload. For an overload,
+    /// the code that calls this function must set `load` afterwards.
     fn of(effect: Effect, health: Health, decision: Decision) -> Verdict {
         let load = match health {
             Health::Success => AttemptEnd::Success,

@@ -45,7 +45,7 @@ pub struct DependencyGuards {
     budget: Budget,
     served: Served,
     instances: u32,
-    /// The number of attempts whose callers have left, but which are followed to their end.
+    /// The number of attempts that are followed to their end although their callers have left.
     witnesses: u32,
     /// Tickets whose turn has come, but which [`DependencyGuards::take_called`] has not returned yet.
     called: Vec<Ticket>,
@@ -53,11 +53,11 @@ pub struct DependencyGuards {
 
 /// Failures count as rare if at most one call in five fails.
 const BAD_SHARE: u64 = 5;
-/// The number of failures in the window up to which failures count as rare, even if their share is higher. This rule
-/// does not hold in a large fleet.
+/// Up to this number of failures in the window, failures count as rare, even if more than one call in five failed. This
+/// rule is not used in a large fleet.
 const SINGLE: u64 = 2;
-/// A fleet with more instances than this is large. It makes repeats that may double the work only if the window shows
-/// that failures are rare.
+/// A fleet of more than this number of instances is large. In a large fleet, a repeat that may do the work twice is
+/// made only if the window shows that failures are rare.
 const LARGE_FLEET: u32 = 100;
 
 impl DependencyGuards {
@@ -74,8 +74,8 @@ impl DependencyGuards {
         }
     }
 
-    /// Asks for the right to make one attempt. Cooling and breaker are asked before the limit, so a call that they
-    /// refuse holds no slot of the limit.
+    /// Returns a permit to make one attempt. Cooling and breaker are asked before the limit, so a call that they refuse
+    /// holds no slot of the limit.
     ///
     /// # Errors
     /// The refusal of the guard that said no. It has the time until which the guard refuses, if that is known.
@@ -94,8 +94,9 @@ impl DependencyGuards {
         Ok(Permit { at: At { endpoint: endpoint as u32, breaker, gate }, pass, slot })
     }
 
-    /// Puts a call into the queue before the endpoint's limit. The returned time is the latest end of the wait. At that
-    /// time, or when the turn comes ([`DependencyGuards::take_called`]), call [`DependencyGuards::take_turn`].
+    /// Puts a call into the queue before the endpoint's limit. Returns the ticket, and the time until which the call
+    /// waits at most. At that time, or when the turn comes ([`DependencyGuards::take_called`]), call
+    /// [`DependencyGuards::take_turn`].
     ///
     /// # Errors
     /// The endpoint has no queue (`concurrency-limit`), or its queue is full (`queue-full`).
@@ -167,11 +168,11 @@ impl DependencyGuards {
         self.called.pop()
     }
 
-    /// Settles the permit of an attempt with its report. The limit learns the load. If the call ends with a success,
-    /// the budget earns. `draw` is called only if the breaker opens.
+    /// Settles the permit of an attempt with its report. The limit is told whether the attempt met overload. If the
+    /// call ends with a success, the budget earns tokens. `draw` is called only if the breaker opens.
     ///
-    /// The breaker learns the health, unless the call repeats at this endpoint: a call counts only once for each
-    /// endpoint.
+    /// The breaker is told whether the endpoint works, unless the call repeats at this endpoint: a call counts only
+    /// once for each endpoint.
     ///
     /// Returns what must still be given back: the breaker's pass if the call repeats at this endpoint, and the limit's
     /// slot if the answer's body is under way.
@@ -213,9 +214,8 @@ impl DependencyGuards {
         Remains { pass: held, slot: None }
     }
 
-    /// Gives the breaker the evidence of an attempt that has ended. [`DependencyGuards::settle`] held this evidence
-    /// back, because the call was to be repeated at the same endpoint. Must be called if that repeat was not sent, or
-    /// went to another endpoint.
+    /// Tells the breaker how an attempt ended. [`DependencyGuards::settle`] did not do so, because the call was to be
+    /// repeated at the same endpoint. Must be called if that repeat was not sent, or went to another endpoint.
     pub fn witness(&mut self, held: HeldPass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) {
         self.endpoints[held.at.endpoint as usize].weigh(held.at, held.pass, report, now, draw);
     }
@@ -226,14 +226,14 @@ impl DependencyGuards {
         self.free(slot, true, now);
     }
 
-    /// Pays for one more repeat after a failure of this attempt, or says why the repeat must not be made.
+    /// Pays for one more repeat after a failure of this attempt.
     ///
-    /// A repeat that `doubles` the work is made only if failures are rare and the breaker is closed. The reason is that
-    /// the first attempt may still use capacity at the provider, and the budget counts only successes, so it does not
-    /// notice that.
+    /// A repeat that may do the work twice (`doubles`) is made only if failures are rare and the breaker is closed. The
+    /// first attempt may still use capacity at the provider then, and the budget does not notice that, because it
+    /// counts only successes.
     ///
     /// # Errors
-    /// The reason that forbids the repeat: `breaker`, `slow` or `budget`.
+    /// The reason why the repeat must not be made: `breaker`, `slow` or `budget`.
     pub fn pay(&mut self, permit: &Permit, doubles: bool, now: Time) -> Result<(), Stopped> {
         if doubles {
             let breaker =
@@ -322,8 +322,8 @@ impl DependencyGuards {
         guards.is_some_and(|guards| guards.breaker().health_answered(now).is_some())
     }
 
-    /// Takes new settings for the same endpoints. What was learned is kept, so that a reload does not open or close a
-    /// breaker.
+    /// Takes new settings for the same endpoints. The states of breakers, limits and budget are kept, so that a reload
+    /// does not open or close a breaker.
     pub fn adopt(&mut self, settings: GuardSettings, now: Time) {
         for (endpoint, guards) in self.endpoints.iter_mut().enumerate() {
             guards.adopt(&settings, now);
@@ -344,7 +344,7 @@ impl DependencyGuards {
         self.endpoints.len()
     }
 
-    /// Always `false`, because there is at least one endpoint.
+    /// Always returns `false`, because there is at least one endpoint.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.endpoints.is_empty()
@@ -376,9 +376,9 @@ impl DependencyGuards {
 }
 
 impl EndpointGuards {
-    /// Gives evidence to a breaker. If this closes the breaker, the limit of the same call forgets its last endings.
-    /// Returns `true` if the caller gave the call up and the breaker counts that as bad. The limit must count such a
-    /// call as overload.
+    /// Tells a breaker how an attempt ended. If this closes the breaker, the limit of the same call forgets how the
+    /// last attempts ended. Returns `true` if the caller gave the call up and the breaker counts that as bad. The limit
+    /// must count such a call as overload.
     #[inline]
     fn weigh(&mut self, at: At, pass: Pass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) -> bool {
         let ward = self.wards.at(at.breaker);

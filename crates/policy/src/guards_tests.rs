@@ -115,8 +115,8 @@ fn end_after(guards: &mut DependencyGuards, ending: Option<Ending>, took: Durati
 const READ: Duration = Duration::from_secs(10);
 const TENTH: Duration = Duration::from_secs(1);
 
-/// The two ways in which a caller gives up. `None`: its future is dropped. `Some`: its own deadline passes, with this
-/// ending.
+/// The two ways in which a caller gives up. `None` means that its future is dropped. `Some` means that its own deadline
+/// passes, and holds the ending.
 const CUTS: [Option<Ending>; 2] = [None, Some(Ending::CallerDeadline)];
 
 #[test]
@@ -148,8 +148,8 @@ fn what_the_breaker_counts_of_a_call_that_was_cut_the_limit_hears_too() {
     }
 }
 
-/// Begins an attempt whose caller leaves. Returns the attempt's permit and its witness. The witness is `None` if the
-/// attempt is not followed.
+/// Begins an attempt whose caller leaves. Returns the attempt's permit, and its witness if the attempt goes on without
+/// its caller (otherwise `None`).
 fn leaves(guards: &mut DependencyGuards, began: Time) -> (Permit, Option<Witness>) {
     let permit = guards.admit(0, &Keys::NONE, began).expect("admitted");
     let witness = guards.follow(&permit.underway(began), READ);
@@ -381,7 +381,8 @@ fn a_forgotten_keys_late_result_says_nothing_of_the_one_that_has_its_place() {
     let settings = GuardSettings { breaker_keys: 1, limit_keys: 1, ..GuardSettings::default() };
     let mut guards = DependencyGuards::new(settings, 1);
     let permit = guards.admit(0, &key("old"), at).expect("closed");
-    // The call repeats at the same endpoint: nothing is in flight, and its evidence is held back.
+    // The call is to be repeated at the same endpoint: nothing is in flight, and the breaker has not been told the
+    // result.
     let remains = guards.settle(permit, &report(status(503), true), After::RepeatsHere, at, || DRAW);
     let held = remains.pass.expect("held back");
     end_under(&mut guards, &key("new"), Ending::Lost(Lost::ReadTimeout), true, at);

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::idempotency::Idempotency;
 
-/// What was learned of how long a server keeps idle connections.
+/// What is known so far of how long a server keeps idle connections open.
 #[derive(Clone, Debug)]
 pub struct IdleLifetime {
     settle: Duration,
@@ -31,7 +31,7 @@ pub struct IdleLifetime {
 }
 
 impl IdleLifetime {
-    /// Returns a lifetime before anything was learned. A connection has settled when `settle` (default 20 ms) has
+    /// Returns a value that knows nothing of the server yet. A connection has settled when `settle` (default 20 ms) has
     /// passed since its last answer.
     #[must_use]
     pub fn new(settle: Duration) -> IdleLifetime {
@@ -46,9 +46,9 @@ impl IdleLifetime {
     /// Records that a connection was seen open after being idle for `age`.
     pub fn seen_open(&mut self, age: Duration) {
         self.proved = self.proved.max(age);
-        // If a connection is open at an age that is only a little above `closed_at`, the server's timers are only
-        // inexact. If it is open at more than twice that age, the age was not the reason why the other connection was
-        // closed. So `closed_at` is forgotten.
+        // If this age is only a little above `closed_at`, the server's timers are inexact, and `closed_at` stays. If it
+        // is more than twice `closed_at`, the server must have closed that other connection for another reason than its
+        // age. So `closed_at` is forgotten.
         if self.closed_at.is_some_and(|closed| age / 2 > closed) {
             self.closed_at = None;
         }

@@ -147,8 +147,8 @@ impl Limit {
         Ok(Slot { era: self.era })
     }
 
-    /// Frees the slot of an attempt that is over, and learns from its ending. If the attempt was admitted before the
-    /// breaker last closed, nothing is learned.
+    /// Frees the slot of an attempt that is over, and adapts the limit to how the attempt ended. If the attempt was
+    /// admitted before the breaker last closed, the limit does not change.
     #[inline]
     pub fn release(&mut self, slot: Slot, end: AttemptEnd) {
         if self.settings.adaptive && slot.era == self.era {
@@ -157,7 +157,8 @@ impl Limit {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// Learns from an ending. The attempt still counts as in flight here. Otherwise a limit of one could never grow.
+    /// Adapts the limit to how an attempt ended. The attempt still counts as in flight here. Otherwise a limit of one
+    /// could never grow.
     #[inline]
     fn learn(&mut self, end: AttemptEnd) {
         match end {
@@ -398,7 +399,8 @@ mod tests {
     }
 
     proptest! {
-        /// The model follows the rule in the module's documentation and keeps every ending.
+        /// Compares the limit with a model, which follows the rule in the module's documentation and keeps every
+        /// ending.
         #[test]
         fn agrees_with_a_naive_model(
             max in 1_u32..40,

@@ -83,9 +83,9 @@ impl Problem {
         Problem { with, ..self }
     }
 
-    /// Returns whether this problem only repeats another one. That is so if one of the settings that this problem is
-    /// about could not be read, because that was reported already. `unread` returns, for a setting's name, whether the
-    /// setting could not be read.
+    /// Returns whether this problem only follows from another one: it concerns a setting that could not be read, which
+    /// is reported already. `unread` is called with the name of a setting, and returns whether that setting could not
+    /// be read.
     #[must_use]
     pub fn is_echo(&self, unread: impl Fn(&str) -> bool) -> bool {
         unread(self.setting) || self.with.iter().any(|setting| unread(setting))

@@ -71,10 +71,11 @@ pub struct QueueFull {
 pub struct Queue {
     settings: QueueSettings,
     places: Vec<Place>,
-    /// `head` is the caller that has waited longest, `tail` the one that came last.
+    /// The place of the caller that has waited longest.
     head: u32,
+    /// The place of the caller that came last.
     tail: u32,
-    /// The first free place. Each free place names the next free one in its field `next`.
+    /// The number of the first free place. Each free place has the number of the next free one in its field `next`.
     free: u32,
     waiting: u32,
 }
@@ -95,9 +96,9 @@ impl Queue {
         Queue { settings, places: Vec::new(), head: NONE, tail: NONE, free: NONE, waiting: 0 }
     }
 
-    /// Joins the end of the queue. Returns the caller's place and the latest moment for its turn. The wait ends with
-    /// [`Queue::next`] (its turn), [`Queue::expired`] (`queue-timeout`) or [`Queue::leave`]. A caller whose own
-    /// deadline is earlier leaves by itself.
+    /// Joins the end of the queue. Returns the caller's place, and the time until which the caller waits at most. The
+    /// wait ends with [`Queue::next`] (its turn), [`Queue::expired`] (`queue-timeout`) or [`Queue::leave`]. A caller
+    /// whose own deadline is earlier leaves by itself.
     ///
     /// # Errors
     /// The queue is full (`queue-full`).
@@ -108,8 +109,8 @@ impl Queue {
         }
         let mut until = now.saturating_add(self.settings.wait);
         if self.tail != NONE {
-            // The ends of waits must not decrease along the queue. They could, because the clocks of two cores may
-            // differ a little, or because new settings have a shorter wait.
+            // A caller must not stop waiting before the caller in front of it. Without this line it could, because the
+            // clocks of two cores may differ a little, or because new settings have a shorter wait.
             until = until.max(self.places[self.tail as usize].until);
         }
         let place = self.take_place();
@@ -130,7 +131,8 @@ impl Queue {
     /// if no other caller waits.
     pub fn next(&mut self, now: Time) -> Option<Waiter> {
         let mut place = self.head;
-        // The ends of waits never decrease along the queue, so only callers at its front can be over their time.
+        // No caller stops waiting before the caller in front of it. So only callers at the front of the queue can be
+        // over their time.
         while place != NONE && now >= self.places[place as usize].until {
             place = self.places[place as usize].next;
         }
@@ -150,7 +152,7 @@ impl Queue {
         self.until(waiter).is_some() && self.remove(waiter.place).is_some()
     }
 
-    /// Returns the latest end of this caller's wait; `None` if it does not wait any more.
+    /// Returns the time until which this caller waits at most; `None` if it does not wait any more.
     #[must_use]
     pub fn until(&self, waiter: Waiter) -> Option<Time> {
         let place = self.places.get(waiter.place as usize)?;

@@ -65,7 +65,7 @@ words! {
         QueueFull = "queue-full",
         /// The call waited in the limit's queue for the longest time allowed.
         QueueTimeout = "queue-timeout",
-        /// The provider named a time to come back at, and this time has not come yet.
+        /// The provider said when to come back (for example with `Retry-After`), and this time has not come yet.
         CoolingDown = "cooling-down",
         /// The deadline left no room for an attempt.
         NoTimeLeft = "no-time-left",
@@ -102,10 +102,16 @@ words! {
         ConnectionHeld = "connection-held",
         /// A durable operation could not be recorded.
         LedgerUnavailable = "ledger-unavailable",
+        /// The provider answered, but the outcome could not be recorded in the caller's time.
+        OutcomeNotRecorded = "outcome-not-recorded",
         /// An idempotency key was used again, with another request.
         KeyConflict = "key-conflict",
         /// Another request with the same idempotency key is being worked on.
         InProgress = "in-progress",
+        /// An idempotency key was used again, and the answer to its first request was too large to be kept.
+        AnswerNotKept = "answer-not-kept",
+        /// An idempotency key was used again, and its action was cancelled or undone.
+        Cancelled = "cancelled",
         /// The gateway is shutting down.
         Draining = "draining",
     }
@@ -123,6 +129,8 @@ impl Reason {
             | Reason::CoolingDown
             | Reason::OutOfDescriptors
             | Reason::LedgerUnavailable
+            | Reason::OutcomeNotRecorded
+            | Reason::AnswerNotKept
             | Reason::Draining => Origin::Seawall,
             Reason::DnsFailure
             | Reason::ConnectRefused
@@ -140,7 +148,8 @@ impl Reason {
             | Reason::CallerRefused
             | Reason::ConnectionHeld
             | Reason::KeyConflict
-            | Reason::InProgress => Origin::Caller,
+            | Reason::InProgress
+            | Reason::Cancelled => Origin::Caller,
         }
     }
 }
@@ -162,11 +171,11 @@ words! {
         Breaker = "breaker",
         /// The concurrency limit is reached.
         Limit = "limit",
-        /// The provider named a time to come back at, and this time has not come yet.
+        /// The provider said when to come back (for example with `Retry-After`), and this time has not come yet.
         Cooling = "cooling",
         /// The attempt failed slowly, and slow failures are repeated only while they are rare.
         Slow = "slow",
-        /// The caller said that its own program repeats already, or the caller has left.
+        /// The caller repeats failed calls itself, or it has left.
         Caller = "caller",
     }
 }
@@ -183,7 +192,7 @@ mod tests {
             assert!(seen.insert(word), "{word} twice");
             assert!(word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{word}");
         }
-        assert_eq!(Reason::ALL.len(), 25);
+        assert_eq!(Reason::ALL.len(), 28);
         assert_eq!(Stopped::ALL.len(), 10);
     }
 }

@@ -1,8 +1,8 @@
 //! Decides by one table whether an attempt may be sent again.
 //!
 //! The table asks what is known of the attempt, and what a second delivery would do. The obvious rule is "retry on 5xx
-//! and timeouts". With a plain POST, that rule charges twice after a timeout, and also after a 503 from a proxy whose
-//! server did the work.
+//! and timeouts". With a plain POST, that rule charges twice after a timeout. It also charges twice after a 503 from a
+//! proxy, if the server behind the proxy did the work.
 
 use crate::ending::{Decision, Verdict};
 use crate::idempotency::Idempotency;
@@ -18,8 +18,8 @@ pub enum Repeat {
     Forbidden,
 }
 
-/// Looks up in the table whether a repeat may be made. A request whose idempotency is `none` is repeated only if it was
-/// not sent, or was refused unprocessed.
+/// Returns whether a repeat may be made. A request whose idempotency is `none` is repeated only if it was not sent, or
+/// was refused unprocessed.
 ///
 /// | idempotency | unsent, or refused unprocessed | unknown |
 /// | --- | --- | --- |

@@ -1,4 +1,4 @@
-//! The report of an attempt: what its ending says to each guard.
+//! The report of an attempt: what each guard must know of how the attempt ended.
 //!
 //! The report is made from the ending and its verdict before the driver takes the lock that all calls share, and it
 //! fits into a cache line. The obvious report would hold the ending and its verdict, which are more than a hundred
@@ -63,8 +63,8 @@ impl Report {
 /// What the call does after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// The call is repeated at the same endpoint. The result of this attempt is not the call's last result there, so it
-    /// is no evidence yet.
+    /// The call is repeated at the same endpoint. The breaker counts only the last result of a call at an endpoint, so
+    /// it does not count this attempt yet.
     RepeatsHere,
     /// The call is repeated at another endpoint.
     MovesOn,

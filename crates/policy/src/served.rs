@@ -25,7 +25,7 @@ pub struct Served {
     began: Option<Time>,
     good: u32,
     bad: u32,
-    /// The average of the slices that count, in thousandths of a call per second.
+    /// The average over the slices of time that count, in thousandths of a call per second.
     average_milli: u64,
     /// The number of slices that counted, at most [`SLICES`].
     counted: u32,
@@ -63,8 +63,7 @@ impl Served {
         let slices = now.since(began).as_nanos() / SLICE.as_nanos();
         let empty = u32::try_from(slices - 1).unwrap_or(u32::MAX);
         if !self.is_in_trouble {
-            // After this number of empty slices, hardly anything is left of the average, so no more of them are
-            // counted.
+            // After this number of slices without calls, the average is nearly zero, so no more of them are counted.
             (0..empty.min(20 * SLICES)).for_each(|_| self.count(0));
         }
         self.began = Some(began.saturating_add(SLICE.saturating_mul(empty.saturating_add(1))));
@@ -105,7 +104,7 @@ mod tests {
     fn an_outage_takes_nothing_away() {
         let mut served = Served::default();
         let mut now = runs(&mut served, 0, 300, 20, 0);
-        // Everything fails, then callers stop, and then it fails again.
+        // First all calls fail, then there are no calls for an hour, and then all calls fail again.
         now = runs(&mut served, now, 600, 0, 20);
         now = runs(&mut served, now + 3600, 600, 0, 1);
         assert_eq!(served.per_second_milli(), Some(20_000));

@@ -39,8 +39,8 @@ pub enum WindowSpan {
 }
 
 impl Default for WindowSpan {
-    /// Five seconds. This is long enough for a caller with little traffic to make twenty calls, and short enough to
-    /// notice an outage soon.
+    /// Returns a window of five seconds. This is long enough for a caller with little traffic to make twenty calls, and
+    /// short enough to notice an outage soon.
     fn default() -> Self {
         WindowSpan::Time(Duration::from_secs(5))
     }
@@ -118,8 +118,8 @@ impl Window {
         self.total.kinds
     }
 
-    /// Returns how long the slowest good call took; `None` if there was none. A window of calls may still return a call
-    /// that has left the window, if that was at most a tenth of the window's length ago.
+    /// Returns how long the slowest good call took; `None` if there was none. In a window of calls, latencies are kept
+    /// by blocks of a tenth of the window. So the result can be that of a call that has just left the window.
     pub fn slowest_success(&mut self, now: Time) -> Option<Duration> {
         self.latencies(now).map(|latencies| Duration::from_nanos(latencies.slowest))
     }
@@ -243,12 +243,12 @@ impl Default for Bucket {
 /// lasts for `width`, and is counted in bucket `n mod 10`.
 ///
 /// A call writes to one counter only, that of the total. The count of the current slot is the total now minus the total
-/// when the slot began. When the slot is over, this count is stored in its bucket. Few writes are needed in this way.
-/// Callers on two cores slow each other down by writes, because each cache line that one of them wrote moves to the
-/// other. That costs more than the arithmetic.
+/// when the slot began. When the slot is over, this count is stored in its bucket. The reason is that writes cost more
+/// than arithmetic: if two cores write to one cache line, that line moves from one core to the other each time.
 #[derive(Clone, Debug)]
 struct TimeRing {
-    /// When the current slot ends. While the time stays within this slot, no division is needed.
+    /// When the current slot ends, in nanoseconds of [`Time`]. While the time stays within this slot, no division is
+    /// needed.
     ends_nanos: u64,
     /// The latencies of the current slot.
     latencies: Latencies,
@@ -317,10 +317,11 @@ impl TimeRing {
     }
 }
 
-/// The values of an entry in the ring of calls: no call yet, a good call, or a bad call. A bad call is `BAD` plus the
-/// number of its kind.
+/// The values of an entry in the ring of calls. This one means that there was no call yet.
 const EMPTY: u8 = 0;
+/// A good call.
 const GOOD: u8 = 1;
+/// A bad call has this value plus the number of its kind.
 const BAD: u8 = 2;
 
 /// A ring with one byte for each of the last N calls. Their latencies are kept in ten blocks.
@@ -330,8 +331,9 @@ struct CallRing {
     next: usize,
     blocks: [Latencies; BUCKETS],
     block_len: usize,
-    /// The number of the block in which the position `next` lies. `block_end` is the first position after that block.
+    /// The number of the block in which the position `next` lies.
     block: usize,
+    /// The first position after that block.
     block_end: usize,
     /// The latencies that the current block had before new calls began to overwrite it. They are kept, because the old
     /// calls that are not overwritten yet are still in the window.

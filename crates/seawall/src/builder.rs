@@ -186,8 +186,8 @@ impl DependencyBuilder {
         self
     }
 
-    /// Sets the statuses of answers that mean "overloaded, come back later". An answer with such a status can lower the
-    /// limit of calls in flight, and can hold calls to the endpoint back for a while. Default: 429, 503 and 529.
+    /// Sets the statuses of answers that mean "overloaded, come back later". Such an answer can lower the limit of
+    /// calls in flight, and can hold calls to the endpoint back for a while. Default: 429, 503 and 529.
     pub fn overload(mut self, statuses: impl IntoIterator<Item = u16>) -> DependencyBuilder {
         self.overload = statuses.into_iter().collect();
         self
@@ -284,7 +284,7 @@ impl DependencyBuilder {
         self
     }
 
-    /// Checks the settings and makes the dependency. No connection is opened yet.
+    /// Checks the settings and returns the dependency. No connection is opened yet.
     ///
     /// # Errors
     /// If a setting could never work. The error names all such settings.
@@ -295,8 +295,8 @@ impl DependencyBuilder {
         let shared = Shared::new(self.guards(), endpoints);
         let settings = (!self.endpoints.is_empty()).then(|| self.http_side());
         if let Some(settings) = settings.clone() {
-            // This client is made only as a check and is not used: a certificate that cannot be read is reported here,
-            // and not at the first call.
+            // This client is made only as a check, and is not used. So a certificate that cannot be read is reported
+            // here and not at the first call.
             let made = seawall_client::Dependency::new(settings, Arc::clone(&shared), clock);
             problems.extend(made.err().map(|wrong| wrong.to_string()));
         }

@@ -24,26 +24,26 @@ use crate::judge::{ByClosure, Judge, Plain};
 pub struct Attempt(Try);
 
 impl Attempt {
-    /// The number of this attempt within its call; 1 for the first.
+    /// Returns the number of this attempt within its call; 1 for the first.
     #[must_use]
     pub fn number(&self) -> u32 {
         self.0.number
     }
 
-    /// The number of the endpoint that this attempt is to use, in order of preference, from 0.
+    /// Returns the number of the endpoint that this attempt is to use. 0 is the endpoint that is tried first.
     #[must_use]
     pub fn endpoint(&self) -> usize {
         self.0.endpoint
     }
 
-    /// The moment at which this attempt is aborted. If the attempt has no deadline, the moment is thirty years from
-    /// now.
+    /// Returns the moment at which this attempt is aborted. If the attempt has no deadline, returns the moment thirty
+    /// years from now.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.0.clock.instant(self.0.by).into_std()
     }
 
-    /// The time until this attempt is aborted; `None` if the attempt has no deadline.
+    /// Returns the time until this attempt is aborted; `None` if the attempt has no deadline.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
         (self.0.by != Time::NEVER).then(|| self.0.by.since(self.0.clock.now()))
@@ -131,14 +131,15 @@ where
         self
     }
 
-    /// Limits this call to one attempt. Use it if a program that waits for this call already repeats on its own.
+    /// Limits this call to one attempt. Use it if the program on whose behalf the call is made repeats failed calls
+    /// itself.
     pub fn once(mut self) -> Self {
         self.call.wish().no_repeats = true;
         self
     }
 
-    /// Sets a closure that says what each result means. If an attempt returns a [`Fault`], its own meaning is ignored
-    /// then.
+    /// Sets a closure that says what each result means. If an attempt returns a [`Fault`], the meaning in the fault is
+    /// then ignored.
     pub fn classify<C, T, E>(self, meaning: C) -> Call<'d, F, Fut, ByClosure<C>>
     where
         Fut: Future<Output = Result<T, E>>,

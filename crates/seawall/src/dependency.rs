@@ -18,15 +18,15 @@ use crate::settings::Retry;
 /// A system that the application calls and does not own. All clones are the same dependency: they share the breaker,
 /// the limit, the budget and the connections.
 ///
-/// Make it once by [`Dependency::builder`], and keep it for the life of the program, because it holds what was learned
-/// about the system's health.
+/// Make it once, by [`Dependency::builder`], and keep it for the life of the program. It holds what was learned about
+/// the system's health.
 #[derive(Clone)]
 pub struct Dependency(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) name: Arc<str>,
-    /// The parts that calls without a declared operation use: the guards, the clock and a plan. There is one entry for
-    /// each idempotency, in the order of [`Idempotency::ALL`].
+    /// What calls without a declared operation use: the guards, the clock and a plan. There is one entry for each
+    /// idempotency, in the order of [`Idempotency::ALL`].
     pub(crate) sites: [Site; 4],
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: Retry,
@@ -53,9 +53,9 @@ impl Dependency {
     /// Makes a call around any future. The closure makes each attempt; deadline, breaker, limit and budget apply to all
     /// of them.
     ///
-    /// `idempotency` says what a second delivery of the request would do, and so decides when an attempt may be
-    /// repeated. An attempt that returns `Ok` took effect. An attempt that returns an error may have taken effect,
-    /// unless the error is a [`Fault`] that says otherwise.
+    /// `idempotency` says what a second delivery of the request would do. It decides when an attempt may be repeated.
+    /// An attempt that returns `Ok` took effect. An attempt that returns an error may have taken effect, unless the
+    /// error is a [`Fault`] that says otherwise.
     #[track_caller]
     pub fn call<F, Fut, T, E>(&self, idempotency: Idempotency, attempt: F) -> Call<'_, F, Fut, Plain>
     where

@@ -45,22 +45,24 @@ struct Inner {
 }
 
 impl Error {
-    /// What is known of the effect of the whole call, over all its attempts.
+    /// Returns what is known of the effect of the whole call, over all its attempts.
     #[must_use]
     pub fn effect(&self) -> Effect {
         self.0.effect
     }
 
-    /// The reason of the failure, as a word that `seawall explain` explains. It is `None` if the last attempt ended in
-    /// an answer, or in an error of the closure or the wrapped service; that error is then the source of this one. A
-    /// lack of file descriptors always has a reason, because the dependency is not its cause.
+    /// Returns the reason of the failure, as a word that `seawall explain` explains.
+    ///
+    /// Returns `None` if the last attempt ended in an answer, or in an error of the closure or of the wrapped service.
+    /// That error is then the source of this one. A lack of file descriptors always has a reason, because the
+    /// dependency is not its cause.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         self.0.reason
     }
 
-    /// The party from which the error comes: the caller, the dependency, or Seawall, which refuses calls to protect the
-    /// caller and the dependency.
+    /// Returns the party from which the error comes: the caller, the dependency, or Seawall. Seawall refuses calls to
+    /// protect the caller and the dependency.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.0.origin
@@ -72,19 +74,19 @@ impl Error {
         self.0.retry_after
     }
 
-    /// The number of attempts that were made; 0 if Seawall refused the call before the first attempt.
+    /// Returns the number of attempts that were made; 0 if Seawall refused the call before the first attempt.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
 
-    /// Why the failed attempt was not repeated, although a repeat was wanted; `None` if no repeat was wanted.
+    /// Returns why the failed attempt was not repeated, although a repeat was wanted; `None` if no repeat was wanted.
     #[must_use]
     pub fn stopped(&self) -> Option<Stopped> {
         self.0.stopped
     }
 
-    /// The status of the answer; `None` if the error is not about an answer of the dependency.
+    /// Returns the status of the answer; `None` if the error is not about an answer of the dependency.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.0.status
@@ -102,8 +104,8 @@ impl Error {
         self.0.place
     }
 
-    /// The error of the last attempt, as the closure or the wrapped service returned it; `None` if it is not of type
-    /// `E`.
+    /// Returns the error of the last attempt, as the closure or the wrapped service returned it; `None` if it is not of
+    /// type `E`.
     #[must_use]
     pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
         self.0.source.as_deref()?.downcast_ref()
@@ -172,7 +174,7 @@ impl Error {
         self
     }
 
-    /// Turns this error into the error of an answer whose body broke off after its head had arrived.
+    /// Returns this error, changed into that of an answer whose body broke off after its head had arrived.
     #[cfg(feature = "http")]
     pub(crate) fn truncated(mut self, broke: &seawall_client::Truncated) -> Error {
         self.0.reason = Some(broke.reason());
@@ -216,8 +218,8 @@ impl Error {
             Some(no) => no.come_back(now, seawall_client::draw()),
             None => answer.and_then(|answer| answer.retry_after),
         };
-        // The error of the closure or of the wrapped service says more than the reason, so the reason is left out. The
-        // exception is a lack of file descriptors, because the dependency is not its cause.
+        // The error of the closure or of the wrapped service says more than the reason, so the reason is left out. It
+        // is kept only for a lack of file descriptors, because the dependency is not the cause of that.
         let ours = reason == Some(Reason::OutOfDescriptors);
         let reason = if source.is_some() && !ours { None } else { reason };
         Error(Box::new(Inner {

@@ -1,9 +1,8 @@
 //! The types with which the code that makes an attempt says what the end of the attempt means.
 //!
 //! In a call around any future, only the closure knows what happened. If the closure returns a plain error, the worst
-//! is assumed: the attempt may have taken effect, and the endpoint has failed. A closure that knows better returns a
-//! [`Fault`]. Then the call can be repeated in more cases, because a call whose effect is in doubt must often not be
-//! repeated.
+//! is assumed: the attempt may have taken effect, and the endpoint has failed. A closure that knows more returns a
+//! [`Fault`]. This allows more repeats, because a call whose effect is in doubt must often not be repeated.
 
 use std::error::Error;
 use std::fmt;
@@ -19,34 +18,34 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meaning(Ending);
 
-/// The status of an attempt that failed without an HTTP status. The attempt is judged as an answer with this status
-/// would be.
+/// A failure without an HTTP status is judged as an answer with this status.
 const OF_ITS_OWN: u16 = 599;
 
 impl Meaning {
-    /// Means that the attempt took effect, and that the endpoint is healthy.
+    /// Returns the meaning of an attempt that took effect. The endpoint counts as healthy.
     #[must_use]
     pub fn applied() -> Meaning {
         Meaning(Ending::Answered(Answer::of_status(200)))
     }
 
-    /// Means a definite "no", such as a declined card or a wrong argument. There is no effect, the call is not
-    /// repeated, and the endpoint counts as healthy.
+    /// Returns the meaning of a definite "no", such as a declined card or a wrong argument. There is no effect, the
+    /// call is not repeated, and the endpoint counts as healthy.
     #[must_use]
     pub fn not_applied() -> Meaning {
         let answer = Answer { declared: Some(Effect::NotApplied), ..Answer::of_status(422) };
         Meaning(Ending::Answered(answer))
     }
 
-    /// Means that nothing reached the dependency. There is no effect, a call of any idempotency may be repeated, and
-    /// the endpoint counts as failed.
+    /// Returns the meaning of an attempt of which nothing reached the dependency. There is no effect, a call of any
+    /// idempotency may be repeated, and the endpoint counts as failed.
     #[must_use]
     pub fn unsent() -> Meaning {
         Meaning(Ending::Unsent(Unsent::Refused))
     }
 
-    /// Means that this program had no file descriptor left, or lacked something else that a socket needs. There is no
-    /// effect, and the call is not repeated. The endpoint's health is not changed, because nothing was sent to it.
+    /// Returns the meaning of an attempt that failed because this program had no file descriptor left, or lacked
+    /// something else that a socket needs. There is no effect, and the call is not repeated. The endpoint's health is
+    /// not changed, because nothing was sent to it.
     #[must_use]
     pub fn out_of_descriptors() -> Meaning {
         Meaning(Ending::Unsent(Unsent::OutOfDescriptors))
@@ -67,22 +66,23 @@ impl Meaning {
         Meaning::unsent()
     }
 
-    /// Means that the server did not process the request, as the server itself says. There is no effect, a call of any
-    /// idempotency may be repeated, and the endpoint's health is not changed.
+    /// Returns the meaning of an attempt of which the server says that it did not process the request. There is no
+    /// effect, a call of any idempotency may be repeated, and the endpoint's health is not changed.
     #[must_use]
     pub fn unprocessed() -> Meaning {
         Meaning(Ending::Unprocessed)
     }
 
-    /// Means that the server has too much to do. The effect is unknown, because many load balancers answer "overloaded"
-    /// when they have lost the answer of a server that did the work. The call is repeated no earlier than `retry_after`
-    /// from now; with `None`, the backoff alone decides.
+    /// Returns the meaning of an answer from a server that has too much to do. The effect is unknown, because many load
+    /// balancers answer "overloaded" when they have lost the answer of a server that did the work.
+    ///
+    /// A repeat comes no earlier than `retry_after` from now. With `None`, the backoff alone decides when it comes.
     #[must_use]
     pub fn overloaded(retry_after: Option<Duration>) -> Meaning {
         Meaning(Ending::Answered(Answer { retry_after, ..Answer::of_status(503) }))
     }
 
-    /// Means that the attempt may have taken effect, and that the endpoint failed.
+    /// Returns the meaning of an attempt that may have taken effect. The endpoint counts as failed.
     #[must_use]
     pub fn unknown() -> Meaning {
         Meaning(Ending::Answered(Answer::of_status(OF_ITS_OWN)))
@@ -94,8 +94,8 @@ impl Meaning {
         Meaning(Ending::Answered(Answer::of_status(status)))
     }
 
-    /// Returns this meaning with a minimum `wait` from now until a repeat. Only the meaning of an answer can carry a
-    /// wait; any other meaning is returned unchanged.
+    /// Returns this meaning with `wait` added: the minimum time from now until a repeat. Only the meaning of an answer
+    /// can have a wait. Any other meaning is returned unchanged.
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Meaning {
         match self.0 {
@@ -169,7 +169,7 @@ impl fmt::Display for Fault {
     }
 }
 
-// `Fault` itself does not implement `Error`, because otherwise this conversion from every error could not exist.
+// `Fault` itself does not implement `Error`. If it did, this conversion from every error could not exist.
 impl<E: Error + Send + Sync + 'static> From<E> for Fault {
     fn from(error: E) -> Fault {
         Fault::unknown(error)

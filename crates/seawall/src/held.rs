@@ -5,9 +5,9 @@
 //! takes. Ten such requests hold the whole pool, and every other query of the program waits, even those that have
 //! nothing to do with the partner.
 //!
-//! The obvious rule is to find such calls in code review. It misses the call that is three functions deeper. So the
-//! pool knows which task holds a connection ([`crate::GuardedPool`]), and every external call of this crate asks the
-//! guard before anything is sent. If the task holds a connection, the guard names two places in the code: where the
+//! The obvious way is to find such calls in code review. But a review misses the call that is three functions deeper.
+//! So the pool knows which task holds a connection ([`crate::GuardedPool`]), and every external call of this crate asks
+//! the guard before anything is sent. If the task holds a connection, the guard names two places in the code: where the
 //! connection was taken, and where the call is made.
 //!
 //! # Which task holds a connection
@@ -49,15 +49,16 @@ pub use violation::{ConnectionHeld, Place};
 pub enum OnHeld {
     /// The call is made, and [`snapshot`] counts it.
     Count,
-    /// The call is made and counted, and a warning names the place that took the connection and the place of the call.
-    /// For each pair of places there is at most one warning a second.
+    /// The call is made and counted, and a warning names two places in the code: where the connection was taken, and
+    /// where the call is made. There is at most one warning a second for the same two places.
     #[default]
     Warn,
     /// The call is refused before anything is sent, and the refusal is counted.
     Deny,
 }
 
-/// Makes a future a holder of its own: a connection that is taken inside of the future does not count as held outside.
+/// Makes a future a holder of its own. A connection that is taken inside of the future does not count as held outside
+/// of it.
 ///
 /// Use it for the branches of a `join!`, and for futures on an executor other than tokio's.
 ///
@@ -97,7 +98,7 @@ pub(crate) struct Hold {
 
 #[cfg_attr(not(feature = "pool"), allow(dead_code, reason = "taken by the pool only"))]
 impl Hold {
-    /// Marks a connection as held by the current task from now on.
+    /// Marks a connection as held by the current task. The mark ends when the returned value is dropped.
     pub(crate) fn take(on: OnHeld, acquired: Place) -> Hold {
         let held = Arc::new(Held { on, acquired, since: Instant::now(), released: OnceLock::new() });
         let holder = holder::current();
@@ -124,8 +125,8 @@ impl Drop for Hold {
     }
 }
 
-/// Measures how long connections are held during a call. Dropping this value at the end of the call adds the time to
-/// the tally of the dependency.
+/// Measures how long connections are held during a call. When the call ends, this value is dropped, and the time is
+/// added to the tally of the dependency.
 #[derive(Debug)]
 #[must_use = "the time is counted when it is dropped"]
 pub(crate) struct Waiting(Option<Box<Overlap>>);
@@ -151,13 +152,13 @@ pub(crate) fn enter(dependency: &Arc<str>, called: Place) -> Result<Waiting, Con
     enter_holding(dependency, called)
 }
 
-/// Does the work of [`enter`]. It is called only if at least one task of the program holds a connection, which may be
-/// another task than the current one.
+/// Does the work of [`enter`], with the same result and the same error. It is called if at least one task of the
+/// program holds a connection, which need not be the current task.
 #[cold]
 fn enter_holding(dependency: &Arc<str>, called: Place) -> Result<Waiting, ConnectionHeld> {
     let held = held_now();
-    // The connection with the strictest mode decides. Among connections with the same mode, the one that is held for
-    // longest decides.
+    // The task may hold several connections. If one of them denies external calls, the call is refused. Among
+    // connections with the same setting, the one that has been held for the longest time is named.
     let Some(worst) = held.iter().max_by_key(|held| (held.on, std::cmp::Reverse(held.since))) else {
         return Ok(Waiting(None));
     };

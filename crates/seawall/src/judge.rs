@@ -19,8 +19,8 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// The default judge. An attempt that returned `Ok` took effect. An attempt that returned `Err` means what its
-/// [`Fault`] says.
+/// The default judge. An attempt that returns `Ok` took effect. An attempt that returns `Err` means what its [`Fault`]
+/// says.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Plain;
 

@@ -179,7 +179,7 @@ impl OperationBuilder {
 
     /// Declares what the answers of `when` mean for the effect, whatever their status says. An answer is compared with
     /// the declared sets in this order: applied, not applied, unknown. The first set that matches decides.
-    /// [`otherwise`](Self::otherwise) says what the other answers mean.
+    /// [`otherwise`](Self::otherwise) says what an answer means that is in none of them.
     ///
     /// These declarations hold for HTTP requests ([`Operation::http`]) and for the ledger. A closure or a tower layer
     /// sees the answer itself, and must say what the answer means.
@@ -193,10 +193,12 @@ impl OperationBuilder {
         self
     }
 
-    /// Declares answers that mean "I have this key already", instead of the saved answer of an earlier request. Such an
-    /// answer proves that an earlier request with the key arrived, but says nothing of the effect of that request. So
-    /// the effect is unknown after such an answer, whatever its status says. These answers are checked before those of
-    /// [`answers`](Self::answers). If `duplicate` is called several times, each of the declared sets has this meaning.
+    /// Declares answers that mean "I have this key already". A provider sends such an answer if it does not save its
+    /// answers. The answer proves that an earlier request with the key arrived, and says nothing of the effect of that
+    /// request. So the effect is unknown, whatever the status says.
+    ///
+    /// These answers are checked before those of [`answers`](Self::answers). If `duplicate` is called several times,
+    /// each of the declared sets has this meaning.
     pub fn duplicate(mut self, when: When) -> OperationBuilder {
         self.rules.answers.duplicate.push(when.0);
         self
@@ -205,17 +207,19 @@ impl OperationBuilder {
     /// Sets the meaning of an answer that has a status of 2xx and matches none of the declared
     /// [`answers`](Self::answers): [`Effect::Applied`] or [`Effect::Unknown`].
     ///
-    /// Default: the status decides. But if a declared condition on a field should have decided and the body is not
-    /// JSON, the effect is unknown. `Unknown` is the safe choice if you declare which answers mean applied: then no new
-    /// result code, error page or maintenance page of the provider counts as applied. With `Applied`, a body that is
-    /// not JSON counts as applied. A body that was not read, because it is longer than 256 KiB or compressed, is always
-    /// unknown.
+    /// - Default: the status decides. But if a declaration has a condition on a field and the body is not JSON, the
+    ///   condition cannot be checked, and the effect is unknown.
+    /// - `Unknown` is the safe choice if you declare which answers mean applied. Then a new result code, an error page
+    ///   or a maintenance page of the provider does not count as applied.
+    /// - With `Applied`, a body that is not JSON counts as applied.
+    ///
+    /// A body that was not read, because it is longer than 256 KiB or compressed, always leaves the effect unknown.
     pub fn otherwise(mut self, effect: Effect) -> OperationBuilder {
         self.otherwise = Some(effect);
         self
     }
 
-    /// Checks the declaration, and makes the operation.
+    /// Checks the declaration, and returns the operation.
     ///
     /// # Errors
     /// If a setting could never work. The error names all such settings.

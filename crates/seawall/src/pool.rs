@@ -54,7 +54,8 @@ impl<DB: Database> fmt::Debug for GuardedPool<DB> {
 }
 
 impl<DB: Database> GuardedPool<DB> {
-    /// Guards a pool. The mode is [`OnHeld::Warn`], until [`GuardedPool::on_held`] sets another.
+    /// Guards a pool. A call that is made while a connection is held gives a warning ([`OnHeld::Warn`]), until
+    /// [`GuardedPool::on_held`] sets something else.
     #[must_use]
     pub fn new(pool: Pool<DB>) -> GuardedPool<DB> {
         GuardedPool { pool, on: OnHeld::default() }
@@ -149,8 +150,8 @@ impl<DB: Database> Deref for GuardedPool<DB> {
 
 /// A connection of a [`GuardedPool`], used as `&mut *connection`. Dropping it gives the connection back to the pool.
 pub struct GuardedConnection<DB: Database> {
-    // The connection is dropped before `hold`. In the other order, there would be a moment in which the connection is
-    // not yet back in the pool, but no task counts as its holder.
+    // The connection is dropped before `hold`. In the other order, there would be a moment at which the connection is
+    // not yet back in the pool, and no task counts as its holder.
     connection: PoolConnection<DB>,
     hold: Hold,
 }

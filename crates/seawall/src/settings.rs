@@ -22,8 +22,11 @@ pub fn millis<T: From<Duration>>(milliseconds: u64) -> T {
     Duration::from_millis(milliseconds).into()
 }
 
-/// Settings for the repeats of a call. Default: two attempts in all, a wait of up to 50 ms before the first repeat (the
-/// bound doubles up to 2 s), and up to 64 KiB of a streaming body kept for a repeat.
+/// Settings for the repeats of a call. The defaults are:
+///
+/// - two attempts in all,
+/// - a wait of up to 50 ms before the first repeat; this bound doubles with each further repeat, up to 2 s,
+/// - up to 64 KiB of a streaming body kept for a repeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Retry {
@@ -63,8 +66,9 @@ impl Retry {
         self
     }
 
-    /// Sets the longest time for which an answer that names a time can hold calls back from an endpoint. If a call has
-    /// no total timeout, this is also the longest time that the call itself waits for the named time. Default 60 s.
+    /// Sets the maximum time for which an answer such as `Retry-After: 300` holds calls back from an endpoint. If a
+    /// call has no total timeout, this is also the longest time of such an answer for which the call waits. Default 60
+    /// s.
     pub fn after_max(mut self, time: Duration) -> Retry {
         self.after_max = time;
         self
@@ -123,7 +127,7 @@ pub struct Concurrency {
 }
 
 impl Concurrency {
-    /// Limits the calls in flight to `max`, and to fewer while the endpoint is overloaded.
+    /// Returns settings that limit the calls in flight to `max`, and to fewer while the endpoint is overloaded.
     pub fn adaptive(max: u32) -> Concurrency {
         Concurrency { limit: policy::LimitSettings::adaptive(max), ..Concurrency::default() }
     }
@@ -214,23 +218,24 @@ impl Breaker {
         self
     }
 
-    /// Makes the open time of the breaker grow: after each failed probe it is twice as long as before, up to `time`.
-    /// Default: the open time does not grow.
+    /// Makes the open time of the breaker grow: each failed probe doubles it, up to `time`. Default: the open time does
+    /// not grow.
     pub fn open_max(mut self, time: Duration) -> Breaker {
         self.0.open_max = Some(time);
         self
     }
 
-    /// Lets the share of calls that pass grow over this time after the breaker has closed, until all calls pass.
-    /// Default: all calls pass immediately.
+    /// Lets calls return gradually after the breaker has closed: over `time`, the share of calls that pass grows until
+    /// all pass. Default: all calls pass immediately.
     pub fn ramp(mut self, time: Duration) -> Breaker {
         self.0.ramp = Some(time);
         self
     }
 }
 
-/// Settings for the idle connections that are kept. Default: a connection can be used for any call 20 ms after its last
-/// answer, it is closed after 60 s idle or 1 h of life, and at most 64 idle connections are kept.
+/// Settings for the idle connections that are kept. By default, a connection can be used for any call 20 ms after its
+/// last answer. It is closed after it has been idle for 60 s, or at the age of 1 h. At most 64 idle connections are
+/// kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Pool(pub(crate) PoolSettings);
@@ -249,8 +254,8 @@ impl Pool {
         self
     }
 
-    /// Sets the maximum number of settled idle connections that are kept. If there are more, the oldest are closed.
-    /// Default 64.
+    /// Sets the maximum number of idle connections that are kept. If there are more, the oldest are closed. Connections
+    /// that have been idle for less than [`settle`](Self::settle) do not count. Default 64.
     pub fn max_idle(mut self, connections: usize) -> Pool {
         self.0.max_idle = connections;
         self

@@ -2,12 +2,12 @@
 //! that misbehaves.
 //!
 //! Many failures that the ledger survives take minutes: a lost answer is asked about after two seconds, and "not found"
-//! is believed after two minutes. A test that waits so long is a test that nobody runs. So a test lets the time of the
-//! database pass itself ([`Clock::advance`], [`Clock::pass_until`]); the requests to the provider are real ones, over
-//! real connections.
+//! is believed after two minutes. Nobody would run a test that waits for minutes. So a test itself moves the database's
+//! clock on ([`Clock::advance`], [`Clock::pass_until`]). The requests to the provider are real ones, over real
+//! connections.
 //!
-//! There is no third kind of store. [`Database`] is an SQLite file in a temporary folder, with the same code as in
-//! production, since a store that exists only for tests would behave in its own way.
+//! There is no store that exists only for tests, since it would behave in its own way. [`Database`] is an SQLite file
+//! in a temporary folder, with the same code as in production.
 //!
 //! ```no_run
 //! # use seawall::ledger::Sqlite;
@@ -32,8 +32,8 @@
 //! # }
 //! ```
 //!
-//! `docs/ledger.md` has a whole test. Do not use `start_paused` of tokio in such a test: the connections to the provider
-//! and their timeouts are real.
+//! `docs/ledger.md` has a whole test. Do not use `start_paused` of tokio in such a test: the connections to the
+//! provider and their timeouts are real.
 
 mod database;
 mod provider;

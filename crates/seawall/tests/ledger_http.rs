@@ -311,8 +311,12 @@ where
     let other = rig.charges.perform("k1", &json!({ "amount": 1 })).await.unwrap_err();
     assert_eq!((other.reason(), other.effect()), (Some(Reason::KeyConflict), Effect::NotApplied));
     assert_eq!(rig.charges.find("k1").await.unwrap().id(), first.id());
-    assert_eq!(stage.books.snapshot().by_key["k1"].requests, 1);
     rig.stop().await;
+    // A later version of the program records another header, and finds the action nevertheless.
+    let later = stage.rig(|it| it.header("x-program", "2"));
+    assert_eq!(later.charges.perform("k1", &order()).await.unwrap().id(), first.id());
+    assert_eq!(stage.books.snapshot().by_key["k1"].requests, 1);
+    later.stop().await;
 }
 
 async fn rolled_back_record_never_was<S: Store, D: stage::Orders<S>>(stage: Stage<S, D>) {

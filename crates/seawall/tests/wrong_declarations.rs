@@ -22,6 +22,9 @@ struct Row {
     ledger: String,
     #[serde(default)]
     dependency: String,
+    /// `gateway` for a row that is about the gateway's configuration alone; otherwise empty.
+    #[serde(default)]
+    only: String,
     /// The expected problems: for each the setting, and some words of its message.
     problems: Vec<(String, String)>,
 }
@@ -174,7 +177,7 @@ fn the_builders_find_the_problems_of_the_table() {
     let table = include_str!("../../actions/tests/wrong_declarations.toml");
     let table: Declarations = toml::from_str(table).unwrap();
     assert!(table.wrong.len() > 20, "{}", table.wrong.len());
-    for row in table.wrong {
+    for row in table.wrong.into_iter().filter(|row| row.only.is_empty()) {
         let told = builder(&row).build().map(|_| ()).expect_err(&row.lines);
         let told: Vec<&str> = told.problems().collect();
         assert_eq!(told.len(), row.problems.len(), "{}\n{told:#?}", row.lines);

@@ -26,8 +26,8 @@ pub struct AnswerHead {
     pub status: StatusCode,
     /// The fields that are passed on, in their order.
     ///
-    /// - A declared `Content-Length` is among them, written anew from its number. With a status that forbids it (204),
-    ///   it is left out.
+    /// - `Content-Length` is among them, with the number that was read, written in plain digits. With a status that
+    ///   forbids this field (204), it is left out.
     /// - The fields that concern only this connection are left out: `Connection` and the fields that it names,
     ///   `Keep-Alive`, `Transfer-Encoding`.
     pub fields: HeaderMap,
@@ -50,7 +50,8 @@ pub fn may_begin(bytes: &[u8]) -> bool {
     bytes[..common] == BEGINNING[..common]
 }
 
-/// Reads the head of an answer. `bytes` are the head with its empty line, as [`crate::HeadEnd`] found it.
+/// Returns what the head of an answer says: its status, its fields, and where its body ends. `bytes` are the head with
+/// its empty line, as [`crate::HeadEnd`] found it.
 ///
 /// # Errors
 /// `bytes` are not a head by the strict rules of this crate.
@@ -81,7 +82,8 @@ pub fn answer(bytes: &[u8], asked: Asked, limits: Limits) -> Result<AnswerHead, 
     })
 }
 
-/// Decides where the body ends (RFC 9112, section 6.3) and whether the connection is kept (section 9.3).
+/// Returns the head of an answer with these fields. Decides where the body ends (RFC 9112, section 6.3) and whether the
+/// connection is kept (section 9.3). Fails if an answer of HTTP/1.0 has a `Transfer-Encoding`.
 fn framed(status: StatusCode, version: u8, fields: Fields, asked: Asked) -> Result<AnswerHead, Misread> {
     let Fields { mut map, close, keep, keep_alive, chunked, length, .. } = fields;
     if chunked && version == 0 {

@@ -4,7 +4,8 @@ use super::*;
 
 const LIMITS: Limits = Limits { header_bytes: 200, headers: 4 };
 
-/// Reads `bytes` in pieces of these sizes. Returns the content, what follows the body, and whether the body is whole.
+/// Reads `bytes` in pieces of these sizes. Returns the content, what follows the body, and the state of the body. Fails
+/// if the body is malformed.
 fn read(framing: Framing, bytes: &[u8], sizes: &[usize]) -> Result<(Vec<u8>, Vec<u8>, Body), Misread> {
     let (mut body, mut data, mut rest) = (Body::new(framing, LIMITS), Vec::new(), bytes);
     let mut sizes = sizes.iter().cycle();

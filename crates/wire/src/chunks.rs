@@ -1,7 +1,7 @@
 //! Reads a body in chunks (RFC 9112, section 7.1) and checks each of its bytes.
 //!
 //! A byte that is not allowed at its position makes the body invalid. Other readers are less strict. hyper takes a
-//! malformed size for the end of the body, and some readers skip what they do not know in the line of a size.
+//! malformed size for the end of the body, and some readers skip unknown text after a chunk's size.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -74,7 +74,11 @@ impl Chunks {
         self.trailers.take()
     }
 
-    /// Reads the next bytes, as [`crate::Body::read`] does.
+    /// Reads the next bytes, appends the content among them to `data`, and returns how many of the bytes belong to the
+    /// body.
+    ///
+    /// # Errors
+    /// The chunks or trailers are malformed.
     pub(crate) fn read(&mut self, bytes: &[u8], data: &mut Vec<u8>) -> Result<usize, Misread> {
         let mut at = 0;
         while at < bytes.len() {

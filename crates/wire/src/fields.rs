@@ -1,7 +1,8 @@
 //! Reads the fields of a head, and what they say of the connection and of the body's length.
 //!
 //! The fields that concern only this connection are read here and are not passed on: `Connection` and the fields that
-//! it names, `Keep-Alive`, `Transfer-Encoding`. `Content-Length` is passed on, written anew from its number.
+//! it names, `Keep-Alive`, `Transfer-Encoding`. `Content-Length` is passed on, with the number that was read, written
+//! in plain digits.
 
 use std::mem::MaybeUninit;
 
@@ -49,7 +50,7 @@ pub(crate) fn with_room<'b, R>(
 }
 
 impl Fields {
-    /// Returns what the fields say that httparse found in `head`.
+    /// Returns what the fields say that httparse found in `head`. Fails if the fields break a rule of this crate.
     pub(crate) fn read(head: &Bytes, raw: &[httparse::Header<'_>]) -> Result<Fields, Misread> {
         let mut fields = Fields { map: HeaderMap::with_capacity(raw.len()), ..Fields::default() };
         for field in raw {
@@ -107,15 +108,15 @@ impl Fields {
 }
 
 /// Returns a field's name and value as owned values. The name is a copy; the value shares the memory of `head`, in
-/// which it was found.
+/// which it was found. Fails if the name or the value is not valid.
 pub(crate) fn owned(head: &Bytes, raw: &httparse::Header<'_>) -> Result<(HeaderName, HeaderValue), Misread> {
     let name = HeaderName::from_bytes(raw.name.as_bytes()).map_err(|_| Misread::Field)?;
     let value = HeaderValue::from_maybe_shared(head.slice_ref(raw.value)).map_err(|_| Misread::Field)?;
     Ok((name, value))
 }
 
-/// Returns the number in a `Content-Length`. Returns `None` if it has other bytes than digits, or if it is greater than
-/// 2^63 - 1, because programs read greater numbers in different ways.
+/// Returns the number in a `Content-Length`. Returns `None` if the value has other bytes than digits. Also returns
+/// `None` for a number above 2^63 - 1, because programs read such numbers in different ways.
 pub fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;

@@ -40,7 +40,7 @@ impl Default for Limits {
 pub struct HeadEnd {
     /// The number of bytes that have been examined.
     seen: usize,
-    /// The start of the last line, which is not complete yet.
+    /// The position in the head, in bytes, at which the last line begins. That line is not complete yet.
     line: usize,
 }
 

@@ -50,8 +50,8 @@ pub(crate) struct Options {
     program: Option<PathBuf>,
 }
 
-/// The maximum by which the p99 of run B may exceed the mean of the two A runs' p99. If twice the mean is more than the
-/// mean plus this time, twice the mean is the bound.
+/// The p99 of run B may exceed the mean of the two A runs' p99 by this time, or be twice this mean, whichever allows
+/// more.
 const ABOVE: Duration = Duration::from_millis(5);
 /// The maximum growth of the gateway's memory, in MiB: the memory after the stalled callers have left, minus the memory
 /// before they came.
@@ -64,9 +64,11 @@ const CROWD: usize = 100;
 /// The number of bytes that a slow reader reads in each second.
 const SLOW_BYTES: usize = 1024;
 
-/// Makes the three runs, and prints the figures. It is an error in three cases: a call failed that does not belong to a
-/// stalled caller, the p99 of the run beside the stalled callers is above its bound, or the gateway's memory has grown
-/// by more than [`LEFT_MIB`].
+/// Makes the three runs, and prints the figures. Returns an error in three cases:
+///
+/// - A good call failed.
+/// - The p99 of the run beside the stalled callers is above its bound.
+/// - The gateway's memory has grown by more than [`LEFT_MIB`].
 pub(crate) fn beside_stalled(options: &Options) -> Outcome<()> {
     build("xtask")?;
     let program = match &options.program {
@@ -269,7 +271,7 @@ async fn read_slowly(address: SocketAddr, begun: &AtomicUsize) -> Outcome<()> {
 }
 
 /// Sends the head of an upload and the beginning of its body, or with `unread` as much of the body as the gateway
-/// accepts. After that, waits for an answer that the upstream never sends. If an answer comes, this is an error.
+/// accepts. After that, waits for an answer that the upstream never sends. Fails if an answer comes.
 async fn stop_sending(address: SocketAddr, unread: bool, begun: &AtomicUsize) -> Outcome<()> {
     let broke = |e: std::io::Error| format!("an upload's connection broke: {e}");
     let mut stream = connect(address).await.map_err(broke)?;

@@ -72,8 +72,8 @@ pub(crate) struct Seen {
     pub(crate) p50_ns: u64,
     /// The 99th percentile of the time to the complete answer, in nanoseconds.
     pub(crate) p99_ns: u64,
-    /// The text of the first error, for a person who looks for the cause; `None` if there was no error. It may be of
-    /// the warm-up, whose errors are not counted in `errors`.
+    /// The text of the first error, for a person who looks for the cause; `None` if there was no error. This can be an
+    /// error of the warm-up, which is not counted in `errors`.
     pub(crate) first_error: Option<String>,
 }
 
@@ -90,8 +90,7 @@ impl Seen {
         })
     }
 
-    /// Reads the last line that the generator prints, and returns its figures. If the line is not as expected, this is
-    /// an error.
+    /// Reads the last line that the generator prints, and returns its figures. Fails if the line is not such a line.
     pub(crate) fn from_json(line: &str) -> Outcome<Seen> {
         let value: Value = serde_json::from_str(line).map_err(|e| format!("load said `{line}`: {e}"))?;
         let count = |name: &str| {
@@ -175,8 +174,9 @@ async fn drive(load: &Load, due: Option<Due>) -> Seen {
     let start = Instant::now();
     tokio::time::sleep(Duration::from_secs_f64(load.seconds)).await;
     let now = Instant::now();
-    // Each due time that is still in the queue belongs to a request that was never sent. If the queue is locked, a
-    // connection holds the lock while it waits for the next due time, so the queue is empty.
+    // Each due time that is still in the queue belongs to a request that was never sent, so these requests are counted
+    // here. If a connection holds the lock of the queue, it waits for the next due time. Then the queue is empty, and
+    // nothing is counted.
     let overdue = due.and_then(|queue| queue.try_lock().ok().map(|queue| queue.len() as u64));
     sum_up(&mut book.borrow_mut(), start, now, overdue.unwrap_or(0))
 }
@@ -270,9 +270,9 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> IoResult<()> 
     Ok(())
 }
 
-/// Returns the length of the body that the head of an answer announces. It is an error if the status is not 200, or if
-/// the head has no `content-length`, as with a chunked body. None of the benchmark's upstreams sends a chunked body to
-/// the generator.
+/// Returns the length of the body that the head of an answer announces. Fails if the status is not 200, or if the head
+/// has no `content-length`. A chunked body has none, but the benchmark's upstreams send no chunked body to the
+/// generator.
 fn body_length(head: &[u8]) -> IoResult<usize> {
     if head.get(9..12) != Some(b"200") {
         return Err(Error::other(format!(

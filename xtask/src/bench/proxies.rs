@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// A proxy through which requests are sent, or the direct way without a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arm {
-    /// No proxy: requests go directly to the upstream. The latency that a proxy adds is its own latency minus the
-    /// latency of this arm.
+    /// No proxy: requests go directly to the upstream. The latency that a proxy adds is the latency through the proxy
+    /// minus this latency.
     Direct,
     /// This project's gateway.
     Seawall,
@@ -39,7 +39,7 @@ pub(crate) enum Arm {
 }
 
 impl Arm {
-    /// Returns the name of this arm in tables and on the command line.
+    /// Returns the name in tables and on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Arm::Direct => "direct",
@@ -51,7 +51,7 @@ impl Arm {
         }
     }
 
-    /// Returns the arm of the proxy with this name: `haproxy`, `nginx` or `envoy`. For any other name, the error lists
+    /// Returns the proxy with this name: `haproxy`, `nginx` or `envoy`. Fails for any other name, and the error lists
     /// these three.
     pub(crate) fn peer(name: &str) -> Outcome<Arm> {
         match name {
@@ -62,8 +62,7 @@ impl Arm {
         }
     }
 
-    /// Returns the version that the program of this arm prints; the empty text for [`Arm::Direct`], which has no
-    /// program.
+    /// Returns the version that the program prints; the empty text for [`Arm::Direct`], which has no program.
     pub(crate) fn version(self, programs: &Programs) -> Outcome<String> {
         let flag = match self {
             Arm::Direct => return Ok(String::new()),

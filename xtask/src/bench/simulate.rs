@@ -79,8 +79,8 @@ fn measured(options: &Options, arguments: &[&str]) -> Outcome<Measured> {
     Ok(Measured { events, arms, seconds, peak_kib })
 }
 
-/// Returns the peak of the resident memory in KiB from the text of a process's status file; 0 if the text does not say
-/// it.
+/// Returns the peak of the resident memory in KiB from the text of a process's status file; 0 if the text has no such
+/// line.
 fn high_water(status: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)

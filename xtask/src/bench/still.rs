@@ -38,8 +38,8 @@ impl Still {
         self.tasks.spawn(caller);
     }
 
-    /// Waits until at most `most` of the started callers have not begun their exchange. It is an error if a caller's
-    /// exchange has ended, or if the wait is longer than [`BEGIN_WITHIN`].
+    /// Waits until at most `most` of the started callers have not begun their exchange. Fails if a caller's exchange
+    /// has ended, or if the wait is longer than [`BEGIN_WITHIN`].
     pub(super) async fn until_waiting(&mut self, most: usize) -> Outcome<()> {
         let end = Instant::now() + BEGIN_WITHIN;
         while self.begun.load(Ordering::Relaxed) + most < self.tasks.len() {
@@ -64,7 +64,7 @@ impl Still {
     }
 
     /// Ends the tasks of all callers, which closes their connections. If a connection still has bytes that the caller
-    /// did not read, the kernel closes it with a reset. If an exchange has already ended by itself, this is an error.
+    /// did not read, the kernel closes it with a reset. Fails if an exchange has already ended by itself.
     pub(super) async fn leave(mut self) -> Outcome<()> {
         self.all_hold()?;
         self.tasks.shutdown().await;

@@ -26,7 +26,8 @@ enum Target {
     Item(Id, String),
 }
 
-/// Returns one text for each circle and for each import through a crate's root, of all crates in `files`.
+/// Returns one text for each circle of files, and one for each name that is used as `crate::X` although the crate's
+/// root only re-exports it. All crates in `files` are checked.
 pub(super) fn findings(files: &[Source]) -> Vec<String> {
     roots(files).into_iter().flat_map(|(_, root)| in_crate(root, files)).collect()
 }
@@ -136,10 +137,12 @@ fn lookup(tree: &Tree, id: Id, name: &str, outer: bool, steps: usize) -> Option<
     own.or_else(import).or_else(globbed)
 }
 
-/// Returns the module or item to which `path` leads; `None` if there is none. `path` is written in a `use` of the
-/// module `id`. That `use` either imports `name`, or is a `use x::*`; then `name` is searched among the names of `x`.
-/// If `path` begins with another crate that is itself called `name`, as in `use serde::X as serde`, this is `None`.
-/// Without this rule, the first word of `path` would be looked up in its own import.
+/// Returns the module or item to which `path` leads, which is the path of a `use` in the module `id`: the item `X` for
+/// `use a::X`, and the module `a` for `use a::*`. Returns `None` if there is no such module or item.
+///
+/// `name` is the name for which this `use` is examined. If `path` begins with another crate that is itself called
+/// `name`, as in `use serde::X as serde`, the result is `None`, too. Without this rule, the first word of `path` would
+/// be looked up in its own import.
 fn behind(tree: &Tree, id: Id, path: &[String], name: &str, outer: bool, steps: usize) -> Option<Target> {
     let other_crate =
         path.first().is_some_and(|first| first == name) && !tree.modules[id].children.contains_key(name);

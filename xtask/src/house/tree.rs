@@ -41,8 +41,7 @@ pub(crate) struct Module {
 }
 
 impl Tree {
-    /// Returns the modules of the crate whose root file is `root`. If one of its files is not valid Rust, this is an
-    /// error.
+    /// Returns the modules of the crate whose root file is `root`. Fails if one of its files is not valid Rust.
     pub(crate) fn read(root: &str, files: &[Source]) -> Result<Tree, String> {
         let texts: BTreeMap<&str, &str> =
             files.iter().filter_map(|file| Some((file.path.as_str(), file.text.as_deref()?))).collect();

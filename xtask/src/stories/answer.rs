@@ -14,8 +14,7 @@ pub(super) struct Answer {
     pub(super) interim: Vec<u16>,
 }
 
-/// Runs curl with these arguments, and returns the answer whatever its status is. If curl itself fails, this is an
-/// error.
+/// Runs curl with these arguments, and returns the answer whatever its status is. Fails if curl itself fails.
 pub(super) fn curl(args: &[&str]) -> Outcome<Answer> {
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--include", "--max-time", "20", "--noproxy", "*"]).args(args);

@@ -31,13 +31,13 @@ pub(crate) struct Options {
     yes: bool,
 }
 
-/// Makes a development build and runs all stories with it. If any story fails, this is an error.
+/// Makes a development build and runs all stories with it. Fails if any story fails.
 pub(crate) fn run_all() -> Outcome<()> {
     run(&Options::default())
 }
 
-/// Runs the stories whose name contains the given text, or all if no text is given. It is an error if any of them
-/// fails, or if no story has such a name.
+/// Runs the stories whose name contains the given text, or all if no text is given. Fails if any of them fails, or if
+/// no story has such a name.
 pub(crate) fn run(options: &Options) -> Outcome<()> {
     needs::provide(&needs::for_steps(&[needs::STORIES]), options.yes)?;
     let part = options.name.as_deref().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! All stories except the exchanges with the matrix of servers. No story depends on another one, so they can run in any
-//! order.
+//! All stories except those in `servers`, which test exchanges with many servers. No story depends on another one, so
+//! they can run in any order.
 
 use std::fs;
 

@@ -28,9 +28,11 @@ pub struct DateFormat {
     zone: TimeZone,
 }
 
-/// The letters that may follow `%` in a format. The following conversions of `strftime` are not among them: those whose
-/// text depends on a language or on the version of the time zone database (`%c`, `%r`, `%X`, `%x`, `%Z`), the name of
-/// the zone (`%Q`), which the declaration names itself, and line breaks and tabs (`%n`, `%t`).
+/// The letters that may follow `%` in a format. These conversions of `strftime` are not among them:
+///
+/// - those whose text depends on a language or on the version of the time zone database (`%c`, `%r`, `%X`, `%x`, `%Z`);
+/// - the name of the zone (`%Q`), because the declaration names the zone itself;
+/// - line breaks and tabs (`%n`, `%t`).
 const CONVERSIONS: &str = "ABCDFGHIMNPRSTUVWYabdefghjklmpqsuwyz";
 
 /// The characters that a format may have between its conversions. All other text has to be written outside of the hole.

@@ -62,8 +62,8 @@ pub enum Hole {
     /// `{confirm:/ptr}`: a field of the JSON answer to a confirm.
     Confirm(Pointer),
     /// `{answer:/ptr}`: a field of the JSON answer to the operation itself. Such an answer exists only if the operation
-    /// took effect and its answer arrived. If it was lost, the hole is filled from the answer to a confirm, with the
-    /// field that `confirm.id` names.
+    /// took effect and its answer arrived. If the answer was lost, the hole is filled from the answer to a confirm,
+    /// with the field that `confirm.id` names.
     Answer(Pointer),
     /// `{from}`: the beginning of the time span that is reconciled.
     From,
@@ -93,6 +93,8 @@ impl fmt::Display for Hole {
 /// What a template is for. The purpose decides which holes and methods the template may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
+    /// The key of an action, which is filled from the caller's request.
+    Key,
     /// A request that performs the operation.
     Perform,
     /// A request that asks what became of the operation.
@@ -110,6 +112,7 @@ impl Purpose {
     /// braces.
     fn holes(self) -> &'static [&'static str] {
         match self {
+            Purpose::Key => &["request-header:NAME", "request:/ptr"],
             Purpose::Perform => &["key", "request:/ptr"],
             Purpose::Confirm => &["key", "request:/ptr", "request-header:NAME", "sent:FORMAT@ZONE"],
             Purpose::Cancel => &[
@@ -138,12 +141,15 @@ impl Purpose {
             Purpose::Confirm | Purpose::List => &["GET", "HEAD", "POST"],
             Purpose::Cancel => &["POST", "PUT", "DELETE", "PATCH", "GET"],
             Purpose::Health => &["GET", "HEAD", "OPTIONS"],
+            // A key is no request.
+            Purpose::Key => &[],
         }
     }
 
     /// Returns the name of this purpose in messages.
     pub(super) fn name(self) -> &'static str {
         match self {
+            Purpose::Key => "a key",
             Purpose::Perform => "an operation",
             Purpose::Confirm => "a confirm",
             Purpose::Cancel => "a cancel",

@@ -17,8 +17,8 @@ use super::turn::{Outbox, Posted};
 
 /// A TCP stream that counts its bytes.
 ///
-/// Reads go through tokio's own read half. If a read returns fewer bytes than it could, tokio knows that the socket is
-/// empty, and saves the next system call, which would find nothing.
+/// Reads go through tokio's own read half, because it saves system calls: after a read that returned fewer bytes than
+/// there was room for, it knows that the socket is empty. It does not read again before new bytes come.
 #[derive(Debug)]
 pub(super) struct Counted {
     reader: OwnedReadHalf,
@@ -64,7 +64,8 @@ impl Counted {
         self.reader.as_ref()
     }
 
-    /// Calls `write` when the socket is writable, and counts the bytes that the socket took.
+    /// Waits until the socket is writable, and calls `write`. Adds the number of bytes that the socket took to the
+    /// meter, and returns it. Fails if the socket fails.
     fn poll_write_with(
         &self,
         cx: &mut Context<'_>,
@@ -86,7 +87,8 @@ impl Counted {
 }
 
 impl Counted {
-    /// Sends the bytes that wait from an earlier turn of the runtime.
+    /// Sends the bytes that were queued to be sent together with others. Becomes ready when all of them are sent, or
+    /// when sending fails.
     fn poll_outbox(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match self.outbox.send() {
@@ -97,14 +99,15 @@ impl Counted {
         }
     }
 
-    /// Takes one message. It is sent immediately, or at the end of the turn of the runtime. Returns the number of bytes
-    /// that were taken.
+    /// Takes one message. It is sent immediately, or together with others when the event loop has run all ready tasks.
+    /// Returns the number of bytes that were taken. Fails if the socket fails.
     fn poll_post(&self, cx: &mut Context<'_>, message: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_post_all(cx, &[IoSlice::new(message)])
     }
 
-    /// Takes a message in pieces. It is sent immediately, or at the end of the turn of the runtime. Returns the number
-    /// of bytes that were taken. This may be the length of the first piece only.
+    /// Takes a message in pieces. It is sent immediately, or together with others when the event loop has run all ready
+    /// tasks. Returns the number of bytes that were taken. This may be the length of the first piece only. Fails if the
+    /// socket fails.
     fn poll_post_all(&self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let mut rest = pieces.iter().filter(|piece| !piece.is_empty());
         let Some(first) = rest.next() else { return Poll::Ready(Ok(0)) };
@@ -188,8 +191,8 @@ impl AsyncWrite for Counted {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Bytes that wait for the end of this turn of the runtime count as flushed, because the end of the turn sends
-        // them without a further flush.
+        // Bytes that wait for the end of this turn of the event loop count as flushed. They are sent at its end without
+        // a further flush.
         if self.outbox.is_settled() { Poll::Ready(Ok(())) } else { self.poll_outbox(cx) }
     }
 

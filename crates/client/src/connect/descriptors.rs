@@ -23,7 +23,8 @@ use socket2::{Domain, Socket, Type};
 /// reserved.
 static LINE: AtomicI32 = AtomicI32::new(RawFd::MAX);
 
-/// The number of descriptors that a lookup of the system's resolver may hold open: its files and its sockets.
+/// The number of descriptors that one lookup by the system's resolver may need at the same time, for its files and
+/// sockets.
 const OF_A_LOOKUP: usize = 4;
 
 /// Reserves the descriptors with the number `from` and all higher ones: from now on, no connection of this process uses
@@ -60,7 +61,7 @@ impl fmt::Display for Exhausted {
 
 impl Error for Exhausted {}
 
-/// Returns an error with the message `text` in place of `error`. For [`is_ours`], both errors are of the same kind.
+/// Returns an error with the message `text` in place of `error`. For both errors, [`is_ours`] gives the same result.
 pub(super) fn in_words(error: &io::Error, text: String) -> io::Error {
     match is_ours(error) {
         true => io::Error::other(Exhausted(text)),

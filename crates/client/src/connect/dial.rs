@@ -38,8 +38,8 @@ fn interleaved(addresses: &[IpAddr], bind: Option<IpAddr>) -> Vec<IpAddr> {
 }
 
 /// Connects to the first of these addresses that answers. Fails if no address answers. Normally the first error is
-/// returned. But if an attempt failed because of this process itself, the error of that attempt is returned, because an
-/// address that we could not try might have answered.
+/// returned. But if an attempt failed because of this process itself (it had no file descriptor, for example), that
+/// error is returned, because the address might have answered.
 pub(super) async fn dial(addresses: &[IpAddr], port: u16, bind: Option<IpAddr>) -> io::Result<TcpStream> {
     let order = interleaved(addresses, bind);
     if order.is_empty() {
@@ -150,8 +150,9 @@ mod tests {
         }
     }
 
-    /// Runs a race. Each entry of `plan` is one address: the milliseconds until it answers, and whether it connects.
-    /// Returns the winner or the first error, the time at which each attempt was started, and how long the race took.
+    /// Runs [`race`] on one address for each entry of `plan`. The entry says after how many milliseconds the address
+    /// answers, and whether it connects. Returns the winner or the first error, the time at which each attempt was
+    /// started, and how long the race took.
     async fn run(plan: &[(u64, bool)]) -> (io::Result<usize>, Vec<u64>, u64) {
         let order: Vec<IpAddr> = (0..plan.len()).map(|n| IpAddr::from([10, 0, 0, n as u8])).collect();
         let began = Instant::now();
@@ -191,7 +192,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn first_error_is_returned_when_all_fail() {
         let (lost, starts, took) = run(&[(300, false), (10, false), (1, false)]).await;
-        // The second address failed first, at 260 ms, and the attempt on the third address started at that moment.
+        // The attempt on the second address failed first, at 260 ms. So the attempt on the third address was started
+        // then.
         assert_eq!((lost.unwrap_err().to_string().as_str(), starts, took), ("1", vec![0, 250, 260], 300));
     }
 }

@@ -178,8 +178,9 @@ impl Resolver {
         Resolver(Arc::new(Shared { name, settings, lookup, state }))
     }
 
-    /// Returns the addresses to try now. Waits only if there is no answer to use or only an old one, and at most until
-    /// `deadline`. Fails if there is no answer to use and the lookup brings none.
+    /// Returns the addresses to try now. If there is a recent answer, it is returned immediately. If there is only an
+    /// old answer or none, this function waits for a lookup, but at most until `deadline`. Fails if there is no answer
+    /// to use and the lookup brings none.
     pub(super) async fn resolve(&self, deadline: Instant) -> Result<Addresses, ConnectError> {
         let now = Instant::now();
         let mut flight = None;
@@ -204,9 +205,10 @@ impl Resolver {
         match advice {
             Advice::Serve(addresses) | Advice::ServeAndRenew(addresses) => Ok(addresses),
             Advice::Prefer(old) => {
-                // The wait takes at most half of the time that is left; the other half stays for the connection itself.
-                // `PATIENCE` is counted from the start of the lookup, which all callers share. So if a lookup hangs,
-                // only callers that come within this time wait for it; later callers get the old answer immediately.
+                // The wait takes at most half of the time until the deadline; the other half stays for the connection
+                // itself. `PATIENCE` is counted from the start of the lookup, which all callers share. So only callers
+                // that come within this time wait for a lookup that hangs. Later callers get the old answer
+                // immediately.
                 let half = now + deadline.saturating_duration_since(now) / 2;
                 match ended(&mut ending, half.min(since + PATIENCE)).await {
                     Some(Ok(addresses)) => Ok(addresses),
@@ -306,7 +308,8 @@ mod tests {
         let old = addresses(1);
         let (serve, renew, prefer) =
             (Advice::Serve(old.clone()), Advice::ServeAndRenew(old.clone()), Advice::Prefer(old.clone()));
-        // The age of the good answer in ms, the time since the last failure in ms, and the advice.
+        // Each row: the age of the last good answer in ms, the time since the last failed lookup in ms, and the
+        // expected advice to the call: use the old answer, renew it, or wait for a new one.
         let table = [
             (None, None, Advice::Ask),
             (None, Some(1), Advice::Ask),

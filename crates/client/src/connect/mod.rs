@@ -80,9 +80,9 @@ pub struct Connection {
     pub version: NegotiatedVersion,
     /// The peer of the TCP connection: the proxy if there is one, else the server.
     pub peer: SocketAddr,
-    /// What each request needs if the connection leads to a proxy that forwards single requests: the whole URL as its
-    /// target, and the proxy's credential if this value has one. `None` if requests go to the server itself, directly
-    /// or through a tunnel.
+    /// Set if the connection leads to a proxy that forwards single requests. Each request then needs the whole URL as
+    /// its target, and perhaps a credential for the proxy. `None` if requests go to the server itself, directly or
+    /// through a tunnel.
     pub absolute_form: Option<AbsoluteForm>,
     /// Counts the bytes that pass through the socket of `io`.
     pub meter: Arc<Meter>,
@@ -90,7 +90,8 @@ pub struct Connection {
     pub probe: Probe,
 }
 
-/// Says that requests go to a forwarding proxy, which needs the absolute form of the target, and perhaps a credential.
+/// Says that requests go to a forwarding proxy. It needs the whole URL as the target of each request, and perhaps a
+/// credential.
 #[derive(Debug, Clone)]
 pub struct AbsoluteForm {
     /// The value for `Proxy-Authorization`, marked as sensitive; `None` if the proxy's URL has no user.
@@ -108,7 +109,7 @@ enum Addresses {
 pub struct Connector {
     target: Target,
     addresses: Addresses,
-    /// The port of the proxy; without a proxy, the port of the target.
+    /// The number of the port: that of the proxy, or without a proxy that of the target.
     port: u16,
     bind: Option<IpAddr>,
     http: HttpVersion,
@@ -135,6 +136,7 @@ impl Connector {
     }
 
     /// Like [`Connector::new`], but `lookup` finds the addresses. Literal addresses and `localhost` are not looked up.
+    /// Fails if a setting could never work.
     pub fn with_lookup(
         target: Target,
         settings: Settings,
@@ -182,7 +184,7 @@ impl Connector {
     }
 
     /// Makes the TCP connection. Then opens a tunnel if one is needed, and does the TLS handshake if the target is
-    /// `https`.
+    /// `https`. Returns the connection. The error says which of these parts failed.
     async fn establish(&self, addresses: &[IpAddr]) -> Result<Connection, ConnectError> {
         let tcp =
             dial::dial(addresses, self.port, self.bind).await.map_err(|error| self.unreachable(error))?;

@@ -42,8 +42,8 @@ impl fmt::Debug for Proxy {
 impl FromStr for Proxy {
     type Err = ConfigError;
 
-    /// Reads the URL of a proxy. User and password may contain percent escapes. The port is required, since proxies
-    /// have no usual port. Error messages never repeat the URL, since it may contain a password.
+    /// Returns the proxy with this URL. User and password may contain percent escapes. The port is required, since
+    /// proxies have no usual port. Error messages never repeat the URL, since it may contain a password.
     fn from_str(text: &str) -> Result<Proxy, ConfigError> {
         let wrong = |message: &str| ConfigError::new("proxy", message);
         let rest = match text.split_once("://") {
@@ -72,7 +72,8 @@ impl FromStr for Proxy {
     }
 }
 
-/// Turns `user[:password]`, with percent escapes, into a `Basic` credential (RFC 7617). `None` if an escape is broken.
+/// Returns `user[:password]`, which may contain percent escapes, as a `Basic` credential (RFC 7617). Returns `None` if
+/// an escape is broken.
 fn basic(user: &str) -> Option<HeaderValue> {
     let (name, password) = user.split_once(':').unwrap_or((user, ""));
     let mut plain = unescape(name)?;

@@ -21,12 +21,12 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 
-/// Counts what passed through one connection's socket, TLS and proxy handshakes included. To measure a request, note
-/// the count when the request begins, and compare later.
+/// Counts the bytes that pass through the socket of one connection. The bytes of the TLS and proxy handshakes count
+/// too. To measure a request, note the count when the request begins, and compare later.
 ///
 /// A meter also holds two switches ([`Meter::reset_on_drop`] and [`Meter::force_read`]) and a flag
-/// ([`Meter::certificate_refused`]). All its atomics are relaxed, because a task learns of a request's end only after
-/// the counts were written.
+/// ([`Meter::certificate_refused`]). Relaxed atomics suffice, because a task learns of a request's end only after the
+/// counts were written.
 #[derive(Debug, Default)]
 pub struct Meter {
     written: AtomicU64,
@@ -49,8 +49,8 @@ impl Meter {
         self.accepted() + self.read()
     }
 
-    /// Returns the number of bytes that were accepted for writing. They were given to the kernel, or still wait for the
-    /// end of the turn of the runtime.
+    /// Returns the number of bytes that were accepted for writing. They were given to the kernel already, or they are
+    /// still queued to be sent together with others.
     pub fn accepted(&self) -> u64 {
         self.accepted.load(Relaxed)
     }
@@ -185,8 +185,8 @@ impl Probe {
     }
 }
 
-/// The part of a TCP stream that every [`Probe`] shares with the stream's owner. It holds tokio's write half, because
-/// that can be shared. tokio's write half sends an end-of-file when it is dropped, even if the connection is to be
+/// The part of a TCP stream that its owner shares with every [`Probe`]. It holds tokio's write half, because that can
+/// be shared. When tokio's write half is dropped, it sends an end-of-file, even on a connection that must end with a
 /// reset. The `Drop` of this type prevents that.
 #[derive(Debug)]
 pub(super) struct Socket(Option<OwnedWriteHalf>);

@@ -23,8 +23,8 @@ use super::tls::refuses_our_certificate;
 pub struct Stream(TokioIo<Transport>);
 
 impl Stream {
-    /// Wraps a connection that another program made to us. Returns its stream, the `Meter` that counts its bytes, and
-    /// the `Probe` that looks at its socket.
+    /// Wraps a connection that another program made to us. Returns the connection's byte stream, the `Meter` that
+    /// counts the bytes, and the `Probe` that looks at the socket.
     pub fn accepted(tcp: tokio::net::TcpStream) -> (Stream, Arc<Meter>, Probe) {
         let socket = Counted::accepted(tcp);
         let (meter, probe) = (socket.meter(), socket.probe());

@@ -26,8 +26,8 @@ pub enum Host {
 }
 
 impl Host {
-    /// Reads the host part of an authority: a name, an IPv4 address, or an IPv6 address in brackets. `None` if the text
-    /// is none of these.
+    /// Returns the host that this part of an authority names: a name, an IPv4 address, or an IPv6 address in brackets.
+    /// Returns `None` if the text is none of these.
     pub(super) fn parse(text: &str) -> Option<Host> {
         if let Some(inner) = text.strip_prefix('[') {
             return inner.strip_suffix(']')?.parse().ok().map(|v6| Host::Ip(IpAddr::V6(v6)));
@@ -83,8 +83,8 @@ impl fmt::Display for Target {
 impl TryFrom<&Uri> for Target {
     type Error = ConfigError;
 
-    /// Reads an absolute `http://` or `https://` URL. A URL with a user name or password is refused: URLs are logged
-    /// and shown, so secrets belong in headers.
+    /// Returns scheme, host and port of an absolute `http://` or `https://` URL. A URL with a user name or password is
+    /// refused: URLs are logged and shown, so secrets belong in headers.
     fn try_from(uri: &Uri) -> Result<Target, ConfigError> {
         let wrong = |message: String| ConfigError::new("url", message);
         let scheme = match uri.scheme_str() {

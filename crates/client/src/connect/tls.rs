@@ -83,7 +83,8 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// Reads the certificates. Fails if a file cannot be read or used, or if TLS cannot check the name of the host.
+    /// Reads the certificates, and returns what is needed for handshakes with `host`. Fails if a file cannot be read or
+    /// used, or if TLS cannot check the name of the host.
     pub(super) fn new(host: &Host, settings: &TlsSettings, http: HttpVersion) -> Result<Tls, ConfigError> {
         let name = match host {
             Host::Ip(ip) => ServerName::IpAddress((*ip).into()),
@@ -117,6 +118,7 @@ impl Tls {
     }
 
     /// Does the handshake over the connection `io`. Returns the TLS stream and the HTTP version that was agreed on.
+    /// Fails if the handshake fails, or if the settings demand HTTP/2 and the server does not offer it.
     pub(super) async fn handshake<S>(&self, io: S) -> io::Result<(TlsStream<S>, NegotiatedVersion)>
     where
         S: AsyncRead + AsyncWrite + Unpin,

@@ -1,13 +1,14 @@
-//! Sends all writes of one turn of the runtime together.
+//! Sends the messages of several connections together: at the end of each *turn* of the event loop. In one turn, the
+//! event loop runs all tasks that are ready. Then its thread sleeps until something happens.
 //!
-//! If the messages are sent together at the end of a turn of the event loop, the first wakes the receiver, and the
-//! others find it awake. The obvious way would send each message when it is made. But a proxy makes its messages one by
-//! one, some microseconds apart, so each would find its receiver asleep. Waking a process on another core costs the
-//! sender more than the message itself (measured: an eighth of a request's CPU).
+//! If the messages are sent together at the end of a turn, the first wakes the receiver, and the others find it awake.
+//! The obvious way would send each message when it is made. But a proxy makes its messages one by one, some
+//! microseconds apart, so each would find its receiver asleep. Waking a process on another core costs the sender more
+//! than the message itself (measured: an eighth of a request's CPU).
 //!
-//! A thread takes part if it calls [`join_turns`] and its runtime calls [`send_turn`] before it parks. All other
-//! threads send immediately. A message that waits here has not been sent, and [`super::Meter::written`] does not count
-//! it. If a connection that we made is given up while messages wait, they are never sent.
+//! A thread takes part if it calls [`join_turns`] and its runtime calls [`send_turn`] before the thread sleeps. All
+//! other threads send immediately. A message that waits here has not been sent, and [`super::Meter::written`] does not
+//! count it. If a connection that we made is given up while messages wait, they are never sent.
 
 use std::cell::RefCell;
 use std::io;
@@ -20,22 +21,23 @@ use tokio::net::TcpStream;
 
 use super::socket::{Meter, Socket};
 
-/// The maximum length, in bytes, of a message that may wait. A longer message is sent immediately, because copying it
-/// would cost more than is saved.
+/// The maximum length, in bytes, of a message that is kept until the end of the turn. A longer message is sent
+/// immediately, because copying it would cost more than is saved.
 const MESSAGE_BYTES: usize = 16 << 10;
-/// The maximum number of messages in a turn. When it is reached, all of them are sent. Without it, an event loop that
-/// always has something ready would never park and never send, and the first message would wait for long.
+/// The maximum number of messages that wait for the end of a turn. When it is reached, all of them are sent. Without
+/// this bound, an event loop that always has something to do would never come to the end of its turn, and would never
+/// send.
 const MESSAGES: usize = 32;
-/// The maximum wait of a turn's first message, checked when a further message is made. When it has passed, all messages
-/// of the turn are sent. A fast proxy makes a message every 10 µs, so about twenty of them still go together. If each
-/// message takes longer to make, fewer of them go together.
+/// The maximum time for which a message waits for the end of a turn. When it has passed, the next message that is made
+/// causes all waiting messages to be sent. A fast proxy makes a message every 10 µs, so about twenty of them still go
+/// together.
 const WAIT: Duration = Duration::from_micros(200);
 
 #[derive(Default)]
 struct Turn {
     queued: Vec<Arc<Outbox>>,
     messages: usize,
-    /// The time at which the turn's first message was made; `None` if there is none yet.
+    /// The time at which the first of the waiting messages was made; `None` if no message waits.
     began: Option<Instant>,
 }
 
@@ -49,15 +51,15 @@ thread_local! {
     static TURN: RefCell<Option<Turn>> = const { RefCell::new(None) };
 }
 
-/// From now on, the connections of this thread do not send each message immediately. They send all of them together at
-/// the end of each turn of the runtime.
+/// From now on, messages of this thread's connections are queued. They are sent together at the end of each turn of the
+/// event loop.
 pub fn join_turns() {
     TURN.with_borrow_mut(|turn| {
         turn.get_or_insert_with(Turn::default);
     });
 }
 
-/// Sends the messages of this thread's turn. The runtime must call this function before the thread parks. If it is
+/// Sends all waiting messages of this thread. The runtime must call this function before the thread sleeps. If it is
 /// called later, nothing is lost: the messages stay queued until they are sent.
 pub fn send_turn() {
     let Some(Turn { mut queued, .. }) = TURN.with_borrow_mut(|turn| turn.as_mut().map(std::mem::take)) else {
@@ -74,9 +76,9 @@ pub fn send_turn() {
     });
 }
 
-/// Sends the messages of this thread's turn if the turn has `MESSAGES` messages or if the first has waited for
-/// `WAIT`. This function is for work that makes no messages and takes much longer than a message, such as accepting
-/// many connections.
+/// Sends all waiting messages of this thread if there are `MESSAGES` of them or if the first has waited for `WAIT`.
+/// This function is for work that makes no messages and takes much longer than a message, such as accepting many
+/// connections.
 pub fn send_overdue() {
     if TURN.with_borrow(|turn| turn.as_ref().is_some_and(Turn::is_full)) {
         send_turn();
@@ -94,7 +96,7 @@ pub(super) struct Outbox {
 #[derive(Debug, Default)]
 struct State {
     bytes: Vec<u8>,
-    /// Whether this outbox is queued in the turn of some thread.
+    /// Whether a thread will send these bytes at the end of its turn of the event loop.
     queued: bool,
     /// The task that made the last message. It is woken if not all bytes could be sent.
     task: Option<Waker>,
@@ -102,7 +104,7 @@ struct State {
 
 /// What happened to a message.
 pub(super) enum Posted {
-    /// The message is queued, and is sent with the turn.
+    /// The message is queued, and is sent at the end of the turn of the event loop.
     Taken,
     /// The message was not taken. No earlier message of this connection waits, so the caller must send this one
     /// immediately.
@@ -116,8 +118,8 @@ impl Outbox {
         Outbox { socket, meter, state: Mutex::default() }
     }
 
-    /// Queues a message for the end of the turn, if this thread has called [`join_turns`] and the message fits into the
-    /// outbox. Returns what happened to the message.
+    /// Queues a message for the end of the turn, if this thread has called [`join_turns`] and the message is not too
+    /// long. Returns what happened to the message.
     pub(super) fn post(self: &Arc<Self>, message: &[u8], task: &Waker) -> Posted {
         let mut state = self.state.lock();
         let room = MESSAGE_BYTES.saturating_sub(state.bytes.len());
@@ -136,8 +138,8 @@ impl Outbox {
                 Posted::Taken
             }
             true => Posted::Taken,
-            // This message does not join the turn, so the messages of the turn are sent before it. Otherwise a
-            // connection that never joins the turn could be served before them again and again.
+            // This message is not queued, and will be sent as soon as possible. The messages that wait are sent before it.
+            // Otherwise connections whose messages are never queued could come before the waiting ones again and again.
             false => {
                 send_turn();
                 if waits { Posted::Full } else { Posted::Direct }
@@ -145,8 +147,8 @@ impl Outbox {
         }
     }
 
-    /// Adds this outbox and one message to the thread's turn. Returns `false` if the thread has not called
-    /// [`join_turns`].
+    /// Queues one message of this connection for the end of the thread's turn. Returns `false`, and does nothing, if
+    /// the thread has not called [`join_turns`].
     fn join_turn(self: &Arc<Self>, queued: &mut bool) -> bool {
         TURN.with_borrow_mut(|turn| {
             let Some(turn) = turn else { return false };

@@ -21,7 +21,8 @@ pub struct Change {
     pub peer: String,
     /// The dependency whose breaker was changed.
     pub dependency: String,
-    /// The number of the endpoint whose breaker was changed. If it is absent, the breakers of all endpoints were changed.
+    /// The number of the endpoint whose breaker was changed. If it is absent, the breakers of all endpoints were
+    /// changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<usize>,
     /// The state to which the breaker was set: `open`, `closed` or `auto`.

@@ -16,8 +16,8 @@ use crate::callers::gate::{Gate, Kept};
 #[derive(Clone, Debug)]
 pub(super) struct Who(pub(super) String);
 
-/// Passes a request on to its handler if the request is allowed; otherwise answers why it is refused. No handler needs
-/// to check the request again.
+/// Passes a request on to its handler if the request is allowed, and returns the handler's answer. Otherwise returns an
+/// answer that says why the request is refused. No handler needs to check the request again.
 pub(super) async fn pass(
     State(desk): State<Arc<Desk>>,
     Extension(ends): Extension<Ends>,
@@ -50,8 +50,8 @@ impl Desk {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let compiled = self.running.compiled.load();
         let gate = Gate::new(ends.local, &compiled.settings.gateway.hosts, None);
-        // A request that only reads is checked by its Host alone, so a link on another site may lead here. That site
-        // cannot read the answer.
+        // For a request that only reads, only the name in `Host` is checked. `Origin` and similar headers are not, so a
+        // link on another site may lead here. That site cannot read the answer.
         let only_host = reads.then(|| hosts_of(request.headers()));
         let headers = only_host.as_ref().unwrap_or(request.headers());
         gate.admit(request.version(), request.uri(), headers).map_err(|kept| match kept {

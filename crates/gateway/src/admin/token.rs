@@ -71,9 +71,9 @@ impl Drop for MadeFile {
 }
 
 impl AdminToken {
-    /// Returns the tokens of `gateway.admin_token_file`. If no such file is configured, makes a token, writes it to
-    /// [`default_token_path`], and also returns a [`MadeFile`], which removes that file when it is dropped. `admin` is
-    /// the address that the admin side listens on.
+    /// Returns the tokens of `gateway.admin_token_file`. If no such file is configured, makes a token and writes it to
+    /// [`default_token_path`]. In that case a [`MadeFile`] is returned as well; dropping it removes the file. `admin`
+    /// is the address that the admin side listens on.
     ///
     /// Each line of the configured file holds `TOKEN` or `NAME TOKEN`. The name is shown beside what its owner changed.
     /// Empty lines and lines that begin with `#` are skipped.
@@ -116,25 +116,15 @@ impl AdminToken {
             return None;
         }
         let shown = shown.trim().as_bytes();
-        let mut found = None;
-        let mut compare = |name: &str, secret: &str| {
-            if bool::from(secret.as_bytes().ct_eq(shown)) {
-                found = Some(name.to_owned());
-            }
-        };
         match &self.source {
-            Source::Made { secret, .. } => compare(NAMELESS, secret),
+            Source::Made { secret, .. } => {
+                bool::from(secret.as_bytes().ct_eq(shown)).then(|| NAMELESS.to_owned())
+            }
             Source::Named(file) => {
-                for line in file.lines().iter() {
-                    let line = String::from_utf8_lossy(line);
-                    match line.split_once(char::is_whitespace) {
-                        Some((name, secret)) => compare(name, secret.trim()),
-                        None => compare(NAMELESS, &line),
-                    }
-                }
+                let holder = file.holder(shown)?;
+                Some(holder.name.map_or_else(|| NAMELESS.to_owned(), |name| name.to_string()))
             }
         }
-        found
     }
 
     /// Returns where an operator finds the token, in words. The path of a configured file is not part of the text,
@@ -158,9 +148,9 @@ pub fn default_token_path(port: u16) -> PathBuf {
     folder.join(format!("seawall-{port}.token"))
 }
 
-/// Writes a file that only its owner can read. If a file with this path exists already, it comes from a gateway that
-/// has ended, since this gateway has the port now. The old file is removed and not overwritten, because it may be a
-/// link, or readable for others.
+/// Writes a file that only its owner can read. A file that has this path already was left by a gateway that has ended,
+/// because now this gateway has the port. The old file is removed and not overwritten, since it may be a link, or
+/// readable for others. Fails if the old file cannot be removed or the new one cannot be written.
 fn write_private(path: &Path, secret: &str) -> std::io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -225,7 +215,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokens");
         std::fs::write(&path, "# who\nplain-token-of-sixteen\nana  token-of-anna-sixteen\n\n").unwrap();
-        let token = AdminToken { source: Source::Named(TokenFile::open(&path, TokenKind::Named).unwrap()) };
+        let (file, _) = TokenFile::read(&path, TokenKind::Operators).unwrap().take();
+        let token = AdminToken { source: Source::Named(file) };
         for (shown, name) in [
             (bearer("plain-token-of-sixteen"), Some("admin")),
             (bearer("token-of-anna-sixteen"), Some("ana")),

@@ -66,7 +66,8 @@ pub struct DependencyView {
     pub retry_tokens: f64,
     /// The number of calls, by what is known of their effect.
     pub calls: CallsView,
-    /// The number of calls that ended without an answer of the dependency, by reason. A reason that never occurred is absent.
+    /// The number of calls that ended without an answer of the dependency, by reason. A reason that never occurred is
+    /// absent.
     pub reasons: BTreeMap<String, u64>,
     /// The refusals that callers got, one entry for each reason, the newest first.
     #[serde(default)]
@@ -90,7 +91,7 @@ pub struct CallsView {
     pub applied: u64,
     /// Calls that took no effect.
     pub not_applied: u64,
-    /// Calls of which nobody knows whether they took effect.
+    /// The number of calls of which nobody knows whether they took effect.
     pub unknown: u64,
     /// Calls under way.
     pub in_flight: u64,
@@ -120,8 +121,8 @@ pub struct EndpointView {
     /// The limits of single keys, at most 100, the most recently used first. Absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limit_keys: Vec<LimitKeyView>,
-    /// The number of keys that have a breaker or a limit of their own. It may be larger than the number of keys that are
-    /// listed.
+    /// The number of keys that have a breaker or a limit of their own. It may be larger than the number of keys that
+    /// are listed.
     #[serde(default)]
     pub keys: usize,
 }
@@ -357,8 +358,8 @@ fn operations(settings: &config::Dependency) -> Vec<OperationView> {
     named.chain([other]).collect()
 }
 
-/// Returns the view of the operation `other` with these settings. For a named operation, the caller replaces the name,
-/// the pattern and the idempotency.
+/// Returns what the API shows of the operation `other` with these settings. For a named operation, the caller of this
+/// function replaces the name, the pattern and the idempotency.
 fn brief(timeout: &Timeouts, retry: &config::Retry) -> OperationView {
     let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     OperationView {
@@ -515,7 +516,7 @@ impl SeenBreaker {
 }
 
 /// Returns how bad a state is for the callers. A higher number is worse. A breaker that was forced open counts as less
-/// bad than one that opened by itself, since an operator knows about it.
+/// bad than one that opened by itself, because in the first case an operator knows about it.
 fn badness(state: BreakerState) -> u8 {
     match state {
         BreakerState::Open => 4,

@@ -54,8 +54,8 @@ pub(crate) async fn speaks_http2(
     }
 }
 
-/// Answers a caller with a 503, because there is no room for its connection. Without this answer the caller would wait and
-/// never learn why.
+/// Answers a caller with a 503, because there is no room for its connection. Without this answer the caller would wait
+/// and never learn why.
 pub(crate) fn turn_away(tcp: &TcpStream, reason: Reason) {
     let full = format!(
         "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\nretry-after: 1\r\n\

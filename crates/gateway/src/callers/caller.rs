@@ -39,11 +39,11 @@ pub(crate) struct Caller {
     marked: AtomicU64,
     /// The number of requests that hyper has passed to the gateway so far.
     requests: AtomicU64,
-    /// The number of the first request that can be read in two ways, counted from 1; `u64::MAX` if there is none. That
-    /// request and all later ones are called doubtful.
+    /// The number of the first doubtful request, counted from 1; `u64::MAX` if there is none. A request is doubtful if
+    /// a proxy before us may have read its bytes in another way than hyper, for example as two requests. All later
+    /// requests of the connection are doubtful too.
     doubtful_from: AtomicU64,
-    /// Whether the first doubtful request can be read in two ways only because its target has a `#`. `doubtful_from`
-    /// says which requests are doubtful.
+    /// Whether the first doubtful request (see `doubtful_from`) is doubtful only because its target has a `#`.
     fragment: AtomicBool,
     /// Whether the beginning of a head has come, but not its end.
     in_head: AtomicBool,
@@ -58,11 +58,11 @@ pub(crate) struct Caller {
     standstill: Mutex<Standstill>,
     /// Whether bytes could not be written.
     write_failed: AtomicBool,
-    /// As soon as the socket has accepted this number of bytes, counted from the beginning of the connection, hyper
-    /// holds nothing more of the last piece of a body that it got.
+    /// How many bytes the socket must have accepted, counted from the beginning of the connection, until hyper has
+    /// written the last piece of a body that it got.
     owed: AtomicU64,
-    /// Whether the task of an answer's body waits until the socket has taken the piece that hyper holds. The task is
-    /// woken through the waker in `body`.
+    /// Whether the task that sends an answer's body waits until hyper has written the last piece. It is woken by the
+    /// waker in `body`.
     body_waits: AtomicBool,
     body: Mutex<Option<Waker>>,
 }
@@ -83,8 +83,8 @@ struct Standstill {
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const CALL: u8 = 2;
-/// The phase after a call. The call ended after the last run of [`Caller::look_after`], and the time of its end is not
-/// known. The next run changes the phase to `IDLE` or `HEAD` and notes the time.
+/// The state directly after a call. The time at which the call ended is not known yet. The next run of
+/// [`Caller::look_after`] notes the time, and changes the state to `IDLE` or `HEAD`.
 const FREED: u8 = 3;
 /// The phase of an HTTP/2 connection that has been asked to close.
 const LEAVING: u8 = 4;
@@ -126,17 +126,16 @@ impl Caller {
         self.phase.store(FREED, Relaxed);
     }
 
-    /// Counts a request that hyper passes to the gateway. Returns whether the request is doubtful: whether this request
-    /// or an earlier one of the connection can be read in two ways. This is for HTTP/1 only, where one task passes
-    /// requests on in the order in which they were read.
+    /// Counts a request that hyper passes to the gateway. Returns whether the request is doubtful: a proxy before us
+    /// may have read this request, or an earlier one of the connection, in another way than hyper. This is for HTTP/1
+    /// only, where one task passes requests on in the order in which they were read.
     pub(crate) fn next_is_doubtful(&self) -> bool {
         let number = self.requests.load(Relaxed) + 1;
         self.requests.store(number, Relaxed);
         number >= self.doubtful_from.load(Relaxed)
     }
 
-    /// Returns whether the first request that can be read in two ways is such a request only because its target has a
-    /// `#`.
+    /// Returns whether the first doubtful request is doubtful only because its target has a `#`.
     pub(crate) fn sent_fragment(&self) -> bool {
         self.fragment.load(Relaxed)
     }
@@ -248,7 +247,8 @@ impl Caller {
             self.marked.store(now.as_nanos(), Relaxed);
         };
         match phase {
-            // All streams are over. Only bytes of a late stream's answer still wait, and the caller does not take them.
+            // No stream is left. Only bytes of an answer whose stream was ended at its deadline still wait, and the
+            // caller does not take them.
             _ if !busy && forlorn => self.end(),
             HEAD if self.in_head.load(Relaxed) => {
                 if since > limits.head {

@@ -39,12 +39,12 @@ static MOST_CALLERS: AtomicU64 = AtomicU64::new(u64::MAX);
 /// The maximum number of connections to the admin side.
 static ADMIN_SEATS: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-/// The number of descriptors that the runtime of one worker holds: two for epoll, one for the waker, and one for its end
-/// of the pipe that delivers signals.
+/// The number of descriptors that the runtime of one worker holds: two for epoll, one for the waker, and one for its
+/// end of the pipe that delivers signals.
 const OF_A_RUNTIME: u64 = 4;
-/// The number of descriptors that are used for a short time only: for connections to the admin side, a file and a
-/// lookup. While low numbers are free, the kernel gives these out first. So these descriptors are added to those that
-/// the program itself holds (`own`).
+/// The number of descriptors that may be in use for a short time: for connections to the admin side, a file and a
+/// lookup. They come on top of those that the program holds all the time. They need room among the low numbers, because
+/// the kernel always gives out the lowest free number.
 const PASSING: u64 = 4;
 /// The minimum number of descriptors that are kept for the admin side, lookups and files. It applies if an eighth of
 /// the limit, which is normally kept, would be less. It is enough for a request to `/livez`, a reload and a lookup at
@@ -59,9 +59,9 @@ const MOST_KEPT: u64 = 320;
 struct Share {
     /// The present limit of the process's descriptors.
     limit: u64,
-    /// The part of `limit` that is kept for the admin side, lookups and files.
+    /// The number of descriptors that are kept for the admin side, lookups and files. It is a part of `limit`.
     kept: u64,
-    /// The part of `limit` that the program holds even when there is no call.
+    /// The number of descriptors that the program holds even when there is no call. It is a part of `limit`.
     own: u64,
     /// The maximum number of descriptors that callers may use. They are taken from what remains of `limit` after `kept`
     /// and `own` are subtracted.
@@ -135,7 +135,7 @@ pub(crate) fn no_room(tcp: &TcpStream, connected: u64) -> Option<Problem> {
     let why = if connected >= MOST_CALLERS.load(Ordering::Relaxed) {
         format!("{connected} callers are connected, as many as there are file descriptors for")
     } else if is_reserved(tcp) {
-        // Idle connections to dependencies are closed, so that there is room when this caller comes back.
+        // One idle connection to a dependency is closed, so that there is room when this caller comes back.
         let _freed = give_up_idle();
         "a caller was turned away: all file descriptors but those kept for the admin side are in use"
             .to_owned()

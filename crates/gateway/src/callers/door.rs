@@ -16,7 +16,7 @@ use crate::running::tokens::TokenFile;
 pub(crate) struct Entrance {
     pub(crate) listener: TcpListener,
     pub(crate) address: SocketAddr,
-    /// The dependency whose own port this is. `None` for the port that all dependencies share.
+    /// The dependency to which this port belongs. `None` for the port that all dependencies share.
     pub(crate) own: Option<String>,
     pub(crate) tokens: Option<TokenFile>,
 }

@@ -58,21 +58,23 @@ impl Exchange {
         }
     }
 
-    /// Makes the connection end with a reset, because the answer that was sent is incomplete. Over HTTP/2 this does nothing,
-    /// since a stream has a reset of its own.
+    /// Makes the connection end with a reset, because the answer that was sent is incomplete. Over HTTP/2 this does
+    /// nothing, since a stream has a reset of its own.
     pub(crate) fn reset_at_the_end(&self) {
         if self.stream.is_none() {
             self.caller.reset_at_the_end();
         }
     }
 
-    /// Returns whether the exchange was ended because its stream was late. Over HTTP/1 this is always `false`.
+    /// Returns whether the exchange was ended because the caller took its answer too slowly, or only after the
+    /// deadline. Over HTTP/1 this is always `false`.
     pub(crate) fn is_late(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| stream.is_late())
     }
 }
 
-/// Spawns the task of each HTTP/2 stream, and keeps the task's handle, so that a late stream can be ended.
+/// Spawns the task of each HTTP/2 stream, and keeps the task's handle, so that the task can be ended when the stream's
+/// deadline has passed.
 #[derive(Clone)]
 pub(crate) struct Spawner(pub(crate) Arc<Caller>);
 

@@ -227,7 +227,7 @@ mod tests {
 
     const PING: FrameHead = FrameHead { length: 8, kind: 6, flags: 0, stream: 0 };
 
-    /// Returns the number of PINGs that are accepted at the time `now` before the purse has no tokens left.
+    /// Returns the number of PINGs that a caller may send at the time `now` before its tokens are used up.
     fn pings(purse: &mut Purse, now: Time) -> usize {
         (0..10_000)
             .take_while(|_| {
@@ -242,8 +242,8 @@ mod tests {
         let mut purse = Purse::new(Time::from_millis(0));
         assert_eq!(pings(&mut purse, Time::from_millis(0)), 2000);
         assert_eq!(pings(&mut purse, Time::from_millis(1000)), 99);
-        // The tokens for the passed time are added only when a PING finds the purse empty. Here the first PING does so,
-        // and it is accepted. After it, the purse is full and pays for 2000 more PINGs.
+        // An hour has passed, but its tokens are added only when a PING finds no token left. This is so for the first
+        // PING, which is accepted. Then the purse is full, and pays for 2000 more PINGs.
         assert_eq!(pings(&mut purse, Time::from_millis(3_600_000)), 2001);
     }
 

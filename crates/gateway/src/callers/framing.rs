@@ -1,5 +1,6 @@
-//! Finds where one message of a caller ends and the next head begins, and notes the first request that can be read in
-//! two ways. Every byte is followed: heads line by line, bodies by their length or their chunks.
+//! Finds where one message of a caller ends and the next head begins, and notes from which request on the bytes are
+//! *doubtful*: a proxy before us may have read them in another way than hyper. Every byte is followed: heads line by
+//! line, bodies by their length or their chunks.
 //!
 //! hyper reads heads as leniently as RFC 9112 allows. If a head has both `Transfer-Encoding` and `Content-Length`,
 //! hyper uses `Transfer-Encoding` and drops `Content-Length`. hyper also takes two equal values of `Content-Length` for
@@ -8,9 +9,9 @@
 //! can be seen any more. The obvious cure, a look at the first bytes after each answer, would miss the heads that
 //! travel behind another request in one packet.
 //!
-//! This code never answers a request. It only notes from which request on the bytes have two readings. When it can no
-//! longer tell where a message ends, every later request counts as doubtful. The gateway refuses doubtful requests. So
-//! a request that hyper and this code read differently never reaches a dependency.
+//! This code never answers a request. If it can no longer tell where a message ends, every later request counts as
+//! doubtful. The gateway refuses doubtful requests. So a request that hyper and this code read differently never
+//! reaches a dependency.
 
 /// Finds the requests in the bytes of one connection, and where each of them ends.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub struct Framing {
     head_limit: usize,
     heads: u64,
     doubtful: Option<u64>,
-    /// Whether a `#` in its target is the only reason why the first doubtful request can be read in two ways.
+    /// Whether the first doubtful request is doubtful only because its target has a `#`.
     fragment: bool,
 }
 
@@ -31,15 +32,15 @@ pub struct Framing {
 enum State {
     /// Within a head, or before one.
     Head,
-    /// Within a body of which this number of bytes has yet to come.
+    /// Within a body. The number says how many bytes of it are still to come.
     Data(u64),
     /// Within the line that gives a chunk's size.
     Size,
-    /// Within a chunk. This number of bytes of its data has yet to come, and after them a line end.
+    /// The end of a chunk is still to come: this number of bytes of its data, and then a line end.
     Chunk(u64),
     /// After the last chunk, where trailers may come.
     Trailers,
-    /// The framing is lost: nobody can tell where the next message begins.
+    /// Nobody can tell any more where the next message begins.
     Lost,
 }
 
@@ -71,15 +72,16 @@ impl Framing {
         }
     }
 
-    /// Returns the number of the first request that can be read in two ways, counted from 1; `None` if there is none.
-    /// All requests after that one count as doubtful, too.
+    /// Returns the number of the first doubtful request, counted from 1; `None` if there is none. A request is doubtful
+    /// if another program may read it in another way than hyper. All requests after the first one count as doubtful,
+    /// too.
     #[must_use]
     pub fn doubtful_from(&self) -> Option<u64> {
         self.doubtful
     }
 
-    /// Returns whether the first request that can be read in two ways is such a request only because its target has a
-    /// `#`. hyper ends the target at the `#`, and other programs may not.
+    /// Returns whether the first doubtful request is doubtful only because its target has a `#`. hyper ends the target
+    /// at the `#`, and other programs may not.
     #[must_use]
     pub fn is_fragment(&self) -> bool {
         self.fragment
@@ -91,8 +93,8 @@ impl Framing {
         self.state == State::Head && (self.head.bytes > 0 || !self.line.is_empty())
     }
 
-    /// Returns whether a body, with its chunks and trailers, has not ended yet. It also returns `true` after the
-    /// framing is lost: from then on, nobody can tell whether the next bytes belong to a body.
+    /// Returns whether a body, with its chunks and trailers, has not ended yet. It also returns `true` once nobody can
+    /// tell any more where the next message begins.
     #[must_use]
     pub fn is_in_body(&self) -> bool {
         self.state != State::Head
@@ -120,8 +122,8 @@ impl Framing {
     }
 
     /// Reads `bytes` up to the end of the current line, and returns the bytes after that line. If the end of the line
-    /// has not come yet, keeps all bytes, and returns none. If the head is then longer than its limit, the framing is
-    /// lost.
+    /// has not come yet, keeps all bytes, and returns none. If the head is then longer than its limit, nothing more is
+    /// read from this connection ([`State::Lost`]).
     fn read_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let Some(end) = memchr::memchr(b'\n', bytes) else {
             if self.head.bytes + self.line.len() + bytes.len() > self.head_limit {
@@ -417,7 +419,8 @@ mod tests {
         ]
     }
 
-    /// Passes these bytes to a new `Framing` in pieces of these sizes, which are repeated until no byte is left.
+    /// Passes these bytes to a new `Framing`, and returns it. The bytes come in pieces of these sizes, which are
+    /// repeated until no byte is left.
     fn follow(bytes: &[u8], sizes: &[usize]) -> Framing {
         let mut framing = Framing::new(LIMIT);
         let (mut rest, mut sizes) = (bytes, sizes.iter().cycle());

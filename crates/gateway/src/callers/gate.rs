@@ -3,6 +3,7 @@
 //! to resolve to the gateway's address (DNS rebinding).
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Uri, Version, header};
 
@@ -37,8 +38,14 @@ impl Gate {
         Gate { listen: listen.ip(), usual: listen.to_string(), hosts: hosts.to_vec(), tokens }
     }
 
-    /// Returns `Ok` if this listener accepts the request, and otherwise the reason why not.
-    pub(crate) fn admit(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Kept> {
+    /// Returns the caller's name if this listener accepts the request, and otherwise the reason why not. The name is `None`
+    /// if the listener wants no token, or if the caller's token has no name.
+    pub(crate) fn admit(
+        &self,
+        version: Version,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<Option<Arc<str>>, Kept> {
         let host = match self.says_the_usual(uri, headers) {
             true => &self.usual,
             false => authority::of_request(version, uri, headers).map_err(Kept::Malformed)?,
@@ -54,15 +61,15 @@ impl Gate {
         usual && hosts.next().is_none() && uri.authority().is_none()
     }
 
-    fn admit_host(&self, host: &str, headers: &HeaderMap) -> Result<(), &'static str> {
-        if let Some(tokens) = &self.tokens {
-            let shown = headers.get(TOKEN).map(|value| value.as_bytes()).unwrap_or_default();
-            if !tokens.knows(shown) {
-                return Err(
-                    "this listener wants a token of `clients.tokens_file` in the header seawall-token",
-                );
+    fn admit_host(&self, host: &str, headers: &HeaderMap) -> Result<Option<Arc<str>>, &'static str> {
+        let caller = match &self.tokens {
+            Some(tokens) => {
+                let shown = headers.get(TOKEN).map(|value| value.as_bytes()).unwrap_or_default();
+                let why = "this listener wants a token of `clients.tokens_file` in the header seawall-token";
+                tokens.holder(shown).ok_or(why)?.name
             }
-        }
+            None => None,
+        };
         if !self.knows(host) {
             return Err(
                 "the Host is neither this listener's address, a loopback name, nor one of `gateway.hosts`",
@@ -79,7 +86,7 @@ impl Gate {
                 return Err("web pages may not call here (Origin)");
             }
         }
-        Ok(())
+        Ok(caller)
     }
 
     fn knows(&self, host: &str) -> bool {
@@ -179,7 +186,7 @@ mod tests {
 
     #[test]
     fn tokens_are_asked_for_where_there_are_any() {
-        let tokens = Some(TokenFile::of(&["one", "two"]));
+        let tokens = Some(TokenFile::of(&[(None, "one"), (Some("ana"), "two")]));
         let gate = Gate { tokens, ..gate() };
         let host = ("host", "localhost");
         assert!(ask(&gate, &[host, ("seawall-token", "two")]));
@@ -187,5 +194,13 @@ mod tests {
             assert!(!ask(&gate, &[host, ("seawall-token", wrong)]), "{wrong}");
         }
         assert!(!ask(&gate, &[host]));
+        let caller = |token: &'static str| {
+            let headers = HeaderMap::from_iter([
+                (header::HOST, HeaderValue::from_static("localhost")),
+                (TOKEN, HeaderValue::from_static(token)),
+            ]);
+            gate.admit(Version::HTTP_11, &Uri::from_static("/x"), &headers).unwrap()
+        };
+        assert_eq!((caller("one"), caller("two").as_deref()), (None, Some("ana")));
     }
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 /// How long a caller may leave a connection idle between two calls.
 pub(crate) const IDLE: Duration = Duration::from_secs(120);
-/// For how long after a call's deadline the caller may still take the answer, over HTTP/1.
+/// For how long after a call's deadline the caller may still read the answer, over HTTP/1.
 ///
-/// Over HTTP/2, a connection without open streams is ended after this time in two cases: its caller takes no bytes of a
-/// late stream's answer, or the connection has been asked to close.
+/// Over HTTP/2, the same time holds for a connection without open streams. After it, the connection is ended if it has
+/// been asked to close, or if its caller does not read the rest of an answer whose stream was ended at its deadline.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
-/// For how long after a call's deadline the caller may still take the answer, over HTTP/2. After that, the stream is
+/// For how long after a call's deadline the caller may still read the answer, over HTTP/2. After that, the stream is
 /// ended the next time that the worker looks at it, at most a quarter of a second later. So every stream is ended
 /// within two seconds after the deadline.
 pub(super) const LATE: Duration = Duration::from_secs(1);

@@ -1,7 +1,7 @@
-//! For tests: measures the time between a request's parsed head and its written answer.
+//! For tests: measures the time from the moment when a request's head was parsed until its answer was written.
 //!
 //! The worker's thread measures by itself. It looks at what its connections have written each time that a head was
-//! parsed, and each time that the thread parks. The time in which the thread is ready to run, but the processor runs
+//! parsed, and each time before it sleeps. The time in which the thread is ready to run, but the processor runs
 //! something else, is counted separately, because in a test a thousand callers may use the processor then. A caller's
 //! own clock would not be good enough: it would also count the time for the callers before this one, and the time in
 //! which the caller itself waited for the processor.

@@ -1,12 +1,13 @@
 //! Watches the streams of a caller's HTTP/2 connection, each of which has a deadline.
 //!
-//! Each stream is a task of its own. The worker's round, which looks at all connections four times a second, ends the
-//! task of a late stream. When the task ends, the connection to the dependency, the slot of the dependency's limit and
-//! the buffered bytes are given back. The caller gets a reset.
+//! Each stream is a task of its own. The worker looks at all connections four times a second, and ends the tasks of
+//! *late* streams: their deadline has passed, or their caller does not read the answer. When the task ends, the
+//! connection to the dependency, the place in the dependency's limit and the buffered bytes are given back. The caller
+//! gets a reset.
 //!
 //! The obvious place for an answer's deadline would be its body, which hyper asks for the next piece. But hyper asks a
 //! body for nothing while the caller grants no window for more bytes, so such a deadline would never fire. In that way,
-//! one connection with twenty streams kept all twenty slots of a dependency for as long as it liked.
+//! one connection with twenty streams kept all twenty places of a dependency's limit for as long as it liked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -60,8 +61,8 @@ pub(crate) struct Streams {
     /// The stream whose task is about to be spawned.
     next: Mutex<Option<Arc<Stream>>>,
     all: Mutex<Vec<Watched>>,
-    /// Whether a stream was ended because it was late, and bytes of the connection have been waiting to be written ever
-    /// since.
+    /// Whether a stream was ended because its caller was too slow, and bytes of the connection have been waiting to be
+    /// written ever since.
     late: AtomicBool,
     leave: Notify,
 }
@@ -71,9 +72,9 @@ pub(crate) struct Streams {
 struct Watched {
     task: AbortHandle,
     stream: Arc<Stream>,
-    /// `since` is the time of the last check that found progress, and `seen` is the number of pieces that hyper had got
-    /// by then. `since` is [`Time::ZERO`] before the first check. A check finds progress if hyper has got a new piece,
-    /// or if the caller has taken all pieces.
+    /// The number of pieces of the answer that hyper had got at the time `since`. This is the last check at which the
+    /// caller was not too slow: hyper had got a new piece since the check before, or the caller had taken all pieces.
+    /// `since` is [`Time::ZERO`] before the first check.
     seen: u64,
     since: Time,
 }
@@ -95,8 +96,8 @@ impl Streams {
         stream
     }
 
-    /// Watches `task` as the task of the stream that [`Streams::next`] made last. Does nothing if that stream has a task
-    /// already.
+    /// Watches `task` as the task of the stream that [`Streams::next`] made last. Does nothing if that stream has a
+    /// task already.
     pub(super) fn watch(&self, task: AbortHandle) {
         let Some(stream) = self.next.lock().take() else { return };
         let mut all = self.all.lock();
@@ -106,8 +107,8 @@ impl Streams {
         all.push(Watched { task, stream, seen: 0, since: Time::ZERO });
     }
 
-    /// Ends the streams that are late. Returns whether any streams were in the list, including those that have ended
-    /// since the last call of this function.
+    /// Ends the streams whose deadline has passed or whose caller does not read the answer. Returns whether any streams
+    /// were in the list, including those that have ended since the last call of this function.
     pub(crate) fn look_after(&self, now: Time) -> bool {
         let mut all = self.all.lock();
         let any = !all.is_empty();
@@ -125,13 +126,14 @@ impl Streams {
         any
     }
 
-    /// Notes that no bytes of the connection wait to be written. So no bytes are kept any more for the caller of a late
-    /// stream.
+    /// Must be called when no bytes of the connection wait to be written. Then [`Streams::waits_for_late`] returns
+    /// `false`.
     pub(crate) fn all_written(&self) {
         self.late.store(false, Relaxed);
     }
 
-    /// Returns whether bytes may wait to be written because the caller of a late stream does not take them.
+    /// Returns whether a stream was ended because its caller was too slow, and bytes may still wait to be written to
+    /// that caller.
     pub(crate) fn waits_for_late(&self) -> bool {
         self.late.load(Relaxed)
     }

@@ -1,7 +1,7 @@
 //! `seawall explain`: prints the page of a reason.
 //!
-//! The pages are `docs/reasons/WORD.md` and `docs/words/WORD.md`. They are built into the program, so that they can be read
-//! without a network and always describe this version.
+//! The pages are `docs/reasons/WORD.md` and `docs/words/WORD.md`. They are built into the program, so that they can be
+//! read without a network and always describe this version.
 
 use std::fmt::Write;
 
@@ -43,8 +43,11 @@ const PAGES: &[(&str, &str)] = pages!["reasons":
     "caller-refused",
     "connection-held",
     "ledger-unavailable",
+    "outcome-not-recorded",
     "key-conflict",
     "in-progress",
+    "answer-not-kept",
+    "cancelled",
     "draining",
     "truncated",
     "budget",
@@ -59,7 +62,7 @@ const PAGES: &[(&str, &str)] = pages!["reasons":
     "caller",
 ];
 
-/// Words that have a page but are not reasons: the effects, and what a breaker reports about callers.
+/// Words that have a page but are not reasons: the effects, and the words "callers left" that a breaker may show.
 const NOTIONS: &[(&str, &str)] = pages!["words": "applied", "not-applied", "unknown", "callers-left",];
 
 /// All pages.
@@ -68,7 +71,7 @@ fn pages() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
 }
 
 /// Prints the page of one word, or the reasons that belong to an HTTP status. Without any word, prints the list of all
-/// words. `words` are the parts of one word: `callers left` means `callers-left`.
+/// words. `words` are the parts of one word: `callers left` means `callers-left`. Fails if there is no such word.
 pub(super) fn run(words: &[String]) -> Result<(), Failure> {
     let word = words.join(" ");
     let asked = word.trim().to_lowercase().replace(['_', ' '], "-");

@@ -47,8 +47,8 @@ struct Arguments {
 enum Command {
     /// Run the gateway
     ///
-    /// SIGHUP or a changed file reloads the configuration, whole or not at all. On SIGTERM the gateway finishes accepted
-    /// work and ends.
+    /// SIGHUP or a changed file reloads the configuration, whole or not at all. On SIGTERM the gateway finishes
+    /// accepted work and ends.
     Serve {
         #[command(flatten)]
         file: ConfigFile,
@@ -65,8 +65,8 @@ enum Command {
     Schema,
     /// Say what a reason means, why it happens and what to do
     ///
-    /// REASON is a word of the headers `seawall-reason`, `seawall-retry-stopped` or `seawall-effect`, a word of a log line, or an
-    /// HTTP status. Without it, all words are listed.
+    /// REASON is a word of the headers `seawall-reason`, `seawall-retry-stopped` or `seawall-effect`, a word of a log
+    /// line, or an HTTP status. Without it, all words are listed.
     Explain {
         /// For example `seawall explain breaker-open`, `explain unknown`, `explain 503`, `explain callers left`
         reason: Vec<String>,

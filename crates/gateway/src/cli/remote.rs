@@ -1,7 +1,7 @@
 //! Talks to a gateway's admin side over plain HTTP, with one request on each connection and without an async runtime.
 //!
-//! HTTP/1.0 is enough and keeps this code short, since an answer of HTTP/1.0 ends when its connection ends. An HTTP client
-//! library would bring a second TLS stack, and a pool for a single request.
+//! HTTP/1.0 is enough and keeps this code short, since an answer of HTTP/1.0 ends when its connection ends. An HTTP
+//! client library would bring a second TLS stack, and a pool for a single request.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpStream, ToSocketAddrs};
@@ -30,7 +30,7 @@ pub(super) struct RemoteGateway {
     /// The URL of the gateway's admin side
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8401")]
     pub(super) admin: String,
-    /// A file with the admin token. Without it, the token is used that a gateway on this machine made at start
+    /// A file with the admin token. The default is the token that a gateway on this machine made at start
     #[arg(long, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
 }
@@ -104,12 +104,14 @@ impl Remote {
         )))
     }
 
-    /// Sends a GET, and returns the JSON of the answer as text.
+    /// Sends a GET, and returns the JSON of the answer as text. Fails if the gateway cannot be reached, or if the
+    /// status of its answer is not 200.
     pub(super) fn get(&self, path: &str) -> Result<String, Failure> {
         self.exchange("GET", path, None)
     }
 
-    /// Sends a POST with this JSON, and returns the JSON of the answer as text.
+    /// Sends a POST with this JSON, and returns the JSON of the answer as text. Fails if the gateway cannot be reached,
+    /// or if the status of its answer is not 200.
     pub(super) fn post(&self, path: &str, body: &Value) -> Result<String, Failure> {
         self.exchange("POST", path, Some(body.to_string()))
     }
@@ -197,7 +199,7 @@ pub(super) fn segment(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-/// Reads the token that a gateway on this machine made.
+/// Returns the token that a gateway on this machine made. The error says, in words, why it cannot be read.
 fn made_token(path: &Path) -> Result<String, String> {
     read_made(path).and_then(|text| token_in(&text))
 }

@@ -1,5 +1,5 @@
-//! `seawall status`: prints one line for each dependency, the worst first. A line has the state, how long and why it
-//! has lasted, and what comes next.
+//! `seawall status`: prints one line for each dependency, the worst first. A line says what state the dependency is in,
+//! for how long, why, and what comes next.
 
 use std::time::Duration;
 
@@ -99,8 +99,8 @@ fn facts(dependency: &DependencyView) -> String {
     let mut facts = Vec::new();
     if let Some(endpoint) = worst(dependency) {
         let breaker = &endpoint.breaker;
-        // The state `open` begins anew with each failed probe. But a person wants to know for how long in all the
-        // endpoint has not been working.
+        // The state `open` begins anew with each failed probe. But a person wants to know how long the endpoint has not
+        // been working, over all these times.
         let span = breaker.opened_seconds.unwrap_or(breaker.for_seconds);
         let span = Duration::try_from_secs_f64(span).unwrap_or_default();
         let of = dependency.endpoints.len();

@@ -1,11 +1,12 @@
-//! Settings of actions that concern the whole gateway: where they are recorded, and how they are compared with the
-//! provider's own list.
+//! Settings of actions that concern the gateway alone: where they are recorded, what is taken over from a caller's
+//! request, and how they are compared with the provider's own list.
 //!
 //! The declarations of a durable operation are in the crate `seawall-actions`, which also checks them.
 
 use std::time::Duration;
 
-use seawall_actions::Listing;
+use http::HeaderName;
+use seawall_actions::{KeySource, Listing};
 use seawall_ledger::OnUnknown;
 
 use super::hidden::Secret;
@@ -17,6 +18,43 @@ pub struct Ledger {
     pub url: Secret,
     /// How long a claim on an action holds. Default 2 min.
     pub lease: Duration,
+    /// The maximum length of the body of a durable request, in bytes. Default 1 MiB.
+    pub request_max: usize,
+    /// The maximum length of an answer's body that is recorded, in bytes. A longer answer is passed on to the caller whole,
+    /// and no part of it is recorded. Default 256 KiB.
+    pub answer_max: usize,
+    /// The maximum number of callers that wait for actions at the same time. Default 1000.
+    pub waiters: usize,
+    /// How long an action waits for an operation that no gateway declares any longer. After that it is stuck. Default
+    /// 24 h.
+    pub undeclared_after: Duration,
+}
+
+/// Which callers of a dependency share the keys of its durable operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyScope {
+    /// Each caller has keys of its own: its name stands before the key, in the ledger and in what is sent.
+    Client,
+    /// All callers share all keys.
+    Shared,
+}
+
+/// The words of the setting `key_scope`, each with its meaning.
+pub(super) const KEY_SCOPES: [(&str, KeyScope); 2] =
+    [("client", KeyScope::Client), ("shared", KeyScope::Shared)];
+
+/// What the gateway takes over from the request of a durable operation's caller.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Taken {
+    /// Where the key comes from. Default: the header `idempotency-key`.
+    pub key: KeySource,
+    /// The names of the headers that are recorded with the request and sent with it, each time that it is sent. They are
+    /// those of the setting `keep_headers`, `content-type` and `content-encoding`, and the headers from which a confirm,
+    /// a cancel or a key of several parts is filled. None of them carries credentials. The header that alone is the key
+    /// is not among them, since the key is recorded itself.
+    pub headers: Vec<HeaderName>,
+    /// Whether the provider needs credentials, so that the file must have them. Default `true`.
+    pub credentials: bool,
 }
 
 /// The words of the setting `on_unknown`. Each stands with its meaning: what is done if nobody knows whether the action

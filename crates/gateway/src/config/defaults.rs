@@ -13,8 +13,8 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// The address that applications call. It is on loopback, because the gateway adds credentials to the calls: other
 /// machines must not reach it unless the operator says so.
 pub const LISTEN: SocketAddr = SocketAddr::new(LOOPBACK, 8400);
-/// The address that people and monitoring use. It has a port of its own, so that a firewall can treat it differently
-/// from the port for calls.
+/// The address that people and monitoring use. Its port is not the one for calls, so that a firewall can treat the two
+/// differently.
 pub const ADMIN: SocketAddr = SocketAddr::new(LOOPBACK, 8401);
 /// The number of copies of the gateway that run. With more than 100 copies, each copy repeats slow failures only if it
 /// has seen that failures are rare. If the number is too small, the repeats of many copies can add up to a storm. If it
@@ -34,10 +34,23 @@ pub const LIMITS: Limits = Limits {
     body: None,
     // Each idle connection costs some kilobytes, so 10 000 cost at most about a hundred megabytes.
     connections: 10_000,
-    // A head usually comes in one packet. Ten seconds are long for a slow network, and short for a caller that sends slowly on
-    // purpose.
+    // A head usually comes in one packet. Ten seconds are long for a slow network, and short for a caller that sends
+    // slowly on purpose.
     header_time: Duration::from_secs(10),
 };
+
+/// The maximum length of the body of a durable request. Requests that move money are short. This is also the default of
+/// the ledger itself.
+pub const REQUEST_MAX: usize = 1 << 20;
+/// The maximum length of an answer's body that is recorded. This is as much of a body as is read to find the code that
+/// decides, so an answer that can be judged can also be recorded.
+pub const ANSWER_MAX: usize = 256 << 10;
+/// The maximum number of callers that wait for actions at the same time. A waiting caller costs a connection and some
+/// kilobytes, and no connection to the database.
+pub const WAITERS: usize = 1_000;
+/// How long an action waits for an operation that no gateway declares any longer. A deployment that went wrong is
+/// usually taken back within a day.
+pub const UNDECLARED_AFTER: Duration = Duration::from_secs(86_400);
 
 /// The ledger of a gateway whose configuration names none. It is a file in the gateway's working folder.
 pub const LEDGER_URL: &str = "sqlite:seawall.db";

@@ -36,7 +36,16 @@ pub fn effective(settings: &Settings) -> String {
         let url = settings.ledger.url.reveal();
         let shown = if url.starts_with("sqlite:") { url } else { "***" };
         page.line(1, "url", format!("{shown}{}", pending("ledger")));
-        page.line(1, "lease", show_time(settings.ledger.lease));
+        let ledger = &settings.ledger;
+        page.line(1, "lease", show_time(ledger.lease));
+        let bounds = format!(
+            "request_max {}, answer_max {}, waiters {}, undeclared_after {}",
+            show_size(ledger.request_max as u64),
+            show_size(ledger.answer_max as u64),
+            ledger.waiters,
+            show_time(ledger.undeclared_after)
+        );
+        page.line(1, "bounds", bounds);
     }
     for found in &settings.dependencies {
         page.blank();
@@ -122,6 +131,9 @@ fn dependency(page: &mut Page, dependency: &Dependency) {
     }
     if dependency.key != KeyRules::default() {
         page.line(1, "key", format!("{}{}", key_rules(&dependency.key), pending("key")));
+    }
+    if dependency.operations.iter().any(|operation| operation.durable.is_some()) {
+        page.line(1, "key_scope", actions::key_scope(dependency.key_scope));
     }
     if let Some(header) = &dependency.deadline_header {
         page.line(
@@ -259,6 +271,9 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
         for sentence in all.into_iter().chain(actions::follows(operation, durable)) {
             page.line(2, "so", sentence);
         }
+        if dependency.endpoints.len() > 1 {
+            page.line(2, "so", "only endpoint 0 is used");
+        }
     }
 }
 
@@ -322,6 +337,9 @@ fn action(page: &mut Page, operation: &Operation) {
         pending("durable")
     );
     page.line(2, "durable", shown);
+    for (label, text) in actions::taken(&operation.taken) {
+        page.line(2, label, text);
+    }
     if let Some(amount) = &operation.amount {
         page.line(2, "amount", amount.to_string());
     }

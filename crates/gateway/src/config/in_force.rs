@@ -1,8 +1,8 @@
 //! The settings that are accepted but have no effect yet.
 //!
-//! The whole file is parsed and checked from the first release on, so that a file that was written for a later release is not
-//! an error. But a setting must not be accepted in silence and then do nothing. So each such setting in a file is named at
-//! start and by `seawall check`. When a feature is built, its entry is removed from the table here.
+//! The whole file is parsed and checked from the first release on, so that a file that was written for a later release
+//! is not an error. But a setting must not be accepted in silence and then do nothing. So each such setting in a file
+//! is named at start and by `seawall check`. When a feature is built, its entry is removed from the table here.
 
 use toml::de::DeValue;
 
@@ -175,9 +175,9 @@ mod tests {
 
     #[test]
     fn what_nothing_obeys_is_told() {
-        let line =
-            "operation = [{ name = \"a\", match = \"POST /a\", idempotency = \"keyed\", durable = true }]";
-        let notes = notes(line);
+        let lines = "headers = { authorization = \"x\" }\n\
+                     operation = [{ name = \"a\", match = \"POST /a\", idempotency = \"keyed\", durable = true }]";
+        let notes = notes(lines);
         let told = |note: &String| note.starts_with("`durable`") && note.contains("not in force yet");
         assert!(notes.iter().any(told), "{notes:?}");
     }

@@ -118,6 +118,10 @@ pub(super) enum Kind {
     Window,
     /// The characters of a key, as a list of characters and ranges.
     KeyChars,
+    /// Where the key of an action comes from: a text with placeholders, or `generate`.
+    KeySource,
+    /// A list of names of headers that are recorded, so none that carries credentials.
+    StoredHeaders,
     /// A code of ISO 4217, or a JSON pointer to one.
     Currency,
     /// A name that is used as a label of metrics.

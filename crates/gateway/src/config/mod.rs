@@ -51,7 +51,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use action::{Ledger, Reconcile};
+pub use action::{KeyScope, Ledger, Reconcile, Taken};
 pub use effective::effective;
 pub use hidden::Secret;
 pub use in_force::is_in_force;
@@ -73,8 +73,8 @@ use values::Wrong;
 pub struct Loaded {
     /// The settings in force.
     pub settings: Settings,
-    /// Remarks, in the order of the file: which settings are not in force yet, and which settings have effects that a person
-    /// may not expect.
+    /// Remarks, in the order of the file: which settings are not in force yet, and which settings have effects that a
+    /// person may not expect.
     pub notes: Vec<Note>,
     /// The files whose content the settings need (secrets, certificates, keys, tokens). Each stands with a number that
     /// is computed from its content, or with `None` if the file cannot be read. The number changes when the content

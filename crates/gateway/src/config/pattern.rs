@@ -4,8 +4,8 @@
 //! match one path, the narrower one wins, whatever their order in the file. If neither is narrower, as with `/a/{x}`
 //! and `/{y}/b`, the file is refused. Otherwise an order that nobody chose would decide whether a charge is repeated.
 //!
-//! Text in a pattern matches every path that servers read as the same text, however it is encoded. [`crate::paths`] says how a
-//! path is read.
+//! Text in a pattern matches every path that servers read as the same text, however it is encoded. [`crate::paths`]
+//! says how a path is read.
 
 use std::fmt;
 
@@ -20,8 +20,8 @@ use crate::paths;
 pub struct Pattern {
     /// The method, matched exactly.
     pub method: Method,
-    /// The parts of the path between slashes. The path `/` has none. If the path ends in a slash, the last segment is an empty
-    /// literal.
+    /// The parts of the path between slashes. The path `/` has none. If the path ends in a slash, the last segment is
+    /// an empty literal.
     pub segments: Vec<Segment>,
     /// Whether the pattern ends with `{/}`. If it does, a slash at the end of a request's path is optional.
     pub slash: bool,
@@ -41,7 +41,7 @@ pub enum Segment {
 /// The methods that a pattern may name. CONNECT is missing, because it is never passed on.
 pub(super) const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"];
 
-/// Reads the name of a method. The error for an unknown name suggests the nearest valid name.
+/// Returns the method with this name. The error for an unknown name suggests the nearest valid name.
 pub(super) fn method(written: &str) -> Result<Method, Wrong> {
     if METHODS.contains(&written) {
         return Method::from_bytes(written.as_bytes()).map_err(|_| Wrong::new("this is not a method"));
@@ -95,9 +95,9 @@ impl Pattern {
         format!("/{}{}", parts.join("/"), if self.slash { "{/}" } else { "" })
     }
 
-    /// Returns the paths to give to the router, in the router's syntax. There are one to four different paths: the
-    /// pattern as it is written, the pattern in the normal form of its text, and, if a slash at the end is optional,
-    /// both of them with that slash.
+    /// Returns the paths to give to the router, in the router's syntax, each path once. They are the pattern as it is
+    /// written, and the pattern in the normal form of its text. If a slash at the end is optional, each of them is also
+    /// returned with that slash.
     pub(crate) fn routes(&self) -> Vec<String> {
         let mut routes = Vec::new();
         for segments in self.forms() {

@@ -47,7 +47,7 @@ impl Repaired {
         self.open.iter().map(|(at, mark)| (*at..at + 1, Wrong::new(format!("this `{mark}` is not closed"))))
     }
 
-    /// Returns the place in the original text that belongs to a place in the repaired text.
+    /// Returns the byte of the original text that belongs to byte `at` of the repaired text.
     pub(super) fn original(&self, at: usize) -> usize {
         let before = self.added.iter().enumerate().take_while(|(index, place)| *place + index < at).count();
         at - before

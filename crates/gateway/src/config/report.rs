@@ -172,7 +172,8 @@ impl fmt::Display for Report {
 
 impl std::error::Error for Report {}
 
-/// Returns where `span` ends, but at most the end of the line on which `span` begins.
+/// Returns the byte of the text at which `span` ends. If `span` goes on beyond the line on which it begins, returns the
+/// end of that line.
 fn line_bound(text: &str, span: &Range<usize>) -> usize {
     let start = span.start.min(text.len());
     let line_end =

@@ -1,7 +1,7 @@
 //! A row describes one setting of a table: its key, and where its value is stored in the settings.
 //!
-//! The reader, the table of keys and `seawall check` all use the rows, so none of them needs a list of settings of its own. A
-//! new setting of a policy is one new row.
+//! The reader, the table of keys and `seawall check` all use the rows, so none of them needs a list of settings of its
+//! own. A new setting of a policy is one new row.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ pub(super) trait Field<S>: Sync {
 /// Where a value of type `T` is stored in settings of type `S`, and in which form the value stands in the file.
 pub(super) struct At<S, T: 'static>(pub(super) fn(&mut S) -> &mut T, pub(super) &'static Form<T>);
 
-/// How a value is read from the file, and how it is written.
+/// How values of one type are read from the file, and how they are written.
 pub(super) struct Form<T> {
     read: fn(&DeValue<'_>) -> Result<T, Wrong>,
     show: fn(&T) -> Option<String>,

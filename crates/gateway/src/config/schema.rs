@@ -1,5 +1,5 @@
-//! The JSON Schema (draft-07) of the file, for editors. It is made from the table of keys, so it accepts the same keys as the
-//! parser.
+//! The JSON Schema (draft-07) of the file, for editors. It is made from the table of keys, so it accepts the same keys
+//! as the parser.
 
 use serde_json::{Map, Value, json};
 
@@ -115,6 +115,10 @@ fn of_kind(kind: &Kind) -> Value {
             text(&format!("({TIME})|(^\\s*(same-day|next-day|[0-9]+-days)\\s+[A-Za-z]\\S*\\s*$)"))
         }
         Kind::KeyChars => text("^[!-~]{2,}$"),
+        Kind::KeySource => text(r"^(generate|[ -~]*\{request(:/|-header:).*\}[ -~]*)$"),
+        Kind::StoredHeaders => {
+            json!({ "type": "array", "items": text("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$") })
+        }
         Kind::Currency => text("^([A-Z]{3}|/.*)$"),
         Kind::Zone => text("^[A-Z][A-Za-z0-9_+/-]*$"),
         Kind::Name => text("^[A-Za-z0-9._-]{1,64}$"),

@@ -76,7 +76,8 @@ fn look_up(
     }
 }
 
-/// Returns the text of a file. If the text ends with a line end, this one line end is left out.
+/// Returns the text of a file. If the text ends with a line end, this one line end is left out. Fails with the reason,
+/// in words, if the file cannot be read.
 fn read(path: &Path) -> Result<String, String> {
     let mut text = crate::files::read(path)?;
     if text.ends_with('\n') {

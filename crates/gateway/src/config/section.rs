@@ -1,7 +1,8 @@
 //! Reads values from the tables of the file by their names.
 //!
-//! A mistake in one value must not cause a second report elsewhere. If a key is misspelt or its value is malformed, checks
-//! that need this value are skipped. So a look-up has three results, not two: the value is absent, broken, or there.
+//! A mistake in one value must not cause a second report elsewhere. If a key is misspelt or its value is malformed,
+//! checks that need this value are skipped. So a look-up has three results, not two: the value is absent, broken, or
+//! there.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -28,8 +29,8 @@ pub(super) struct Book<'a> {
     pub(super) broken: bool,
     pub(super) mistakes: RefCell<Vec<Mistake>>,
     pub(super) notes: RefCell<Vec<Note>>,
-    /// The files that settings name and whose content is needed, each with a number for its content, or `None` if the
-    /// file cannot be read.
+    /// The files that settings name and whose content is needed. Each has a number that stands for its content, or
+    /// `None` if the file cannot be read.
     pub(super) files: RefCell<BTreeMap<PathBuf, Option<u64>>>,
     /// Every key that the reader asked for.
     #[cfg(test)]

@@ -16,7 +16,7 @@ use seawall_policy::{
     LimitSettings, Plan, QueueSettings, Timeouts,
 };
 
-use super::action::{Ledger, Reconcile};
+use super::action::{KeyScope, Ledger, Reconcile, Taken};
 use super::pattern::Pattern;
 
 /// A whole file.
@@ -57,7 +57,7 @@ pub struct Gateway {
 /// Who may call. At least one of the two files is set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clients {
-    /// A file with the callers' tokens, one on each line. `None` means that no token is needed.
+    /// A file with the callers' tokens, one on each line, each with its caller's name before it or without one. `None` means that no token is needed.
     pub tokens_file: Option<PathBuf>,
     /// A file with the authorities that client certificates must come from. `None` if no file is named. The setting has
     /// no effect yet: callers are not asked for certificates.
@@ -84,8 +84,8 @@ pub struct Limits {
 pub struct Dependency {
     /// The dependency's name. It is the first segment of the paths that callers use, and a label in metrics and logs.
     pub name: String,
-    /// The endpoints, in order of preference. There is at least one. The headers of the dependency are already part of each
-    /// endpoint.
+    /// The endpoints, in order of preference. There is at least one. The headers of the dependency are already part of
+    /// each endpoint.
     pub endpoints: Vec<Endpoint>,
     /// An address that only this dependency listens on; `None` means that it has none. Paths at this address do not
     /// begin with the dependency's name.
@@ -99,6 +99,9 @@ pub struct Dependency {
     /// Which keys the provider takes. If the key of an action does not fit these rules, a key that is computed from the
     /// action's key is sent instead.
     pub key: KeyRules,
+    /// Which callers share the keys of durable operations. Default: each caller has keys of its own if
+    /// `gateway.clients` names a file with tokens; otherwise all callers share them.
+    pub key_scope: KeyScope,
     /// The version of HTTP that is used to call the dependency. Default `auto`.
     pub http: HttpVersion,
     /// The URL of the outgoing proxy; `None` means that no proxy is used.
@@ -121,7 +124,7 @@ pub struct Dependency {
     pub cooldown: bool,
     /// The settings of the limit on the calls in flight at the same time.
     pub concurrency: Concurrency,
-    /// The settings of the breaker, which decides when an endpoint is no longer called.
+    /// The settings of the breaker, which decides when calls to an endpoint are refused.
     pub breaker: Breaker,
     /// The settings of the pool, where idle connections are kept.
     pub pool: PoolSettings,
@@ -142,12 +145,12 @@ pub struct Dependency {
 pub struct Endpoint {
     /// The endpoint's URL: the scheme, the authority and perhaps a base path, without a query.
     pub url: Uri,
-    /// Header fields that are set on each request. They replace the caller's fields of the same name. The values are marked
-    /// sensitive.
+    /// Header fields that are set on each request. They replace the caller's fields of the same name. The values are
+    /// marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// The request that checks whether an endpoint works.
+/// The request that asks an endpoint whether it works.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Health {
     /// The method: GET, HEAD or OPTIONS.
@@ -281,7 +284,7 @@ pub struct Fallback {
     pub slow_call: Option<Duration>,
 }
 
-/// The settings of an operation, which is a kind of requests.
+/// The settings of an operation: one thing that the dependency can do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
     /// The operation's name, a label of metrics and logs. It is unique in its dependency.
@@ -311,4 +314,6 @@ pub struct Operation {
     pub cancel: Option<Cancel>,
     /// The ledger's rules. `None` if requests are not recorded before they are sent.
     pub durable: Option<Rules>,
+    /// What is taken over from a caller's request if the operation is durable.
+    pub taken: Taken,
 }

@@ -5,13 +5,13 @@ use std::borrow::Cow;
 
 use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
-use seawall_actions::CurrencyAt;
 use seawall_actions::nearest::advice;
 use seawall_actions::shown::quoted;
 use seawall_actions::template::{
     FormTemplate, HeaderTemplate, JsonTemplate, Pointer, Purpose, RequestTemplate, Template, header_name,
     stored_header,
 };
+use seawall_actions::{CurrencyAt, KeySource};
 use seawall_ledger::keys::KeyChars;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -51,6 +51,7 @@ pub(super) fn judge(kind: &Kind, value: &Value<'_>) -> Vec<Misplaced> {
         }
         Kind::Failures => list_of("a list of statuses", value, |item| values::failure(item).map(drop)),
         Kind::HostNames => list(value, host_name),
+        Kind::StoredHeaders => stored_headers(value).1,
         Kind::Texts => {
             list(value, |text| if text.is_empty() { Err(Wrong::new("this is empty")) } else { Ok(()) })
         }
@@ -109,6 +110,7 @@ fn judge_scalar(kind: &Kind, found: &DeValue<'_>) -> Result<(), Wrong> {
         Kind::Lifetime => values::lifetime(found).map(drop),
         Kind::Window => values::window(found).map(drop),
         Kind::KeyChars => KeyChars::parse(text()?).map(drop),
+        Kind::KeySource => KeySource::parse(text()?).map(drop),
         Kind::Currency => CurrencyAt::parse(text()?).map(drop),
         Kind::Name => label(text()?),
         Kind::Table(_)
@@ -122,11 +124,12 @@ fn judge_scalar(kind: &Kind, found: &DeValue<'_>) -> Result<(), Wrong> {
         | Kind::Statuses
         | Kind::Failures
         | Kind::HostNames
+        | Kind::StoredHeaders
         | Kind::Texts => Ok(()),
     }
 }
 
-/// Checks that a URL has one of these schemes. A URL that begins with `${` is accepted, since its scheme is not known
+/// Fails if a URL has none of these schemes. A URL that begins with `${` is accepted, since its scheme is not known
 /// before it is filled in.
 pub(super) fn url_with_secrets(written: &str, schemes: &[&str]) -> Result<(), Wrong> {
     let filled_in = written.starts_with("${");
@@ -183,6 +186,27 @@ fn list_of(
     judged.filter_map(|(span, outcome)| outcome.err().map(|wrong| (span, wrong))).collect()
 }
 
+/// Reads a list of names of headers that are recorded with a request. Returns the names, and all mistakes in the list.
+pub(super) fn stored_headers(value: &Value<'_>) -> (Vec<HeaderName>, Vec<Misplaced>) {
+    let DeValue::Array(items) = value.get_ref() else {
+        let help = "as in [\"accept-language\", \"x-merchant\"]";
+        let error = values::wrong_kind("a list of header names", value.get_ref()).help(help);
+        return (Vec::new(), vec![(value.span(), error)]);
+    };
+    let mut read: Vec<HeaderName> = Vec::new();
+    let mut wrong = Vec::new();
+    for item in items.iter() {
+        match values::text(item.get_ref()).and_then(stored_header) {
+            Ok(name) if read.contains(&name) => {
+                wrong.push((item.span(), Wrong::new(format!("the header `{name}` is given twice"))));
+            }
+            Ok(name) => read.push(name),
+            Err(error) => wrong.push((item.span(), error)),
+        }
+    }
+    (read, wrong)
+}
+
 fn host_name(name: &str) -> Result<(), Wrong> {
     let fine = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_';
     if name.is_empty() || !name.bytes().all(fine) {
@@ -211,7 +235,7 @@ fn label(name: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// Reads a text that says which calls share one guard: `endpoint`, `operation`, `header:NAME` or `path:{name}`. Any
+/// Returns which calls share one guard, read from a text: `endpoint`, `operation`, `header:NAME` or `path:{name}`. Any
 /// other text is a mistake.
 pub(super) fn guard_key(written: &str) -> Result<GuardKey, Wrong> {
     let forms = ["endpoint", "operation", "header:NAME", "path:{name}"];
@@ -231,8 +255,8 @@ pub(super) fn guard_key(written: &str) -> Result<GuardKey, Wrong> {
     }
 }
 
-/// Reads the name of the header whose value is a guard's key. A header with credentials is refused, since the values of
-/// keys are kept in memory and shown by the admin side.
+/// Returns the guard key for the header of this name. A header with credentials is refused, since the values of keys
+/// are kept in memory and shown by the admin side.
 fn key_header(name: &str) -> Result<GuardKey, Wrong> {
     let secret = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE];
     let name: HeaderName = name
@@ -330,7 +354,7 @@ pub(super) fn form(value: &Value<'_>, purpose: Purpose) -> (FormTemplate, Vec<Mi
     (form, wrong)
 }
 
-/// Reads the value of a field as the text that is sent.
+/// Returns the value of a field as the text that is sent. A value that has no such text, such as a float, is a mistake.
 fn form_value<'a>(found: &'a DeValue<'_>) -> Result<Cow<'a, str>, Wrong> {
     match found {
         DeValue::String(text) => Ok(Cow::Borrowed(text)),

@@ -5,6 +5,7 @@ mod declared;
 mod masked;
 mod refused;
 mod schema;
+mod taken;
 mod wild;
 
 use super::*;
@@ -36,7 +37,7 @@ fn accept(text: &str) -> Loaded {
     read(text).unwrap_or_else(|report| panic!("{report}"))
 }
 
-/// Returns the lines and messages of the mistakes in a text, which must be refused.
+/// Reads a text that must be refused. Returns the mistakes, each with the number of its line and its message.
 fn refuse(text: &str) -> Vec<(usize, String)> {
     let report = read(text).expect_err("the text is accepted");
     report.mistakes().iter().map(|it| (it.place.unwrap().line, it.message.clone())).collect()
@@ -47,9 +48,10 @@ fn dependency(lines: &str) -> String {
     format!("[dependency.pay]\nurl = \"https://pay.example\"\n{lines}\n")
 }
 
-/// Returns a file with a keyed operation that has these lines, which begin at line 7.
+/// Returns a file with a keyed operation that has these lines, which begin at line 7. Its dependency has credentials.
 fn operation(lines: &str) -> String {
     dependency(&format!(
-        "[[dependency.pay.operation]]\nname = \"charge\"\nmatch = \"POST /charges\"\nidempotency = \"keyed\"\n{lines}"
+        "[[dependency.pay.operation]]\nname = \"charge\"\nmatch = \"POST /charges\"\nidempotency = \"keyed\"\n{lines}\n\
+         [dependency.pay.headers]\nauthorization = \"Bearer x\""
     ))
 }

@@ -63,7 +63,7 @@ pub(super) fn whole(value: &DeValue<'_>) -> Outcome<u64> {
     u64::try_from(integer(value)?).map_err(|_| Wrong::new("this number must not be negative"))
 }
 
-/// Reads a whole number as a `u32`. A larger number becomes `u32::MAX`.
+/// Returns a whole number as a `u32`. A larger number becomes `u32::MAX`. Any other value is a mistake.
 pub(super) fn count_u32(value: &DeValue<'_>) -> Outcome<u32> {
     whole(value).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
 }
@@ -77,7 +77,7 @@ pub(super) fn number(value: &DeValue<'_>) -> Outcome<f64> {
     if f64::is_finite(parsed) { Ok(parsed) } else { Err(Wrong::new("this is not a finite number")) }
 }
 
-/// Reads a number and returns it in thousandths, rounded. The number itself may be at most a million.
+/// Returns a number in thousandths, rounded. The number itself must not be more than a million.
 pub(super) fn thousandths(value: &DeValue<'_>) -> Outcome<u32> {
     let parsed = number(value)?;
     if !(0.0..=1e6).contains(&parsed) {
@@ -86,7 +86,7 @@ pub(super) fn thousandths(value: &DeValue<'_>) -> Outcome<u32> {
     Ok((parsed * 1e3).round() as u32)
 }
 
-/// Reads a ratio from 0 to 1, and returns it in parts per million, rounded.
+/// Returns a ratio in parts per million, rounded. The ratio must be from 0 to 1.
 pub(super) fn ratio_ppm(value: &DeValue<'_>) -> Outcome<u32> {
     let parsed = number(value)?;
     if !(0.0..=1.0).contains(&parsed) {
@@ -98,8 +98,8 @@ pub(super) fn ratio_ppm(value: &DeValue<'_>) -> Outcome<u32> {
 /// The longest time that is accepted: ten years. Sums of such times are far from an overflow.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
 
-/// Reads a length of time: a number and a unit, for example `"20ms"`, `"1.5s"`, `"2m"`, `"1h"`, `"1d"`. Zero is
-/// accepted here.
+/// Returns a length of time, read from a number and a unit: `"20ms"`, `"1.5s"`, `"2m"`, `"1h"`, `"1d"`. Zero is
+/// accepted here. A text of another form is a mistake.
 pub(super) fn time(value: &DeValue<'_>) -> Outcome<Duration> {
     let DeValue::String(written) = value else { return Err(not_a_time()) };
     time_of(written)
@@ -123,12 +123,14 @@ fn not_a_time() -> Wrong {
         .help("write a number and a unit: \"20ms\", \"1.5s\", \"2m\", \"1h\"")
 }
 
-/// Reads how long a key is remembered: a length of time, or a time of day in a zone.
+/// Returns how long a key is remembered, read from a length of time, or from a time of day in a zone. A text of another
+/// form is a mistake.
 pub(super) fn lifetime(value: &DeValue<'_>) -> Outcome<Lifetime> {
     Lifetime::parse(text(value)?, time_of)
 }
 
-/// Reads until when something works: a length of time, or a day of a zone's calendar.
+/// Returns until when something works, read from a length of time, or from a day of a zone's calendar. A text of
+/// another form is a mistake.
 pub(super) fn window(value: &DeValue<'_>) -> Outcome<Window> {
     Window::parse(text(value)?, time_of)
 }
@@ -152,7 +154,8 @@ const SIZE_UNITS: [(&str, u64); 7] = [
     ("GiB", 1 << 30),
 ];
 
-/// Reads a number of bytes: `"64KiB"` (64 · 1024), `"1MB"` (1000 · 1000), or a bare whole number of bytes.
+/// Returns a number of bytes, read from `"64KiB"` (64 · 1024), `"1MB"` (1000 · 1000), or a bare whole number of bytes.
+/// Any other value is a mistake.
 pub(super) fn size(value: &DeValue<'_>) -> Outcome<u64> {
     let wrong = || Wrong::new("this is not a size").help("write a number and a unit: \"64KiB\", \"1MB\"");
     let written = match value {
@@ -169,7 +172,7 @@ pub(super) fn size(value: &DeValue<'_>) -> Outcome<u64> {
     u64::try_from(total).map_err(|_| Wrong::new("this size is too large"))
 }
 
-/// Reads a size in bytes; `"off"` reads as `None`, which means no bound.
+/// Returns a size in bytes. For `"off"` returns `None`, which means no bound.
 pub(super) fn size_or_off(value: &DeValue<'_>) -> Outcome<Option<u64>> {
     if is_off(value) { Ok(None) } else { size(value).map(Some) }
 }
@@ -196,7 +199,7 @@ pub(super) fn socket(value: &DeValue<'_>) -> Outcome<SocketAddr> {
     })
 }
 
-/// Reads an IP address without a port; `"off"` reads as `None`.
+/// Returns an IP address, which is written without a port. For `"off"` returns `None`.
 pub(super) fn ip_or_off(value: &DeValue<'_>) -> Outcome<Option<IpAddr>> {
     if is_off(value) {
         return Ok(None);
@@ -207,12 +210,13 @@ pub(super) fn ip_or_off(value: &DeValue<'_>) -> Outcome<Option<IpAddr>> {
     })
 }
 
-/// Reads the URL of an endpoint: http or https, a host, and optionally a port and a base path.
+/// Returns the URL of an endpoint: http or https, a host, and optionally a port and a base path. Any other text is a
+/// mistake.
 pub(super) fn endpoint_url(value: &DeValue<'_>) -> Outcome<Uri> {
     url(text(value)?, &["http", "https"])
 }
 
-/// Reads the URL of an outgoing proxy: http, a host, and optionally a port. `"off"` reads as `None`.
+/// Returns the URL of an outgoing proxy: http, a host, and optionally a port. For `"off"` returns `None`.
 pub(super) fn proxy_url(value: &DeValue<'_>) -> Outcome<Option<Uri>> {
     if is_off(value) {
         return Ok(None);
@@ -255,8 +259,8 @@ fn url(written: &str, schemes: &[&str]) -> Outcome<Uri> {
     Ok(uri)
 }
 
-/// Reads the version of HTTP: `"auto"`, `"1.1"` or `"2"`. The bare numbers `1.1` and `2` are accepted, too, since
-/// people write them.
+/// Returns the version of HTTP: `"auto"`, `"1.1"` or `"2"`. The bare numbers `1.1` and `2` are accepted too, since
+/// people write them. Any other value is a mistake.
 pub(super) fn http_version(value: &DeValue<'_>) -> Outcome<HttpVersion> {
     let wrong = || Wrong::new("this is not a version of HTTP").help("\"auto\", \"1.1\" or \"2\"");
     match value {
@@ -310,7 +314,7 @@ pub(super) fn choice<'a>(value: &'a DeValue<'_>, words: &[&'static str]) -> Outc
     Err(Wrong::new(format!("{shown} is not known here")).help(advice(written, words.iter().copied())))
 }
 
-/// Returns a size in the form in which it would stand in the file.
+/// Returns a size as text, in the form in which it would stand in the file.
 pub(super) fn show_size(bytes: u64) -> String {
     let unit = [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("MB", 1_000_000), ("KB", 1_000)]
         .into_iter()

@@ -1,8 +1,8 @@
 //! Makes headers and a body from a problem, in the form in which its caller gets them.
 //!
-//! The words and numbers that are sent are part of the contract. They are sent as the headers `seawall-reason`, `-origin`,
-//! `-effect`, `-attempts`, `-endpoint` and `-retry-stopped`, in the body as `application/problem+json` (RFC 9457), and, for
-//! proxies and their tools, as `Proxy-Status` (RFC 9209).
+//! The words and numbers that are sent are part of the contract. They are sent as the headers `seawall-reason`,
+//! `-origin`, `-effect`, `-attempts`, `-endpoint` and `-retry-stopped`, in the body as `application/problem+json` (RFC
+//! 9457), and, for proxies and their tools, as `Proxy-Status` (RFC 9209).
 
 use std::time::Duration;
 

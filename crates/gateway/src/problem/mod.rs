@@ -1,7 +1,7 @@
 //! Holds the facts of the answers that Seawall gives in place of a dependency.
 //!
-//! [`message`] makes headers and a body from these facts, [`reasons`] defines the status and the title of each reason, and
-//! [`refusals`] logs them. None of these modules knows how an answer is written to a socket.
+//! [`message`] makes headers and a body from these facts, [`reasons`] defines the status and the title of each reason,
+//! and [`refusals`] logs them. None of these modules knows how an answer is written to a socket.
 
 pub(crate) mod message;
 pub(crate) mod reasons;

@@ -40,11 +40,15 @@ pub(super) fn in_http(reason: Reason) -> (u16, &'static str, &'static str) {
         Reason::BodyTooLarge => (413, REQUEST_ERROR, "the request body is too large"),
         Reason::CallerStalled => (408, REQUEST_ERROR, "the caller's body did not come in time"),
         Reason::CallerRefused => (403, "seawall; error=http_request_denied", "this caller may not call here"),
-        // Only programs that use the library see this reason, since a gateway has no connection to its callers' databases.
+        // Only programs that use the library see this reason, since a gateway has no connection to its callers'
+        // databases.
         Reason::ConnectionHeld => (500, INTERNAL_ERROR, "a database connection is held"),
         Reason::LedgerUnavailable => (503, INTERNAL_ERROR, "the ledger cannot be written"),
+        Reason::OutcomeNotRecorded => (504, INTERNAL_ERROR, "the outcome could not be recorded in time"),
         Reason::KeyConflict => (422, REQUEST_ERROR, "the idempotency key belongs to another request"),
         Reason::InProgress => (409, REQUEST_ERROR, "the same key is being worked on"),
+        Reason::AnswerNotKept => (409, INTERNAL_ERROR, "the answer was too large to be kept"),
+        Reason::Cancelled => (409, REQUEST_ERROR, "the action of this key was cancelled"),
         Reason::Draining => (503, UNAVAILABLE, "the gateway is shutting down"),
         _ => (502, INTERNAL_ERROR, "the call failed"),
     }

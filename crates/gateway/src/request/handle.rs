@@ -27,9 +27,9 @@ use crate::running::compiled::CompiledDependency;
 use crate::running::operations::FoundOperation;
 use crate::running::router::Router;
 
-/// Handles one request that came through `door`, and returns the answer for its caller: the dependency's answer, or a
-/// problem that the gateway describes itself. Also decides whether the caller's HTTP/1 connection closes after the
-/// answer.
+/// Handles one request that came through `door`, and returns the answer for its caller. This is the dependency's
+/// answer, or a problem that the gateway describes itself. Also decides whether the caller's HTTP/1 connection closes
+/// after the answer. Never fails.
 pub(crate) async fn handle(
     router: Arc<Router>,
     door: Arc<Door>,
@@ -89,7 +89,8 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Problem> {
     let (mut head, body) = request.into_parts();
-    may_pass(door, exchange, &head)?;
+    // A durable operation records its caller's name, and may put it before the caller's key.
+    let _caller = may_pass(door, exchange, &head)?;
     let routes = router.routes();
     let (index, path) = door.route(&routes.compiled, head.uri.path_and_query())?;
     let compiled = &routes.compiled.dependencies[index];
@@ -163,13 +164,15 @@ async fn answer(
     Ok(reply(router, compiled, outcome, &too_large, (end_by, by), underway))
 }
 
-/// Returns a problem if the request must be refused because of its head, and `Ok` otherwise. These are the cases:
+/// Returns the caller's name, or a problem if the request must be refused because of its head. The name is `None` if no
+/// token is wanted, or if the caller's token has no name. A request is refused in these cases:
 ///
-/// - Over HTTP/1, the end of the request can be read in two ways, or its target has a `#`.
+/// - Over HTTP/1, a proxy before the gateway may have read the request in another way (for example as two requests), or
+///   the request's target has a `#`.
 /// - Its method is `CONNECT` or `TRACE`.
 /// - It has more than [`MOST_FIELDS`] header fields.
 /// - The gate of this door does not accept it: its host, its origin or its token is wrong.
-fn may_pass(door: &Door, exchange: &Exchange, head: &Parts) -> Result<(), Problem> {
+fn may_pass(door: &Door, exchange: &Exchange, head: &Parts) -> Result<Option<Arc<str>>, Problem> {
     let caller = exchange.caller();
     if head.version < Version::HTTP_2 && caller.next_is_doubtful() {
         return Err(bad_request(match caller.sent_fragment() {

@@ -15,7 +15,8 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 pub(crate) struct Kinds {
     /// Whether there is a `Connection`.
     pub(crate) connection: bool,
-    /// Whether there are fields other than `Connection` that belong to one hop only, such as `Upgrade` or `TE`.
+    /// Whether there are fields other than `Connection` that are meant for one connection only, such as `Upgrade` or
+    /// `TE`.
     pub(crate) one_hop: bool,
     /// Whether there are fields that are meant for Seawall: `grpc-timeout`, or names that begin with `seawall-`.
     pub(crate) ours: bool,
@@ -66,8 +67,9 @@ fn is_one_hop(name: &str) -> bool {
     )
 }
 
-/// Removes the headers that belong to one hop, and those that the `Connection` header names. `TE: trailers` stays, so
-/// that the next hop knows that it may send trailers. `kinds` must have been found from these headers.
+/// Removes the headers that are meant for one connection only, and those that the `Connection` header names. `TE:
+/// trailers` stays, so that the next receiver knows that it may send trailers. `kinds` must have been found from these
+/// headers.
 pub(crate) fn strip_hop(headers: &mut HeaderMap, kinds: Kinds) {
     if kinds.connection {
         strip_named(headers);
@@ -124,7 +126,7 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
 
 /// Removes these fields from the trailers of a message:
 ///
-/// - Fields that belong to one hop.
+/// - Fields that are meant for one connection only.
 /// - Fields whose names begin with `seawall-`.
 /// - Fields about framing, routing, credentials, or how to read the body. They were checked in the head, and a reader
 ///   could take such a trailer for the field of the head (RFC 9110, section 6.5.1).
@@ -193,8 +195,8 @@ pub(crate) struct Said {
     pub(crate) no_repeats: bool,
 }
 
-/// Reads `seawall-timeout`, `grpc-timeout` and `seawall-retry`, and removes them and all other headers whose names
-/// begin with `seawall-`. If there are two timeouts, the shorter one counts.
+/// Returns what the caller said in `seawall-timeout`, `grpc-timeout` and `seawall-retry`. Removes all headers whose
+/// names begin with `seawall-`, and `grpc-timeout`. If there are two timeouts, the shorter one counts.
 ///
 /// # Errors
 /// If one of the three values cannot be read. The error says which one, in words.

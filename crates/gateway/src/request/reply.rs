@@ -1,4 +1,5 @@
-//! Makes the answer to a request: the dependency's answer with the headers of the verdict, or an answer of our own.
+//! Makes the answer to a request: the dependency's answer with headers that say what is known of the effect, or an
+//! answer of our own.
 
 use std::sync::Arc;
 
@@ -168,9 +169,14 @@ mod tests {
         let refused = Some(Ending::Unsent(Unsent::Refused));
         let (no_time, open) = (Some(Reason::NoTimeLeft), Some(Reason::BreakerOpen));
         let read = Some(Reason::ReadTimeout);
-        // The columns are: the reason that the outcome names, the ending of the last attempt, whether the body grew too
-        // large, whether the time by which the call had to be over has passed, whether the drain set that time, and the
-        // reason that the caller gets.
+        // The columns, in their order:
+        //
+        // - the reason that the outcome names
+        // - the ending of the last attempt
+        // - whether the body grew too large
+        // - whether the time by which the call had to be over has passed
+        // - whether the drain set that time
+        // - the reason that the caller gets
         for (told, ending, too_large, past_its_end, drain_ends_it, expected) in [
             (open, None, false, false, false, Reason::BreakerOpen),
             (open, refused, false, true, true, Reason::BreakerOpen),

@@ -77,7 +77,7 @@ impl ReplyBody {
         ReplyBody::new(BodyKind::Own((!bytes.is_empty()).then_some(bytes)), None)
     }
 
-    /// Makes this body the answer to a call: the call counts as under way until the body has ended or is dropped.
+    /// Makes this body the answer to a call. The call then counts as under way until the body has ended or is dropped.
     pub(crate) fn ends(&mut self, underway: Underway) {
         self.underway = Some(underway);
     }

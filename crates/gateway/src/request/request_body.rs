@@ -158,7 +158,8 @@ pub(crate) async fn take(
     }
 }
 
-/// Reads a whole body of this length, in bytes. Fails if the body does not come in time, or if it ends early.
+/// Reads a whole body of this length, in bytes, and returns it. Fails if the body does not come in time, or if it ends
+/// early.
 async fn whole(mut body: Incoming, length: u64, pace: &mut Pace) -> Result<Bytes, TakenBody> {
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();

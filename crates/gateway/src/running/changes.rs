@@ -13,8 +13,9 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Finds the differences between two configurations. `kept` is called with the name of each dependency that only
-    /// the new configuration has. It returns whether the state of an earlier dependency of this name is still kept.
+    /// Returns the differences between two configurations. `kept` is called with the name of each dependency that only
+    /// the new configuration has. It must return whether the gateway still keeps the state of an earlier dependency of
+    /// this name, for example of one that a reload removed five minutes ago.
     pub(crate) fn between(old: &Settings, new: &Settings, kept: impl Fn(&str) -> bool) -> Changes {
         let mut changes = Changes::default();
         let mut say = |what: &str, fields: Vec<String>| {
@@ -69,8 +70,7 @@ fn named<'a>(settings: &'a Settings, name: &str) -> Option<&'a Dependency> {
 }
 
 /// Returns the names of the fields that differ. `all` holds the name of each field, and whether it differs. `differs`
-/// says whether the two values differ at all. If they do, but no field in `all` does, the result is the one name `other
-/// settings`.
+/// says whether anything differs. If something does, but none of the fields in `all`, the result is `other settings`.
 fn fields(differs: bool, all: &[(&str, bool)]) -> Vec<String> {
     let mut found: Vec<String> =
         all.iter().filter(|(_, differs)| *differs).map(|(name, _)| (*name).to_owned()).collect();
@@ -111,6 +111,8 @@ fn dependency(old: &Dependency, new: &Dependency) -> Vec<String> {
             ("listen", old.listen != new.listen),
             ("health", old.health != new.health),
             ("keys", old.keys != new.keys),
+            ("key", old.key != new.key),
+            ("key_scope", old.key_scope != new.key_scope),
             ("http", old.http != new.http),
             ("proxy", old.proxy != new.proxy),
             ("bind", old.bind != new.bind),
@@ -172,6 +174,11 @@ fn operation(old: &Operation, new: &Operation) -> Vec<String> {
             ("confirm", old.confirm != new.confirm),
             ("cancel", old.cancel != new.cancel),
             ("durable", old.durable != new.durable),
+            ("key_lifetime", old.key_lifetime != new.key_lifetime),
+            ("amount", old.amount != new.amount),
+            ("key", old.taken.key != new.taken.key),
+            ("keep_headers", old.taken.headers != new.taken.headers),
+            ("credentials", old.taken.credentials != new.taken.credentials),
         ],
     )
 }

@@ -20,7 +20,8 @@ pub struct Counters {
 pub struct Tally {
     /// The numbers of calls whose effect was `applied`, `not-applied` and `unknown`, in this order.
     pub effects: [u64; 3],
-    /// The number of calls that ended without an answer of the dependency, for each reason in the order of [`Reason::ALL`].
+    /// The number of calls that ended without an answer of the dependency, for each reason in the order of
+    /// [`Reason::ALL`].
     pub reasons: [u64; Reason::ALL.len()],
     /// The number of attempts that were made.
     pub attempts: u64,
@@ -36,7 +37,7 @@ impl Counters {
         add(&self.in_flight, 1);
     }
 
-    /// Counts a call that has ended as no longer under way, whether it had an answer or not.
+    /// Subtracts one from the number of calls under way, because a call has ended, with or without an answer.
     pub fn over(&self) {
         self.in_flight.store(self.in_flight.load(Relaxed).saturating_sub(1), Relaxed);
     }

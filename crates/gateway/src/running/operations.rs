@@ -1,10 +1,12 @@
 //! Finds the operation that a request belongs to, and what all calls of that operation have in common.
 //!
-//! A request is matched under every reading of its path ([`crate::paths`]), so that what the file declares for
-//! `/v1/charges` holds for `/v1/./charges` too. This has a danger. An operation may allow more than its method does,
-//! for example `keyed` for a POST. It would then allow this for paths that nobody wrote down. So a request whose path
-//! matches the operation only in another reading gets everything that the operation declares, except the idempotency.
-//! Its idempotency is the most careful of these:
+//! Servers read some paths in several ways: many take `/v1/./charges` for `/v1/charges`. So a request is matched under
+//! every *reading* of its path ([`crate::paths`]), and what the file declares for `/v1/charges` holds for
+//! `/v1/./charges` too.
+//!
+//! This has a danger. An operation may allow more than its method does, for example `keyed` for a POST. It would then
+//! allow this for paths that nobody wrote down. So a request whose path matches the operation only in another reading
+//! gets everything that the operation declares, except the idempotency. Its idempotency is the most careful of these:
 //!
 //! - That of the operation.
 //! - That of every other operation that matches in some reading.
@@ -27,7 +29,8 @@ use crate::paths::Readings;
 pub(crate) struct Operations {
     declared: Vec<CompiledOperation>,
     routers: Vec<(Method, Router<usize>)>,
-    /// The operations for requests that match no declared one: one for each idempotency, in the order of [`Idempotency::ALL`].
+    /// The operations for requests that match no declared one: one for each idempotency, in the order of
+    /// [`Idempotency::ALL`].
     fallback: [CompiledOperation; 4],
     /// Whether a POST or PATCH that matches no operation counts as `keyed` if it has an `Idempotency-Key` header.
     keys: bool,
@@ -45,8 +48,8 @@ struct CompiledOperation {
     plan: Arc<Plan>,
     /// The maximum number of bytes of a request's body that are kept for a repeat.
     keep: usize,
-    /// How long the provider remembers an idempotency key, if repeats within one call must stop when that time is over;
-    /// `None` if they need not.
+    /// How long the provider remembers an idempotency key. A call is not repeated after that time. `None` if every
+    /// repeat within a call surely comes before that time.
     forgets: Option<Lifetime>,
     /// Says which requests share a guard: the first value is for the breaker, the second for the limit.
     filed: [Filed; 2],
@@ -79,8 +82,8 @@ pub(crate) struct FoundOperation<'a> {
     pub(crate) keep: usize,
     /// The keys of the request's breaker and of its limit.
     pub(crate) keys: Keys,
-    /// How long the provider remembers an idempotency key, if repeats within one call must stop when that time is over;
-    /// `None` if they need not.
+    /// How long the provider remembers an idempotency key. A call is not repeated after that time. `None` if every
+    /// repeat within a call surely comes before that time.
     pub(crate) forgets: Option<&'a Lifetime>,
 }
 
@@ -89,8 +92,9 @@ pub(crate) struct FoundOperation<'a> {
 const TRAVEL: Duration = Duration::from_secs(10);
 
 impl FoundOperation<'_> {
-    /// Returns the time by which a repeat must be over, so that it surely arrives while the provider remembers a key
-    /// that is first sent now. Returns `None` if `forgets` is `None`; the clock is not read then.
+    /// Returns the time after which a call must not be repeated any more, because the provider might have forgotten its
+    /// key when the repeat arrives. The key is first sent now. Returns `None`, and does not read the clock, if
+    /// `forgets` is `None`.
     pub(crate) fn repeat_by(&self, clock: Clock) -> Option<Time> {
         let lifetime = self.forgets?;
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -99,14 +103,14 @@ impl FoundOperation<'_> {
     }
 }
 
-/// Returns for how long after `now` a repeat surely arrives before the provider forgets a key that is first sent at
-/// `now`.
+/// Returns for how long after `now` a call may be repeated, if its key is first sent at `now`. This is the time until
+/// the provider forgets the key, less [`TRAVEL`].
 fn remembered(lifetime: &Lifetime, now: Stamp) -> Duration {
     lifetime.end(now).since(now).saturating_sub(TRAVEL)
 }
 
-/// Returns how long the provider remembers a key, if repeats within one call must stop when that time is over, and
-/// otherwise `None`. They must stop in two cases, both for keyed operations only:
+/// Returns how long the provider remembers a key. Returns `None` if repeats within one call need not be stopped when
+/// this time is over. They must be stopped in two cases, both for keyed operations only:
 ///
 /// - The keys are forgotten at a time of day.
 /// - The provider answers "duplicate" to a repeat, which means that it does not save its answers.
@@ -120,7 +124,7 @@ fn forgets(operation: &config::Operation) -> Option<Lifetime> {
 }
 
 impl Operations {
-    /// Compiles the operations of a dependency.
+    /// Compiles the operations of a dependency, and returns them.
     ///
     /// # Errors
     /// If two patterns match the same requests. The error says so in words.
@@ -152,8 +156,8 @@ impl Operations {
         })
     }
 
-    /// Finds the operation of a request with this method and path. If no declared operation matches, the fallback for
-    /// the request's idempotency is used. `keyed` says whether the request carries an `Idempotency-Key`.
+    /// Returns what a request with this method and path gets from its operation. If no declared operation matches, the
+    /// fallback for the request's idempotency is used. `keyed` says whether the request carries an `Idempotency-Key`.
     pub(crate) fn find(
         &self,
         method: &Method,
@@ -171,10 +175,10 @@ impl Operations {
         self.find_careful(router, readings, self.undeclared(method, keyed), headers)
     }
 
-    /// Finds the operation for a path that some servers read in another way than it was sent (see [`Readings`]).
+    /// Finds the operation for a path that some servers take for another path (its *readings*, see [`Readings`]).
     ///
-    /// - The operation is that of the first reading that matches one. The path as it was sent is tried last. If no
-    ///   reading matches, the operation is the fallback (`undeclared`).
+    /// - The readings are tried in their order, and last the path as it was sent. The first that matches an operation
+    ///   decides. If none matches, the operation is the fallback (`undeclared`).
     /// - The idempotency is the most careful one among the operations of all readings. The fallback's idempotency is
     ///   also compared, unless the path as it was sent matches the chosen operation.
     fn find_careful<'a>(
@@ -190,7 +194,8 @@ impl Operations {
             readings.others.iter().map(String::as_str).filter_map(at).chain(sent).collect();
         let Some(first) = places.first().copied() else { return undeclared.found(None, headers) };
         let operation = &self.declared[first];
-        // Keys are taken from the reading that matched, so that a tenant whose name is written in two ways has one guard.
+        // Keys are taken from the reading that matched. So a tenant has one guard, even if its name comes as `a` and as
+        // `%61`.
         let mut written = readings.others.iter().map(String::as_str).chain([readings.sent]);
         let reading = written.find_map(|path| router.and_then(|router| router.at(path).ok()));
         let mut found = operation.found(reading.as_ref(), headers);
@@ -210,7 +215,8 @@ impl Operations {
         found
     }
 
-    /// Returns the fallback for a request that matches no declared operation.
+    /// Returns the operation `other` for a request that matches no declared operation. Its idempotency follows from the
+    /// method and from `keyed`.
     fn undeclared(&self, method: &Method, keyed: bool) -> &CompiledOperation {
         let may_be_keyed = *method == Method::POST || *method == Method::PATCH;
         let idempotency = match Idempotency::of_method(method.as_str()) {

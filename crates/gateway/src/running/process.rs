@@ -15,8 +15,8 @@ use tokio::sync::watch;
 
 use super::compiled::{Before, Compiled, CompiledDependency};
 use super::parked::Parked;
-use super::tokens::{TokenFile, TokenKind};
-use crate::config;
+use super::tokens::{Fresh, TokenFile, TokenKind};
+use crate::config::{self, KeyScope};
 use crate::problem::refusals::Refusals;
 
 /// What the workers and the admin side of the gateway's process share.
@@ -28,8 +28,8 @@ pub struct Running {
     pub clock: Clock,
     /// The number of workers.
     pub workers: usize,
-    /// Whether the gateway is shutting down. While it does, it is not ready, and every answer announces that its
-    /// connection ends.
+    /// Whether the gateway is shutting down. During that time the gateway is not ready, and every answer announces that
+    /// its connection ends.
     draining: AtomicBool,
     /// When the drain is over, in nanoseconds of the clock. It has no meaning before `draining` is set.
     drained_by: AtomicU64,
@@ -85,21 +85,24 @@ pub(crate) struct Leaving {
 }
 
 impl Running {
-    /// Compiles these settings, and reads the token files that they name.
+    /// Compiles these settings, reads the token files that they name, and returns the state of a gateway that is about
+    /// to start.
     ///
     /// # Errors
-    /// If a setting could never work, for example because a certificate cannot be read. The error names the dependency and the
-    /// setting.
+    /// If a setting could never work, for example because a certificate cannot be read, or because a caller has no name
+    /// where a durable operation needs one. The error names the dependency and the setting.
     pub fn new(settings: config::Settings, workers: usize) -> Result<Running, String> {
         let clock = Clock::new();
-        let open = |key: &str, path: Option<&PathBuf>, kind| match path {
-            Some(path) => TokenFile::open(path, kind).map(Some).map_err(|why| format!("{key}: {why}")),
+        let read = |key: &str, path: Option<&PathBuf>, kind| match path {
+            Some(path) => TokenFile::read(path, kind).map(Some).map_err(|why| format!("{key}: {why}")),
             None => Ok(None),
         };
         let gateway = &settings.gateway;
         let clients = gateway.clients.as_ref().and_then(|clients| clients.tokens_file.as_ref());
-        let clients_tokens = open(CLIENTS_TOKENS, clients, TokenKind::Plain)?;
-        let admin_tokens = open(ADMIN_TOKENS, gateway.admin_token_file.as_ref(), TokenKind::Named)?;
+        let clients = read(CLIENTS_TOKENS, clients, TokenKind::Callers)?;
+        check_names(&settings, clients.as_ref())?;
+        let admins = read(ADMIN_TOKENS, gateway.admin_token_file.as_ref(), TokenKind::Operators)?;
+        let [clients_tokens, admin_tokens] = [clients, admins].map(|fresh| Some(fresh?.take().0));
         let compiled = Compiled::new(settings, workers, &Before::Nothing, clock)?;
         let generation = compiled.generation;
         Ok(Running {
@@ -162,5 +165,24 @@ impl Running {
             begin_by: before(LAST_CALLS.min(limit / 2)),
             end_by: before(LAST_WORD.min(limit / 10)),
         })
+    }
+}
+
+/// Checks that every caller has a name, if a durable operation of these settings keeps the keys of its callers apart.
+/// `clients` are the callers' tokens that will be in force with these settings; `None` if callers need no token.
+///
+/// # Errors
+/// If a caller has no name. The error says so in words.
+fn check_names(settings: &config::Settings, clients: Option<&Fresh>) -> Result<(), String> {
+    let parts = |it: &&config::Dependency| {
+        it.key_scope == KeyScope::Client && it.operations.iter().any(|operation| operation.durable.is_some())
+    };
+    let Some(dependency) = settings.dependencies.iter().find(parts) else { return Ok(()) };
+    match clients {
+        Some(fresh) => fresh.check_names().map_err(|why| format!("{CLIENTS_TOKENS}: {why}")),
+        None => Err(format!(
+            "dependency.{}: `key_scope` is client, but callers have no names before the next start, when `gateway.clients` takes effect",
+            dependency.name
+        )),
     }
 }

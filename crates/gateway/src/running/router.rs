@@ -120,8 +120,8 @@ impl Routes {
         Ok(Routes { compiled, dependencies })
     }
 
-    /// Begins to check the health of those dependencies that are not in `old`. The checks end when the dependency is no longer
-    /// used.
+    /// Begins to check the health of those dependencies that are not in `old`. The checks end when the dependency is no
+    /// longer used.
     fn watch_health(&self, old: Option<&Routes>) {
         let known =
             |d: &Arc<Dependency>| old.is_some_and(|old| old.dependencies.iter().any(|o| Arc::ptr_eq(o, d)));

@@ -9,7 +9,7 @@ const CROWD: u64 = 64;
 /// Watches the number of open connections.
 #[derive(Debug, Default)]
 pub(crate) struct Ebb {
-    /// The maximum number of connections that were open at the same time since memory was last given back.
+    /// The largest number of connections that were open at the same time since memory was last given back.
     most: u64,
 }
 

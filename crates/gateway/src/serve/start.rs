@@ -65,7 +65,8 @@ pub async fn work_here(
 }
 
 async fn start(options: &Options) -> Result<(), StartError> {
-    // The signals are installed before the start is logged, since a program that reads the log may send a signal immediately.
+    // The signals are installed before the start is logged, since a program that reads the log may send a signal
+    // immediately.
     let signals = Signals::install()?;
     let demo = if options.demo { Some(Demo::start().map_err(StartError::Machine)?) } else { None };
     let (name, text) = match &demo {

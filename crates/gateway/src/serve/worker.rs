@@ -52,8 +52,8 @@ impl Drop for Counted {
     }
 }
 
-/// Keeps a connection in the list of those that the worker looks after. Dropping this value removes the connection from the
-/// list.
+/// Keeps a connection in the list of those that the worker looks after. Dropping this value removes the connection from
+/// the list.
 struct Registered {
     worker: Arc<Worker>,
     place: usize,
@@ -72,7 +72,7 @@ impl Worker {
         Ok(Worker { router, callers: Mutex::default(), open: AtomicU64::new(0) })
     }
 
-    /// Serves until `stop` becomes true, and then until the last accepted work is finished.
+    /// Serves until `stop` becomes true, and then until the last accepted work is finished. Never fails.
     pub(crate) async fn serve(
         self: Arc<Self>,
         entrances: Vec<Entrance>,

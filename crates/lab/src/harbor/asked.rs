@@ -1,4 +1,4 @@
-//! A request as the harbor reads it, and its answer before a fault has changed it.
+//! A request as the harbor reads it (`Asked`), and the harbor's answer before a fault has changed the answer (`Reply`).
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -128,8 +128,8 @@ impl TryFrom<Written> for Asked {
     }
 }
 
-/// Decodes percent escapes: `%41` becomes `A`. An invalid escape is left as it is. A `+` is left as it is too, since
-/// the text comes from a URI and not from a form.
+/// Returns the text with its percent escapes decoded: `%41` becomes `A`. An invalid escape is left as it is. A `+` is
+/// left as it is too, since the text comes from a URI and not from a form.
 pub(super) fn percent_decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));

@@ -1,4 +1,4 @@
-//! The harbor's own books: which requests came, which changes were made, and under which key.
+//! The harbor's own books: which requests came, which changes they made, and with which idempotency key.
 //!
 //! The provider itself keeps the books, so a test can compare what a caller believes with what was really done. An
 //! **effect** is a change: a charge made, a refund made, a charge deleted, a customer written with a content that
@@ -75,7 +75,7 @@ pub struct KeyCount {
     pub requests: u64,
     /// The number of changes that the requests with this key made.
     pub effects: u64,
-    /// The number of refunds of the charge that was made with this key, whatever key the refunds had.
+    /// The number of refunds of the charge that was made with this key. The refunds themselves may have had other keys.
     pub refunds: u64,
 }
 
@@ -139,8 +139,8 @@ pub(super) struct Refund {
 pub(super) struct Pages {
     pub(super) counts: Snapshot,
     keys: HashMap<String, KeyPage>,
-    /// All charges in the order in which they were made. Deleted charges stay in the list, so that positions do not
-    /// change.
+    /// All charges in the order in which they were made. A deleted charge stays in the list, because `charge_by_id` and
+    /// `charge_by_key` hold positions in this list.
     pub(super) charges: Vec<Entry>,
     pub(super) charge_by_id: HashMap<String, usize>,
     pub(super) charge_by_key: HashMap<String, usize>,
@@ -164,7 +164,7 @@ pub(super) struct Entry {
 
 #[derive(Debug, Default)]
 struct KeyPage {
-    /// The fingerprint of the first writing request with this key; `None` if there was none yet.
+    /// The hash (`Asked::fingerprint`) of the first writing request with this key; `None` if there was none yet.
     first: Option<u64>,
     stand: Stand,
 }
@@ -182,11 +182,11 @@ enum Stand {
 pub(super) enum Admission {
     /// The work may be done.
     Fresh,
-    /// The work was done for an earlier request with the same key and fingerprint. The reply is the saved answer.
+    /// An earlier request with the same key and the same content was done. The reply is the answer that was saved then.
     Replay(Reply),
     /// The key belongs to a request with another fingerprint.
     Conflict,
-    /// An earlier request with the same key and fingerprint is being worked on.
+    /// An earlier request with the same key and the same content is being worked on.
     InProgress,
 }
 
@@ -275,7 +275,7 @@ impl Pages {
     /// Counts a request that was read whole. Returns whether it is the first one with its idempotency key. A request
     /// without a key is compared by its `harbor-id` instead, and one that has neither always counts as the first.
     ///
-    /// The result decides about a fault in the header: without `always`, it strikes only the first request.
+    /// A fault that comes in the header of a request, and is not marked `always`, strikes only if the result is `true`.
     pub(super) fn note(&mut self, asked: &Asked) -> bool {
         if let Err(error) = self.keep(Line::Seen { asked: asked.clone() }) {
             tracing::error!(%error, "harbor: a request could not be entered in the file of the books");
@@ -319,9 +319,12 @@ impl Pages {
         largest.iter().all(|len| *len < MOST_ENTRIES) && self.kept < MOST_BYTES
     }
 
-    /// Decides whether the work of a request may be done, and returns the decision. A request that only reads, or that
-    /// has no key, always gets `Fresh`. If a writing request with a key gets `Fresh`, its key is marked as being worked
-    /// on.
+    /// Returns whether the work of a request may be done:
+    ///
+    /// - `Fresh`, so it may, if the request only reads, has no key, or is the first one with its key. The key is then
+    ///   marked as being worked on.
+    /// - Another [`Admission`] if an earlier writing request with the same key is being worked on, or has a saved
+    ///   answer.
     pub(super) fn admit(&mut self, asked: &Asked) -> Admission {
         let Some(key) = asked.key.as_ref().filter(|_| asked.writes()) else { return Admission::Fresh };
         let page = self.keys.entry(key.clone()).or_default();

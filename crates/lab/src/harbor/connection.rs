@@ -40,8 +40,8 @@ enum Order {
     },
 }
 
-/// How the handler of a request makes its exchange end without a proper answer. On HTTP/1.1 the handler sends an order
-/// to the task of its connection. On HTTP/2 it returns an error, which resets the stream.
+/// How the handler of a request can end its exchange without a proper answer. On HTTP/1.1 it sends an order, such as
+/// `Order::Reset`, to the task of its connection. On HTTP/2 it returns an error, which resets the stream.
 #[derive(Clone)]
 enum Link {
     Http1(mpsc::Sender<Order>),
@@ -101,8 +101,10 @@ async fn say(stream: &mut TcpStream, bytes: &[u8], slow: usize, interval: Durati
     stream.shutdown().await
 }
 
-/// Answers one request: reads it, counts it, finds the fault that strikes it, does its work and sends the answer.
+/// Answers one request: reads it, counts it, finds the fault that strikes it, does its work and returns the answer.
 /// Requests to `/books` are not counted, and no fault strikes them.
+///
+/// Fails only on HTTP/2, and only if the fault asks for a reset. The error makes hyper reset the stream.
 async fn answer(
     request: Request<Incoming>,
     pier: Arc<Pier>,
@@ -147,7 +149,8 @@ fn show_books(method: &Method, pier: &Pier) -> Reply {
 }
 
 /// Reads the whole request. Returns it with the fault that its `harbor-fault` header asks for; the fault is `None` if
-/// there is no such header. If the request cannot be read or accepted, the error is the answer that says so.
+/// there is no such header. Fails if the request cannot be read or accepted. The error is then the answer for the
+/// caller.
 async fn read(request: Request<Incoming>, pier: &Pier) -> Result<(Asked, Option<Fault>), Reply> {
     let (head, body) = request.into_parts();
     let broken = |status, why: &str| {
@@ -200,8 +203,9 @@ impl Pier {
     }
 }
 
-/// Waits for the time `before`, and then does the work of the request if its key allows that. Returns the reply, and
-/// whether it is a saved answer.
+/// Waits for the time `before`, and then does the work of the request. The work is not done if an earlier request with
+/// the same idempotency key is being worked on or was done. Returns the reply, and whether it is the saved answer of
+/// that earlier request.
 ///
 /// The key is checked before the wait. During the wait, the key counts as being worked on.
 async fn work(pier: &Pier, asked: &Asked, before: Duration) -> (Reply, bool) {
@@ -222,8 +226,12 @@ async fn work(pier: &Pier, asked: &Asked, before: Duration) -> (Reply, bool) {
     }
 }
 
-/// Ends the request as its fault says. There are four ways: with a response, with an order to the connection, with a
-/// reset of the stream, or never.
+/// Ends the request as its fault says. There are four ways:
+///
+/// - It returns a response.
+/// - It orders the connection to end in a way that hyper does not offer (HTTP/1.1).
+/// - It returns an error, which resets the stream (HTTP/2).
+/// - It never returns, so the caller gets no answer.
 async fn end(
     reply: Reply,
     replayed: bool,

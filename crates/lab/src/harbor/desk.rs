@@ -108,8 +108,9 @@ impl Pages {
         }
     }
 
-    /// Returns one page of the charges that were made from the query's `from` on and before its `to`, the oldest first.
-    /// The cursor of the next page is the id of the last charge on this page.
+    /// Returns one page of charges, the oldest first. The query's `from` and `to` choose them by the time at which they
+    /// were made: `from` itself is included, `to` is not. The cursor of the next page is the id of the last charge on
+    /// this page.
     fn list(&self, asked: &Asked) -> Reply {
         let (from, to) = match (moment(asked, "from"), moment(asked, "to")) {
             (Ok(from), Ok(to)) => (from.unwrap_or(Timestamp::MIN), to.unwrap_or(Timestamp::MAX)),
@@ -134,7 +135,8 @@ impl Pages {
         Reply::ok(&json!({ "data": data, "next": next }))
     }
 
-    /// Deletes a charge. A second delete of the charge is no new effect, and gets the answer that the first one got.
+    /// Deletes a charge, and returns the answer. A second delete of the charge is no new effect, and gets the answer
+    /// that the first one got.
     fn delete(&mut self, asked: &Asked, id: &str) -> Reply {
         let Some(entry) = self.charge_by_id.get(id).and_then(|at| self.charges.get_mut(*at)) else {
             return Reply::not_found("no such charge");
@@ -145,7 +147,7 @@ impl Pages {
         Reply { status: StatusCode::NO_CONTENT, body: Bytes::new(), allow: None }
     }
 
-    /// Refunds a charge.
+    /// Refunds a charge, and returns the answer.
     ///
     /// - Without an amount: refunds all that is left of the charge. If the charge was refunded before, answers with
     ///   that refund and does nothing.

@@ -191,7 +191,7 @@ fn unknown(name: &str) -> FaultError {
     FaultError(format!("`{name}` is no fault; valid, the nearest first: {}", valid.join(", ")))
 }
 
-/// Reads a time such as `250ms`, `2s`, `1.5s` or `1m`.
+/// Returns a time, read from a text such as `250ms`, `2s`, `1.5s` or `1m`. Fails if the text has another form.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no time; write it as `250ms`, `2s` or `1m`");
     let unit = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;

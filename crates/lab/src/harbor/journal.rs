@@ -29,7 +29,8 @@ pub(super) struct Journal {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Line {
-    /// The first line. It holds the start number and the counter from which ids are made.
+    /// The first line. It holds the two numbers from which the ids of charges and refunds are made: `start`, which is
+    /// random, and `made`, which counts the ids.
     Begun { start: u32, made: u64 },
     /// A request was read whole.
     Seen { asked: Asked },
@@ -39,7 +40,8 @@ pub(super) enum Line {
 
 impl Journal {
     /// Opens the file or creates it. Returns its lines in their order, so that the books can apply them again; a new
-    /// file has none. If the last line is incomplete, it is removed from the file.
+    /// file has none. If the last line is incomplete, it is removed from the file. Fails if the file cannot be opened
+    /// or read, if another process has locked it, or if it holds something other than books.
     pub(super) fn open(path: &Path) -> io::Result<(Journal, Vec<Line>)> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         file.try_lock()?;

@@ -106,7 +106,8 @@ impl Harbor {
         Ok(Harbor { socket, is_open: false, address, books: Books::default(), faults })
     }
 
-    /// Uses `books` instead of new ones: usually books that are [kept in a file](Books::kept_in).
+    /// Makes the harbor use `books` instead of new ones. These are usually books that are [kept in a
+    /// file](Books::kept_in).
     #[must_use]
     pub fn with_books(self, books: Books) -> Harbor {
         Harbor { books, ..self }

@@ -30,7 +30,8 @@ impl Faults {
         *self.0.lock() = script;
     }
 
-    /// Adds the rules of `script` behind those of the present script.
+    /// Adds the rules of `script` after the present rules. If several rules strike a request, the first of them
+    /// decides.
     pub fn add(&self, script: Script) {
         let mut present = self.0.lock();
         match &mut *present {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::load::Load;
 
-/// What a rogue does with one request. The rogue's plan returns it.
+/// What a rogue does with one request. The closure that the test gives to the rogue chooses it.
 #[derive(Clone, Debug)]
 pub enum Act {
     /// Sends this answer.
@@ -71,7 +71,7 @@ impl Answer {
         Answer { load: Load::bytes(body), ..Answer::status(200) }
     }
 
-    /// Adds a header field. The rogue itself adds the fields that frame the body.
+    /// Adds a header field. The rogue itself adds the fields that say how long the body is, such as `content-length`.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Answer {
         self.headers.push((name.to_owned(), value.to_owned()));

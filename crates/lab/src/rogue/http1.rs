@@ -196,7 +196,7 @@ impl Turn<'_> {
 
     /// Writes the body to the socket, except for its last piece. That stays in `out`, and the code that called this
     /// function writes it. Returns `true` if the body is complete, and `false` if it breaks off because a step of
-    /// `load` says so.
+    /// `load` says so. If the caller left before the end, the error says how it left.
     async fn body(&mut self, load: &Load, out: &mut BytesMut) -> Result<bool, Departed> {
         let chunked = load.framing() == Framing::Chunked;
         let mut steps = load.steps();

@@ -1,7 +1,7 @@
 //! Reads HTTP/1.1 requests, if they are well-formed.
 //!
-//! A gateway must never send anything else. So a request that this parser cannot read counts as broken, and its
-//! connection is ended.
+//! The rogue is a server behind a gateway, and a gateway must never send a malformed request. So a request that this
+//! parser cannot read is counted as broken, and its connection is ended.
 
 use std::io;
 
@@ -89,7 +89,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a body to its end, and returns its trailers.
+    /// Reads a body to its end, and returns its trailers. Fails if the body is malformed or breaks off.
     pub(super) async fn body(
         &mut self,
         framing: BodyFraming,

@@ -16,7 +16,8 @@ use seawall_policy::Time;
 
 /// Something that can happen in a simulation. Events are copied, so they are small.
 pub trait Event: Copy {
-    /// Returns a number that tells this event from other events of the same instant.
+    /// Returns a number that tells this event from other events of the same instant. It is mixed into the hash of the
+    /// run.
     fn mark(&self) -> u64;
 }
 

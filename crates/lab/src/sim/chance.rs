@@ -2,8 +2,8 @@
 //!
 //! Each entity of a simulation, such as each provider, has its own stream. The stream is made from the seed, the kind
 //! of the entity, and its number. If all entities shared one stream, every draw would depend on the order of all other
-//! draws, and a policy that draws one more number would change the arrivals. Two arms with the same seed would then not
-//! see the same arrivals.
+//! draws, and a policy that draws one more number would change the arrivals. Then two policies could not be compared
+//! with the same seed, because they would not see the same arrivals.
 
 use std::time::Duration;
 
@@ -30,8 +30,8 @@ pub enum Whose {
 }
 
 impl Stream {
-    /// Returns the random numbers of one entity in the run with this seed. `whose` is the kind of the entity, and
-    /// `number` tells the entities of one kind apart.
+    /// Returns the random numbers of one part of a simulation, such as one provider, in the run with this seed. `whose`
+    /// is the kind of the part, and `number` tells the parts of one kind apart.
     #[must_use]
     pub fn of(seed: u64, whose: Whose, number: u64) -> Stream {
         let mut stream = Stream(seed ^ 0xa076_1d64_78bd_642f);

@@ -55,18 +55,19 @@ pub struct Overload {
 }
 
 impl Overload {
-    /// Returns the number of seconds from the end of the trouble until calls are answered in time again: `[T(aρ − d) +
-    /// B − τ] / (1 − aρ)`. The docs of the fields say what the letters mean.
+    /// Returns the number of seconds from the end of the slow time (in which a part of the capacity is missing) until
+    /// calls are answered in time again: `[T(aρ − d) + B − τ] / (1 − aρ)`. The docs of the fields say what the letters
+    /// mean.
     ///
-    /// - Returns zero if the trouble is too short for the backlog to reach the timeout.
+    /// - Returns zero if the slow time is so short that no attempt waits longer than the timeout.
     /// - Otherwise returns `None` if `aρ ≥ 1`, because then calls are never answered in time again.
     ///
-    /// During the trouble a backlog of attempts builds up. Afterwards the backlog is worked off with the capacity that
-    /// new attempts do not need. An attempt that waits for less than the timeout is answered in time.
+    /// During the slow time a backlog of attempts builds up. Afterwards the backlog is worked off with the capacity
+    /// that new attempts do not need. An attempt that waits for less than the timeout is answered in time.
     #[must_use]
     pub fn recovery(&self) -> Option<f64> {
         let sent = self.attempts.max(1.0) * self.load;
-        // If the backlog never takes longer than the timeout to work off, nothing fails, so nothing is repeated.
+        // If every attempt in the backlog is served before its timeout, nothing fails, so nothing is repeated.
         let begins = self.lasts * (self.load - self.left) > self.timeout;
         if !begins {
             return Some(0.0);
@@ -89,8 +90,9 @@ pub fn amplification(tries: f64, tiers: u32) -> f64 {
     tries.max(1.0).powi(i32::try_from(tiers).unwrap_or(i32::MAX))
 }
 
-/// Returns the largest minimum that each caller's concurrency limit may have, so that the limits still protect a
-/// provider: `capacity · timeout / callers`. The capacity is in attempts per second, the timeout in seconds.
+/// The concurrency limit of each caller has a minimum, below which it does not fall. Returns the largest minimum with
+/// which the limits still protect a provider: `capacity · timeout / callers`. The capacity is in attempts per second,
+/// the timeout in seconds.
 ///
 /// If `callers` callers each keep at least this number of attempts under way, they fill a queue that takes the whole
 /// timeout to work off. Every attempt then times out, even if all limits are at their minimum.
@@ -99,9 +101,9 @@ pub fn largest_minimum_limit(callers: f64, capacity: f64, timeout: f64) -> f64 {
     capacity * timeout / callers.max(1.0)
 }
 
-/// Returns the number of repeats for which all callers of a fleet together may save tokens. With this number, these
-/// repeats lengthen the recovery by at most `seconds`. The formula is `(1 − load) · capacity · seconds`. The load is a
-/// share of the capacity, and the capacity is in attempts per second.
+/// Returns how many repeats all callers of a fleet together may have saved tokens for, so that these repeats lengthen
+/// the recovery by at most `seconds`. The formula is `(1 − load) · capacity · seconds`. The load is a share of the
+/// capacity, and the capacity is in attempts per second.
 #[must_use]
 pub fn affordable_credit(load: f64, capacity: f64, seconds: f64) -> f64 {
     (1.0 - load).max(0.0) * capacity * seconds

@@ -64,7 +64,7 @@ pub struct Knobs {
 }
 
 impl Knobs {
-    /// Checks the settings that the user gave against the scenario's table.
+    /// Checks the settings that the user gave against the scenario's table, and returns the settings of the run.
     ///
     /// # Errors
     /// If a name is not in the table, or a value is not valid for its setting.
@@ -141,7 +141,7 @@ impl Knob {
     }
 }
 
-/// Returns the misuse for a wrong name. Its text contains the most similar right name, and all right names.
+/// Returns the error for a wrong name. Its text contains the most similar right name, and all right names.
 #[must_use]
 pub fn unknown(kind: &str, name: &str, all: &[&str]) -> Misuse {
     let distance = |known: &&&str| strsim::damerau_levenshtein(&name.to_lowercase(), &known.to_lowercase());

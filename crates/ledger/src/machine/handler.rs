@@ -16,8 +16,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 ///
 /// If the row had already ended in the same way before the change, `write` is returned unchanged. The handler has run
 /// for that end before. If the row were opened again, the action could be sent a second time.
-/// The row does not become `stuck`, because the mistake is in the application: once the program is corrected, usually
-/// all such rows can end without a person looking at each.
+///
+/// The row does not become `stuck`, because the mistake is in the application. Once the program is corrected, usually
+/// all such rows can end, and no person has to look at each of them.
 pub fn handler_failed(
     write: Write,
     before: &State,

@@ -48,7 +48,7 @@ pub struct Question {
     /// When the question was planned. It is sent at this time or a little later, never earlier. This time decides
     /// whether the answer "not found" came after the quiet time. In doubt, a question counts as asked too early.
     pub asked_at: Stamp,
-    /// Whether that time could be relied on. If not, the answer "not found" proves nothing.
+    /// Whether the time `asked_at` can be relied on. If not, the answer "not found" proves nothing.
     pub sure: bool,
 }
 

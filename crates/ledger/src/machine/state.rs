@@ -375,9 +375,9 @@ impl State {
         self.answer.as_deref()
     }
 
-    /// Returns the time from which on the requests about this action have brought no result: the end of the last
-    /// perform attempt that was not sent or not answered, or the first question or cancel without a result after it.
-    /// Returns `None` if the last request brought a result, or if the row is done or stuck.
+    /// Returns the time from which on the requests about this action have brought no result. It is the end of the last
+    /// perform attempt that was not sent or not answered. If there is none, it is the time of the first question or
+    /// cancel without a result. Returns `None` if the last request brought a result, or if the row is done or stuck.
     #[must_use]
     pub fn failing_since(&self) -> Option<Stamp> {
         self.failing_since

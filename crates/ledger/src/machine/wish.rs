@@ -10,7 +10,7 @@ use super::{End, Goal, Known, NotApplied, Origin, Owner, Rules, Stamp, State, Wr
 /// The reason why an action cannot be settled. The business transaction must roll back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotSettled {
-    /// The action is being cancelled, because its deadline passed or somebody cancelled it first.
+    /// The action is being cancelled, because its deadline passed or because it was cancelled first.
     TooLate,
     /// It is not yet known whether the action is applied.
     NotKnown,
@@ -124,8 +124,8 @@ pub fn settle_scope(members: &[State], size: u32, now: Stamp) -> Result<Vec<Writ
     not_yet.map_or(Ok(writes), Err)
 }
 
-/// Returns the change that cancels an action, so that its effect must not exist any more. Returns `Ok(None)` if nothing
-/// is to be changed: the action failed, or is cancelled, or is being cancelled. For a scope, call this function for
+/// Returns the change that cancels an action. After it, the effect is not to exist. Returns `Ok(None)` if nothing is to
+/// be changed: the action failed, or is cancelled, or is being cancelled. For a scope, call this function for
 /// every member.
 ///
 /// # Errors

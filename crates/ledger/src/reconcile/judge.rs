@@ -3,10 +3,13 @@
 //! An action may not have ended before the provider was asked. If the row and the record of such an action do not
 //! agree, the result is only [`Difference::Pending`]: a later report will decide.
 //!
-//! The obvious rule would compare the two lists as they are. It would report many keys that are only late: an action
-//! that was sent while the list was being read, a charge that was cancelled after its page of the list was read, an
-//! action about which a worker is just going to ask the provider. In the next report, these differences would be gone.
-//! So people would learn to ignore the reports.
+//! The obvious rule would compare the two lists as they are. It would report many keys that are only late:
+//!
+//! - an action that was sent while the list was being read;
+//! - a charge that was cancelled after its page of the list was read;
+//! - an action about which a worker will soon ask the provider.
+//!
+//! In the next report, these differences would be gone. So people would learn to ignore the reports.
 
 use super::{Amount, ListedState};
 use crate::machine::{End, Goal, Known};

@@ -28,8 +28,12 @@ impl<S: Store + Tables> Reconciler<S> {
     ///
     /// # Errors
     ///
-    /// If the settings name no operation, if a page and the longest wait before it may together take as long as the
-    /// lease, if `batch` is not between 1 and 10 000, or if `page_tries` or `most_pages` is 0.
+    /// An error in one of these cases:
+    ///
+    /// - The settings name no operation.
+    /// - A page and the longest wait before it may together take as long as the lease.
+    /// - `batch` is not between 1 and 10 000.
+    /// - `page_tries` or `most_pages` is 0.
     pub fn new(ledger: Ledger<S>, remote: Arc<dyn Remote>, settings: Settings) -> Result<Self, Misuse> {
         let wrong =
             |text: &str| Err(Misuse::new(format!("reconciliation of `{}`: {text}", settings.dependency)));

@@ -181,10 +181,14 @@ pub(crate) struct Fixed<'a> {
     pub(crate) salt: Option<i64>,
     pub(crate) amount: Option<Cow<'a, str>>,
     pub(crate) currency: Option<Cow<'a, str>>,
+    pub(crate) head_print: Option<Cow<'a, [u8]>>,
+    pub(crate) body_print: Option<Cow<'a, [u8]>>,
+    pub(crate) client: Option<Cow<'a, str>>,
 }
 
 columns!(Fixed<'_> {
     id, dependency, operation, key, scope, scope_size, request, created_at, sent_key, salt, amount, currency,
+    head_print, body_print, client,
 });
 
 columns!(Row {

@@ -1,5 +1,7 @@
 //! What differs between the SQL of the two databases. With it, a statement is written once.
 
+use std::time::Duration;
+
 /// The SQL dialects of the two databases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -33,6 +35,23 @@ impl Dialect {
         match self {
             Dialect::Sqlite => format!("({at} + {micros})"),
             Dialect::Postgres => format!("({at} + {micros} * interval '1 microsecond')"),
+        }
+    }
+
+    /// Returns the SQL for a time `span` after the time `at`.
+    pub(crate) fn later(self, at: &str, span: Duration) -> String {
+        self.plus(at, &span.as_micros().to_string())
+    }
+
+    /// Returns the SQL for the number of entries of the index of due rows that this connection has read, up to this place
+    /// of the statement. The number has no fixed beginning, so only differences mean something. Entries of rows that were
+    /// changed since are counted, too. For SQLite, and if the server does not count (`track_counts`), it is always 0.
+    pub(crate) fn walked(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "0",
+            Dialect::Postgres => {
+                "coalesce(pg_stat_get_xact_tuples_returned(to_regclass('seawall.action_due')), 0)"
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::action::{Action, ActionId, Money};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Impossible, Naming, Row, Scope, State};
+use crate::prints::Prints;
 
 use super::columns::{Cell, Columns, Fixed, Source};
 use super::{Counts, Filter, Result};
@@ -31,6 +32,9 @@ pub(crate) fn fixed(action: &Action) -> Fixed<'_> {
         },
         amount: action.amount.as_ref().map(|money| Cow::Owned(money.amount.to_string())),
         currency: action.amount.as_ref().map(|money| Cow::Borrowed(money.currency.as_str())),
+        head_print: action.prints.as_ref().map(|prints| Cow::Borrowed(&prints.head[..])),
+        body_print: action.prints.as_ref().map(|prints| Cow::Borrowed(&prints.body[..])),
+        client: action.client.as_deref().map(Cow::Borrowed),
     }
 }
 
@@ -104,6 +108,8 @@ fn read(from: &mut impl Source) -> Result<Action> {
         id: fixed.id,
         naming: naming(fixed.salt).ok_or_else(|| impossible("its salt"))?,
         amount: money(fixed.amount, fixed.currency).ok_or_else(|| impossible("its amount"))?,
+        prints: prints(fixed.head_print, fixed.body_print).ok_or_else(|| impossible("its fingerprints"))?,
+        client: fixed.client.map(Cow::into_owned),
         state: state.map_err(|Impossible(what)| impossible(what))?,
         dependency: fixed.dependency.into_owned(),
         operation: fixed.operation.into_owned(),
@@ -139,6 +145,29 @@ fn money(amount: Option<Cow<'_, str>>, currency: Option<Cow<'_, str>>) -> Option
         }
         _ => None,
     }
+}
+
+/// Returns the fingerprints from their two columns; `Some(None)` if both are empty. Returns `None` if only one of them
+/// is empty, or if one of them has another length.
+#[expect(clippy::option_option, reason = "the outer one is the error, which the caller names")]
+fn prints(head: Option<Cow<'_, [u8]>>, body: Option<Cow<'_, [u8]>>) -> Option<Option<Prints>> {
+    match (head, body) {
+        (None, None) => Some(None),
+        (Some(head), Some(body)) => {
+            Some(Some(Prints { head: (*head).try_into().ok()?, body: (*body).try_into().ok()? }))
+        }
+        _ => None,
+    }
+}
+
+/// Returns the key of the fingerprints from its column; `value` is `None` if the table has no row.
+///
+/// # Errors
+///
+/// If there is no key, or if it has another length.
+pub(crate) fn print_key(value: Option<&[u8]>) -> Result<[u8; 32]> {
+    let key = value.and_then(|bytes| bytes.try_into().ok());
+    key.ok_or_else(|| StoreError::new(Trouble::Foreign, "the key of the fingerprints is missing"))
 }
 
 /// Reads how many open and stuck actions a dependency has, and returns these counts. At most `most` actions of each

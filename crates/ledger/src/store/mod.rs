@@ -382,6 +382,10 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Keeps this pair of times in the database, and replaces the pair that was kept before.
     fn keep_clock(&self, kept: KeptClock) -> impl Future<Output = Result<()>> + Send;
 
+    /// Returns the key of the fingerprints ([`Prints`](crate::Prints)). It was drawn when the tables were made, and
+    /// never changes.
+    fn print_key(&self) -> impl Future<Output = Result<[u8; 32]>> + Send;
+
     /// Returns a future that is ready when a test has moved the database's time. Otherwise it is never ready. A worker
     /// that sleeps until a row is due waits for this, too. A move after the call of this function is not missed, even
     /// if the future is polled later.
@@ -441,10 +445,11 @@ pub trait Store: Clone + Send + Sync + 'static {
         lease: Duration,
     ) -> impl Future<Output = Result<Option<Action>>> + Send;
 
-    /// Returns for each of `declared`, in the same order, whether a row is due and when the next row will be due. This
-    /// is one statement in one round trip, without a transaction. The answer also carries the database's time, which
+    /// Returns for each of `declared`, in the same order, whether a row is due, and when the next row will be due if
+    /// that is within this time. This is one statement in one round trip, without a transaction; on PostgreSQL a few
+    /// more follow while its index has many old entries. The answer also carries the database's time, which
     /// [`Store::clock`] returns from then on.
-    fn due(&self, declared: &[Declared]) -> impl Future<Output = Result<Vec<Due>>> + Send;
+    fn due(&self, declared: &[Declared], within: Duration) -> impl Future<Output = Result<Vec<Due>>> + Send;
 
     /// Returns the operations of the dependencies in `declared` that are not declared there and have rows that are due.
     fn undeclared(&self, declared: &[Declared]) -> impl Future<Output = Result<Vec<Undeclared>>> + Send;

@@ -1,13 +1,15 @@
 //! The two questions about rows that wait, written once for both databases.
 //!
-//! The first question is about all dependencies of a process together, and is asked once in each poll interval: which
-//! of them have a row that is due, and when will the next row be due? The second question is: which due rows wait for
-//! another process, because this process does not declare their operations?
+//! The first question is asked once in each poll interval, for all dependencies of a process together: which of them
+//! have a row that is due, and when will the next row be due? The second question is: which due rows wait for another
+//! process, because this process does not declare their operations?
 //!
 //! The questions have no parameters: the names are written into the text. So PostgreSQL gets such a question in one
 //! message (the simple protocol), answers it in one round trip, and plans it anew each time for the current size of the
 //! table. With parameters, sqlx first prepares the statement in a message of its own. Behind a pooler in transaction
 //! mode, the statement could then be executed in another server session, in which it was never prepared.
+
+use std::time::Duration;
 
 use crate::machine::Stamp;
 
@@ -15,52 +17,123 @@ use super::columns::{Cell, Source};
 use super::dialect::Dialect;
 use super::{Declared, Due, Result, Undeclared};
 
-/// Returns the SQL of the first question, for the time `now`. Its result has one row for each declared operation, with
-/// four columns: the database's time, the index of the dependency in `declared`, since when a row is due, and when the
-/// next row will be due. [`Answers::read`] reads these rows.
-pub(crate) fn due(dialect: Dialect, now: &str, declared: &[Declared], knows: u32) -> String {
-    let action = dialect.table("action");
-    let operations = declared.iter().enumerate().flat_map(|(number, of)| {
-        let dependency = dialect.literal(&of.dependency);
-        of.operations.iter().map(move |operation| {
-            format!("({number}, {dependency}, {operation})", operation = dialect.literal(operation))
-        })
-    });
-    let operations = operations.collect::<Vec<_>>().join(", ");
-    let first = |when: &str| {
-        let due_at = dialect.micros("a.due_at");
-        format!(
-            "(SELECT {due_at} FROM {action} a WHERE a.dependency = d.dependency AND a.operation = d.operation \
-             AND a.due_at {when} {now} AND a.needs <= {knows} ORDER BY a.due_at LIMIT 1)"
-        )
+/// Returns the SQL of the first question, for the time `now`. Its result has one row for each declared operation. Its
+/// columns are the database's time, the index of the dependency in `declared`, the name of the operation, the due time of
+/// the first row that is due, and the due time of the next row, if that is within the time `within`. Before and after the
+/// first due time, a column has the number of entries that were read from the index ([`Dialect::walked`]).
+/// [`Answers::read`] reads these rows.
+///
+/// The search for the first row begins at the time that `from` returns for a dependency and an operation. The search for
+/// the next row has an end because PostgreSQL's index also has the old entries of rows that were changed, such as the ends
+/// of the leases of finished rows. A search without an end would walk over all of them.
+pub(crate) fn due(
+    dialect: Dialect,
+    now: &str,
+    declared: &[Declared],
+    knows: u32,
+    within: Duration,
+    from: impl Fn(&str, &str) -> Option<Stamp>,
+) -> String {
+    let low = |dependency: &str, operation: &str| {
+        vec![dialect.at(&micros(from(dependency, operation).unwrap_or(BEGINNING)))]
     };
     format!(
-        "WITH d (number, dependency, operation) AS (VALUES {operations}) \
-         SELECT {now}, d.number, {due}, {next} FROM d",
-        now = dialect.micros(now),
-        due = first("<="),
-        next = first(">"),
+        "WITH d (number, dependency, operation, low) AS (VALUES {operations}) \
+         SELECT {time}, d.number, d.operation, {walked}, {due}, {walked}, {next} FROM d",
+        operations = operations(dialect, declared, low),
+        time = dialect.micros(now),
+        due = first(dialect, knows, &format!("a.due_at >= d.low AND a.due_at <= {now}")),
+        next = first(
+            dialect,
+            knows,
+            &format!("a.due_at > {now} AND a.due_at <= {}", dialect.later(now, within))
+        ),
+        walked = dialect.walked(),
+    )
+}
+
+/// Returns the SQL that says for each declared operation since when a row is due in a range of time, whose begin and end
+/// `range` gives. It has the columns of [`due`].
+#[cfg(feature = "postgres")]
+pub(crate) fn due_in(
+    dialect: Dialect,
+    now: &str,
+    declared: &[Declared],
+    knows: u32,
+    range: impl Fn(&str, &str) -> (Stamp, Stamp),
+) -> String {
+    let ranges = |dependency: &str, operation: &str| {
+        let (begin, end) = range(dependency, operation);
+        [begin, end].map(|at| dialect.at(&micros(at))).to_vec()
+    };
+    format!(
+        "WITH d (number, dependency, operation, low, high) AS (VALUES {operations}) \
+         SELECT {time}, d.number, d.operation, {walked}, {due}, {walked}, NULL FROM d",
+        operations = operations(dialect, declared, ranges),
+        time = dialect.micros(now),
+        due = first(dialect, knows, "a.due_at >= d.low AND a.due_at < d.high"),
+        walked = dialect.walked(),
+    )
+}
+
+/// No row is due before this time.
+pub(crate) const BEGINNING: Stamp = Stamp::from_micros(0);
+
+fn micros(at: Stamp) -> String {
+    at.as_micros().to_string()
+}
+
+/// Returns the rows of an SQL table with the declared operations: the number of the dependency, its name, the name of the
+/// operation, and what `more` adds.
+fn operations(dialect: Dialect, declared: &[Declared], more: impl Fn(&str, &str) -> Vec<String>) -> String {
+    let mut rows = Vec::new();
+    for (number, of) in declared.iter().enumerate() {
+        for operation in &of.operations {
+            let names = [dialect.literal(&of.dependency), dialect.literal(operation)];
+            let values: Vec<String> = names.into_iter().chain(more(&of.dependency, operation)).collect();
+            rows.push(format!("({number}, {})", values.join(", ")));
+        }
+    }
+    rows.join(", ")
+}
+
+/// Returns the SQL for the earliest time at which a row of the operation `d` is due and `when` holds.
+fn first(dialect: Dialect, knows: u32, when: &str) -> String {
+    format!(
+        "(SELECT {due_at} FROM {action} a WHERE a.dependency = d.dependency AND a.operation = d.operation AND {when} \
+         AND a.needs <= {knows} ORDER BY a.due_at LIMIT 1)",
+        due_at = dialect.micros("a.due_at"),
+        action = dialect.table("action"),
     )
 }
 
 /// The answers to [`due`], gathered by dependency.
 pub(crate) struct Answers {
     pub(crate) due: Vec<Due>,
+    /// For each operation that was read: the number of its dependency, its name, and since when its first row is due.
+    pub(crate) first: Vec<(usize, String, Option<Stamp>)>,
     /// The database's time; `None` if no row was read.
     pub(crate) now: Option<Stamp>,
+    /// The number of entries that the searches for rows that are due have read from the index.
+    pub(crate) walked: u64,
 }
 
 impl Answers {
     pub(crate) fn of(declared: &[Declared]) -> Answers {
-        Answers { due: vec![Due::default(); declared.len()], now: None }
+        let due = vec![Due::default(); declared.len()];
+        Answers { due, first: Vec::new(), now: None, walked: 0 }
     }
 
     pub(crate) fn read(&mut self, from: &mut impl Source) -> Result<()> {
         let now = i64::read(from)?;
-        let number = u32::read(from)?;
-        let (due, next) = (Option::<i64>::read(from)?, Option::<i64>::read(from)?);
+        let number = u32::read(from)? as usize;
+        let operation = from.text()?.to_owned();
+        let (before, due) = (u64::read(from)?, Option::<i64>::read(from)?);
+        let (after, next) = (u64::read(from)?, Option::<i64>::read(from)?);
         self.now = Some(Stamp::from_micros(now));
-        if let Some(of) = self.due.get_mut(number as usize) {
+        self.walked += after.saturating_sub(before);
+        self.first.push((number, operation, due.map(Stamp::from_micros)));
+        if let Some(of) = self.due.get_mut(number) {
             of.now |= due.is_some();
             of.next = of.next.into_iter().chain(next.map(Stamp::from_micros)).min();
         }

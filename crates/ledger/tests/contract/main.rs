@@ -8,6 +8,7 @@ mod clocks;
 mod functions;
 mod idle;
 mod keeping;
+mod late;
 mod lists;
 mod not_there;
 mod on_postgres;
@@ -24,10 +25,12 @@ mod pooler;
 mod provider;
 mod releases;
 mod rows;
+mod same_requests;
 #[path = "../support/scratch.rs"]
 mod scratch;
 mod scratch_folder;
 mod sent_keys;
+mod starts;
 mod suite;
 mod versions;
 mod walker;
@@ -98,6 +101,22 @@ macro_rules! suite {
                 a_key_without_a_name_is_mapped_before_it_is_used_anew
                 what_could_not_be_sent_is_closed_for_a_waiting_caller
                 what_could_not_be_settled_in_time_is_closed_unsent
+            }
+            on! { starts, $new:
+                a_key_is_started_once_and_its_outcome_is_kept
+                of_many_starts_of_one_key_one_sends
+                what_was_not_sent_has_failed_and_its_key_is_started_anew
+                what_cannot_be_settled_in_time_is_not_started
+                a_key_without_a_name_is_mapped_before_it_is_started
+                an_attempt_whose_caller_is_gone_is_asked_about
+                an_end_after_the_lease_changes_nothing_that_is_known
+                what_follows_an_outcome_needs_no_caller
+                a_successor_goes_on_with_what_the_old_ledger_began
+            }
+            on! { same_requests, $new:
+                the_same_request_is_found_whatever_its_other_headers_are
+                another_client_never_finds_an_action
+                a_row_without_fingerprints_is_compared_by_its_bytes
             }
             on! { partners, $new:
                 nothing_is_sent_under_a_key_that_may_be_forgotten

@@ -5,12 +5,16 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use seawall_ledger::Trouble;
 use seawall_ledger::store::Store;
 use seawall_ledger::store::sqlite::Sqlite;
+use seawall_ledger::{End, Report, Trouble};
+use seawall_policy::Idempotency;
 
 use crate::on_postgres::python;
-use crate::suite::pay;
+use crate::provider::Provider;
+use crate::starts::{started, yes};
+use crate::suite::{asking, charge, ended, pay};
+use crate::world::ledger;
 
 /// A process that writes: it is in a transaction until it is released.
 struct Writing {
@@ -112,4 +116,24 @@ async fn a_file_whose_tables_are_there_is_opened_while_another_process_writes() 
     assert_eq!(store.counts(&pay()).await.unwrap().open, 0);
     assert!(begun.elapsed() < Duration::from_secs(2), "it waited for {:?}", begun.elapsed());
     writing.release();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outcome_is_written_when_another_process_has_ended_its_transaction() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ledger.db");
+    let store = Sqlite::open(&file).await.unwrap();
+    store.migrate().await.unwrap();
+    let ledger = ledger(store, asking(Idempotency::Keyed), &Provider::new());
+    let started = started(&ledger, &charge("k")).await;
+    let id = started.action().id;
+    let writing = Writing::into(&file, "wal");
+    let begun = Instant::now();
+    let away = started.ended(yes(), Report::default()).await.unwrap_err();
+    let took = begun.elapsed();
+    assert!(matches!(away.trouble(), Some(Trouble::Away | Trouble::Busy)), "{away}");
+    assert!(took < Duration::from_secs(8), "its caller waited for {took:?}");
+    assert_eq!(ledger.load(id).await.unwrap().state.in_flight(), Some(1));
+    writing.release();
+    assert_eq!(ended(&ledger, id).await.state.end(), Some(End::Done));
 }

@@ -20,7 +20,7 @@ use crate::suite::charge;
 use crate::world::{PostgresWorld, SqliteWorld, World, ledger, quick};
 
 /// Copies the one row that waits until there are `rows` of them.
-async fn backlog<W: World>(world: &W, rows: u64) {
+pub(crate) async fn backlog<W: World>(world: &W, rows: u64) {
     let mut conn = world.connect().await;
     // The ids are in the order of recording, as those of version 7 are. Each row is due a moment after the one before.
     let (id, due, series) = if W::ACTIONS.contains('.') {
@@ -133,7 +133,7 @@ async fn claimed_pages(
 
 async fn claim_pages(world: &PostgresWorld) -> u64 {
     let [_, claim, ..] = Postgres::texts();
-    claimed_pages(world, claim, |query| query.bind(["charge"])).await
+    claimed_pages(world, claim, |query| query.bind(["charge"]).bind(["-infinity"])).await
 }
 
 async fn held_pages(world: &PostgresWorld) -> u64 {
@@ -215,7 +215,7 @@ async fn claim_plan_on_postgres(world: &PostgresWorld) -> String {
     sqlx::raw_sql(begin).execute(&mut conn).await.unwrap();
     let query = sqlx::query(AssertSqlSafe(format!("EXPLAIN {claim}"))).persistent(false);
     let query = query.bind(uuid::Uuid::nil()).bind(0_i64).bind("pay").bind(32_i64).bind(1_i64);
-    let query = query.bind(["charge", "payout"]);
+    let query = query.bind(["charge", "payout"]).bind(vec!["-infinity", "-infinity"]);
     lines(&query.fetch_all(&mut conn).await.unwrap())
 }
 

@@ -8,7 +8,7 @@ use seawall_ledger::machine::{self, Effect, Row};
 use seawall_ledger::store::{Change, Changed, Filter, Insert, Recorded, Store};
 use seawall_ledger::{
     Action, ActionId, AttemptKind, AttemptOutcome, AttemptRow, End, Event, Goal, Known, Money, Naming,
-    NotApplied, Now, Owner, Performed, Report, Stamp, State, Step, Told, Trouble,
+    NotApplied, Now, Owner, Performed, Prints, Report, Stamp, State, Step, Told, Trouble,
 };
 use seawall_policy::{Draw, Idempotency};
 
@@ -122,6 +122,8 @@ fn full(key: &str, row: Row) -> Action {
     Action {
         naming: Naming::Salted(32),
         mapped_key: Some(format!("sent as {key}")),
+        prints: Some(Prints { head: [34; 32], body: [35; 32] }),
+        client: Some("client".to_owned()),
         ..Action::of(&new, State::of_row(row).unwrap(), at(33))
     }
 }
@@ -149,7 +151,8 @@ pub(crate) async fn a_row_whose_fields_all_differ_is_read_as_it_was_written<W: W
     let story = store.story(open.id).await.unwrap().unwrap();
     assert_eq!((story.action, story.attempts), (open.clone(), vec![line(1)]));
 
-    let ended = Action { scope: None, amount: None, ..full("ended", ended_row(5)) };
+    let ended =
+        Action { scope: None, amount: None, prints: None, client: None, ..full("ended", ended_row(5)) };
     let ended = Action { naming: Naming::FirstRelease, mapped_key: None, ..ended };
     let bare = AttemptRow {
         kind: AttemptKind::Confirm,
@@ -283,6 +286,9 @@ const WRONG: &[&str] = &[
     "amount = '1,5', currency = 'KRW'",
     "amount = '1'",
     "currency = 'KRW'",
+    "head_print = request",
+    "body_print = request",
+    "head_print = request, body_print = request",
     "scope = 's'",
     "scope_size = 1",
     "scope = 's', scope_size = -1",

@@ -14,7 +14,7 @@ use crate::suite::{SECOND, asking, charge, ended, soon, until};
 use crate::world::{World, ledger, quick};
 
 /// Rules of a provider that takes 16 to 64 letters, digits, `_` and `-`.
-fn long_keys() -> Rules {
+pub(crate) fn long_keys() -> Rules {
     Rules { keys: KeyRules::parse("A-Za-z0-9_-", 16, 64).unwrap(), ..asking(Idempotency::Keyed) }
 }
 
@@ -29,7 +29,7 @@ async fn takes<S: Store>(store: &S, key: &str, sent: String) -> Action {
     action
 }
 
-fn mapped(key: &str, salt: u32) -> String {
+pub(crate) fn mapped(key: &str, salt: u32) -> String {
     long_keys().keys.sent("pay", key, salt).unwrap()
 }
 
@@ -93,7 +93,7 @@ pub(crate) async fn many_clashes_in_one_batch_are_all_recorded<W: World>(world: 
 }
 
 /// Makes a row as plain SQL records it: without the key under which it is sent.
-async fn recorded_by_sql<W: World>(world: &W, ledger: &Ledger<W::Store>, key: &str) -> ActionId {
+pub(crate) async fn recorded_by_sql<W: World>(world: &W, ledger: &Ledger<W::Store>, key: &str) -> ActionId {
     let now = ledger.store().ask_time().await.unwrap().now();
     let state = machine::recorded(&quick(Idempotency::None), now);
     let action = Action { naming: Naming::Open, ..Action::of(&charge(key), state, now) };
@@ -104,6 +104,15 @@ async fn recorded_by_sql<W: World>(world: &W, ledger: &Ledger<W::Store>, key: &s
     W::execute(&mut conn, "COMMIT").await;
     assert_eq!(ledger.load(action.id).await.unwrap().naming, Naming::Open);
     action.id
+}
+
+/// Gives an action up before its first attempt, as the first release did.
+pub(crate) async fn fails_by_sql<W: World>(world: &W, id: ActionId) {
+    let mut conn = world.connect().await;
+    W::execute(&mut conn, W::BEGIN).await;
+    let gives_up = format!("UPDATE {} SET ended = 'failed', due_at = NULL WHERE id = '{id}'", W::ACTIONS);
+    W::execute(&mut conn, &gives_up).await;
+    W::execute(&mut conn, "COMMIT").await;
 }
 
 pub(crate) async fn what_plain_sql_recorded_gets_its_key_before_its_first_attempt<W: World>(world: W) {
@@ -193,12 +202,7 @@ pub(crate) async fn a_key_without_a_name_is_mapped_before_it_is_used_anew<W: Wor
     let provider = Provider::new();
     let ledger = ledger(world.open().await, long_keys(), &provider);
     let id = recorded_by_sql(&world, &ledger, "order-1").await;
-    // The first release gave such an action up before its first attempt.
-    let mut conn = world.connect().await;
-    W::execute(&mut conn, W::BEGIN).await;
-    let gives_up = format!("UPDATE {} SET ended = 'failed', due_at = NULL WHERE id = '{id}'", W::ACTIONS);
-    W::execute(&mut conn, &gives_up).await;
-    W::execute(&mut conn, "COMMIT").await;
+    fails_by_sql(&world, id).await;
     let done = ledger.perform(&charge("order-1")).await.unwrap();
     assert_eq!((done.id, done.state.end()), (id, Some(End::Done)));
     assert_eq!(provider.sent_as("order-1"), [mapped("order-1", 0)]);

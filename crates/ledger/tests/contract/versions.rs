@@ -42,6 +42,7 @@ async fn started<W: TwoVersions>(world: &W, order: Order) -> (W::Store, W::Store
     // A start that finds everything done changes nothing.
     old.migrate().await.unwrap();
     new.migrate().await.unwrap();
+    assert_eq!(old.print_key().await.unwrap(), new.print_key().await.unwrap(), "one key for all");
     assert_eq!((old.knows() + 1, version::<W>(world).await), (new.knows(), (6, 3)));
     (old, new)
 }
@@ -169,8 +170,12 @@ pub(crate) async fn a_row_that_needs_more_is_left_to_the_newer_program<W: TwoVer
     assert_eq!((waited, provider.performs("newer")), (newer.clone(), 0));
     // The same request finds it, and changes nothing.
     assert_eq!(old.record(&charge("newer")).await.unwrap(), newer);
-    assert_eq!(old.store().due(&[pay()]).await.unwrap(), [Due::default()], "the older one waits for nothing");
-    assert_ne!(new.store().due(&[pay()]).await.unwrap(), [Due::default()]);
+    assert_eq!(
+        old.store().due(&[pay()], Duration::from_secs(3600)).await.unwrap(),
+        [Due::default()],
+        "the older one waits for nothing"
+    );
+    assert_ne!(new.store().due(&[pay()], Duration::from_secs(3600)).await.unwrap(), [Due::default()]);
     refuses_wishes(&world, &old, &newer).await;
 
     let newer_worker = new.worker(soon());
@@ -256,7 +261,7 @@ pub(crate) async fn tables_that_an_older_program_cannot_use_are_refused_in_words
     let mut conn = world.connect().await;
     let schema = W::ACTIONS.replace("action", "schema");
     W::execute(&mut conn, W::BEGIN).await;
-    W::execute(&mut conn, &format!("UPDATE {schema} SET works_from = 5")).await;
+    W::execute(&mut conn, &format!("UPDATE {schema} SET works_from = 6")).await;
     W::execute(&mut conn, "COMMIT").await;
     let refused = old.migrate().await.unwrap_err();
     assert_eq!(refused.trouble(), Trouble::Foreign);

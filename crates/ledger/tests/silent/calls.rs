@@ -40,7 +40,11 @@ async fn every_call_ends_while_the_database_is_silent() {
         Box::pin(is_away(&relay, "settle a scope", ledger.settle(scoped.id))),
         Box::pin(is_away(&relay, "cancel", ledger.cancel(open.id))),
         Box::pin(is_away(&relay, "claim", ledger.store().claim(&pay, Owner(7), 10, Duration::from_secs(1)))),
-        Box::pin(is_away(&relay, "poll", ledger.store().due(std::slice::from_ref(&pay)))),
+        Box::pin(is_away(
+            &relay,
+            "poll",
+            ledger.store().due(std::slice::from_ref(&pay), Duration::from_secs(1))
+        )),
         Box::pin(is_away(&relay, "time", ledger.store().ask_time())),
     );
     is_away(&relay, "once more", ledger.load(known.id)).await;

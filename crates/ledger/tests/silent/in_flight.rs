@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use seawall_ledger::store::postgres::Postgres;
 use seawall_ledger::store::{Declared, Store};
-use seawall_ledger::{Action, AttemptOutcome, End, Ledger, Operation, Rules, Trouble};
+use seawall_ledger::{
+    Action, AttemptOutcome, Begun, End, Ledger, Operation, Performed, Report, Rules, Trouble,
+};
 use sqlx::PgConnection;
 
 use crate::provider::{Fate, Provider};
@@ -46,6 +48,24 @@ async fn an_outcome_is_written_once_if_the_commit_was_lost() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outcome_is_written_once_if_the_answer_of_the_commit_was_lost() {
     an_outcome_is_written(Silent::After).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outcome_of_a_callers_own_attempt_is_written_when_the_database_is_back() {
+    let (world, relay, store) = relayed().await;
+    let provider = Provider::new();
+    let rules = Rules { attempt: PATIENCE, lease: PATIENCE * 2, ..keyed() };
+    let ledger = ledger(store, rules, &provider);
+    let Begun::Started(started) = ledger.start(&charge("k")).await.unwrap() else { panic!("it was there") };
+    let id = started.action().id;
+    relay.silence_all();
+    is_away(&relay, "ended", started.ended(Performed::Yes(None), Report::default())).await;
+    is_away(&relay, "start", ledger.start(&charge("other"))).await;
+    relay.heal();
+    let done = ended(&ledger, id).await;
+    assert_eq!((done.state.end(), done.state.version()), (Some(End::Done), 2));
+    assert_eq!((provider.performs("k"), provider.confirms("k")), (0, 0), "it knew, and had not to ask");
+    drop(world);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,5 @@
-//! The facts that a breaker receives (commands and evidence), and the facts that it returns (refusals, changes of
-//! state, and why it opened).
+//! The data that a breaker receives (an operator's commands, and how calls ended), and the data that it returns
+//! (refusals, changes of state, and why it opened).
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub enum Force {
     Open,
     /// Let every call pass, whatever the evidence says.
     Closed,
-    /// The breaker decides by the evidence of calls. If it was forced open before, it begins with probes.
+    /// The breaker decides by how calls end. If it was forced open before, it begins with probes.
     Auto,
 }
 
@@ -60,8 +60,8 @@ pub struct BreakerRefusal {
     pub until: Option<Time>,
 }
 
-/// What the end of a call says of the endpoint's health. Each call gives evidence once for each endpoint. If it repeats
-/// at the same endpoint, only its last attempt there counts.
+/// What the end of a call says of whether the endpoint works. Each call counts once for each endpoint. If it repeats at
+/// the same endpoint, only its last attempt there counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
     /// The endpoint gave a definite answer, which may be a 404.
@@ -79,20 +79,20 @@ pub enum Evidence {
     },
     /// The endpoint answered in a way that is neither good nor bad: with a 429, or by refusing an HTTP/2 stream.
     Neutral,
-    /// The caller left, or its own deadline ended the attempt. This is a slow failure only if the window holds a
-    /// success and the caller waited longer than a bound. In every other case the call is no evidence.
+    /// The caller left, or its own deadline ended the attempt. This counts as a slow failure only if the window holds a
+    /// success and the caller waited longer than a bound. In every other case the call does not count.
     ///
     /// The bound is `slow_call`. If that is not set, it is twice the slowest success in the window, but at least
     /// `enough`.
     Abandoned {
         /// The time from the permit to the end of the attempt.
         waited: Duration,
-        /// A tenth of the read timeout. If `slow_call` is not set, a call that was given up after a shorter wait is no
-        /// evidence.
+        /// A tenth of the read timeout. If `slow_call` is not set, a call that was given up after a shorter wait does
+        /// not count.
         enough: Duration,
     },
-    /// The call is no evidence: no attempt was made, this process had no means to send, or the caller's own body broke.
-    /// Such a call neither lengthens nor ends a run of failures.
+    /// The call says nothing of the endpoint: no attempt was made, this process had no means to send, or the caller's
+    /// own body broke. Such a call neither lengthens nor ends a run of failures.
     Nothing,
 }
 
@@ -103,11 +103,11 @@ pub enum Counted {
     Ok,
     /// A bad call.
     Bad,
-    /// The evidence counted as nothing, for one of these reasons:
+    /// The call changed no count of the breaker, for one of these reasons:
     ///
-    /// - It was neutral or [`Evidence::Nothing`].
-    /// - It was an abandoned call that is no evidence.
-    /// - Its pass was given before the last change of state.
+    /// - It was [`Evidence::Neutral`] or [`Evidence::Nothing`].
+    /// - Its caller gave up, but had not waited long enough to prove anything ([`Evidence::Abandoned`]).
+    /// - Its pass was given before the breaker's last change of state.
     Nothing,
 }
 
@@ -115,8 +115,8 @@ pub enum Counted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a change of state is to be told, and clears the limit where it closed"]
 pub struct Settled {
-    /// What the evidence counted as. If it was an abandoned call that counts as bad, the limit must count this call as
-    /// overload.
+    /// Whether the call counted as good, as bad or as nothing. If its caller gave up and it counted as bad, the limit
+    /// must count this call as overload.
     pub counted: Counted,
     /// The new state; `None` if it did not change. If it is [`BreakerState::Closed`], `Limit::breaker_closed` must be
     /// called.

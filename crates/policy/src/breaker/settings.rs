@@ -13,7 +13,8 @@ const SHORTEST_WINDOW: Duration = Duration::from_millis(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerSettings {
     /// Whether the breaker may open. Default `true`. With `false` every call passes, unless an operator forces the
-    /// breaker open. The window is still filled, because the rule that decides on repeats of slow failures reads it.
+    /// breaker open. The window still counts calls, because slow failures are repeated only while the window shows few
+    /// failures.
     pub enabled: bool,
     /// The share of bad calls in the window, in parts per million, at which the breaker opens. Default 500 000 (one
     /// half): below that, an endpoint still serves most calls, and repeats replace the calls that failed.

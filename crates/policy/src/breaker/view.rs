@@ -41,9 +41,11 @@ impl Breaker {
         }
     }
 
-    /// Returns the time from which the next probe may be sent: the end of the open time if the breaker is open. While a
-    /// probe is in flight, it is the time from which a second probe may be sent although the first has not ended. In
-    /// all other cases returns `None`.
+    /// Returns the time from which the next probe may be sent:
+    ///
+    /// - If the breaker is open: the end of the open time.
+    /// - If a probe is in flight: the time from which a second probe may be sent although the first has not ended.
+    /// - In all other cases: `None`.
     #[must_use]
     pub fn state_until(&self, now: Time) -> Option<Time> {
         match self.state {

@@ -10,8 +10,8 @@ use crate::time::Time;
 /// The state that calls share, as the call machine uses it: breakers, limits and the budget. A value of this trait
 /// belongs to one call, and knows the keys under which that call's guards are kept.
 pub trait Guards {
-    /// Asks for the right to make one attempt: first the cooling, then the breaker, then the concurrency limit. The
-    /// permit is given back exactly once, in [`Guards::settle`].
+    /// Returns a permit to make one attempt. The cooling is asked first, then the breaker, then the concurrency limit.
+    /// The permit is given back exactly once, in [`Guards::settle`].
     ///
     /// # Errors
     /// The refusal of the guard that said no.
@@ -40,15 +40,15 @@ pub trait Guards {
     /// Returns why an endpoint would refuse the call now; `None` if the endpoint would admit it. No permit is taken.
     fn refuses(&mut self, endpoint: usize, now: Time) -> Option<Stopped>;
 
-    /// Gives a permit back with the report of its attempt. If the call ends with a success, the budget earns.
+    /// Gives a permit back with the report of its attempt. If the call ends with a success, the budget earns tokens.
     ///
     /// With [`After::RepeatsHere`], the breaker does not get the evidence yet, and its pass is returned. If the repeat
     /// does not reach the same endpoint, the pass must be given to [`Guards::witness`]; if it does, the pass is
     /// dropped. With any other `after`, returns `None`.
     fn settle(&mut self, permit: Permit, report: &Report, after: After, now: Time) -> Option<HeldPass>;
 
-    /// Gives the breaker the evidence of an attempt that [`Guards::settle`] held back, because a repeat at the same
-    /// endpoint was to follow. The call machine calls this function if that repeat did not reach the endpoint.
+    /// Tells the breaker how an attempt ended. [`Guards::settle`] did not do so, because a repeat at the same endpoint
+    /// was to follow. The call machine calls this function if that repeat did not reach the endpoint.
     fn witness(&mut self, pass: HeldPass, report: &Report, now: Time);
 
     /// Pays for one repeat after a failure of this attempt. `doubles` says whether the work may then be done twice.

@@ -1,5 +1,5 @@
-//! How an attempt ended: what is known of it, whether a move to another endpoint costs a token, and whether a repeat
-//! may do the work twice.
+//! What is known after an attempt has ended: how it ended, whether a move to another endpoint costs a token, and
+//! whether a repeat may do the work twice.
 
 use crate::ending::{Ending, Verdict};
 use crate::repeat::Repeat;

@@ -70,12 +70,13 @@ impl Timeouts {
 /// The rules and settings that all calls of an operation have in common.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// What the endings of attempts mean, and what a second delivery does.
+    /// What the end of an attempt means for the effect and the health, and what happens if a request is delivered
+    /// twice.
     pub rules: Rules,
     /// The timeouts of each call.
     pub timeouts: Timeouts,
-    /// The number of attempts, including the first. It must lie in [`Plan::ATTEMPTS`]. Default
-    /// [`Plan::DEFAULT_ATTEMPTS`].
+    /// The maximum number of attempts of a call, the first included: from 1 to 10 ([`Plan::ATTEMPTS`]). Default 2
+    /// ([`Plan::DEFAULT_ATTEMPTS`]).
     pub attempts: u32,
     /// The settings of the wait before a repeat.
     pub backoff: Backoff,

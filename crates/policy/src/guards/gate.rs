@@ -53,7 +53,7 @@ impl LimitGate {
         self.limit.admit(probe).ok()
     }
 
-    /// Puts a caller into the queue. Returns its place and the latest end of its wait. The wait ends with
+    /// Puts a caller into the queue. Returns its place, and the time until which it waits at most. The wait ends with
     /// [`LimitGate::take_turn`] or [`LimitGate::leave`].
     ///
     /// # Errors

@@ -29,8 +29,8 @@ pub(crate) trait Kept {
     fn alike(&self) -> Self;
     /// Returns whether this guard can be forgotten now without a loss, because it is idle.
     fn at_rest(&self, now: Time) -> bool;
-    /// Turns this guard into a new one with the settings of `model`. Attempts that began before are no evidence for the
-    /// new guard.
+    /// Turns this guard into a new one with the settings of `model`. The results of attempts that began before do not
+    /// count for the new guard.
     fn renew(&mut self, model: &Self, now: Time);
 }
 
@@ -49,12 +49,13 @@ pub(crate) enum KeyPlace {
 #[derive(Clone, Debug)]
 pub(crate) struct Keyed<G> {
     plain: G,
-    /// The guard that the keys beyond the bound share. It is made when it is first needed.
+    /// The guard that all keys share that have no guard of their own. It is made when it is first needed.
     overflow: Option<Box<G>>,
     entries: Vec<Entry<G>>,
     by_key: BTreeMap<Arc<str>, u32>,
-    /// The two ends of the list, which is ordered by last use.
+    /// The entry that was used last. The entries form a list, which is ordered by last use.
     newest: u32,
+    /// The entry that was used longest ago.
     oldest: u32,
     most: u32,
 }
@@ -160,8 +161,8 @@ impl<G: Kept> Keyed<G> {
         }
     }
 
-    /// Notes that an attempt or a witness that uses this guard is in flight. The guard is kept until [`Keyed::landed`]
-    /// is called.
+    /// Must be called when an attempt that uses this guard begins, or goes on after its caller has left. The guard is
+    /// kept until [`Keyed::landed`] is called.
     #[inline]
     pub(crate) fn took_off(&mut self, place: KeyPlace) {
         if let KeyPlace::Entry(at) = place {
@@ -254,7 +255,8 @@ mod tests {
 
     use super::*;
 
-    /// A guard that counts how often it was renewed. It is idle unless it is held.
+    /// A guard for the tests. `lives` counts how often it was renewed. If `held` is `false`, it is idle and may be
+    /// forgotten.
     #[derive(Clone, Debug)]
     struct Toy {
         held: bool,
@@ -340,7 +342,7 @@ mod tests {
     }
 
     proptest! {
-        /// The model is a list in the order of use, which is searched from its end.
+        /// Compares the collection with a model: a list in the order of use, which is searched from its end.
         #[test]
         fn agrees_with_a_list(
             most in 1_u32..6,
@@ -369,8 +371,8 @@ mod tests {
                             list.insert(0, (name, false));
                             prop_assert!(place != KeyPlace::Overflow);
                         } else if let Some(resting) = list.iter().rposition(|(_, held)| !held) {
-                            // Held keys that the search looked at count as used. The key that the search looked at last
-                            // is the newest.
+                            // The search has passed over the keys behind `resting`, because they have calls in flight.
+                            // They now count as used, and the one that was passed over last is the newest of them.
                             let after = list.split_off(resting + 1);
                             list.pop();
                             for used in after.into_iter().rev() {

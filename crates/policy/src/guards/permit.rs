@@ -19,8 +19,8 @@ pub struct Permit {
     pub(super) slot: Slot,
 }
 
-/// A breaker's pass whose attempt has ended, but whose result the breaker has not got. The call repeats at the same
-/// endpoint, and only its last result there counts.
+/// A breaker's pass whose attempt has ended. The breaker has not been told the result, because the call repeats at the
+/// same endpoint, and only its last result there counts.
 #[derive(Debug)]
 pub struct HeldPass {
     pub(super) at: At,
@@ -50,7 +50,8 @@ pub struct Ticket {
 #[derive(Debug)]
 #[must_use = "a slot is given back in `release`"]
 pub struct Remains {
-    /// The pass whose evidence was held back, because the call repeats at the same endpoint; `None` in all other cases.
+    /// The breaker's pass, if the call repeats at the same endpoint, so that the breaker has not been told how this
+    /// attempt ended. `None` in all other cases.
     pub pass: Option<HeldPass>,
     /// The slot that is kept until the answer's body is over; `None` if no body is under way.
     pub slot: Option<LimitSlot>,
@@ -92,29 +93,30 @@ impl Permit {
         self.pass.is_probe()
     }
 
-    /// Returns a description of the attempt that this permit is for. `began` is the time when the attempt began. The
-    /// description is used to decide whether the attempt is followed as a witness.
+    /// Returns a description of the attempt that this permit is for. It is used to decide whether the attempt goes on
+    /// after its caller has left. `began` is the time when the attempt began.
     #[must_use]
     pub fn underway(&self, began: Time) -> Underway {
         Underway { at: self.at, probe: self.pass.is_probe(), began }
     }
 }
 
-/// The right to follow an attempt without its caller. It is given back in [`super::DependencyGuards::unfollow`].
+/// The right to let an attempt go on after its caller has left, until it really ends. It is given back in
+/// [`super::DependencyGuards::unfollow`].
 #[derive(Debug)]
 #[must_use = "it is given back in `unfollow`"]
 pub struct Witness {
     pub(super) endpoint: u32,
     pub(super) breaker: KeyPlace,
     pub(super) patience: Duration,
-    /// Whether the attempt counts towards the maximum numbers of witnesses. A probe does not count, since it is
-    /// followed in any case.
+    /// Whether the attempt counts towards the maximum number of attempts that are followed at the same time. A probe
+    /// does not count, since it is followed in any case.
     pub(super) counted: bool,
 }
 
 impl Witness {
-    /// Returns the maximum time that the witness waits without progress. It replaces the attempt's read timeout and is
-    /// never longer.
+    /// Returns how long the attempt may go on without progress after its caller has left. This time replaces the
+    /// attempt's read timeout and is never longer.
     #[must_use]
     pub fn patience(&self) -> Duration {
         self.patience

@@ -52,7 +52,8 @@ impl EndpointGuards {
         &mut self.wards.plain().breaker
     }
 
-    /// Returns the cooling of calls without a key, as it is now; `None` if the endpoint does not cool for them.
+    /// Returns the state of the cooling for calls without a key; `None` if the endpoint does not hold back such calls
+    /// now.
     pub fn cooling(&mut self, now: Time) -> Option<CoolingSeen> {
         self.wards.plain().cooling.seen(now)
     }
@@ -67,8 +68,8 @@ impl EndpointGuards {
         seen(self.gates.plain())
     }
 
-    /// Passes each key's breaker and cooling to `tell`, the most recently used first. The last one may have `None` as
-    /// its key: it is the breaker that the keys beyond the bound share.
+    /// Passes each key's breaker and cooling to `tell`, the most recently used first. If the last one has `None` as its
+    /// key, it is the breaker that all keys share that have none of their own.
     pub fn each_breaker(
         &mut self,
         now: Time,
@@ -80,8 +81,8 @@ impl EndpointGuards {
         }
     }
 
-    /// Passes each key's limit to `tell`, the most recently used first. The last one may have `None` as its key: it is
-    /// the limit that the keys beyond the bound share.
+    /// Passes each key's limit to `tell`, the most recently used first. If the last one has `None` as its key, it is
+    /// the limit that all keys share that have none of their own.
     pub fn each_limit(&mut self, mut tell: impl FnMut(Option<&Arc<str>>, LimitSeen)) {
         self.gates.each_key(|key, gate| tell(Some(key), seen(gate)));
         if let Some(shared) = self.gates.overflow() {
@@ -97,7 +98,8 @@ impl EndpointGuards {
 
     /// Gives back a breaker's pass. The pass was not used, because another guard refused the attempt.
     pub(super) fn unused(&mut self, breaker: KeyPlace, pass: Pass, now: Time) {
-        // No attempt was made. This evidence cannot open the breaker, so the draw is not used.
+        // No attempt was made, so the breaker is told that the call says nothing. That cannot open the breaker, so the
+        // draw is not used.
         let _unused = self.wards.at(breaker).breaker.settle(now, pass, Evidence::Nothing, || Draw::new(0));
     }
 
@@ -108,8 +110,8 @@ impl EndpointGuards {
             Some(BreakerState::Open | BreakerState::HalfOpen | BreakerState::ForcedOpen) | None => {}
         });
         if closed {
-            // The last endings that the limits remember are from the time before the breaker closed, so they are
-            // forgotten.
+            // The limits remember how the last attempts ended. These attempts are from the time before the breaker
+            // closed, so they are forgotten.
             self.gates.each(|_, gate| gate.limit.breaker_closed());
         }
     }

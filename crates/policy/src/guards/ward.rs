@@ -11,17 +11,17 @@ use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::time::Time;
 
-/// The maximum number of attempts at one endpoint, or of one key, that are followed as witnesses at the same time. Two,
-/// because the breaker's rule of silence needs two slow failures.
+/// The maximum number of attempts at one endpoint, or of one key, that are followed as witnesses at the same time. It
+/// is two, because two slow failures in a row open a breaker that has seen no success.
 const WITNESSES: u32 = 2;
 
-/// An attempt that begins within this time after a success needs no witness, because the success shows that the
-/// endpoint does not hang. So a driver seldom has to let an attempt go on without its caller. The price is that a hang
-/// is noticed later, by this time at most.
+/// If a caller leaves, its attempt need not go on if it began within this time after a success: the success shows that
+/// the endpoint does not hang. So a driver seldom has to let an attempt go on without its caller. The price is that a
+/// hang is noticed later, by this time at most.
 pub const RECENT_SUCCESS: Duration = Duration::from_millis(100);
 
-/// The breaker and the cooling of one endpoint or key, and what is needed to decide whether an attempt is followed as a
-/// witness.
+/// The breaker and the cooling of one endpoint or key, and what is needed to decide whether an attempt goes on after
+/// its caller has left.
 #[derive(Clone, Debug)]
 pub(crate) struct Ward {
     pub(crate) breaker: Breaker,
@@ -42,8 +42,8 @@ impl Ward {
         Ward { breaker, cooling, last_success: None, slowest: Slowest::default(), witnesses: 0 }
     }
 
-    /// Admits an attempt, or refuses it. The cooling is asked first, because nothing is sent while the endpoint cools,
-    /// not even a probe.
+    /// Admits an attempt and returns the breaker's pass, or refuses it. The cooling is asked first, because nothing is
+    /// sent while the endpoint cools, not even a probe.
     #[inline]
     pub(crate) fn admit(&mut self, now: Time) -> Result<Pass, Refusal> {
         if let Err(no) = self.cooling.admit(now) {
@@ -70,7 +70,8 @@ impl Ward {
         }
     }
 
-    /// Reports an overload answer to the cooling; see [`Cooling::overloaded`].
+    /// Must be called when an overload answer came. Returns the time from which the first call passes again; `None` if
+    /// the endpoint does not cool. `elsewhere` says whether another endpoint takes calls.
     pub(crate) fn overloaded(
         &mut self,
         now: Time,
@@ -87,21 +88,22 @@ impl Ward {
         self.breaker.is_closed() && !self.cooling.is_cooling(now)
     }
 
-    /// Records that a success ended now and took this long.
+    /// Records that a success ended at `now`, and that its call took the time `took`.
     #[inline]
     pub(crate) fn succeeded(&mut self, took: Duration, now: Time) {
         self.last_success = Some(now);
         self.slowest.saw(took, now);
     }
 
-    /// Returns how long a witness waits for progress if its attempt's read timeout is `read`. It is four fifths of
-    /// `read` or twice the slowest success that is remembered, whichever is more, but never longer than `read`. If
-    /// nothing has succeeded yet, nobody knows how slow the endpoint may be, and a witness waits for the whole of
-    /// `read`.
+    /// Returns how long an attempt may go on without progress after its caller has left. `read` is the attempt's read
+    /// timeout. The returned time is four fifths of `read` or twice the slowest success that is remembered, whichever
+    /// is longer, but at most `read`. If nothing has succeeded yet, it is `read`, because nobody knows how slow the
+    /// endpoint may be.
     ///
-    /// Witnesses wait for less than the read timeout, because they may begin late. When an endpoint begins to hang,
-    /// attempts from before the hang use up the permitted number of witnesses. With the shorter wait, the evidence of
-    /// later witnesses comes as early as that of callers that wait for the whole read timeout.
+    /// The time is shorter than the read timeout for this reason: When an endpoint begins to hang, attempts from before
+    /// the hang use up the permitted number of followed attempts ([`WITNESSES`]), so later attempts are followed only
+    /// after these. With the shorter time, the breaker still notices the hang as early as from callers that wait for
+    /// the whole read timeout.
     pub(crate) fn patience(&self, read: Duration) -> Duration {
         match self.slowest.known() {
             Some(slowest) => (read / 5 * 4).max(slowest.saturating_mul(2)).min(read),
@@ -109,9 +111,9 @@ impl Ward {
         }
     }
 
-    /// Returns whether a witness is needed to find out if the endpoint hangs. That is so under three conditions: the
-    /// breaker is turned on, fewer than [`WITNESSES`] are under way, and no success has ended since `began` or in the
-    /// time [`RECENT_SUCCESS`] before it.
+    /// Returns whether an attempt that began at `began` must go on after its caller has left, to find out if the
+    /// endpoint hangs. That is so under three conditions: the breaker is turned on, fewer than [`WITNESSES`] such
+    /// attempts are under way, and no success has ended since `began` or in the time [`RECENT_SUCCESS`] before it.
     pub(crate) fn needs_witness(&self, began: Time) -> bool {
         let asks = self.breaker.settings().enabled && self.witnesses < WITNESSES;
         asks && self.last_success.is_none_or(|ended| ended.saturating_add(RECENT_SUCCESS) < began)

@@ -13,14 +13,14 @@ use std::time::Duration;
 use super::DependencyGuards;
 use super::permit::{Underway, Witness};
 
-/// The maximum number of attempts of one dependency, over all its endpoints and keys, that are followed as witnesses at
-/// the same time.
+/// The maximum number of attempts of one dependency, over all its endpoints and keys, that go on after their callers
+/// have left, at the same time.
 const WITNESSES: u32 = 16;
 
 impl DependencyGuards {
-    /// Decides whether an attempt is followed to its real ending, after its caller left or the caller's deadline
-    /// passed. If so, returns the witness. If the attempt must be cancelled instead, returns `None`. A probe is always
-    /// followed. `read` is the attempt's read timeout.
+    /// Decides whether an attempt goes on to its real ending, after its caller left or the caller's deadline passed. If
+    /// so, returns a witness, which must be given back in [`Self::unfollow`]. If the attempt must be cancelled instead,
+    /// returns `None`. A probe always goes on. `read` is the attempt's read timeout.
     pub fn follow(&mut self, attempt: &Underway, read: Duration) -> Option<Witness> {
         let Underway { at, probe, began } = *attempt;
         let wards = &mut self.endpoints[at.endpoint as usize].wards;
@@ -33,7 +33,7 @@ impl DependencyGuards {
             ward.witness_begins();
             self.witnesses += 1;
         }
-        // The guards of the attempt's key are kept until the witness is given back.
+        // The guards of the attempt's key are kept until `unfollow` is called.
         wards.took_off(at.breaker);
         Some(Witness { endpoint: at.endpoint, breaker: at.breaker, patience, counted: !probe })
     }

@@ -36,7 +36,7 @@ pub(super) async fn scope<F: Future>(future: F) -> F::Output {
     SCOPE.scope(Arc::new(Scope { id, outer }), future).await
 }
 
-/// Returns the holder of a connection that is taken now: the innermost scope, else the task, else the thread. It is
+/// Returns the holder of a connection that is taken now: the innermost scope, else the task, else the thread. Returns
 /// `None` if the code runs neither in a scope nor in a tokio runtime.
 pub(super) fn current() -> Option<Holder> {
     SCOPE.try_with(|scope| Holder::Scope(scope.id)).ok().or_else(outermost)

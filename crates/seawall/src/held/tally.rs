@@ -1,5 +1,6 @@
-//! Counts what the connection guard has seen. It adds up, for each dependency, how long connections were held during
-//! calls, and it counts the pairs of places in the code.
+//! Counts what the connection guard has seen. For each dependency, it adds up how long connections were held during
+//! calls. It also counts each pair of places in the code: where a connection was taken, and where a call was made while
+//! the connection was held.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,9 +11,9 @@ use parking_lot::Mutex;
 
 use super::violation::{ConnectionHeld, Place};
 
-/// The maximum number of pairs of places that are kept. A program normally has few pairs. If the maximum is reached, a
-/// call with a further pair is still counted for its dependency. But the pair is not kept, and no warning about it is
-/// logged.
+/// The maximum number of pairs of places in the code (where a connection was taken, and where a call was made) that are
+/// kept. A program normally has few pairs. Beyond this number, a call with a further pair is still counted for its
+/// dependency. But its pair is not kept, and no warning about it is logged.
 const MOST_PLACES: usize = 1024;
 
 /// The shortest time between two warnings for the same pair of places.
@@ -24,8 +25,8 @@ const WARN_EVERY: Duration = Duration::from_secs(1);
 pub struct HeldTotal {
     /// The dependency's name.
     pub dependency: String,
-    /// The time for which connections were held during calls to this dependency, added up over all connections. The
-    /// value grows at the end of each call. The metric `seawall_held_connection_seconds_total` has the same value.
+    /// The time for which connections were held during calls to this dependency, added up over all connections. It
+    /// grows when a call ends. The metric `seawall_held_connection_seconds_total` has the same value.
     pub waited: Duration,
     /// The number of calls that were made while a connection was held. Refused calls are not among them.
     pub calls: u64,
@@ -54,7 +55,8 @@ pub struct HeldPlace {
 pub struct Snapshot {
     /// The counts of each dependency, in the order of names.
     pub totals: Vec<HeldTotal>,
-    /// The pairs of places, the most frequent first. Only the first 1024 pairs that were seen are kept.
+    /// The pairs of places (where a connection was taken, and where a call was made), the most frequent pair first.
+    /// Only the first 1024 pairs that were seen are kept.
     pub places: Vec<HeldPlace>,
 }
 
@@ -105,8 +107,8 @@ struct Pair {
 
 static TALLY: LazyLock<Mutex<Tally>> = LazyLock::new(Mutex::default);
 
-/// Counts one call. Returns `None` if no warning is due for its pair of places. Otherwise returns the number of
-/// warnings for this pair that were left out since the last one; 0 for the first.
+/// Counts one call. Returns `None` if no warning may be logged for its pair of places now. Otherwise returns the number
+/// of warnings for this pair that were left out since the last one; 0 for the first.
 pub(super) fn note(violation: &ConnectionHeld, denied: bool, now: Instant) -> Option<u64> {
     let mut tally = TALLY.lock();
     let total = tally.totals.entry(Arc::clone(&violation.dependency)).or_default();

@@ -37,7 +37,7 @@ impl ConnectionHeld {
         self.called
     }
 
-    /// How long the connection had been held when the call was refused.
+    /// Returns how long the connection had been held when the call was refused.
     #[must_use]
     pub fn held_for(&self) -> Duration {
         self.held_for

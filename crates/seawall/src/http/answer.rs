@@ -56,7 +56,7 @@ impl Answer {
         self.response.headers()
     }
 
-    /// What is known of the effect of the whole call, over all its attempts.
+    /// Returns what is known of the effect of the whole call, over all its attempts.
     #[must_use]
     pub fn effect(&self) -> Effect {
         self.finish.effect
@@ -68,13 +68,13 @@ impl Answer {
         self.finish.attempts
     }
 
-    /// The number of the endpoint that answered, in order of preference, from 0.
+    /// Returns the number of the endpoint that answered. 0 is the endpoint that is tried first.
     #[must_use]
     pub fn endpoint(&self) -> usize {
         self.finish.endpoint
     }
 
-    /// Why the last attempt was not repeated, although a repeat was wanted; `None` if no repeat was wanted.
+    /// Returns why the last attempt was not repeated, although a repeat was wanted; `None` if no repeat was wanted.
     #[must_use]
     pub fn stopped(&self) -> Option<Stopped> {
         self.finish.stopped
@@ -88,7 +88,7 @@ impl Answer {
         if self.status().is_success() { Ok(self) } else { Err(self.error(|error| error)) }
     }
 
-    /// Receives the next piece of the body; `None` after the last.
+    /// Waits for the next piece of the body and returns it; `None` after the last.
     ///
     /// # Errors
     /// If the connection broke before the end of the body. This does not change what is known of the effect.
@@ -107,7 +107,7 @@ impl Answer {
         }
     }
 
-    /// Receives the whole body.
+    /// Waits for the whole body and returns it.
     ///
     /// # Errors
     /// If the connection broke before the end of the body, or if the body is longer than the dependency's
@@ -138,7 +138,7 @@ impl Answer {
         }
     }
 
-    /// Receives the whole body as text. Bytes that are not UTF-8 are replaced by U+FFFD.
+    /// Waits for the whole body and returns it as text. Bytes that are not UTF-8 are replaced by U+FFFD.
     ///
     /// # Errors
     /// As [`Answer::bytes`].
@@ -147,7 +147,7 @@ impl Answer {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Receives the whole body and reads it as JSON, whatever the status.
+    /// Waits for the whole body, reads it as JSON, whatever the status, and returns the value.
     ///
     /// # Errors
     /// As [`Answer::bytes`], or if the body is not JSON of type `T`. This does not change what is known of the effect.
@@ -163,7 +163,7 @@ impl Answer {
         })
     }
 
-    /// Turns the answer into an `http` response, for code that passes the body on as a stream.
+    /// Returns the answer as an `http` response, for code that passes the body on as a stream.
     #[must_use]
     pub fn into_http(self) -> Response<AnswerBody> {
         self.response

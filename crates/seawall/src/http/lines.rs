@@ -1,15 +1,15 @@
 //! Keeps the connections of one dependency, separately for each runtime that uses it.
 //!
-//! A socket belongs to the runtime that opened it, and is dead when that runtime ends. Most programs have one runtime,
-//! but each `#[tokio::test]` has its own. If all runtimes shared their connections, a test would get the dead sockets
-//! of other tests.
+//! A socket belongs to the runtime that opened it, and does not work after that runtime has ended. Most programs have
+//! one runtime, but each `#[tokio::test]` has its own. If all runtimes shared their connections, a test would get the
+//! sockets of tests that have ended.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use seawall_client::{Clock, Dependency, DependencySettings, Shared};
 use tokio::runtime::{Handle, Id};
 
-/// The maximum number of runtimes that keep their connections. If there are more, the connections of the oldest runtime
+/// The maximum number of runtimes whose connections are kept. If there are more, the connections of the oldest runtime
 /// are dropped, and that runtime must open new ones.
 const RUNTIMES: usize = 16;
 
@@ -21,8 +21,8 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Makes a collection that has no connection yet. The caller must have checked that a client can be made from
-    /// `settings`, because later errors are not reported.
+    /// Makes a collection without any connection. The caller must have checked that a client can be made from
+    /// `settings`, because an error that comes later is not reported.
     pub(crate) fn new(settings: DependencySettings, shared: Arc<Shared>, clock: Clock) -> Lines {
         Lines { settings, shared, clock, made: Mutex::default() }
     }

@@ -1,8 +1,7 @@
 //! HTTP calls. Seawall itself knows how much of each request was sent.
 //!
-//! In a call around any other future, the application must say what an error means. In an HTTP call, Seawall itself
-//! counts the bytes that are written to the connection. So if it says that nothing was sent, that is proved and not
-//! guessed.
+//! In a call around any other future, the application must say what an error means. In an HTTP call, Seawall counts the
+//! bytes that are written to the connection. So when it says that nothing was sent, that is a fact and not a guess.
 
 mod answer;
 pub(crate) mod lines;
@@ -26,7 +25,8 @@ use whom::Whom;
 pub struct Http(pub(crate) Whom);
 
 impl Dependency {
-    /// Returns a value that makes HTTP requests to this dependency, under its deadline, breaker, limit and budget.
+    /// Returns a value that makes HTTP requests to this dependency. The dependency's deadline, breaker, limit and
+    /// budget apply to them.
     #[must_use]
     pub fn http(&self) -> Http {
         Http(Whom::Dependency(self.clone()))
@@ -34,7 +34,7 @@ impl Dependency {
 }
 
 impl Operation {
-    /// Returns a value that makes HTTP requests of this operation.
+    /// Returns a value that makes HTTP requests that belong to this operation.
     #[must_use]
     pub fn http(&self) -> Http {
         Http(Whom::Operation(self.clone()))

@@ -95,8 +95,8 @@ impl Request {
     }
 
     /// Sends this key in the header `Idempotency-Key`, for APIs that do the work only once for each key. A POST or
-    /// PATCH with a key is also repeated if an attempt may have taken effect, with the same key and the same bytes. Do
-    /// not set a key for an API that ignores it, since the work could be done twice.
+    /// PATCH with a key is repeated even if an attempt may have taken effect. The repeat has the same key and the same
+    /// bytes. Do not set a key for an API that ignores it, since the work could be done twice.
     pub fn idempotency_key(mut self, key: impl AsRef<str>) -> Request {
         if matches!(self.method, Method::POST | Method::PATCH) && self.idempotency.is_none() {
             self.idempotency = Some(Idempotency::Keyed);
@@ -160,7 +160,8 @@ impl Request {
         self
     }
 
-    /// Limits this request to one attempt. Use it if a program that waits for this request already repeats on its own.
+    /// Limits this request to one attempt. Use it if the program on whose behalf the request is made repeats failed
+    /// requests itself.
     pub fn once(mut self) -> Request {
         self.wish.no_repeats = true;
         self
@@ -169,8 +170,8 @@ impl Request {
     /// Sends the request, and waits for the head of the answer. Every answer of the dependency is returned as `Ok`,
     /// whatever its status; [`Answer::error_for_status`] turns a bad status into an error.
     ///
-    /// If the future is dropped, a read is aborted immediately. Any other request that was sent whole is awaited in the
-    /// background, so that the breaker and the limit learn how it ended.
+    /// If the future is dropped, a request that only reads is aborted immediately. Any other request that was sent
+    /// whole is awaited in the background, so that the breaker and the limit learn how it ended.
     #[track_caller]
     pub fn send(self) -> Sending {
         let place = Location::caller();

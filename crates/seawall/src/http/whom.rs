@@ -35,12 +35,12 @@ impl Whom {
         self.dependency().lines.as_ref()
     }
 
-    /// The maximum length of an answer's body that is collected in memory, in bytes.
+    /// Returns the maximum length of an answer's body that is collected in memory, in bytes.
     pub(crate) fn answer_limit(&self) -> usize {
         self.dependency().answer_limit
     }
 
-    /// The maximum number of bytes of a streaming request body that are kept for a repeat.
+    /// Returns the maximum number of bytes of a streaming request body that are kept for a repeat.
     pub(crate) fn keep(&self) -> usize {
         match self {
             Whom::Dependency(dependency) => dependency.0.retry.buffer,

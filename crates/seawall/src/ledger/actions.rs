@@ -5,8 +5,9 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+use seawall_actions::stored::StoredRequest;
 use seawall_ledger::store::Store;
-use seawall_ledger::{ActionId, By, Cancelling, Ledger, NewAction, Operation, Retried, RetryFilter, Scope};
+use seawall_ledger::{ActionId, By, Cancelling, Ledger, NewAction, Operation, Retried, RetryFilter, Same, Scope};
 use seawall_policy::Misuse;
 use serde::Serialize;
 
@@ -15,9 +16,9 @@ use crate::call_site::CallSite;
 use crate::entry::{self, Entered};
 
 impl Durable {
-    /// Returns the declaration of this operation for a ledger's builder. Use this function to add a handler, which runs
-    /// in the transaction in which the ledger writes the action's end: `charge.declare::<Sqlite>().on_settled(…)`.
-    /// Without a handler it is not needed: [`super::LedgerBuilder::operation`] also takes the operation itself.
+    /// Returns the declaration of this operation for a ledger's builder. It is needed to add a handler, which runs in
+    /// the transaction in which the ledger writes the action's end: `charge.declare::<Sqlite>().on_settled(…)`. Without
+    /// a handler, pass the operation itself to [`super::LedgerBuilder::operation`].
     #[must_use]
     pub fn declare<S: Store>(&self) -> Operation<S> {
         Operation::new(self.dependency(), self.operation(), self.rules().clone(), self.remote())
@@ -90,7 +91,7 @@ impl<S: Store> Actions<S> {
     }
 
     /// Records an action as [`Actions::record`] does, as one of several actions that settle together or not at all.
-    /// `scope` has their common name, such as an order's id, and their number.
+    /// Returns its id. `scope` has the common name of these actions, such as an order's id, and their number.
     ///
     /// # Errors
     /// As [`Actions::record`].
@@ -113,8 +114,8 @@ impl<S: Store> Actions<S> {
         recorded.map(|action| action.id).map_err(ActionError::before)
     }
 
-    /// Records the action in a transaction of the ledger's own, as the first half of "call before commit". Next, call
-    /// [`Actions::run`], and after it [`Actions::settle`].
+    /// Records the action in a transaction of the ledger's own, as the first half of "call before commit". Returns its
+    /// id. Next, call [`Actions::run`], and after it [`Actions::settle`].
     ///
     /// # Errors
     /// As [`Actions::record`].
@@ -127,6 +128,7 @@ impl<S: Store> Actions<S> {
     }
 
     /// Records an action as [`Actions::reserve`] does, as one of several actions that settle together or not at all.
+    /// Returns its id.
     ///
     /// # Errors
     /// As [`Actions::record`].
@@ -144,9 +146,10 @@ impl<S: Store> Actions<S> {
         reserved.map(|action| action.id).map_err(ActionError::before)
     }
 
-    /// Makes the call and waits until there is an outcome, but at most for the time of one attempt. The task must not
-    /// hold a database connection during this wait; the connection guard checks that. Dropping the future does not stop
-    /// a call that has begun.
+    /// Makes the call and waits until there is an outcome, but at most for the time of one attempt. Dropping the future
+    /// does not stop a call that has begun.
+    ///
+    /// The task must not hold a database connection during this wait. The connection guard checks that.
     ///
     /// # Errors
     /// If there is no such action, if the database failed, or if the task holds a connection of a pool that denies
@@ -163,7 +166,7 @@ impl<S: Store> Actions<S> {
         }
     }
 
-    /// Does what [`Actions::run`] does, but waits at most for the time `within`.
+    /// Does what [`Actions::run`] does, and returns the same, but waits at most for the time `within`.
     ///
     /// # Errors
     /// As [`Actions::run`].
@@ -202,20 +205,25 @@ impl<S: Store> Actions<S> {
     }
 
     /// Settles the action in the caller's transaction, which also writes the business row: both are committed or
-    /// neither is. Only an operation that is declared with [`super::DurableBuilder::settle_within`] or
-    /// `settled_by_application` needs this call. All actions of a scope settle together.
+    /// neither is. This is needed only for an operation that is declared with [`super::DurableBuilder::settle_within`]
+    /// or `settled_by_application`. All actions of a scope settle together.
     ///
     /// # Errors
-    /// [`super::Refusal::TooLate`] if the action is or was cancelled, [`super::Refusal::NotKnown`] if its effect is not
-    /// known yet, [`super::Refusal::Failed`] if it took no effect, or an error of the database. Roll the transaction
-    /// back in all these cases.
+    /// Roll the transaction back in all these cases:
+    ///
+    /// - [`super::Refusal::TooLate`] if the action is or was cancelled.
+    /// - [`super::Refusal::NotKnown`] if its effect is not known yet.
+    /// - [`super::Refusal::Failed`] if it took no effect.
+    /// - An error of the database.
     pub async fn settle(&self, conn: &mut S::Connection, action: ActionId) -> Result<(), ActionError> {
         self.ledger.settle_in(conn, action).await.map_err(ActionError::before)
     }
 
-    /// Cancels an action in the caller's transaction, in which the caller also takes the business row back. The action
-    /// may be settled or not. Its effect at the provider is undone, even if it is not known yet whether there is an
-    /// effect. If the action belongs to a scope, all actions of the scope are cancelled.
+    /// Cancels an action, settled or not, in the caller's transaction. In the same transaction the caller undoes the
+    /// business row. The effect at the provider is undone, even if it is not known yet whether there is one. If the
+    /// action belongs to a scope, all actions of the scope are cancelled.
+    ///
+    /// Returns whether the effect is being undone or the action has ended already.
     ///
     /// # Errors
     /// If there is no such action, or if the database failed. Roll the transaction back.
@@ -231,7 +239,7 @@ impl<S: Store> Actions<S> {
     ///
     /// # Errors
     /// [`super::Refusal::Settled`], if the application has settled the action. For a settled action, use
-    /// [`Actions::cancel`] in the transaction that takes the business row back.
+    /// [`Actions::cancel`] in the transaction that undoes the business row.
     pub async fn cancel_unsettled(&self, action: ActionId) -> Result<Outcome, ActionError> {
         self.ledger.cancel(action).await.map(Outcome::of).map_err(ActionError::before)
     }
@@ -255,7 +263,7 @@ impl<S: Store> Actions<S> {
         self.ledger.retry_all(&filter, by).await.map_err(ActionError::before)
     }
 
-    /// Reads the present state of an action.
+    /// Returns the present state of an action.
     ///
     /// # Errors
     /// If there is no such action, or if the database failed.
@@ -263,8 +271,9 @@ impl<S: Store> Actions<S> {
         self.ledger.load(action).await.map(Outcome::of).map_err(ActionError::under_way)
     }
 
-    /// Finds the action with this key: the key that the application gave it, or the key under which it is sent. Use
-    /// this function if the application has only the key after a crash.
+    /// Returns the present state of the action with this key. The key is the one that the application gave to the
+    /// action, or the one under which the action is sent. This is for an application that knows only the key after a
+    /// crash.
     ///
     /// # Errors
     /// If there is no action with this key, or if the database failed.
@@ -279,9 +288,14 @@ impl<S: Store> Actions<S> {
         let amount = durable.amount.as_ref().map(|amount| amount.read(&body)).transpose();
         let amount = amount.map_err(ActionError::body)?;
         let mapped = durable.rules().keys.sent(durable.dependency(), key, 0);
+        let body_bytes = body.len();
         let request =
             durable.remote.record(mapped.as_deref().unwrap_or(key), body).map_err(ActionError::body)?;
-        Ok(NewAction { amount, ..NewAction::new(durable.dependency(), durable.operation(), key, request) })
+        // A later version of the program may record other headers.
+        let head = StoredRequest::decode(&request).same_head();
+        let same = Some(Same { head, body_at: request.len() - body_bytes });
+        let new = NewAction::new(durable.dependency(), durable.operation(), key, request);
+        Ok(NewAction { amount, same, ..new })
     }
 
     fn enter(&self, place: &'static Location<'static>) -> Result<Entered, ActionError> {

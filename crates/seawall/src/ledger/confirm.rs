@@ -36,16 +36,16 @@ impl Confirm {
         Confirm(Draft::by(request, "confirm.request", actions::Confirm::new))
     }
 
-    /// Gives the request a header whose value may contain holes. If the filled value cannot be sent in a header, the
-    /// request is not sent. Do not use it for credentials: put them on the endpoint. A header that the endpoint has is
-    /// replaced by that of the endpoint.
+    /// Gives the request a header whose value may contain holes. If the filled value is not allowed in a header, the
+    /// request is not sent. If the endpoint has a header of the same name, the endpoint's value is sent. Do not use
+    /// this for credentials: put them on the endpoint.
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Confirm {
         let header = header(name.as_ref(), value.as_ref(), Purpose::Confirm);
         self.0.put("confirm.headers", header, |confirm| &mut confirm.request, RequestTemplate::add_header);
         self
     }
 
-    /// Gives the request a JSON body. Its strings may contain holes. A request with a JSON body has no form.
+    /// Gives the request a JSON body. Its strings may contain holes. A request has a JSON body or a form, but not both.
     pub fn json(mut self, body: Value) -> Confirm {
         self.0.put(
             "confirm.json",
@@ -57,15 +57,15 @@ impl Confirm {
     }
 
     /// Gives the request a body of `application/x-www-form-urlencoded` with these fields, in this order. The values may
-    /// contain holes. A request with a form has no JSON body.
+    /// contain holes. A request has a JSON body or a form, but not both.
     pub fn form<N: AsRef<str>, V: AsRef<str>>(mut self, fields: impl IntoIterator<Item = (N, V)>) -> Confirm {
         let body = form(fields, Purpose::Confirm);
         self.0.put("confirm.form", body, |confirm| &mut confirm.request, RequestTemplate::set_body);
         self
     }
 
-    /// Sets how long after an attempt's end the provider is first asked. Default 2 s. This wait may be shorter than the
-    /// quiet time. But until the quiet time is over, an answer "not found" is not believed.
+    /// Sets how long after the end of an attempt the provider is first asked. Default 2 s. This wait may be shorter
+    /// than the quiet time, but an answer "not found" is not believed before the quiet time is over.
     pub fn after(self, wait: Duration) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.after = wait))
     }
@@ -82,17 +82,21 @@ impl Confirm {
         Confirm(self.0.with(|confirm| confirm.cancelled.push(when.0)))
     }
 
-    /// Declares an answer that means "a part of it was undone", such as a charge with a partial refund. So the effect
-    /// exists. A cancel undoes what is left if its template takes the amount from this answer, as in
-    /// `{confirm:/remaining}`. The provider is asked directly before each cancel with such a template. These answers
-    /// are checked after those of `cancelled` and before those of `applied`.
+    /// Declares an answer that means "a part of it was undone", such as a charge with a partial refund. After such an
+    /// answer, the effect counts as applied. These answers are checked after those of `cancelled` and before those of
+    /// `applied`.
+    ///
+    /// A cancel can undo the rest if its template takes the amount from this answer, as in `{confirm:/remaining}`. The
+    /// provider is asked directly before each cancel with such a template.
     pub fn partly(self, when: When) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.partly.push(when.0)))
     }
 
-    /// Declares an answer that means "there is no such thing". This answer is believed only if the question was sent
-    /// after the quiet time. If `when` has no condition on a field, the answer may also be the page of a load balancer
-    /// with the same status. So a second such answer is needed one quiet time later. See [`absences`](Self::absences).
+    /// Declares an answer that means "there is no such thing". It is believed only if the question was sent after the
+    /// quiet time.
+    ///
+    /// If `when` has no condition on a field, a load balancer's page with the same status fits it too. So a second such
+    /// answer is needed, one quiet time later. See [`absences`](Self::absences).
     pub fn absent(self, when: When) -> Confirm {
         Confirm(self.0.with(|confirm| confirm.absent.push(when.0)))
     }
@@ -104,8 +108,8 @@ impl Confirm {
         Confirm(self.0.with(|confirm| confirm.absences = Some(times)))
     }
 
-    /// Sets the JSON pointer to the provider's own id in the answer to this question. If the operation's own answer was
-    /// lost, this id fills the hole `{answer:/…}` of a cancel. Default: none.
+    /// Sets the JSON pointer to the provider's own id in the answer to this question. If the answer to the operation
+    /// itself was lost, this id fills the hole `{answer:/…}` of a cancel. Default: none.
     pub fn id(mut self, pointer: impl AsRef<str>) -> Confirm {
         let pointer = Pointer::parse(pointer.as_ref());
         self.0.set("confirm.id", pointer, |confirm, pointer| confirm.id = Some(pointer));
@@ -157,16 +161,16 @@ impl Cancel {
         Cancel(Draft::by(request, "cancel.request", actions::Cancel::new))
     }
 
-    /// Gives the request a header whose value may contain holes. If the filled value cannot be sent in a header, the
-    /// request is not sent. Do not use it for credentials: put them on the endpoint. A header that the endpoint has is
-    /// replaced by that of the endpoint.
+    /// Gives the request a header whose value may contain holes. If the filled value is not allowed in a header, the
+    /// request is not sent. If the endpoint has a header of the same name, the endpoint's value is sent. Do not use
+    /// this for credentials: put them on the endpoint.
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Cancel {
         let header = header(name.as_ref(), value.as_ref(), Purpose::Cancel);
         self.0.put("cancel.headers", header, |cancel| &mut cancel.request, RequestTemplate::add_header);
         self
     }
 
-    /// Gives the request a JSON body. Its strings may contain holes. A request with a JSON body has no form.
+    /// Gives the request a JSON body. Its strings may contain holes. A request has a JSON body or a form, but not both.
     pub fn json(mut self, body: Value) -> Cancel {
         self.0.put(
             "cancel.json",
@@ -178,7 +182,7 @@ impl Cancel {
     }
 
     /// Gives the request a body of `application/x-www-form-urlencoded` with these fields, in this order. The values may
-    /// contain holes. A request with a form has no JSON body.
+    /// contain holes. A request has a JSON body or a form, but not both.
     pub fn form<N: AsRef<str>, V: AsRef<str>>(mut self, fields: impl IntoIterator<Item = (N, V)>) -> Cancel {
         let body = form(fields, Purpose::Cancel);
         self.0.put("cancel.form", body, |cancel| &mut cancel.request, RequestTemplate::set_body);
@@ -186,8 +190,8 @@ impl Cancel {
     }
 
     /// Says that a second cancel changes nothing, because "cancelled" is a state. Without this setting, each cancel
-    /// counts as a new effect, as two refunds would pay twice. Then a cancel whose answer was lost is sent again only
-    /// after the provider was asked about it.
+    /// counts as a new effect, since two refunds would pay twice. A cancel whose answer was lost is then sent again
+    /// only after the provider was asked about it.
     pub fn sets_a_state(self) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.kind = CancelKind::State))
     }
@@ -198,8 +202,8 @@ impl Cancel {
         Cancel(self.0.with(|cancel| cancel.keyed = true))
     }
 
-    /// Says that the provider remembers, at least for the quiet time, a cancel of an operation that has not arrived
-    /// yet. If that operation arrives later, the provider refuses it.
+    /// Says that the provider refuses an operation that arrives after its cancel. The provider must remember such a
+    /// cancel at least for the quiet time.
     pub fn leaves_a_tombstone(self) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.tombstone = true))
     }
@@ -209,9 +213,11 @@ impl Cancel {
         Cancel(self.0.with(|cancel| cancel.after = wait))
     }
 
-    /// Declares an answer that means "it is undone now". If neither `done` nor [`refused`](Self::refused) is called, an
-    /// answer with a 2xx that matches no declared answer means the same. If one of them is called, it is unknown after
-    /// such an answer whether the action was undone. Call one of them if the provider may say "no" inside a 200.
+    /// Declares an answer that means "it is undone now". Call this or [`refused`](Self::refused) if the provider may
+    /// say "no" inside a 200.
+    ///
+    /// If neither of the two is called, every answer with a 2xx that matches no declared answer means that the action
+    /// is undone. If one of them is called, it is unknown after such an answer whether the action was undone.
     ///
     /// The declared answers are checked in the order `done`, `already`, `not_found`, `refused`, `never`. If one of
     /// these methods is called several times, all answers that it declares have the same meaning.
@@ -230,7 +236,7 @@ impl Cancel {
     }
 
     /// Declares an answer that means "not undone now, but perhaps later". The cancel is then sent again under a new
-    /// key. Under the old key, a provider that saves its answers would only repeat this answer. After the maximum
+    /// key. Under the old key, a provider that saves its answers would only send this answer again. After the maximum
     /// number of cancels the action is stuck.
     pub fn refused(self, when: When) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.refused.push(when.0)))
@@ -262,8 +268,8 @@ impl Cancel {
     }
 }
 
-/// Reads a day of the provider's calendar, such as `same-day Asia/Seoul`. A length of time is an error here, since it
-/// is declared with `until`.
+/// Returns a day of the provider's calendar, read from a text such as `same-day Asia/Seoul`. A length of time is an
+/// error here, since it is declared with `until`.
 fn day_of(written: &str) -> Result<Window, Wrong> {
     let no_length =
         |_: &str| Err(Wrong::new("this is not a day").help("a length of time is declared with `until`"));

@@ -35,13 +35,13 @@ impl std::fmt::Debug for Durable {
 }
 
 impl Durable {
-    /// The name of the operation's dependency, as it is written in the ledger.
+    /// Returns the name of the operation's dependency, as it is written in the ledger.
     #[must_use]
     pub fn dependency(&self) -> &str {
         self.operation.dependency.name()
     }
 
-    /// The operation's name, as it is written in the ledger.
+    /// Returns the operation's name, as it is written in the ledger.
     #[must_use]
     pub fn operation(&self) -> &str {
         self.operation.name()
@@ -54,13 +54,13 @@ impl Durable {
         Arc::clone(&self.remote) as _
     }
 
-    /// The rules by which the ledger's machine handles this operation.
+    /// Returns the rules by which the ledger handles this operation.
     #[must_use]
     pub fn rules(&self) -> &Rules {
         &self.rules
     }
 
-    /// The consequences of the declaration that its author may not expect, in words.
+    /// Returns the consequences of the declaration that its author may not expect, in words.
     pub fn notes(&self) -> impl Iterator<Item = &str> {
         self.notes.iter().map(String::as_str)
     }
@@ -75,8 +75,11 @@ pub struct DurableBuilder {
     confirm: Option<Confirm>,
     cancel: Option<Cancel>,
     on_unknown: Option<OnUnknown>,
-    /// Says what settles an action. With `None`, the provider's answer settles it. With `Some(None)`, the application
-    /// must settle it within the default time. With `Some(Some(time))`, the application must settle it within `time`.
+    /// Says who settles an action.
+    ///
+    /// - `None`: the provider's answer settles it.
+    /// - `Some(None)`: the application must settle it within the default time.
+    /// - `Some(Some(time))`: the application must settle it within `time`.
     explicit: Option<Option<Duration>>,
     rules: Rules,
     amount: Option<AmountAt>,
@@ -143,23 +146,23 @@ impl DurableBuilder {
         self
     }
 
-    /// Says that the application settles the action in a transaction of its own. If it has not done so within the total
-    /// timeout plus 30 s after the record, the action is cancelled. Without this setting, the provider's answer settles
-    /// the action.
+    /// Says that the application settles the action in a transaction of its own. It must do so within the total timeout
+    /// plus 30 s, counted from the record of the action. If it does not, the action is cancelled. Without this setting,
+    /// the provider's answer settles the action.
     pub fn settled_by_application(mut self) -> DurableBuilder {
         self.explicit.get_or_insert(None);
         self
     }
 
-    /// Says that the application settles the action, as [`DurableBuilder::settled_by_application`] does, and sets the
-    /// time after the record within which it must do so.
+    /// Says that the application settles the action, as [`DurableBuilder::settled_by_application`] does. `time` is
+    /// counted from the record of the action; the application must settle it within that time.
     pub fn settle_within(mut self, time: Duration) -> DurableBuilder {
         self.explicit = Some(Some(time));
         self
     }
 
-    /// Sets how long after its record an action is tried again while no attempt can have taken effect. After that time
-    /// the action fails. Default 10 min.
+    /// Sets how long an action is tried again while no attempt can have taken effect. The time is counted from the
+    /// record of the action. After it, the action fails. Default 10 min.
     pub fn give_up(mut self, time: Duration) -> DurableBuilder {
         self.rules.give_up = time;
         self
@@ -174,8 +177,10 @@ impl DurableBuilder {
 
     /// Sets how long the provider remembers a key, counted from the first send. There is no default, since providers
     /// differ: they remember keys for 3 hours, for a day or until midnight. A repeat under a forgotten key takes effect
-    /// a second time. Without this setting, a request whose effect is unknown is not sent again under its key, and
-    /// neither is a cancel.
+    /// a second time.
+    ///
+    /// Without this setting, a request whose effect is unknown is not sent again under its key. The same holds for a
+    /// cancel.
     pub fn key_lifetime(mut self, time: Duration) -> DurableBuilder {
         self.rules.key_lifetime = Some(Lifetime::For(time));
         self
@@ -209,9 +214,10 @@ impl DurableBuilder {
         self
     }
 
-    /// Records the amount of money of each action, which the body has at the JSON pointer `value`: a number, or a text
-    /// with a decimal number. `currency` is a code of ISO 4217 such as `KRW`, or a JSON pointer to that code in the
-    /// body. An action is refused if its body has no exact amount at `value`. Default: no amount is recorded.
+    /// Records the amount of money of each action. `value` is a JSON pointer into the body, where the amount is a
+    /// number, or a text with a decimal number. `currency` is a code of ISO 4217 such as `KRW`, or a JSON pointer to
+    /// that code in the body. An action is refused if its body has no exact amount at `value`. Default: no amount is
+    /// recorded.
     pub fn amount(self, value: impl AsRef<str>, currency: impl AsRef<str>) -> DurableBuilder {
         self.amount_in_minor_units(value, currency, 0)
     }
@@ -237,15 +243,16 @@ impl DurableBuilder {
         self
     }
 
-    /// Sets the statuses with which the provider refuses only after it has looked the action's key up. A refusal with
-    /// one of these statuses proves that earlier attempts with the key had no effect, too. Default: none.
+    /// Sets the statuses of refusals that prove something of earlier attempts: the provider sends them only after it
+    /// has looked the action's key up. So after such a refusal, earlier attempts with the key had no effect either.
+    /// Default: none.
     pub fn refusal_binds(mut self, statuses: impl IntoIterator<Item = u16>) -> DurableBuilder {
         self.rules.refusal_binds.extend(statuses);
         self
     }
 
-    /// Says that the provider saves a refusal under the key, as it saves a success. Then a refusal proves that earlier
-    /// attempts with the key had no effect, too. Default: it does not.
+    /// Says that the provider saves a refusal under the key, as it saves a success. A refusal then proves that earlier
+    /// attempts with the key had no effect either. Default: it does not save refusals.
     pub fn saves_refusals(mut self) -> DurableBuilder {
         self.rules.saves_refusals = true;
         self
@@ -258,17 +265,18 @@ impl DurableBuilder {
         self
     }
 
-    /// Sets the time of one last question to the provider. If an action ended because the provider did not know it, the
-    /// provider is asked once more this long after that end. Default 24 h.
+    /// Sets how long after the end of an action the provider is asked one last time. It is asked only about an action
+    /// that ended because the provider did not know it. Default 24 h.
     pub fn audit_after(mut self, time: Duration) -> DurableBuilder {
         self.rules.audit_after = time;
         self
     }
 
-    /// Sets the maximum number of tries for each kind of request: the operation's own (`perform`, default 5), the
-    /// cancel (`cancel`) and the question (`confirm`). With `None`, the default, only [`DurableBuilder::stuck_after`]
-    /// bounds cancels and questions. If these tries do not bring the action to an end, it becomes stuck until a person
-    /// decides. A request that was provably not sent does not count.
+    /// Sets the maximum number of tries for each kind of request: the operation itself (`perform`, default 5), the
+    /// cancel (`cancel`) and the question (`confirm`). If these tries do not bring the action to an end, it becomes
+    /// stuck until a person decides. A request that was provably not sent does not count.
+    ///
+    /// With `None` (the default), only [`DurableBuilder::stuck_after`] bounds cancels and questions.
     pub fn attempts(
         mut self,
         perform: u32,
@@ -279,9 +287,9 @@ impl DurableBuilder {
         self
     }
 
-    /// Sets for how long questions and cancels are tried, counted from the first that failed. After that, the next one
-    /// that fails leaves the action to a person: it becomes stuck. Default 24 h. The time must not be shorter than the
-    /// quiet time.
+    /// Sets for how long questions and cancels are tried, counted from the first one that failed. The next failure
+    /// after that time makes the action stuck: it is left to a person. Default 24 h. The time must not be shorter than
+    /// the quiet time.
     pub fn stuck_after(mut self, time: Duration) -> DurableBuilder {
         self.rules.stuck_after = time;
         self
@@ -314,7 +322,7 @@ impl DurableBuilder {
         self
     }
 
-    /// Checks the declaration, and makes the operation.
+    /// Checks the declaration, and returns the operation.
     ///
     /// # Errors
     /// If settings contradict each other, or if a hole could not be filled when its request is sent.
@@ -369,7 +377,8 @@ impl DurableBuilder {
     }
 }
 
-/// Returns the notes among the problems, or an error with all errors among them. Each text begins with `at`.
+/// Returns the texts of the problems that are only notes. If some of the problems are errors, returns these as an error
+/// instead. Each text begins with `at`, which says what the problems are about.
 pub(super) fn notes_of(at: &str, problems: Vec<Problem>) -> Result<Vec<String>, Misuse> {
     let (errors, notes): (Vec<Problem>, Vec<Problem>) =
         problems.into_iter().partition(|problem| problem.gravity == Gravity::Error);

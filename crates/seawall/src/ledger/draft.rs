@@ -76,7 +76,7 @@ pub(super) fn json(body: &Value, purpose: Purpose) -> Result<Body, Wrong> {
     JsonTemplate::parse(body, purpose).map(Body::Json)
 }
 
-/// Reads a body of a request that has the fields of a form.
+/// Returns the body of a request that has these fields of a form. Fails if a hole in a value cannot be read.
 pub(super) fn form<N: AsRef<str>, V: AsRef<str>>(
     fields: impl IntoIterator<Item = (N, V)>,
     purpose: Purpose,

@@ -6,8 +6,8 @@ use std::fmt;
 use seawall_ledger::{Error as LedgerError, Refusal, Trouble};
 use seawall_policy::{Effect, Origin, Reason};
 
-/// The error of an action that could not be recorded, run, settled or cancelled. If the action itself failed at the
-/// provider, that is not this error but an [`super::Outcome`].
+/// The error of an action that could not be recorded, run, settled or cancelled. An action that failed at the provider
+/// is no such error, but an [`super::Outcome`].
 ///
 /// If this error comes while a transaction of the caller is open, roll the transaction back.
 #[derive(Debug)]
@@ -29,14 +29,14 @@ enum Kind {
 }
 
 impl ActionError {
-    /// What is known of the action's effect. [`Effect::Unknown`] means that the database failed after the action was
-    /// recorded; the worker goes on with the action.
+    /// Returns what is known of the action's effect. [`Effect::Unknown`] means that the database failed after the
+    /// action was recorded; the worker goes on with the action.
     #[must_use]
     pub fn effect(&self) -> Effect {
         self.0.effect
     }
 
-    /// The reason, as a word that `seawall explain` explains; `None` if there is no word for this error.
+    /// Returns the reason, as a word that `seawall explain` explains; `None` if there is no word for this error.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         match &self.0.kind {
@@ -49,14 +49,14 @@ impl ActionError {
         }
     }
 
-    /// The party from which the error comes. An error without a reason comes from the caller.
+    /// Returns the party from which the error comes. An error without a reason comes from the caller.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.reason().map_or(Origin::Caller, Reason::origin)
     }
 
-    /// The refusal, if the ledger itself refused (for example because it is too late, or because the effect is not
-    /// known yet). `None` for every other error.
+    /// Returns the refusal, if the ledger itself refused (for example because it is too late, or because the effect is
+    /// not known yet). `None` for every other error.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
         match &self.0.kind {
@@ -65,8 +65,8 @@ impl ActionError {
         }
     }
 
-    /// The kind of trouble that the database had; `None` if the database was not the cause. With [`Trouble::Again`],
-    /// run the transaction again.
+    /// Returns the kind of trouble that the database had; `None` if the database was not the cause. With
+    /// [`Trouble::Again`], run the transaction again.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
         match &self.0.kind {
@@ -108,8 +108,8 @@ impl fmt::Display for ActionError {
     }
 }
 
-/// An error of the ledger's own functions, such as [`super::Ledger::list`]. If the database failed, the effect is
-/// unknown, because the function may have been one that makes a call.
+/// Makes the error of one of the ledger's own functions, such as [`super::Ledger::list`]. If the database failed, the
+/// effect is unknown, because the function may have been one that makes a call.
 impl From<LedgerError> for ActionError {
     fn from(error: LedgerError) -> ActionError {
         ActionError::under_way(error)

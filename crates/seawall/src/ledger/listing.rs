@@ -41,15 +41,15 @@ impl Listing {
         Listing { request: Draft::by(request, "list", |request| request), form: JsonList::default() }
     }
 
-    /// Gives the request a header. Its value may contain holes such as `{from}`. Do not use it for credentials: put them
-    /// on the endpoint. If the endpoint has a header of the same name, the endpoint's value is sent.
+    /// Gives the request a header. Its value may contain holes such as `{from}`. Do not use it for credentials: put
+    /// them on the endpoint. If the endpoint has a header of the same name, the endpoint's value is sent.
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Listing {
         let header = header(name.as_ref(), value.as_ref(), Purpose::List);
         self.request.put("headers", header, |request| request, RequestTemplate::add_header);
         self
     }
 
-    /// Gives the request a JSON body. Its strings may contain holes. A request with a JSON body has no form.
+    /// Gives the request a JSON body. Its strings may contain holes. A request has a JSON body or a form, but not both.
     pub fn json(mut self, body: Value) -> Listing {
         let body = json(&body, Purpose::List);
         self.request.put("json", body, |request| request, RequestTemplate::set_body);
@@ -57,7 +57,7 @@ impl Listing {
     }
 
     /// Gives the request a body of `application/x-www-form-urlencoded` with these fields, in this order. The values may
-    /// contain holes. A request with a form has no JSON body.
+    /// contain holes. A request has a JSON body or a form, but not both.
     pub fn form<N: AsRef<str>, V: AsRef<str>>(mut self, fields: impl IntoIterator<Item = (N, V)>) -> Listing {
         let body = form(fields, Purpose::List);
         self.request.put("form", body, |request| request, RequestTemplate::set_body);
@@ -76,7 +76,7 @@ impl Listing {
         self
     }
 
-    /// Sets the JSON pointer to our key in an item: the key under which the action was sent.
+    /// Sets the JSON pointer to the key in an item: the key under which the action was sent.
     pub fn key(mut self, pointer: impl Into<String>) -> Listing {
         self.form.key = pointer.into();
         self
@@ -94,9 +94,10 @@ impl Listing {
         self
     }
 
-    /// Sets the power of ten by which the provider's amounts are multiplied to get our unit: 2 if the provider says
-    /// 10.50 and we say 1050. If the operation declares its amount, our unit is the unit of the currency: set -2 if the
-    /// provider says 1050 for 10.50. Default 0.
+    /// Sets `by`: the provider's amounts are multiplied by 10 to the power of `by`, so that they have the ledger's
+    /// unit. It is 2 if the provider's list says 10.50 where the ledger says 1050, and -2 if the list says 1050 where
+    /// the ledger says 10.50. If the operation declares its amount, the ledger uses the unit of the currency (10.50).
+    /// Default 0.
     pub fn shift(mut self, by: i8) -> Listing {
         self.form.shift = by;
         self

@@ -1,9 +1,9 @@
 //! Actions: external effects that must not be lost or doubled, recorded in the program's own database.
 //!
 //! Two examples are a payment whose answer was lost, and an order that was rolled back after its charge was made.
-//! Declare the operation *durable*, and both are resolved. The action is recorded before it is sent, and a worker goes
-//! on with it until the application and the provider agree, whatever crashed in between. `docs/ledger.md` describes the
-//! whole protocol, and what it assumes.
+//! Declare the operation *durable*, and both are resolved. The action is recorded before it is sent. A worker goes on
+//! with it until the application and the provider agree, even if programs crash in between. `docs/ledger.md` describes
+//! the whole protocol, and what it assumes.
 //!
 //! ```no_run
 //! # #[cfg(feature = "ledger-sqlite")]
@@ -83,9 +83,9 @@ pub mod protocol {
     pub use seawall_ledger::calendar::{TimeOfDay, UnknownZone};
     pub use seawall_ledger::store::Boxed;
     pub use seawall_ledger::{
-        AttemptKind, AttemptOutcome, AttemptRow, CancelKind, CancelRules, ConfirmRules, Delivery, Found,
-        Goal, HandlerTrouble, KeyRules, Known, Limits, Mark, Naming, NotApplied, Operation, Origin, Owner,
-        Performed, Remote, Report, Rules, SettleBy, Stamp, State, Undone,
+        AttemptKind, AttemptOutcome, AttemptRow, Begun, CancelKind, CancelRules, ConfirmRules, Delivery,
+        Found, Goal, HandlerTrouble, KeyRules, Known, Limits, Mark, Naming, NotApplied, Operation, Origin,
+        Owner, Performed, Prints, Remote, Report, Rules, Same, SettleBy, Stamp, Started, State, Undone,
     };
     pub use seawall_policy::{Backoff, Gravity, Problem, Wrong};
 }

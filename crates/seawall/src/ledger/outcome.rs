@@ -16,8 +16,8 @@ impl Outcome {
         Outcome { action }
     }
 
-    /// What is known of the effect at the provider. With [`Effect::Unknown`], nothing is final yet: the worker goes on
-    /// with the action, and [`super::Actions::run`] may be called again.
+    /// Returns what is known of the effect at the provider. With [`Effect::Unknown`], nothing is final: the worker goes
+    /// on with the action, and [`super::Actions::run`] may be called again.
     #[must_use]
     pub fn effect(&self) -> Effect {
         let state = &self.action.state;
@@ -30,20 +30,20 @@ impl Outcome {
         }
     }
 
-    /// How the action ended. It is `None` while the effect is not known yet, or while the application has not settled
-    /// the action.
+    /// Returns how the action ended. Returns `None` while the effect is not known, or while the application has not
+    /// settled the action.
     #[must_use]
     pub fn end(&self) -> Option<End> {
         self.action.state.end()
     }
 
-    /// Whether the action is settled, which means that the application has taken the outcome into its own data.
+    /// Returns whether the action is settled, which means that the application has taken the outcome into its own data.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.action.state.settled()
     }
 
-    /// Whether the action took effect and waits for the application to settle it.
+    /// Returns whether the action took effect and waits for the application to settle it.
     #[must_use]
     pub fn awaits_settling(&self) -> bool {
         let state = &self.action.state;
@@ -52,7 +52,7 @@ impl Outcome {
             && state.goal() == seawall_ledger::Goal::Perform
     }
 
-    /// Why the action is stuck, failed or cancelled, in words for people; `None` if there is nothing to say.
+    /// Returns why the action is stuck, failed or cancelled, in words for people; `None` if there is nothing to say.
     #[must_use]
     pub fn why(&self) -> Option<&str> {
         self.action.state.why()
@@ -70,23 +70,23 @@ impl Outcome {
         &self.action.key
     }
 
-    /// The key under which the provider knows the action. It is [`Outcome::key`], unless the provider does not take that
-    /// key ([`super::DurableBuilder::key`]).
+    /// Returns the key under which the provider knows the action. It is [`Outcome::key`], unless the provider does not
+    /// take that key ([`super::DurableBuilder::key`]).
     #[must_use]
     pub fn sent_key(&self) -> &str {
         self.action.sent_key()
     }
 
-    /// The provider's answer from which the ledger knows that the action took effect: an answer to the operation, or to
-    /// a question about the action. `None` if no such answer is recorded.
+    /// Returns the provider's answer that shows that the action took effect. It is the answer to the operation, or to a
+    /// question about the action. Returns `None` if no such answer is recorded.
     #[must_use]
     pub fn answer(&self) -> Option<StoredAnswer> {
         self.kept().filter(|answer| answer.of != AnswerOf::Refusal)
     }
 
-    /// The answer with which the provider refused the action: status, content type and body. It shows why, for example
-    /// "declined" or "wrong API key". `None` if the action did not end with a refusal. The body is empty if it was too
-    /// long to be kept.
+    /// Returns the answer with which the provider refused the action: status, content type and body. It shows why, for
+    /// example "declined" or "wrong API key". The body is empty if it was too long to be kept. Returns `None` if the
+    /// action did not end with a refusal.
     ///
     /// A refusal does not end the action if an earlier attempt could still take effect. Such a refusal is found in the
     /// attempt log ([`super::Story::attempts`]): read its `answer` with [`StoredAnswer::decode`].
@@ -99,7 +99,7 @@ impl Outcome {
         StoredAnswer::decode(self.action.state.answer()?)
     }
 
-    /// Reads the body of [`Outcome::answer`] as JSON; `None` if there is no answer.
+    /// Returns the body of [`Outcome::answer`], read as JSON; `None` if there is no answer.
     ///
     /// # Errors
     /// If the body is not JSON of type `T`.

@@ -25,8 +25,8 @@ fn refund(charge: &str) -> Cancel {
     Cancel::by("POST /v1/refunds").json(json!({ "charge": charge }))
 }
 
-/// Checks the mistakes that only a builder can contain. Those that a configuration file can contain, too, are tested in
-/// `tests/wrong_declarations.rs`.
+/// Checks the mistakes that only a builder can contain. The mistakes that a configuration file can contain as well are
+/// tested in `tests/wrong_declarations.rs`.
 #[test]
 fn what_only_a_builder_can_say_is_checked_too() {
     let rows: Vec<(DurableBuilder, &str)> = vec![

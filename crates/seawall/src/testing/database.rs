@@ -1,4 +1,4 @@
-//! The types [`Database`] and [`Clock`]: an SQLite file of one test, and the clock that its ledger goes by.
+//! The types [`Database`] and [`Clock`]: an SQLite file of one test, and the clock that its ledger uses.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -64,8 +64,8 @@ const STEP: Duration = Duration::from_millis(5);
 /// The real time for which [`Clock::pass_until`] waits at the end. A test that passes waits for a small part of it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The clock by which the ledger of a [`Database`] goes. It begins with the machine's time and runs on by itself. A test
-/// lets more time pass, so that it need not wait. All clones are the same clock.
+/// The clock that the ledger of a [`Database`] uses. It begins with the machine's time and goes on by itself. A test
+/// moves it on further, so that the test need not wait. All clones are the same clock.
 #[derive(Clone)]
 pub struct Clock(TestClock);
 
@@ -76,14 +76,15 @@ impl fmt::Debug for Clock {
 }
 
 impl Clock {
-    /// Lets this time pass immediately. Workers that wait for a time look again, and do what has become due.
+    /// Moves the clock on by this time, immediately. Workers that wait for a time look again, and do what has become
+    /// due.
     pub fn advance(&self, time: Duration) {
         self.0.advance(time);
     }
 
-    /// Lets time pass in steps, with a few milliseconds of real time after each, until `done` returns `true`. Use it
-    /// where the ledger has to do several things one after the other, and each of them becomes due only some time
-    /// after the one before. Returns the time that has passed on this clock because of this call.
+    /// Moves the clock on in steps, until `done` returns `true`. After each step, the ledger gets a few milliseconds of
+    /// real time for its work. Use it where the ledger has to do several things one after the other, and each of them
+    /// becomes due only some time after the one before. Returns the time by which this call has moved the clock.
     ///
     /// # Panics
     /// If the time `most` has passed and, for 20 s of real time after it, `done` still returns `false`.

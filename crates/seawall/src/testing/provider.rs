@@ -1,4 +1,5 @@
-//! The types [`Provider`] and [`Fault`]: a payment provider on loopback that does wrong what the test tells it to.
+//! The types [`Provider`] and [`Fault`]: a payment provider on loopback, and what goes wrong with its requests when the
+//! test says so.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,9 +9,9 @@ use tokio::task::JoinHandle;
 
 /// A payment provider on a port of loopback, which keeps its own books. It stops when this value is dropped.
 ///
-/// It is the harbor of the lab, which `docs/harbor.md` describes: charges at `POST /v1/charges`, a look-up by key at `GET
-/// /v1/charges?key=K`, refunds at `POST /v1/refunds`. It honours `Idempotency-Key`. A test compares its books with what
-/// the program believes.
+/// It is the harbor of the lab, which `docs/harbor.md` describes: charges at `POST /v1/charges`, a look-up by key at
+/// `GET /v1/charges?key=K`, refunds at `POST /v1/refunds`. It honours `Idempotency-Key`. A test compares its books with
+/// what the program believes.
 #[derive(Debug)]
 pub struct Provider {
     url: String,
@@ -46,7 +47,8 @@ impl Provider {
     }
 
     /// Makes the next request of this kind go wrong. `request` is a method and a path, as in `POST /v1/charges` or `GET
-    /// /v1/charges/{id}`. Several calls for the same kind strike one request each, in their order.
+    /// /v1/charges/{id}`. If this is called several times for the same kind, each call makes one request go wrong, in
+    /// the order of the calls.
     ///
     /// # Panics
     /// If `request` is not a method and a path.
@@ -73,8 +75,8 @@ impl Provider {
         self.faults.set(None);
     }
 
-    /// Returns the number of effects that requests with this key had, as the provider's own books say: 1 for a charge
-    /// that was made once, whether or not it was given back later. `key` is the key under which the action was sent.
+    /// Returns the number of effects that requests with this key had, by the provider's own books. It is 1 for a charge
+    /// that was made once, even if the charge was refunded later. `key` is the key under which the action was sent.
     #[must_use]
     pub fn effects(&self, key: &str) -> u64 {
         self.count(key).effects

@@ -7,9 +7,11 @@ use seawall_policy::Idempotency;
 use super::Protocol;
 use crate::fault::Meaning;
 
-/// The protocol of tower services that use the requests and responses of the crate `http`. The request's method says
-/// what a second delivery does. The HTTP status says what an answer means, together with the gRPC status if there is
-/// one. A request whose service returns an error may have taken effect.
+/// The protocol of tower services that use the requests and responses of the crate `http`.
+///
+/// - The request's method says what a second delivery does.
+/// - The HTTP status says what an answer means, together with the gRPC status if there is one.
+/// - A request whose service returns an error may have taken effect.
 #[derive(Clone, Copy, Debug)]
 pub struct Http<C = Cloned> {
     keys: bool,
@@ -128,9 +130,10 @@ pub(super) fn of_head(status: u16, headers: &HeaderMap) -> Meaning {
     }
 }
 
-/// Returns the HTTP status that says the same of the effect as this gRPC code. A server that refuses a call before it
-/// begins the work sends an answer without a body. But such an answer does not prove that nothing was done:
-/// `UNAVAILABLE` can also come from a proxy that lost the answer of a server that did the work.
+/// Returns the HTTP status that says the same of the effect as this gRPC code.
+///
+/// `UNAVAILABLE` becomes 503, which leaves the effect unknown. It does not prove that nothing was done: a server sends
+/// it before it begins the work, but a proxy also sends it when it has lost the answer of a server that did the work.
 fn of_grpc(code: &str) -> u16 {
     match code {
         "0" => 200,

@@ -1,11 +1,11 @@
 //! One layer for any tower service. It puts deadline, breaker, limit, budget and repeats around the service.
 //!
-//! `poll_ready` of the layer only asks the wrapped service whether it is ready. The guards are asked when the call
-//! runs, and the call's future holds the permit. Dropping the future returns the permit.
+//! `poll_ready` of the layer only asks the wrapped service whether it is ready. Breaker and limit are asked when the
+//! call runs. Its future then holds a place in the limit, and dropping the future gives the place back.
 //!
-//! The obvious layer would keep a permit from `poll_ready` until `call`. But a caller that polls and never calls would
-//! hold a slot for ever. And if a service is cloned between `poll_ready` and `call`, two calls could use one slot, or
-//! one call could use two.
+//! The obvious layer would take the place in `poll_ready` and keep it until `call`. But then a caller that polls and
+//! never calls would hold a place for ever. And if a service is cloned between `poll_ready` and `call`, two calls could
+//! use one place, or one call could use two.
 //!
 //! `call` takes the service whose `poll_ready` succeeded, and leaves a clone of it in its place. Each repeat uses a
 //! further clone, and waits until that clone is ready.

@@ -12,8 +12,8 @@ pub trait Protocol<Req, Res, E> {
     /// because the operation decides.
     fn idempotency(&self, request: &Req) -> Idempotency;
 
-    /// Returns a copy of the request, which is sent if the attempt is repeated; `None` if the request cannot be copied,
-    /// and then there is no repeat.
+    /// Returns a copy of the request, for a repeat. Returns `None` if the request cannot be copied; then there is no
+    /// repeat.
     fn copy(&self, request: &Req) -> Option<Req>;
 
     /// Returns what the result of an attempt means.

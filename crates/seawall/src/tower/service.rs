@@ -138,8 +138,8 @@ impl Whom {
     }
 }
 
-/// The dependency or the operation to which a call belongs. The call keeps a clone of it, because the clone contains
-/// the [`Site`] that the call borrows.
+/// The dependency or the operation to which a call belongs. The call owns a clone of it, and so can borrow its guards
+/// and plan (the [`Site`]) for as long as it runs.
 enum Held {
     Dependency(Dependency, Idempotency),
     Operation(Operation),
@@ -160,7 +160,7 @@ impl Deref for Held {
 struct Repeats<S, P, Req> {
     /// The service that is cloned for each repeat.
     spare: S,
-    /// The service whose `poll_ready` succeeded. The first attempt takes it; after that the field is `None`.
+    /// The service whose `poll_ready` succeeded, until the first attempt takes it. After that it is `None`.
     ready: Option<S>,
     /// The request for the next attempt; `None` if no further attempt is possible.
     request: Option<Req>,

@@ -1,5 +1,5 @@
-//! The arms of the ledger's benchmark: the ledger, other engines, and plain SQL. All of them perform actions, and the
-//! rate of each is compared with that of plain SQL.
+//! The programs that the ledger's benchmark compares, called arms: the ledger, other engines, and plain SQL. All of
+//! them perform actions, and the rate of each is compared with that of plain SQL.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -68,8 +68,8 @@ impl Arm {
         }
     }
 
-    /// Returns the arm to which this one is compared: plain SQL on the same kind of database. For plain SQL this is the
-    /// arm itself.
+    /// Returns the program with which this one is compared: plain SQL on the same kind of database. For plain SQL this
+    /// is the program itself.
     pub(super) fn base(self) -> Arm {
         if self.on_sqlite() { Arm::Sqlite } else { Arm::Pgbench }
     }
@@ -83,7 +83,8 @@ impl Arm {
         }
     }
 
-    /// Returns the arm of the earlier commit with which this one is compared; `None` if it is not the ledger.
+    /// Returns the arm that is the ledger of an earlier commit on the same database, with which this one is compared.
+    /// `None` if this arm is not the ledger of the present tree.
     pub(super) fn before(self) -> Option<Arm> {
         match self {
             Arm::SeawallPostgres => Some(Arm::BeforePostgres),
@@ -92,7 +93,8 @@ impl Arm {
         }
     }
 
-    /// Returns the program of this arm and its first arguments. `before` is the program of the earlier commit.
+    /// Returns the program that runs this arm of the benchmark, and its first arguments. `before` is the program of the
+    /// earlier commit.
     fn program(self, before: Option<&Path>) -> (PathBuf, Vec<String>) {
         match self {
             Arm::BeforePostgres | Arm::BeforeSqlite => {

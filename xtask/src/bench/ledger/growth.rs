@@ -20,7 +20,8 @@ use crate::process::{Outcome, Server, cargo, output, run, target};
 /// The options of `cargo xtask bench growth`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The parts to run: lists, idle, beside, settle [default: all].
+    /// The parts to run [default: all]: lists (how long lists take), idle (statements while there is nothing to do),
+    /// beside (claims beside a long transaction), settle (actions beside a transaction that has settled one).
     #[arg(long, value_delimiter = ',')]
     parts: Vec<String>,
     /// The number of rows in the table that is listed.
@@ -101,8 +102,8 @@ fn start(program: &Program, args: &[String]) -> Outcome<(Server, Lines<BufReader
     Ok((server, BufReader::new(out).lines()))
 }
 
-/// Returns the next line that begins with `word`, and skips the lines before it. It is an error if the program ends
-/// before.
+/// Returns the next line that begins with `word`, and skips the lines before it. Fails if the program ends before it
+/// prints such a line.
 fn line(lines: &mut Lines<BufReader<ChildStdout>>, word: &str) -> Outcome<String> {
     loop {
         match lines.next() {
@@ -114,8 +115,9 @@ fn line(lines: &mut Lines<BufReader<ChildStdout>>, word: &str) -> Outcome<String
     }
 }
 
-/// Measures lists on both databases, in a table in which almost all rows are done, and in one in which almost all are
-/// open. Returns the slowest list of each standing, in milliseconds.
+/// Measures how long lists of actions take, on both databases. One table has almost only actions that are done, and the
+/// other almost only open ones. For each standing of actions, such as `done`, returns the time of the slowest list, in
+/// milliseconds.
 fn lists(options: &Options, cluster: &Cluster, program: &Program) -> Outcome<Rows> {
     let mut rows = Rows::new();
     for (store, most) in [("postgres", "done"), ("postgres", "open"), ("sqlite", "done"), ("sqlite", "open")]
@@ -161,7 +163,8 @@ fn idle(_: &Options, cluster: &Cluster, program: &Program) -> Outcome<Rows> {
     const SECONDS: u64 = 20;
     let mut rows = Rows::new();
     for dependencies in [1, 10] {
-        let url = cluster.database("growth_idle")?;
+        let database = format!("growth_idle_{}_{dependencies}", program.name);
+        let url = cluster.database(&database)?;
         let args = [
             "idle".to_owned(),
             format!("--url={url}"),
@@ -172,7 +175,7 @@ fn idle(_: &Options, cluster: &Cluster, program: &Program) -> Outcome<Rows> {
         line(&mut lines, "begin")?;
         reset(cluster)?;
         std::thread::sleep(Duration::from_secs(SECONDS));
-        let calls = number(cluster, "growth_idle", "coalesce(sum(calls), 0)", "true")?;
+        let calls = number(cluster, &database, "coalesce(sum(calls), 0)", "true")?;
         let name = format!("statements in an idle second, {dependencies} dependencies");
         rows.push((name, vec![format!("{:.2}", calls / SECONDS as f64)]));
     }
@@ -197,12 +200,13 @@ fn number(cluster: &Cluster, database: &str, figure: &str, which: &str) -> Outco
 /// The SQL condition that selects the claims in `pg_stat_statements`.
 const CLAIMS: &str = "s.query LIKE 'UPDATE seawall.action a SET version = version + 1, fence%'";
 
-/// The SQL condition that selects in `pg_stat_statements` the questions which rows are due.
+/// The SQL condition that selects in `pg_stat_statements` the polls, which are the statements that ask for rows that
+/// are due.
 const POLLS: &str =
     "s.query LIKE '%SELECT%due_at%' AND s.query NOT LIKE 'UPDATE%' AND s.query NOT LIKE 'WITH taken%'";
 
 /// Measures statements for four seconds. Returns four times in milliseconds: the mean and the longest time of a claim,
-/// then the mean and the longest time of a question which rows are due.
+/// then the mean and the longest time of a poll, which asks for rows that are due.
 fn statements(cluster: &Cluster, database: &str) -> Outcome<[f64; 4]> {
     reset(cluster)?;
     std::thread::sleep(Duration::from_secs(4));
@@ -234,24 +238,25 @@ fn session(cluster: &Cluster, database: &str, text: &str) -> Outcome<Server> {
     Server::start("psql", None, &psql, &args, &log, false)
 }
 
-/// Measures claims, and the questions which rows are due, before and beside a long transaction. Also returns the share
-/// of updates that are HOT, which means that they change no index.
+/// Measures claims and polls, first without a long transaction and then while one is open. Also returns the share of
+/// updates that are HOT, which means that they change no index.
 fn beside(options: &Options, cluster: &Cluster, program: &Program) -> Outcome<Rows> {
-    const DATABASE: &str = "growth_beside";
-    let url = cluster.database(DATABASE)?;
+    let database = format!("growth_beside_{}", program.name);
+    // The sessions of the program before may still be ending, so each has a database of its own.
+    let url = cluster.database(&database)?;
     let (_server, mut lines, _) = work(program, &url, options.rate, options.held + 20)?;
     std::thread::sleep(Duration::from_secs(4));
-    let without = statements(cluster, DATABASE)?;
+    let without = statements(cluster, &database)?;
     let text = format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM seawall.schema; SELECT pg_sleep({}); ROLLBACK",
         options.held + 60
     );
-    let _long = session(cluster, DATABASE, &text)?;
+    let _long = session(cluster, &database, &text)?;
     std::thread::sleep(Duration::from_secs(options.held));
-    let beside = statements(cluster, DATABASE)?;
+    let beside = statements(cluster, &database)?;
     let last = line(&mut lines, "{")?;
     let hot = "SELECT round(100.0 * sum(n_tup_hot_upd) / greatest(sum(n_tup_upd), 1), 1) FROM pg_stat_user_tables WHERE relname";
-    let share = |table: &str| cluster.sql(DATABASE, &format!("{hot} = '{table}'"));
+    let share = |table: &str| cluster.sql(&database, &format!("{hot} = '{table}'"));
     let (action, attempt) = (share("action")?, share("attempt")?);
     let pair = |[mean, longest]: [f64; 2]| vec![format!("{mean:.2} · {longest:.1}")];
     let old = format!("beside a transaction of {} s", options.held);
@@ -280,17 +285,18 @@ fn figures(line: &str, names: [&str; 2]) -> Outcome<String> {
 /// Measures how fast other actions are performed while an application's transaction has settled one action and stays
 /// open. For comparison, the same is measured without that transaction.
 fn settle(options: &Options, cluster: &Cluster, program: &Program) -> Outcome<Rows> {
-    const DATABASE: &str = "growth_settle";
     const SECONDS: u64 = 30;
     let mut rows = Rows::new();
     for held in [false, true] {
-        let url = cluster.database(DATABASE)?;
+        // The sessions of the measurement before may still be ending, so each has a database of its own.
+        let database = format!("growth_settle_{}_{held}", program.name);
+        let url = cluster.database(&database)?;
         let (_server, mut lines, id) = work(program, &url, options.rate, SECONDS)?;
         let text = format!("BEGIN; SELECT seawall.settle('{id}'); SELECT pg_sleep({SECONDS}); COMMIT");
-        let _settling = if held { Some(session(cluster, DATABASE, &text)?) } else { None };
+        let _settling = if held { Some(session(cluster, &database, &text)?) } else { None };
         reset(cluster)?;
         let last = line(&mut lines, "{")?;
-        let of = |figure| number(cluster, DATABASE, figure, CLAIMS);
+        let of = |figure| number(cluster, &database, figure, CLAIMS);
         let (claims, mean) =
             (of("coalesce(sum(calls), 0)")?, of("coalesce(sum(total_exec_time) / sum(calls), 0)")?);
         let beside = if held { "beside a settle that stays open" } else { "alone" };

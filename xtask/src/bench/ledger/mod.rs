@@ -2,11 +2,12 @@
 //! interleaved run.
 //!
 //! One action is an intent, one HTTP call to a fast upstream on loopback, and an outcome. The tables show two ratios
-//! for each arm:
+//! for each arm, which is one of the compared programs:
 //!
-//! - To pgbench, which is plain SQL on PostgreSQL: two transactions that write the same rows as an action, without the
-//!   HTTP call. An engine on PostgreSQL that commits each of its writes separately cannot be faster.
-//! - To plain SQL on the arm's own kind of database. On SQLite, this is the same two transactions, one after the other.
+//! - The ratio to pgbench. This is plain SQL on PostgreSQL: two transactions that write the same rows as an action,
+//!   without the HTTP call. An engine on PostgreSQL that commits each of its writes separately cannot be faster.
+//! - The ratio to plain SQL on the arm's own kind of database. On SQLite, plain SQL makes the same two transactions,
+//!   one after the other.
 //!
 //! Every round runs all arms one after the other at each concurrency, in an order that rotates from round to round. A
 //! ratio is taken between two figures of the same round and concurrency, and the median of these ratios over the rounds
@@ -30,23 +31,23 @@ use crate::process::{Outcome, Server, free_port, target};
 /// The options of `cargo xtask bench ledger`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Run only one round, at concurrency 32, with three seconds for each arm.
+    /// Run only one round, at concurrency 32, with three seconds for each program.
     #[arg(long)]
     quick: bool,
-    /// The arms to run, in this order. Known arms are pgbench, sqlite, seawall-postgres, seawall-sqlite,
+    /// The programs to measure, in this order. Known names are pgbench, sqlite, seawall-postgres, seawall-sqlite,
     /// durare-postgres, durare-sqlite, dbos [default: all].
     #[arg(long, value_delimiter = ',')]
     arms: Vec<String>,
-    /// The program `load` of an earlier commit. The ledger is then compared with it, in the same rounds: the arms are
-    /// seawall-postgres, before-postgres, seawall-sqlite and before-sqlite, and the ratios and their geometric mean are
-    /// printed. Build it in a worktree of that commit with
-    /// `cargo build --release --package seawall-ledger --example load`.
+    /// The program `load` of an earlier commit. The ledger is then compared with that commit's ledger, in the same
+    /// rounds, on PostgreSQL and on SQLite. The ratios and their geometric mean are printed. Build the program in a
+    /// worktree of that commit with `cargo build --release --package seawall-ledger --example load`.
     #[arg(long, value_name = "PROGRAM")]
     before: Option<PathBuf>,
-    /// The numbers of actions in flight at the same time; each arm is measured with each number [default: 1,8,32,128].
+    /// The numbers of actions in flight at the same time; each program is measured with each number [default:
+    /// 1,8,32,128].
     #[arg(long, value_delimiter = ',')]
     concurrency: Vec<usize>,
-    /// The number of seconds in which actions are counted, for each arm at each concurrency [default: 5].
+    /// The number of seconds in which actions are counted, for each program at each concurrency [default: 5].
     #[arg(long)]
     seconds: Option<f64>,
     /// The number of rounds [default: 3].
@@ -64,7 +65,7 @@ struct Cell {
     seen: Seen,
 }
 
-/// Builds the programs, measures all arms, and prints the tables.
+/// Builds the programs, measures all of them, and prints the tables.
 pub(crate) fn ledger(options: &Options) -> Outcome<()> {
     let arms = match &options.before {
         Some(_) if options.arms.is_empty() => Arm::CHANGED.to_vec(),
@@ -150,8 +151,8 @@ fn tables(sizes: &[usize], arms: &[Arm], cells: &[Cell]) -> String {
     text
 }
 
-/// Returns the median ratio of two arms at one concurrency. Each ratio is taken between two figures of the same round.
-/// `None` if no round has both arms.
+/// Returns the ratio between two of the compared programs at one concurrency. It is the median over the rounds, and
+/// each ratio is taken between two figures of the same round. Returns `None` if no round has both programs.
 fn ratio(size: usize, arm: Arm, to: Arm, cells: &[Cell]) -> Option<f64> {
     let of = |cell: &&Cell| cell.concurrency == size && cell.arm == arm;
     median(cells.iter().filter(of).filter_map(|cell| {

@@ -20,7 +20,7 @@ const FOLDERS: [&str; 2] = ["crates/ledger/src/", "crates/seawall/src/ledger/"];
 /// The pages of which one must name each function.
 const PAGES: [&str; 3] = ["docs/ledger.md", "docs/ledger-crate.md", "docs/reconciliation.md"];
 
-/// Returns one line for each public function of these types that no page names.
+/// Returns one line for each public function of [`TYPES`] that is named on none of the `pages`.
 pub(super) fn unnamed(files: &[Source], pages: &[Page]) -> Vec<String> {
     let cells = pages.iter().filter(|page| PAGES.contains(&page.path.as_str())).flat_map(|page| &page.cells);
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';

@@ -23,7 +23,7 @@ use self::page::{Page, pages};
 use self::paths::Places;
 use super::source::Source;
 
-/// Checks all pages among `files`. Returns one line for each statement that is not true.
+/// Checks all pages among `files`. Returns one line for each mistake on them, such as a path that does not exist.
 pub(super) fn findings(files: &[Source]) -> Vec<String> {
     let pages = pages(files);
     let places = Places::of(files.iter().map(|file| file.path.as_str()));
@@ -101,7 +101,8 @@ fn unknown_addresses(page: &Page, gateway: &[&str]) -> Vec<String> {
 }
 
 /// Returns one line for each word on a page that `seawall explain` does not know. A word is checked if it follows
-/// `seawall explain`, or if it is the value of one of Seawall's headers for a reason, a stop or an effect.
+/// `seawall explain`, or if it is the value of the header `seawall-reason`, `seawall-retry-stopped` or
+/// `seawall-effect`.
 fn unknown_words(page: &Page, words: &BTreeSet<&str>) -> Vec<String> {
     let fronts = ["seawall explain ", "seawall-reason: ", "seawall-retry-stopped: ", "seawall-effect: "];
     let mut found = Vec::new();

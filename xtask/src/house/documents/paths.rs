@@ -110,8 +110,8 @@ pub(super) fn unmapped(map: &Page, places: &Places<'_>) -> Vec<String> {
     lost.map(|path| format!("{path}: stands in no row of {}, nor does its folder", map.path)).collect()
 }
 
-/// Returns the folder of the crate that is named in the heading above `spot`, with `/` at its end. If the heading does
-/// not name exactly one crate, this is empty.
+/// Returns the folder of a crate, with `/` at its end: the crate that is named in the heading above `spot`, which is a
+/// place on the page. Returns an empty text if the heading does not name exactly one crate.
 fn base(map: &Page, spot: &Spot, places: &Places<'_>) -> String {
     let above = map.headings.iter().rfind(|heading| heading.line <= spot.line);
     let named = above.map(|heading| heading.text.split(':').next().unwrap_or_default()).unwrap_or_default();

@@ -24,8 +24,8 @@ pub(super) fn up(case: &Case) -> Outcome<Seen> {
     upload(case, &case.huge(), &["--header", "expect:"])
 }
 
-/// Uploads 1.5 MB with the header field `expect: 100-continue`. It is an error if the caller does not receive the
-/// interim answer `100 Continue`.
+/// Uploads 1.5 MB with the header field `expect: 100-continue`. Fails if the caller does not receive the interim answer
+/// `100 Continue`.
 pub(super) fn expect_continue(case: &Case) -> Outcome<Seen> {
     let file = part(case, "part", 1_500_000)?;
     upload(case, &file, &["--header", "expect: 100-continue"])
@@ -48,9 +48,8 @@ fn part(case: &Case, name: &str, bytes: usize) -> Outcome<std::path::PathBuf> {
     Ok(file)
 }
 
-/// Sends the file through the gateway, and compares its length and checksum with those of what the server received. If
-/// they differ, this is an error. If the server takes no uploads, nothing is sent, and [`Seen::NotOffered`] is
-/// returned.
+/// Sends the file through the gateway. Fails if its length and checksum differ from those of what the server received.
+/// If the server takes no uploads, nothing is sent, and [`Seen::NotOffered`] is returned.
 fn upload(case: &Case, file: &Path, args: &[&str]) -> Outcome<Seen> {
     let Some(way) = case.kind.paths.upload else { return Ok(Seen::NotOffered) };
     let name = file.display().to_string();

@@ -61,8 +61,8 @@ pub(super) fn to_a_blind_caller(case: &Case) -> Outcome<Seen> {
 const THROUGH: &str = "through the gateway";
 const PAST: &str = "past the gateway";
 
-/// Returns that the exchange passed if every try of every caller received the refusal (413). Otherwise the error shows
-/// for each caller how many of its tries received it, and the first other result.
+/// Returns [`Seen::Passed`] if all tries of all callers received the refusal (413). Otherwise fails. The error says for
+/// each caller how many of its tries received the refusal, and what the first of the other tries got.
 fn counted(callers: &[(&str, Vec<Outcome<u16>>)]) -> Outcome<Seen> {
     let mut lines = Vec::new();
     let mut lost = 0;

@@ -91,9 +91,12 @@ pub(super) fn long_request_head(case: &Case) -> Outcome<Seen> {
 
 /// Tests that the gateway keeps connections open. An answer is requested with each kind of framing that the server
 /// offers, and after each of these requests comes a HEAD request. All this is done twice, on one connection between the
-/// caller and the gateway. It is an error if an answer has the wrong status or body, or if the caller needs a second
-/// connection. It is also an error if the gateway opens more than one connection to a server that keeps connections
-/// open and shows how many it accepted.
+/// caller and the gateway. It fails in three cases:
+///
+/// - An answer has the wrong status or body.
+/// - The caller needs a second connection.
+/// - The gateway opens more than one connection to a server that keeps connections open. This is checked only if the
+///   server shows how many connections it has accepted.
 pub(super) fn kept(case: &Case) -> Outcome<Seen> {
     let paths = &case.kind.paths;
     let offered =
@@ -151,8 +154,8 @@ pub(super) fn kept(case: &Case) -> Outcome<Seen> {
     }
     match (before, connections(case)?) {
         (Some(before), Some(after)) => {
-            // The request that read `after` used a new connection of its own, which the server has counted. So one
-            // connection is subtracted.
+            // The number `after` was read with a request on a new connection, and the server has counted this
+            // connection too. So one is subtracted.
             let made = after.saturating_sub(before + 1);
             let note = format!("{} answers, {made} new connections at the server", lines.len());
             if case.kind.keeps && made > 1 { Err(note) } else { Ok(Seen::Noted(note)) }
@@ -173,8 +176,8 @@ fn connections(case: &Case) -> Outcome<Option<u64>> {
 }
 
 /// Makes the request directly to the server, and through the gateway with each of [`VERSIONS`]. Returns the direct
-/// answer. It is an error if an answer through the gateway has another status, other header fields or another body. The
-/// fields in [`NOT_COMPARED`] and Seawall's own may differ.
+/// answer. Fails if an answer through the gateway has another status, other header fields or another body. The fields
+/// in [`NOT_COMPARED`] and Seawall's own may differ.
 fn both(case: &Case, path: &str, args: &[&str]) -> Outcome<Answer> {
     let direct = case.call(&case.direct(path), args)?;
     for version in VERSIONS {

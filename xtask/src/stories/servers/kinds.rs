@@ -1,4 +1,4 @@
-//! The servers of the matrix: how each is started, which paths it serves, and what is known about its answers.
+//! The servers that these stories call: how each is started, which paths it serves, and what is known about its answers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -55,15 +55,15 @@ pub(super) struct Kind {
     /// The path that is requested until the server is ready.
     pub(super) ready: &'static str,
     pub(super) paths: Paths,
-    /// The header fields that every request to this server needs, such as credentials. `curl` has them as arguments for
-    /// curl, and `fields` has them as lines of a request's head.
+    /// The header fields that every request to this server needs, such as credentials, as arguments for curl.
     pub(super) curl: &'static [&'static str],
+    /// The same header fields, as lines of a request's head.
     pub(super) fields: &'static str,
     /// Whether the server keeps a connection open after an answer, so that further requests can use it.
     pub(super) keeps: bool,
     /// Whether the server can read chunked uploads.
     pub(super) reads_chunks: bool,
-    /// The deviations from RFC 9112 that [`super::strict`] must find in the server's answers. It is an error if it
+    /// The deviations from RFC 9112 that [`super::strict`] must find in the server's answers. The test fails if it
     /// finds others, or not all of them.
     pub(super) oddities: &'static [&'static str],
     /// Returns the command that prints the server's version.
@@ -112,8 +112,9 @@ const HTTPBIN: Paths = Paths {
     connections: Some("/own/connections"),
 };
 
-/// The paths of localstripe, a server that imitates Stripe. Its answer with a length is a file of JavaScript. It
-/// refuses an upload of more than 1 MiB after it has read 1 MiB.
+/// The paths of localstripe, a server that imitates Stripe. Only two of the paths exist there. The
+/// path `length` is a file of JavaScript, which it sends with a `Content-Length`. At the path `refuse`, it refuses an
+/// upload of more than 1 MiB after it has read 1 MiB.
 const LOCALSTRIPE: Paths = Paths {
     length: "/js.stripe.com/v3/",
     chunked: None,

@@ -12,8 +12,8 @@ use crate::process::Outcome;
 /// If a server sends nothing for this time, its answer is taken as complete.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// Requests each kind of answer from the server, without the gateway. It is an error if the oddities in the answers are
-/// not exactly the known ones.
+/// Requests each kind of answer from the server, without the gateway. Fails if the oddities in the answers are not
+/// exactly the known ones.
 pub(super) fn look(case: &Case) -> Outcome<Seen> {
     let paths = &case.kind.paths;
     let gets = [Some(paths.length), paths.chunked, paths.gzip, paths.none, paths.tagged, paths.long];

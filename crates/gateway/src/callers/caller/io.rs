@@ -1,7 +1,8 @@
 //! The byte stream of a caller's connection, between the socket and hyper.
 //!
 //! On HTTP/1, [`Framing`] sees all bytes before hyper does. So when hyper passes a request on, the gateway knows
-//! whether the request can be read in two ways. On HTTP/2 the frames are counted ([`Purse`]).
+//! whether a proxy before it may have read the request in another way than hyper. On HTTP/2, control frames are
+//! counted, so that no caller can send too many of them ([`Purse`]).
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -74,8 +75,9 @@ impl CallerIo {
         Arc::clone(&self.caller)
     }
 
-    /// Reads bytes from the socket through a buffer of our own, shows them to the parser in `follows`, and passes them
-    /// to hyper. If the caller has sent too many control frames, the connection is ended instead.
+    /// Reads bytes from the socket through a buffer of our own, shows them to the parser in `follows`, and writes them
+    /// to `buf`, which is hyper's. Fails if the socket fails, or if the connection must end because the caller has sent
+    /// too many control frames.
     fn poll_read_seen(
         &mut self,
         cx: &mut Context<'_>,
@@ -131,11 +133,12 @@ impl CallerIo {
         matches!(self.follows, Follows::Frames { enough: Some(_), .. })
     }
 
-    /// Reads and throws away the rest of a request whose answer was sent before the request had ended.
+    /// Reads and throws away the rest of a request whose answer was sent before the request had ended. Becomes ready
+    /// when the caller has closed the connection, or after two seconds.
     ///
     /// The kernel resets a connection that is closed with unread bytes, and the reset can destroy the answer before the
-    /// caller has read it (RFC 9112, section 9.6). So the gateway first ends its own direction of the connection. After
-    /// that, it reads until the caller closes the connection, for at most two seconds.
+    /// caller has read it (RFC 9112, section 9.6). So the gateway first ends its own direction of the connection, and
+    /// then reads here.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !matches!(&self.follows, Follows::Requests(framing) if framing.is_in_body()) {
             return Poll::Ready(Ok(()));
@@ -194,8 +197,8 @@ impl CallerIo {
         written
     }
 
-    /// Copies what the framing has found into `caller`, where it can be read from outside the connection's task. If a
-    /// head has begun, also notes the time in `caller`. Does nothing on HTTP/2.
+    /// Copies what the parser has found in the caller's bytes into `caller`, where it can be read from outside the
+    /// connection's task. If a head has begun, also notes the time in `caller`. Does nothing on HTTP/2.
     fn note_framing(&self) {
         let Follows::Requests(framing) = &self.follows else { return };
         let caller = &self.caller;
@@ -230,8 +233,9 @@ impl Read for CallerIo {
 const LINGER: Duration = Duration::from_secs(2);
 /// How long a caller may take to read that it has sent too many control frames.
 const HEAR: Duration = Duration::from_millis(500);
-/// The maximum number of bytes that one system call reads. It is one less than a power of two, because hyper enlarges
-/// its buffer to the next power of two when one read fills it.
+/// The maximum number of bytes that one system call reads. When one read fills hyper's buffer, hyper enlarges the
+/// buffer to the next power of two. This number is one less than a power of two, so that no read fills a buffer of that
+/// size.
 const PIECE_BYTES: usize = (16 << 10) - 1;
 
 thread_local! {

@@ -1,9 +1,12 @@
-//! Says in words which keys a provider takes. Also says what follows from the lifetime of the keys, and from the times
-//! until which the provider can be asked or takes cancels.
+//! Says in words which keys a provider takes, and what is taken over from a caller's request. Also says what follows
+//! from the lifetime of the keys, and from the times until which the provider can be asked or takes cancels.
 
+use http::HeaderName;
+use seawall_actions::KeySource;
 use seawall_ledger::{KeyRules, Lifetime, Rules, Window};
 use seawall_policy::Idempotency;
 
+use super::super::action::{KeyScope, Taken};
 use super::super::settings::Operation;
 use super::super::values::show_time;
 
@@ -18,14 +21,39 @@ pub(super) fn key_rules(rules: &KeyRules) -> String {
     )
 }
 
+/// Returns, in words, which callers share keys.
+pub(super) fn key_scope(scope: KeyScope) -> &'static str {
+    match scope {
+        KeyScope::Client => "client: the caller's name stands before the keys of durable operations",
+        KeyScope::Shared => "shared: all callers share the keys of durable operations",
+    }
+}
+
+/// Returns the labels and texts of the lines that say what is taken over from a caller's request.
+pub(super) fn taken(taken: &Taken) -> [(&'static str, String); 3] {
+    let key = match &taken.key {
+        KeySource::Generated => {
+            "made for each request, so a repeat by the caller is another action".to_owned()
+        }
+        KeySource::Request(template) => template.to_string(),
+    };
+    let headers: Vec<&str> = taken.headers.iter().map(HeaderName::as_str).collect();
+    let credentials = match taken.credentials {
+        true => "those of this file; a caller's are not recorded",
+        false => "none; a caller's are not recorded",
+    };
+    [("key", key), ("keep_headers", headers.join(", ")), ("credentials", credentials.to_owned())]
+}
+
 /// Returns the words `, until …`, which are added to the line about a confirm or a cancel if the provider takes it only
 /// within `window`. Returns the empty text if there is no such bound.
 pub(super) fn until(window: Option<&Window>) -> String {
     window.map_or_else(String::new, |window| format!(", until {window}"))
 }
 
-/// Returns the sentence that says until when a call of unknown effect is repeated, since the provider forgets its key.
-/// `None` if the lifetime of keys does not bound the repeats within one call of this operation.
+/// Returns the sentence that says until when a call of unknown effect is repeated. The repeats end before the provider
+/// forgets the key. Returns `None` if the lifetime of keys does not bound the repeats within one call of this
+/// operation.
 pub(super) fn forgotten(operation: &Operation) -> Option<String> {
     match (&operation.key_lifetime, operation.idempotency) {
         (Some(lifetime @ Lifetime::Daily(_)), Idempotency::Keyed) if operation.durable.is_none() => {

@@ -41,6 +41,11 @@ pub(super) static DEPENDENCY: Spec = Spec {
                 "Which keys the provider takes. A key that does not fit is sent as a key that is computed from it.",
             ),
             key(
+                "key_scope",
+                Kind::Choice(&["client", "shared"]),
+                "Whether the caller's name stands before the keys of durable operations. Default: client where gateway.clients has a tokens_file, else shared.",
+            ),
+            key(
                 "deadline_header",
                 Kind::HeaderName,
                 "The header that tells the dependency how many milliseconds are left. Default: none.",

@@ -31,7 +31,11 @@ static CLIENTS: Spec = Spec {
     name: "`clients`",
     doc: "Who may call.",
     groups: &[&[
-        key("tokens_file", Kind::File, "A file with the callers' tokens, one on each line."),
+        key(
+            "tokens_file",
+            Kind::File,
+            "A file with the callers' tokens, one on each line: TOKEN or NAME TOKEN.",
+        ),
         key(
             "ca_file",
             Kind::File,
@@ -60,6 +64,16 @@ static LIMITS: Spec = Spec {
     ]],
 };
 
+/// The smallest `request_max`, in bytes. With less, nearly every request would be refused.
+const LEAST_REQUEST: u64 = 1 << 10;
+/// The smallest `answer_max`, in bytes. An answer above `answer_max` is not recorded: a repeat under its key is answered
+/// 409, a cancel cannot be filled from it, and if a code in its body decides, its effect is unknown. The ordinary
+/// answer to a charge, JSON with a code and an id, has a few hundred bytes to 4 KiB, and must not fall under this.
+const LEAST_ANSWER: u64 = 4 << 10;
+/// The largest `request_max` and `answer_max`, in bytes. The bodies of all durable calls under way are in memory, and
+/// each is written to the database in one row.
+const MOST_KEPT: u64 = 32 << 20;
+
 pub(super) static LEDGER: Spec = Spec {
     name: "[ledger]",
     doc: "Where durable operations are recorded.",
@@ -71,6 +85,22 @@ pub(super) static LEDGER: Spec = Spec {
                 "The database, as sqlite:FILE or postgres://…; ${env:NAME} is filled in. Default sqlite:seawall.db.",
             ),
             key("lease", TIME, "How long a claim on an action holds. Default 2m."),
+            key(
+                "request_max",
+                Kind::SizeWithin { min: LEAST_REQUEST, max: MOST_KEPT },
+                "The most bytes of the body of a durable request. Default 1MiB.",
+            ),
+            key(
+                "answer_max",
+                Kind::SizeWithin { min: LEAST_ANSWER, max: MOST_KEPT },
+                "The most bytes of an answer's body that are recorded. A longer answer is passed on and not recorded. Default 256KiB.",
+            ),
+            key("waiters", COUNT, "The most callers that wait for actions at the same time. Default 1000."),
+            key(
+                "undeclared_after",
+                TIME,
+                "How long an action waits for an operation that no gateway declares any longer, before it is stuck. Default 24h.",
+            ),
         ],
         ACTION_BOUNDS,
     ],

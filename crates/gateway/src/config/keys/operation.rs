@@ -96,6 +96,21 @@ const DURABLE: &[Key] = &[
         Kind::Flag,
         "Whether a request that is believed absent may be sent again without a key. Default false.",
     ),
+    key(
+        "key",
+        Kind::KeySource,
+        "Where the key comes from, as a text with {request-header:NAME} and {request:/ptr}; or generate. Default {request-header:idempotency-key}.",
+    ),
+    key(
+        "keep_headers",
+        Kind::StoredHeaders,
+        "The caller's headers that are recorded and sent, beside those that describe the body. Default accept and accept-language.",
+    ),
+    key(
+        "credentials",
+        Kind::Choice(&["configured", "none"]),
+        "Whether this file has the provider's credentials, or the provider needs none. The caller's are never recorded. Default configured.",
+    ),
     key("amount", Kind::Table(&AMOUNT), "Where the body has the amount of money, which is recorded."),
     key(
         "audit_after",

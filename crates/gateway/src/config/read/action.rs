@@ -7,7 +7,7 @@ use seawall_actions::{AmountAt, Cancel, Confirm, CurrencyAt, Declared, Listing};
 use seawall_ledger::keys::{KeyChars, KeyRules};
 use seawall_ledger::reconcile::{DAY, JsonList, Zone};
 use seawall_ledger::{CancelKind, Lifetime, Limits, Rules, SettleBy};
-use seawall_policy::{Gravity, Problem};
+use seawall_policy::{Gravity, Idempotency, Problem};
 
 use super::super::action::{ON_UNKNOWN, Reconcile};
 use super::super::keys;
@@ -90,7 +90,7 @@ pub(super) fn durable<'a>(
         answers: &operation.answers,
         refuses: &operation.refuses,
         repeats_in_doubt: inherited.dangerous.retry_none,
-        key_header: None,
+        key_header: operation.taken.key.header().filter(|_| operation.idempotency == Idempotency::Keyed),
         key_lifetime: operation.key_lifetime.as_ref(),
         confirm: operation.confirm.as_ref(),
         cancel: operation.cancel.as_ref(),
@@ -197,7 +197,8 @@ pub(super) fn key_rules(section: &Section<'_>) -> KeyRules {
     read.unwrap_or(silent)
 }
 
-/// Reads where a request's body has the amount of money. Returns `None` if this is not declared, or if it cannot be read.
+/// Reads where a request's body has the amount of money. Returns `None` if this is not declared, or if it cannot be
+/// read.
 pub(super) fn amount(section: &Section<'_>) -> Option<AmountAt> {
     let value = pointer(section, "value");
     let currency = section.opt("currency", |value| CurrencyAt::parse(values::text(value)?));

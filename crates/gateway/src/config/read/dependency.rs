@@ -3,19 +3,20 @@
 use http::{HeaderName, HeaderValue, Uri};
 use seawall_actions::template::{Purpose, RequestTemplate, header_name};
 use seawall_client::connect::TlsSettings;
-use seawall_ledger::KeyRules;
 use seawall_policy::{CoolingSettings, Rules};
 
 use super::super::action::Ledger;
 use super::super::pattern::Pattern;
 use super::super::section::{Layers, Section};
-use super::super::settings::{Breaker, Dangerous, Dependency, Endpoint, Fallback, Health, Operation};
+use super::super::settings::{Dangerous, Dependency, Endpoint, Fallback, Gateway, Health, Operation};
 use super::super::values::{self, Wrong};
-use super::{action, operation, policies, readers};
+use super::{action, operation, policies, readers, taken};
 
 /// What a dependency inherits from the rest of the file.
 pub(super) struct Context<'a, 's> {
     pub(super) defaults: Layers<'a>,
+    pub(super) gateway: &'s Gateway,
+    pub(super) gateway_table: &'s Section<'a>,
     pub(super) ledger: &'s Ledger,
     pub(super) ledger_table: &'s Section<'a>,
 }
@@ -40,8 +41,21 @@ pub(super) fn dependency<'a>(
     let paths: Vec<&str> = patterns.iter().flat_map(Pattern::names).collect();
     let breaker = policies::breaker(&layers, &paths);
     let key = action::key_rules(section);
-    let operations = operations(section, &layers, &breaker, (&dangerous, &key), context);
+    let key_scope = taken::key_scope(section, context.gateway, context.gateway_table);
     let endpoints = endpoints(section);
+    let inherited = readers::Inherited {
+        layers: &layers,
+        breaker: &breaker,
+        dangerous: &dangerous,
+        endpoints: endpoints.as_ref().map_or(1, Vec::len),
+        has_credentials: taken::has_credentials(section),
+        key: &key,
+        key_scope,
+        ledger: context.ledger,
+        ledger_table: context.ledger_table,
+    };
+    let operations = operations(section, &inherited);
+    taken::note_idle_scope(section, &operations);
     Some(Dependency {
         name: name.to_owned(),
         endpoints: endpoints?,
@@ -49,6 +63,7 @@ pub(super) fn dependency<'a>(
         health: health(section),
         keys: section.opt("keys", values::flag).unwrap_or(false),
         key,
+        key_scope,
         http: policies::http(&layers),
         proxy: policies::proxy(&layers),
         bind: policies::bind(&layers),
@@ -73,13 +88,7 @@ pub(super) fn dependency<'a>(
     })
 }
 
-fn operations<'a>(
-    section: &Section<'a>,
-    layers: &Layers<'a>,
-    breaker: &Breaker,
-    (dangerous, key): (&Dangerous, &KeyRules),
-    context: &Context<'a, '_>,
-) -> Vec<Operation> {
+fn operations<'a>(section: &Section<'a>, inherited: &readers::Inherited<'a, '_>) -> Vec<Operation> {
     let mut found: Vec<Operation> = Vec::new();
     let mut earlier: Vec<(Section<'a>, Option<Pattern>, Option<&str>)> = Vec::new();
     for child in section.children("operation") {
@@ -103,15 +112,7 @@ fn operations<'a>(
                 child.wrong("match", Wrong::new(message).help("make one of them narrower than the other"));
             }
         }
-        let inherited = readers::Inherited {
-            layers,
-            breaker,
-            dangerous,
-            key,
-            ledger: context.ledger,
-            ledger_table: context.ledger_table,
-        };
-        found.push(operation::operation(name.unwrap_or_default(), pattern.clone(), &child, &inherited));
+        found.push(operation::operation(name.unwrap_or_default(), pattern.clone(), &child, inherited));
         earlier.push((child, pattern, name));
     }
     found

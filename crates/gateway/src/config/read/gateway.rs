@@ -71,6 +71,10 @@ pub(super) fn ledger(section: &Section<'_>) -> Ledger {
         lease: section
             .opt("lease", values::time)
             .unwrap_or(seawall_ledger::Rules::of(Idempotency::None).lease),
+        request_max: section.opt("request_max", bytes).unwrap_or(defaults::REQUEST_MAX),
+        answer_max: section.opt("answer_max", bytes).unwrap_or(defaults::ANSWER_MAX),
+        waiters: section.opt("waiters", count).unwrap_or(defaults::WAITERS),
+        undeclared_after: section.opt("undeclared_after", values::time).unwrap_or(defaults::UNDECLARED_AFTER),
     }
 }
 
@@ -158,6 +162,11 @@ fn clashes(a: SocketAddr, b: SocketAddr) -> bool {
 
 fn count(value: &toml::de::DeValue<'_>) -> Result<usize, Wrong> {
     values::whole(value).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+}
+
+/// Reads a number of bytes.
+fn bytes(value: &toml::de::DeValue<'_>) -> Result<usize, Wrong> {
+    values::size(value).map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
 }
 
 pub(super) use super::super::values::count_u32;

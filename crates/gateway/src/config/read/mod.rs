@@ -10,23 +10,31 @@ mod operation;
 mod own;
 mod policies;
 mod readers;
+mod taken;
 
 use super::section::{Layers, Section};
 use super::settings::Settings;
 
 /// Reads the settings of a file.
 pub(super) fn settings(root: &Section<'_>) -> Settings {
-    let gateway = gateway::gateway(&root.child("gateway"));
+    let gateway_table = root.child("gateway");
+    let gateway = gateway::gateway(&gateway_table);
     let ledger_table = root.child("ledger");
     let ledger = gateway::ledger(&ledger_table);
     let defaults = Layers(vec![root.child("defaults")]);
     let named = root.named("dependency");
-    let context = dependency::Context { defaults, ledger: &ledger, ledger_table: &ledger_table };
+    let context = dependency::Context {
+        defaults,
+        gateway: &gateway,
+        gateway_table: &gateway_table,
+        ledger: &ledger,
+        ledger_table: &ledger_table,
+    };
     let dependencies = named
         .iter()
         .filter_map(|(name, section)| dependency::dependency(name, section, &context))
         .collect::<Vec<_>>();
     own::check(&named, &gateway, &dependencies);
-    gateway::check_addresses(&root.child("gateway"), &named, &gateway);
+    gateway::check_addresses(&gateway_table, &named, &gateway);
     Settings { gateway, ledger, dependencies }
 }

@@ -9,14 +9,14 @@ use super::super::section::{Found, Section};
 use super::super::settings::Operation;
 use super::super::values;
 use super::readers::{Inherited, predicates, statuses, word};
-use super::{action, policies};
+use super::{action, policies, taken};
 
 pub(super) fn pattern(section: &Section<'_>) -> Option<Pattern> {
     section.opt("match", |value| Pattern::parse(values::text(value)?))
 }
 
-/// Reads an operation. If its name or its pattern cannot be read, a placeholder is used instead, so that the other
-/// settings are still checked.
+/// Reads an operation and returns it. If its name or its pattern cannot be read, a placeholder is used instead, so that
+/// the other settings are still checked.
 pub(super) fn operation<'a>(
     name: &str,
     pattern: Option<Pattern>,
@@ -25,9 +25,12 @@ pub(super) fn operation<'a>(
 ) -> Operation {
     let layers = inherited.layers.with(section.clone());
     let answers = section.child("answers");
+    let idempotency = idempotency(section, pattern.as_ref());
+    let confirm = action::confirm(&section.child("confirm"));
+    let cancel = action::cancel(&section.child("cancel"));
     let mut operation = Operation {
         name: name.to_owned(),
-        idempotency: idempotency(section, pattern.as_ref()),
+        idempotency,
         timeout: policies::timeout(&layers),
         retry: policies::retry(&layers),
         slow_call: policies::slow_call(Some(section), inherited.breaker),
@@ -41,14 +44,18 @@ pub(super) fn operation<'a>(
         },
         key_lifetime: section.opt("key_lifetime", values::lifetime),
         amount: action::amount(&section.child("amount")),
-        confirm: action::confirm(&section.child("confirm")),
-        cancel: action::cancel(&section.child("cancel")),
         durable: None,
+        taken: taken::taken(section, idempotency, confirm.as_ref(), cancel.as_ref()),
+        confirm,
+        cancel,
         pattern: pattern.unwrap_or(Pattern { method: Method::POST, segments: Vec::new(), slash: false }),
     };
     nothing_is_applied(&answers, &operation);
     action::note_idle_lifetime(section, &operation);
     operation.durable = action::durable(section, &operation, inherited);
+    if operation.durable.is_some() {
+        taken::check(section, &operation, inherited);
+    }
     operation
 }
 

@@ -1,8 +1,8 @@
 //! Finds a dependency that leads back to this gateway.
 //!
 //! A call to such a dependency comes back to the gateway, which makes another call, until no connection is left. If the
-//! file shows such a loop, the loop is reported as a mistake. If the file cannot show it, because a name or another
-//! proxy hides it, the calls themselves show it by their `Via` header.
+//! file shows such a loop, the loop is reported as a mistake. A name or another proxy may hide the loop from this
+//! check. Then the calls themselves show it, by their `Via` header.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

@@ -1,7 +1,8 @@
-//! Reads the tables for deadlines, repeats, guards and connections. Such a table may be written at several levels of the
-//! file. A key at a more specific level replaces the same key of the more general one. The types in `seawall_policy` and
-//! `seawall_client` define what each setting means, its default, and which values could never work. This module reads
-//! the values, and reports each mistake at its line of the file.
+//! Reads the tables for deadlines, repeats, guards and connections. Such a table may be written at several levels of
+//! the file. A key at a more specific level replaces the same key of the more general one.
+//!
+//! The types in `seawall_policy` and `seawall_client` define what each setting means, its default, and which values
+//! could never work. This module reads the values, and reports each mistake at its line of the file.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -50,8 +51,8 @@ impl<'a, S> Merged<'a, S> {
     /// Reports each problem, and returns the settings. A problem concerns one or more values, and is reported at the
     /// value that comes from the most specific table.
     ///
-    /// A problem is left out if one of its values only stands in for a value of a more specific table that cannot be
-    /// read.
+    /// A problem is left out if one of its values only takes the place of a value that cannot be read, in a more
+    /// specific table.
     fn checked(self, problems: Vec<Problem>) -> S {
         for Problem { setting, wrong, gravity, with } in problems {
             let said: Vec<_> = with.iter().chain([&setting]).map(|name| self.picked(name)).collect();
@@ -142,9 +143,9 @@ fn window(breaker: &mut Merged<'_, Breaker>) {
     breaker.picked.push(("window_calls", by_calls.without_value()));
 }
 
-/// Reads the setting `key`, which says which calls share one guard. With `path:{name}`, the calls with the same value
-/// of that part of the path share a guard. It is a mistake if no operation's pattern has such a part. `paths` are the
-/// names of the parts that the patterns have.
+/// Reads the setting `key`, and returns which calls share one guard. With `path:{name}`, the calls with the same value
+/// of that part of the path share a guard. If no operation's pattern has such a part, this is reported as a mistake.
+/// `paths` are the names of the parts that the patterns have.
 fn guard_key(layers: &Layers<'_>, paths: &[&str]) -> GuardKey {
     let read = |value: &DeValue<'_>| values::text(value).and_then(shape::guard_key);
     let picked = layers.pick("key", read, GuardKey::Endpoint);

@@ -4,7 +4,7 @@ use seawall_ledger::KeyRules;
 use seawall_policy::Predicate;
 use toml::de::DeValue;
 
-use super::super::action::Ledger;
+use super::super::action::{KeyScope, Ledger};
 use super::super::predicate;
 use super::super::section::{Layers, Section};
 use super::super::settings::{Breaker, Dangerous};
@@ -15,7 +15,12 @@ pub(super) struct Inherited<'a, 's> {
     pub(super) layers: &'s Layers<'a>,
     pub(super) breaker: &'s Breaker,
     pub(super) dangerous: &'s Dangerous,
+    /// The number of endpoints.
+    pub(super) endpoints: usize,
+    /// Whether the file has credentials for the first endpoint.
+    pub(super) has_credentials: bool,
     pub(super) key: &'s KeyRules,
+    pub(super) key_scope: KeyScope,
     pub(super) ledger: &'s Ledger,
     pub(super) ledger_table: &'s Section<'a>,
 }

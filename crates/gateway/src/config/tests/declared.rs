@@ -29,8 +29,12 @@ impl Row {
             |key: &str, line: &str| if lines.contains(key) { String::new() } else { format!("{line}\n") };
         let keyed = missing("idempotency", "idempotency = 'keyed'");
         let durable = missing("durable", "durable = true");
+        let credentials = match dependency.contains("headers") {
+            true => "",
+            false => "headers = { authorization = 'Bearer x' }",
+        };
         format!(
-            "[ledger]\n{ledger}\n[dependency.pay]\nurl = 'https://pay.example'\n{dependency}\n[[dependency.pay.operation]]\n\
+            "[ledger]\n{ledger}\n[dependency.pay]\nurl = 'https://pay.example'\n{dependency}\n{credentials}\n[[dependency.pay.operation]]\n\
              name = 'charge'\nmatch = 'POST /v1/charges'\n{durable}{keyed}{lines}\n"
         )
     }

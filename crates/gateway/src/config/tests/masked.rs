@@ -29,7 +29,7 @@ fn secret_is_shown_nowhere() {
         format!("{head}headers = [\"authorization\", \"Bearer {s}\"]\n"),
         format!("{head}headers = \"authorization: Bearer {s}\"\n"),
         format!("{head}tls = \"{s}\"\n"),
-        // It stands as a key, and as the name of a variable.
+        // The secret stands as a key, and as the name of a variable.
         format!("{head}{s} = 1\n"),
         format!("{head}headers = {{ {s} = 7 }}\n"),
         format!("{head}headers = {{ {}-0 = 7 }}\n", &s[8..]),
@@ -96,7 +96,8 @@ fn what_is_harmless_is_shown() {
 
 #[test]
 fn each_line_of_a_good_file_with_a_slip_shows_its_words() {
-    // The key has a letter too many. The rest of the line is shown as it is, except for the values in headers and queries.
+    // The key has a letter too many. The rest of the line is shown as it is, except for the values in headers and
+    // queries.
     let text = CONTRACT.replace("idempotency = ", "idempotencyy = ");
     assert!(text != CONTRACT);
     let shown = read(&text).unwrap_err().render(false);

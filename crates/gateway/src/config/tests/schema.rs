@@ -184,6 +184,20 @@ fn what_otherwise_may_say_is_judged_alike_by_schema_and_parser() {
     }
 }
 
+#[test]
+fn what_is_taken_over_is_judged_alike_by_schema_and_parser() {
+    let keys =
+        ["'{request:/id}'", "'a-{request-header:x-b}-c'", "'generate'", "'order'", "'{key}'", "''", "7"];
+    let lists = ["[]", "['accept', 'X-A']", "['a b']", "['']", "'accept'", "[7]"];
+    let words = ["'none'", "'configured'", "'None'", "true"];
+    let lines = keys.map(|value| format!("key = {value}")).into_iter();
+    let lines = lines.chain(lists.map(|value| format!("keep_headers = {value}")));
+    for line in lines.chain(words.map(|value| format!("credentials = {value}"))) {
+        let text = super::operation(&line);
+        assert_eq!(check(&text).is_empty(), super::read(&text).is_ok(), "{text}{:?}", check(&text));
+    }
+}
+
 /// Every key of every table.
 fn all_keys(spec: &'static Spec, out: &mut BTreeSet<(&'static str, &'static str)>) {
     for key in spec.keys() {

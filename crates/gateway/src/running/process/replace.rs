@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use seawall_policy::Time;
 
-use super::{ADMIN_TOKENS, CLIENTS_TOKENS, Running};
+use super::{ADMIN_TOKENS, CLIENTS_TOKENS, Running, check_names};
 use crate::config;
 use crate::running::changes::Changes;
 use crate::running::compiled::{Before, Compiled};
@@ -26,6 +26,8 @@ impl Running {
             Some(file.read_again().map(|fresh| (key, fresh)).map_err(|why| format!("{key}: {why}")))
         };
         let tokens = files.into_iter().filter_map(read).collect::<Result<Vec<_>, _>>()?;
+        let clients = tokens.iter().find(|(key, _)| *key == CLIENTS_TOKENS).map(|(_, fresh)| fresh);
+        check_names(&settings, clients)?;
         let before = Before::Ran { old: &old, parked: &parked, now };
         let new = Compiled::new(settings, self.workers, &before, self.clock)?;
         let mut changes =
@@ -33,7 +35,7 @@ impl Running {
         changes.others.extend(new.other_tls_files(&old));
         new.adopt_guards(&before);
 
-        let others = tokens.into_iter().filter_map(|(key, fresh)| fresh.take().then_some(key));
+        let others = tokens.into_iter().filter_map(|(key, fresh)| fresh.take().1.then_some(key));
         changes.others.extend(others.map(|key| format!("{key}: its content")));
         for gone in old.dependencies.iter().filter(|gone| new.by_name(&gone.settings.name).is_none()) {
             parked.put(&gone.settings.name, Arc::clone(gone), now);

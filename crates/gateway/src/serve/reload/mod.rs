@@ -19,7 +19,8 @@ use watch::{FileWatch, Move, NamedWatch, Step};
 /// The time between two looks at the configuration file. Its content is compared, so that a replaced link, as in
 /// Kubernetes mounts, is noticed.
 pub(crate) const LOOK: Duration = Duration::from_millis(500);
-/// The maximum wait until all workers use a new configuration. They take it over immediately unless they are busy.
+/// The maximum wait until all workers use a new configuration. A worker takes it over immediately unless the worker is
+/// busy.
 const TAKE_OVER: Duration = Duration::from_secs(2);
 
 /// Reloads one configuration file.
@@ -36,8 +37,8 @@ pub(crate) struct Reloader {
     /// number is `None` if the file could not be read.
     named: BTreeMap<PathBuf, Option<u64>>,
     named_watch: NamedWatch,
-    /// Why the files that the configuration names could not be put in force when that was last tried. `None` if no try
-    /// has failed since the last success, or since the last reason was reported.
+    /// Why the last try to put the changed files in force failed. `None` if it succeeded, if there was none, or if its
+    /// failure was reported already.
     unfit: Option<String>,
 }
 
@@ -88,11 +89,13 @@ impl Reloader {
         }
     }
 
-    /// Decides whether a new content of the file lacks something that is in force, and reports the decision to `watch`.
-    /// What is lacking is logged. Two kinds of content lack something:
+    /// Decides whether a new content of the file lacks something that is in force, and tells `watch`. Such a content
+    /// may be only half written, so `watch` waits longer before it uses it. What is lacking is logged. There are two
+    /// cases:
     ///
-    /// - a valid configuration without something that the configuration in force has,
-    /// - the text in force without its end.
+    /// - The content is a valid configuration, but a dependency, an endpoint or an operation in force is missing from
+    ///   it.
+    /// - The content is the text in force without its end.
     ///
     /// Any other invalid content counts as lacking nothing, since it will be refused anyway.
     fn judge(&mut self, running: &Running, content: &[u8]) {

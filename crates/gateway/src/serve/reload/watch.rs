@@ -15,8 +15,8 @@ use seawall_policy::Time;
 
 /// For how long a changed file must stay the same before it is taken, since a program may be writing it.
 pub(super) const SETTLE: Duration = Duration::from_millis(100);
-/// For how long a changed file that lacks something that is in force must stay the same before it is taken, since it
-/// may be only half written.
+/// For how long a changed file must stay the same before it is taken, if it lacks something that is in force. Such a
+/// file may be only half written.
 pub(super) const LOSS: Duration = Duration::from_secs(10);
 /// The time between two looks at the files that the configuration names.
 const LOOK: Duration = Duration::from_secs(10);
@@ -108,7 +108,8 @@ pub(super) enum Move {
     Wait,
     /// Try to take the files, which may not fit together yet.
     Try,
-    /// Report that the changed files could not be put in force for a minute.
+    /// Report that the changed files have not been usable for a minute, for example because a certificate and its key
+    /// do not belong together.
     Tell,
 }
 
@@ -125,7 +126,8 @@ pub(super) struct NamedWatch {
 #[derive(Debug)]
 struct Other {
     contents: u64,
-    /// When the files first differed from those in force. After a report, this is the time of the next change.
+    /// When the files first differed from those in force. After a report, it is the time of the next change, so that
+    /// the next report comes a minute after that change.
     first: Time,
     since: Time,
     tried: bool,

@@ -1,5 +1,5 @@
-//! The callers of a simulation. Each caller has its own guards, and runs either Seawall's real machines or a model of
-//! another product.
+//! The callers of a simulation. Each caller has its own guards (breakers, limits, budget). It runs either Seawall's
+//! real machines or a model of another product.
 
 pub mod peer;
 mod peer_breakers;
@@ -105,9 +105,9 @@ impl Caller {
         }
     }
 
-    /// Tells the caller's guards that the caller of a call gives up waiting. If a witness is returned, the attempt
-    /// under way is followed to its real ending, and nothing is sent after it. If the result is `None`, the call is
-    /// over.
+    /// Tells the caller's guards that the caller of a call gives up waiting. The guards may want to see how the attempt
+    /// in flight really ends. Then they return a witness: the attempt goes on to its real ending, and nothing is sent
+    /// after it. If the result is `None`, the call is over.
     pub(super) fn leaves(
         &mut self,
         policy: &Policy,

@@ -39,8 +39,8 @@ pub struct PeerPolicy {
     /// A controller, which refuses a share of the caller's own attempts and decides how large the share is. With
     /// `None`, there is no controller.
     pub pid: Option<PidPolicy>,
-    /// Whether the caller obeys an answer that names a time to come back. If so, it sends nothing until exactly that
-    /// time, and refuses its calls until then. Each refusal names that time.
+    /// Whether the caller obeys an answer that says when to come back (`Retry-After`). If so, it sends nothing until
+    /// exactly that time, and refuses its calls until then. Each refusal names that time.
     pub obeys: bool,
 }
 
@@ -52,14 +52,15 @@ pub enum Waits {
     Immediate,
     /// Doubles the wait each time, without randomness.
     Doubling(f64, f64),
-    /// Waits for half of the doubled wait, plus a random part of the other half.
+    /// Doubles the wait each time, and waits for half of it plus a random part of the other half.
     Equal(f64, f64),
     /// Waits for a random part of the doubled wait.
     Full(f64, f64),
 }
 
 impl Waits {
-    /// Draws the wait before a repeat. `repeat` is the number of the repeat within its call, beginning with 1.
+    /// Returns the wait before a repeat, which is drawn at random. `repeat` is the number of the repeat within its
+    /// call, beginning with 1.
     fn draw(self, repeat: u32, stream: &mut Stream) -> Duration {
         let bound = |base: f64, cap: f64| (base * f64::from(1_u32 << (repeat - 1).min(20))).min(cap);
         seconds(match self {
@@ -133,8 +134,8 @@ pub(super) struct Peer {
     limit: Option<Aimd>,
     throttle: Option<Throttle>,
     pid: Option<Pid>,
-    /// The time before which the caller sends nothing: the latest time to come back that an answer has named, if the
-    /// caller obeys such answers.
+    /// The time before which the caller sends nothing. It is the latest time that an answer named for coming back, if
+    /// the caller obeys such answers.
     until: Time,
 }
 

@@ -7,8 +7,8 @@ use seawall_policy::Time;
 /// The rule of a product's breaker.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PeerBreakerPolicy {
-    /// Opens at a share of failures within a window of time (Hystrix, Polly, resilience4j). When the open time is over,
-    /// one trial call decides.
+    /// Opens if at least a share of the attempts in a window of time failed (Hystrix, Polly, resilience4j). When the
+    /// open time is over, one trial call passes: its success closes the breaker, and its failure opens it again.
     Rate {
         /// The share of failures at which the breaker opens.
         share: f64,
@@ -44,8 +44,8 @@ pub(super) struct PeerBreaker {
     state: State,
     era: u32,
     in_row: u32,
-    /// The slots of the window. Each has its number, the number of attempts that ended well, and the number that ended
-    /// badly.
+    /// The slots of the window. The three numbers of a slot are its position in time, the number of attempts that ended
+    /// well, and the number that ended badly.
     window: VecDeque<(u64, u32, u32)>,
 }
 

@@ -29,7 +29,7 @@ pub enum PeerBudgetPolicy {
     /// gRPC's rule (A6): each failed attempt takes one token, each success gives `ratio` tokens, and repeats are
     /// allowed only while the bucket is more than half full.
     Grpc {
-        /// gRPC's `maxTokens`: the size of the bucket, which is full at the start.
+        /// gRPC's `maxTokens`: the number of tokens that the bucket holds at most. The bucket is full at the start.
         max: f64,
         /// gRPC's `tokenRatio`: the number of tokens that each success gives.
         ratio: f64,
@@ -62,8 +62,8 @@ pub(super) struct PeerBudget {
     tokens: f64,
     /// The price of the last repeat, in tokens.
     paid: f64,
-    /// The last seconds, the oldest first. Each entry has the number of its second, the number of calls that began in
-    /// this second, and the number of repeats that were made in it. Only Finagle's rule uses this list.
+    /// The last seconds, the oldest first. Each entry has a number for the second, the calls that began in it, and the
+    /// repeats that were made in it. Only Finagle's rule uses this list.
     recent: VecDeque<(u64, f64, f64)>,
 }
 
@@ -91,8 +91,8 @@ impl PeerBudget {
         self.recent.back_mut().expect("just put in")
     }
 
-    /// Records that a call begins. It increases the budget in [`PeerBudgetPolicy::PerRequest`] and
-    /// [`PeerBudgetPolicy::Finagle`] only.
+    /// Records that a call begins. With [`PeerBudgetPolicy::PerRequest`] and [`PeerBudgetPolicy::Finagle`], this allows
+    /// more repeats. With all other rules it changes nothing.
     pub(super) fn begun(&mut self, now: Time) {
         match self.policy {
             PeerBudgetPolicy::PerRequest { per, cap, .. } => self.tokens = (self.tokens + per).min(cap),

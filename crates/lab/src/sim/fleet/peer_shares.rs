@@ -66,7 +66,8 @@ pub struct ThrottlePolicy {
 /// A throttle that follows a [`ThrottlePolicy`].
 pub(super) struct Throttle {
     policy: ThrottlePolicy,
-    /// The slots of the window. Each has its number, its number of requests, and its number of accepted requests.
+    /// The slots of the window. The three numbers of a slot are its position in time, the number of requests, and the
+    /// number of accepted requests.
     window: VecDeque<(u64, f64, f64)>,
 }
 

@@ -1,6 +1,7 @@
 //! A caller that runs Seawall: the real call machine and the real guards, which get the virtual time.
 //!
-//! This file decides nothing. Like the client, it gives endings to the machine and carries out the machine's steps.
+//! This file decides nothing. As the real client does, it tells the machine how attempts ended, and carries out the
+//! steps that the machine returns.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,12 +55,12 @@ pub struct SeawallPolicy {
 /// What the guards conclude when a caller leaves before its call has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Leaving {
-    /// The rule of Seawall's machines, and the default. From the leaving alone, the guards conclude nothing. While it
-    /// is not known whether the endpoint hangs, they follow the attempt to its real ending.
+    /// The rule of Seawall's machines, and the default. That a caller leaves proves nothing about the endpoint. So the
+    /// guards let some of these attempts go on without their callers, and judge the endpoint by their real ending.
     #[default]
     Witnesses,
     /// The obvious rule, for comparison: if the breaker's window contains no success, an attempt whose caller gave up
-    /// waiting counts as a slow failure. No attempt is followed. This rule works with one endpoint only.
+    /// waiting counts as a slow failure. No attempt goes on without its caller. This rule works with one endpoint only.
     Obvious,
 }
 
@@ -203,9 +204,8 @@ impl SeawallGuards {
         self.guards.unfollow(witness);
     }
 
-    /// Returns the report that the obvious rule would give to the guards. It says that the attempt was a slow failure
-    /// and a sign of overload, if the caller gave up waiting and the breaker's window contains no success. In all other
-    /// cases it is `report`.
+    /// Returns the report that the guards get by the obvious rule. If the caller gave up waiting and the breaker's
+    /// window contains no success, it reports a slow failure and overload. In all other cases it is `report`.
     fn obvious(&mut self, report: &Report, now: Time) -> Report {
         let breaker = self.guards.endpoint(0).expect("there is one").breaker();
         let gave_up = matches!(report.health, Evidence::Abandoned { .. });

@@ -23,8 +23,8 @@ pub enum Next {
         ok: bool,
         /// Whether the caller's own guards refused the call before anything was sent.
         refused: bool,
-        /// The time to come back that the last answer, or the refusal by the caller's own guards, has named. `None` if
-        /// no time was named.
+        /// When the caller may make the call again, as the last answer or the refusal by the caller's own guards says.
+        /// `None` if neither says so.
         told: Option<Time>,
     },
 }

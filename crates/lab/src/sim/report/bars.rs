@@ -2,8 +2,8 @@
 
 use crate::sim::figures::Estimate;
 
-/// Returns a bar for the estimate as SVG, on a scale from zero to `most`. Returns an empty text if `most` is not above
-/// zero, or if the mean is not finite.
+/// Returns a horizontal bar for the estimate as SVG, on a scale from zero to `most`. Returns an empty text if `most` is
+/// not above zero, or if the mean is not finite.
 pub(super) fn bar(one: &Estimate, most: f64) -> String {
     if most <= 0.0 || !one.mean.is_finite() {
         return String::new();

@@ -1,4 +1,4 @@
-//! The course of each arm of a run: its measures, second by second. The plots show it.
+//! The measures of one variant ("arm") of a simulation, second by second. The plots show them.
 
 /// The course of one arm.
 #[derive(Clone, Debug, PartialEq)]

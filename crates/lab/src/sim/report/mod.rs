@@ -1,7 +1,9 @@
-//! Writes a run as one HTML page: its figures, and the course of each arm, second by second, side by side.
+//! Writes a run as one HTML page: its figures and, side by side, what happened second by second in each variant ("arm")
+//! that it compares.
 //!
 //! The page needs no other file: no script, no font, no picture. It has many small plots. All plots of one measure have
-//! the same scale, so that arms can be compared by eye. Everything that colour says is also said by words or lines.
+//! the same scale, so that arms can be compared by eye. Everything that is shown by a colour is also shown by words or
+//! lines.
 
 mod bars;
 mod course;
@@ -90,8 +92,8 @@ fn figures(out: &mut String, findings: &Findings) {
     out.push_str("</table>\n");
 }
 
-/// Writes the plots of one measure, one for each arm, all on one scale. `told` is the heading above them. Writes
-/// nothing if no arm has a value above zero.
+/// Writes the plots of one measure, one for each variant ("arm") of the simulation, all on one scale. `told` is the
+/// heading above them. Writes nothing if no variant has a value above zero.
 fn courses(out: &mut String, measure: &str, told: &str, courses: &[Course]) {
     let lines: Vec<(&Course, &Line)> = courses
         .iter()

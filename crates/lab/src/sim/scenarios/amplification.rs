@@ -42,10 +42,11 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// Three constants: the calls per second, the number of seconds before anything is counted, and the length of the run
-/// in seconds.
+/// The number of calls per second.
 const PER_SECOND: f64 = 1000.0;
+/// The number of seconds before anything is counted.
 const WARM: f64 = 20.0;
+/// The length of the run, in seconds.
 const LASTS: f64 = 40.0;
 
 /// The retry rule that a tier runs.

@@ -1,4 +1,5 @@
-//! Simulates and measures the arms of a study. The arms of a study are worlds that differ in one thing.
+//! Simulates and measures the arms of a study. An arm is one of the variants that a study compares, such as the same
+//! callers with and without a retry budget.
 
 use seawall_policy::Time;
 
@@ -19,7 +20,8 @@ pub(super) struct Arm {
     pub(super) measure: Measure,
 }
 
-/// What is measured in an arm. The numbers of the variants are seconds, counted from the start of the run.
+/// What is measured in one variant of the simulation. The numbers in this enum are seconds, counted from the start of
+/// the run.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Measure {
     /// The recovery: the number of seconds from the given second, in which the trouble ends, until goodput is 95 % or
@@ -28,7 +30,7 @@ pub(super) enum Measure {
     /// Three figures: the recovery as in [`Measure::Recovery`], the share of calls refused before the trouble, and the
     /// largest number of attempts for each call (the peak amplification). Seawall promises bounds for the last two.
     Seawall(usize),
-    /// The goodput in the seconds from the first number to the second, without the second.
+    /// The goodput of a part of the run: from the first number on (included) to the second number (not included).
     Goodput(usize, usize),
 }
 
@@ -44,7 +46,7 @@ pub(super) fn play(study: &Study<'_>, worlds: &[World]) -> Vec<Vec<Record>> {
     worlds.iter().map(|_| ran.by_ref().take(each).collect()).collect()
 }
 
-/// Mixes the hashes of these runs into the hash of the findings, and adds their numbers of events.
+/// Adds these runs to the findings: mixes their hashes into the hash of the findings, and adds their numbers of events.
 pub(super) fn count(findings: &mut Findings, runs: &[Record]) {
     for run in runs {
         findings.hash = mixed(findings.hash, run.hash);
@@ -52,8 +54,8 @@ pub(super) fn count(findings: &mut Findings, runs: &[Record]) {
     }
 }
 
-/// Counts the runs of an arm in the findings. If plots are wanted, also adds the course of the arm: the means over the
-/// runs, second by second.
+/// Adds the runs of one variant ("arm") to the findings. If plots are wanted, also adds what they show: the means over
+/// the runs, second by second.
 pub(super) fn note(study: &Study<'_>, findings: &mut Findings, arm: &str, world: &World, runs: &[Record]) {
     count(findings, runs);
     if !study.plots {
@@ -85,7 +87,7 @@ pub(super) fn note(study: &Study<'_>, findings: &mut Findings, arm: &str, world:
     });
 }
 
-/// Simulates the arms and returns the figures that they are measured by.
+/// Simulates all variants ("arms"), and returns the figures of each.
 pub(super) fn measure(study: &Study<'_>, arms: &[Arm]) -> Result<Findings, Misuse> {
     let worlds: Vec<World> = arms.iter().map(|arm| arm.world.clone()).collect();
     let mut findings = Findings::default();

@@ -3,7 +3,7 @@
 //!
 //! A start of ten tokens does no harm with one caller. With a hundred thousand callers it pays for a million repeats,
 //! which is a second outage. `N` callers that start with `c0` tokens each are safe only while `N · c0 ≤ (1 − ρ) · µ ·
-//! seconds of recovery`, where `µ` is the number of attempts that the provider can serve in a second and `ρ` is its
+//! seconds of recovery`. Here `µ` is the number of attempts that the provider can serve in a second, and `ρ` is its
 //! load. A budget that allows every caller a fixed number of repeats per second is worse, because it is never used up.
 
 use super::arms::{Arm, Measure, measure};

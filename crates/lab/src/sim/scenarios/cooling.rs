@@ -65,9 +65,9 @@ pub(super) const SCENARIO: Scenario = Scenario {
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The second in which the trouble begins.
 const FROM: usize = 30;
-/// For how many seconds the provider answers 429 in the study of the return, which is the first of the three studies.
+/// For how many seconds the provider answers 429 in the first study, in which all callers come back at the same time.
 const LASTS: usize = 1;
-/// For how many seconds the provider answers 429 in the other two studies.
+/// For how many seconds the provider answers 429 in the second and the third study.
 const LONG: usize = 60;
 /// For how many seconds after the end of the trouble the goodput is measured in the third study, in which the provider
 /// refuses one tenant of several.
@@ -118,11 +118,12 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// Adds whether Seawall keeps its two promises in the study of the return, by the means over the seeds:
+/// Adds whether Seawall keeps its two promises in the first study, in which all callers come back. All numbers are
+/// means over the seeds:
 ///
 /// - From the named time on, the provider gets at most twice its capacity in any tenth of a second.
-/// - The calls refused by callers and the attempts answered 429 are together at most half of those with exact
-///   obedience.
+/// - Count the calls that callers refuse and the attempts that are answered 429. With Seawall, there are at most half
+///   as many as with callers that come back exactly at the named time.
 fn promises(study: &Study<'_>, findings: &mut Findings) {
     let mean = |name: &str, column: usize| {
         let figure = findings.figures.iter().find(|figure| figure.name == format!("cooling_return/{name}"));
@@ -155,9 +156,9 @@ fn seawall(study: &Study<'_>, endpoints: usize) -> SeawallPolicy {
     SeawallPolicy::new(&study.seawall, endpoints, TIMEOUT, true)
 }
 
-/// Returns the world for the study of the return. For one second every attempt is answered with a 429 that names the
-/// end of that second (`over`). After it, the provider serves attempts in their order, as fast as it can. Attempts
-/// above its quota are answered with a 429 that names one second.
+/// Returns the world for the first study, in which all callers come back. For one second every attempt is answered with
+/// a 429 that names the end of that second (`over`). After it, the provider serves attempts in their order, as fast as
+/// it can. Attempts above its quota are answered with a 429 that tells the caller to wait for one second.
 fn returning(study: &Study<'_>, policy: Policy, returns: u8, over: usize) -> World {
     let callers = study.callers.unwrap_or(1000);
     let capacity = study.knobs.number("capacity");

@@ -2,7 +2,7 @@
 //!
 //! While all attempts time out, each call makes `a` attempts. If `aρ ≥ 1`, where `ρ` is the load, the server never
 //! works off its queue. So the critical load is `1/a`. The scenario finds it by halving an interval of loads. Each step
-//! asks whether the backlog that a strong trigger leaves shrinks or grows.
+//! simulates a strong trigger at the load in the middle, and looks whether the backlog shrinks or grows afterwards.
 
 use super::arms::count;
 use super::scenario::{Findings, Scenario, Study};
@@ -69,8 +69,8 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// Returns the load halfway between the highest load at which the provider recovers and the lowest at which it does
-/// not, and the records of all runs that were needed to find it.
+/// Returns the critical load, and the records of all runs that were needed to find it. The critical load is the middle
+/// between the highest load at which the provider recovers and the lowest at which it does not.
 fn search(storm: Storm, policy: &Policy, seed: u64) -> (f64, Vec<Record>) {
     let (mut recovers, mut never) = (0.02, 0.99);
     let mut records = Vec::new();
@@ -84,8 +84,8 @@ fn search(storm: Storm, policy: &Policy, seed: u64) -> (f64, Vec<Record>) {
     ((recovers + never) / 2.0, records)
 }
 
-/// Returns whether the provider has recovered or will recover. The time after the trouble is divided into three thirds.
-/// The provider will recover if the backlog is smaller in the last third than in the middle one.
+/// Returns whether the provider has recovered or will recover. The time after the trouble is divided into three equal
+/// parts. The provider will recover if the backlog is smaller in the last part than in the middle one.
 fn shrinks(record: &Record, over: usize) -> bool {
     if record.recovery(over).is_some() {
         return true;

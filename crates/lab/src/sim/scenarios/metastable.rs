@@ -93,7 +93,8 @@ pub(super) fn arms(study: &Study<'_>, storm: Storm) -> Vec<Arm> {
     all
 }
 
-/// Returns the arms of Seawall itself: at the storm's load and, unless a load was set explicitly, at 90 % too.
+/// Returns the simulations in which the callers run Seawall: one with the storm's load and, unless the user has set the
+/// load, one with a load of 90 %.
 fn seawall(study: &Study<'_>, storm: Storm) -> Vec<Arm> {
     let loads = if study.knobs.is_set("load") { vec![storm.load] } else { vec![storm.load, 0.9] };
     let arm = |load: f64| {

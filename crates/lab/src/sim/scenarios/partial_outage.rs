@@ -96,7 +96,7 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
 }
 
 /// The number of seconds that a policy gets to notice the failure. The maximum number of attempts under way is measured
-/// only after them. Before that, it depends on the outage and not on the policy.
+/// only after these seconds. Before that, it depends on the outage and not on the policy.
 const SETTLES: usize = 5;
 
 /// Returns four figures of one run:

@@ -75,7 +75,7 @@ pub struct What {
 impl std::str::FromStr for What {
     type Err = Misuse;
 
-    /// Reads a trouble such as `hang 30s`, `slow 10x 60s`, `errors 20% 60s` or `refuse 30s`.
+    /// Returns the trouble that a text such as `hang 30s`, `slow 10x 60s`, `errors 20% 60s` or `refuse 30s` describes.
     fn from_str(text: &str) -> Result<What, Misuse> {
         let words: Vec<&str> = text.split_whitespace().collect();
         let (wrong, lasts) = match words.as_slice() {
@@ -118,7 +118,8 @@ fn number(digits: Option<&str>, word: &str, takes: &str, low: f64, high: f64) ->
     Err(Misuse::new(format!("`{word}` is impossible: {takes}, {low} to {high}")))
 }
 
-/// Returns the number of seconds in a time such as `30s`, `2m` or `500ms`. The maximum is an hour.
+/// Returns the number of seconds in a time such as `30s`, `2m` or `500ms`. Fails if the text has another form, or if
+/// the time is shorter than a second or longer than an hour.
 fn span(word: &str) -> Result<f64, Misuse> {
     let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0)];
     let unit = units.into_iter().find_map(|(unit, seconds)| Some((word.strip_suffix(unit)?, seconds)));

@@ -39,7 +39,7 @@ pub struct Ask {
     pub set: Vec<(String, String)>,
     /// Seawall's own settings, for the arms that run Seawall.
     pub seawall: Seawall,
-    /// Whether the course of each arm, second by second, is kept for plots. The default is `false`.
+    /// Whether the measures of each second are kept, so that they can be plotted. The default is `false`.
     pub plots: bool,
 }
 
@@ -81,8 +81,8 @@ pub struct Findings {
     pub events: u64,
     /// The meanings of the numbers in a figure's list, in their order. The list is empty if no figure is a list.
     pub columns: Vec<&'static str>,
-    /// The course of each arm, second by second. The list is empty if plots were not asked for, or if the scenario has
-    /// nothing to plot.
+    /// The measures of each simulated variant, second by second. The list is empty if plots were not asked for, or if
+    /// the scenario has nothing to plot.
     pub courses: Vec<Course>,
 }
 

@@ -46,7 +46,7 @@ pub(super) const BASE: Storm = Storm {
     timeout: 1.0,
 };
 
-/// The settings of a storm, for scenarios in which users can change them.
+/// Settings of a storm that users can change in some scenarios.
 pub(super) const LOAD: Knob = Knob {
     name: "load",
     default: "0.7",
@@ -137,7 +137,7 @@ impl Storm {
     }
 }
 
-/// The waits before repeats in all arms that have jitter: full jitter, from 0 to a bound that begins at 100 ms and
+/// The waits before repeats, in all simulations with jitter: full jitter, from 0 to a bound that begins at 100 ms and
 /// doubles up to 2 s.
 pub(super) const JITTER: Waits = Waits::Full(0.1, 2.0);
 

@@ -38,10 +38,11 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// Three constants: the answer time of a healthy leaf, the answer time of a leaf that stalls, and the number of seconds
-/// from which a root request counts as slow.
+/// The answer time of a healthy leaf, which is a server that the root request calls.
 const LEAF: Spread = Spread::Exponential(0.005);
+/// The answer time of a leaf that stalls.
 const STALL: Spread = Spread::Uniform(1.0, 2.0);
+/// The number of seconds from which a root request counts as slow.
 const SLOW: f64 = 1.0;
 
 fn run(study: &Study<'_>) -> Result<Findings, Misuse> {

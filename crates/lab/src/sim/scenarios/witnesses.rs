@@ -55,17 +55,21 @@ const PROVIDERS: [(&str, Spread); 4] = [
     ("lognormal, median 0.2 s, sigma 1", Spread::LogNormal(0.329_744, 1.0)),
     ("90 % 0.1 s, 10 % 5 s", Spread::Either(0.1, 0.1, 5.0)),
 ];
-/// The loads. Each entry has the calls per second, the length of a run in seconds, and the number of runs for every
-/// three seeds.
+/// The loads. Each entry has the calls per second, the length of a run in seconds, and the share of the seeds that are
+/// used, in thirds: 3 means all seeds, 2 means two thirds of them.
 const LOADS: [(f64, f64, u32); 4] = [(0.3, 120.0, 3), (2.0, 120.0, 3), (20.0, 60.0, 2), (100.0, 30.0, 2)];
-/// The shares of calls whose callers are impatient, and the numbers of seconds that these callers wait.
+/// The shares of calls whose callers are impatient. Every combination of provider, load, share and patience is
+/// simulated.
 const SHARES: [f64; 4] = [0.1, 0.5, 0.9, 0.99];
+/// How many seconds an impatient caller waits.
 const PATIENCE: [f64; 6] = [0.005, 0.05, 0.1, 0.25, 1.0, 3.0];
 
-/// The second in which the provider stops answering, and the minimum number of seconds and of calls that are observed
-/// after this second.
+/// The second in which the provider stops answering, in the study of a provider that hangs.
 const HANGS: f64 = 30.0;
+/// The minimum number of seconds for which this run goes on after the provider has stopped answering.
 const WATCHED: f64 = 30.0;
+/// About this number of calls must come after the provider has stopped answering. With few calls per second, the run
+/// goes on for longer.
 const WATCHED_CALLS: f64 = 36.0;
 /// The number of seconds that callers wait before they leave a provider that hangs.
 const RESTLESS: Spread = Spread::Uniform(0.05, 1.0);
@@ -178,7 +182,7 @@ fn read(study: &Study<'_>) -> Duration {
     Duration::from_secs_f64(study.knobs.number("read"))
 }
 
-/// Returns the policy for calls that may be given up at any time, because they have no effect.
+/// Returns the policy of the simulated callers. Their calls only read, so they may be given up at any time.
 fn policy(study: &Study<'_>, leaving: Leaving, keys: u32) -> SeawallPolicy {
     let mut own = SeawallPolicy::new(&study.seawall, 1, read(study), true);
     own.plan.rules = Rules::of(Idempotency::Safe);
@@ -224,8 +228,8 @@ fn hanging(study: &Study<'_>, takes: Spread, per_second: f64, share: f64) -> Wor
     let station = Station::unbounded(takes).troubled(HANGS, f64::MAX, Wrong::Swallowed);
     let horizon = HANGS + WATCHED.max(WATCHED_CALLS / per_second);
     let mut own = policy(study, Leaving::Witnesses, 1);
-    // Each call makes one attempt only. The breaker gets the result of an attempt that is repeated only after the
-    // repeat has ended. So with repeats, the calls of patient callers would count late.
+    // Each call makes one attempt only. If an attempt is repeated, the breaker is told its result only after the repeat
+    // has ended. So with repeats, the breaker would learn late how the calls of patient callers end.
     own.plan.attempts = 1;
     let mut world = World::new(1, Policy::Seawall(Arc::new(own)), per_second, station, horizon);
     world.timeout = read(study);

@@ -17,8 +17,8 @@ use super::fleet::Policy;
 /// What a run simulates: callers, providers, calls and troubles.
 #[derive(Clone, Debug)]
 pub struct World {
-    /// The callers, in groups. All callers of a group run one policy. Except in a closed loop, where each caller makes its
-    /// own calls, each caller is equally likely to make the next call.
+    /// The callers, in groups. All callers of a group run one policy. Except in a closed loop, where each caller makes
+    /// its own calls, each caller is equally likely to make the next call.
     pub fleet: Vec<Group>,
     /// When calls begin.
     pub arrivals: Arrivals,
@@ -30,10 +30,11 @@ pub struct World {
     pub network: Option<Spread>,
     /// The calls whose callers leave before the end; `None` if all callers wait until the end.
     pub leavers: Option<Leavers>,
-    /// The maximum number of times that a caller makes the same call again. It does so at the time to come back that an
-    /// answer or a refusal has named. Zero means that no call is made again.
+    /// The maximum number of times that a caller makes the same call again. It makes it again if an answer or a refusal
+    /// said when to come back (as with `Retry-After`), and it waits until that time. Zero means that no call is made
+    /// again.
     pub returns: u8,
-    /// Whether answers name the time to come back in whole seconds, rounded up, as in `Retry-After`.
+    /// Whether answers say in whole seconds when to come back, rounded up, as in `Retry-After`.
     pub whole_seconds: bool,
     /// The tiers between the callers and the providers, beginning with the tier nearest to the callers. A tier answers
     /// 200 if its own call to the next tier ends well, and 500 otherwise.
@@ -69,7 +70,7 @@ pub enum Arrivals {
     Closed(Spread),
 }
 
-/// The calls whose callers give up waiting, independently of the timeouts.
+/// Which calls are given up by their callers, and when. This is independent of the timeouts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Leavers {
     /// The share of calls that are impatient.
@@ -102,8 +103,8 @@ pub struct Station {
     /// The maximum number of attempts that wait in the queue. Further attempts are answered 503 immediately. `None`
     /// means no bound.
     pub bound: Option<u32>,
-    /// Whether the station drops an attempt that has waited too long: when its turn in the queue comes, the caller's
-    /// time for it is over.
+    /// Whether the station drops an attempt that has waited too long: when its turn in the queue comes, the time at
+    /// which its caller stops waiting has passed.
     pub drops_expired: bool,
     /// Whether the station learns that a caller has given an attempt up. If so, the station drops such an attempt when
     /// its turn comes.
@@ -139,11 +140,11 @@ pub struct Quota {
     pub per_second: f64,
     /// The maximum number of permissions that the bucket holds. The bucket is full at the start.
     pub burst: f64,
-    /// The time to come back that the 429 names.
+    /// When callers are to come back, as the 429 says.
     pub names: Named,
 }
 
-/// The time to come back that an answer names.
+/// When a caller is to come back, as an answer says (`Retry-After`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Named {
     /// The answer names no time.
@@ -194,7 +195,7 @@ pub enum Wrong {
     Capacity(f64),
     /// Attempts are not answered, and no work is done.
     Swallowed,
-    /// A share of the attempts fails with a status, some seconds after they arrived. No work is done for them.
+    /// Some attempts get an answer with an error status, some seconds after they arrived. No work is done for them.
     Fails {
         /// The share of the attempts that fail, from 0 to 1.
         share: f64,
@@ -210,7 +211,7 @@ pub enum Wrong {
         share: f64,
         /// The status of their answers.
         status: u16,
-        /// The time to come back that the answers name.
+        /// When callers are to come back, as the answers say.
         names: Named,
     },
     /// A share of the attempts fails with a status, but only after the station has done the whole work for them.

@@ -30,8 +30,8 @@ pub struct Second {
     pub spared_ok: u32,
     /// Of the calls that count in `spared`, the number that were refused.
     pub spared_refused: u32,
-    /// Of the calls begun, the number that were made again by the same caller, at the time to come back that an answer
-    /// or a refusal had named.
+    /// Of the calls begun, the number that the same caller had made before. An earlier answer or refusal said when to
+    /// come back (as with `Retry-After`), and the caller made the call again at that time.
     pub returned: u32,
     /// The number of attempts that the callers sent.
     pub attempts: u32,

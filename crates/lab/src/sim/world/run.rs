@@ -40,7 +40,7 @@ enum Happens {
     Changes { station: u32 },
     /// The caller of the call gives up waiting for it.
     Leaves(Handle),
-    /// A caller makes a call again, at the time to come back that an answer or a refusal has named.
+    /// A caller makes a call again. An answer or a refusal said that it may come back at this time.
     Returns(Return),
 }
 
@@ -95,7 +95,8 @@ struct CallUnderWay {
     flight: Option<Handle>,
     /// Whether the caller of the call would wait until the end.
     patient: bool,
-    /// The witness that follows the attempt after the caller has left; `None` if there is none.
+    /// The guards' right to follow the attempt to its real ending after the caller has left; `None` if it is not
+    /// followed.
     witness: Option<Witness>,
     /// How often the call was made before.
     times: u8,
@@ -114,7 +115,7 @@ struct Attempt {
     awaited: bool,
     /// Whether the station still has the attempt, in its queue or at work.
     held: bool,
-    /// The time to come back that the attempt's answer names; `None` if it names none.
+    /// The time after which the caller may come back, as the attempt's answer says; `None` if it does not say so.
     told: Option<Duration>,
 }
 

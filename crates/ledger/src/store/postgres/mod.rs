@@ -14,6 +14,7 @@
 //!   handler of the application and a step of the migration may take longer.
 
 mod alone;
+mod bounds;
 mod deadline;
 mod lanes;
 mod migrations;
@@ -41,6 +42,7 @@ use super::{
     COUNTED, Change, Changed, Counts, Declared, Due, Filter, Follow, Insert, KeptClock, OwnTime, Recorded,
     Result, ScopeSettled, Store, Swept, Undeclared, Which,
 };
+use bounds::SharedBounds;
 pub(crate) use deadline::{Begin, Link, Tx};
 use places::Places;
 pub(crate) use statements::failed;
@@ -104,6 +106,7 @@ pub struct Postgres {
     lanes: Lanes<PgConnection>,
     places: Places,
     clock: SharedClock,
+    bounds: SharedBounds,
     prepared: bool,
     handler_within: Duration,
     program: Version,
@@ -179,7 +182,8 @@ impl Postgres {
         let lane = || lanes::Lane { link: link.clone(), conn: None, clock: clock.clone(), prepared };
         let lanes = Lanes::start((0..settings.lanes.max(1)).map(|_| lane()).collect());
         let program = Version::of(&migrations::STEPS);
-        Ok(Postgres { link: link.clone(), lanes, places, clock, prepared, handler_within, program })
+        let (link, bounds) = (link.clone(), SharedBounds::new());
+        Ok(Postgres { link, lanes, places, clock, bounds, prepared, handler_within, program })
     }
 
     /// Returns this store as the next version of the program would use it: it makes the tables of that version, and
@@ -218,6 +222,15 @@ impl Postgres {
 
     pub(crate) fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// Asks one of the questions of [`polled`] about rows that are due.
+    async fn answers(&self, declared: &[Declared], question: String) -> Result<Answers> {
+        let (rows, asked) = self.link.plain(question).await?;
+        let mut answers = Answers::of(declared);
+        rows.iter().try_for_each(|row| answers.read(&mut rows::reader(row)))?;
+        answers.now.into_iter().for_each(|now| self.clock.set(DbClock::heard(now, asked)));
+        Ok(answers)
     }
 
     fn session<'c>(&self, conn: &'c mut PgConnection) -> Session<'c> {
@@ -274,6 +287,15 @@ impl Store for Postgres {
             tx.commit().await
         };
         self.link.bounded(until, writing).await
+    }
+
+    async fn print_key(&self) -> Result<[u8; 32]> {
+        let reading = |until| async move {
+            let mut tx = self.reading(until).await?;
+            let key = self.session(&mut tx).print_key().await?;
+            tx.commit().await.map(|()| key)
+        };
+        self.link.reads(reading).await
     }
 
     async fn ask_time(&self) -> Result<DbClock> {
@@ -334,10 +356,14 @@ impl Store for Postgres {
         let until = self.link.until();
         let claiming = async {
             let mut tx = self.link.begin(Begin::Batch, until).await?;
+            let (begun, from) = (self.clock.get().now(), self.bounds.of(declared));
             let (claimed, clock) =
-                self.session(&mut tx).claim_due(declared, owner, most, lease, self.knows()).await?;
+                self.session(&mut tx).claim_due(declared, owner, most, lease, self.knows(), from).await?;
             tx.commit().await?;
             clock.into_iter().for_each(|clock| self.clock.set(clock));
+            if claimed.len() < most as usize {
+                self.bounds.lock().emptied(&declared.dependency, &declared.operations, begun);
+            }
             Ok(claimed)
         };
         self.link.bounded(until, claiming).await
@@ -380,12 +406,14 @@ impl Store for Postgres {
         self.link.bounded(until, claiming).await
     }
 
-    async fn due(&self, declared: &[Declared]) -> Result<Vec<Due>> {
-        let text = polled::due(Dialect::Postgres, NOW, declared, self.knows());
-        let (rows, asked) = self.link.plain(text).await?;
-        let mut answers = Answers::of(declared);
-        rows.iter().try_for_each(|row| answers.read(&mut rows::reader(row)))?;
-        answers.now.into_iter().for_each(|now| self.clock.set(DbClock::heard(now, asked)));
+    async fn due(&self, declared: &[Declared], within: Duration) -> Result<Vec<Due>> {
+        let answers = self.answers(declared, self.bounds.question(declared, self.knows(), within)).await?;
+        self.bounds.polled(declared, &answers);
+        while let Some(question) = self.bounds.question_below(declared, self.knows()) {
+            if !self.bounds.searched(declared, &self.answers(declared, question).await?) {
+                break;
+            }
+        }
         Ok(answers.due)
     }
 

@@ -19,7 +19,7 @@ use crate::store::columns::{self, Columns, Fixed};
 use crate::store::dialect::Dialect;
 use crate::store::select::Select;
 use crate::store::{
-    Counts, Declared, Filter, Insert, KeptClock, OwnTime, Result, Swept, Which, polled, which,
+    Counts, Declared, Filter, Insert, KeptClock, OwnTime, Result, Swept, Which, kept, polled, which,
 };
 
 use super::rows::{self, At, Statement};
@@ -119,14 +119,14 @@ static FIND_MANY: LazyLock<String> = LazyLock::new(|| {
 
 /// The statement of a claim. The rows of each operation are found in the order of the index. The operation whose oldest
 /// row is due first is looked at first, and the statement stops when it has enough rows. So it locks only the rows that
-/// it claims.
+/// it claims. The search begins at a bound of each operation (`bounds.rs`).
 static CLAIM: LazyLock<String> = LazyLock::new(|| {
     claim(
-        "a.id = ANY (ARRAY(SELECT d.id FROM (SELECT name FROM unnest($6::text[]) AS u (name) \
+        "a.id = ANY (ARRAY(SELECT d.id FROM (SELECT name, low FROM unnest($6::text[], $7::timestamptz[]) AS u (name, low) \
          ORDER BY (SELECT f.due_at FROM seawall.action f WHERE f.dependency = $3 AND f.operation = u.name \
-         AND f.due_at <= statement_timestamp() ORDER BY f.due_at LIMIT 1)) AS o \
+         AND f.due_at >= u.low AND f.due_at <= statement_timestamp() ORDER BY f.due_at LIMIT 1)) AS o \
          CROSS JOIN LATERAL (SELECT d.id FROM seawall.action d WHERE d.dependency = $3 AND d.operation = o.name \
-         AND d.due_at <= statement_timestamp() AND d.needs <= $5 ORDER BY d.due_at LIMIT $4 FOR UPDATE SKIP LOCKED) AS d \
+         AND d.due_at >= o.low AND d.due_at <= statement_timestamp() AND d.needs <= $5 ORDER BY d.due_at LIMIT $4 FOR UPDATE SKIP LOCKED) AS d \
          LIMIT $4))",
     )
 });
@@ -366,6 +366,7 @@ impl Session<'_> {
         most: u32,
         lease: Duration,
         knows: u32,
+        from: Vec<At>,
     ) -> Result<(Vec<Action>, Option<DbClock>)> {
         let query = self
             .query(&CLAIM)
@@ -374,7 +375,8 @@ impl Session<'_> {
             .bind(declared.dependency.clone())
             .bind(i64::from(most))
             .bind(i64::from(knows))
-            .bind(declared.operations.clone());
+            .bind(declared.operations.clone())
+            .bind(from);
         self.claimed(query).await
     }
 
@@ -515,6 +517,12 @@ impl Session<'_> {
 }
 
 impl Session<'_> {
+    pub(super) async fn print_key(&mut self) -> Result<[u8; 32]> {
+        let query = self.query("SELECT print_key FROM seawall.secret");
+        let row = query.fetch_optional(&mut *self.conn).await.map_err(failed)?;
+        kept::print_key(row.as_ref().map(|row| row.try_get(0)).transpose().map_err(failed)?)
+    }
+
     pub(super) async fn kept_clock(&mut self) -> Result<Option<KeptClock>> {
         let text = "SELECT database_time, wall_time, back_micros, back_before FROM seawall.clock";
         let Some(row) = self.query(text).fetch_optional(&mut *self.conn).await.map_err(failed)? else {

@@ -154,7 +154,8 @@ impl Sqlite {
         self.options.clone()
     }
 
-    /// Returns the SQL of a claim of rows of `operations` operations (a number). Tests check its query plan.
+    /// Returns the SQL that claims rows of several operations. `operations` is their number. Tests check its query
+    /// plan.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn claim_text(operations: usize) -> String {
@@ -221,6 +222,10 @@ impl Store for Sqlite {
         statements::keep_clock(&mut *self.reader().await?, &kept).await
     }
 
+    async fn print_key(&self) -> Result<[u8; 32]> {
+        statements::print_key(&mut *self.reader().await?).await
+    }
+
     fn clock_moved(&self) -> impl Future<Output = ()> + Send {
         self.time.moved()
     }
@@ -278,8 +283,9 @@ impl Store for Sqlite {
         Ok(claimed?.into_iter().next())
     }
 
-    async fn due(&self, declared: &[Declared]) -> Result<Vec<Due>> {
-        statements::due(&mut *self.reader().await?, declared, self.program.knows, self.stamp()).await
+    async fn due(&self, declared: &[Declared], within: Duration) -> Result<Vec<Due>> {
+        let (knows, now) = (self.program.knows, self.stamp());
+        statements::due(&mut *self.reader().await?, declared, knows, within, now).await
     }
 
     async fn undeclared(&self, declared: &[Declared]) -> Result<Vec<Undeclared>> {

@@ -22,7 +22,7 @@ use crate::store::lane::BATCH;
 use crate::store::polled::{self, Answers};
 use crate::store::select::Select;
 use crate::store::{
-    Counts, Declared, Due, Filter, Insert, KeptClock, OwnTime, Result, Swept, Undeclared, Which, which,
+    Counts, Declared, Due, Filter, Insert, KeptClock, OwnTime, Result, Swept, Undeclared, Which, kept, which,
 };
 
 use super::rows;
@@ -383,12 +383,14 @@ pub(super) async fn due(
     conn: &mut SqliteConnection,
     declared: &[Declared],
     knows: u32,
+    within: Duration,
     now: Stamp,
 ) -> Result<Vec<Due>> {
     let mut answers = Answers::of(declared);
-    for row in
-        plain(conn, polled::due(Dialect::Sqlite, &now.as_micros().to_string(), declared, knows)).await?
-    {
+    // SQLite takes the old entry of a row out of the index when the row changes, so each search begins at the
+    // beginning.
+    let now = now.as_micros().to_string();
+    for row in plain(conn, polled::due(Dialect::Sqlite, &now, declared, knows, within, |_, _| None)).await? {
         answers.read(&mut rows::reader(&row))?;
     }
     Ok(answers.due)
@@ -490,6 +492,12 @@ pub(super) async fn sweep(
         }
     }
     Ok(swept)
+}
+
+pub(super) async fn print_key(conn: &mut SqliteConnection) -> Result<[u8; 32]> {
+    let row =
+        sqlx::query("SELECT print_key FROM seawall_secret").fetch_optional(conn).await.map_err(failed)?;
+    kept::print_key(row.as_ref().map(|row| row.try_get(0)).transpose().map_err(failed)?)
 }
 
 pub(super) async fn kept_clock(conn: &mut SqliteConnection) -> Result<Option<KeptClock>> {

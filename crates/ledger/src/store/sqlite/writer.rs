@@ -228,7 +228,7 @@ async fn scope_settled(
     };
     // There is no other writer, so no member has changed since it was read.
     let settled = write_members(conn, &mut members, writes, now).await?;
-    // A member that was settled before had its handler then.
+    // For a member that was settled before, the handler has run before.
     for member in members.iter().filter(|member| settled.contains(&member.id)) {
         if let Some(follow) = follow {
             followed(follow, conn, member)

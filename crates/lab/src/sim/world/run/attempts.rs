@@ -1,4 +1,5 @@
-//! The course of one attempt: to its station, through it, and back to the caller that waits for it.
+//! What happens to one attempt: it goes to its station, is served or not, and its answer goes back to the caller that
+//! waits for it.
 
 use seawall_policy::{Answer, Ending, Lost, Time, Unsent};
 

@@ -1,5 +1,5 @@
-//! Callers that leave before the end of their calls, and callers that make a call again at the time that an answer or a
-//! refusal named.
+//! Two kinds of callers: those that leave before the end of their calls, and those that make a call again at the time
+//! that an answer or a refusal named.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ impl Play {
         self.agenda.timer(until, Happens::TimesOut(handle));
     }
 
-    /// Makes a call again, because the time to come back that an answer or a refusal has named is reached.
+    /// Makes a call again, at the time at which an answer or a refusal said that the caller may come back.
     pub(super) fn returns(&mut self, call: Return, now: Time) {
         self.record.second(now).returned += 1;
         self.begins_for(call.caller, None, call.key, call.times, now);

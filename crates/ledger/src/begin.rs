@@ -1,0 +1,134 @@
+//! Records an action, or finds the one that is recorded under its key.
+
+use std::sync::Arc;
+
+use seawall_policy::Misuse;
+
+use crate::action::{Action, NewAction};
+use crate::clock::DbClock;
+use crate::error::{Error, Refusal, StoreError};
+use crate::failpoint::point;
+use crate::inner::{Inner, LOOKS};
+use crate::machine::{self, AttemptRow, Birth, Naming, Rules, Stamp, State, used_anew};
+use crate::operation::Operation;
+use crate::prints::Prints;
+use crate::store::{Change, Changed, Insert, Recorded, Store};
+
+impl<S: Store> Inner<S> {
+    pub(crate) fn checked(&self, new: &NewAction) -> Result<&Arc<Operation<S>>, Misuse> {
+        self.sizes.check(new)?;
+        self.operations.get(&new.dependency, &new.operation)
+    }
+
+    /// Records an action. If the key is already recorded with this request, the existing action is returned. There is
+    /// one exception: if the existing action has failed and provably no request of it was ever sent, the action begins
+    /// again under the same key.
+    pub(crate) async fn begin(
+        &self,
+        mut place: Place<'_, S::Connection>,
+        new: &NewAction,
+        birth: Birth,
+    ) -> Result<Entry<S>, Error> {
+        let operation = self.checked(new)?.clone();
+        let rules = &operation.rules;
+        let prints = self.prints(new).await?;
+        let mut salt = 0;
+        for _ in 0..LOOKS {
+            let clock = self.time().await?;
+            let now = clock.now();
+            let (state, attempt) = born(rules, birth, now);
+            let action = Action {
+                naming: Naming::Salted(salt),
+                mapped_key: rules.keys.sent(&new.dependency, &new.key, salt),
+                prints,
+                ..Action::of(new, state, now)
+            };
+            point("before-record").await;
+            let insert = Insert { action: action.clone(), attempt: attempt.clone() };
+            let recorded = match &mut place {
+                Place::Own => self.store.record(insert).await?,
+                Place::In(conn) => self.store.record_in(conn, &insert).await?,
+            };
+            point("after-record").await;
+            let found = match recorded {
+                Recorded::New => return Ok(Entry { action, attempt, operation, clock, began: true }),
+                Recorded::Clash => {
+                    salt += 1;
+                    continue;
+                }
+                Recorded::Existing(found) if found.is_of(new, prints.as_ref()) => *found,
+                Recorded::Existing(_) => return Err(Refusal::KeyConflict.into()),
+            };
+            // The key under which the existing action is sent may not be chosen yet. It has to be chosen before the
+            // first attempt, so the action then begins without an attempt.
+            let birth = match birth {
+                Birth::Sent(owner) if found.naming == Naming::Open => Birth::Reserved(owner),
+                birth => birth,
+            };
+            let Some(write) = used_anew(&found.state, rules, birth, now) else {
+                return Ok(Entry { action: found, attempt: None, operation, clock, began: false });
+            };
+            self.may_change(&found)?;
+            let attempt = write.attempt().cloned();
+            let action = found.in_state(write.to().clone());
+            let taken = match &mut place {
+                Place::Own => {
+                    let change = Change { action: action.clone(), write, mark: None, follow: None };
+                    matches!(self.store.change(Arc::new(change)).await?, Changed::Taken)
+                }
+                Place::In(conn) => self.store.change_in(conn, found.id, &write, None).await?,
+            };
+            if taken {
+                self.changes.written(action.id);
+                return Ok(Entry { action, attempt, operation, clock, began: true });
+            }
+        }
+        Err(Refusal::InProgress.into())
+    }
+
+    /// Returns the fingerprints of a request; `None` if only equal bytes make it the same request. The key of the
+    /// fingerprints is read from the database once.
+    async fn prints(&self, new: &NewAction) -> Result<Option<Prints>, StoreError> {
+        let Some(same) = &new.same else { return Ok(None) };
+        let key = match self.print_key.get() {
+            Some(key) => key,
+            None => {
+                let read = self.store.print_key().await?;
+                self.print_key.get_or_init(|| read)
+            }
+        };
+        Ok(Some(Prints::of(key, &same.head, new.body())))
+    }
+}
+
+/// The transaction in which an action is recorded.
+pub(crate) enum Place<'c, C> {
+    /// A transaction of the ledger's own.
+    Own,
+    /// The caller's transaction, on this connection.
+    In(&'c mut C),
+}
+
+/// An action that was recorded, or that exists already.
+pub(crate) struct Entry<S: Store> {
+    pub(crate) action: Action,
+    /// The first attempt, which is to be sent; `None` if no attempt was recorded.
+    pub(crate) attempt: Option<AttemptRow>,
+    pub(crate) operation: Arc<Operation<S>>,
+    /// The answer of the database from which the times of the action were computed.
+    pub(crate) clock: DbClock,
+    /// Whether this call began the action. If not, the action existed already.
+    pub(crate) began: bool,
+}
+
+/// Returns the first state of an action, and its first attempt if one is recorded together with it.
+fn born(rules: &Rules, birth: Birth, now: Stamp) -> (State, Option<AttemptRow>) {
+    match birth {
+        Birth::Recorded => (machine::recorded(rules, now), None),
+        Birth::Reserved(owner) => (machine::reserved(rules, owner, now), None),
+        Birth::Sent(owner) => match machine::sent(rules, owner, now) {
+            Some((state, attempt)) => (state, Some(attempt)),
+            None => (machine::reserved(rules, owner, now), None),
+        },
+    }
+}
