@@ -3,19 +3,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http::{HeaderMap, Method};
 use seawall_client::{CallRequest, Clock, Dependency, Outcome, RequestBody, draw};
 use seawall_ledger::Report;
 use seawall_policy::{Effect, Ending, Keys, KnownBody, Plan, Predicate, Said, Time, Wish, first_match};
 
+use crate::answer::LiveAnswer;
 use crate::stored::{AnswerOf, StoredAnswer};
 use crate::template::Filled;
 
-/// A function that returns the connections to a dependency that belong to the caller's runtime, or `None` outside of a
-/// runtime.
+/// A function that returns the connections to a dependency. They belong to the async runtime in which the function is
+/// called. It returns `None` outside of a runtime.
 pub type Connections = Arc<dyn Fn() -> Option<Arc<Dependency>> + Send + Sync>;
 
 /// A request as it goes out.
@@ -33,25 +32,32 @@ impl From<Filled> for Outgoing {
     }
 }
 
+impl Outgoing {
+    /// Returns the request as a call. The guards of the endpoint decide about it, but no guards that belong to a header
+    /// or to a part of the path.
+    pub(crate) fn into_call(self) -> Result<CallRequest, String> {
+        let Outgoing { method, target, headers, body } = self;
+        let path = PathAndQuery::try_from(target).map_err(|wrong| format!("the path is none: {wrong}"))?;
+        let body = body.map_or(RequestBody::Empty, |body| RequestBody::Full(body.into()));
+        Ok(CallRequest { method, path, headers, via: None, body, keep: 0, keys: Keys::NONE })
+    }
+}
+
 /// The result of one request: what is known of its effect, and the answer if there is one.
 pub(crate) struct Exchanged {
     pub(crate) effect: Effect,
     /// Whether the provider certainly did not process the request, for example because nothing was sent.
     pub(crate) unprocessed: bool,
-    /// The answer's status; `None` if there is no answer.
-    pub(crate) status: Option<u16>,
-    content_type: Option<HeaderValue>,
-    /// The answer's body. `None` if there is no answer, or if the connection broke before the end of the body. If the
-    /// body was too long, it is empty.
-    pub(crate) body: Option<Bytes>,
-    /// Whether the body was longer than the call allowed. Such a body was not kept, so the fields that the declaration
-    /// names could not be looked for in it.
-    pub(crate) too_long: bool,
+    /// The answer, with its body up to the bound; `None` if there is no answer.
+    pub(crate) answer: Option<LiveAnswer>,
     pub(crate) report: Report,
 }
 
-/// Sends the request `outgoing` to the provider as one call, and returns its result. If the answer's body is longer
-/// than `most_bytes`, none of it is kept. If the request cannot be sent, the result says that nothing was sent.
+/// Why nothing can be sent outside of a runtime.
+pub(crate) const OUTSIDE: &str = "no connections outside of a runtime";
+
+/// Sends the request `outgoing` to the provider as one call, and returns its result. At most `most_bytes` of the answer's
+/// body are kept. If the request cannot be sent, the result says that nothing was sent.
 pub(crate) async fn exchange(
     connections: &Connections,
     plan: &Arc<Plan>,
@@ -59,14 +65,11 @@ pub(crate) async fn exchange(
     wish: impl FnOnce(Clock) -> Wish,
     most_bytes: usize,
 ) -> Exchanged {
-    let Outgoing { method, target, headers, body } = outgoing;
-    let path = match PathAndQuery::try_from(target) {
-        Ok(path) => path,
-        Err(wrong) => return Exchanged::unsent(format!("the path is none: {wrong}")),
+    let request = match outgoing.into_call() {
+        Ok(request) => request,
+        Err(why) => return Exchanged::unsent(why),
     };
-    let Some(client) = connections() else { return Exchanged::unsent("no connections outside of a runtime") };
-    let body = body.map_or(RequestBody::Empty, |body| RequestBody::Full(body.into()));
-    let request = CallRequest { method, path, headers, via: None, body, keep: 0, keys: Keys::NONE };
+    let Some(client) = connections() else { return Exchanged::unsent(OUTSIDE) };
     let outcome = client.call(plan, request, wish(client.clock())).await;
     Exchanged::of(plan, outcome, client.clock(), most_bytes).await
 }
@@ -85,7 +88,9 @@ pub(crate) fn detail(why: impl ToString) -> Report {
 }
 
 impl Exchanged {
-    async fn of(plan: &Plan, outcome: Outcome, clock: Clock, most_bytes: usize) -> Exchanged {
+    /// Returns the result of a call. Reads the body of its answer until the end, or until it is longer than
+    /// `most_bytes`.
+    pub(crate) async fn of(plan: &Plan, outcome: Outcome, clock: Clock, most_bytes: usize) -> Exchanged {
         let reason = outcome.reason();
         let Outcome { finish, answer, ending, detail } = outcome;
         let verdict = ending.as_ref().map(|ending| plan.rules.judge(ending));
@@ -102,40 +107,29 @@ impl Exchanged {
         let mut exchanged = Exchanged {
             effect: finish.effect,
             unprocessed: finish.refusal.is_some() || unsent || verdict.is_some_and(|v| v.is_unprocessed()),
-            status: None,
-            content_type: None,
-            body: None,
-            too_long: false,
+            answer: None,
             report: Report { status: None, detail: why, retry_after },
         };
         if let Some(answer) = answer {
-            let (head, body) = answer.into_parts();
-            exchanged.status = Some(head.status.as_u16());
-            exchanged.report.status = exchanged.status;
-            exchanged.content_type = head.headers.get(header::CONTENT_TYPE).cloned();
-            match Limited::new(body, most_bytes).collect().await {
-                Ok(collected) => exchanged.body = Some(collected.to_bytes()),
-                Err(wrong) if wrong.is::<LengthLimitError>() => {
-                    exchanged.body = Some(Bytes::new());
-                    exchanged.too_long = true;
-                }
-                Err(wrong) => exchanged.report.detail = Some(wrong.to_string()),
+            let (answer, truncated) = LiveAnswer::read(answer, most_bytes).await;
+            exchanged.report.status = Some(answer.head.status.as_u16());
+            if let Some(truncated) = truncated {
+                exchanged.report.detail = Some(truncated.to_string());
             }
+            exchanged.answer = Some(answer);
         }
         exchanged
     }
 
     /// Returns the result of a request that was not sent, for a reason on our side.
     pub(crate) fn unsent(why: impl ToString) -> Exchanged {
-        Exchanged {
-            effect: Effect::NotApplied,
-            unprocessed: true,
-            status: None,
-            content_type: None,
-            body: None,
-            too_long: false,
-            report: detail(why),
-        }
+        Exchanged { effect: Effect::NotApplied, unprocessed: true, answer: None, report: detail(why) }
+    }
+
+    /// Returns whether there is no answer, or only a part of one because its body broke. A body that is longer than the
+    /// bound did not break.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.answer.as_ref().is_none_or(|answer| answer.broken)
     }
 
     /// Returns the meaning that the declared predicates give to this answer. Without an answer, this is
@@ -148,21 +142,21 @@ impl Exchanged {
         &self,
         declared: [(T, &[Predicate]); N],
     ) -> Said<T> {
-        let Some(status) = self.status else { return Said::Nothing };
+        let Some(answer) = &self.answer else { return Said::Nothing };
+        let status = answer.head.status.as_u16();
         let in_order = declared
             .into_iter()
             .flat_map(|(meaning, predicates)| predicates.iter().map(move |predicate| (meaning, predicate)));
-        match &self.body {
-            Some(body) if !self.too_long => first_match(in_order, status, &seawall_client::known(body)),
-            Some(_) | None => first_match(in_order, status, &KnownBody::UNREAD),
+        match answer.whole() {
+            Some(body) => first_match(in_order, status, &seawall_client::known(body)),
+            None => first_match(in_order, status, &KnownBody::UNREAD),
         }
     }
 
-    /// Returns the bytes that the ledger records for this answer; `None` if there is no answer or its body broke. `of`
-    /// says which request the provider answered.
-    pub(crate) fn answer(&self, of: AnswerOf) -> Option<Vec<u8>> {
-        let content_type = self.content_type.clone();
-        let body = self.body.as_ref()?.to_vec();
-        Some(StoredAnswer { of, status: self.status?, content_type, body }.encode())
+    /// Returns the bytes that the ledger records for this answer. Returns `None` if there is no answer, or if its body
+    /// broke or was too long. `of` says which request the provider answered.
+    pub(crate) fn kept(&self, of: AnswerOf) -> Option<Vec<u8>> {
+        let answer = self.answer.as_ref()?;
+        Some(StoredAnswer::kept(of, &answer.head, answer.whole()?).encode())
     }
 }

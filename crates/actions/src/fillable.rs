@@ -22,7 +22,7 @@ use crate::template::{Body, Hole};
 const WITH: &[&str] = &["confirm", "confirm.id", "cancel.tombstone", "idempotency", "key_lifetime"];
 
 /// Checks the target, the headers and the body of the cancel. Adds a problem for each of them that has a hole which may
-/// stay empty.
+/// stay empty, such as `{answer:/id}` after a lost answer.
 pub(crate) fn check(declared: &Declared<'_>, cancel: &Cancel, problems: &mut Vec<Problem>) {
     let answers = cancel.request.holes().filter_map(|hole| match hole {
         Hole::Answer(pointer) => Some(pointer.as_str()),
@@ -46,8 +46,8 @@ pub(crate) fn check(declared: &Declared<'_>, cancel: &Cancel, problems: &mut Vec
     }
 }
 
-/// Returns why a hole may stay empty; `None` if it can always be filled. `answers` is the number of different fields of
-/// the operation's own answer that the cancel uses.
+/// Returns why a hole such as `{answer:/id}` may stay empty; `None` if it can always be filled. `answers` is the number
+/// of different fields of the operation's own answer that the cancel uses.
 fn judge(declared: &Declared<'_>, cancel: &Cancel, hole: &Hole, answers: usize) -> Option<Wrong> {
     match hole {
         Hole::Confirm(_) if declared.confirm.is_none() => Some(

@@ -5,8 +5,8 @@ use seawall_ledger::{Action, Stamp};
 use crate::stored::{AnswerOf, StoredAnswer, StoredRequest};
 use crate::template::{Fill, Hole, Pointer, Raw};
 
-/// The values with which the holes of one of an action's requests are filled: what is known of the action at this
-/// moment.
+/// The values with which the holes of one of an action's requests, such as `{key}`, are filled. They are what is known
+/// of the action at this moment.
 pub(crate) struct Filling<'a> {
     key: &'a str,
     cancel_key: Option<&'a str>,
@@ -42,8 +42,9 @@ impl<'a> Filling<'a> {
         Filling { cancel_key: Some(cancel_key), answer, id, ..Filling::of_confirm(action, request) }
     }
 
-    /// Returns whether a hole takes its value from the action's key or from its recorded request. Neither of them
-    /// changes later. So if such a hole cannot be filled when the action is recorded, it can never be filled.
+    /// Returns whether a hole takes its value from the action's key or from its recorded request, as `{key}` does.
+    /// Neither of them changes later. So if such a hole cannot be filled when the action is recorded, it can never be
+    /// filled.
     fn is_recorded(&self, hole: &Hole) -> bool {
         match hole {
             Hole::Key | Hole::Request(_) | Hole::RequestHeader(_) => true,

@@ -11,6 +11,7 @@
 //! configuration. Both use this crate, so the same declaration has the same defaults and the same problems in both.
 
 mod amount;
+mod answer;
 mod check;
 pub mod declared;
 mod exchange;
@@ -27,10 +28,11 @@ pub mod template;
 mod windows;
 
 pub use amount::{AmountAt, CurrencyAt};
+pub use answer::LiveAnswer;
 pub use check::field_pointer;
 pub use declared::{Cancel, Confirm, Declared};
 pub use exchange::Connections;
 pub use listing::{ListRemote, Listing, ReadAmount, recorded_amount};
-pub use remote::HttpRemote;
+pub use remote::{HttpRemote, Judged};
 pub use sent::Sent;
 pub use template::KeySource;

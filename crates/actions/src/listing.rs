@@ -88,7 +88,7 @@ pub fn recorded_amount(pointer: &str) -> ReadAmount {
 pub struct ListRemote {
     /// The connections to the provider.
     pub connections: Connections,
-    /// The plan for a request for a page. Such a request is a `safe` operation.
+    /// The plan for a request for a page. The request is declared as `safe`: it changes nothing, so it may be repeated.
     pub plan: Arc<Plan>,
     /// The request for a page, and how a page is read.
     pub listing: Listing,
@@ -126,13 +126,12 @@ impl ListRemote {
         };
         let wish = |_| Wish::default();
         let answer = exchange(&self.connections, &self.plan, filled.into(), wish, self.page_bytes).await;
-        match (answer.status, answer.body) {
-            (Some(200), Some(_)) if answer.too_long => {
-                unavailable(format!("a page is longer than {} bytes", self.page_bytes))
-            }
-            (Some(200), Some(body)) => self.listing.form.page(&body),
-            (Some(200), None) | (None, _) => unavailable(answer.report.detail.unwrap_or_default()),
-            (Some(other), _) => unavailable(format!("answered {other}")),
+        let Some(page) = answer.answer else { return unavailable(answer.report.detail.unwrap_or_default()) };
+        match (page.head.status.as_u16(), page.whole()) {
+            (200, Some(body)) => self.listing.form.page(body),
+            (200, None) if page.broken => unavailable(answer.report.detail.unwrap_or_default()),
+            (200, None) => unavailable(format!("a page is longer than {} bytes", self.page_bytes)),
+            (other, _) => unavailable(format!("answered {other}")),
         }
     }
 }

@@ -10,19 +10,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{HeaderValue, Method};
+use seawall_client::{CallRequest, Clock, Outcome};
 use seawall_ledger::store::Boxed;
 use seawall_ledger::{Action, Delivery, Found, Naming, Performed, Remote, Report, Undone};
-use seawall_policy::{Effect, Idempotency, Plan, Said, Timeouts, Wish};
+use seawall_policy::{Effect, Ending, Finish, Idempotency, Plan, Said, Timeouts, Wish};
 
+use crate::answer::LiveAnswer;
 use crate::declared::{Cancel, Confirm};
-use crate::exchange::{Connections, Exchanged, Outgoing, detail, exchange, until};
+use crate::exchange::{Connections, Exchanged, OUTSIDE, Outgoing, detail, exchange, until};
 use crate::filling::{Filling, Foreseen};
 use crate::sent::{KEY_HEADER, Sent};
 use crate::stored::{AnswerOf, StoredAnswer, StoredRequest};
 use crate::template::{Filled, Hole};
 
-/// The maximum length of an answer's body that is read and kept, in bytes. If a body is longer, only the answer's
-/// status is known.
+/// The default of [`HttpRemote::answer_max`], in bytes.
 const ANSWER_BYTES: usize = 128 << 10;
 
 /// One operation of one dependency, as the ledger reaches it.
@@ -34,6 +35,25 @@ pub struct HttpRemote {
     perform: Arc<Plan>,
     confirm: Arc<Plan>,
     cancel: Arc<Plan>,
+    answer_max: usize,
+}
+
+/// How a call that performed an action ended, and what the ledger is told about it.
+#[derive(Debug)]
+pub struct Judged {
+    /// What the ledger is told. If the body of the answer broke off, this can be "unknown" although `finish` says that
+    /// the action took effect.
+    pub performed: Performed,
+    /// What the ledger is told besides.
+    pub report: Report,
+    /// The end of the call, as the call machine reported it.
+    pub finish: Finish,
+    /// How the attempt ended; `None` if the call was refused.
+    pub ending: Option<Ending>,
+    /// What went wrong in the attempt, in words; `None` if nothing did. It contains no secrets.
+    pub detail: Option<String>,
+    /// The provider's answer; `None` if there is none.
+    pub answer: Option<LiveAnswer>,
 }
 
 /// The meanings that a declaration can give to an answer to a confirm.
@@ -76,13 +96,65 @@ impl HttpRemote {
         cancel.rules = seawall_policy::Rules::of(Idempotency::None);
         cancel.rules.confirm = asking.is_some();
         let (perform, confirm, cancel) = (Arc::new(perform), Arc::new(confirm), Arc::new(cancel));
-        HttpRemote { connections, sent, asking, undoing, perform, confirm, cancel }
+        HttpRemote { connections, sent, asking, undoing, perform, confirm, cancel, answer_max: ANSWER_BYTES }
+    }
+
+    /// Sets the maximum length of an answer's body that is read and recorded, in bytes. Default 128 KiB. Nothing is
+    /// recorded of a longer answer, and its fields are unknown. The ledger must allow such answers
+    /// ([`Sizes::answer`](seawall_ledger::Sizes::answer)), together with their head ([`StoredAnswer::HEAD_BYTES`]).
+    #[must_use]
+    pub fn answer_max(self, bytes: usize) -> HttpRemote {
+        HttpRemote { answer_max: bytes, ..self }
+    }
+
+    /// Returns the plan of one attempt: one request to the first endpoint. It has no total timeout, so the [`Wish`] must
+    /// name a deadline.
+    #[must_use]
+    pub fn perform_plan(&self) -> &Arc<Plan> {
+        &self.perform
+    }
+
+    /// Returns the request of an action's attempt, for a caller that sends it with [`HttpRemote::perform_plan`]. It is
+    /// the recorded request, with the action's key in the declared header.
+    ///
+    /// # Errors
+    /// If the request cannot be sent. The text says why:
+    ///
+    /// - The record has no request line, and there is no template for it.
+    /// - A hole of the template has no value.
+    /// - The target is no path.
+    /// - The key cannot be the value of a header.
+    pub fn request_of(&self, action: &Action) -> Result<CallRequest, String> {
+        let stored = StoredRequest::decode(&action.request);
+        let (method, target) = match &stored.line {
+            Some(line) if !self.is_renamed(action) => line.clone(),
+            Some(_) | None => self.line(&Filling::of_request(action.sent_key(), &stored))?,
+        };
+        let mut headers = stored.headers;
+        if let Some(name) = &self.sent.key_header {
+            headers.insert(name.clone(), key_value(action.sent_key())?);
+        }
+        let body = (!stored.body.is_empty()).then_some(stored.body);
+        Outgoing { method, target, headers, body }.into_call()
+    }
+
+    /// Judges how a call of [`HttpRemote::perform_plan`] ended. Reads the body of its answer until the end, or until it
+    /// is longer than [`HttpRemote::answer_max`]. `clock` is the clock of the connections.
+    ///
+    /// If the body broke, an answer that says "applied" counts as unknown, because a cancel may need what was in the
+    /// body. If the body is too long, nothing of the answer is recorded. Its effect is still known, unless the part
+    /// that was not read could decide it.
+    pub async fn judge(&self, outcome: Outcome, clock: Clock) -> Judged {
+        let (finish, ending, detail) = (outcome.finish, outcome.ending, outcome.detail.clone());
+        let sent = Exchanged::of(&self.perform, outcome, clock, self.answer_max).await;
+        let performed = self.performed(&sent);
+        Judged { performed, report: sent.report, finish, ending, detail, answer: sent.answer }
     }
 
     /// Returns the bytes that are recorded for an action with this key and this request body. The whole request is
     /// recorded, so that a later version of the program sends the same request. `key` is the key under which the action
-    /// will be sent, unless another action is sent under it already ([`KeyRules::sent`](seawall_ledger::KeyRules::sent)
-    /// with the salt 0).
+    /// is to be sent: see [`KeyRules::sent`](seawall_ledger::KeyRules::sent), with the salt 0. If another action is sent
+    /// under that key already, the ledger chooses another one later.
     ///
     /// # Errors
     /// If the operation has no template. Also if a hole needs a value from the key, the body or the recorded headers,
@@ -100,9 +172,8 @@ impl HttpRemote {
         Ok(StoredRequest { line: Some(line), ..request }.encode())
     }
 
-    /// Returns whether the recorded request line has to be filled again, because it may contain a key that belongs to
-    /// another action. That is so if the line was filled before that key was found to be taken. The action is now sent
-    /// under another, mapped key.
+    /// Returns whether the recorded request line has to be filled again. It may contain a key that turned out to belong
+    /// to another action only after the line was filled. The action is now sent under another, mapped key.
     fn is_renamed(&self, action: &Action) -> bool {
         let salted = !matches!(action.naming, Naming::Open | Naming::FirstRelease | Naming::Salted(0));
         let names_key =
@@ -120,38 +191,30 @@ impl HttpRemote {
     }
 
     async fn perform_once(&self, delivery: Delivery<'_>) -> (Performed, Report) {
-        let action = delivery.action;
-        let stored = StoredRequest::decode(&action.request);
-        let line = match &stored.line {
-            Some(line) if !self.is_renamed(action) => Ok(line.clone()),
-            Some(_) | None => self.line(&Filling::of_request(action.sent_key(), &stored)),
-        };
-        let (method, target) = match line {
-            Ok(line) => line,
+        let request = match self.request_of(delivery.action) {
+            Ok(request) => request,
             Err(why) => return (Performed::NotSent, detail(why)),
         };
-        let mut headers = stored.headers;
-        if let Some(name) = &self.sent.key_header {
-            match HeaderValue::from_str(action.sent_key()) {
-                Ok(value) => headers.insert(name.clone(), value),
-                Err(_) => return (Performed::NotSent, detail("the key is no header's value")),
-            };
-        }
-        let body = (!stored.body.is_empty()).then_some(stored.body);
-        let sent =
-            self.exchange(&self.perform, Outgoing { method, target, headers, body }, delivery.deadline).await;
+        let Some(client) = (self.connections)() else { return (Performed::NotSent, detail(OUTSIDE)) };
+        let clock = client.clock();
+        let outcome = client.call(&self.perform, request, wish(clock, delivery.deadline)).await;
+        let judged = self.judge(outcome, clock).await;
+        (judged.performed, judged.report)
+    }
+
+    /// Returns what the ledger is told of a request that performs an action.
+    fn performed(&self, sent: &Exchanged) -> Performed {
         let duplicate = sent.told([((), &self.perform.rules.answers.duplicate[..])]) == Said::Matched(());
-        let performed = match sent.effect {
+        match sent.effect {
             _ if duplicate => Performed::Duplicate,
-            // The cancel may have holes that are filled from this answer. So if the answer's body is missing, the
-            // effect counts as unknown, although the status says that the action took effect.
-            Effect::Applied if sent.body.is_none() => Performed::Unknown,
-            Effect::Applied => Performed::Yes(sent.answer(AnswerOf::Reply)),
+            // The cancel may have holes that are filled from this answer. So if the answer's body broke, the effect
+            // counts as unknown, although the status says that the action took effect.
+            Effect::Applied if sent.is_partial() => Performed::Unknown,
+            Effect::Applied => Performed::Yes(sent.kept(AnswerOf::Reply)),
             Effect::NotApplied if sent.unprocessed => Performed::NotSent,
-            Effect::NotApplied => Performed::No(sent.answer(AnswerOf::Refusal)),
+            Effect::NotApplied => Performed::No(sent.kept(AnswerOf::Refusal)),
             Effect::Unknown => Performed::Unknown,
-        };
-        (performed, sent.report)
+        }
     }
 
     async fn ask(&self, action: &Action, deadline: Instant) -> (Found, Report) {
@@ -192,18 +255,30 @@ impl HttpRemote {
         let mut outgoing = Outgoing::from(filled);
         if let Some(key) = key {
             let name = self.sent.key_header.clone().unwrap_or(KEY_HEADER);
-            match HeaderValue::from_str(key) {
+            match key_value(key) {
                 Ok(value) => outgoing.headers.insert(name, value),
-                Err(_) => return Exchanged::unsent("the key is no header's value"),
+                Err(why) => return Exchanged::unsent(why),
             };
         }
         self.exchange(plan, outgoing, deadline).await
     }
 
     async fn exchange(&self, plan: &Arc<Plan>, outgoing: Outgoing, deadline: Instant) -> Exchanged {
-        let wish = |clock| Wish { by: Some(until(clock, deadline)), no_repeats: true, ..Wish::default() };
-        exchange(&self.connections, plan, outgoing, wish, ANSWER_BYTES).await
+        exchange(&self.connections, plan, outgoing, |clock| wish(clock, deadline), self.answer_max).await
     }
+}
+
+/// Returns what a request must keep to: it must be over at `deadline`.
+fn wish(clock: Clock, deadline: Instant) -> Wish {
+    Wish { by: Some(until(clock, deadline)), no_repeats: true, ..Wish::default() }
+}
+
+/// Returns a key as the value of a header.
+///
+/// # Errors
+/// If the key has characters that no header can have.
+fn key_value(key: &str) -> Result<HeaderValue, String> {
+    HeaderValue::from_str(key).map_err(|_| "the key is no header's value".to_owned())
 }
 
 /// Returns what the answer to a confirm says.
@@ -218,13 +293,13 @@ fn judge_confirm(asking: &Confirm, answer: Exchanged) -> (Found, Report) {
         Said::Nothing if answer.unprocessed => (Found::NotSent, answer.report),
         // There is no answer, or its body broke. The cancel may have holes that are filled from the body. So the status
         // alone is not enough to say what was found.
-        _ if answer.body.is_none() => (Found::Other, answer.report),
+        _ if answer.is_partial() => (Found::Other, answer.report),
         Said::Matched(Told::Cancelled) => (Found::Cancelled, answer.report),
         Said::Matched(Told::Partly) => {
-            let found = Found::Applied(answer.answer(AnswerOf::Confirm));
+            let found = Found::Applied(answer.kept(AnswerOf::Confirm));
             (found, Report { detail: Some(PARTLY.to_owned()), ..answer.report })
         }
-        Said::Matched(Told::Applied) => (Found::Applied(answer.answer(AnswerOf::Confirm)), answer.report),
+        Said::Matched(Told::Applied) => (Found::Applied(answer.kept(AnswerOf::Confirm)), answer.report),
         Said::Matched(Told::Absent) => (Found::Absent, answer.report),
         Said::Contradicted | Said::Undecided | Said::Nothing => (Found::Other, answer.report),
     }
@@ -249,8 +324,8 @@ fn judge_cancel(undoing: &Cancel, answer: &Exchanged) -> Undone {
     match answer.effect {
         Effect::NotApplied if answer.unprocessed => Undone::NotSent,
         Effect::Applied if !undoing.declares_done() => Undone::Yes,
-        // No declared predicate matches this answer, so it is not known what the answer means. A refusal that is not
-        // declared may be true only for now.
+        // No declared predicate matches this answer, so it is not known what the answer means. If it is a refusal, a
+        // later cancel may still be accepted.
         Effect::Applied | Effect::NotApplied | Effect::Unknown => Undone::Unknown,
     }
 }

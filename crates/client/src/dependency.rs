@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Uri};
-use seawall_policy::{Ended, Finish, Idempotency, Plan, Step, Time, Wish};
+use seawall_policy::{Ended, Finish, Idempotency, Keys, Plan, Step, Time, Wish};
 use seawall_wire::Limits;
 
 use crate::attempt::{Endpoint, Pooled, Sending, Tried};
@@ -132,15 +132,62 @@ impl Dependency {
     /// - If the attempt is not `safe` and no byte of it was sent, it is aborted.
     /// - If the attempt is not `safe` and a byte of it was sent, it is followed to its end in the background, so that
     ///   the guards and the log learn its effect.
-    pub async fn call(self: &Arc<Self>, plan: &Arc<Plan>, request: CallRequest, wish: Wish) -> Outcome {
+    pub async fn call(self: &Arc<Self>, plan: &Arc<Plan>, mut request: CallRequest, wish: Wish) -> Outcome {
         let now = self.clock.now();
-        if self.needs_nobody_else(plan, &request, now) {
-            return self.drive(plan, request, wish, None, now).await;
+        let keys = std::mem::take(&mut request.keys);
+        if self.needs_nobody_else(plan, &keys, now) {
+            let (mut walk, step) = Walk::begin(&self.shared, &keys, plan, wish, self.clock, now);
+            return self.drive(plan, &mut walk, step, request, None, now).await;
         }
         let tracks = Tracks::new(&self.shared, plan.rules.idempotency);
         let (dependency, plan, kept) = (Arc::clone(self), Arc::clone(plan), Arc::clone(&tracks));
-        let drive = async move { dependency.drive(&plan, request, wish, Some(&kept), now).await };
+        let drive = async move {
+            let (mut walk, step) = Walk::begin(&dependency.shared, &keys, &plan, wish, dependency.clock, now);
+            dependency.drive(&plan, &mut walk, step, request, Some(&kept), now).await
+        };
         Followed::new(Box::pin(drive), tracks, Arc::clone(&self.followers)).await
+    }
+
+    /// Makes one call as [`Dependency::call`] does, but its request is made by `prepare`, which is polled only after the
+    /// guards have let the call pass. A refused call drops `prepare` without polling it.
+    ///
+    /// Returns `None` if `prepare` resolves to `None`. In that case nothing is sent, and the permit is given back unused:
+    /// the call counts neither as a success nor as a failure, a half-open breaker may send another probe, and the slot
+    /// of the limit is free. The permit is given back in the same way if the future is dropped while `prepare` runs. The
+    /// keys in the prepared request are not used, since the guards are asked before it exists.
+    ///
+    /// The total timeout and `wish` count from the beginning of the call. If the time is over when `prepare` resolves,
+    /// nothing is sent, and the outcome is the refusal `no-time-left`. The connect and read timeouts count from the end
+    /// of `prepare`.
+    pub async fn call_prepared(
+        self: &Arc<Self>,
+        plan: &Arc<Plan>,
+        keys: Keys,
+        wish: Wish,
+        prepare: impl Future<Output = Option<CallRequest>> + Send,
+    ) -> Option<Outcome> {
+        let now = self.clock.now();
+        let (mut walk, mut step) = Walk::begin(&self.shared, &keys, plan, wish, self.clock, now);
+        loop {
+            step = match step {
+                Step::Send(_) => break,
+                Step::Wait(until) => walk.wait(until).await.0,
+                Step::Queue(until) => walk.queue(until).await.0,
+                Step::Finish(finish) => return Some(outcome(&mut walk, finish, None)),
+            };
+        }
+        let (request, step, now) = walk.prepare(prepare).await?;
+        if let Step::Finish(finish) = step {
+            return Some(outcome(&mut walk, finish, None));
+        }
+        let call = walk.into_call();
+        let tracks = Tracks::new(&self.shared, plan.rules.idempotency);
+        let (dependency, plan, kept) = (Arc::clone(self), Arc::clone(plan), Arc::clone(&tracks));
+        let drive = async move {
+            let mut walk = Walk::resume(call, &dependency.shared, &keys, &plan, dependency.clock);
+            dependency.drive(&plan, &mut walk, step, request, Some(&kept), now).await
+        };
+        Some(Followed::new(Box::pin(drive), tracks, Arc::clone(&self.followers)).await)
     }
 
     /// Returns whether this call certainly ends when its caller leaves. That is so if the call is safe, and no attempt
@@ -151,23 +198,25 @@ impl Dependency {
     /// The result is also `false` in two cases in which this is not known. With several endpoints, it is not known yet
     /// to which of them the call goes. With a breaker key, the time of the last success is not kept for each key.
     #[inline]
-    fn needs_nobody_else(&self, plan: &Plan, request: &CallRequest, now: Time) -> bool {
+    fn needs_nobody_else(&self, plan: &Plan, keys: &Keys, now: Time) -> bool {
         plan.rules.idempotency == Idempotency::Safe
             && self.endpoints.len() == 1
-            && request.keys.breaker.is_none()
+            && keys.breaker.is_none()
             && self.shared.succeeded_lately(now)
     }
 
-    /// Carries a call out: does what the machine says until the call is over, and returns how the call ended.
+    /// Carries a call out from its first step: does what the machine says until the call is over, and returns how the
+    /// call ended.
     async fn drive(
         &self,
         plan: &Plan,
+        walk: &mut Walk<'_>,
+        mut step: Step,
         request: CallRequest,
-        wish: Wish,
         tracks: Option<&Arc<Tracks>>,
         mut now: Time,
     ) -> Outcome {
-        let CallRequest { method, path, mut headers, via, body, keep, keys } = request;
+        let CallRequest { method, path, mut headers, via, body, keep, keys: _ } = request;
         if plan.rules.answers.read_bodies() {
             // A compressed body could not be judged, so the request does not ask for compression.
             headers.remove(http::header::ACCEPT_ENCODING);
@@ -182,7 +231,6 @@ impl Dependency {
             tracks,
             clock: self.clock,
         };
-        let (mut walk, mut step) = Walk::begin(&self.shared, &keys, plan, wish, self.clock, now);
         let mut last: Option<Tried> = None;
         loop {
             step = match step {
@@ -222,10 +270,10 @@ impl Dependency {
                     next
                 }
                 Step::Finish(finish) => {
-                    if walk.proved_well() && keys.breaker.is_none() {
+                    if walk.proved_well() {
                         self.shared.succeeds(now);
                     }
-                    return outcome(&mut walk, finish, last);
+                    return outcome(walk, finish, last);
                 }
             };
         }

@@ -166,9 +166,10 @@ impl<'a> CallGuards<'a> {
         CallGuards { shared, keys, clock, answered: None, proved_well: false }
     }
 
-    /// Returns whether the last attempt that ended was a success and not a probe.
+    /// Returns whether the last attempt that ended proves that the endpoint works: it was a success and not a probe, and
+    /// its breaker is not one that is kept for a key.
     pub(crate) fn proved_well(&self) -> bool {
-        self.proved_well
+        self.proved_well && self.keys.breaker.is_none()
     }
 
     /// Takes the answered attempt's place in the limit out of this value, so that the answer's body can hold it. `None`

@@ -42,6 +42,41 @@ impl<'a> Walk<'a> {
         (Walk { call, guards, plan, clock, over }, step)
     }
 
+    /// Goes on with a call that is about to send an attempt. `call` comes from [`Walk::into_call`] of a walk with the
+    /// same guards, keys and plan.
+    pub(crate) fn resume(
+        call: Call,
+        shared: &'a Arc<Shared>,
+        keys: &'a Keys,
+        plan: &'a Plan,
+        clock: Clock,
+    ) -> Walk<'a> {
+        Walk { call, guards: CallGuards::new(shared, keys, clock), plan, clock, over: false }
+    }
+
+    /// Returns the call machine, which holds the permit of the attempt that is about to be sent. It must be given to
+    /// [`Walk::resume`], since a machine alone gives nothing back when it is dropped.
+    pub(crate) fn into_call(mut self) -> Call {
+        self.over = true;
+        let empty = Call::new(self.plan, Wish::default(), Time::ZERO);
+        std::mem::replace(&mut self.call, empty)
+    }
+
+    /// Waits for `prepare`, which makes the request of the attempt that [`Step::Send`] asks for. Returns the request,
+    /// and the step that replaces the earlier one. Returns `None` if `prepare` gives no request. In that case the
+    /// permit is given back as unused, and the call is over. The same happens if the returned future is dropped.
+    pub(crate) async fn prepare<T>(
+        &mut self,
+        prepare: impl Future<Output = Option<T>>,
+    ) -> Option<(T, Step, Time)> {
+        let unprepared = Unprepared(Some(self));
+        let request = prepare.await?;
+        let walk = unprepared.goes_on();
+        let now = walk.clock.now();
+        let step = walk.call.prepared(walk.plan, &mut walk.guards, now);
+        Some((request, walk.told(step), now))
+    }
+
     /// Must be called when the attempt of [`Step::Send`] has ended at `now`. Returns the next step.
     pub(crate) fn ended(&mut self, ended: Ended, now: Time) -> Step {
         let step = self.call.ended(self.plan, &mut self.guards, ended, draw, now);
@@ -88,7 +123,8 @@ impl<'a> Walk<'a> {
         self.call.caller_left();
     }
 
-    /// Returns whether the last attempt that ended was a success and not a probe.
+    /// Returns whether the last attempt that ended proves that the endpoint works: it was a success and not a probe, and
+    /// its breaker is not one that is kept for a key.
     pub(crate) fn proved_well(&self) -> bool {
         self.guards.proved_well()
     }
@@ -107,6 +143,25 @@ impl<'a> Walk<'a> {
     fn told(&mut self, step: Step) -> Step {
         self.over = matches!(step, Step::Finish(_));
         step
+    }
+}
+
+/// A call that may send an attempt, but has no request yet. If this value is dropped, the permit is given back as
+/// unused, and the call is over.
+struct Unprepared<'w, 'a>(Option<&'w mut Walk<'a>>);
+
+impl<'w, 'a> Unprepared<'w, 'a> {
+    fn goes_on(mut self) -> &'w mut Walk<'a> {
+        self.0.take().expect("it is taken only here, and this takes the value itself")
+    }
+}
+
+impl Drop for Unprepared<'_, '_> {
+    fn drop(&mut self) {
+        if let Some(walk) = self.0.take() {
+            walk.over = true;
+            walk.call.unused(&mut walk.guards, walk.clock.now());
+        }
     }
 }
 

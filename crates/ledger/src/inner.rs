@@ -11,8 +11,8 @@ use crate::operation::Operations;
 use crate::paces::Paces;
 use crate::store::Store;
 
-/// The maximum number of times that a row is read or inserted for one wish of a caller. Other writers change a row only
-/// a few times while a wish is handled, so this number is high enough.
+/// The maximum number of times that a row is read or inserted while one wish of a caller is handled, such as a cancel.
+/// Other writers change a row only a few times in that time, so this number is high enough.
 pub(crate) const LOOKS: u32 = 16;
 
 pub(crate) struct Inner<S: Store> {
@@ -27,7 +27,8 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) paces: Paces,
     /// Wakes the workers of this process.
     pub(crate) wakes: Wakes,
-    /// Set once this process has compared the database's clock with the pair of times that was kept.
+    /// Set once this process has checked whether the database's clock has jumped while no process was running. The
+    /// check compares the clock with a pair of times that an earlier process kept in the database.
     pub(crate) compared: Arc<OnceLock<()>>,
     /// The key of the fingerprints, once it has been read.
     pub(crate) print_key: OnceLock<[u8; 32]>,

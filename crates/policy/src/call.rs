@@ -167,6 +167,27 @@ impl Call {
         self.send(plan, guards, 0, now)
     }
 
+    /// Must be called after [`Step::Send`], before anything of the attempt is sent, if getting its request ready took time.
+    /// Returns the step that replaces the earlier one: the attempt with deadlines that count from `now`, or the finish
+    /// with the refusal `no-time-left` if the call had to be over by `now`.
+    pub fn prepared(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) -> Step {
+        if now >= self.end_by {
+            self.unused(guards, now);
+            return self.refused(guards, self.endpoint, NO_TIME_LEFT, now);
+        }
+        Step::Send(self.attempt(plan, now))
+    }
+
+    /// Gives the permit of an attempt back of which nothing was sent and nothing will be. The attempt counts neither as
+    /// a success nor as a failure, and not as an attempt of this call. Must be called between [`Step::Send`] and
+    /// [`Call::ended`].
+    pub fn unused(&mut self, guards: &mut impl Guards, now: Time) {
+        if let Some(permit) = self.permit.take() {
+            self.attempts -= 1;
+            let _none = guards.settle(permit, &Report::UNUSED, After::Ends, now);
+        }
+    }
+
     /// Must be called when the attempt has ended. Returns the next step. `draw` is called only to choose the wait
     /// before a repeat.
     #[inline(always)]
@@ -483,18 +504,24 @@ impl Call {
         self.permit = Some(permit);
         self.endpoint = endpoint;
         self.attempts += 1;
+        Step::Send(self.attempt(plan, now))
+    }
+
+    /// Returns the attempt that begins at `now`.
+    #[inline(always)]
+    fn attempt(&mut self, plan: &Plan, now: Time) -> Attempt {
         self.began = now;
         let connect_by = now.saturating_add(plan.timeouts.connect);
-        Step::Send(Attempt {
+        Attempt {
             number: self.attempts,
-            endpoint,
+            endpoint: self.endpoint,
             connect_by: connect_by.min(self.end_by),
             read: plan.timeouts.read,
             end_by: self.end_by,
             callers_deadline: self.callers_deadline,
             own_connect_by: connect_by.min(self.own_end_by),
             own_end_by: self.own_end_by,
-        })
+        }
     }
 
     #[cold]
@@ -538,6 +565,9 @@ impl Call {
 #[cfg(test)]
 #[path = "call_overload_tests.rs"]
 mod overload_tests;
+#[cfg(test)]
+#[path = "call_prepared_tests.rs"]
+mod prepared_tests;
 #[cfg(test)]
 #[path = "call_tests.rs"]
 mod tests;

@@ -14,6 +14,8 @@ pub(super) struct Diary {
     pub(super) refuse: Vec<(usize, Reason)>,
     pub(super) out: i32,
     pub(super) evidence: Vec<(usize, Option<Health>)>,
+    /// How long each call waited that its caller gave up.
+    pub(super) waited: Vec<Duration>,
     pub(super) asked: Vec<&'static str>,
     /// The number of callers that may wait in a queue. `turns` says how their waits end; the last entry is used first.
     pub(super) room: u32,
@@ -31,6 +33,7 @@ impl Diary {
             refuse: vec![],
             out: 0,
             evidence: vec![],
+            waited: vec![],
             asked: vec![],
             room: 0,
             turns: vec![],
@@ -122,6 +125,9 @@ impl Guards for Diary {
     }
 
     fn witness(&mut self, pass: HeldPass, report: &Report, _: Time) {
+        if let Evidence::Abandoned { waited, .. } = report.health {
+            self.waited.push(waited);
+        }
         let health = match report.health {
             Evidence::Success { .. } => Some(Health::Success),
             Evidence::Failure { .. } => Some(Health::Failure),

@@ -28,6 +28,15 @@ pub struct Report {
 }
 
 impl Report {
+    /// The report of an attempt that was admitted and then not made.
+    pub const UNUSED: Report = Report {
+        health: Evidence::Nothing,
+        load: AttemptEnd::Nothing,
+        slow_call: None,
+        answered: false,
+        flowing: false,
+    };
+
     /// Returns the report of an attempt. `took` is the time from the first wait for a connection to the ending. `tenth`
     /// is a tenth of the read timeout: a failure that took longer was slow. Every timeout and every 504 is slow, too.
     #[must_use]
@@ -42,8 +51,7 @@ impl Report {
     /// Returns the report of an attempt that its caller gave up after `waited`. `tenth` is a tenth of the read timeout.
     #[must_use]
     pub fn abandoned(waited: Duration, tenth: Duration) -> Report {
-        let health = Evidence::Abandoned { waited, enough: tenth };
-        Report { health, load: AttemptEnd::Nothing, slow_call: None, answered: false, flowing: false }
+        Report { health: Evidence::Abandoned { waited, enough: tenth }, ..Report::UNUSED }
     }
 
     /// Returns whether the attempt succeeded.

@@ -67,7 +67,8 @@ fn delivery(row: &Action) -> Delivery<'_> {
 /// The row once the provider has answered a question so.
 fn answered(row: &Action, answer: &Value) -> Action {
     let body = answer.to_string().into_bytes();
-    let answer = StoredAnswer { of: AnswerOf::Confirm, status: 200, content_type: None, body }.encode();
+    let answer =
+        StoredAnswer { of: AnswerOf::Confirm, status: 200, headers: http::HeaderMap::new(), body }.encode();
     let mut row = row.clone();
     row.state = State::of_row(Row { answer: Some(answer), ..row.state.row() }).unwrap();
     row

@@ -342,7 +342,8 @@ async fn nothing_leaves_once_the_deadline_has_passed<S: Store, D: stage::Orders<
     assert_eq!(stage.books.snapshot().requests, requests);
     // The cancel names the id from the answer to a question.
     let body = outcome.answer().unwrap().body;
-    let answer = StoredAnswer { of: AnswerOf::Confirm, status: 200, content_type: None, body }.encode();
+    let answer =
+        StoredAnswer { of: AnswerOf::Confirm, status: 200, headers: http::HeaderMap::new(), body }.encode();
     let mut row = row.clone();
     row.state = State::of_row(Row { answer: Some(answer), ..row.state.row() }).unwrap();
     let delivery = Delivery { action: &row, deadline: Instant::now() + Duration::from_secs(60), ..delivery };

@@ -346,14 +346,13 @@ async fn a_refusal_is_given_back_with_its_body() {
         ("k1", 402, Some("application/json"), r#"{"code":"CARD_DECLINED"}"#),
         ("k2", 401, Some("text/plain"), "wrong API key"),
         ("k3", 200, Some("application/json"), r#"{"code":"LIMIT"}"#),
-        ("k4", 400, None, ""),
     ] {
         let outcome = charges.perform(name, &order()).await.unwrap();
         let outcome = ended(&charges, outcome).await;
         assert_eq!((outcome.effect(), outcome.end()), (Effect::NotApplied, Some(End::Failed)));
         let refusal = outcome.refusal().unwrap();
         let told = |refusal: &StoredAnswer| {
-            let content_type = refusal.content_type.as_ref().map(|it| it.to_str().unwrap().to_owned());
+            let content_type = refusal.headers.get("content-type").map(|it| it.to_str().unwrap().to_owned());
             let body = String::from_utf8(refusal.body.clone()).unwrap();
             (refusal.of, refusal.status, content_type, body)
         };
@@ -369,6 +368,11 @@ async fn a_refusal_is_given_back_with_its_body() {
         let again = charges.perform(name, &order()).await.unwrap();
         assert_eq!(told(&again.refusal().unwrap()), expected, "the same key and body again");
     }
+    let outcome = charges.perform("k4", &order()).await.unwrap();
+    assert_eq!((outcome.effect(), outcome.end()), (Effect::NotApplied, Some(End::Failed)));
+    assert_eq!(outcome.refusal(), None, "it is too long");
+    let performs = lines(&charges, &outcome, AttemptKind::Perform).await;
+    assert_eq!((performs[0].status, performs[0].answer.as_ref()), (Some(400), None));
     assert_eq!(bench.read(|books| books.posted), 4);
     bench.stop().await;
 }

@@ -1,4 +1,4 @@
-//! The kinds of holes that a template may have, and what fills each of them.
+//! The kinds of holes that a template may have, such as `{key}`, and what fills each of them.
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
-//! Makes the text that `seawall check` prints: the settings in force for every operation, and what follows from them,
-//! in words.
+//! Makes the text that `seawall check` prints: the settings in force for every operation, and sentences that say what
+//! these settings do.
 //!
-//! The text about each operation ends with a few sentences, because nobody reads a merged table of forty numbers and
-//! sees that a plain POST is sent once. The values of headers are shown as `***`.
+//! The text about each operation ends with such sentences, for example "sent once; a failure leaves no effect". In a
+//! table of forty settings, nobody would see this. The values of headers are shown as `***`.
 
 mod actions;
 mod policies;
@@ -193,7 +193,8 @@ fn show_request(request: &RequestTemplate) -> String {
     format!("{}{with}", without_query(&request.to_string()))
 }
 
-/// Returns which answers say "come back later" and what follows from such an answer, in words.
+/// Returns, in words, which statuses mean "come back later", and whether an endpoint that sends one of them gets no
+/// calls for a time.
 fn show_overload(dependency: &Dependency) -> String {
     let statuses: Vec<String> = dependency.overload.iter().map(u16::to_string).collect();
     match (statuses.is_empty(), dependency.cooldown) {
@@ -382,7 +383,8 @@ fn fallback(page: &mut Page, dependency: &Dependency) {
     }
 }
 
-/// Adds the sentences that follow from the settings of one operation.
+/// Adds the lines that say in words what the settings of one operation do: how often a call is sent, which bodies are
+/// not sent again, and whether anything bounds the time of a call.
 fn follows(
     page: &mut Page,
     idempotency: Idempotency,

@@ -10,7 +10,8 @@ use toml::de::DeValue;
 struct NotYet {
     /// The setting's key.
     key: &'static str,
-    /// The tables in which the key may stand, by the names that `keys` gives them.
+    /// The names of the tables in which the key may stand, such as `[ledger]`. They are the names that the module
+    /// `keys` uses.
     tables: &'static [&'static str],
     /// The value that needs no note, if there is one.
     but: But,

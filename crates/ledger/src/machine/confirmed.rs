@@ -46,7 +46,7 @@ impl Case<'_> {
     }
 
     /// Plans the next question after one that brought no result. `tries` is the number of questions, and the wait grows
-    /// with it. If questions have brought no result for the whole time of the rules, the row is stuck.
+    /// with it. If questions have brought no result for as long as the rules allow, the row is stuck.
     fn learned_nothing(&self, tries: u32, draft: &mut Draft, report: &Report) {
         draft.to.next_at = self.later(tries, report);
         if draft.brought_nothing(self.rules) {
@@ -63,8 +63,8 @@ impl Case<'_> {
                 draft.to.next_at = self.now;
             }
         }
-        // No cancel of this generation can still arrive, and the effect still exists. So the key of this generation is
-        // of no more use, and the next cancel gets a new key.
+        // The question was asked after the quiet time of the cancels, so no cancel of this generation can still arrive.
+        // The effect still exists. So the key of this generation is of no more use, and the next cancel gets a new key.
         let arrived = self.state.undo.open.as_ref().is_some_and(|open| question.asked_at >= open.quiet_until);
         if arrived && self.can_prove(question.sure) {
             if self.rules.was_cancelled_for_too_long(self.state.failing_since, self.state.undo.open.as_ref())
@@ -103,9 +103,11 @@ impl Case<'_> {
         !self.rules.honours_keys() && several && (early || !self.can_prove(question.sure))
     }
 
-    /// Handles the answer "not found". It is believed only if the question was asked after the quiet time, and was
-    /// asked and answered before the end of the window in which the provider can be asked. It is not believed at all if
-    /// the provider has said that it has the key.
+    /// Handles the answer "not found". It is believed under three conditions:
+    ///
+    /// - The question was asked after the quiet time.
+    /// - It was asked and answered before the end of the window in which the provider can be asked.
+    /// - The provider has never said that it has the key.
     fn found_nothing(&self, draft: &mut Draft, question: Question) {
         let quiet = self.state.quiet_until().unwrap_or(question.asked_at);
         let cancel_quiet = self.state.undo.open.as_ref().map(|open| open.quiet_until);

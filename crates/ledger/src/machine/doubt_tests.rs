@@ -130,7 +130,7 @@ fn nothing_is_sent_again_under_a_key_in_doubt() {
     bench.rests_until_the_doubt_is_over();
     bench.doubt_passes();
     assert!(matches!(bench.step(), Step::Perform(_)));
-    // The same holds for an action that was believed absent before the jump.
+    // An action that was believed absent before the jump is not sent again either, until the doubt is over.
     let mut bench = Bench::new(Rules { confirm: Some(ConfirmRules::default()), ..keyed() });
     let line = bench.performs();
     bench.performed(line, Performed::Unknown);
@@ -147,7 +147,8 @@ fn nothing_is_sent_again_under_a_key_in_doubt() {
 fn an_idempotent_request_without_a_key_is_sent_again_in_doubt() {
     let mut bench = lost(Rules::of(Idempotency::Idempotent));
     let again = bench.performs();
-    // The quiet time may not be over. So if this attempt is refused, the refusal says nothing about the first attempt.
+    // It is not certain that the quiet time is over. So if this attempt is refused, the refusal says nothing about the
+    // first attempt.
     assert!(!again.after_quiet);
 }
 
@@ -160,8 +161,8 @@ fn a_key_lives_shorter_after_a_jump_back() {
     bench.now = at(3000);
     bench.jumps_back();
     bench.doubt_passes();
-    // The clock shows 2550 s, so the key would seem to live for 1050 s more. But 3150 s have passed since the first
-    // send.
+    // The clock was set back by 600 s and shows 2550 s. By this clock, a key that lives for 3600 s would live for 1050
+    // s more. But 3150 s have really passed since the first send, so it lives for only 450 s more.
     let mut later = Bench { now: at(2960), ..bench };
     let mut soon = Bench { row: later.row.clone(), rules: later.rules.clone(), ..Bench::new(keyed()) };
     (soon.now, soon.back) = (at(2950), later.back);

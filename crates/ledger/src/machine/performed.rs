@@ -107,9 +107,9 @@ impl Case<'_> {
         }
     }
 
-    /// Returns what an answer changes that came after the row had changed. The answer is kept as evidence. If the
-    /// answer is "yes" although the row was closed as not applied, the provider is asked about the effect. If the
-    /// provider cannot be asked, the effect is undone.
+    /// Handles an answer that came only after another writer had changed the row, and returns what it changes. The
+    /// answer is kept as evidence. If the answer is "yes" although the row was closed as not applied, the provider is
+    /// asked about the effect. If the provider cannot be asked, the effect is undone.
     fn late(&self, closed: AttemptRow, how: Performed) -> Told {
         match how {
             Performed::Yes(answer) if contradicts(self.state) => {

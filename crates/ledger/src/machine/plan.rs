@@ -40,13 +40,14 @@ pub enum Step {
 /// A question that is about to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Question {
-    /// The fence number of the claim under which the question is asked.
+    /// The number of the claim under which the question is asked. Each claim of a row has a new number, its fence.
     pub fence: u64,
     /// The number that the line of this question will have in the attempt log. If another line is written before the
     /// answer comes, the answer is ignored.
     pub number: u32,
     /// When the question was planned. It is sent at this time or a little later, never earlier. This time decides
-    /// whether the answer "not found" came after the quiet time. In doubt, a question counts as asked too early.
+    /// whether the answer "not found" came after the quiet time. While the time is in doubt, every question counts as
+    /// asked before the end of the quiet time.
     pub asked_at: Stamp,
     /// Whether the time `asked_at` can be relied on. If not, the answer "not found" proves nothing.
     pub sure: bool,
@@ -110,7 +111,8 @@ impl View<'_> {
         self.change(|draft| draft.to.next_at = until)
     }
 
-    /// Returns whether the time is in doubt. If so, a decision that depends on the time has to wait.
+    /// Returns whether the time is in doubt, because the database's clock has jumped. If so, a decision that depends on
+    /// the time has to wait.
     fn is_in_doubt(&self) -> bool {
         !self.time.is_sure()
     }
@@ -205,9 +207,9 @@ impl View<'_> {
         }
         let is_last = self.state.attempts.saturating_add(1) == self.rules.limits.perform;
         match self.quiet_ahead() {
-            // The last attempt waits for the end of the quiet time. No attempt follows it, so its refusal can close the
-            // action only if it also holds for the earlier attempts. Before the end of the quiet time, a refusal holds
-            // for them only if the provider saves refusals under the key.
+            // No attempt follows the last one, so its refusal should be able to close the action. For that, the refusal
+            // must hold for the earlier attempts, too. Before the end of the quiet time, it holds for them only if the
+            // provider saves refusals under the key. So the last attempt waits for the end of the quiet time.
             Some(quiet) if is_last => Ok(self.rest(quiet)),
             Some(_) | None => Ok(Step::Perform(self.draft().perform(self.rules))),
         }

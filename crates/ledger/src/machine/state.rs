@@ -14,7 +14,7 @@ pub enum Goal {
 /// What is known of the effect at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Known {
-    /// The effect does not exist, and no attempt can still make it. One of three things is so: no attempt was made,
+    /// The effect does not exist, and no attempt can still cause it. One of three things is so: no attempt was made,
     /// each attempt was proved unsent, or the provider said that it does not know the action, and this answer is
     /// believed.
     Never,
@@ -22,7 +22,7 @@ pub enum Known {
     Unknown,
     /// The effect exists. This can change only while the goal is to cancel.
     Applied,
-    /// The effect does not exist: it was undone, or no attempt can still make it. The value says why.
+    /// The effect does not exist: it was undone, or no attempt can still cause it. The value says why.
     NotApplied(NotApplied),
 }
 
@@ -33,9 +33,11 @@ pub enum NotApplied {
     Refused,
     /// The action was cancelled, or the provider reported it as cancelled.
     Cancelled,
-    /// The provider said, after the quiet time, that it does not know the action.
+    /// The provider said that it does not know the action. It was asked after the quiet time, when no attempt could
+    /// still arrive.
     Absent,
-    /// The provider answered a cancel, after the quiet time, that there is no such effect.
+    /// The provider answered a cancel that there is no such effect. It said so after the quiet time, when no attempt
+    /// could still arrive.
     NoSuch,
     /// A person decided that the effect does not exist.
     Resolved,
@@ -101,7 +103,8 @@ pub struct Owner(pub u128);
 pub struct State {
     /// The version of this row: 1 when it is recorded, and one more with each change.
     pub(super) version: u64,
-    /// The lowest level of a program that may change this row. See [`State::needs`].
+    /// The lowest level that a program must have to change this row. A level is a number that newer versions of the
+    /// program raise. See [`State::needs`].
     pub(super) needs: u32,
     pub(super) goal: Goal,
     pub(super) known: Known,
@@ -139,9 +142,9 @@ pub struct State {
     /// The time by which the application must have settled the action. Otherwise the effect is cancelled. `None` if the
     /// provider's answer settles the action, or while no worker has seen an action that plain SQL recorded.
     pub(super) settle_by: Option<Stamp>,
-    /// The provider's answer: the one from which the effect became known to be applied, or the refusal. `{answer:/…}`
-    /// and `{confirm:/…}` are read from an answer of the first kind. `None` if there is no answer, or if it was too
-    /// long to be kept.
+    /// The provider's answer: the one from which the effect became known to be applied, or the refusal. An answer of
+    /// the first kind fills the holes `{answer:/…}` and `{confirm:/…}` of later requests. `None` if there is no answer,
+    /// or if it was too long to be kept.
     pub(super) answer: Option<Vec<u8>>,
     /// When the provider is asked once more after the end of the row; `None` if it is not asked any more.
     pub(super) audit_at: Option<Stamp>,
@@ -223,7 +226,8 @@ pub(super) struct OpenCancels {
     /// The end of the quiet time of these cancels: from this time on, none of them can still take effect. The answer to
     /// a question says what became of them only if the question was asked at this time or later.
     pub(super) quiet_until: Stamp,
-    /// The key under which they are sent. `None` for a cancel of the first release, whose key is `KEY:c:GENERATION`.
+    /// The key under which these cancels are sent. `None` for a cancel of the first release, whose key is
+    /// `KEY:c:GENERATION`.
     pub(super) key: Option<String>,
 }
 
@@ -237,8 +241,8 @@ pub struct HandlerTrouble {
     pub error: String,
 }
 
-/// The level of this program. If a row has a higher [`State::needs`], this program does not change it, since only a
-/// newer program may do so.
+/// The level of this program: a number that a newer version raises if older ones would misread its rows. If a row has a
+/// higher [`State::needs`], this program does not change it, since only a newer program may do so.
 pub const KNOWS: u32 = 1;
 
 impl State {

@@ -130,8 +130,8 @@ impl Draft {
         match rules.ask_by(self.to.sent.as_ref()) {
             None => Some(planned),
             Some(end) if end <= self.now => None,
-            // At one lease before the end of the window, a worker still has time to take over the row from one that
-            // died.
+            // The question is planned one lease before the end of the window. If its worker dies, another one can then
+            // take the row over in time.
             Some(end) => Some(planned.min(end.saturating_sub(rules.lease)).max(self.now)),
         }
     }
@@ -191,9 +191,9 @@ impl Draft {
         self.to.undo.open = None;
     }
 
-    /// Records that the effect exists. This closes one of the open attempts. `answer` replaces the answer in the row.
-    /// If `answer` is `None`, the answer in the row is kept, unless it is a refusal, since a refusal does not name the
-    /// effect.
+    /// Records that the effect exists. This closes one of the attempts that could still take effect. `answer` replaces
+    /// the answer in the row. If `answer` is `None`, the answer in the row is kept, unless it is a refusal, since a
+    /// refusal does not name the effect.
     pub(super) fn applied(&mut self, answer: Option<Vec<u8>>) {
         let refused = self.to.known == Known::NotApplied(NotApplied::Refused);
         self.to.answer = answer.or(self.to.answer.take().filter(|_| !refused));

@@ -36,9 +36,9 @@ pub struct AttemptRow {
     pub kind: AttemptKind,
     /// The number of the line within its action, from 1. A number is never used twice.
     pub number: u32,
-    /// The generation of the cancel key; 0 if the attempt is no cancel.
+    /// The generation of the cancel's key, a number that grows with each new key; 0 if the attempt is no cancel.
     pub generation: u32,
-    /// The fence number of the claim under which the attempt was recorded.
+    /// The number of the claim under which the attempt was recorded. Each claim of a row has a new number, its fence.
     pub fence: u64,
     /// When the attempt was recorded. For a question, when it was asked.
     pub recorded_at: Stamp,

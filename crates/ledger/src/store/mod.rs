@@ -359,14 +359,15 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// newer programs.
     fn knows(&self) -> u32;
 
-    /// Returns the longest time that the database may take to answer. Each operation of the store ends within it. If
-    /// work goes on without the database, the caller that waits for it gets an error after this time. Default 5 s.
+    /// Returns the longest time that the database may take to answer. Each operation of the store ends within it. A
+    /// task may go on trying for longer, but the caller that waits for the task gets an error after this time. Default
+    /// 5 s.
     fn answers_within(&self) -> Duration {
         Duration::from_secs(5)
     }
 
-    /// Returns the database's time without a question to the database: the last answer that carried the time, which is
-    /// carried forward by the monotonic clock.
+    /// Returns the database's time without a question to the database. It is computed from the database's last answer
+    /// that had the time, and from the time that has passed since then on the monotonic clock.
     fn clock(&self) -> DbClock;
 
     /// Returns what this process has learned of the database's clock. The store must pass every answer that carries the
@@ -465,7 +466,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// scope can only be settled or cancelled as a whole.
     fn members(&self, scope: &str) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
-    /// Loads one row with its attempts and marks; `None` if there is no such row.
+    /// Loads one row with its attempts and with the changes that people made by hand; `None` if there is no such row.
     fn story(&self, id: ActionId) -> impl Future<Output = Result<Option<Story>>> + Send;
 
     /// Returns the rows that match the filter, in the order of their recording, one page at a time. A row that cannot

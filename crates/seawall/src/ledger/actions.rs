@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use seawall_actions::stored::StoredRequest;
 use seawall_ledger::store::Store;
-use seawall_ledger::{ActionId, By, Cancelling, Ledger, NewAction, Operation, Retried, RetryFilter, Same, Scope};
+use seawall_ledger::{
+    ActionId, By, Cancelling, Ledger, NewAction, Operation, Retried, RetryFilter, Same, Scope,
+};
 use seawall_policy::Misuse;
 use serde::Serialize;
 

@@ -1,5 +1,5 @@
-//! Reads what is taken over from the request of a durable operation's caller: its key, and some of its headers. Its
-//! credentials never are, so the file must have those that the provider needs.
+//! Reads what is taken over from the request of a durable operation's caller: its key, and some of its headers. A
+//! caller's credentials are never taken over. So the file must have the credentials that the provider needs.
 
 use http::HeaderName;
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_TYPE};
@@ -68,7 +68,8 @@ pub(super) fn taken(
     let words = [("configured", true), ("none", false)];
     let asked = confirm.map(|confirm| &confirm.request);
     let requests = asked.into_iter().chain(cancel.map(|cancel| &cancel.request));
-    // A header that alone is the key of a keyed operation is sent with the key that is recorded.
+    // If one header alone is the key of a keyed operation, that header is not recorded: it is filled with the recorded
+    // key when the request is sent.
     let is_sent_as_key = idempotency == Idempotency::Keyed && key.header().is_some();
     let holes = requests.flat_map(RequestTemplate::holes).chain(key.holes().filter(|_| !is_sent_as_key));
     Taken {
@@ -96,7 +97,8 @@ fn headers<'h>(section: &Section<'_>, holes: impl Iterator<Item = &'h Hole>) -> 
     all
 }
 
-/// Reports what does not fit together in a durable operation and its dependency.
+/// Reports a durable operation whose dependency does not fit it: credentials are missing, or there are several
+/// endpoints, or the provider may know an action by another key.
 pub(super) fn check(section: &Section<'_>, operation: &Operation, inherited: &Inherited<'_, '_>) {
     let unread = matches!(section.get("credentials", |_| Ok(())), Found::Broken);
     if operation.taken.credentials && !inherited.has_credentials && !unread {
@@ -118,9 +120,10 @@ pub(super) fn check(section: &Section<'_>, operation: &Operation, inherited: &In
     note_key_of_body(section, operation, inherited);
 }
 
-/// Adds a note if a confirm or a cancel names an action by `{key}`, although the provider may know another key. The
-/// caller's key in the body is sent as it is, but `{key}` stands for the key with the caller's name before it, or for a
-/// mapped one. The provider would then say "not found" of an action that took effect.
+/// Adds a note if a confirm or a cancel names an action by `{key}`, although the provider may know the action by
+/// another key. That is so if the key comes from the body, since the body is sent as it is. But `{key}` may have the
+/// caller's name before it, or be replaced by a mapped key. The provider would then say "not found" of an action that
+/// took effect.
 fn note_key_of_body(section: &Section<'_>, operation: &Operation, inherited: &Inherited<'_, '_>) {
     let field = operation.taken.key.holes().find(|hole| matches!(hole, Hole::Request(_)));
     let differs = inherited.key_scope == KeyScope::Client || *inherited.key != KeyRules::default();

@@ -83,8 +83,8 @@ fn credentials_are_those_of_the_first_endpoint() {
     }
 }
 
-/// If each caller should have keys of its own, every caller needs a name. So the default depends on whether callers have
-/// tokens.
+/// Callers have names only if they have tokens. So by default each caller has keys of its own if there are tokens, and
+/// otherwise all callers share them.
 #[test]
 fn callers_have_keys_of_their_own_where_they_have_names() {
     let file = |clients: &str, scope: &str| {
@@ -149,7 +149,8 @@ fn check_says_what_is_taken_over_and_what_is_not() {
     assert!(!shown(&operation("")).contains("key_scope"));
 }
 
-/// `{key}` would ask for another text than the one in the body, and "not found" would be believed.
+/// The provider knows the action by the key in the body, so a question with `{key}` would ask for another key. The
+/// answer "not found" would then be believed.
 #[test]
 fn confirm_by_the_key_is_noted_where_the_body_has_another_one() {
     let confirm = |hole: &str| {
