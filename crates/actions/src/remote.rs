@@ -56,7 +56,7 @@ pub struct Judged {
     pub answer: Option<LiveAnswer>,
 }
 
-/// The meanings that a declaration can give to an answer to a confirm.
+/// The meanings that a declaration can give to an answer to a confirm, which asks what became of an action.
 #[derive(Clone, Copy, PartialEq)]
 enum Told {
     Cancelled,
@@ -65,7 +65,8 @@ enum Told {
     Absent,
 }
 
-/// The text that the attempt log shows for a confirm whose answer says that a part of the effect was undone.
+/// The text that the attempt log shows if the provider was asked about an action and said that a part of its effect was
+/// undone.
 const PARTLY: &str = "partly cancelled";
 
 impl HttpRemote {
@@ -164,12 +165,26 @@ impl HttpRemote {
         let request = StoredRequest { line: None, headers: self.sent.headers.clone(), body };
         let filling = Filling::of_request(key, &request);
         let line = self.line(&filling)?;
+        self.check_later(&filling)?;
+        Ok(StoredRequest { line: Some(line), ..request }.encode())
+    }
+
+    /// Checks that the confirm and the cancel of an action with this recorded request can be filled, as far as they are
+    /// filled from its key and its request. `key` is as for [`HttpRemote::record`].
+    ///
+    /// # Errors
+    /// If a hole needs a value that is missing, or that cannot be sent in the hole's place.
+    pub fn check_request(&self, key: &str, request: &StoredRequest) -> Result<(), String> {
+        self.check_later(&Filling::of_request(key, request))
+    }
+
+    fn check_later(&self, filling: &Filling<'_>) -> Result<(), String> {
         let later = self.asking.iter().map(|asking| &asking.request);
         let later = later.chain(self.undoing.iter().map(|undoing| &undoing.request));
         for request in later {
-            request.fill(&Foreseen(&filling)).map_err(|unfilled| format!("{unfilled}, now or later"))?;
+            request.fill(&Foreseen(filling)).map_err(|unfilled| format!("{unfilled}, now or later"))?;
         }
-        Ok(StoredRequest { line: Some(line), ..request }.encode())
+        Ok(())
     }
 
     /// Returns whether the recorded request line has to be filled again. It may contain a key that turned out to belong
@@ -177,7 +192,7 @@ impl HttpRemote {
     fn is_renamed(&self, action: &Action) -> bool {
         let salted = !matches!(action.naming, Naming::Open | Naming::FirstRelease | Naming::Salted(0));
         let names_key =
-            self.sent.request.as_ref().is_none_or(|request| request.holes().any(|hole| *hole == Hole::Key));
+            self.sent.request.as_ref().is_some_and(|request| request.holes().any(|hole| *hole == Hole::Key));
         salted && names_key
     }
 
@@ -281,7 +296,7 @@ fn key_value(key: &str) -> Result<HeaderValue, String> {
     HeaderValue::from_str(key).map_err(|_| "the key is no header's value".to_owned())
 }
 
-/// Returns what the answer to a confirm says.
+/// Returns what the answer to a confirm says about the action.
 fn judge_confirm(asking: &Confirm, answer: Exchanged) -> (Found, Report) {
     let declared = [
         (Told::Cancelled, &asking.cancelled[..]),

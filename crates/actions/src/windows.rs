@@ -87,7 +87,8 @@ fn cancelled(declared: &Declared<'_>, cancel: &Cancel, rules: &Rules, total: Dur
             with: &["settle_within", "timeout.total", "network", "pause", "cancel.after"],
         },
         // Without a confirm, only the cancel's answer can say that there is nothing to undo. This answer is believed
-        // only if the cancel was sent after the quiet time, so the last cancel has to wait until then.
+        // only if the cancel was sent after the quiet time, when the action itself can no longer arrive. So the last
+        // cancel has to wait until then.
         (SettleBy::Reply, OnUnknown::Cancel)
             if declared.confirm.is_none() && !cancel.not_found.is_empty() =>
         {

@@ -13,6 +13,7 @@ mod authority;
 pub mod callers;
 pub mod cli;
 pub mod config;
+mod durable;
 mod files;
 mod panics;
 mod paths;

@@ -38,7 +38,7 @@ fn start(upstream: SocketAddr) -> Stage {
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
     let entrance = Entrance { listener, address, own: None, tokens: None };
-    let worker = Worker::new(0, Arc::clone(&running)).unwrap();
+    let worker = Worker::new(0, Arc::clone(&running), crate::durable::Room::new()).unwrap();
     let worker = std::thread::spawn(move || {
         join_turns();
         let mut builder = tokio::runtime::Builder::new_current_thread();

@@ -78,6 +78,7 @@ pub enum Trouble {
 #[derive(Debug)]
 pub struct StoreError {
     trouble: Trouble,
+    doubt: bool,
     source: Box<dyn StdError + Send + Sync>,
 }
 
@@ -85,13 +86,26 @@ impl StoreError {
     /// Makes an error with the meaning `trouble`, from the error that caused it.
     #[must_use]
     pub fn new(trouble: Trouble, source: impl Into<Box<dyn StdError + Send + Sync>>) -> StoreError {
-        StoreError { trouble, source: source.into() }
+        StoreError { trouble, doubt: false, source: source.into() }
     }
 
     /// Makes the error for a value that this version of the program does not know. `what` names the kind of value.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn foreign(what: &str, found: &str) -> StoreError {
         StoreError::new(Trouble::Foreign, format!("`{found}` is no {what} that this version knows"))
+    }
+
+    /// Returns the same error for a transaction whose COMMIT was sent and not answered.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn after_commit(self) -> StoreError {
+        StoreError { doubt: true, ..self }
+    }
+
+    /// Returns whether the writes may have been committed although this error was returned: the COMMIT was sent, and its
+    /// answer was lost.
+    #[must_use]
+    pub fn in_doubt(&self) -> bool {
+        self.doubt
     }
 
     /// Returns what the error means for the caller.
@@ -109,7 +123,7 @@ impl StoreError {
     /// Returns a copy of this error. If one statement carried the writes of several callers, each of them gets a copy.
     #[must_use]
     pub fn repeated(&self) -> StoreError {
-        StoreError::new(self.trouble, self.source.to_string())
+        StoreError { doubt: self.doubt, ..StoreError::new(self.trouble, self.source.to_string()) }
     }
 }
 

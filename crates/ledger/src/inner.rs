@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::action::{Action, ActionId, Sizes};
 use crate::machine::{Owner, Stamp};
@@ -32,6 +32,8 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) compared: Arc<OnceLock<()>>,
     /// The key of the fingerprints, once it has been read.
     pub(crate) print_key: OnceLock<[u8; 32]>,
+    /// Limits the number of tasks that look for a row after the database's answer to its record was lost.
+    pub(crate) lost: Arc<Semaphore>,
 }
 
 /// Wakes the workers of this process when there is something to claim.

@@ -181,7 +181,7 @@ impl Guard {
         jump
     }
 
-    /// Notes how far the clock was set back before this process began. It is added to what is known already.
+    /// Notes how far the clock was set back before this process began. This is added to the correction of older times.
     pub(crate) fn remember(&mut self, back: Back) {
         let by = self.back.by.saturating_add(back.by);
         self.back = Back { by, before: self.back.before.max(back.before) };

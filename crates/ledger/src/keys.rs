@@ -366,8 +366,8 @@ impl KeyRules {
     }
 
     /// Returns the key under which the cancel of an action is sent. `key` is the key that the caller gave to the
-    /// action, and `generation` is the cancel's generation. `salt` is as for [`KeyRules::sent`], and is counted
-    /// separately.
+    /// action. `generation` is the number of the cancel key: 0 for the first one, and one more for each new one. `salt`
+    /// is as for [`KeyRules::sent`], and is counted separately.
     #[must_use]
     pub fn cancel_key(&self, dependency: &str, key: &str, generation: u32, salt: u32) -> String {
         self.mapped(dependency, key, CANCEL, generation, salt)

@@ -112,6 +112,16 @@ words! {
         AnswerNotKept = "answer-not-kept",
         /// An idempotency key was used again, and its action was cancelled or undone.
         Cancelled = "cancelled",
+        /// There is no such action, or another caller recorded it.
+        NotFound = "not-found",
+        /// The action is being cancelled or was cancelled, so it cannot be settled any more.
+        TooLate = "too-late",
+        /// It is not known yet whether the action took effect, so it cannot be settled yet.
+        NotKnown = "not-known",
+        /// The action did not take effect, so there is nothing to settle.
+        Failed = "failed",
+        /// The action is settled, so it cannot be cancelled any more.
+        Settled = "settled",
         /// The gateway is shutting down.
         Draining = "draining",
     }
@@ -149,7 +159,12 @@ impl Reason {
             | Reason::ConnectionHeld
             | Reason::KeyConflict
             | Reason::InProgress
-            | Reason::Cancelled => Origin::Caller,
+            | Reason::Cancelled
+            | Reason::NotFound
+            | Reason::TooLate
+            | Reason::NotKnown
+            | Reason::Failed
+            | Reason::Settled => Origin::Caller,
         }
     }
 }
@@ -192,7 +207,7 @@ mod tests {
             assert!(seen.insert(word), "{word} twice");
             assert!(word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{word}");
         }
-        assert_eq!(Reason::ALL.len(), 28);
+        assert_eq!(Reason::ALL.len(), 33);
         assert_eq!(Stopped::ALL.len(), 10);
     }
 }

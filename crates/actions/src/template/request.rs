@@ -1,4 +1,4 @@
-//! A request with holes.
+//! A request with holes, such as `GET /v1/charges?key={key}`.
 
 use std::fmt;
 

@@ -35,6 +35,11 @@ impl Door {
         (listener, Door { gate: Gate::new(address, hosts, tokens), own })
     }
 
+    /// Returns the name of the dependency whose own port this is; `None` for the port that all dependencies share.
+    pub(crate) fn own(&self) -> Option<&str> {
+        self.own.as_deref()
+    }
+
     /// Returns the index of the request's dependency, and the path without the dependency's name. On a dependency's own
     /// port, the path is returned unchanged. Fails if the path is malformed or names no dependency.
     pub(crate) fn route(

@@ -53,6 +53,11 @@ impl Gate {
         self.admit_host(host, headers).map_err(Kept::Outside)
     }
 
+    /// Returns whether this listener wants a token, so that it may know its callers by name.
+    pub(crate) fn names_callers(&self) -> bool {
+        self.tokens.is_some()
+    }
+
     /// Returns whether the request has exactly one Host, which names this listener, and no authority in its target. In
     /// this usual case nothing has to be parsed.
     fn says_the_usual(&self, uri: &Uri, headers: &HeaderMap) -> bool {

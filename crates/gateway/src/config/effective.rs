@@ -35,7 +35,7 @@ pub fn effective(settings: &Settings) -> String {
         page.title(0, "ledger");
         let url = settings.ledger.url.reveal();
         let shown = if url.starts_with("sqlite:") { url } else { "***" };
-        page.line(1, "url", format!("{shown}{}", pending("ledger")));
+        page.line(1, "url", shown);
         let ledger = &settings.ledger;
         page.line(1, "lease", show_time(ledger.lease));
         let bounds = format!(
@@ -130,7 +130,7 @@ fn dependency(page: &mut Page, dependency: &Dependency) {
         page.line(1, "health", format!("{} {}", health.method, without_query(&health.target)));
     }
     if dependency.key != KeyRules::default() {
-        page.line(1, "key", format!("{}{}", key_rules(&dependency.key), pending("key")));
+        page.line(1, "key", key_rules(&dependency.key));
     }
     if dependency.operations.iter().any(|operation| operation.durable.is_some()) {
         page.line(1, "key_scope", actions::key_scope(dependency.key_scope));
@@ -282,11 +282,10 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
 fn action(page: &mut Page, operation: &Operation) {
     if let Some(confirm) = &operation.confirm {
         let shown = format!(
-            "{} after {}{}{}",
+            "{} after {}{}",
             show_request(&confirm.request),
             show_time(confirm.after),
-            until(confirm.until.as_ref()),
-            pending("confirm")
+            until(confirm.until.as_ref())
         );
         page.line(2, "confirm", shown);
         meanings(
@@ -306,7 +305,7 @@ fn action(page: &mut Page, operation: &Operation) {
             CancelKind::State => "sets a state",
         };
         let until = until(cancel.until.as_ref());
-        page.line(2, "cancel", format!("{request}, {kind}{until}{}", pending("cancel")));
+        page.line(2, "cancel", format!("{request}, {kind}{until}"));
         meanings(
             page,
             &[
@@ -329,13 +328,12 @@ fn action(page: &mut Page, operation: &Operation) {
     let tried = tried.into_iter().filter_map(|(what, most)| Some(format!("{what} {}", most?)));
     let tried = tried.collect::<Vec<_>>().join(", ");
     let shown = format!(
-        "settle {settle}, give_up {}, on_unknown {}, quiet {}, key_lifetime {}, {tried}, stuck_after {}{}",
+        "settle {settle}, give_up {}, on_unknown {}, quiet {}, key_lifetime {}, {tried}, stuck_after {}",
         show_time(durable.give_up),
         ON_UNKNOWN.iter().find(|(_, what)| *what == durable.on_unknown).map_or("", |(word, _)| *word),
         show_time(durable.quiet),
         durable.key_lifetime.as_ref().map_or("not declared".to_owned(), ToString::to_string),
-        show_time(durable.stuck_after),
-        pending("durable")
+        show_time(durable.stuck_after)
     );
     page.line(2, "durable", shown);
     for (label, text) in actions::taken(&operation.taken) {

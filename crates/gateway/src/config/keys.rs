@@ -121,7 +121,7 @@ pub(super) enum Kind {
     KeyChars,
     /// Where the key of an action comes from: a text with placeholders, or `generate`.
     KeySource,
-    /// A list of names of headers that are recorded, so none that carries credentials.
+    /// A list of names of headers that are recorded. A header that carries credentials is not allowed.
     StoredHeaders,
     /// A code of ISO 4217, or a JSON pointer to one.
     Currency,

@@ -6,17 +6,19 @@
 
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use seawall_policy::{Effect, Stopped};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::Problem;
 use super::reasons::in_http;
+use super::{Problem, Where};
 
 pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("seawall-attempts");
 pub(crate) const ENDPOINT: HeaderName = HeaderName::from_static("seawall-endpoint");
 pub(crate) const EFFECT: HeaderName = HeaderName::from_static("seawall-effect");
+pub(crate) const ACTION: HeaderName = HeaderName::from_static("seawall-action");
 pub(crate) const REASON: HeaderName = HeaderName::from_static("seawall-reason");
 const ORIGIN: HeaderName = HeaderName::from_static("seawall-origin");
 const STOPPED: HeaderName = HeaderName::from_static("seawall-retry-stopped");
@@ -43,6 +45,12 @@ impl Problem {
 
     /// Returns the headers and the body that describe the problem.
     pub(crate) fn tell(self, status: StatusCode) -> (HeaderMap, String) {
+        let (headers, facts) = self.facts(status);
+        (headers, facts.to_string())
+    }
+
+    /// Returns the headers that describe the problem, and the facts of its body.
+    pub(crate) fn facts(self, status: StatusCode) -> (HeaderMap, Value) {
         let (_, proxy_status, title) = in_http(self.reason);
         let mut facts = json!({
             "type": format!("urn:seawall:reason:{}", self.reason),
@@ -77,8 +85,30 @@ impl Problem {
         if let Some(wait) = self.retry_after {
             headers.insert(RETRY_AFTER_MS, HeaderValue::from(whole_millis(wait)));
         }
+        if let Some(found_at) = &self.found_at {
+            let location = found_at.path();
+            if let Where::Id(id) = &**found_at {
+                facts["action"] = id.as_str().into();
+                headers.extend(HeaderValue::from_str(id).ok().map(|id| (ACTION, id)));
+            }
+            headers.extend(HeaderValue::from_str(&location).ok().map(|location| (LOCATION, location)));
+            facts["location"] = location.into();
+        }
         put_facts(&mut headers, self.effect, self.attempts, self.endpoint, self.stopped);
-        (headers, facts.to_string())
+        (headers, facts)
+    }
+}
+
+impl Where {
+    /// Returns the path and query at which the action can be asked about.
+    fn path(&self) -> String {
+        let escaped = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        match self {
+            Where::Id(id) => format!("/-/actions/{id}"),
+            Where::Key { dependency, key } => {
+                format!("/-/actions?dependency={}&key={}", escaped(dependency), escaped(key))
+            }
+        }
     }
 }
 

@@ -26,6 +26,17 @@ pub(crate) struct Problem {
     /// 429, too.
     pub(crate) too_many: bool,
     pub(crate) stopped: Option<Stopped>,
+    /// Where the caller can ask what became of its action. `None` if there is no action to ask about.
+    pub(crate) found_at: Option<Box<Where>>,
+}
+
+/// Where a caller can ask about an action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Where {
+    /// By the id of the action.
+    Id(String),
+    /// By its key, if the id is not known.
+    Key { dependency: String, key: String },
 }
 
 impl Problem {
@@ -41,6 +52,7 @@ impl Problem {
             retry_after: None,
             too_many: false,
             stopped: None,
+            found_at: None,
         }
     }
 }

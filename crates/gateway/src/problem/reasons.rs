@@ -49,6 +49,11 @@ pub(super) fn in_http(reason: Reason) -> (u16, &'static str, &'static str) {
         Reason::InProgress => (409, REQUEST_ERROR, "the same key is being worked on"),
         Reason::AnswerNotKept => (409, INTERNAL_ERROR, "the answer was too large to be kept"),
         Reason::Cancelled => (409, REQUEST_ERROR, "the action of this key was cancelled"),
+        Reason::NotFound => (404, REQUEST_ERROR, "no such action"),
+        Reason::TooLate => (409, REQUEST_ERROR, "the action is being cancelled, or was cancelled"),
+        Reason::NotKnown => (409, REQUEST_ERROR, "the effect of the action is not known yet"),
+        Reason::Failed => (409, REQUEST_ERROR, "the action did not take effect"),
+        Reason::Settled => (409, REQUEST_ERROR, "the action is settled"),
         Reason::Draining => (503, UNAVAILABLE, "the gateway is shutting down"),
         _ => (502, INTERNAL_ERROR, "the call failed"),
     }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT};
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use seawall_client::CallRequest;
-use seawall_policy::{Reason, Time, Wish};
+use seawall_policy::{Keys, Reason, Time, Wish};
 
 use crate::callers::door::Door;
 use crate::callers::exchange::Exchange;
@@ -19,28 +20,34 @@ use crate::paths::Readings;
 use crate::problem::Problem;
 use crate::problem::message::REASON;
 use crate::problem::reasons::status;
+use crate::request::asked::wanted::Wanted;
+use crate::request::asked::{Asking, Who};
+use crate::request::durable::DurableRequest;
 use crate::request::headers::{Kinds, Said, has_key, join_cookies, strip_hop, take_said};
 use crate::request::reply::{of_problem, reply};
 use crate::request::reply_body::{ReplyBody, Underway};
 use crate::request::request_body::{self, Pace, TakenBody};
+use crate::request::site::Site;
 use crate::running::compiled::CompiledDependency;
+use crate::running::durable::DurableOperation;
 use crate::running::operations::FoundOperation;
-use crate::running::router::Router;
+use crate::running::router::{Router, Routes};
 
 /// Handles one request that came through `door`, and returns the answer for its caller. This is the dependency's
 /// answer, or a problem that the gateway describes itself. Also decides whether the caller's HTTP/1 connection closes
 /// after the answer. Never fails.
 pub(crate) async fn handle(
-    router: Arc<Router>,
+    site: Arc<Site>,
     door: Arc<Door>,
     exchange: Exchange,
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Infallible> {
+    let router = &site.router;
     #[cfg(test)]
     crate::callers::stopwatch::head_parsed(exchange.caller());
     let http1 = request.version() < Version::HTTP_2;
     let asks_head = request.method() == Method::HEAD;
-    let (mut response, unfinished) = match answer(&router, &door, &exchange, request).await {
+    let (mut response, unfinished) = match answer(&site, &door, &exchange, request).await {
         Ok(response) => {
             let stalled = says(&response, Reason::CallerStalled);
             (response, stalled)
@@ -83,15 +90,20 @@ fn without_body(response: &mut Response<ReplyBody>) {
 }
 
 async fn answer(
-    router: &Arc<Router>,
+    site: &Site,
     door: &Door,
     exchange: &Exchange,
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Problem> {
+    let router = &site.router;
     let (mut head, body) = request.into_parts();
-    // A durable operation records its caller's name, and may put it before the caller's key.
-    let _caller = may_pass(door, exchange, &head)?;
+    let caller = may_pass(door, exchange, &head)?;
     let routes = router.routes();
+    if let Some(wanted) = head.uri.path_and_query().and_then(|target| Wanted::of(&head.method, target)) {
+        let who = if door.gate.names_callers() { Who::Caller(caller) } else { Who::Anyone };
+        let asking = Asking { site, exchange, compiled: &routes.compiled, own: door.own(), who };
+        return asking.answer(wanted, head, body).await;
+    }
     let (index, path) = door.route(&routes.compiled, head.uri.path_and_query())?;
     let compiled = &routes.compiled.dependencies[index];
     #[cfg(test)]
@@ -128,6 +140,11 @@ async fn answer(
     let wish = Wish { within: said.within, by, no_repeats: said.no_repeats, repeat_by };
     let end_by = latest_end(router, &operation.plan, &wish);
     exchange.ends_by(end_by);
+    if let Some(durable) = operation.durable {
+        let FoundOperation { plan, keys, is_doubtful, .. } = operation;
+        let came = Came { caller, head, path, body, plan: &plan, keys, wish, end_by, leaves_by: by };
+        return durable_call(site, exchange, (index, &routes), durable, is_doubtful, came).await;
+    }
     let has_body = !body.is_end_stream();
     let limits = &routes.compiled.settings.gateway.limits;
     let pace = Pace::new(router.running.clock, limits.header_time, end_by);
@@ -135,13 +152,7 @@ async fn answer(
     let taken = request_body::take(head.version, &head.headers, body, operation.keep, limit, pace).await;
     let (body, too_large) = match taken {
         TakenBody::Body(body, too_large) => (body, too_large),
-        TakenBody::TooLarge => {
-            let limit = limit.unwrap_or(u64::MAX);
-            let why = format!("the body is longer than `gateway.limits.body` allows, {limit} bytes");
-            return Err(in_words(compiled, Reason::BodyTooLarge, why));
-        }
-        TakenBody::Stalled(why) => return Err(in_words(compiled, Reason::CallerStalled, why)),
-        TakenBody::Broken => return Err(in_words(compiled, Reason::BadRequest, "the body broke off")),
+        other => return Err(not_taken(compiled, other, "gateway.limits.body", limit.unwrap_or(u64::MAX))),
     };
 
     // The time limit of the call begins now. So the time for which the gateway waited for the body does not count.
@@ -153,7 +164,7 @@ async fn answer(
         end_by
     };
     let mut underway = Underway::new(compiled, router, exchange);
-    let FoundOperation { plan, keep, keys, forgets: _ } = operation;
+    let FoundOperation { plan, keep, keys, .. } = operation;
     let via = Some(compiled.via.entry(head.version));
     let call = CallRequest { method: head.method, path, headers: head.headers, via, body, keep, keys };
     let outcome = routes.dependencies[index].call(&plan, call, wish).await;
@@ -162,6 +173,89 @@ async fn answer(
     #[cfg(test)]
     crate::panics::demanded(&compiled.settings.name, "call");
     Ok(reply(router, compiled, outcome, &too_large, (end_by, by), underway))
+}
+
+/// A request as it has come in, before its body is read.
+struct Came<'a> {
+    caller: Option<Arc<str>>,
+    plan: &'a seawall_policy::Plan,
+    head: Parts,
+    path: PathAndQuery,
+    body: Incoming,
+    keys: Keys,
+    wish: Wish,
+    end_by: Time,
+    leaves_by: Option<Time>,
+}
+
+/// Answers a request for a durable operation. Its body is read whole before anything is recorded. `is_doubtful` says whether
+/// the request's path can be read in another way.
+async fn durable_call(
+    site: &Site,
+    exchange: &Exchange,
+    (index, routes): (usize, &Routes),
+    operation: &Arc<DurableOperation>,
+    is_doubtful: bool,
+    came: Came<'_>,
+) -> Result<Response<ReplyBody>, Problem> {
+    let (router, compiled) = (&site.router, &routes.compiled.dependencies[index]);
+    let Came { caller, plan, head, path, body, keys, wish, end_by, leaves_by } = came;
+    if is_doubtful {
+        let why = "the path can be read in two ways, and only one of them leads to this durable operation";
+        return Err(in_words(compiled, Reason::BadRequest, why));
+    }
+    let settings = &routes.compiled.settings;
+    let own = settings.ledger.request_max as u64;
+    let (limit, setting) = match settings.gateway.limits.body {
+        Some(limit) if limit < own => (limit, "gateway.limits.body"),
+        Some(_) | None => (own, "ledger.request_max"),
+    };
+    let pace = Pace::new(router.running.clock, settings.gateway.limits.header_time, end_by);
+    let has_body = !body.is_end_stream();
+    let taken = request_body::take_whole(head.version, &head.headers, body, limit, pace).await;
+    let body = taken.map_err(|taken| not_taken(compiled, taken, setting, limit))?;
+    let end_by = if has_body {
+        let later = latest_end(router, plan, &wish);
+        exchange.ends_by(later);
+        later
+    } else {
+        end_by
+    };
+    let wish = Wish { by: Some(end_by), ..wish };
+    let underway = Underway::new(compiled, router, exchange);
+    let client = Arc::clone(&routes.dependencies[index]);
+    let via = Some(compiled.via.entry(head.version));
+    let request = DurableRequest {
+        router,
+        room: &site.room,
+        compiled,
+        client,
+        operation,
+        caller,
+        head,
+        path,
+        body,
+        via,
+        keys,
+        wish,
+        end_by,
+        leaves_by,
+    };
+    request.answer(underway).await
+}
+
+/// Returns the problem of a request whose body was not taken. `limit` is the maximum length in bytes, by this setting.
+fn not_taken(compiled: &CompiledDependency, taken: TakenBody, setting: &str, limit: u64) -> Problem {
+    match taken {
+        TakenBody::TooLarge => {
+            let why = format!("the body is longer than `{setting}` allows, {limit} bytes");
+            in_words(compiled, Reason::BodyTooLarge, why)
+        }
+        TakenBody::Stalled(why) => in_words(compiled, Reason::CallerStalled, why),
+        TakenBody::Broken | TakenBody::Body(..) => {
+            in_words(compiled, Reason::BadRequest, "the body broke off")
+        }
+    }
 }
 
 /// Returns the caller's name, or a problem if the request must be refused because of its head. The name is `None` if no

@@ -58,6 +58,7 @@ pub(crate) fn reply(
         retry_after: refusal.and_then(|refusal| refusal.come_back(now, draw())),
         too_many: refusal.is_some_and(|refusal| refusal.too_many),
         stopped: finish.stopped,
+        found_at: None,
     };
     router.running.refusals.note(&problem);
     let mut response = of_problem(problem);

@@ -31,6 +31,8 @@ pub(crate) struct ReplyBody {
     /// The last byte of the piece that hyper got last, if that byte is held back (`poll_for_stream` says why). Always
     /// `None` over HTTP/1.
     held: Option<Bytes>,
+    /// The beginning of the dependency's body, if it was read before the answer began. It is sent first.
+    ahead: Option<Bytes>,
 }
 
 enum BodyKind {
@@ -95,8 +97,24 @@ impl ReplyBody {
         ReplyBody::new(BodyKind::Passed(body), Some(underway))
     }
 
+    /// Makes the body of an answer of which `read` was read already. `rest` is what follows it; `None` if nothing does.
+    pub(crate) fn read(read: Bytes, rest: Option<AnswerBody>, underway: Underway) -> ReplyBody {
+        match rest {
+            Some(rest) => {
+                let mut body = ReplyBody::passed(rest, underway);
+                body.ahead = (!read.is_empty()).then_some(read);
+                body
+            }
+            None => {
+                let mut body = ReplyBody::own(read);
+                body.ends(underway);
+                body
+            }
+        }
+    }
+
     fn new(kind: BodyKind, underway: Option<Underway>) -> ReplyBody {
-        ReplyBody { kind, underway, broken: None, cut: false, stream: None, held: None }
+        ReplyBody { kind, underway, broken: None, cut: false, stream: None, held: None, ahead: None }
     }
 
     /// Notes that the body is sent on this stream of HTTP/2.
@@ -146,6 +164,9 @@ impl ReplyBody {
         }
         if let Some(truncated) = this.broken.take() {
             return Poll::Ready(Some(Err(truncated)));
+        }
+        if let Some(ahead) = this.ahead.take() {
+            return Poll::Ready(Some(Ok(Frame::data(ahead))));
         }
         match &mut this.kind {
             BodyKind::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
@@ -239,6 +260,7 @@ impl Body for ReplyBody {
 
     fn is_end_stream(&self) -> bool {
         self.held.is_none()
+            && self.ahead.is_none()
             && match &self.kind {
                 BodyKind::Own(bytes) => bytes.is_none(),
                 BodyKind::Passed(body) => body.is_end_stream(),
@@ -250,8 +272,10 @@ impl Body for ReplyBody {
             BodyKind::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             BodyKind::Passed(body) => body.size_hint(),
         };
-        match (&self.held, hint.exact()) {
-            (Some(held), Some(rest)) => SizeHint::with_exact(rest + held.len() as u64),
+        let waiting =
+            [&self.held, &self.ahead].into_iter().flatten().map(|piece| piece.len() as u64).sum::<u64>();
+        match hint.exact() {
+            Some(rest) if waiting > 0 => SizeHint::with_exact(rest + waiting),
             _ => hint,
         }
     }

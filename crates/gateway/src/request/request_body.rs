@@ -158,8 +158,41 @@ pub(crate) async fn take(
     }
 }
 
-/// Reads a whole body of this length, in bytes, and returns it. Fails if the body does not come in time, or if it ends
-/// early.
+/// Reads a body whole, however its length is announced. `limit` is the maximum length in bytes.
+///
+/// # Errors
+/// [`TakenBody::TooLarge`] if the body is longer, and otherwise why it cannot be read to its end.
+pub(crate) async fn take_whole(
+    version: Version,
+    headers: &HeaderMap,
+    mut body: Incoming,
+    limit: u64,
+    mut pace: Pace,
+) -> Result<Bytes, TakenBody> {
+    let length = body.size_hint().exact().filter(|_| !headers.contains_key(header::TRAILER));
+    match length {
+        Some(0) => return Ok(Bytes::new()),
+        Some(length) if length > limit => return Err(TakenBody::TooLarge),
+        Some(length) => return whole(body, length, &mut pace).await,
+        None => {}
+    }
+    let streams = version >= Version::HTTP_2;
+    let mut all = BytesMut::new();
+    while let Some(frame) = pace.next(&mut body).await? {
+        let Ok(data) = frame.into_data() else { continue };
+        if (all.len() + data.len()) as u64 > limit {
+            return Err(TakenBody::TooLarge);
+        }
+        all.extend_from_slice(&data);
+    }
+    // When a caller resets its stream with NO_ERROR, hyper reports the normal end of the body.
+    if streams && !body.is_end_stream() {
+        return Err(TakenBody::Broken);
+    }
+    Ok(all.freeze())
+}
+
+/// Reads a whole body of this length, in bytes. Fails if the body does not come in time, or if it ends early.
 async fn whole(mut body: Incoming, length: u64, pace: &mut Pace) -> Result<Bytes, TakenBody> {
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();

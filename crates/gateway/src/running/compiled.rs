@@ -35,7 +35,7 @@ pub struct CompiledDependency {
     pub settings: config::Dependency,
     /// The breakers, the limits and the budget, which all workers share.
     pub shared: Arc<Shared>,
-    /// The counters, one set for each worker.
+    /// The counters: one set for each worker, and one for the ledger.
     pub counters: Arc<[Counters]>,
     /// How to reach the dependency.
     pub client: DependencySettings,
@@ -85,7 +85,10 @@ impl Compiled {
     ) -> Result<Compiled, String> {
         let old = before.old();
         let instances = settings.gateway.instances;
-        let same_instances = old.is_some_and(|old| old.settings.gateway.instances == instances);
+        let answer_max = settings.ledger.answer_max;
+        let same_for_all = old.is_some_and(|old| {
+            old.settings.gateway.instances == instances && old.settings.ledger.answer_max == answer_max
+        });
         let mut dependencies = Vec::with_capacity(settings.dependencies.len());
         for dependency in &settings.dependencies {
             let wrong = |wrong: ConfigError| format!("dependency.{}: {wrong}", dependency.name);
@@ -96,13 +99,14 @@ impl Compiled {
                 Some(same)
                     if same.settings == *dependency
                         && same.client.connect.tls == client.connect.tls
-                        && same_instances =>
+                        && same_for_all =>
                 {
                     Arc::clone(same)
                 }
                 changed => {
                     let before = changed.map(Arc::as_ref);
-                    let made = CompiledDependency::new(dependency, client, instances, workers, before, clock);
+                    let whole = Whole { instances, workers, answer_max };
+                    let made = CompiledDependency::new(dependency, client, whole, before, clock);
                     Arc::new(made.map_err(wrong)?)
                 }
             };
@@ -150,15 +154,25 @@ impl Compiled {
     }
 }
 
+/// What a dependency needs to know of the whole gateway.
+#[derive(Clone, Copy)]
+struct Whole {
+    /// The number of copies of this gateway that run.
+    instances: u32,
+    workers: usize,
+    /// The maximum length of an answer that the ledger keeps, in bytes.
+    answer_max: usize,
+}
+
 impl CompiledDependency {
     fn new(
         settings: &config::Dependency,
         client: DependencySettings,
-        instances: u32,
-        workers: usize,
+        whole: Whole,
         before: Option<&CompiledDependency>,
         clock: Clock,
     ) -> Result<CompiledDependency, ConfigError> {
+        let Whole { instances, workers, answer_max } = whole;
         let endpoints = settings.endpoints.len();
         let guards = guard_settings(settings, instances);
         // The breakers, the limits and the budget are kept if the endpoints' URLs are the same, even if the credentials
@@ -173,14 +187,14 @@ impl CompiledDependency {
         // replaced.
         seawall_client::Dependency::new(client.clone(), Arc::clone(&shared), clock)?;
 
-        let operations =
-            Operations::new(settings).map_err(|error| ConfigError::new("operation.match", error))?;
+        let operations = Operations::new(settings, answer_max)
+            .map_err(|error| ConfigError::new("operation.match", error))?;
         Ok(CompiledDependency {
             settings: settings.clone(),
             shared,
             counters: match before {
                 Some(before) => Arc::clone(&before.counters),
-                None => (0..workers).map(|_| Counters::default()).collect(),
+                None => (0..=workers).map(|_| Counters::default()).collect(),
             },
             client,
             operations,

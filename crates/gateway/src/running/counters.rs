@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use seawall_policy::{Effect, Reason};
 
 /// The counts of one dependency in one worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counters {
     effects: [AtomicU64; 3],
     reasons: [AtomicU64; Reason::ALL.len()],
@@ -16,7 +16,7 @@ pub struct Counters {
 }
 
 /// The counts of one dependency, added up over all workers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tally {
     /// The numbers of calls whose effect was `applied`, `not-applied` and `unknown`, in this order.
     pub effects: [u64; 3],
@@ -29,6 +29,25 @@ pub struct Tally {
     pub truncated: u64,
     /// The number of calls under way.
     pub in_flight: u64,
+}
+
+// The standard library has no default for an array with more than 32 places, and there are more reasons.
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters {
+            effects: Default::default(),
+            reasons: std::array::from_fn(|_| AtomicU64::new(0)),
+            attempts: AtomicU64::new(0),
+            truncated: AtomicU64::new(0),
+            in_flight: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Default for Tally {
+    fn default() -> Tally {
+        Tally { effects: [0; 3], reasons: [0; Reason::ALL.len()], attempts: 0, truncated: 0, in_flight: 0 }
+    }
 }
 
 impl Counters {

@@ -4,6 +4,8 @@
 pub mod changes;
 pub mod compiled;
 pub mod counters;
+pub(crate) mod durable;
+pub(crate) mod here;
 pub(crate) mod operations;
 pub(crate) mod parked;
 pub mod process;

@@ -22,6 +22,7 @@ use seawall_client::Clock;
 use seawall_ledger::{Lifetime, Stamp};
 use seawall_policy::{Idempotency, Keys, Plan, Rules, Time};
 
+use super::durable::DurableOperation;
 use crate::config;
 use crate::paths::Readings;
 
@@ -53,6 +54,8 @@ struct CompiledOperation {
     forgets: Option<Lifetime>,
     /// Says which requests share a guard: the first value is for the breaker, the second for the limit.
     filed: [Filed; 2],
+    /// How its requests are recorded. `None` if the operation is not durable.
+    durable: Option<Arc<DurableOperation>>,
 }
 
 /// Says which requests of an operation share a guard.
@@ -85,6 +88,11 @@ pub(crate) struct FoundOperation<'a> {
     /// How long the provider remembers an idempotency key. A call is not repeated after that time. `None` if every
     /// repeat within a call surely comes before that time.
     pub(crate) forgets: Option<&'a Lifetime>,
+    /// How the request is recorded. `None` if the operation is not durable.
+    pub(crate) durable: Option<&'a Arc<DurableOperation>>,
+    /// Whether the request's path leads to this operation in some readings only, and less is promised of the operation in
+    /// the others. A durable request with such a path is refused, since its record would promise more.
+    pub(crate) is_doubtful: bool,
 }
 
 /// The maximum time that a repeat needs to arrive, in addition to its own timeout. It is the sum of the ledger's
@@ -128,15 +136,19 @@ impl Operations {
     ///
     /// # Errors
     /// If two patterns match the same requests. The error says so in words.
-    pub(crate) fn new(settings: &config::Dependency) -> Result<Operations, String> {
+    pub(crate) fn new(settings: &config::Dependency, answer_max: usize) -> Result<Operations, String> {
         let filed = [Filed::of(&settings.breaker.key), Filed::of(&settings.concurrency.key)];
-        let declared = settings.operations.iter().map(|operation| CompiledOperation {
-            name: operation.name.as_str().into(),
-            idempotency: operation.idempotency,
-            plan: Arc::new(operation_plan(settings, operation)),
-            keep: operation.retry.buffer,
-            forgets: forgets(operation),
-            filed: filed.clone(),
+        let declared = settings.operations.iter().map(|operation| {
+            let plan = Arc::new(operation_plan(settings, operation));
+            CompiledOperation {
+                name: operation.name.as_str().into(),
+                idempotency: operation.idempotency,
+                durable: DurableOperation::new(settings, operation, &plan, answer_max).map(Arc::new),
+                plan,
+                keep: operation.retry.buffer,
+                forgets: forgets(operation),
+                filed: filed.clone(),
+            }
         });
         let other: Arc<str> = "other".into();
         let fallback = Idempotency::ALL.map(|idempotency| CompiledOperation {
@@ -146,6 +158,7 @@ impl Operations {
             keep: settings.fallback.retry.buffer,
             forgets: None,
             filed: filed.clone(),
+            durable: None,
         });
         Ok(Operations {
             declared: declared.collect(),
@@ -156,8 +169,13 @@ impl Operations {
         })
     }
 
-    /// Returns what a request with this method and path gets from its operation. If no declared operation matches, the
-    /// fallback for the request's idempotency is used. `keyed` says whether the request carries an `Idempotency-Key`.
+    /// Returns the durable operations.
+    pub(crate) fn durable(&self) -> impl Iterator<Item = &Arc<DurableOperation>> {
+        self.declared.iter().filter_map(|operation| operation.durable.as_ref())
+    }
+
+    /// Finds the operation of a request with this method and path. If no declared operation matches, the fallback for
+    /// the request's idempotency is used. `keyed` says whether the request carries an `Idempotency-Key`.
     pub(crate) fn find(
         &self,
         method: &Method,
@@ -211,6 +229,7 @@ impl Operations {
             let mut plan = Plan::clone(&operation.plan);
             plan.rules.idempotency = in_force(self.retry_none, careful);
             found.plan = Cow::Owned(Arc::new(plan));
+            found.is_doubtful = true;
         }
         found
     }
@@ -242,6 +261,8 @@ impl CompiledOperation {
             keep: self.keep,
             keys,
             forgets: self.forgets.as_ref(),
+            durable: self.durable.as_ref(),
+            is_doubtful: false,
         }
     }
 
@@ -354,7 +375,7 @@ mod tests {
     fn operations(lines: &str) -> Operations {
         let text = format!("[dependency.up]\nurl = \"http://up.example\"\n{lines}");
         let loaded = config::parse("test", &text, &|_| None).unwrap();
-        Operations::new(&loaded.settings.dependencies[0]).unwrap()
+        Operations::new(&loaded.settings.dependencies[0], 1 << 18).unwrap()
     }
 
     fn operation(name: &str, pattern: &str, idempotency: &str) -> String {

@@ -31,6 +31,8 @@ pub struct Running {
     /// Whether the gateway is shutting down. During that time the gateway is not ready, and every answer announces that
     /// its connection ends.
     draining: AtomicBool,
+    /// Tells those who wait for the beginning of a drain.
+    drain_begins: watch::Sender<bool>,
     /// When the drain is over, in nanoseconds of the clock. It has no meaning before `draining` is set.
     drained_by: AtomicU64,
     /// The result of the last reload. `None` if there was none.
@@ -115,6 +117,7 @@ impl Running {
             clock,
             workers,
             draining: AtomicBool::new(false),
+            drain_begins: watch::Sender::new(false),
             drained_by: AtomicU64::new(0),
             last_reload: Mutex::new(None),
             connections: AtomicU64::new(0),
@@ -130,7 +133,10 @@ impl Running {
 
     /// Notes that a worker uses the configuration of this generation from now on.
     pub(crate) fn taken_over(&self, worker: usize, generation: u64) {
-        self.taken[worker].store(generation, Ordering::Release);
+        // The ledger has a router, too, and calls wait for no reload there.
+        if let Some(taken) = self.taken.get(worker) {
+            taken.store(generation, Ordering::Release);
+        }
     }
 
     /// Returns whether every worker uses the configuration in force.
@@ -150,6 +156,13 @@ impl Running {
     pub fn drain(&self, limit: Duration) {
         self.drained_by.store(self.clock.now().saturating_add(limit).as_nanos(), Ordering::Relaxed);
         self.draining.store(true, Ordering::Release);
+        self.drain_begins.send_replace(true);
+    }
+
+    /// Waits until the gateway begins to shut down.
+    pub(crate) async fn until_draining(&self) {
+        // This cannot fail, since `self` holds the sender.
+        let _ = self.drain_begins.subscribe().wait_for(|begins| *begins).await;
     }
 
     /// Returns the time limits of calls that begin while the gateway shuts down. `None` if it does not shut down.

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use seawall_client::{Clock, Dependency, Outcome};
 
 use super::compiled::Compiled;
+use super::here;
 use super::process::Running;
 
 /// A configuration with this worker's own connections.
@@ -36,6 +37,13 @@ impl Router {
 
     pub(crate) fn routes(&self) -> Arc<Routes> {
         self.routes.load_full()
+    }
+
+    /// Makes this worker's connections those of the current thread, which the ledger uses when it works on this thread.
+    pub(crate) fn serve_here(&self) {
+        let routes = self.routes();
+        let names = routes.compiled.dependencies.iter().map(|dependency| dependency.settings.name.as_str());
+        here::serve_here(names.zip(&routes.dependencies));
     }
 
     /// Begins to check the health of the dependencies for which health checks are configured.
@@ -80,6 +88,7 @@ impl Router {
                 let generation = routes.compiled.generation;
                 routes.watch_health(Some(&old));
                 self.routes.store(Arc::new(routes));
+                self.serve_here();
                 self.running.taken_over(self.index, generation);
             }
             Err(error) => {

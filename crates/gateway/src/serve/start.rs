@@ -20,7 +20,9 @@ use crate::admin::{self, AdminToken};
 use crate::callers::descriptors;
 use crate::callers::door::Entrance;
 use crate::config;
+use crate::durable::{Room, side};
 use crate::running::process::Running;
+use crate::running::router::Router;
 
 /// What to serve.
 #[derive(Clone, Debug)]
@@ -57,7 +59,7 @@ pub async fn work_here(
     stop: watch::Receiver<bool>,
 ) -> Result<(), StartError> {
     let running = Arc::new(Running::new(settings, 1).map_err(StartError::Config)?);
-    let worker = Worker::new(0, running).map_err(StartError::Config)?;
+    let worker = Worker::new(0, running, Room::new()).map_err(StartError::Config)?;
     let machine = |error: io::Error| StartError::Machine(error.to_string());
     let address = listener.local_addr().map_err(machine)?;
     let entrance = Entrance { listener, address, own: None, tokens: None };
@@ -90,9 +92,12 @@ async fn start(options: &Options) -> Result<(), StartError> {
 
     let (stop, stopped) = watch::channel(false);
     let addresses: Vec<_> = entrances[0].iter().map(|e| (e.own.clone(), e.address)).collect();
+    let room = Room::new();
+    let ledger = LedgerThread::start(&running, workers, &room)?;
     let mut threads = Vec::new();
     for (index, entrances) in entrances.into_iter().enumerate() {
-        let worker = Worker::new(index, Arc::clone(&running)).map_err(StartError::Config)?;
+        let worker =
+            Worker::new(index, Arc::clone(&running), Arc::clone(&room)).map_err(StartError::Config)?;
         threads.push(spawn(worker, entrances, stopped.clone())?);
     }
     let admin_side = tokio::spawn(admin::serve(admin, Arc::clone(&running), token));
@@ -105,6 +110,8 @@ async fn start(options: &Options) -> Result<(), StartError> {
     }
     until_told_to_stop(&running, signals, reloader).await;
     let whole = drain(&running, &stop, threads).await;
+    // The workers have ended first, since the outcomes of their calls had to be written.
+    let whole = ledger.end().await && whole;
     admin_side.abort();
     drop(made);
     if !whole {
@@ -112,6 +119,40 @@ async fn start(options: &Options) -> Result<(), StartError> {
         std::process::exit(0);
     }
     Ok(())
+}
+
+/// The thread on which the ledger works.
+struct LedgerThread {
+    thread: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+}
+
+impl LedgerThread {
+    /// Starts the thread. `workers` is the number of workers; the ledger comes after them.
+    fn start(running: &Arc<Running>, workers: usize, room: &Arc<Room>) -> Result<LedgerThread, StartError> {
+        let router = Router::new(workers, Arc::clone(running)).map_err(StartError::Config)?;
+        let (router, side) = (Arc::new(router), Arc::clone(&room.side));
+        let (stop, stopped) = watch::channel(false);
+        let body = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(side::keep(side, router, stopped)),
+                Err(error) => tracing::error!(%error, "the ledger's thread ended"),
+            }
+        };
+        let spawned = thread::Builder::new().name("seawall-ledger".to_owned()).spawn(body);
+        let failed =
+            |error| StartError::Machine(format!("the ledger's thread could not be started: {error}"));
+        Ok(LedgerThread { thread: spawned.map_err(failed)?, stop })
+    }
+
+    /// Lets the ledger finish its work under way. Returns whether it has ended in time.
+    async fn end(self) -> bool {
+        // An error means that the thread has ended already.
+        let _ = self.stop.send(true);
+        let ended = tokio::task::spawn_blocking(move || drop(self.thread.join()));
+        tokio::time::timeout(side::LAST_WORK, ended).await.is_ok()
+    }
 }
 
 fn cores() -> usize {

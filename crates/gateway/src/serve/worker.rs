@@ -26,8 +26,10 @@ use crate::callers::door::{Door, Entrance};
 use crate::callers::exchange::{Exchange, Spawner};
 use crate::callers::patience::{IDLE, Patience};
 use crate::config::Limits;
+use crate::durable::Room;
 use crate::problem::Problem;
 use crate::request::handle::handle;
+use crate::request::site::Site;
 use crate::running::process::Running;
 use crate::running::router::Router;
 
@@ -37,6 +39,7 @@ const ROUND: Duration = Duration::from_millis(250);
 /// One worker, which all its tasks share.
 pub(crate) struct Worker {
     pub(crate) router: Arc<Router>,
+    site: Arc<Site>,
     callers: Mutex<Vec<Option<Arc<Caller>>>>,
     /// The number of connections that were accepted and have not ended.
     open: AtomicU64,
@@ -67,9 +70,10 @@ impl Drop for Registered {
 
 impl Worker {
     /// Makes a worker for the configuration in force.
-    pub(crate) fn new(index: usize, running: Arc<Running>) -> Result<Worker, String> {
+    pub(crate) fn new(index: usize, running: Arc<Running>, room: Arc<Room>) -> Result<Worker, String> {
         let router = Arc::new(Router::new(index, running)?);
-        Ok(Worker { router, callers: Mutex::default(), open: AtomicU64::new(0) })
+        let site = Arc::new(Site { router: Arc::clone(&router), room });
+        Ok(Worker { router, site, callers: Mutex::default(), open: AtomicU64::new(0) })
     }
 
     /// Serves until `stop` becomes true, and then until the last accepted work is finished. Never fails.
@@ -79,6 +83,7 @@ impl Worker {
         mut stop: watch::Receiver<bool>,
     ) -> io::Result<()> {
         let round = tokio::spawn(Arc::clone(&self).look_after());
+        self.router.serve_here();
         self.router.watch_health();
         let mut doors = Vec::new();
         for entrance in entrances {
@@ -173,7 +178,7 @@ impl Worker {
         let caller = io.caller();
         let caller_seen = Arc::clone(&caller);
         let _registered = self.register(&caller);
-        let router = Arc::clone(&self.router);
+        let site = Arc::clone(&self.site);
         if let Some(streams) = caller_seen.streams() {
             let mut conn = std::pin::pin!(
                 http2::Builder::new(Spawner(Arc::clone(&caller_seen)))
@@ -185,7 +190,7 @@ impl Worker {
                     .serve_connection(
                         io,
                         service_fn(move |request| {
-                            handle(Arc::clone(&router), Arc::clone(&door), Exchange::next(&caller), request)
+                            handle(Arc::clone(&site), Arc::clone(&door), Exchange::next(&caller), request)
                         })
                     )
             );
@@ -216,7 +221,7 @@ impl Worker {
             // HTTP/1 and HTTP/2 each have a service of their own, because the compiler then builds each service in
             // place. A service that both share would be copied.
             let service = service_fn(move |request| {
-                handle(Arc::clone(&router), Arc::clone(&door), Exchange::next(&caller), request)
+                handle(Arc::clone(&site), Arc::clone(&door), Exchange::next(&caller), request)
             });
             let served = builder.serve_connection(io, service).await;
             if let Some(why) = caller_seen.unread() {

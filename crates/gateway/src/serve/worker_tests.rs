@@ -25,7 +25,7 @@ fn work(
             send_turn();
             stopwatch::look();
         });
-        let worker = Worker::new(0, running).unwrap();
+        let worker = Worker::new(0, running, crate::durable::Room::new()).unwrap();
         builder.build().unwrap().block_on(Arc::new(worker).serve(vec![entrance], stop)).unwrap();
         stopwatch::take_laps()
     })

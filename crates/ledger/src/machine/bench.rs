@@ -84,7 +84,7 @@ pub(super) struct Bench {
     pub(super) rules: Rules,
     pub(super) origin: Origin<'static>,
     pub(super) now: Stamp,
-    /// For how long the time is in doubt.
+    /// For how long the time is in doubt, after a jump of the clock.
     pub(super) doubt: Option<Duration>,
     pub(super) back: Back,
 }
@@ -137,7 +137,7 @@ impl Bench {
         self.row.claim.as_mut().expect("it is claimed").until = until;
     }
 
-    /// Returns the number of cancels that may have been sent under the key of the current generation.
+    /// Returns the number of cancels of the current generation (those with the current key) that may have been sent.
     pub(super) fn open_cancels(&self) -> u32 {
         self.row.undo.open.as_ref().map_or(0, |open| open.count)
     }

@@ -63,8 +63,8 @@ impl Case<'_> {
                 draft.to.next_at = self.now;
             }
         }
-        // The question was asked after the quiet time of the cancels, so no cancel of this generation can still arrive.
-        // The effect still exists. So the key of this generation is of no more use, and the next cancel gets a new key.
+        // The question was asked after the quiet time of the cancels, so none of them can still arrive. The effect
+        // still exists. So the key of these cancels is of no more use, and the next cancel gets a new key.
         let arrived = self.state.undo.open.as_ref().is_some_and(|open| question.asked_at >= open.quiet_until);
         if arrived && self.can_prove(question.sure) {
             if self.rules.was_cancelled_for_too_long(self.state.failing_since, self.state.undo.open.as_ref())
@@ -85,8 +85,8 @@ impl Case<'_> {
 
     fn found_cancelled(&self, draft: &mut Draft, question: Question) {
         match self.state.known {
-            // Without a key, another attempt may still apply the effect again, so the row waits for the end of the
-            // quiet time.
+            // Without a key, an attempt that is still on its way may apply the effect again. So the row waits for the
+            // end of the quiet time, after which no attempt can arrive.
             Known::Unknown if self.may_return(question) => {
                 let quiet = self.state.quiet_until().unwrap_or(self.now);
                 draft.to.next_at = self.time.rested(quiet);
@@ -105,7 +105,7 @@ impl Case<'_> {
 
     /// Handles the answer "not found". It is believed under three conditions:
     ///
-    /// - The question was asked after the quiet time.
+    /// - The question was asked after the quiet time, when no attempt could still arrive.
     /// - It was asked and answered before the end of the window in which the provider can be asked.
     /// - The provider has never said that it has the key.
     fn found_nothing(&self, draft: &mut Draft, question: Question) {

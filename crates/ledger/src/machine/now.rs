@@ -79,8 +79,8 @@ impl Now {
         if first <= self.back.before { self.at.saturating_add(self.back.by) } else { self.at }
     }
 
-    /// Returns when a row that rests until `until` is looked at again. This is not before the end of the doubt, if
-    /// there is one.
+    /// Returns when a row that rests until `until` is looked at again. If the time is in doubt, this is not before the
+    /// end of the doubt.
     pub(super) fn rested(&self, until: Stamp) -> Stamp {
         if self.is_sure() { until } else { until.max(self.doubt_ends()) }
     }

@@ -61,8 +61,8 @@ impl Case<'_> {
         Told::Write(draft.rested())
     }
 
-    /// Records that the attempt was not sent, so it can take no effect. If no attempt at all may have been sent, the
-    /// quiet time and the lifetime of the key have not begun.
+    /// Records that the attempt was not sent, so it can take no effect. If no attempt at all may have been sent, there
+    /// is no quiet time to wait for, and the lifetime of the key has not begun.
     fn not_sent(&self, draft: &mut Draft, report: &Report, closes: bool) {
         let to = &mut draft.to;
         to.attempts = to.attempts.saturating_sub(1);

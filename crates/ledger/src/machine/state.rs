@@ -87,7 +87,8 @@ pub enum Naming {
     /// The keys are made as the first release of this program made them: the caller's key is sent as it is, and a
     /// cancel has the key `KEY:c:GENERATION`.
     FirstRelease,
-    /// The keys are made by the key rules of the operation, with this salt. The salt is 0 unless two keys clashed.
+    /// The keys are made by the key rules of the operation, with this salt, a number that goes into the hash. The salt
+    /// is 0 unless two keys clashed.
     Salted(u32),
 }
 
@@ -201,25 +202,25 @@ pub(super) struct Questions {
 /// What was done to undo the effect.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Undo {
-    /// The generation of the cancel key, from 0.
+    /// The generation of the cancel key: 0 for the first key, and one more for each new key.
     pub(super) generation: u32,
     /// The number of cancel attempts since a person last started the action again.
     pub(super) tries: u32,
     /// Whether the provider was asked since the last cancel, or since the action began to be undone. If so, the answer
     /// in the row says what is left to undo, and the next cancel may name that.
     pub(super) asked: bool,
-    /// The cancels of the current generation that may have been sent; `None` if the key of this generation was never
-    /// used.
+    /// The cancels of the current generation (those with the current key) that may have been sent; `None` if the key of
+    /// this generation was never used.
     pub(super) open: Option<OpenCancels>,
 }
 
-/// The cancels of one generation that may have been sent.
+/// The cancels of one generation (those with the same key) that may have been sent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct OpenCancels {
     /// The number of them, at least 1.
     pub(super) count: u32,
-    /// Whether the first cancel of this generation was sent before the quiet time of the perform attempts was over. If
-    /// so, an answer "no such" to a cancel of this generation is not believed.
+    /// Whether the first of these cancels was sent while a perform attempt could still arrive, before the quiet time
+    /// was over. If so, an answer "no such" to one of these cancels is not believed.
     pub(super) early: bool,
     /// The earliest time at which the first of these cancels may have been sent.
     pub(super) first_at: Stamp,
@@ -291,8 +292,8 @@ impl State {
         self.sent.map(|sent| sent.first_at)
     }
 
-    /// Returns the end of the quiet time: only a question that is asked at this time or later can prove that the effect
-    /// does not exist. `None` if nothing may have been sent.
+    /// Returns the end of the quiet time, after which no attempt can still arrive. Only a question that is asked at
+    /// this time or later can prove that the effect does not exist. `None` if nothing may have been sent.
     #[must_use]
     pub fn quiet_until(&self) -> Option<Stamp> {
         self.sent.map(|sent| sent.quiet_until)
@@ -387,14 +388,14 @@ impl State {
         self.failing_since
     }
 
-    /// Returns the generation of the cancel key, from 0.
+    /// Returns the generation of the cancel key: 0 for the first key, and one more for each new key.
     #[must_use]
     pub fn cancel_generation(&self) -> u32 {
         self.undo.generation
     }
 
-    /// Returns the key under which the cancels of the current generation are sent. Returns `None` if none may have been
-    /// sent, or if the first release of the program sent one.
+    /// Returns the key under which cancels are sent now. Returns `None` if no cancel may have been sent under it, or if
+    /// the first release of the program sent one.
     #[must_use]
     pub fn cancel_key(&self) -> Option<&str> {
         self.undo.open.as_ref().and_then(|open| open.key.as_deref())

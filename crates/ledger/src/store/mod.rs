@@ -83,7 +83,7 @@ pub enum Recorded {
     /// action.
     Existing(Box<Action>),
     /// Another action of the dependency is sent under the same key, although the callers' keys differ. Choose the next
-    /// salt, and insert again.
+    /// salt, which gives another key, and insert again.
     Clash,
 }
 
@@ -110,7 +110,7 @@ pub enum Changed {
     /// The handler failed or panicked with this error, so nothing was written.
     HandlerFailed(String),
     /// Nothing was written, since another action of the dependency is sent under the key that the change chose. Choose
-    /// the next salt.
+    /// the next salt, which gives another key.
     Clash,
 }
 
@@ -121,8 +121,8 @@ pub struct ScopeSettled {
     pub members: Vec<Action>,
 }
 
-/// Returns the changes that settle all members of a scope. `knows` is the highest [`State::needs`] of a row that this
-/// program may change.
+/// Returns the changes that settle all members of a scope, which is a group of actions that settle together. `knows` is
+/// the highest [`State::needs`] of a row that this program may change.
 ///
 /// # Errors
 ///
@@ -405,8 +405,9 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// the row as it is now. The store may commit the change together with other changes.
     fn change(&self, change: Arc<Change<Self::Connection>>) -> impl Future<Output = Result<Changed>> + Send;
 
-    /// Settles all members of a scope and returns them, or returns why none was settled. `dependency` is that of the
-    /// member for which the scope is settled. The other members may have other dependencies.
+    /// Settles all members of a scope (actions that settle together) and returns them, or returns why none was settled.
+    /// `dependency` is that of the member for which the scope is settled. The other members may have other
+    /// dependencies.
     fn settle_scope(
         &self,
         dependency: &str,
@@ -462,12 +463,16 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// caller gave the action, or the one under which the action is sent.
     fn find(&self, dependency: &str, key: &str) -> impl Future<Output = Result<Option<Action>>> + Send;
 
-    /// Returns the recorded members of a scope, in the order of recording. Fails if one of them cannot be read, since a
-    /// scope can only be settled or cancelled as a whole.
+    /// Returns the recorded members of a scope (actions that settle together), in the order of recording. Fails if one
+    /// of them cannot be read, since a scope can only be settled or cancelled as a whole.
     fn members(&self, scope: &str) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
     /// Loads one row with its attempts and with the changes that people made by hand; `None` if there is no such row.
     fn story(&self, id: ActionId) -> impl Future<Output = Result<Option<Story>>> + Send;
+
+    /// Returns the versions of the rows with these ids, in any order. A missing row is left out. This is one statement in
+    /// one round trip, without a transaction, and it reads no other column.
+    fn versions(&self, ids: &[ActionId]) -> impl Future<Output = Result<Vec<(ActionId, u64)>>> + Send;
 
     /// Returns the rows that match the filter, in the order of their recording, one page at a time. A row that cannot
     /// be read is left out and logged, and the next row takes its place in the page.
@@ -512,7 +517,8 @@ pub trait Store: Clone + Send + Sync + 'static {
         mark: Option<&Mark>,
     ) -> impl Future<Output = Result<bool>> + Send;
 
-    /// Returns the recorded members of a scope. They are read in the caller's transaction.
+    /// Returns the recorded members of a scope (actions that settle together). They are read in the caller's
+    /// transaction.
     fn members_in(
         &self,
         conn: &mut Self::Connection,

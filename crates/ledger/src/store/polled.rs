@@ -1,8 +1,9 @@
-//! The two questions about rows that wait, written once for both databases.
+//! The questions about rows that wait, written once for both databases.
 //!
 //! The first question is asked once in each poll interval, for all dependencies of a process together: which of them
 //! have a row that is due, and when will the next row be due? The second question is: which due rows wait for another
-//! process, because this process does not declare their operations?
+//! process, because this process does not declare their operations? The third question is: which versions do these rows
+//! have?
 //!
 //! The questions have no parameters: the names are written into the text. So PostgreSQL gets such a question in one
 //! message (the simple protocol), answers it in one round trip, and plans it anew each time for the current size of the
@@ -11,6 +12,7 @@
 
 use std::time::Duration;
 
+use crate::action::ActionId;
 use crate::machine::Stamp;
 
 use super::columns::{Cell, Source};
@@ -189,4 +191,17 @@ pub(crate) fn undeclared_of(from: &mut impl Source) -> Result<Undeclared> {
         operation: from.text()?.to_owned(),
         due: u64::read(from)?,
     })
+}
+
+/// Returns the SQL that reads the versions of the actions with these ids. [`version_of`] reads the rows. There must be at
+/// least one id.
+pub(crate) fn versions(dialect: Dialect, ids: &[ActionId]) -> String {
+    let action = dialect.table("action");
+    let ids = ids.iter().map(|id| dialect.literal(&id.to_string())).collect::<Vec<_>>().join(", ");
+    format!("SELECT id, version FROM {action} WHERE id IN ({ids})")
+}
+
+/// Reads a row of [`versions`].
+pub(crate) fn version_of(from: &mut impl Source) -> Result<(ActionId, u64)> {
+    Ok((ActionId::read(from)?, u64::read(from)?))
 }

@@ -218,6 +218,17 @@ pub(super) fn note_idle_lifetime(section: &Section<'_>, operation: &Operation) {
 }
 
 fn note_without_effect(section: &Section<'_>) {
+    for (key, says) in [
+        (
+            "confirm",
+            "`confirm` has no effect, except that an answer of 202 is unknown: the operation is not durable",
+        ),
+        ("cancel", "`cancel` has no effect: the operation is not durable"),
+    ] {
+        if section.has(key) {
+            section.book.note(section.key_span(key), says);
+        }
+    }
     for key in keys::needs_durable() {
         if section.has(key) {
             section

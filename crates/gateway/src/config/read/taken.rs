@@ -33,11 +33,12 @@ pub(super) fn key_scope(section: &Section<'_>, gateway: &Gateway, gateway_table:
     scope
 }
 
-/// Adds a note if `key_scope` has no effect.
-pub(super) fn note_idle_scope(section: &Section<'_>, operations: &[Operation]) {
-    if section.has("key_scope") && operations.iter().all(|operation| operation.durable.is_none()) {
-        let says = "`key_scope` has no effect: no operation of this dependency is durable";
-        section.book.note(section.key_span("key_scope"), says);
+/// Adds a note for each setting of a dependency that has no effect because none of its operations is durable.
+pub(super) fn note_idle_keys(section: &Section<'_>, operations: &[Operation]) {
+    let idle = operations.iter().all(|operation| operation.durable.is_none());
+    for key in ["key", "key_scope"].into_iter().filter(|key| idle && section.has(key)) {
+        let says = format!("`{key}` has no effect: no operation of this dependency is durable");
+        section.book.note(section.key_span(key), says);
     }
 }
 
@@ -79,8 +80,8 @@ pub(super) fn taken(
     }
 }
 
-/// Returns the names of the headers that are recorded. Those that describe the body always are, since the body could not
-/// be read without them. So are those that `holes` name, since something is filled from them.
+/// Returns the names of the headers that are recorded. They are those that are needed to read the body, those of the
+/// setting `keep_headers`, and those from which the holes `holes` are filled.
 fn headers<'h>(section: &Section<'_>, holes: impl Iterator<Item = &'h Hole>) -> Vec<HeaderName> {
     let listed = section.raw("keep_headers");
     let listed = listed.map_or_else(|| vec![ACCEPT, ACCEPT_LANGUAGE], |list| shape::stored_headers(list).0);

@@ -129,6 +129,23 @@ fn check_says_what_is_taken_over_and_what_is_not() {
         notes(&two)
     );
     assert!(!notes(&durable("")).contains("endpoint"));
+    let request = "request = \"POST /c\"";
+    let plain = format!(
+        "{}\n[dependency.pay.key]\nmax = 64\n[ledger]\nlease = \"3m\"\n",
+        operation(&format!(
+            "confirm = {{ {request}, applied = {{ status = 200 }} }}\ncancel = {{ {request} }}"
+        ))
+    );
+    for says in [
+        "`ledger` has no effect: no operation is durable",
+        "`key` has no effect: no operation of this dependency is durable",
+        "`confirm` has no effect, except that an answer of 202 is unknown: the operation is not durable",
+        "`cancel` has no effect: the operation is not durable",
+    ] {
+        assert!(notes(&plain).contains(says), "{says}\n{}", notes(&plain));
+        let durable = plain.replace("\nconfirm", "\ndurable = true\nconfirm");
+        assert!(!notes(&durable).contains(says), "{says}\n{}", notes(&durable));
+    }
     let plain = operation("key = \"generate\"\nkeep_headers = []\ncredentials = \"none\"");
     for key in ["key", "keep_headers", "credentials"] {
         assert!(notes(&plain).contains(&format!("`{key}` has no effect: the operation is not durable")));

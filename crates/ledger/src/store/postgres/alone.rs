@@ -98,8 +98,9 @@ impl Postgres {
         format!("it did not end within {:?}", self.handler_within)
     }
 
-    /// Settles a scope, and runs the handlers of its members, in a transaction of its own. If the database refuses the
-    /// transaction in favour of another one, it is run again. The inner error says why the scope was not settled.
+    /// Settles a scope (a group of actions that settle together), and runs the handlers of its members, in a
+    /// transaction of its own. If the database refuses the transaction in favour of another one, it is run again. The
+    /// inner error says why the scope was not settled.
     pub(super) async fn scope_alone(
         &self,
         dependency: &str,

@@ -1,6 +1,7 @@
 //! One lane of PostgreSQL: a writer that executes each batch of jobs in one transaction.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use sqlx::Postgres;
@@ -68,7 +69,9 @@ impl Batch<PgConnection> for Lane {
         // The connection was lost, and the batch may have been committed. So it is executed again. If it was committed,
         // its rows are there already, exactly as the batch would have made them.
         if executed.as_ref().is_err_and(|e| e.trouble() == Trouble::Away) && Instant::now() < until {
-            executed = self.transaction(&inserts, &writes, until).await;
+            let again = self.transaction(&inserts, &writes, until).await;
+            let doubt = executed.as_ref().is_err_and(|e| e.in_doubt());
+            executed = again.map_err(|e| if doubt { e.after_commit() } else { e });
         }
         let (recorded, changed) = executed?;
         jobs.iter().map(|job| answer(&job.task, &recorded, &changed)).collect()
@@ -93,6 +96,7 @@ impl Lane {
         until: Instant,
     ) -> Result<(Inserts, Moved)> {
         let link = self.link.clone();
+        let committing = AtomicBool::new(false);
         let writing = async {
             let mut tx = self.link.begin_on(self.conn.take(), Begin::Batch, until).await?;
             let written = async {
@@ -103,13 +107,18 @@ impl Lane {
             };
             let written: Result<(Inserts, Moved)> = written.await;
             match &written {
-                Ok(_) => self.conn = tx.commit_and_keep().await?,
+                Ok(_) => {
+                    committing.store(true, Ordering::Relaxed);
+                    self.conn = tx.commit_and_keep().await?;
+                }
                 Err(e) if e.trouble() == Trouble::Away => drop(tx),
                 Err(_) => self.conn = tx.rollback_and_keep().await.unwrap_or_default(),
             }
             written
         };
-        link.bounded(until, writing).await
+        let done = link.bounded(until, writing).await;
+        let is_lost = |e: &StoreError| e.trouble() == Trouble::Away && committing.load(Ordering::Relaxed);
+        done.map_err(|e| if is_lost(&e) { e.after_commit() } else { e })
     }
 }
 

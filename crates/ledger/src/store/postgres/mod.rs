@@ -462,6 +462,14 @@ impl Store for Postgres {
         self.link.reads(reading).await
     }
 
+    async fn versions(&self, ids: &[ActionId]) -> Result<Vec<(ActionId, u64)>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (rows, _) = self.link.plain(polled::versions(Dialect::Postgres, ids)).await?;
+        rows.iter().map(|row| polled::version_of(&mut rows::reader(row))).collect()
+    }
+
     async fn list(&self, filter: &Filter) -> Result<Vec<Action>> {
         let reading = |until| async move {
             let mut tx = self.link.begin(Begin::List, until).await?;

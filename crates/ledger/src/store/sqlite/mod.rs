@@ -312,6 +312,13 @@ impl Store for Sqlite {
         Ok(Some(Story { action, attempts, marks }))
     }
 
+    async fn versions(&self, ids: &[ActionId]) -> Result<Vec<(ActionId, u64)>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        statements::versions(&mut *self.reader().await?, ids).await
+    }
+
     async fn list(&self, filter: &Filter) -> Result<Vec<Action>> {
         let mut reader = self.reader().await?;
         let mut page = ActionPage::of(filter);

@@ -408,6 +408,12 @@ pub(super) async fn undeclared(
     rows.iter().map(|row| polled::undeclared_of(&mut rows::reader(row))).collect()
 }
 
+/// Returns the versions of the rows with these ids.
+pub(super) async fn versions(conn: &mut SqliteConnection, ids: &[ActionId]) -> Result<Vec<(ActionId, u64)>> {
+    let rows = plain(conn, polled::versions(Dialect::Sqlite, ids)).await?;
+    rows.iter().map(|row| polled::version_of(&mut rows::reader(row))).collect()
+}
+
 /// Executes a statement without parameters, and returns its rows. The prepared statement is not kept, since its text
 /// contains the time.
 async fn plain(conn: &mut SqliteConnection, text: String) -> Result<Vec<SqliteRow>> {

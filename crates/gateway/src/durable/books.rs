@@ -1,0 +1,252 @@
+//! The ledger over either of its databases.
+//!
+//! All work of the ledger runs on the runtime of its own thread. Its connections to the database belong to that runtime, so
+//! they go on when a worker of the gateway ends. A method that is called elsewhere hands its work over and waits for it. If
+//! the future of a method is dropped, the work that was handed over still goes on to its end.
+
+use std::future::Future;
+use std::time::Instant;
+
+use seawall_ledger::store::Store;
+use seawall_ledger::store::postgres::{self, Postgres};
+use seawall_ledger::store::sqlite::Sqlite;
+use seawall_ledger::{
+    Action, ActionId, By, Error, Ledger, LedgerBuilder, Misuse, NewAction, Observed, Operation, Performed,
+    Report, Sizes, StoreError, Story, Trouble, Worker, WorkerSettings,
+};
+use tokio::runtime::Handle;
+
+use super::waiters::Source;
+use crate::running::durable::DurableOperation;
+
+/// The database in which the ledger keeps its actions.
+#[derive(Clone)]
+pub(crate) enum Database {
+    Sqlite(Sqlite),
+    Postgres(Postgres),
+}
+
+/// A ledger, and the runtime on which it works.
+#[derive(Clone)]
+pub(crate) struct Books {
+    ledger: Either<Ledger<Sqlite>, Ledger<Postgres>>,
+    runtime: Handle,
+}
+
+/// A value of one kind for SQLite, and of another kind for PostgreSQL.
+#[derive(Clone)]
+enum Either<L, P> {
+    Sqlite(L),
+    Postgres(P),
+}
+
+/// The result of the beginning of an action.
+pub(crate) enum Begun {
+    /// This process has recorded the action with its first attempt, and sends it now.
+    Started(Started),
+    /// The key is recorded with the same request already.
+    Found(Box<Action>),
+}
+
+/// An action whose first attempt is recorded and not sent yet.
+pub(crate) struct Started {
+    attempt: Either<seawall_ledger::Started<Sqlite>, seawall_ledger::Started<Postgres>>,
+    runtime: Handle,
+}
+
+/// Evaluates an expression with the ledger, or the attempt, of the database in use.
+macro_rules! either {
+    ($either:expr, $it:ident => $do:expr) => {
+        match $either {
+            Either::Sqlite($it) => $do,
+            Either::Postgres($it) => $do,
+        }
+    };
+}
+
+impl Database {
+    /// Opens the database of this URL on the current runtime, and makes or updates its tables.
+    ///
+    /// # Errors
+    /// If the database cannot be opened or reached, or if its tables are not of this version.
+    pub(crate) async fn open(url: &str) -> Result<Database, StoreError> {
+        if url.starts_with("sqlite:") {
+            let store = Sqlite::connect(url).await?;
+            store.migrate().await?;
+            return Ok(Database::Sqlite(store));
+        }
+        let store = Postgres::connect(url, postgres::Settings::default()).await?;
+        store.migrate().await?;
+        Ok(Database::Postgres(store))
+    }
+
+    /// Makes a ledger with these operations. `before` is the ledger that it takes over from, after a reload. It works on the
+    /// current runtime.
+    ///
+    /// # Errors
+    /// If the declarations contradict each other.
+    pub(crate) fn books<'d>(
+        &self,
+        operations: impl Iterator<Item = &'d DurableOperation>,
+        sizes: Sizes,
+        before: Option<&Books>,
+    ) -> Result<Books, Misuse> {
+        let operations: Vec<_> = operations.collect();
+        let ledger = match self {
+            Database::Sqlite(store) => {
+                let builder = builder(store.clone(), &operations, sizes);
+                let builder = match before.map(|before| &before.ledger) {
+                    Some(Either::Sqlite(before)) => builder.succeeds(before),
+                    Some(Either::Postgres(_)) | None => builder,
+                };
+                Either::Sqlite(builder.build()?)
+            }
+            Database::Postgres(store) => {
+                let builder = builder(store.clone(), &operations, sizes);
+                let builder = match before.map(|before| &before.ledger) {
+                    Some(Either::Postgres(before)) => builder.succeeds(before),
+                    Some(Either::Sqlite(_)) | None => builder,
+                };
+                Either::Postgres(builder.build()?)
+            }
+        };
+        Ok(Books { ledger, runtime: Handle::current() })
+    }
+}
+
+fn builder<S: Store>(store: S, operations: &[&DurableOperation], sizes: Sizes) -> LedgerBuilder<S> {
+    operations.iter().fold(Ledger::builder(store).sizes(sizes), |builder, operation| {
+        let remote = operation.remote.clone();
+        let rules = operation.rules.clone();
+        builder.operation(Operation::new(&*operation.dependency, &*operation.name, rules, remote))
+    })
+}
+
+/// Runs work on the ledger's runtime, and waits for it. Fails if that runtime has ended.
+async fn there<T: Send + 'static>(
+    runtime: &Handle,
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let gone = |_| StoreError::new(Trouble::Away, "the gateway's ledger has ended");
+    runtime.spawn(work).await.map_err(gone)?
+}
+
+impl Books {
+    /// Starts the worker, which goes on with all actions that are due. It must be called on the ledger's runtime.
+    pub(crate) fn worker(&self, settings: WorkerSettings) -> Worker {
+        either!(&self.ledger, ledger => ledger.worker(settings))
+    }
+
+    /// Records an action with its first attempt.
+    pub(crate) async fn start(&self, new: NewAction) -> Result<Begun, Error> {
+        let runtime = self.runtime.clone();
+        Ok(match &self.ledger {
+            Either::Sqlite(ledger) => {
+                let ledger = ledger.clone();
+                match there(&runtime, async move { ledger.start(&new).await }).await? {
+                    seawall_ledger::Begun::Started(attempt) => {
+                        Begun::Started(Started { attempt: Either::Sqlite(attempt), runtime })
+                    }
+                    seawall_ledger::Begun::Found(action) => Begun::Found(action),
+                }
+            }
+            Either::Postgres(ledger) => {
+                let ledger = ledger.clone();
+                match there(&runtime, async move { ledger.start(&new).await }).await? {
+                    seawall_ledger::Begun::Started(attempt) => {
+                        Begun::Started(Started { attempt: Either::Postgres(attempt), runtime })
+                    }
+                    seawall_ledger::Begun::Found(action) => Begun::Found(action),
+                }
+            }
+        })
+    }
+
+    /// Records an action, which the worker then sends.
+    pub(crate) async fn record(&self, new: NewAction) -> Result<Action, Error> {
+        either!(self.ledger.clone(), ledger => {
+            there(&self.runtime, async move { ledger.record(&new).await }).await
+        })
+    }
+
+    /// Returns the action that is recorded under the key of `new` with the same request; `None` if there is none.
+    pub(crate) async fn recorded(&self, new: NewAction) -> Result<Option<Action>, Error> {
+        either!(self.ledger.clone(), ledger => {
+            there(&self.runtime, async move { ledger.recorded(&new).await }).await
+        })
+    }
+
+    /// Finds the action of this dependency with this key.
+    pub(crate) async fn find(&self, dependency: &str, key: &str) -> Result<Action, Error> {
+        let (dependency, key) = (dependency.to_owned(), key.to_owned());
+        either!(self.ledger.clone(), ledger => {
+            there(&self.runtime, async move { ledger.find(&dependency, &key).await }).await
+        })
+    }
+
+    /// Loads the action with this id, its attempts, and what people did with it.
+    pub(crate) async fn story(&self, id: ActionId) -> Result<Story, Error> {
+        either!(self.ledger.clone(), ledger => {
+            there(&self.runtime, async move { ledger.story(id).await }).await
+        })
+    }
+
+    /// Settles the action.
+    pub(crate) async fn settle(&self, id: ActionId) -> Result<Action, Error> {
+        either!(self.ledger.clone(), ledger => {
+            there(&self.runtime, async move { ledger.settle(id).await }).await
+        })
+    }
+
+    /// Cancels the action, unless it is settled.
+    pub(crate) async fn cancel(&self, id: ActionId) -> Result<Action, Error> {
+        either!(self.ledger.clone(), ledger => {
+            there(&self.runtime, async move { ledger.cancel(id).await }).await
+        })
+    }
+
+    /// Records what a webhook has reported about the action.
+    pub(crate) async fn observe(&self, id: ActionId, what: Observed, by: By) -> Result<Action, Error> {
+        either!(self.ledger.clone(), ledger => {
+            there(&self.runtime, async move { ledger.observe(id, what, &by).await }).await
+        })
+    }
+}
+
+impl Source for Books {
+    async fn story(&self, id: ActionId) -> Result<Story, Error> {
+        Books::story(self, id).await
+    }
+
+    async fn versions(&self, ids: Vec<ActionId>) -> Result<Vec<(ActionId, u64)>, Error> {
+        either!(self.ledger.clone(), ledger => {
+            there(&self.runtime, async move { ledger.versions(&ids).await }).await
+        })
+    }
+
+    async fn written(&self, id: ActionId) {
+        either!(&self.ledger, ledger => ledger.written(id).await);
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(task);
+    }
+}
+
+impl Started {
+    pub(crate) fn action(&self) -> &Action {
+        either!(&self.attempt, attempt => attempt.action())
+    }
+
+    /// Returns the moment by which the first byte must have left. After it, nothing may be sent.
+    pub(crate) fn deadline(&self) -> Instant {
+        either!(&self.attempt, attempt => attempt.deadline())
+    }
+
+    /// Writes how the attempt ended, and returns the action as it then is. If the database cannot be reached for too long,
+    /// an error is returned, and the outcome is written when the database is back.
+    pub(crate) async fn ended(self, how: Performed, report: Report) -> Result<Action, Error> {
+        let runtime = self.runtime;
+        either!(self.attempt, attempt => there(&runtime, attempt.ended(how, report)).await)
+    }
+}

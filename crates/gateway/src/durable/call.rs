@@ -1,0 +1,246 @@
+//! Makes a durable call for a caller that waits.
+//!
+//! The order is what keeps both sides in agreement:
+//!
+//! 1. The guards are asked. What they refuse leaves no record.
+//! 2. The action and its first attempt are recorded in one commit. The first byte leaves after it.
+//! 3. The answer is read, and what it means is written. Only after that commit does the caller get a byte of it. Otherwise a
+//!    caller could see "paid", while this process dies and another one finds the effect unknown.
+//!
+//! All of this runs in a task of its own, so it goes on when the caller leaves.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use seawall_actions::{Judged, LiveAnswer};
+use seawall_client::{CallRequest, Dependency, Outcome};
+use seawall_ledger::{Action, ActionId, End, Error, Known, NewAction, Performed, Refusal, Report, State};
+use seawall_policy::{Effect, Finish, Keys, Reason, Time, Wish};
+use tokio::sync::oneshot;
+
+use super::books::{Begun, Books, Started};
+use crate::running::durable::DurableOperation;
+
+/// How long a caller waits beyond the end of its call for the commit of the outcome. An answer that comes in the last moment
+/// still has to be written.
+const LAST_COMMIT: Duration = Duration::from_millis(500);
+
+/// A durable call.
+pub(crate) struct DurableCall {
+    pub(crate) operation: Arc<DurableOperation>,
+    /// The connections of this worker to the dependency.
+    pub(crate) client: Arc<Dependency>,
+    /// What is recorded.
+    pub(crate) new: NewAction,
+    /// How the request shows that it passed this gateway (`Via`).
+    pub(crate) via: Option<&'static str>,
+    /// The keys of the guards.
+    pub(crate) keys: Keys,
+    /// What the caller wants of the call.
+    pub(crate) wish: Wish,
+    /// When the call must be over.
+    pub(crate) end_by: Time,
+}
+
+/// What the caller is told of a durable call.
+pub(crate) enum Told {
+    /// The guards refused, and nothing is recorded of this call.
+    Guarded(Box<Outcome>),
+    /// The key is recorded with this request already.
+    Found(Box<Action>),
+    /// The provider has answered, and what that means is committed.
+    Answered(Box<Answered>),
+    /// The provider has not answered. If nothing was sent, that is committed.
+    Unanswered(Box<Unanswered>),
+    /// The provider has answered, but the ledger could not write it in time. It will be written later.
+    NotWritten(ActionId),
+    /// The ledger could not record the action, or has not done so in time. `doubt` says whether the record may exist.
+    NotRecorded { why: String, doubt: bool },
+    /// The ledger refused the action.
+    Refused(Refusal),
+    /// What was to be recorded is wrong: the text says what.
+    Wrong(String),
+}
+
+/// An answer of the provider.
+pub(crate) struct Answered {
+    pub(crate) answer: LiveAnswer,
+    pub(crate) action: Action,
+    pub(crate) finish: Finish,
+}
+
+/// An attempt without an answer.
+pub(crate) struct Unanswered {
+    pub(crate) id: ActionId,
+    pub(crate) effect: Effect,
+    pub(crate) finish: Finish,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) detail: Option<String>,
+}
+
+/// How far a call has come, as the caller sees it when its time is over.
+enum Stage {
+    /// The action is being recorded.
+    Recording,
+    /// The action is recorded, and its attempt is under way.
+    Sending(ActionId),
+    /// The provider has answered.
+    Judged(ActionId),
+    /// The caller has left while the action was being recorded, so nothing may be sent.
+    Left,
+}
+
+/// What came of the record.
+enum Recorded {
+    Started(Started),
+    Found(Box<Action>),
+    Failed(Error),
+    /// The record exists, and its attempt was closed as not sent.
+    Closed(String),
+}
+
+/// Makes the call, and returns what its caller is told. The caller is told something shortly after `end_by` at the latest.
+pub(crate) async fn make(books: Books, call: DurableCall) -> Told {
+    let stage = Arc::new(Mutex::new(Stage::Recording));
+    let patience = call.client.clock().instant(call.end_by.saturating_add(LAST_COMMIT));
+    let (tell, told) = oneshot::channel();
+    tokio::spawn(carry_out(books, call, Arc::clone(&stage), tell));
+    match tokio::time::timeout_at(patience, told).await {
+        Ok(Ok(told)) => told,
+        Ok(Err(_)) | Err(_) => left(&stage),
+    }
+}
+
+/// Notes that the caller has left without an answer, and returns what it is told.
+fn left(stage: &Mutex<Stage>) -> Told {
+    let mut stage = stage.lock();
+    match *stage {
+        Stage::Sending(id) | Stage::Judged(id) => Told::NotWritten(id),
+        Stage::Recording | Stage::Left => {
+            *stage = Stage::Left;
+            let why = "it was not recorded while its caller waited".to_owned();
+            Told::NotRecorded { why, doubt: true }
+        }
+    }
+}
+
+async fn carry_out(books: Books, call: DurableCall, stage: Arc<Mutex<Stage>>, tell: oneshot::Sender<Told>) {
+    let DurableCall { operation, client, new, via, keys, wish, end_by: _ } = call;
+    let mut recorded = None;
+    let record = async {
+        let (begun, request) = record(&books, &operation, new, &stage).await;
+        recorded = Some(begun);
+        request.map(|request| CallRequest { via, ..request })
+    };
+    let outcome = client.call_prepared(operation.remote.perform_plan(), keys, wish, record).await;
+    // An error means that the caller has left, and then nobody has to be told.
+    let tell = |told| drop(tell.send(told));
+    match (outcome, recorded) {
+        (Some(outcome), Some(Recorded::Started(started))) => {
+            let id = started.action().id;
+            let reason = outcome.reason();
+            let judged = operation.remote.judge(outcome, client.clock()).await;
+            if judged.answer.is_some() {
+                *stage.lock() = Stage::Judged(id);
+            }
+            conclude(started, judged, reason, tell).await;
+        }
+        (Some(outcome), _) => tell(Told::Guarded(Box::new(outcome))),
+        (None, Some(Recorded::Found(action))) => tell(Told::Found(action)),
+        (None, Some(Recorded::Closed(why))) => tell(Told::NotRecorded { why, doubt: false }),
+        (None, Some(Recorded::Failed(error))) => tell(failed(&error)),
+        (None, Some(Recorded::Started(_)) | None) => {
+            tell(Told::NotRecorded { why: "the call ended early".to_owned(), doubt: true })
+        }
+    }
+}
+
+/// Records the action with its first attempt. Returns what came of it, and the request to send if it may be sent.
+async fn record(
+    books: &Books,
+    operation: &DurableOperation,
+    new: NewAction,
+    stage: &Mutex<Stage>,
+) -> (Recorded, Option<CallRequest>) {
+    let started = match books.start(new).await {
+        Ok(Begun::Started(started)) => started,
+        Ok(Begun::Found(action)) => return (Recorded::Found(action), None),
+        Err(error) => return (Recorded::Failed(error), None),
+    };
+    let has_left = {
+        let mut stage = stage.lock();
+        let has_left = matches!(*stage, Stage::Left);
+        if !has_left {
+            *stage = Stage::Sending(started.action().id);
+        }
+        has_left
+    };
+    let late = started.deadline() <= Instant::now();
+    let request = match operation.remote.request_of(started.action()) {
+        Ok(request) if !has_left && !late => request,
+        Ok(_) => return (closed(started, "its caller had left before it was recorded").await, None),
+        Err(why) => return (closed(started, &why).await, None),
+    };
+    (Recorded::Started(started), Some(request))
+}
+
+/// Closes an attempt that was recorded and will not be sent.
+async fn closed(started: Started, why: &str) -> Recorded {
+    match started.ended(Performed::NotSent, said(why)).await {
+        Ok(_) => Recorded::Closed(why.to_owned()),
+        Err(error) => Recorded::Failed(error),
+    }
+}
+
+/// Writes the outcome of the attempt, and tells the caller. A caller whose attempt has no answer, and whose effect is
+/// unknown, is told before the commit: that nobody knows is true whatever the ledger writes.
+async fn conclude(started: Started, judged: Judged, reason: Option<Reason>, tell: impl FnOnce(Told)) {
+    let id = started.action().id;
+    let Judged { performed, report, finish, ending: _, detail, answer } = judged;
+    let unsent = matches!(performed, Performed::NotSent);
+    match answer.filter(|answer| !answer.broken) {
+        None => {
+            let unanswered =
+                |effect| Told::Unanswered(Box::new(Unanswered { id, effect, finish, reason, detail }));
+            if !unsent {
+                tell(unanswered(Effect::Unknown));
+                // The ledger logs an error, and writes the outcome when its database is back.
+                let _ = started.ended(performed, report).await;
+                return;
+            }
+            match started.ended(performed, report).await {
+                Ok(action) => tell(unanswered(effect_of(&action.state))),
+                Err(_) => tell(Told::NotWritten(id)),
+            }
+        }
+        Some(answer) => match started.ended(performed, report).await {
+            Ok(action) => tell(Told::Answered(Box::new(Answered { answer, action, finish }))),
+            Err(_) => tell(Told::NotWritten(id)),
+        },
+    }
+}
+
+fn said(why: &str) -> Report {
+    Report { status: None, detail: Some(why.to_owned()), retry_after: None }
+}
+
+/// Returns what a caller is told of an error of the ledger before anything was sent.
+pub(crate) fn failed(error: &Error) -> Told {
+    match error {
+        Error::Refused(refusal) => Told::Refused(*refusal),
+        Error::Misused(misuse) => Told::Wrong(misuse.to_string()),
+        Error::Store(error) => Told::NotRecorded { why: error.to_string(), doubt: error.in_doubt() },
+        other => Told::NotRecorded { why: other.to_string(), doubt: true },
+    }
+}
+
+/// Returns what is known of the effect of an action. What is still open is never "not applied".
+pub(crate) fn effect_of(state: &State) -> Effect {
+    match (state.known(), state.end()) {
+        (Known::Applied, _) => Effect::Applied,
+        (Known::NotApplied(_), Some(_)) => Effect::NotApplied,
+        (Known::Never, Some(End::Failed | End::Cancelled)) => Effect::NotApplied,
+        (Known::NotApplied(_) | Known::Never | Known::Unknown, _) => Effect::Unknown,
+    }
+}

@@ -1,0 +1,28 @@
+//! Durable operations: calls that are recorded in the ledger before they are sent.
+//!
+//! [`books`] is the ledger as this process has it, over either database. [`side`] opens it in the background, keeps it, and
+//! replaces it after a reload. [`call`] makes a durable call for a caller that waits. [`waiters`] lets many callers wait for
+//! one action with one read, and [`shown`] writes an action as JSON.
+
+pub(crate) mod books;
+pub(crate) mod call;
+pub(crate) mod shown;
+pub(crate) mod side;
+pub(crate) mod waiters;
+
+use std::sync::Arc;
+
+use side::LedgerSide;
+use waiters::Waiters;
+
+/// What all workers share of the ledger.
+pub(crate) struct Room {
+    pub(crate) side: Arc<LedgerSide>,
+    pub(crate) waiters: Waiters,
+}
+
+impl Room {
+    pub(crate) fn new() -> Arc<Room> {
+        Arc::new(Room { side: Arc::new(LedgerSide::new()), waiters: Waiters::default() })
+    }
+}

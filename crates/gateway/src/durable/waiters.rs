@@ -1,0 +1,295 @@
+//! Lets many callers wait for one action with one read.
+//!
+//! If each waiting caller read the row for itself, a thousand callers who wait for ten actions would ask the database
+//! thousands of times in a second. So all callers of one action share a *reader*. It reads the action once, and again when
+//! the action may have changed. It learns of a change in two ways:
+//!
+//! - The ledger of this process tells it that the row was written.
+//! - Another process may write the row, too. So the *watch* asks four times in a second for the versions of all rows that
+//!   are waited for. This is one short statement, whatever the number of rows and callers is.
+//!
+//! A waiting caller holds no connection to the database, and no place in the limit of its dependency.
+
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use seawall_ledger::{Action, ActionId, Error, Story, Trouble};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+/// The time between two questions of the watch.
+const BETWEEN: Duration = Duration::from_millis(250);
+/// The shortest time between the beginnings of two reads of one action. The ledger wakes a reader also for writes of some
+/// other rows.
+const AT_LEAST: Duration = Duration::from_millis(20);
+
+/// Where the actions are read that callers wait for: a ledger.
+pub(crate) trait Source: Clone + Send + Sync + 'static {
+    /// Reads an action with its attempts and marks.
+    fn story(&self, id: ActionId) -> impl Future<Output = Result<Story, Error>> + Send;
+
+    /// Returns the versions of these actions, without those that do not exist.
+    fn versions(
+        &self,
+        ids: Vec<ActionId>,
+    ) -> impl Future<Output = Result<Vec<(ActionId, u64)>, Error>> + Send;
+
+    /// Resolves when this process has written the action. A write is noticed if it happens after the first poll.
+    fn written(&self, id: ActionId) -> impl Future<Output = ()> + Send;
+
+    /// Runs a task that ends by itself, on a runtime that lives as long as the ledger.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
+}
+
+/// What the reader of an action has read last.
+#[derive(Clone, Default)]
+pub(crate) enum Read {
+    /// Nothing has been read yet.
+    #[default]
+    Nothing,
+    /// The action.
+    Found(Arc<Story>),
+    /// The action could not be read so far. If it was read earlier and cannot be read now, its readers keep what was read
+    /// earlier.
+    Failed(Arc<Error>),
+}
+
+impl Read {
+    /// Returns the version of the action that was read; `None` if it was not read.
+    fn version(&self) -> Option<u64> {
+        match self {
+            Read::Found(story) => Some(story.action.state.version()),
+            Read::Nothing | Read::Failed(_) => None,
+        }
+    }
+
+    /// Returns whether no further read can change what its callers learn.
+    fn is_final(&self) -> bool {
+        let Read::Failed(error) = self else { return false };
+        match &**error {
+            Error::Store(error) => matches!(error.trouble(), Trouble::Refused | Trouble::Foreign),
+            _ => true,
+        }
+    }
+}
+
+/// The callers that wait for actions.
+#[derive(Default)]
+pub(crate) struct Waiters {
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// The number of callers that wait.
+    callers: usize,
+    /// The actions that are waited for.
+    readers: HashMap<ActionId, Reader>,
+    /// Whether the watch runs.
+    is_watched: bool,
+}
+
+/// The reader of an action, as its callers and the watch know it.
+struct Reader {
+    /// What was read last. The callers are the receivers: the reader ends when there is none.
+    tell: Arc<watch::Sender<Read>>,
+    /// Woken when the action has changed.
+    changed: Arc<Notify>,
+}
+
+/// A caller that waits. Dropping it makes its place free.
+struct Place(Arc<Mutex<Waiting>>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.lock().callers -= 1;
+    }
+}
+
+impl Waiters {
+    /// Waits until `enough` returns `true` for the action, until it is certain that the action cannot be read, or until
+    /// `stop` resolves. Returns what was read last. If `most` callers wait already, [`Read::Nothing`] is returned
+    /// immediately.
+    pub(crate) async fn wait(
+        &self,
+        source: &impl Source,
+        id: ActionId,
+        stop: impl Future<Output = ()>,
+        most: usize,
+        enough: impl Fn(&Action) -> bool,
+    ) -> Read {
+        let Some((_place, mut told)) = self.join(source, id, most) else { return Read::Nothing };
+        let is_over = |read: &Read| match read {
+            Read::Found(story) => enough(&story.action),
+            Read::Nothing | Read::Failed(_) => read.is_final(),
+        };
+        tokio::select! {
+            // This fails if the reader has ended although a caller waits, because the ledger's runtime has ended.
+            _ = told.wait_for(is_over) => {}
+            () = stop => {}
+        }
+        told.borrow().clone()
+    }
+
+    /// Takes a place among the waiting callers, and returns it with what is read of the action. Returns `None` if there
+    /// is no place.
+    fn join<S: Source>(
+        &self,
+        source: &S,
+        id: ActionId,
+        most: usize,
+    ) -> Option<(Place, watch::Receiver<Read>)> {
+        let mut waiting = self.waiting.lock();
+        if waiting.callers >= most {
+            return None;
+        }
+        waiting.callers += 1;
+        let place = Place(Arc::clone(&self.waiting));
+        // A reader ends only under this lock and only without a receiver, so this one goes on.
+        if let Some(known) = waiting.readers.get(&id) {
+            return Some((place, known.tell.subscribe()));
+        }
+        let (tell, told) = watch::channel(Read::Nothing);
+        let (tell, changed) = (Arc::new(tell), Arc::new(Notify::new()));
+        let reader = Reader { tell: Arc::clone(&tell), changed: Arc::clone(&changed) };
+        waiting.readers.insert(id, reader);
+        let starts_watch = !std::mem::replace(&mut waiting.is_watched, true);
+        // A runtime that has ended drops its tasks in `spawn`, and dropping them takes the lock.
+        drop(waiting);
+        let (reading, its) = (Reading { all: Arc::clone(&self.waiting), id, tell }, source.clone());
+        source.spawn(async move { reading.read_for_all(&its, &changed).await });
+        if starts_watch {
+            let watching = Watching { all: Arc::clone(&self.waiting), is_over: false };
+            let its = source.clone();
+            source.spawn(async move { watching.watch(&its).await });
+        }
+        Some((place, told))
+    }
+}
+
+/// The task of a reader. Dropping it takes the reader out of the map, so that the next caller starts another one. That also
+/// happens if the task panics, or if its runtime ends.
+struct Reading {
+    all: Arc<Mutex<Waiting>>,
+    id: ActionId,
+    tell: Arc<watch::Sender<Read>>,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let mut waiting = self.all.lock();
+        if waiting.readers.get(&self.id).is_some_and(|reader| Arc::ptr_eq(&reader.tell, &self.tell)) {
+            waiting.readers.remove(&self.id);
+        }
+    }
+}
+
+impl Reading {
+    /// Reads the action for all callers that wait for it, until no caller does.
+    async fn read_for_all(&self, source: &impl Source, changed: &Notify) {
+        loop {
+            let began = Instant::now();
+            // The reader listens for writes before it reads, so that it misses none.
+            let mut written = pin!(source.written(self.id));
+            let is_written = is_ready(written.as_mut()).await;
+            let read = source.story(self.id).await;
+            self.take(read);
+            if !is_written {
+                tokio::select! {
+                    () = written => {}
+                    () = changed.notified() => {}
+                    () = self.tell.closed() => {}
+                }
+            }
+            if self.is_over() {
+                return;
+            }
+            tokio::time::sleep_until(began + AT_LEAST).await;
+        }
+    }
+
+    /// Tells the callers what was read. If the database is away, they keep what was read before.
+    fn take(&self, read: Result<Story, Error>) {
+        self.tell.send_if_modified(|told| {
+            *told = match (read, &*told) {
+                (Ok(story), _) => Read::Found(Arc::new(story)),
+                (Err(Error::Store(error)), Read::Found(_)) if error.trouble() != Trouble::Foreign => {
+                    return false;
+                }
+                (Err(error), _) => Read::Failed(Arc::new(error)),
+            };
+            true
+        });
+    }
+
+    /// Returns whether no caller waits. If so, the reader is taken out of the map, and no caller can join it any more.
+    fn is_over(&self) -> bool {
+        let mut waiting = self.all.lock();
+        let is_over = self.tell.receiver_count() == 0;
+        if is_over {
+            waiting.readers.remove(&self.id);
+        }
+        is_over
+    }
+}
+
+/// Polls a future once, and returns whether it is ready.
+async fn is_ready(mut future: Pin<&mut impl Future<Output = ()>>) -> bool {
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await
+}
+
+/// The task of the watch. If it is dropped before its end, the next caller starts another one.
+struct Watching {
+    all: Arc<Mutex<Waiting>>,
+    /// Whether it has come to its end, and has noted that itself.
+    is_over: bool,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.all.lock().is_watched = false;
+        }
+    }
+}
+
+impl Watching {
+    /// Asks for the versions of all actions that are waited for, and wakes the readers of those that have changed, until
+    /// none is waited for.
+    async fn watch(mut self, source: &impl Source) {
+        loop {
+            let began = Instant::now();
+            tokio::time::sleep_until(began + BETWEEN).await;
+            let ids: Vec<ActionId> = {
+                let mut waiting = self.all.lock();
+                if waiting.readers.is_empty() {
+                    // A caller that comes later finds no watch, and starts one.
+                    waiting.is_watched = false;
+                    self.is_over = true;
+                    return;
+                }
+                waiting.readers.keys().copied().collect()
+            };
+            // While the database is away, nothing is known of any action.
+            let Ok(versions) = source.versions(ids.clone()).await else { continue };
+            let versions: HashMap<ActionId, u64> = versions.into_iter().collect();
+            let waiting = self.all.lock();
+            for id in ids {
+                let Some(reader) = waiting.readers.get(&id) else { continue };
+                // An action that was not read yet is read again if it exists now.
+                if reader.tell.borrow().version() != versions.get(&id).copied() {
+                    reader.changed.notify_one();
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "waiters_tests.rs"]
+mod tests;

@@ -1,0 +1,34 @@
+//! The connections to the dependencies that belong to the thread on which the code runs.
+//!
+//! A socket belongs to the runtime that opened it, and each worker has a runtime and a thread of its own. The ledger asks
+//! for connections by the name of a dependency, wherever it works on an action. It then gets those of its own thread, by
+//! the configuration in force, so that an action which is sent again uses the credentials of today.
+
+use std::cell::RefCell;
+use std::sync::{Arc, Weak};
+
+use seawall_actions::Connections;
+use seawall_client::Dependency;
+
+thread_local! {
+    /// The dependencies of this thread, with their names. They are not counted as used, since a drain waits until no call
+    /// uses them.
+    static HERE: RefCell<Vec<(String, Weak<Dependency>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Replaces the dependencies of this thread.
+pub(crate) fn serve_here<'d>(dependencies: impl Iterator<Item = (&'d str, &'d Arc<Dependency>)>) {
+    let named = dependencies.map(|(name, dependency)| (name.to_owned(), Arc::downgrade(dependency)));
+    HERE.set(named.collect());
+}
+
+/// Returns a function that finds the connections of its thread to the dependency of this name. The function returns
+/// `None` on a thread that has no such dependency.
+pub(crate) fn connections(name: &str) -> Connections {
+    let name = name.to_owned();
+    Arc::new(move || {
+        HERE.with_borrow(|here| {
+            here.iter().find(|(known, _)| *known == name).and_then(|(_, it)| it.upgrade())
+        })
+    })
+}

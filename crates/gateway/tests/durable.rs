@@ -1,0 +1,283 @@
+//! Durable operations as applications see them: what is recorded, what comes back, and what the provider's books say.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use seawall_lab::harbor::Books;
+use serde_json::{Value, json};
+use support::{Gateway, Heard, dependency, harbor, soon};
+
+/// A durable charge at this provider, with these further lines of the operation.
+fn charge(address: SocketAddr, lines: &str) -> String {
+    let operation = format!(
+        r#"
+[[dependency.pay.operation]]
+name = "charge"
+match = "POST /v1/charges"
+idempotency = "keyed"
+durable = true
+credentials = "none"
+timeout = {{ read = "1s", total = "3s" }}
+network = "100ms"
+pause = "100ms"
+quiet = "400ms"
+answers.not_applied = [ {{ status = 200, json = {{ "/code" = "DECLINED" }} }} ]
+confirm = {{ request = "GET /v1/charges?key={{key}}", after = "50ms", applied = {{ status = 200, json = {{ "/status" = "succeeded" }} }}, cancelled = {{ status = 200, json = {{ "/status" = "refunded" }} }}, absent = {{ status = 404, json = {{ "/error/code" = 404 }} }} }}
+cancel = {{ request = "POST /v1/refunds", json = {{ charge = "{{confirm:/id}}" }}, kind = "state" }}
+{lines}
+"#
+    );
+    dependency("pay", address, &operation)
+}
+
+const BODY: &str = r#"{"amount":1200,"currency":"EUR"}"#;
+
+/// Sends a charge under this key, with these further headers.
+async fn send(gateway: &Gateway, key: &str, headers: &[(&str, &str)], body: &str) -> Heard {
+    let mut all = vec![("idempotency-key", key), ("content-type", "application/json")];
+    all.extend_from_slice(headers);
+    gateway.ask("POST", "/pay/v1/charges", &all, body).await
+}
+
+/// Sends the charge until the ledger is open, and returns the answer.
+async fn first(gateway: &Gateway, key: &str, headers: &[(&str, &str)], body: &str) -> Heard {
+    gateway.until_said("the ledger is open").await;
+    send(gateway, key, headers, body).await
+}
+
+/// The provider's effects under a key.
+fn effects(books: &Books, key: &str) -> u64 {
+    books.snapshot().by_key.get(key).map_or(0, |of| of.effects)
+}
+
+#[tokio::test]
+async fn a_known_outcome_comes_back_as_it_was_and_again_for_the_same_key() {
+    let (address, books) = harbor();
+    let gateway = Gateway::start(&charge(address, "")).await;
+    let heard = first(&gateway, "order-1", &[], BODY).await;
+    assert_eq!(heard.verdict(), (200, "applied", "1", ""), "{heard:?}");
+    assert_eq!(heard.header("location"), None);
+    let action = heard.header("seawall-action").unwrap().to_owned();
+    let charge: Value = heard.json();
+    assert_eq!(charge["amount"], 1200);
+
+    let again = send(&gateway, "order-1", &[("traceparent", "00-1-2-03")], BODY).await;
+    assert_eq!(again.verdict(), (200, "applied", "1", ""), "{again:?}");
+    assert_eq!(again.header("seawall-replayed"), Some("true"));
+    assert_eq!(again.header("seawall-action"), Some(&*action));
+    assert_eq!(again.json(), charge);
+    assert_eq!(effects(&books, "order-1"), 1);
+    assert_eq!(books.snapshot().by_key["order-1"].requests, 1, "the replay asked nobody");
+}
+
+#[tokio::test]
+async fn another_request_under_the_key_is_a_conflict() {
+    let (address, books) = harbor();
+    let gateway = Gateway::start(&charge(address, "")).await;
+    assert_eq!(first(&gateway, "order-1", &[], BODY).await.status, Some(200));
+    let other = send(&gateway, "order-1", &[], r#"{"amount":7,"currency":"EUR"}"#).await;
+    assert_eq!(other.verdict(), (422, "not-applied", "0", "key-conflict"), "{other:?}");
+    assert_eq!(effects(&books, "order-1"), 1);
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_provider_is_recorded_and_replayed() {
+    let (address, books) = harbor();
+    let gateway = Gateway::start(&charge(address, "")).await;
+    let body = r#"{"amount":402,"currency":"EUR"}"#;
+    let heard = first(&gateway, "order-1", &[], body).await;
+    assert_eq!(heard.verdict(), (200, "not-applied", "1", ""), "{heard:?}");
+    let again = send(&gateway, "order-1", &[], body).await;
+    assert_eq!(again.verdict(), (200, "not-applied", "1", ""), "{again:?}");
+    assert_eq!(again.json()["code"], "DECLINED");
+    assert_eq!(again.header("seawall-replayed"), Some("true"));
+    assert_eq!(effects(&books, "order-1"), 0);
+}
+
+#[tokio::test]
+async fn a_lost_reply_is_unknown_and_found_out_in_the_background() {
+    let (address, books) = harbor();
+    let gateway = Gateway::start(&charge(address, "")).await;
+    let heard = first(&gateway, "order-1", &[("harbor-fault", "close-after-effect")], BODY).await;
+    // The fault's header is the harbor's, and is not among the recorded headers.
+    assert_eq!(heard.verdict(), (200, "applied", "1", ""), "{heard:?}");
+    drop(gateway);
+
+    let gateway = Gateway::start(&charge(address, "keep_headers = [\"harbor-fault\"]")).await;
+    let heard = first(&gateway, "order-2", &[("harbor-fault", "close-after-effect")], BODY).await;
+    assert_eq!(heard.verdict(), (502, "unknown", "1", "connection-lost"), "{heard:?}");
+    let at = heard.header("location").unwrap().to_owned();
+    assert_eq!(at, format!("/-/actions/{}", heard.header("seawall-action").unwrap()));
+    let found = gateway.ask("GET", &format!("{at}?wait=10s"), &[], "").await;
+    assert_eq!(found.status, Some(200), "{found:?}");
+    assert_eq!(found.json()["effect"], "applied", "{found:?}");
+    assert_eq!(effects(&books, "order-2"), 1);
+    let again = send(&gateway, "order-2", &[("harbor-fault", "close-after-effect")], BODY).await;
+    assert_eq!(again.verdict(), (409, "applied", "1", "answer-not-kept"), "{again:?}");
+}
+
+#[tokio::test]
+async fn what_was_not_sent_is_not_applied_and_the_key_can_be_used_anew() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let gateway = Gateway::start(&charge(address, "")).await;
+    let heard = first(&gateway, "order-1", &[], BODY).await;
+    assert_eq!(heard.verdict(), (502, "not-applied", "1", "connect-refused"), "{heard:?}");
+    let found = gateway.ask("GET", "/-/actions?dependency=pay&key=order-1", &[], "").await;
+    assert_eq!(
+        (found.json()["state"].as_str(), found.json()["effect"].as_str()),
+        (Some("failed"), Some("not-applied"))
+    );
+
+    let harbor = seawall_lab::harbor::Harbor::bind(address, None).unwrap();
+    let books = harbor.books();
+    tokio::spawn(harbor.run());
+    let heard = send(&gateway, "order-1", &[], BODY).await;
+    assert_eq!(heard.verdict(), (200, "applied", "1", ""), "{heard:?}");
+    assert_eq!(effects(&books, "order-1"), 1);
+}
+
+#[tokio::test]
+async fn what_the_guards_refuse_leaves_no_row_and_a_recorded_key_is_answered_all_the_same() {
+    let (address, books) = harbor();
+    let text = charge(address, "") + "\n[dependency.pay.breaker]\nconsecutive = 1\nopen_for = \"60s\"\n";
+    let gateway = Gateway::start(&text).await;
+    assert_eq!(first(&gateway, "order-1", &[], BODY).await.status, Some(200));
+    let token = std::fs::read_dir(gateway.folder()).unwrap();
+    drop(token);
+    // A GET that is answered 500 opens the breaker.
+    let bad = gateway.ask("GET", "/pay/v1/ping", &[("harbor-fault", "status=500;always")], "").await;
+    assert_eq!(bad.status, Some(500), "{bad:?}");
+    let refused = send(&gateway, "order-2", &[], BODY).await;
+    assert_eq!(refused.verdict(), (503, "not-applied", "0", "breaker-open"), "{refused:?}");
+    let none = gateway.ask("GET", "/-/actions?dependency=pay&key=order-2", &[], "").await;
+    assert_eq!(none.status, Some(404), "{none:?}");
+    let known = send(&gateway, "order-1", &[], BODY).await;
+    assert_eq!(known.verdict(), (200, "applied", "1", ""), "{known:?}");
+    assert_eq!(known.header("seawall-replayed"), Some("true"));
+    let conflict = send(&gateway, "order-1", &[], "{}").await;
+    assert_eq!(conflict.verdict(), (422, "not-applied", "0", "key-conflict"), "{conflict:?}");
+    assert_eq!(books.snapshot().effects, 1);
+}
+
+#[tokio::test]
+async fn requests_that_cannot_be_recorded_are_refused_before_anything_is_sent() {
+    let (address, books) = harbor();
+    let gateway = Gateway::start(&format!("[ledger]\nrequest_max = \"1KiB\"\n{}", charge(address, ""))).await;
+    gateway.until_said("the ledger is open").await;
+    let none = gateway.ask("POST", "/pay/v1/charges", &[], BODY).await;
+    assert_eq!(none.verdict(), (400, "not-applied", "0", "bad-request"), "{none:?}");
+    assert!(none.text().contains("idempotency-key"), "{none:?}");
+    let long = send(&gateway, &"k".repeat(300), &[], BODY).await;
+    assert_eq!(long.verdict(), (400, "not-applied", "0", "bad-request"), "{long:?}");
+    assert!(long.text().contains("255"), "{long:?}");
+    let large = send(&gateway, "order-1", &[], &"x".repeat(1025)).await;
+    assert_eq!(large.verdict(), (413, "not-applied", "0", "body-too-large"), "{large:?}");
+    assert!(large.text().contains("ledger.request_max"), "{large:?}");
+    assert_eq!(books.snapshot().requests, 0);
+}
+
+#[tokio::test]
+async fn respond_async_is_recorded_and_sent_in_the_background() {
+    let (address, books) = harbor();
+    let gateway = Gateway::start(&charge(address, "")).await;
+    let heard = first(&gateway, "order-1", &[("prefer", "respond-async, wait=5")], BODY).await;
+    assert_eq!(heard.status, Some(202), "{heard:?}");
+    assert_eq!(heard.header("preference-applied"), Some("respond-async"));
+    assert_eq!(heard.header("seawall-effect"), Some("unknown"));
+    let at = heard.header("location").unwrap().to_owned();
+    let found = gateway.ask("GET", &format!("{at}?wait=10s"), &[], "").await;
+    assert_eq!(found.json()["state"], json!("done"), "{found:?}");
+    assert_eq!(effects(&books, "order-1"), 1);
+    let again = send(&gateway, "order-1", &[], BODY).await;
+    assert_eq!(again.verdict(), (200, "applied", "1", ""), "{again:?}");
+}
+
+#[tokio::test]
+async fn many_callers_of_one_key_get_one_answer_from_two_gateways() {
+    let (address, books) = harbor();
+    let one = Gateway::start(&charge(address, "keep_headers = [\"harbor-fault\"]")).await;
+    one.until_said("the ledger is open").await;
+    let url = format!("[ledger]\nurl = \"sqlite:{}\"\n", one.folder().join("seawall.db").display());
+    let two = Gateway::start(&(url + &charge(address, "keep_headers = [\"harbor-fault\"]"))).await;
+    two.until_said("the ledger is open").await;
+    let headers = [("harbor-fault", "delay=500ms")];
+    let calls = (0..50).map(|n| send(if n % 2 == 0 { &one } else { &two }, "order-1", &headers, BODY));
+    let heard = soon("fifty answers", futures_like(calls.collect())).await;
+    let first = heard[0].json();
+    for one in &heard {
+        assert_eq!((one.status, one.header("seawall-effect")), (Some(200), Some("applied")), "{one:?}");
+        assert_eq!(one.json(), first);
+    }
+    let replayed = heard.iter().filter(|one| one.header("seawall-replayed").is_some()).count();
+    assert_eq!(replayed, 49);
+    assert_eq!(effects(&books, "order-1"), 1);
+}
+
+/// Waits for all of these futures at the same time.
+async fn futures_like<F: Future>(all: Vec<F>) -> Vec<F::Output> {
+    let mut pending: Vec<_> = all.into_iter().map(|one| (Box::pin(one), None)).collect();
+    std::future::poll_fn(|cx| {
+        let mut is_ready = true;
+        for (one, output) in &mut pending {
+            if output.is_none() {
+                match one.as_mut().poll(cx) {
+                    std::task::Poll::Ready(it) => *output = Some(it),
+                    std::task::Poll::Pending => is_ready = false,
+                }
+            }
+        }
+        if is_ready { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    pending.into_iter().filter_map(|(_, output)| output).collect()
+}
+
+#[tokio::test]
+async fn a_ledger_that_is_away_stops_durable_calls_only() {
+    let (address, books) = harbor();
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("[ledger]\nurl = \"postgres://nobody@{dead}/none\"\n");
+    let gateway = Gateway::start(&(url + &charge(address, ""))).await;
+    gateway.until_said("the ledger cannot be opened").await;
+    let refused = send(&gateway, "order-1", &[], BODY).await;
+    assert_eq!(refused.verdict(), (503, "not-applied", "0", "ledger-unavailable"), "{refused:?}");
+    let fine = gateway.ask("GET", "/pay/v1/ping", &[], "").await;
+    assert_eq!(fine.status, Some(200), "{fine:?}");
+    assert_eq!(books.snapshot().effects, 0);
+}
+
+#[tokio::test]
+async fn an_action_under_way_survives_the_end_of_its_gateway() {
+    let (address, books) = harbor();
+    let lines = "keep_headers = [\"harbor-fault\"]";
+    let mut one = Gateway::start(&format!("[ledger]\nlease = \"4s\"\n{}", charge(address, lines))).await;
+    one.until_said("the ledger is open").await;
+    let mut caller = one.connect().await;
+    let headers = [
+        ("idempotency-key", "order-1"),
+        ("harbor-fault", "delay=700ms"),
+        ("content-type", "application/json"),
+    ];
+    let asking = tokio::spawn(async move { caller.ask("POST", "/pay/v1/charges", &headers, BODY).await });
+    soon("the provider's request", async {
+        while books.snapshot().in_flight == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    one.signal("KILL");
+    one.until_exit().await;
+    drop(asking);
+    let url =
+        format!("[ledger]\nlease = \"4s\"\nurl = \"sqlite:{}\"\n", one.folder().join("seawall.db").display());
+    let two = Gateway::start(&(url + &charge(address, lines))).await;
+    two.until_said("the ledger is open").await;
+    let found = two.ask("GET", "/-/actions?dependency=pay&key=order-1&wait=20s", &[], "").await;
+    assert_eq!(found.json()["effect"], "applied", "{found:?}");
+    assert_eq!(books.snapshot().by_key["order-1"].requests, 1, "nothing was sent again");
+    assert_eq!(effects(&books, "order-1"), 1);
+}
