@@ -181,7 +181,6 @@ async fn held_rows_cost_others_nothing<W: World>(world: W, cost: impl AsyncFn(&W
              effect = CASE WHEN key = 'seed' THEN 'unknown' ELSE 'applied' END WHERE key <> 'fresh'"
         );
         W::execute(&mut conn, &fail).await;
-        W::execute(&mut conn, "VACUUM").await;
         W::execute(&mut conn, "ANALYZE").await;
         costs.push(cost(&world).await);
     }
