@@ -52,7 +52,7 @@ pub(crate) async fn backlog<W: World>(world: &W, rows: u64) {
 }
 
 fn many() -> u64 {
-    std::env::var("SEAWALL_BACKLOG").map_or(20_000, |text| text.parse().unwrap())
+    std::env::var("SEAWALL_BACKLOG").map_or(5_000, |text| text.parse().unwrap())
 }
 
 /// Compares what `cost` says of a claim beside few waiting rows and beside many. A scan of the table, or a sort of what
