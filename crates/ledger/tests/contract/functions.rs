@@ -204,7 +204,7 @@ async fn settle_and_cancel_do_what_the_machine_does() {
     let is_complete = |bench: &Bench| wanted.iter().all(|what| bench.seen.contains_key(*what));
     let mut number = 0;
     // Some of these are rare.
-    while number < 350 || (number < 3500 && !is_complete(&bench)) {
+    while number < 350 || (number < 1000 && !is_complete(&bench)) {
         number += 1;
         let (members, size) = group(&mut bench, &mut rng, number, now).await;
         let one = rng.usize(..members.len());
