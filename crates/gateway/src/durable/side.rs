@@ -123,7 +123,8 @@ impl Keeper {
         let sizes = sizes(&compiled);
         match database.books(durable(&compiled).map(Arc::as_ref), sizes, before.as_ref()) {
             Ok(books) => {
-                // The worker before claims nothing more. Its actions that are under way go on to their ends.
+                // The new worker replaces that of the earlier configuration. The earlier worker claims no more actions,
+                // and its actions that are under way go on to their ends.
                 self.worker = Some(books.worker(WorkerSettings::default()));
                 self.generation = compiled.generation;
                 self.side.standing.store(Arc::new(Standing::Open(books)));
