@@ -115,7 +115,8 @@ async fn start(options: &Options) -> Result<(), StartError> {
     admin_side.abort();
     drop(made);
     if !whole {
-        // The workers still have work, and a normal end would wait for their threads.
+        // Workers or the ledger still have work. Tokio waits for their threads in tasks of its own (`spawn_blocking`), and
+        // a runtime that is dropped waits for such tasks. So the process ends without dropping it.
         std::process::exit(0);
     }
     Ok(())
