@@ -13,14 +13,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
-
 use crate::clock::{ClockStanding, DbClock};
 use crate::error::{StoreError, Trouble};
 use crate::inner::Inner;
 use crate::ledger::Ledger;
 use crate::machine::Stamp;
 use crate::store::{KeptClock, OwnTime, Store};
+use crate::worker::Stopped;
 
 /// The time between two renewals of the pair in the database.
 const RENEW: Duration = Duration::from_secs(60);
@@ -114,7 +113,7 @@ fn moved(kept: &KeptClock, now: Stamp, own: Option<&OwnTime>) -> i64 {
 }
 
 /// Keeps the pair of clocks up to date until the worker stops.
-pub(crate) async fn keep<S: Store>(inner: Arc<Inner<S>>, mut stopped: watch::Receiver<bool>) {
+pub(crate) async fn keep<S: Store>(inner: Arc<Inner<S>>, mut stopped: Stopped) {
     loop {
         let wait = inner.keep_clock().await.unwrap_or_else(|e| {
             tracing::debug!(error = %e, "the database's clock is not kept");

@@ -100,7 +100,8 @@ async fn start(options: &Options) -> Result<(), StartError> {
             Worker::new(index, Arc::clone(&running), Arc::clone(&room)).map_err(StartError::Config)?;
         threads.push(spawn(worker, entrances, stopped.clone())?);
     }
-    let admin_side = tokio::spawn(admin::serve(admin, Arc::clone(&running), token));
+    let admin_side =
+        tokio::spawn(admin::serve_with(admin, Arc::clone(&running), Arc::clone(&room.side), token));
     for (own, address) in &addresses {
         tracing::info!(%address, dependency = own.as_deref(), "listening");
     }

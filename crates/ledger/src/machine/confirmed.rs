@@ -65,7 +65,12 @@ impl Case<'_> {
         }
         // No cancel of this generation can still arrive, and the effect still exists. So the key of this generation is
         // of no more use, and the next cancel gets a new key.
-        let arrived = self.state.undo.open.as_ref().is_some_and(|open| question.asked_at >= open.quiet_until);
+        let arrived = self
+            .state
+            .undo
+            .open
+            .as_ref()
+            .is_some_and(|open| question.asked_at >= self.rules.cancel_quiet_until(open));
         if arrived && self.can_prove(question.sure) {
             if self.rules.was_cancelled_for_too_long(self.state.failing_since, self.state.undo.open.as_ref())
             {
@@ -88,7 +93,7 @@ impl Case<'_> {
             // Without a key, another attempt may still apply the effect again, so the row waits for the end of the
             // quiet time.
             Known::Unknown if self.may_return(question) => {
-                let quiet = self.state.quiet_until().unwrap_or(self.now);
+                let quiet = self.rules.quiet_until(self.state.sent.as_ref()).unwrap_or(self.now);
                 draft.to.next_at = self.time.rested(quiet);
             }
             Known::Unknown => draft.cancelled_there(self.rules),
@@ -99,7 +104,8 @@ impl Case<'_> {
 
     fn may_return(&self, question: Question) -> bool {
         let several = self.state.open_attempts() > 1;
-        let early = self.state.quiet_until().is_some_and(|quiet| question.asked_at < quiet);
+        let early =
+            self.rules.quiet_until(self.state.sent.as_ref()).is_some_and(|quiet| question.asked_at < quiet);
         !self.rules.honours_keys() && several && (early || !self.can_prove(question.sure))
     }
 
@@ -107,8 +113,8 @@ impl Case<'_> {
     /// asked and answered before the end of the window in which the provider can be asked. It is not believed at all if
     /// the provider has said that it has the key.
     fn found_nothing(&self, draft: &mut Draft, question: Question) {
-        let quiet = self.state.quiet_until().unwrap_or(question.asked_at);
-        let cancel_quiet = self.state.undo.open.as_ref().map(|open| open.quiet_until);
+        let quiet = self.rules.quiet_until(self.state.sent.as_ref()).unwrap_or(question.asked_at);
+        let cancel_quiet = self.state.undo.open.as_ref().map(|open| self.rules.cancel_quiet_until(open));
         let believable_from = match (self.state.known, cancel_quiet) {
             (Known::Unknown, _) if !self.was_seen() => Some(quiet),
             // The effect may be gone if a cancel of it may have been sent. Without a cancel, "not found" proves nothing
