@@ -1,4 +1,4 @@
-//! Reads the amount of money that an action moves from the body of its request, when the action is recorded.
+//! Reads from the body of a request how much money the action moves. This is done when the action is recorded.
 //!
 //! With the amount in its row, the ledger can say how much money is in doubt, and reconciliation compares the amount
 //! with the provider's list. The amount is read from the digits of the body and never through a float. If the body has
@@ -11,7 +11,7 @@ use seawall_policy::Wrong;
 
 use crate::template::{Pointer, Raw};
 
-/// The maximum number of decimal places between a currency and its minor unit. No currency of ISO 4217 has more.
+/// The maximum number of decimal places of a currency's minor unit. No currency of ISO 4217 has more.
 const MOST_MINOR: u8 = 4;
 
 /// Says where the body of a request has the amount of money, and in which currency the amount is.

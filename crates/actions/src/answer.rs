@@ -12,14 +12,14 @@ use seawall_client::{AnswerBody, Truncated};
 pub struct LiveAnswer {
     /// The status and all headers, as the provider sent them.
     pub head: Parts,
-    /// The part of the body that was read: the whole body, or its beginning if the body is longer than the bound or
-    /// broke. Trailers are not kept.
+    /// The part of the body that was read. This is the whole body, unless the body is longer than the bound or broke
+    /// off. Trailers are not kept.
     pub read: Bytes,
-    /// What follows after `read`, if the body is longer than the bound; otherwise `None`. If this value is dropped, the
+    /// The rest of the body, if the body is longer than the bound; otherwise `None`. If this value is dropped, the
     /// connection is reset.
     pub rest: Option<AnswerBody>,
-    /// Whether the body broke before its end, within the bound: a timeout passed, the connection was lost, or the bytes
-    /// were not valid.
+    /// Whether the body broke off before its end, while it was being read up to the bound: a timeout passed, the
+    /// connection was lost, or the bytes were not valid.
     pub broken: bool,
 }
 
@@ -43,7 +43,7 @@ impl LiveAnswer {
         (LiveAnswer { head, read: pieces.joined(), rest, broken }, truncated)
     }
 
-    /// Returns the whole body; `None` if the body is longer than the bound or broke.
+    /// Returns the body, if it was read to its end. Returns `None` if it is longer than the bound or broke off.
     #[must_use]
     pub fn whole(&self) -> Option<&Bytes> {
         (self.rest.is_none() && !self.broken).then_some(&self.read)

@@ -1,8 +1,8 @@
 //! Checks whether the declaration of a durable operation is consistent.
 //!
 //! Everything that an action may need is checked when the program starts, and all problems are reported together.
-//! Without this check, a cancel that cannot be filled in would be noticed only when the cancel is needed. If only the
-//! first problem were reported, a person would need one start for each mistake.
+//! Without this check, a cancel request that cannot be built would be noticed only when an action must be cancelled. If
+//! only the first problem were reported, a person would need one start for each mistake.
 
 use seawall_ledger::{CancelKind, Lifetime, OnUnknown, Rules, SettleBy};
 use seawall_policy::{Gravity, Idempotency, Predicate, Problem, Wrong, show_time};
@@ -126,9 +126,9 @@ impl Declared<'_> {
         }
         let resend = total.saturating_add(travel);
         if let (Idempotency::Keyed, Some(lifetime)) = (self.idempotency, &rules.key_lifetime)
-            // Only a lifetime of a fixed length is checked. If the provider forgets keys at a time of day, an action
-            // may be sent immediately before that time. Its request is then not repeated, so this is no mistake of the
-            // declaration.
+            // Only a lifetime of a fixed length, such as 24 hours, is checked. If the provider forgets keys at a time
+            // of day, such as midnight, an action may always be sent immediately before that time. Such an action is
+            // not repeated, and its declaration is valid.
             && let Lifetime::For(_) = lifetime
             && lifetime.shortest() <= resend
         {
@@ -167,8 +167,10 @@ impl Declared<'_> {
         }
     }
 
-    /// Adds a note if a cancel has a key, but it is not declared how long the provider remembers the key. If a second
-    /// cancel would undo a second time, such a cancel is not sent again when its answer is lost.
+    /// Adds a note if a cancel has a key, but it is not declared how long the provider remembers the key. If the answer
+    /// to such a cancel is lost, the cancel is not sent again: the provider may have forgotten the key, and would undo
+    /// the action a second time. There is no note for a cancel that only sets a state, because it can be sent twice
+    /// without harm.
     fn cancel_lifetime(&self, cancel: &Cancel, problems: &mut Vec<Problem>) {
         let Some(rules) = self.durable else { return };
         if !cancel.keyed || cancel.kind == CancelKind::State || rules.key_lifetime.is_some() {

@@ -16,8 +16,9 @@ pub struct Confirm {
     /// The time between the end of an attempt and the first question to the provider. Default 2 s.
     pub after: Duration,
     /// The number of times that the provider must answer "absent" before the ledger believes it. Only answers after the
-    /// quiet time count, and they must be at least one quiet time apart. `None` (the default) means 1 if every
-    /// predicate of `absent` looks at the body, and 2 otherwise. See [`Confirm::absences_wanted`].
+    /// quiet time count. (The quiet time is the time, after the last possible send, in which a request may still
+    /// arrive.) The answers must be at least one quiet time apart. `None` (the default) means 1 if every predicate of
+    /// `absent` looks at the body, and 2 otherwise. See [`Confirm::absences_wanted`].
     pub absences: Option<u32>,
     /// Predicates of answers that mean "the action took effect". One matching predicate is enough.
     pub applied: Vec<Predicate>,
@@ -28,8 +29,8 @@ pub struct Confirm {
     pub partly: Vec<Predicate>,
     /// Predicates of answers that mean "the provider knows no such action". One matching predicate is enough.
     pub absent: Vec<Predicate>,
-    /// The pointer to the provider's own id of the action, in the JSON answer to a confirm. `None` (the default) if
-    /// this is not declared.
+    /// The pointer to the provider's own id of the action, in the JSON answer to a confirm (the question what became of
+    /// the action). `None` (the default) if this is not declared.
     pub id: Option<Pointer>,
     /// Until when the provider can be asked about an action, counted from the first send of the action. `None` (the
     /// default) if it can be asked for ever.
@@ -137,12 +138,14 @@ impl Cancel {
         if self.not_found.iter().any(|predicate| predicate.fields.is_empty()) { 2 } else { 1 }
     }
 
-    /// Returns whether the cancel's request can be filled without any answer of the provider.
+    /// Returns whether every hole of the cancel's request, such as `{key}`, can be filled without any answer of the
+    /// provider.
     fn by_key(&self) -> bool {
         !self.needs_confirm() && !self.needs_answer()
     }
 
-    /// Returns whether the cancel's request has a hole that is filled from the answer to a confirm.
+    /// Returns whether the cancel's request has a hole such as `{confirm:/id}`, which is filled from the answer to a
+    /// confirm.
     pub(crate) fn needs_confirm(&self) -> bool {
         self.request.holes().any(|hole| matches!(hole, Hole::Confirm(_)))
     }
@@ -182,9 +185,9 @@ pub struct Declared<'a> {
     pub durable: Option<&'a Rules>,
 }
 
-/// The time that is added to the total timeout, if the declaration does not say within which time an action must be
-/// settled. It is long enough for a commit. It is also short, so that a customer is not charged for long for an order
-/// that does not exist.
+/// If the declaration does not say within which time the application must settle an action, that time is the total
+/// timeout plus this time. It is long enough for the application's commit. It is short enough that a customer is not
+/// charged for long for an order that was never committed.
 const SETTLE_AFTER_TOTAL: Duration = Duration::from_secs(30);
 
 impl Declared<'_> {
@@ -225,8 +228,9 @@ impl Declared<'_> {
         }
     }
 
-    /// Returns the rule that the application itself settles each action. It must do so within the time `within` after
-    /// the action was recorded. With `None`, this time is the total timeout plus 30 s.
+    /// Returns the rule that the application itself settles each action: it takes the outcome into its own data and
+    /// tells the ledger so. It must do so within the time `within` after the action was recorded. With `None`, this
+    /// time is the total timeout plus 30 s.
     #[must_use]
     pub fn explicit(&self, within: Option<Duration>) -> SettleBy {
         let by_default = self.total.unwrap_or_default().saturating_add(SETTLE_AFTER_TOTAL);

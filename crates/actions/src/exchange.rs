@@ -13,8 +13,8 @@ use crate::answer::LiveAnswer;
 use crate::stored::{AnswerOf, StoredAnswer};
 use crate::template::Filled;
 
-/// A function that returns the connections to a dependency that belong to the caller's runtime, or `None` outside of a
-/// runtime.
+/// A function that returns the connections to a dependency. They belong to the async runtime in which the function is
+/// called. It returns `None` outside of a runtime.
 pub type Connections = Arc<dyn Fn() -> Option<Arc<Dependency>> + Send + Sync>;
 
 /// A request as it goes out.
@@ -33,10 +33,8 @@ impl From<Filled> for Outgoing {
 }
 
 impl Outgoing {
-    /// Returns the request of a call. The endpoint's own guards are asked before it, not those of a key.
-    ///
-    /// # Errors
-    /// If the target is not a path with a query.
+    /// Returns the request as a call. The guards of the endpoint decide about it, but no guards that belong to a header
+    /// or to a part of the path.
     pub(crate) fn into_call(self) -> Result<CallRequest, String> {
         let Outgoing { method, target, headers, body } = self;
         let path = PathAndQuery::try_from(target).map_err(|wrong| format!("the path is none: {wrong}"))?;

@@ -3,7 +3,7 @@
 //! There are three such cases:
 //!
 //! - The operation's own answer was read.
-//! - That answer was lost, and a confirm said that the operation took effect.
+//! - That answer was lost, and the provider was asked and said that the operation took effect (a confirm).
 //! - Nothing is known of the effect.
 //!
 //! The obvious check would look at the first case only. It would accept a hole such as `{answer:/id}`, which takes the
@@ -17,12 +17,12 @@ use seawall_policy::{Idempotency, Problem, Wrong};
 use crate::declared::{Cancel, Declared};
 use crate::template::{Body, Hole};
 
-/// The names of the settings that decide whether a hole of a cancel can always be filled. If one cannot, the error that
-/// the user sees names these settings.
+/// The names of the settings that decide whether a hole of a cancel, such as `{answer:/id}`, can always be filled. If
+/// it cannot, the error that the user sees names these settings.
 const WITH: &[&str] = &["confirm", "confirm.id", "cancel.tombstone", "idempotency", "key_lifetime"];
 
 /// Checks the target, the headers and the body of the cancel. Adds a problem for each of them that has a hole which may
-/// stay empty.
+/// stay empty, such as `{answer:/id}` after a lost answer.
 pub(crate) fn check(declared: &Declared<'_>, cancel: &Cancel, problems: &mut Vec<Problem>) {
     let answers = cancel.request.holes().filter_map(|hole| match hole {
         Hole::Answer(pointer) => Some(pointer.as_str()),
@@ -46,8 +46,8 @@ pub(crate) fn check(declared: &Declared<'_>, cancel: &Cancel, problems: &mut Vec
     }
 }
 
-/// Returns why a hole may stay empty; `None` if it can always be filled. `answers` is the number of different fields of
-/// the operation's own answer that the cancel uses.
+/// Returns why a hole such as `{answer:/id}` may stay empty; `None` if it can always be filled. `answers` is the number
+/// of different fields of the operation's own answer that the cancel uses.
 fn judge(declared: &Declared<'_>, cancel: &Cancel, hole: &Hole, answers: usize) -> Option<Wrong> {
     match hole {
         Hole::Confirm(_) if declared.confirm.is_none() => Some(
@@ -76,8 +76,8 @@ fn judge(declared: &Declared<'_>, cancel: &Cancel, hole: &Hole, answers: usize) 
 }
 
 /// Returns what a user must declare so that the cancel can be filled even if the operation's own answer was lost;
-/// `None` if the declaration is already sufficient. The values of the holes then come from the answer to a confirm, or
-/// from the answer to a repeat under the same key.
+/// `None` if the declaration is already sufficient. The values of the holes then come from the answer to a confirm (the
+/// question what became of the action), or from the answer to a repeat under the same key.
 fn when_lost(declared: &Declared<'_>, answers: usize) -> Option<&'static str> {
     match (declared.confirm, declared.idempotency) {
         (Some(confirm), _) if confirm.id.is_none() => {

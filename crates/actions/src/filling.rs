@@ -5,8 +5,8 @@ use seawall_ledger::{Action, Stamp};
 use crate::stored::{AnswerOf, StoredAnswer, StoredRequest};
 use crate::template::{Fill, Hole, Pointer, Raw};
 
-/// The values with which the holes of one of an action's requests are filled: what is known of the action at this
-/// moment.
+/// The values with which the holes of one of an action's requests, such as `{key}`, are filled. They are what is known
+/// of the action at this moment.
 pub(crate) struct Filling<'a> {
     key: &'a str,
     cancel_key: Option<&'a str>,
@@ -14,24 +14,26 @@ pub(crate) struct Filling<'a> {
     /// When the request was first sent; `None` if it may not have been sent.
     sent: Option<Stamp>,
     answer: Option<&'a StoredAnswer>,
-    /// The pointer to the provider's own id in the answer to a confirm; `None` if this is not declared.
+    /// The pointer to the provider's own id, in the answer to the question what became of the action; `None` if this is
+    /// not declared.
     id: Option<&'a Pointer>,
 }
 
 impl<'a> Filling<'a> {
-    /// Returns a filling that has only what was recorded with the action: its key and its request. Holes of other kinds
-    /// stay without a value.
+    /// Returns only the values that were recorded with the action: its key and its request. Holes of other kinds stay
+    /// without a value.
     pub(crate) fn of_request(key: &'a str, request: &'a StoredRequest) -> Filling<'a> {
         Filling { key, cancel_key: None, request, sent: None, answer: None, id: None }
     }
 
-    /// Returns a filling for a confirm. It has what was recorded with the action, and when the request was first sent.
+    /// Returns the values for the request of a confirm: what was recorded with the action, and when the request was
+    /// first sent.
     pub(crate) fn of_confirm(action: &'a Action, request: &'a StoredRequest) -> Filling<'a> {
         Filling { sent: first_sent(action), ..Filling::of_request(action.sent_key(), request) }
     }
 
-    /// Returns a filling for a cancel. It has what a confirm has, the cancel's own key, and the provider's answer if
-    /// one is known.
+    /// Returns the values for the request of a cancel: those for a confirm, the cancel's own key, and the provider's
+    /// answer if one is known.
     pub(crate) fn of_cancel(
         action: &'a Action,
         cancel_key: &'a str,
@@ -42,8 +44,9 @@ impl<'a> Filling<'a> {
         Filling { cancel_key: Some(cancel_key), answer, id, ..Filling::of_confirm(action, request) }
     }
 
-    /// Returns whether a hole takes its value from the action's key or from its recorded request. Neither of them
-    /// changes later. So if such a hole cannot be filled when the action is recorded, it can never be filled.
+    /// Returns whether a hole takes its value from the action's key or from its recorded request, as `{key}` does.
+    /// Neither of them changes later. So if such a hole cannot be filled when the action is recorded, it can never be
+    /// filled.
     fn is_recorded(&self, hole: &Hole) -> bool {
         match hole {
             Hole::Key | Hole::Request(_) | Hole::RequestHeader(_) => true,

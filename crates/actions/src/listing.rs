@@ -88,7 +88,7 @@ pub fn recorded_amount(pointer: &str) -> ReadAmount {
 pub struct ListRemote {
     /// The connections to the provider.
     pub connections: Connections,
-    /// The plan for a request for a page. Such a request is a `safe` operation.
+    /// The plan for a request for a page. The request is declared as `safe`: it changes nothing, so it may be repeated.
     pub plan: Arc<Plan>,
     /// The request for a page, and how a page is read.
     pub listing: Listing,

@@ -54,7 +54,7 @@ pub(crate) fn check(declared: &Declared<'_>, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Returns the lists of predicates of a confirm, in the order in which they are tried.
+/// Returns the lists of predicates that say what an answer to a confirm means, in the order in which they are tried.
 pub(crate) fn of_confirm(confirm: &Confirm) -> [List<'_>; 4] {
     [
         ("confirm.cancelled", "cancelled", &confirm.cancelled),
@@ -64,7 +64,7 @@ pub(crate) fn of_confirm(confirm: &Confirm) -> [List<'_>; 4] {
     ]
 }
 
-/// Returns the lists of predicates of a cancel, in the order in which they are tried.
+/// Returns the lists of predicates that say what an answer to a cancel means, in the order in which they are tried.
 pub(crate) fn of_cancel(cancel: &Cancel) -> [List<'_>; 5] {
     [
         ("cancel.done", "undone", &cancel.done),

@@ -38,10 +38,11 @@ pub struct HttpRemote {
     answer_max: usize,
 }
 
-/// What a call that performed an action came to, and what the ledger is told of it.
+/// How a call that performed an action ended, and what the ledger is told about it.
 #[derive(Debug)]
 pub struct Judged {
-    /// What the ledger is told. Unlike the effect in `finish`, it also says whether the body of the answer came whole.
+    /// What the ledger is told. If the body of the answer broke off, this can be "unknown" although `finish` says that
+    /// the action took effect.
     pub performed: Performed,
     /// What the ledger is told besides.
     pub report: Report,
@@ -55,7 +56,7 @@ pub struct Judged {
     pub answer: Option<LiveAnswer>,
 }
 
-/// The meanings that a declaration can give to an answer to a confirm.
+/// The meanings that a declaration can give to an answer to a confirm, which asks what became of an action.
 #[derive(Clone, Copy, PartialEq)]
 enum Told {
     Cancelled,
@@ -64,7 +65,8 @@ enum Told {
     Absent,
 }
 
-/// The text that the attempt log shows for a confirm whose answer says that a part of the effect was undone.
+/// The text that the attempt log shows if the provider was asked about an action and said that a part of its effect was
+/// undone.
 const PARTLY: &str = "partly cancelled";
 
 impl HttpRemote {
@@ -117,8 +119,12 @@ impl HttpRemote {
     /// the recorded request, with the action's key in the declared header.
     ///
     /// # Errors
-    /// If the request cannot be sent. The text says why: the record has no request line, and there is no template for
-    /// it, or a hole of the template has no value; the target is no path; the key cannot be the value of a header.
+    /// If the request cannot be sent. The text says why:
+    ///
+    /// - The record has no request line, and there is no template for it.
+    /// - A hole of the template has no value.
+    /// - The target is no path.
+    /// - The key cannot be the value of a header.
     pub fn request_of(&self, action: &Action) -> Result<CallRequest, String> {
         let stored = StoredRequest::decode(&action.request);
         let (method, target) = match &stored.line {
@@ -137,8 +143,8 @@ impl HttpRemote {
     /// is longer than [`HttpRemote::answer_max`]. `clock` is the clock of the connections.
     ///
     /// If the body broke, an answer that says "applied" counts as unknown, because a cancel may need what was in the
-    /// body. Of an answer that is too long, the effect is known if it does not depend on the part that was not read, and
-    /// nothing is recorded.
+    /// body. If the body is too long, nothing of the answer is recorded. Its effect is still known, unless the part
+    /// that was not read could decide it.
     pub async fn judge(&self, outcome: Outcome, clock: Clock) -> Judged {
         let (finish, ending, detail) = (outcome.finish, outcome.ending, outcome.detail.clone());
         let sent = Exchanged::of(&self.perform, outcome, clock, self.answer_max).await;
@@ -148,8 +154,8 @@ impl HttpRemote {
 
     /// Returns the bytes that are recorded for an action with this key and this request body. The whole request is
     /// recorded, so that a later version of the program sends the same request. `key` is the key under which the action
-    /// will be sent, unless another action is sent under it already ([`KeyRules::sent`](seawall_ledger::KeyRules::sent)
-    /// with the salt 0).
+    /// is to be sent: see [`KeyRules::sent`](seawall_ledger::KeyRules::sent), with the salt 0. If another action is sent
+    /// under that key already, the ledger chooses another one later.
     ///
     /// # Errors
     /// If the operation has no template. Also if a hole needs a value from the key, the body or the recorded headers,
@@ -181,9 +187,8 @@ impl HttpRemote {
         Ok(())
     }
 
-    /// Returns whether the recorded request line has to be filled again, because it may contain a key that belongs to
-    /// another action. That is so if the line was filled before that key was found to be taken. The action is now sent
-    /// under another, mapped key.
+    /// Returns whether the recorded request line has to be filled again. It may contain a key that turned out to belong
+    /// to another action only after the line was filled. The action is now sent under another, mapped key.
     fn is_renamed(&self, action: &Action) -> bool {
         let salted = !matches!(action.naming, Naming::Open | Naming::FirstRelease | Naming::Salted(0));
         let names_key =
@@ -278,7 +283,7 @@ impl HttpRemote {
     }
 }
 
-/// Returns the wish of a request that must be over at `deadline`.
+/// Returns what a request must keep to: it must be over at `deadline`.
 fn wish(clock: Clock, deadline: Instant) -> Wish {
     Wish { by: Some(until(clock, deadline)), no_repeats: true, ..Wish::default() }
 }
@@ -291,7 +296,7 @@ fn key_value(key: &str) -> Result<HeaderValue, String> {
     HeaderValue::from_str(key).map_err(|_| "the key is no header's value".to_owned())
 }
 
-/// Returns what the answer to a confirm says.
+/// Returns what the answer to a confirm says about the action.
 fn judge_confirm(asking: &Confirm, answer: Exchanged) -> (Found, Report) {
     let declared = [
         (Told::Cancelled, &asking.cancelled[..]),
@@ -334,8 +339,8 @@ fn judge_cancel(undoing: &Cancel, answer: &Exchanged) -> Undone {
     match answer.effect {
         Effect::NotApplied if answer.unprocessed => Undone::NotSent,
         Effect::Applied if !undoing.declares_done() => Undone::Yes,
-        // No declared predicate matches this answer, so it is not known what the answer means. A refusal that is not
-        // declared may be true only for now.
+        // No declared predicate matches this answer, so it is not known what the answer means. If it is a refusal, a
+        // later cancel may still be accepted.
         Effect::Applied | Effect::NotApplied | Effect::Unknown => Undone::Unknown,
     }
 }

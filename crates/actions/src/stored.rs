@@ -34,9 +34,9 @@ impl StoredRequest {
         joined(head, &self.body)
     }
 
-    /// Returns the head that makes another request the same request, if the bodies are equal, too: the method, the
-    /// target with its query, and the content type. It is empty if the record is a body alone. The other headers may
-    /// differ.
+    /// Returns the parts of this request, besides the body, by which requests are compared: the method, the target with
+    /// its query, and the content type. A request with equal parts and an equal body is the same request. The other
+    /// headers may differ. The result is empty if the record is a body alone.
     #[must_use]
     pub fn same_head(&self) -> Vec<u8> {
         let Some((method, target)) = &self.line else { return Vec::new() };
@@ -78,7 +78,7 @@ impl StoredRequest {
 pub enum AnswerOf {
     /// The answer to the operation itself, if the action took effect.
     Reply,
-    /// The answer to the operation itself, if the provider refused it. A refusal fills no holes.
+    /// The answer to the operation itself, if the provider refused it. No hole is filled from a refusal.
     Refusal,
     /// The answer to a confirm.
     Confirm,
@@ -125,8 +125,8 @@ impl StoredAnswer {
         }
     }
 
-    /// Returns the head and the body of the answer, so that it can be given again. `None` if the status is none of
-    /// HTTP; [`StoredAnswer::decode`] never returns such an answer.
+    /// Returns the head and the body of the answer, so that it can be given again. `None` if the status is not a valid
+    /// HTTP status; [`StoredAnswer::decode`] never returns such an answer.
     #[must_use]
     pub fn into_parts(self) -> Option<(Parts, Bytes)> {
         let (mut head, ()) = Response::new(()).into_parts();
@@ -153,7 +153,8 @@ impl StoredAnswer {
     pub fn decode(stored: &[u8]) -> Option<StoredAnswer> {
         let (line, mut headers, body) = split(stored)?;
         let status = StatusCode::from_bytes(line.strip_prefix("HTTP/1.1 ")?.as_bytes()).ok()?;
-        // The mark is the last header, so its removal leaves the order of the others as it is.
+        // The header that says which request was answered is the last one. So the order of the other headers stays as
+        // it is when that header is removed.
         let of = match (headers.remove(CONFIRM), headers.remove(REFUSAL)) {
             (Some(_), _) => AnswerOf::Confirm,
             (None, Some(_)) => AnswerOf::Refusal,
@@ -374,7 +375,7 @@ mod tests {
     fn at_most_8_kib_of_headers_are_kept_and_content_type_first() {
         let (half, rest, more) = ("x".repeat(4 << 10), "y".repeat(4035), "z".repeat(4036));
         let json = ("content-type", "application/json");
-        // The lines of `content-type`, `x-a` and `x-b` have 32, 4103 and 4042 bytes: 15 less than 8 KiB.
+        // The lines of `content-type`, `x-a` and `x-b` have 32, 4103 and 4042 bytes. So 15 bytes are left of 8 KiB.
         let full = [("x-a", half.as_str()), ("x-b", rest.as_str()), ("x-c", "12345678"), json];
         assert_eq!(kept(&full), pairs(&[json, full[0], full[1], full[2]]));
         let over = [("x-a", half.as_str()), ("x-b", more.as_str()), ("x-c", "12345678"), ("x-d", "7"), json];

@@ -86,7 +86,9 @@ fn cancelled(declared: &Declared<'_>, cancel: &Cancel, rules: &Rules, total: Dur
             help: "`settle_within`, `cancel.after`, the total timeout, `network` and `pause` must fit into it",
             with: &["settle_within", "timeout.total", "network", "pause", "cancel.after"],
         },
-        // The answer "there is no such thing" is believed only if its cancel was sent after the quiet time.
+        // Without a confirm, only the cancel's answer can say that there is nothing to undo. This answer is believed
+        // only if the cancel was sent after the quiet time, when the action itself can no longer arrive. So the last
+        // cancel has to wait until then.
         (SettleBy::Reply, OnUnknown::Cancel)
             if declared.confirm.is_none() && !cancel.not_found.is_empty() =>
         {

@@ -70,14 +70,15 @@ pub struct NewAction {
     pub operation: String,
     /// The key of the action: the name by which the provider and the caller know it. It is unique within a dependency.
     pub key: String,
-    /// The request that is sent, in the form that the remote understands. It is kept and sent unchanged, and holds no
-    /// credentials.
+    /// The request that is sent, in the form that the remote (the code that sends it) understands. It is kept and sent
+    /// unchanged, and holds no credentials.
     pub request: Vec<u8>,
     /// The scope, if the action settles together with other actions; `None` if it settles alone.
     pub scope: Option<Scope>,
     /// The amount of money; `None` if the operation declares none.
     pub amount: Option<Money>,
-    /// What makes another request under the same key the same request; `None` if only equal bytes do.
+    /// How a later request under the same key is compared with this one. Both are the same request if their heads and
+    /// their bodies are equal. With `None`, all bytes must be equal.
     pub same: Option<Same>,
     /// The name of the caller that records the action; `None` if callers have no names. Only this caller finds the
     /// action again: the same request of another caller under the same key is a conflict.
@@ -277,8 +278,8 @@ impl Action {
         self
     }
 
-    /// Returns the facts about the action that its machine needs besides the state: whether it belongs to a scope, its
-    /// dependency, its key, and how its sent key was chosen.
+    /// Returns the facts about the action that never change and that the machine needs besides the state: whether the
+    /// action belongs to a scope, its dependency, its key, and how the keys are made under which it is sent.
     #[must_use]
     pub fn origin(&self) -> Origin<'_> {
         Origin {
@@ -308,8 +309,8 @@ impl Action {
 
     /// Returns whether `new` describes this action: its dependency, operation, key, scope, client and request are all
     /// the same as this action's. If so, recording `new` again returns this action. `prints` are the fingerprints of
-    /// `new`. If either side has none, the requests are compared byte by byte. An action that plain SQL recorded has
-    /// only a body, so it is compared with the body of `new`, too.
+    /// `new`. If this action or `new` has no fingerprints, the requests are compared byte by byte. An action that plain
+    /// SQL recorded has only a body, so it is compared with the body of `new`, too.
     pub(crate) fn is_of(&self, new: &NewAction, prints: Option<&Prints>) -> bool {
         let same_request = || match (&self.prints, prints) {
             (Some(own), Some(prints)) => own == prints,

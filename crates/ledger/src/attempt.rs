@@ -1,18 +1,26 @@
 //! A perform attempt: how it is recorded, sent, and ended.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::action::Action;
-use crate::begin::Entry;
+use crate::action::{Action, NewAction};
+use crate::begin::{Entry, Place};
 use crate::clock::DbClock;
 use crate::drive::{heard, said};
+use crate::error::Error;
 use crate::failpoint::point;
 use crate::inner::Inner;
-use crate::machine::{AttemptRow, Event, Performed, Report, Step, Write, close_unsent, plan};
+use crate::machine::{AttemptRow, Birth, Event, Performed, Report, Step, Write, close_unsent, plan};
 use crate::operation::Operation;
 use crate::remote::Delivery;
 use crate::store::Store;
+use crate::waiting::Tries;
+
+/// The time between two looks for a row, after the database's answer to its record was lost.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The maximum number of rows that are looked for at the same time, because the answer to their record was lost.
+pub(crate) const LOST: usize = 1024;
 
 /// What becomes of an action whose attempt was provably not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +46,8 @@ pub(crate) struct Attempt<S: Store> {
 }
 
 impl<S: Store> Attempt<S> {
-    /// `clock` is the answer of the database from which the attempt's deadline was computed. By a later answer, the
-    /// deadline would move with the database's clock if that has jumped meanwhile.
+    /// `clock` is the answer of the database from which the time `line.send_by` was computed. With a later answer, the
+    /// deadline would be wrong if the database's clock has jumped meanwhile.
     fn new(
         operation: &Arc<Operation<S>>,
         action: Action,
@@ -134,6 +142,64 @@ impl<S: Store> Inner<S> {
             (Performed::NotSent, said("its deadline had passed before it could be sent"))
         };
         self.ended(attempt, how, report).await
+    }
+
+    /// Records an action with its first attempt, for a caller that waits for the outcome.
+    ///
+    /// # Errors
+    ///
+    /// As [`Inner::begin`]. After an error, the action may still have been recorded. If its caller makes no other
+    /// attempt, a task then looks for the row and ends the action: nothing of it was sent, and its caller was told so.
+    pub(crate) async fn begin_sent(
+        self: &Arc<Self>,
+        new: &NewAction,
+        unsent: IfUnsent,
+    ) -> Result<Entry<S>, Error> {
+        let not = match self.begin(Place::Own, new, Birth::Sent(self.owner)).await {
+            Ok(entry) => return Ok(entry),
+            Err(not) => not,
+        };
+        if let (Some(entry), IfUnsent::Close) = (not.lost, unsent) {
+            match self.lost.clone().try_acquire_owned() {
+                Ok(permit) => {
+                    let inner = self.clone();
+                    tokio::spawn(async move {
+                        inner.close_lost(*entry).await;
+                        drop(permit);
+                    });
+                }
+                Err(_) => tracing::warn!(action = %entry.action.id,
+                    "too many records went without an answer; a worker will ask about this one if it was made"),
+            }
+        }
+        Err(not.error)
+    }
+
+    /// Ends an action if it was recorded although the database's answer was lost. Nothing of its attempt was sent.
+    async fn close_lost(&self, entry: Entry<S>) {
+        let Entry { mut action, attempt, operation, clock, .. } = entry;
+        let Some(line) = attempt else { return };
+        // The request is not needed here. It may be large, and the database may be unreachable for long.
+        action.request = Vec::new();
+        let mut tries = Tries::begin();
+        // If the program is silent, the server ends its transaction one second after the program's own deadline. So a
+        // row that is not there at this moment will not come any more.
+        let settled = Instant::now() + self.store.answers_within() * 2;
+        loop {
+            match self.store.load(action.id).await {
+                Ok(Some(found)) if found.state == action.state => {
+                    let attempt = Attempt::new(&operation, found, line, &clock, IfUnsent::Close);
+                    let report =
+                        said("it was not sent, since the database did not answer when it was recorded");
+                    self.ended(attempt, Performed::NotSent, report).await;
+                    return;
+                }
+                Ok(Some(found)) if found.state.version() >= action.state.version() => return,
+                Ok(_) if Instant::now() >= settled => return,
+                Ok(_) => tokio::time::sleep(LOOK).await,
+                Err(e) => self.wait_out(&mut tries, &e).await,
+            }
+        }
     }
 
     /// Writes how an attempt ended. Returns the row after that write, or `None` if the row is gone or the write was

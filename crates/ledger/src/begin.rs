@@ -6,7 +6,7 @@ use seawall_policy::Misuse;
 
 use crate::action::{Action, NewAction};
 use crate::clock::DbClock;
-use crate::error::{Error, Refusal, StoreError};
+use crate::error::{Error, Refusal, StoreError, Trouble};
 use crate::failpoint::point;
 use crate::inner::{Inner, LOOKS};
 use crate::machine::{self, AttemptRow, Birth, Naming, Rules, Stamp, State, used_anew};
@@ -28,7 +28,7 @@ impl<S: Store> Inner<S> {
         mut place: Place<'_, S::Connection>,
         new: &NewAction,
         birth: Birth,
-    ) -> Result<Entry<S>, Error> {
+    ) -> Result<Entry<S>, NotBegun<S>> {
         let operation = self.checked(new)?.clone();
         let rules = &operation.rules;
         let prints = self.prints(new).await?;
@@ -46,7 +46,10 @@ impl<S: Store> Inner<S> {
             point("before-record").await;
             let insert = Insert { action: action.clone(), attempt: attempt.clone() };
             let recorded = match &mut place {
-                Place::Own => self.store.record(insert).await?,
+                Place::Own => match self.store.record(insert).await {
+                    Ok(recorded) => recorded,
+                    Err(e) => return Err(NotBegun::lost(e, action, attempt, operation, clock)),
+                },
                 Place::In(conn) => self.store.record_in(conn, &insert).await?,
             };
             point("after-record").await;
@@ -59,8 +62,8 @@ impl<S: Store> Inner<S> {
                 Recorded::Existing(found) if found.is_of(new, prints.as_ref()) => *found,
                 Recorded::Existing(_) => return Err(Refusal::KeyConflict.into()),
             };
-            // The key under which the existing action is sent may not be chosen yet. It has to be chosen before the
-            // first attempt, so the action then begins without an attempt.
+            // It may still be open under which key the existing action is sent. That key must be chosen before the
+            // first attempt. So the action then begins again without an attempt.
             let birth = match birth {
                 Birth::Sent(owner) if found.naming == Naming::Open => Birth::Reserved(owner),
                 birth => birth,
@@ -74,7 +77,10 @@ impl<S: Store> Inner<S> {
             let taken = match &mut place {
                 Place::Own => {
                     let change = Change { action: action.clone(), write, mark: None, follow: None };
-                    matches!(self.store.change(Arc::new(change)).await?, Changed::Taken)
+                    match self.store.change(Arc::new(change)).await {
+                        Ok(changed) => matches!(changed, Changed::Taken),
+                        Err(e) => return Err(NotBegun::lost(e, action, attempt, operation, clock)),
+                    }
                 }
                 Place::In(conn) => self.store.change_in(conn, found.id, &write, None).await?,
             };
@@ -86,14 +92,14 @@ impl<S: Store> Inner<S> {
         Err(Refusal::InProgress.into())
     }
 
-    /// Returns the action that is recorded under the key of `new` with the same request. Returns `None` if there is none, or
-    /// if the key would be used anew.
+    /// Returns the action that is recorded under the key of `new` with the same request. Returns `None` if there is no
+    /// such action, or if recording `new` would begin that action again under the same key.
     pub(crate) async fn already_recorded(&self, new: &NewAction) -> Result<Option<Action>, Error> {
         let rules = &self.checked(new)?.clone().rules;
         let prints = self.prints(new).await?;
         let Some(found) = self.store.find(&new.dependency, &new.key).await? else { return Ok(None) };
         if found.key != new.key {
-            // Another action is sent under this key. No action has it as its own.
+            // The action that was found is only sent under this key. No action has it as the key that its caller gave.
             return Ok(None);
         }
         if !found.is_of(new, prints.as_ref()) {
@@ -104,7 +110,7 @@ impl<S: Store> Inner<S> {
         Ok((!is_free).then_some(found))
     }
 
-    /// Returns the fingerprints of a request; `None` if only equal bytes make it the same request. The key of the
+    /// Returns the fingerprints of a request; `None` if requests are compared byte by byte. The secret key of the
     /// fingerprints is read from the database once.
     async fn prints(&self, new: &NewAction) -> Result<Option<Prints>, StoreError> {
         let Some(same) = &new.same else { return Ok(None) };
@@ -137,6 +143,47 @@ pub(crate) struct Entry<S: Store> {
     pub(crate) clock: DbClock,
     /// Whether this call began the action. If not, the action existed already.
     pub(crate) began: bool,
+}
+
+/// Why no action began.
+pub(crate) struct NotBegun<S: Store> {
+    pub(crate) error: Error,
+    /// The action that is perhaps recorded, since the answer of the database was lost. It has an attempt, of which
+    /// nothing was sent.
+    pub(crate) lost: Option<Box<Entry<S>>>,
+}
+
+impl<S: Store> NotBegun<S> {
+    /// The write of this action failed.
+    fn lost(
+        e: StoreError,
+        action: Action,
+        attempt: Option<AttemptRow>,
+        operation: Arc<Operation<S>>,
+        clock: DbClock,
+    ) -> NotBegun<S> {
+        let perhaps = attempt.is_some() && e.trouble() == Trouble::Away;
+        let entry = || Box::new(Entry { action, attempt, operation, clock, began: true });
+        NotBegun { lost: perhaps.then(entry), error: e.into() }
+    }
+}
+
+macro_rules! from {
+    ($($error:ty),*) => {$(
+        impl<S: Store> From<$error> for NotBegun<S> {
+            fn from(e: $error) -> NotBegun<S> {
+                NotBegun { error: e.into(), lost: None }
+            }
+        }
+    )*};
+}
+
+from!(Misuse, Refusal, StoreError);
+
+impl<S: Store> From<NotBegun<S>> for Error {
+    fn from(not: NotBegun<S>) -> Error {
+        not.error
+    }
 }
 
 /// Returns the first state of an action, and its first attempt if one is recorded together with it.

@@ -218,8 +218,8 @@ impl TimeOfDay {
     /// that is beyond the calendar.
     fn next(&self, moment: Stamp) -> Stamp {
         let today = self.zone.date(moment);
-        // If the clock is moved, the time of day of one date can mean a moment in a neighbouring one. So the dates
-        // around today are tried, too.
+        // If the clock is moved, the time of day of one date can mean a moment on the date before or after it. So the
+        // dates around today are tried, too.
         let days = (-1..=2).filter_map(|days| later(today?, days));
         let meant = days.flat_map(|day| self.zone.meanings_of(day.to_datetime(self.time)));
         meant.filter(|meant| *meant > moment).min().unwrap_or(LATEST)

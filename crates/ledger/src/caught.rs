@@ -1,4 +1,5 @@
-//! Runs code of the application, such as handlers and remotes, so that its panic becomes an error.
+//! Runs code of the application, such as handlers and remotes (the code that sends requests), so that its panic becomes
+//! an error.
 //!
 //! A panic that unwinds through the ledger would end the task that works on the row. Then the row would wait for the
 //! end of its lease, the provider's answer would be lost, and nobody would learn why. On SQLite, the panic could end

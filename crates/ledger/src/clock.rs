@@ -26,9 +26,9 @@ pub struct DbClock {
     stamp: Stamp,
     asked: Instant,
     heard: Instant,
-    /// The time that a test has let pass in addition to the monotonic clock's.
+    /// How far a test has moved the time ahead, in addition to the time that passed on the monotonic clock.
     passed: Duration,
-    /// For how long the database's time is in doubt; `None` if it can be relied on.
+    /// For how long the database's time is still in doubt, because its clock has jumped; `None` if it can be relied on.
     doubt: Option<Duration>,
     back: Back,
 }
@@ -105,7 +105,8 @@ impl Shared {
         at.saturating_duration_since(self.begin).saturating_add(self.last.passed)
     }
 
-    /// Returns `clock` with the doubt and the correction that hold now, and whether the doubt has just ended.
+    /// Returns `clock` with what is known now: for how long its time is in doubt, and how far the clock was set back.
+    /// The second value says whether the doubt has just ended.
     fn relied(&mut self, clock: DbClock) -> (DbClock, bool) {
         let now = self.steady(Instant::now());
         let ended = self.guard.ends(now);
@@ -178,7 +179,8 @@ impl SharedClock {
         self.lock().guard.bound()
     }
 
-    /// Adds how far the clock was set back before this process began.
+    /// Notes how far the database's clock was set back before this process began, so that older times are corrected,
+    /// too.
     pub(crate) fn remember(&self, back: Back) {
         self.lock().guard.remember(back);
     }
@@ -218,8 +220,9 @@ fn said(jump: Option<ClockJump>, ended: bool, doubt: Option<Duration>) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClockStanding {
-    /// For how long the database's time is still in doubt; `None` if it is not in doubt. During that time, nothing is
-    /// believed absent, no deadline passes, nothing is given up, and nothing is sent again under a key.
+    /// For how long the database's time is still in doubt, because its clock has jumped; `None` if it is not in doubt.
+    /// During that time, nothing is believed absent, no deadline passes, nothing is given up, and nothing is sent again
+    /// under a key.
     pub doubt: Option<Duration>,
     /// The number of jumps that this process has seen.
     pub jumps: u64,

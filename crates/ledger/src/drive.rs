@@ -112,7 +112,7 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    async fn wait_out(&self, tries: &mut Tries, e: &StoreError) {
+    pub(crate) async fn wait_out(&self, tries: &mut Tries, e: &StoreError) {
         tries.wait_out(e, self.store.answers_within()).await;
     }
 
@@ -404,8 +404,9 @@ impl<S: Store> Inner<S> {
         }))
     }
 
-    /// Cancels the other members of a broken scope. If a member is missed here, the worker that claims this member
-    /// cancels it when the worker tries to settle the scope.
+    /// Cancels the other members of a broken scope (actions that settle together, of which one failed or is cancelled).
+    /// If a member is missed here, the worker that claims this member cancels it when the worker tries to settle the
+    /// scope.
     async fn break_scope(&self, action: &Action) {
         let Some(scope) = &action.scope else { return };
         let members = match self.store.members(&scope.name).await {

@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::action::{Action, ActionId, Sizes};
 use crate::machine::{Owner, Stamp};
 use crate::operation::Operations;
 use crate::store::Store;
 
-/// The maximum number of times that a row is read or inserted for one wish of a caller. Other writers change a row only
-/// a few times while a wish is handled, so this number is high enough.
+/// The maximum number of times that a row is read or inserted while one wish of a caller is handled, such as a cancel.
+/// Other writers change a row only a few times in that time, so this number is high enough.
 pub(crate) const LOOKS: u32 = 16;
 
 pub(crate) struct Inner<S: Store> {
@@ -24,10 +24,13 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) changes: Arc<Changes>,
     /// Wakes the workers of this process.
     pub(crate) wakes: Wakes,
-    /// Set once this process has compared the database's clock with the pair of times that was kept.
+    /// Set once this process has checked whether the database's clock has jumped while no process was running. The
+    /// check compares the clock with a pair of times that an earlier process kept in the database.
     pub(crate) compared: Arc<OnceLock<()>>,
     /// The key of the fingerprints, once it has been read.
     pub(crate) print_key: OnceLock<[u8; 32]>,
+    /// Limits the number of tasks that look for a row after the database's answer to its record was lost.
+    pub(crate) lost: Arc<Semaphore>,
 }
 
 /// Wakes the workers of this process when there is something to claim.

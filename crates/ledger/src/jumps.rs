@@ -7,9 +7,9 @@
 //! The obvious rule compares the offset of the last answer with the one before. That fails in two ways. An answer can
 //! be slow, so its offset is only known to lie between two bounds. And a clock that is set wrong by many small steps
 //! would never seem to jump. So the accepted offset is kept as a span with two bounds, which each answer makes
-//! narrower. The span follows the answers no faster than [`DRIFT`], which is more than a time server slews a clock by.
-//! The clock has jumped if the offset of an answer lies outside that span by more than the declared bound. The number
-//! of steps in which it got there does not matter.
+//! narrower. The span may move with the answers, but no faster than [`DRIFT`], which is more than a time server moves a
+//! clock. The clock has jumped if the offset of an answer lies outside that span by more than the declared bound. It
+//! does not matter in how many steps the clock got there.
 //!
 //! This module has no clock of its own. Times of the monotonic clock are durations since a moment that the caller
 //! chooses.
@@ -92,7 +92,8 @@ pub(crate) struct Guard {
     /// How long the time is in doubt after a jump.
     wait: Duration,
     accepted: Option<Offset>,
-    /// The time of the monotonic clock until which the drift has been added to the accepted offset.
+    /// The time, on the monotonic clock, up to which `accepted` was made wider for the possible drift between the
+    /// clocks.
     followed: Duration,
     /// When the doubt ends, on the monotonic clock; `None` if there is no doubt.
     until: Option<Duration>,
@@ -129,7 +130,8 @@ impl Guard {
         self.bound
     }
 
-    /// Compares an answer with the accepted offset. Returns the jump if the clock has jumped, and otherwise `None`.
+    /// Compares the offset of an answer with the span in which the offset was last known to lie. Returns the jump if
+    /// the clock has jumped, and otherwise `None`.
     pub(crate) fn hear(&mut self, reading: Reading) -> Option<ClockJump> {
         let found = Offset::of(reading);
         let (Some(accepted), Some(bound)) = (self.accepted, self.bound) else {
@@ -147,7 +149,8 @@ impl Guard {
         }
         self.accepted = Some(found);
         self.followed = reading.heard.max(self.followed);
-        // If the clock was set back, the longest possible distance is taken: between the outer ends of the two spans.
+        // It is known only between two bounds how far the clock was set back. The greatest possible distance is taken:
+        // from the upper end of the accepted span to the lower end of the answer's span.
         let most = found.low.saturating_sub(near.high).min(distance);
         let by_micros = if distance < 0 { most } else { distance };
         Some(self.jumped(by_micros, reading.stamp, reading.heard))
@@ -165,7 +168,7 @@ impl Guard {
         jump
     }
 
-    /// Adds how far the clock was set back before this process began.
+    /// Notes how far the clock was set back before this process began. This is added to the correction of older times.
     pub(crate) fn remember(&mut self, back: Back) {
         let by = self.back.by.saturating_add(back.by);
         self.back = Back { by, before: self.back.before.max(back.before) };
@@ -274,7 +277,8 @@ mod tests {
             let at = f64::from(minute) * 60.0;
             assert_eq!(guard.hear(reading(at, at * 0.0005, 0.002)), None);
         }
-        // Two answers in a millisecond must not keep the offset from following.
+        // The answers are 0.7 ms apart, and the drift in that time is less than a microsecond. It must not be lost by
+        // rounding.
         let mut guard = self::guard();
         for step in 1..200_000_u32 {
             let at = f64::from(step) * 0.000_7;
@@ -293,7 +297,8 @@ mod tests {
     #[test]
     fn an_answer_that_took_long_shows_only_what_it_proves() {
         let mut guard = guard();
-        // An answer that took 20 s allows for a jump by 10 s, and the next one proves it.
+        // The first answer took 20 s. So it is possible that the clock jumped by 10 s, and also that it did not jump.
+        // The next answer took no time, and proves the jump.
         assert_eq!(guard.hear(reading(10.0, 10.0, 20.0)), None);
         assert!(guard.hear(reading(31.0, 10.0, 0.0)).is_some());
     }

@@ -8,10 +8,10 @@
 //! 2. Any other caller's key is *mapped*: a text that fits is computed from it, and is sent instead. The key of a
 //!    cancel is always mapped.
 //! 3. A mapped key is a prefix and a hash. It consists of allowed letters and digits only, if 128 bits of the hash fit
-//!    into the greatest length that way. Otherwise it consists of any allowed characters. The prefix is `sw` if the
-//!    rules allow both characters. Otherwise it is the first two, in the order of ASCII, of the characters that mapped
-//!    keys consist of. No key that is sent as it is begins with the prefix. So such a key never equals a mapped key,
-//!    and no caller can choose a key that equals a mapped key.
+//!    into the greatest length in that way. Otherwise it consists of any allowed characters. The prefix is `sw` if the
+//!    rules allow both characters. Otherwise it is the first two characters, in the order of ASCII, that mapped keys
+//!    consist of. A caller's key that begins with the prefix is never sent as it is. So no caller can choose a key that
+//!    equals a mapped key.
 //!
 //! The obvious rule repairs a key: it cuts what is too long, fills up what is too short, and replaces what is not
 //! allowed. Then `order 1` and `order_1` become the same key, and the provider answers the second order with the
@@ -91,9 +91,9 @@ impl KeyChars {
     /// The character `-` itself stands first or last, or is a part of a range. It may also stand directly after a
     /// range, as in regular expressions, since providers write `A-Za-z0-9-_`.
     ///
-    /// Nothing else has a special meaning, so other signs of a regular expression would count as allowed characters. An
-    /// author hardly means that with brackets around the whole set, or with a backslash that does not end a range. So
-    /// both are refused. A backslash that is allowed itself is written `\-\`.
+    /// Nothing else has a special meaning. So the other signs of a regular expression would be read as allowed
+    /// characters. Two of them are refused, because they are probably meant as signs: brackets around the whole set, as
+    /// in `[a-z]`, and a backslash that does not end a range, as in `\d`. To allow the backslash itself, write `\-\`.
     ///
     /// # Errors
     /// If the set is empty or has only one character, if a character is not visible ASCII, or if a range is reversed.
@@ -179,8 +179,8 @@ impl fmt::Display for KeyChars {
         let mut bytes = left.in_order().peekable();
         while let Some(first) = bytes.next() {
             let mut last = first;
-            // No range begins with a backslash. So neighbouring characters of which the first is a backslash are
-            // written in two parts.
+            // `parse` refuses a range that begins with a backslash. So a backslash that would begin a range is written
+            // as a part of its own, and the rest of the range as another part.
             while first != b'\\'
                 && let Some(next) = bytes.next_if_eq(&(last + 1))
             {
@@ -238,10 +238,12 @@ impl Range {
         Ok(Some(range))
     }
 
-    /// If a `-` that stands for itself follows directly after this part, takes it from `rest` and returns `true`.
-    /// Otherwise changes nothing and returns `false`. Such a `-` can follow only a range, since a single character
-    /// before a `-` would begin a range. A second `-` or a `\` beside the `-` could mean something else in a regular
-    /// expression. So [`Range::take`] refuses them.
+    /// Takes the `-` that follows directly after this part from `rest`, if it stands for itself, and returns `true`.
+    /// Otherwise changes nothing and returns `false`.
+    ///
+    /// A `-` can stand for itself only after a range, as in `a-z-_`, since a single character before it would begin a
+    /// range. A second `-` or a `\` beside it could mean something else in a regular expression, so [`Range::take`]
+    /// refuses them.
     fn takes_hyphen_after(&self, rest: &mut &[u8]) -> bool {
         let [b'-', next, ..] = **rest else { return false };
         if self.last == b'\\' || matches!(next, b'-' | b'\\') {
@@ -260,10 +262,10 @@ fn bit(byte: u8) -> u128 {
 /// Which keys a provider takes, and how other keys are mapped to keys that it takes. The documentation of this module
 /// has the rules.
 ///
-/// Two different keys of one dependency are sent as different keys. For mapped keys there is an exception, whose
-/// probability follows from [`KeyRules::bits`]. A unique index of the ledger finds it, and the caller of this module
-/// then takes the next salt. If the declaration of a provider changes, the same key may be sent differently. So the key
-/// that was sent first, or its salt and its rules, must be kept with the action.
+/// Two different keys of one dependency are sent as different keys. Only two mapped keys may be equal by chance, and
+/// this is very improbable (see [`KeyRules::bits`]). A unique index of the ledger then refuses the second key, and the
+/// caller of this module takes the next salt. If the declaration of a provider changes, the same key may be sent
+/// differently. So the key that was sent first, or its salt and its rules, must be kept with the action.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyRules {
     chars: KeyChars,
@@ -364,8 +366,8 @@ impl KeyRules {
     }
 
     /// Returns the key under which the cancel of an action is sent. `key` is the key that the caller gave to the
-    /// action, and `generation` is the cancel's generation. `salt` is as for [`KeyRules::sent`], and is counted
-    /// separately.
+    /// action. `generation` is the number of the cancel key: 0 for the first one, and one more for each new one. `salt`
+    /// is as for [`KeyRules::sent`], and is counted separately.
     #[must_use]
     pub fn cancel_key(&self, dependency: &str, key: &str, generation: u32, salt: u32) -> String {
         self.mapped(dependency, key, CANCEL, generation, salt)

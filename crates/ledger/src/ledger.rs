@@ -15,10 +15,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use seawall_policy::Misuse;
+use tokio::sync::Semaphore;
 use tokio::sync::futures::Notified;
 
 use crate::action::{Action, ActionId, NewAction, Sizes, Story};
-use crate::attempt::{Attempted, IfUnsent};
+use crate::attempt::{Attempted, IfUnsent, LOST};
 use crate::begin::Place;
 use crate::drive::has_outcome;
 use crate::error::{Error, Refusal, StoreError};
@@ -65,9 +66,9 @@ impl<S: Store> LedgerBuilder<S> {
     }
 
     /// Makes the new ledger the successor of `old` in this process, for a program that reads its declarations again.
-    /// Both work on the same database. The new ledger has the owner id of the old one, and a write of either wakes
-    /// those who wait for the row at the other one. So what the old ledger has under way goes on as if nothing had
-    /// changed. Stop the worker of the old ledger, and start one of the new ledger.
+    /// Both work on the same database. The new ledger has the owner id of the old one. If either of them writes a row,
+    /// the tasks that wait for this row are woken in both. So what the old ledger has under way goes on as if nothing
+    /// had changed. Stop the worker of the old ledger, and start one of the new ledger.
     #[must_use]
     pub fn succeeds(mut self, old: &Ledger<S>) -> LedgerBuilder<S> {
         self.old = Some(old.clone());
@@ -96,6 +97,7 @@ impl<S: Store> LedgerBuilder<S> {
             changes: old.map(|old| old.changes.clone()).unwrap_or_default(),
             compared,
             print_key: OnceLock::new(),
+            lost: Arc::new(Semaphore::new(LOST)),
         };
         if let Some((pause, wait)) = inner.operations.doubt() {
             inner.store.shared_clock().cover(pause, wait);
@@ -221,7 +223,7 @@ impl<S: Store> Ledger<S> {
     }
 
     async fn record_and_send(&self, new: &NewAction, unsent: IfUnsent) -> Result<Action, Error> {
-        let entry = self.inner.begin(Place::Own, new, Birth::Sent(self.inner.owner)).await?;
+        let entry = self.inner.begin_sent(new, unsent).await?;
         let id = entry.action.id;
         if entry.attempt.is_none() && !(entry.began && unsent == IfUnsent::Close) {
             return self.run(id).await;
@@ -311,10 +313,10 @@ impl<S: Store> Ledger<S> {
         self.inner.already_recorded(new).await
     }
 
-    /// Returns a future that resolves when this process has written the row of this action; now and then also when it
-    /// has written another row. Call this function before you read the row: then no write after the read is missed,
-    /// even if the future is polled later. What other processes write, and what is written in a transaction of the
-    /// application, wakes nobody.
+    /// Returns a future that resolves when this process has written the row of this action. Sometimes it also resolves
+    /// when this process has written another row. Call this function before you read the row: then no write after the
+    /// read is missed, even if the future is polled later. A write by another process, or in a transaction of the
+    /// application, does not resolve the future.
     pub fn written(&self, id: ActionId) -> Notified<'_> {
         self.inner.changes.of(id).notified()
     }
@@ -401,8 +403,9 @@ impl<S: Store> Inner<S> {
         self.store.claim_one(action.id, self.owner, operation.rules.lease).await
     }
 
-    /// Works on an action in a task of its own, and returns the action as it then is. If the task cannot write for
-    /// longer than the database may take to answer, this is an error, and the task goes on without the caller.
+    /// Works on an action in a task of its own, and returns the action as it then is. If the task has failed to write
+    /// for the time that the database may take to answer, this function returns an error, and the task goes on without
+    /// the caller.
     async fn driven(
         &self,
         id: ActionId,

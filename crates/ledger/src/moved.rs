@@ -33,11 +33,11 @@ impl<S: Store> Ledger<S> {
 }
 
 impl<S: Store> Inner<S> {
-    /// Compares the database's clock with the pair that was kept, if this process has not done so yet. If the clock has
-    /// jumped, the time is in doubt from now on.
+    /// Compares the database's clock with the pair of times that was kept, if this process has not done so yet. If the
+    /// clock has jumped, the time is in doubt from now on.
     ///
-    /// Callers that come while the first one reads do not wait for it, because the database may be silent. Each caller
-    /// would then wait after the one before. They all read, and the first one that has read decides.
+    /// Several callers may read the clocks at the same time, and the first one that has read decides. They do not take
+    /// turns: if the database is silent, each caller would have to wait until all callers before it have given up.
     ///
     /// # Errors
     ///

@@ -138,8 +138,8 @@ impl<S: Store> Operations<S> {
     }
 
     /// Returns two times. The first is the bound above which a change of the database's clock is a jump: the shortest
-    /// `pause` of all operations. The second is how long the time is in doubt after a jump: the longest quiet time and
-    /// attempt of an operation together. Returns `None` if there are no operations.
+    /// `pause` of all operations. The second is how long the time is in doubt after a jump: the longest sum of an
+    /// operation's quiet time and attempt. Returns `None` if there are no operations.
     pub(crate) fn doubt(&self) -> Option<(Duration, Duration)> {
         let rules =
             || self.by_dependency.values().flat_map(HashMap::values).map(|operation| &operation.rules);

@@ -39,8 +39,8 @@ impl Delivery<'_> {
 ///   wait for a connection, a lock or a turn comes before that check. After the deadline the result is
 ///   [`Performed::NotSent`].
 /// - **Nothing is sent after the deadline**, nor after the future was dropped. If a request is only partly written by
-///   then, its connection is reset. Otherwise the kernel may deliver the rest minutes later. The quiet time counts from
-///   the deadline.
+///   then, its connection is reset. Otherwise the kernel may deliver the rest minutes later. The ledger counts from the
+///   deadline how long a request may still arrive (the quiet time).
 /// - **"Not sent" is proved**, not guessed: no byte was written, or the provider said that it did not look at the
 ///   request.
 /// - Each method sends at most one request that has an effect. Only the ledger repeats attempts.

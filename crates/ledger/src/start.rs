@@ -1,9 +1,9 @@
 //! An action whose first attempt its caller sends by itself.
 //!
-//! A program that passes a request of its own caller on, such as a proxy, has the provider's answer in its hands while
-//! the ledger must not lose it. So it records the action with [`Ledger::start`], sends the attempt over its own
-//! connection, and tells with [`Started::ended`] how the attempt ended. It passes the answer on only after that is
-//! written.
+//! A program may pass a request of its own caller on, as a proxy does. It then receives the provider's answer itself,
+//! and the ledger must not lose this answer. So the program records the action with [`Ledger::start`], sends the
+//! attempt over its own connection, and reports with [`Started::ended`] how the attempt ended. It passes the answer on
+//! to its caller only after that report is written.
 //!
 //! If the program stops in between, the row says that an attempt is under way. A worker takes the row when its lease
 //! ends, as it does with the row of every process that crashed.
@@ -14,12 +14,11 @@ use std::time::Instant;
 
 use crate::action::{Action, NewAction};
 use crate::attempt::{Attempt, Attempted, IfUnsent};
-use crate::begin::Place;
 use crate::drive::storable;
 use crate::error::{Error, Refusal, StoreError, Trouble};
 use crate::inner::Inner;
 use crate::ledger::Ledger;
-use crate::machine::{Birth, Performed, Report};
+use crate::machine::{Performed, Report};
 use crate::store::Store;
 use crate::waiting::in_task;
 
@@ -67,10 +66,10 @@ impl<S: Store> Ledger<S> {
     ///
     /// # Errors
     ///
-    /// As [`Ledger::record_in`]. After [`Trouble::Away`] the action may be recorded; then a worker treats it like one
-    /// whose [`Started`] was dropped.
+    /// As [`Ledger::record_in`]. After [`Trouble::Away`] the action may be recorded although nothing is to be sent. Then
+    /// a task looks for it until the database answers, and ends it as failed.
     pub async fn start(&self, new: &NewAction) -> Result<Begun<S>, Error> {
-        let entry = self.inner.begin(Place::Own, new, Birth::Sent(self.inner.owner)).await?;
+        let entry = self.inner.begin_sent(new, IfUnsent::Close).await?;
         if !entry.began {
             return Ok(Begun::Found(Box::new(entry.action)));
         }
@@ -127,8 +126,8 @@ impl<S: Store> Started<S> {
             }
             Some(action)
         };
-        // Usually the task is told in time that it cannot write. But some tries take longer, such as those in which
-        // SQLite waits for another program's transaction.
+        // Usually the task itself reports in time that it cannot write. Some tries take longer, for example if SQLite
+        // waits for another program's transaction. So this function waits a quarter longer, and then gives up.
         let within = inner.store.answers_within().mul_f64(1.25);
         let Ok(written) = tokio::time::timeout(within, in_task(writing)).await else {
             let late = format!("the outcome was not written within {within:?}");

@@ -271,7 +271,7 @@ async fn read_slowly(address: SocketAddr, begun: &AtomicUsize) -> Outcome<()> {
 }
 
 /// Sends the head of an upload and the beginning of its body, or with `unread` as much of the body as the gateway
-/// accepts. After that, waits for an answer that the upstream never sends. If an answer comes, this is an error.
+/// accepts. After that, waits for an answer that the upstream never sends. Fails if an answer comes.
 async fn stop_sending(address: SocketAddr, unread: bool, begun: &AtomicUsize) -> Outcome<()> {
     let broke = |e: std::io::Error| format!("an upload's connection broke: {e}");
     let mut stream = connect(address).await.map_err(broke)?;

@@ -174,8 +174,9 @@ async fn drive(load: &Load, due: Option<Due>) -> Seen {
     let start = Instant::now();
     tokio::time::sleep(Duration::from_secs_f64(load.seconds)).await;
     let now = Instant::now();
-    // Each due time that is still in the queue belongs to a request that was never sent. If the queue is locked, a
-    // connection holds the lock while it waits for the next due time, so the queue is empty.
+    // Each due time that is still in the queue belongs to a request that was never sent, so these requests are counted
+    // here. If a connection holds the lock of the queue, it waits for the next due time. Then the queue is empty, and
+    // nothing is counted.
     let overdue = due.and_then(|queue| queue.try_lock().ok().map(|queue| queue.len() as u64));
     sum_up(&mut book.borrow_mut(), start, now, overdue.unwrap_or(0))
 }

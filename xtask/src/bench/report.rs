@@ -96,8 +96,8 @@ fn row(scenario: usize, arm: Arm, cells: &[Cell]) -> Vec<String> {
     let errors: u64 = mine().map(|cell| cell.seen.errors).sum();
     let latency = |field: fn(&Cell) -> u64| {
         let ms = median(mine().filter_map(|cell| {
-            // The latency of a proxy is shown as the difference from the latency without a proxy in the same round. For
-            // the arm without a proxy, its own latency is shown.
+            // The table shows by how much a proxy lengthens the latency: its latency minus the latency without a proxy
+            // in the same round. In the row without a proxy, the latency itself is shown.
             let base = if arm == Arm::Direct { 0 } else { field(beside(cell, Arm::Direct, cells)?) };
             Some((field(cell) as f64 - base as f64) / 1e6)
         }));

@@ -213,9 +213,13 @@ impl Callers {
     }
 }
 
-/// Makes one exchange that makes no progress. With `upload`, the caller sends until the upstream, which does not read,
-/// makes it wait. Otherwise the caller reads only the status of the answer, and then waits without end. Returns an
-/// error if the connection breaks or no answer with status 200 begins, and `Ok` only if the whole upload was accepted.
+/// Makes one exchange that makes no progress:
+///
+/// - With `upload`, the caller sends until the upstream, which does not read, makes it wait.
+/// - Otherwise the caller reads only the status of the answer, and then waits without end.
+///
+/// Returns `Ok` only if the whole upload was accepted. Fails if the connection breaks, or if no answer with status 200
+/// begins.
 async fn stand_still(address: SocketAddr, head: &str, upload: bool, begun: &AtomicUsize) -> Outcome<()> {
     let mut stream = connect(address).await.map_err(|e| format!("a caller could not connect: {e}"))?;
     let broke = |e: std::io::Error| format!("a caller's connection broke: {e}");

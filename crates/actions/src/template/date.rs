@@ -117,7 +117,7 @@ fn conversion(after: &str) -> Option<&str> {
     if fraction.is_some() {
         return fraction;
     }
-    // One sign may say how a number is padded, or which letters are capital.
+    // One sign before the letter may say how a number is padded, as in `%-d`, or that letters are capital, as in `%^a`.
     let letter = after.strip_prefix(['-', '_', '0', '^', '#']).unwrap_or(after);
     letter.strip_prefix(|c| CONVERSIONS.contains(c))
 }

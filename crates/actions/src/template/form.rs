@@ -1,4 +1,4 @@
-//! A body of `application/x-www-form-urlencoded` whose values may have holes.
+//! A body of `application/x-www-form-urlencoded` whose values may have holes, such as `{key}`.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! A header whose value may have holes.
+//! A header whose value may have holes, such as `{key}`.
 
 use http::{HeaderName, HeaderValue};
 use seawall_policy::Wrong;

@@ -1,4 +1,4 @@
-//! The kinds of holes that a template may have, and what fills each of them.
+//! The kinds of holes that a template may have, such as `{key}`, and what fills each of them.
 
 use std::fmt;
 
@@ -45,7 +45,7 @@ impl fmt::Display for Pointer {
     }
 }
 
-/// What fills a hole.
+/// A hole of a template, such as `{key}`. Its kind says which value fills it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hole {
     /// `{key}`: the key under which the action is sent.
@@ -59,7 +59,7 @@ pub enum Hole {
     RequestHeader(HeaderName),
     /// `{sent:FORMAT@ZONE}`: when the operation's request was first sent, as a date and time of this zone.
     Sent(DateFormat),
-    /// `{confirm:/ptr}`: a field of the JSON answer to a confirm.
+    /// `{confirm:/ptr}`: a field of the provider's JSON answer to a confirm, which asks what became of the action.
     Confirm(Pointer),
     /// `{answer:/ptr}`: a field of the JSON answer to the operation itself. Such an answer exists only if the operation
     /// took effect and its answer arrived. If the answer was lost, the hole is filled from the answer to a confirm,

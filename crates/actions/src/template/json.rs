@@ -1,4 +1,4 @@
-//! A JSON body whose strings may have holes.
+//! A JSON body whose strings may have holes, such as `{key}`.
 
 use std::fmt;
 

@@ -62,7 +62,8 @@ impl KeySource {
         }
     }
 
-    /// Returns the holes, in order. There are none if keys are made.
+    /// Returns the holes of the key's text, such as `{request:/order}`, in order. There are none if a new key is made
+    /// for each request.
     pub fn holes(&self) -> impl Iterator<Item = &Hole> {
         let template = match self {
             KeySource::Request(template) => Some(template),
@@ -103,7 +104,7 @@ impl fmt::Display for KeySource {
     }
 }
 
-/// A caller's request, from which the holes of a key are filled.
+/// A caller's request. The holes of a key, such as `{request:/order}`, are filled from it.
 struct Asked<'a> {
     headers: &'a HeaderMap,
     body: &'a [u8],

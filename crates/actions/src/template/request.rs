@@ -1,4 +1,4 @@
-//! A request with holes.
+//! A request with holes, such as `GET /v1/charges?key={key}`.
 
 use std::fmt;
 
@@ -189,7 +189,7 @@ impl RequestTemplate {
         let declared = self.target.with_holes(|hole| if *hole == Hole::Next { "" } else { "x" });
         let path = |target: &str| target.split('?').next().unwrap_or_default().to_owned();
         let (path, declared) = (path(&target), path(&declared));
-        // Values have no `/` once they are encoded, so both paths have the same number of segments.
+        // An encoded value has no `/`. So the filled path and the declared path have the same number of segments.
         let mut segments = path.split('/').zip(declared.split('/'));
         if segments.any(|(filled, declared)| filled != declared && matches!(filled, "" | "." | "..")) {
             return Err(Unfilled::Path);

@@ -25,15 +25,16 @@ pub struct Ledger {
     pub answer_max: usize,
     /// The maximum number of callers that wait for actions at the same time. Default 1000.
     pub waiters: usize,
-    /// How long an action waits for an operation that no gateway declares any longer. After that it is stuck. Default
-    /// 24 h.
+    /// How long an action waits if no gateway declares its operation any longer. After that time it is stuck: a person
+    /// must look at it. Default 24 h.
     pub undeclared_after: Duration,
 }
 
 /// Which callers of a dependency share the keys of its durable operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyScope {
-    /// Each caller has keys of its own: its name stands before the key, in the ledger and in what is sent.
+    /// Each caller has keys of its own. The caller's name stands before the key, both in the ledger and in what is sent
+    /// to the provider.
     Client,
     /// All callers share all keys.
     Shared,
@@ -48,12 +49,17 @@ pub(super) const KEY_SCOPES: [(&str, KeyScope); 2] =
 pub struct Taken {
     /// Where the key comes from. Default: the header `idempotency-key`.
     pub key: KeySource,
-    /// The names of the headers that are recorded with the request and sent with it, each time that it is sent. They are
-    /// those of the setting `keep_headers`, `content-type` and `content-encoding`, and the headers from which a confirm,
-    /// a cancel or a key of several parts is filled. None of them carries credentials. The header that alone is the key
-    /// is not among them, since the key is recorded itself.
+    /// The names of the headers that are recorded with the request, and sent with it each time that it is sent. They
+    /// are:
+    ///
+    /// - the headers of the setting `keep_headers`, `content-type` and `content-encoding`;
+    /// - the headers from which a confirm, a cancel or a key of several parts is filled.
+    ///
+    /// None of them carries credentials. If one header alone is the key, it is not among them, since the key is
+    /// recorded itself.
     pub headers: Vec<HeaderName>,
-    /// Whether the provider needs credentials, so that the file must have them. Default `true`.
+    /// Whether the provider needs credentials. If so, the configuration file must have them, since a caller's
+    /// credentials are never recorded. Default `true`.
     pub credentials: bool,
 }
 

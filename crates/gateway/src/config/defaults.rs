@@ -16,9 +16,10 @@ pub const LISTEN: SocketAddr = SocketAddr::new(LOOPBACK, 8400);
 /// The address that people and monitoring use. Its port is not the one for calls, so that a firewall can treat the two
 /// differently.
 pub const ADMIN: SocketAddr = SocketAddr::new(LOOPBACK, 8401);
-/// The number of copies of the gateway that run. With more than 100 copies, each copy repeats slow failures only if it
-/// has seen that failures are rare. If the number is too small, the repeats of many copies can add up to a storm. If it
-/// is too large, some repeats are not made.
+/// The number of copies of the gateway that run. With up to 100 copies, the first two slow failures in the breaker's
+/// window are repeated in any case. With more copies, a slow failure is repeated only if at most a fifth of the last
+/// calls failed. If this number is smaller than the real one, the repeats of many copies can add up to a storm. If it
+/// is larger, some repeats are not made.
 pub const INSTANCES: u32 = 1;
 /// How long accepted work may take to finish after SIGTERM. This is as long as the default total timeout, so that a
 /// restart aborts no call.
@@ -42,8 +43,8 @@ pub const LIMITS: Limits = Limits {
 /// The maximum length of the body of a durable request. Requests that move money are short. This is also the default of
 /// the ledger itself.
 pub const REQUEST_MAX: usize = 1 << 20;
-/// The maximum length of an answer's body that is recorded. This is as much of a body as is read to find the code that
-/// decides, so an answer that can be judged can also be recorded.
+/// The maximum length of an answer's body that is recorded. It equals the maximum length that is read to find out what
+/// an answer means. So an answer whose meaning is known can also be recorded.
 pub const ANSWER_MAX: usize = 256 << 10;
 /// The maximum number of callers that wait for actions at the same time. A waiting caller costs a connection and some
 /// kilobytes, and no connection to the database.

@@ -1,8 +1,8 @@
-//! Makes the text that `seawall check` prints: the settings in force for every operation, and what follows from them,
-//! in words.
+//! Makes the text that `seawall check` prints: the settings in force for every operation, and sentences that say what
+//! these settings do.
 //!
-//! The text about each operation ends with a few sentences, because nobody reads a merged table of forty numbers and
-//! sees that a plain POST is sent once. The values of headers are shown as `***`.
+//! The text about each operation ends with such sentences, for example "sent once; a failure leaves no effect". In a
+//! table of forty settings, nobody would see this. The values of headers are shown as `***`.
 
 mod actions;
 mod policies;
@@ -35,7 +35,7 @@ pub fn effective(settings: &Settings) -> String {
         page.title(0, "ledger");
         let url = settings.ledger.url.reveal();
         let shown = if url.starts_with("sqlite:") { url } else { "***" };
-        page.line(1, "url", format!("{shown}{}", pending("ledger")));
+        page.line(1, "url", shown);
         let ledger = &settings.ledger;
         page.line(1, "lease", show_time(ledger.lease));
         let bounds = format!(
@@ -130,7 +130,7 @@ fn dependency(page: &mut Page, dependency: &Dependency) {
         page.line(1, "health", format!("{} {}", health.method, without_query(&health.target)));
     }
     if dependency.key != KeyRules::default() {
-        page.line(1, "key", format!("{}{}", key_rules(&dependency.key), pending("key")));
+        page.line(1, "key", key_rules(&dependency.key));
     }
     if dependency.operations.iter().any(|operation| operation.durable.is_some()) {
         page.line(1, "key_scope", actions::key_scope(dependency.key_scope));
@@ -193,7 +193,8 @@ fn show_request(request: &RequestTemplate) -> String {
     format!("{}{with}", without_query(&request.to_string()))
 }
 
-/// Returns which answers say "come back later" and what follows from such an answer, in words.
+/// Returns, in words, which statuses mean "come back later", and whether an endpoint that sends one of them gets no
+/// calls for a time.
 fn show_overload(dependency: &Dependency) -> String {
     let statuses: Vec<String> = dependency.overload.iter().map(u16::to_string).collect();
     match (statuses.is_empty(), dependency.cooldown) {
@@ -281,11 +282,10 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
 fn action(page: &mut Page, operation: &Operation) {
     if let Some(confirm) = &operation.confirm {
         let shown = format!(
-            "{} after {}{}{}",
+            "{} after {}{}",
             show_request(&confirm.request),
             show_time(confirm.after),
-            until(confirm.until.as_ref()),
-            pending("confirm")
+            until(confirm.until.as_ref())
         );
         page.line(2, "confirm", shown);
         meanings(
@@ -305,7 +305,7 @@ fn action(page: &mut Page, operation: &Operation) {
             CancelKind::State => "sets a state",
         };
         let until = until(cancel.until.as_ref());
-        page.line(2, "cancel", format!("{request}, {kind}{until}{}", pending("cancel")));
+        page.line(2, "cancel", format!("{request}, {kind}{until}"));
         meanings(
             page,
             &[
@@ -328,13 +328,12 @@ fn action(page: &mut Page, operation: &Operation) {
     let tried = tried.into_iter().filter_map(|(what, most)| Some(format!("{what} {}", most?)));
     let tried = tried.collect::<Vec<_>>().join(", ");
     let shown = format!(
-        "settle {settle}, give_up {}, on_unknown {}, quiet {}, key_lifetime {}, {tried}, stuck_after {}{}",
+        "settle {settle}, give_up {}, on_unknown {}, quiet {}, key_lifetime {}, {tried}, stuck_after {}",
         show_time(durable.give_up),
         ON_UNKNOWN.iter().find(|(_, what)| *what == durable.on_unknown).map_or("", |(word, _)| *word),
         show_time(durable.quiet),
         durable.key_lifetime.as_ref().map_or("not declared".to_owned(), ToString::to_string),
-        show_time(durable.stuck_after),
-        pending("durable")
+        show_time(durable.stuck_after)
     );
     page.line(2, "durable", shown);
     for (label, text) in actions::taken(&operation.taken) {
@@ -382,7 +381,8 @@ fn fallback(page: &mut Page, dependency: &Dependency) {
     }
 }
 
-/// Adds the sentences that follow from the settings of one operation.
+/// Adds the lines that say in words what the settings of one operation do: how often a call is sent, which bodies are
+/// not sent again, and whether anything bounds the time of a call.
 fn follows(
     page: &mut Page,
     idempotency: Idempotency,

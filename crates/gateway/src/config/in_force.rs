@@ -4,92 +4,36 @@
 //! is not an error. But a setting must not be accepted in silence and then do nothing. So each such setting in a file
 //! is named at start and by `seawall check`. When a feature is built, its entry is removed from the table here.
 
-use toml::de::DeValue;
-
 /// A setting that has no effect yet.
 struct NotYet {
     /// The setting's key.
     key: &'static str,
-    /// The tables in which the key may stand, by the names that `keys` gives them.
+    /// The names of the tables in which the key may stand, such as `[ledger]`. They are the names that the module
+    /// `keys` uses.
     tables: &'static [&'static str],
-    /// The value that needs no note, if there is one.
-    but: But,
     /// What is true while the setting has no effect. This text is the rest of a sentence that begins with the key, for
-    /// example "is not in force yet: nothing is recorded".
+    /// example "is not in force yet: nothing is compared".
     says: &'static str,
 }
 
-/// A value for which no note is made, because it asks for what the gateway does anyway.
-#[derive(Clone, Copy)]
-enum But {
-    /// There is no such value: every value needs a note.
-    Nothing,
-    /// The value `false`.
-    False,
-}
-
-impl But {
-    fn is(self, value: &DeValue<'_>) -> bool {
-        match self {
-            But::Nothing => false,
-            But::False => value.as_bool() == Some(false),
-        }
-    }
-}
-
-const OPERATION: &[&str] = &["[[dependency.NAME.operation]]"];
-const DEPENDENCY: &[&str] = &["[dependency.NAME]"];
-
 const NOT_YET: &[NotYet] = &[
     NotYet {
-        key: "ledger",
-        tables: &["the file"],
-        but: But::Nothing,
-        says: "is not in force yet: nothing is recorded",
-    },
-    NotYet {
-        key: "durable",
-        tables: OPERATION,
-        but: But::False,
-        says: "is not in force yet: the operation is not recorded, and an unknown outcome goes back to the caller",
-    },
-    NotYet {
-        key: "confirm",
-        tables: OPERATION,
-        but: But::Nothing,
-        says: "is not in force yet, except that an answer of 202 is unknown. Nothing is asked",
-    },
-    NotYet {
-        key: "cancel",
-        tables: OPERATION,
-        but: But::Nothing,
-        says: "is not in force yet: nothing is undone",
-    },
-    NotYet {
-        key: "key",
-        tables: DEPENDENCY,
-        but: But::Nothing,
-        says: "is not in force yet: keys are sent as callers write them",
-    },
-    NotYet {
         key: "reconcile",
-        tables: DEPENDENCY,
-        but: But::Nothing,
+        tables: &["[dependency.NAME]"],
         says: "is not in force yet: nothing is compared",
     },
     NotYet {
         key: "ca_file",
         tables: &["`clients`"],
-        but: But::Nothing,
         says: "is not in force yet: client certificates are not asked for",
     },
 ];
 
-/// Returns the note on a key that stands in the file with this value. `table` is the name of the key's table. `None` if
-/// the setting is in force, or if the value asks for what the gateway does anyway.
-pub(super) fn not_yet(table: &str, key: &str, value: &DeValue<'_>) -> Option<&'static str> {
+/// Returns the note on a key that stands in the file. `table` is the name of the key's table. `None` if the setting is in
+/// force.
+pub(super) fn not_yet(table: &str, key: &str) -> Option<&'static str> {
     let entry = NOT_YET.iter().find(|entry| entry.key == key && entry.tables.contains(&table))?;
-    (!entry.but.is(value)).then_some(entry.says)
+    Some(entry.says)
 }
 
 /// Returns whether the setting of this name is in force in every table in which it may stand.
@@ -147,7 +91,7 @@ mod tests {
     fn what_is_idle_is_marked_in_the_documentation() {
         let page = include_str!("../../../../docs/configuration.md");
         let row = |key: &str| format!("| `{key}` |");
-        for entry in NOT_YET.iter().filter(|entry| entry.key != "ledger" && entry.key != "confirm") {
+        for entry in NOT_YET {
             let marked = page.lines().filter(|line| line.starts_with(&row(entry.key)));
             assert!(marked.clone().any(|line| line.contains("**not yet**")), "{}", entry.key);
         }
@@ -174,11 +118,20 @@ mod tests {
     }
 
     #[test]
+    fn what_the_ledger_obeys_is_not_called_idle() {
+        let obeyed = "headers = { authorization = \"x\" }\nkey = { max = 64 }\n\
+                      operation = [{ name = \"a\", match = \"POST /a\", idempotency = \"keyed\", durable = true, refuses = 429, \
+                      confirm = { request = \"GET /a\", applied = { status = 200 } }, cancel = { request = \"POST /r\", kind = \"state\" } }]\n\
+                      [ledger]\nlease = \"3m\"";
+        let told = notes(obeyed);
+        assert!(!told.iter().any(|note| note.contains("not in force yet")), "{told:?}");
+    }
+
+    #[test]
     fn what_nothing_obeys_is_told() {
-        let lines = "headers = { authorization = \"x\" }\n\
-                     operation = [{ name = \"a\", match = \"POST /a\", idempotency = \"keyed\", durable = true }]";
+        let lines = "reconcile = { list = \"GET /l?from={from}&to={to}\", items = \"/d\", key = \"/k\", state = { pointer = \"/s\", applied = [\"a\"] } }";
         let notes = notes(lines);
-        let told = |note: &String| note.starts_with("`durable`") && note.contains("not in force yet");
+        let told = |note: &String| note.starts_with("`reconcile`") && note.contains("not in force yet");
         assert!(notes.iter().any(told), "{notes:?}");
     }
 }

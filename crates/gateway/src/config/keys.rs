@@ -114,13 +114,14 @@ pub(super) enum Kind {
     Zone,
     /// How long a key is remembered: a length of time, or a time of day in a zone.
     Lifetime,
-    /// Until when something works: a length of time, or a day of a zone's calendar.
+    /// Until when the provider can be asked about an action or takes a cancel: a length of time, or a day of a zone's
+    /// calendar.
     Window,
     /// The characters of a key, as a list of characters and ranges.
     KeyChars,
     /// Where the key of an action comes from: a text with placeholders, or `generate`.
     KeySource,
-    /// A list of names of headers that are recorded, so none that carries credentials.
+    /// A list of names of headers that are recorded. A header that carries credentials is not allowed.
     StoredHeaders,
     /// A code of ISO 4217, or a JSON pointer to one.
     Currency,

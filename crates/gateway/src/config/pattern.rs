@@ -95,9 +95,9 @@ impl Pattern {
         format!("/{}{}", parts.join("/"), if self.slash { "{/}" } else { "" })
     }
 
-    /// Returns the paths to give to the router, in the router's syntax, each path once. They are the pattern as it is
-    /// written, and the pattern in the normal form of its text. If a slash at the end is optional, each of them is also
-    /// returned with that slash.
+    /// Returns the paths to give to the router, in the router's syntax, each path once. The first is the pattern as it
+    /// is written. The second has its text in normal form: for example, `%7E` becomes `~`. If a slash at the end is
+    /// optional, each of them is also returned with that slash.
     pub(crate) fn routes(&self) -> Vec<String> {
         let mut routes = Vec::new();
         for segments in self.forms() {
@@ -114,7 +114,7 @@ impl Pattern {
     }
 
     /// Returns whether this pattern covers one of the two forms of `other`: all its paths with a slash at the end, or
-    /// all its paths without one. That is so under three conditions:
+    /// all its paths without one. For example, `/a` covers one form of `/a{/}`. That is so under three conditions:
     ///
     /// - Both patterns have the same method.
     /// - The slash at the end is optional in `other`, but not in this pattern.
@@ -199,7 +199,7 @@ impl Segment {
         Ok(Segment::Literal(part.to_owned()))
     }
 
-    /// Returns the segment as it is written, with text in its normal form.
+    /// Returns the segment as it is written, but with literal text in its normal form: for example, `%7E` becomes `~`.
     fn normal(&self) -> String {
         match self {
             Segment::Literal(text) => paths::segment(text).into_owned(),

@@ -1,8 +1,8 @@
 //! Finds each bracket and quote that is never closed, and closes it at the end of its line. So the report names only
 //! the bracket or quote that was left open, and the rest of the file is judged as it was meant.
 //!
-//! Without this repair, the parser takes the lines after such a mark for a part of the value. It reports each of these
-//! lines, but not the one line that is wrong.
+//! Without this repair, the parser takes the lines after an open bracket or quote for a part of the value. It reports
+//! each of these lines, but not the one line that is wrong.
 
 use std::ops::Range;
 
@@ -19,7 +19,7 @@ pub(super) struct Repaired {
 }
 
 impl Repaired {
-    /// Returns the text with its open marks closed; `None` if no mark is open.
+    /// Returns the text in which each open bracket and quote is closed; `None` if none is open.
     pub(super) fn of(text: &str) -> Option<Repaired> {
         let open = open_marks(text);
         if open.is_empty() {

@@ -33,8 +33,8 @@ pub(super) trait Field<S>: Sync {
     /// Reads a value of the file into the field.
     fn read(&self, value: &DeValue<'_>, into: &mut S) -> Result<(), Wrong>;
 
-    /// Returns the field's value in the form in which it would stand in the file. Returns `None` if the setting is off
-    /// and its `Form` shows nothing for that.
+    /// Returns the field's value in the form in which it would stand in the file. If the setting is off, returns
+    /// `None`, unless its `Form` has a text for that.
     fn show(&self, of: &mut S) -> Option<String>;
 }
 

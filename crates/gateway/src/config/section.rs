@@ -180,8 +180,8 @@ impl<'a> Section<'a> {
             .collect()
     }
 
-    /// Returns the tables under a key whose names the user chooses, each with its name. There are none if the key is
-    /// absent.
+    /// Returns the tables under a key such as `dependency`, where the user chooses the names of the tables. Each comes
+    /// with its name. There are none if the key is absent.
     pub(super) fn named(&self, name: &str) -> Vec<(&'a str, Section<'a>)> {
         let Kind::Named(spec) = self.key(name).kind else { panic!("`{name}` has no named tables") };
         let Some(DeValue::Table(tables)) = self.raw(name).map(Spanned::get_ref) else { return Vec::new() };

@@ -87,8 +87,8 @@ pub struct Dependency {
     /// The endpoints, in order of preference. There is at least one. The headers of the dependency are already part of
     /// each endpoint.
     pub endpoints: Vec<Endpoint>,
-    /// An address that only this dependency listens on; `None` means that it has none. Paths at this address do not
-    /// begin with the dependency's name.
+    /// An address at which the gateway takes calls for this dependency only; `None` means that there is none. Paths at
+    /// this address do not begin with the dependency's name.
     pub listen: Option<SocketAddr>,
     /// The request that checks whether an endpoint works. It is sent only while a breaker is open. `None` means that no
     /// such request is sent.
@@ -217,9 +217,9 @@ pub enum GuardKey {
     Endpoint,
     /// One guard for each endpoint and operation.
     Operation,
-    /// One guard for each endpoint and each value of this request header.
+    /// One guard (a breaker or a limit) for each endpoint and each value of this request header.
     Header(HeaderName),
-    /// One guard for each endpoint and each value of this named part of the path.
+    /// One guard (a breaker or a limit) for each endpoint and each value of this named part of the path.
     Path(String),
 }
 
@@ -314,6 +314,6 @@ pub struct Operation {
     pub cancel: Option<Cancel>,
     /// The ledger's rules. `None` if requests are not recorded before they are sent.
     pub durable: Option<Rules>,
-    /// What is taken over from a caller's request if the operation is durable.
+    /// What is taken over from a caller's request if the operation is durable: for example the key and some headers.
     pub taken: Taken,
 }

@@ -1,5 +1,5 @@
-//! Judges each value of the file by itself: what each kind of value must look like. This module also reads the values
-//! that both passes need.
+//! Judges each value of the file by itself: what each kind of value must look like. This module also has the functions
+//! with which both passes, `walk` and `read`, read values.
 
 use std::borrow::Cow;
 
@@ -235,8 +235,8 @@ fn label(name: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// Returns which calls share one guard, read from a text: `endpoint`, `operation`, `header:NAME` or `path:{name}`. Any
-/// other text is a mistake.
+/// Returns which calls share one guard (a breaker or a limit), read from a text: `endpoint`, `operation`, `header:NAME`
+/// or `path:{name}`. Any other text is a mistake.
 pub(super) fn guard_key(written: &str) -> Result<GuardKey, Wrong> {
     let forms = ["endpoint", "operation", "header:NAME", "path:{name}"];
     match written.split_once(':') {

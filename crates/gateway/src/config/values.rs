@@ -129,8 +129,8 @@ pub(super) fn lifetime(value: &DeValue<'_>) -> Outcome<Lifetime> {
     Lifetime::parse(text(value)?, time_of)
 }
 
-/// Returns until when something works, read from a length of time, or from a day of a zone's calendar. A text of
-/// another form is a mistake.
+/// Returns until when the provider can be asked or takes a cancel, read from a length of time, or from a day of a
+/// zone's calendar. A text of another form is a mistake.
 pub(super) fn window(value: &DeValue<'_>) -> Outcome<Window> {
     Window::parse(text(value)?, time_of)
 }

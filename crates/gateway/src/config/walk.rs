@@ -20,7 +20,7 @@ pub(super) fn walk(section: &Section<'_>, table: &DeTable<'_>) {
             book.wrong(name.span(), unknown(spec, name.get_ref()));
             continue;
         };
-        if let Some(says) = in_force::not_yet(spec.name, key.name, value.get_ref()) {
+        if let Some(says) = in_force::not_yet(spec.name, key.name) {
             book.note(name.span(), format!("`{}` {says}", key.name));
         }
         match (&key.kind, value.get_ref()) {

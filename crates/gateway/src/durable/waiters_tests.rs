@@ -2,6 +2,7 @@
 
 use seawall_ledger::machine::Row;
 use seawall_ledger::{NewAction, Refusal, Rules, Stamp, State, StoreError};
+use seawall_policy::Idempotency;
 
 use tokio::time::sleep as later;
 
@@ -28,7 +29,7 @@ impl Played {
     fn row(&self) -> ActionId {
         let now = Stamp::from_micros(0);
         let new = NewAction::new("pay", "charge", "k", b"{}".to_vec());
-        let state = seawall_ledger::machine::recorded(&Rules::default(), now);
+        let state = seawall_ledger::machine::recorded(&Rules::of(Idempotency::Keyed), now);
         let action = Action::of(&new, state, now);
         let id = action.id;
         self.0.rows.lock().insert(id, Story { action, attempts: Vec::new(), marks: Vec::new() });

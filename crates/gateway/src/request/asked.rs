@@ -15,14 +15,14 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
-use seawall_ledger::{Action, ActionId, Error, Known, Refusal, StoreError, Story, Trouble};
+use seawall_ledger::{Action, ActionId, AttemptKind, Error, Known, Refusal, StoreError, Story, Trouble};
 use seawall_policy::{Effect, Reason};
 use tokio::time::Instant;
 
 use self::wanted::{Change, Unwanted, Wanted, Which, report};
-use super::handle::Site;
 use super::reply_body::ReplyBody;
 use super::request_body::{Pace, TakenBody, take_whole};
+use super::site::Site;
 use crate::callers::exchange::Exchange;
 use crate::durable::books::Books;
 use crate::durable::call::effect_of;
@@ -137,7 +137,7 @@ impl Asking<'_> {
 
     fn books(&self) -> Result<Books, Refused> {
         self.site.room.side.books().map_err(|why| {
-            Refused::from(problem(Reason::LedgerUnavailable, format!("the ledger cannot be asked: {why}")))
+            problem(Reason::LedgerUnavailable, format!("the ledger cannot be asked: {why}")).into()
         })
     }
 
@@ -251,10 +251,7 @@ impl Asking<'_> {
             Error::Store(error) => (Reason::LedgerUnavailable, away(error)),
             other => (Reason::LedgerUnavailable, other.to_string()),
         };
-        let mut told = problem(reason, why);
-        if reason == Reason::LedgerUnavailable {
-            told.retry_after = Some(Duration::from_secs(1));
-        }
+        let told = problem(reason, why);
         match story {
             Some(story) => about(told, &story),
             None => told.into(),
@@ -266,7 +263,7 @@ impl Asking<'_> {
         let action = &story.action;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        put_facts(&mut headers, effect_of(&action.state), action.state.attempts(), 0, None);
+        put_facts(&mut headers, effect_of(&action.state), sent(story), 0, None);
         headers.extend(HeaderValue::try_from(action.id.to_string()).ok().map(|id| (ACTION, id)));
         written(StatusCode::OK, headers, self.facts(story).await.to_string())
     }
@@ -363,7 +360,8 @@ fn away(error: &StoreError) -> String {
 
 /// Returns the problem of a request about an action of which nothing is known.
 fn problem(reason: Reason, why: impl Into<String>) -> Problem {
-    Problem { effect: Effect::Unknown, ..Problem::refused(reason, None, why) }
+    let retry_after = (reason == Reason::LedgerUnavailable).then_some(Duration::from_secs(1));
+    Problem { effect: Effect::Unknown, retry_after, ..Problem::refused(reason, None, why) }
 }
 
 fn not_found() -> Refused {
@@ -375,7 +373,7 @@ fn about(problem: Problem, story: &Arc<Story>) -> Refused {
     let action = &story.action;
     let problem = Problem {
         effect: effect_of(&action.state),
-        attempts: action.state.attempts(),
+        attempts: sent(story),
         dependency: Some(action.dependency.clone()),
         found_at: Some(Box::new(Where::Id(action.id.to_string()))),
         ..problem
@@ -387,8 +385,7 @@ fn refused_as(unwanted: Unwanted) -> Refused {
     match unwanted {
         Unwanted::Action => not_found(),
         Unwanted::Path => {
-            let why =
-                "below /-/actions there are ID, ID/settle, ID/cancel and ID/observe, and no other paths";
+            let why = format!("there are {}, and no other paths below them", wanted::PATHS.join(", "));
             problem(Reason::UnknownDependency, why).into()
         }
         Unwanted::Method(allow) => {
@@ -406,4 +403,10 @@ fn written(status: StatusCode, mut headers: HeaderMap, body: String) -> Response
     let mut response = Response::new(ReplyBody::own(Bytes::from(body)));
     (*response.status_mut(), *response.headers_mut()) = (status, headers);
     response
+}
+
+/// Returns the number of attempts to perform an action, those that were not sent included.
+fn sent(story: &Story) -> u32 {
+    let sent = story.attempts.iter().filter(|line| line.kind == AttemptKind::Perform);
+    u32::try_from(sent.count()).unwrap_or(u32::MAX)
 }

@@ -16,7 +16,6 @@ use seawall_policy::{Keys, Reason, Time, Wish};
 use crate::callers::door::Door;
 use crate::callers::exchange::Exchange;
 use crate::callers::gate::Kept;
-use crate::durable::Room;
 use crate::paths::Readings;
 use crate::problem::Problem;
 use crate::problem::message::REASON;
@@ -28,17 +27,11 @@ use crate::request::headers::{Kinds, Said, has_key, join_cookies, strip_hop, tak
 use crate::request::reply::{of_problem, reply};
 use crate::request::reply_body::{ReplyBody, Underway};
 use crate::request::request_body::{self, Pace, TakenBody};
+use crate::request::site::Site;
 use crate::running::compiled::CompiledDependency;
 use crate::running::durable::DurableOperation;
 use crate::running::operations::FoundOperation;
 use crate::running::router::{Router, Routes};
-
-/// What a worker answers requests with.
-pub(crate) struct Site {
-    pub(crate) router: Arc<Router>,
-    /// What all workers share of the ledger.
-    pub(crate) room: Arc<Room>,
-}
 
 /// Handles one request that came through `door`, and returns the answer for its caller. This is the dependency's
 /// answer, or a problem that the gateway describes itself. Also decides whether the caller's HTTP/1 connection closes

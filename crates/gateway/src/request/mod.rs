@@ -7,3 +7,4 @@ pub mod headers;
 pub(crate) mod reply;
 pub(crate) mod reply_body;
 pub(crate) mod request_body;
+pub(crate) mod site;

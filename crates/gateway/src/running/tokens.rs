@@ -62,7 +62,7 @@ struct Lines {
 }
 
 impl TokenFile {
-    /// Reads a file of tokens, and returns its tokens without putting them in force.
+    /// Returns the tokens of a file, without putting them in force.
     ///
     /// # Errors
     /// If the file cannot be read, may be written by others, or holds no token, or if a line is not as its kind demands. The
@@ -98,7 +98,7 @@ impl TokenFile {
         found.map(|token| Holder { name: token.name.clone() })
     }
 
-    /// Reads the file again, and returns its tokens without putting them in force.
+    /// Returns the tokens that the file holds now, without putting them in force.
     ///
     /// # Errors
     /// As for [`TokenFile::read`].
@@ -135,7 +135,8 @@ impl Fresh {
     }
 }
 
-/// Reads the lines of a file of tokens. Empty lines and lines that begin with `#` are skipped.
+/// Returns what stands in a file of tokens. Empty lines and lines that begin with `#` are left out. Fails if the file
+/// cannot be read, if it has no token, or if a line is not as its kind demands.
 fn read_tokens(path: &Path, kind: TokenKind) -> Result<Lines, String> {
     let text = files::read(path).map_err(|why| format!("{}: {why}", path.display()))?;
     let mut read = Lines { tokens: Vec::new(), nameless: None };

@@ -28,7 +28,8 @@ use crate::callers::patience::{IDLE, Patience};
 use crate::config::Limits;
 use crate::durable::Room;
 use crate::problem::Problem;
-use crate::request::handle::{Site, handle};
+use crate::request::handle::handle;
+use crate::request::site::Site;
 use crate::running::process::Running;
 use crate::running::router::Router;
 

@@ -97,7 +97,8 @@ fn lengths_of_time_count_from_the_first_send() {
 
 #[test]
 fn a_midnight_that_does_not_come_ends_keys_at_each_time_that_it_can_mean() {
-    // After 23:59:59 of 2017-10-14 the clock went to 01:00. The later clock would have shown midnight an hour before.
+    // At the end of 2017-10-14 the clock went from 24:00 to 01:00, so it never showed 00:00. With the later offset
+    // (-02:00), midnight was at 23:00 of the old clock.
     let sao_paulo = lifetime("midnight America/Sao_Paulo");
     let rows = [
         ("2017-10-14T22:59:59-03:00", "2017-10-14T23:00:00-03:00"),
@@ -155,7 +156,8 @@ fn a_day_ends_with_the_first_moment_of_the_following_date() {
     // The day that follows has no midnight.
     let rows = [("2017-10-14T12:00:00-03:00", "2017-10-15T01:00:00-02:00")];
     ends("America/Sao_Paulo", |first| window("same-day America/Sao_Paulo").end(first), &rows);
-    // The 1st of November has two midnights. It does not end at its own second midnight.
+    // The 1st of November has two midnights, because the clock goes from 01:00 back to 00:00. The day does not end at
+    // the second of them, but at the midnight of the 2nd.
     let rows = [
         ("2026-10-31T12:00:00-04:00", "2026-11-01T00:00:00-04:00"),
         ("2026-11-01T00:30:00-04:00", "2026-11-02T00:00:00-05:00"),
@@ -236,8 +238,8 @@ fn the_shortest_time_is_that_of_a_send_just_before_the_end() {
     assert_eq!(window("same-day Asia/Seoul").shortest(), Duration::ZERO);
     assert_eq!(window("next-day Asia/Seoul").shortest(), hours(23));
     assert_eq!(window("3-days Europe/Berlin").shortest(), hours(71));
-    // One microsecond before the midnight that begins the day of the change, the time that is left is one microsecond
-    // more than the shortest.
+    // `first` is one microsecond before the midnight that begins 2026-03-29. The clock is moved forward on that day, so
+    // the day has only 23 hours.
     let first = at("2026-03-28T23:59:59.999999+01:00");
     let left = window("next-day Europe/Berlin").end(first).since(first);
     assert_eq!(left, hours(23) + Duration::from_micros(1));

@@ -1,4 +1,4 @@
-//! A test bench: a row that the tests of the machine can move through its states.
+//! A test bench: a row that the tests of the state machine can move through its states.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ pub(super) const fn at(seconds: i64) -> Stamp {
     Stamp::from_micros(1_000_000_000 + seconds * 1_000_000)
 }
 
-/// Returns the cautious rules, for a provider that knows no keys and can be asked. Its cancel has no key, and a second
-/// cancel undoes the effect once more, as a second refund does.
+/// Returns rules for a provider that knows no keys and can be asked. Its cancel has no key, and a second cancel undoes
+/// the effect once more, as a second refund does. So the rules must be cautious.
 pub(super) fn lookup() -> Rules {
     Rules {
         on_unknown: OnUnknown::Confirm,
@@ -84,7 +84,7 @@ pub(super) struct Bench {
     pub(super) rules: Rules,
     pub(super) origin: Origin<'static>,
     pub(super) now: Stamp,
-    /// For how long the time is in doubt.
+    /// For how long the time is in doubt, after a jump of the clock.
     pub(super) doubt: Option<Duration>,
     pub(super) back: Back,
 }
@@ -137,7 +137,7 @@ impl Bench {
         self.row.claim.as_mut().expect("it is claimed").until = until;
     }
 
-    /// Returns the number of cancels of the current generation that may have been sent.
+    /// Returns the number of cancels of the current generation (those with the current key) that may have been sent.
     pub(super) fn open_cancels(&self) -> u32 {
         self.row.undo.open.as_ref().map_or(0, |open| open.count)
     }

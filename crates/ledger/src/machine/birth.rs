@@ -34,9 +34,9 @@ pub fn recorded(rules: &Rules, now: Stamp) -> State {
     }
 }
 
-/// Returns the first state of an action that is leased to its caller, which then follows [`plan`](super::plan())
-/// itself. A caller that records in its own transaction and makes the call directly after the commit uses this state,
-/// too.
+/// Returns the first state of an action that is leased to its caller. The caller makes the call itself, and asks
+/// [`plan`](super::plan()) for each step. This state is also used if the caller records the action in its own
+/// transaction and makes the call directly after the commit.
 #[must_use]
 pub fn reserved(rules: &Rules, owner: Owner, now: Stamp) -> State {
     let mut state = recorded(rules, now);
@@ -78,8 +78,8 @@ pub fn used_anew(state: &State, rules: &Rules, birth: Birth, now: Stamp) -> Opti
         return None;
     }
     let mut draft = Draft::of(state, now);
-    // The fence and the numbers of the attempt log continue and do not begin again. A worker of the earlier try may
-    // still report an end, and its numbers must not be those of a new attempt.
+    // The number of claims and the numbers of the attempt log continue, and do not begin again. A worker of the earlier
+    // try may still report how its attempt ended. This report must not be taken for that of a new attempt.
     draft.to = State {
         version: draft.to.version,
         fence: state.fence,

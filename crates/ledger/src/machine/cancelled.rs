@@ -40,7 +40,7 @@ impl Case<'_> {
     }
 
     /// Plans the next cancel after one that did not undo the effect. `tries` is the number of cancels, and the wait
-    /// grows with it. If no cancel has undone anything for the whole time of the rules, the row is stuck.
+    /// grows with it. If no cancel has undone anything for as long as the rules allow, the row is stuck.
     fn undid_nothing(&self, tries: u32, draft: &mut Draft, report: &Report) {
         draft.to.next_at = self.later(tries, report);
         if draft.brought_nothing(self.rules) {
@@ -48,9 +48,10 @@ impl Case<'_> {
         }
     }
 
-    /// Handles the answer "no such effect" to a cancel. The key of this generation is not used again, since the
-    /// provider may repeat its first answer to every later request with the same key. The answer is believed only if
-    /// the generation was first sent after the quiet time.
+    /// Handles the answer "no such effect" to a cancel. The key of this cancel is not used again, since the provider
+    /// may repeat its first answer to every later request with the same key. The answer is believed only if the first
+    /// cancel of this generation (of those with the same key) was sent after the quiet time. Before that, the perform
+    /// attempt might still arrive.
     fn no_such(&self, draft: &mut Draft, report: &Report) {
         let seen = self.state.sent.is_some_and(|sent| sent.seen);
         let early = self.state.undo.open.as_ref().is_some_and(|open| open.early);
@@ -90,8 +91,8 @@ impl Case<'_> {
     }
 
     /// Handles a refused cancel. Usually the next cancel gets a new key, since a provider that saves answers would
-    /// repeat its refusal to the same key. The key stays in one case: an earlier cancel of this generation has no
-    /// answer, so it may have undone the effect, and a second cancel could undo the effect twice. Then this refusal
+    /// repeat its refusal to the same key. The key stays in one case: an earlier cancel under this key has no answer.
+    /// It may have undone the effect, and a cancel under a new key could undo the effect twice. Then this refusal
     /// counts like a missing answer.
     fn refused(&self, draft: &mut Draft, report: &Report) {
         let alone = self.state.undo.open.as_ref().is_none_or(|open| open.count == 1);

@@ -46,7 +46,7 @@ impl Case<'_> {
     }
 
     /// Plans the next question after one that brought no result. `tries` is the number of questions, and the wait grows
-    /// with it. If questions have brought no result for the whole time of the rules, the row is stuck.
+    /// with it. If questions have brought no result for as long as the rules allow, the row is stuck.
     fn learned_nothing(&self, tries: u32, draft: &mut Draft, report: &Report) {
         draft.to.next_at = self.later(tries, report);
         if draft.brought_nothing(self.rules) {
@@ -63,17 +63,12 @@ impl Case<'_> {
                 draft.to.next_at = self.now;
             }
         }
-        // No cancel of this generation can still arrive, and the effect still exists. So the key of this generation is
-        // of no more use, and the next cancel gets a new key.
-        let arrived = self
-            .state
-            .undo
-            .open
-            .as_ref()
-            .is_some_and(|open| question.asked_at >= self.rules.cancel_quiet_until(open));
+        // The question was asked after the quiet time of the cancels, so none of them can still arrive. The effect
+        // still exists. So the key of these cancels is of no more use, and the next cancel gets a new key.
+        let open = self.state.undo.open.as_ref();
+        let arrived = open.is_some_and(|open| question.asked_at >= self.rules.cancel_quiet_until(open));
         if arrived && self.can_prove(question.sure) {
-            if self.rules.was_cancelled_for_too_long(self.state.failing_since, self.state.undo.open.as_ref())
-            {
+            if self.rules.was_cancelled_for_too_long(self.state.failing_since, open) {
                 return draft.stick(Stuck::CancelledForTooLong);
             }
             draft.next_generation();
@@ -90,8 +85,8 @@ impl Case<'_> {
 
     fn found_cancelled(&self, draft: &mut Draft, question: Question) {
         match self.state.known {
-            // Without a key, another attempt may still apply the effect again, so the row waits for the end of the
-            // quiet time.
+            // Without a key, an attempt that is still on its way may apply the effect again. So the row waits for the
+            // end of the quiet time, after which no attempt can arrive.
             Known::Unknown if self.may_return(question) => {
                 let quiet = self.rules.quiet_until(self.state.sent.as_ref()).unwrap_or(self.now);
                 draft.to.next_at = self.time.rested(quiet);
@@ -109,9 +104,11 @@ impl Case<'_> {
         !self.rules.honours_keys() && several && (early || !self.can_prove(question.sure))
     }
 
-    /// Handles the answer "not found". It is believed only if the question was asked after the quiet time, and was
-    /// asked and answered before the end of the window in which the provider can be asked. It is not believed at all if
-    /// the provider has said that it has the key.
+    /// Handles the answer "not found". It is believed under three conditions:
+    ///
+    /// - The question was asked after the quiet time, when no attempt could still arrive.
+    /// - It was asked and answered before the end of the window in which the provider can be asked.
+    /// - The provider has never said that it has the key.
     fn found_nothing(&self, draft: &mut Draft, question: Question) {
         let quiet = self.rules.quiet_until(self.state.sent.as_ref()).unwrap_or(question.asked_at);
         let cancel_quiet = self.state.undo.open.as_ref().map(|open| self.rules.cancel_quiet_until(open));

@@ -31,14 +31,14 @@ impl Bench {
         self.doubt = Some(DOUBT);
     }
 
-    /// Lets the doubt pass, and claims the row.
+    /// Lets time pass until the time can be relied on again, and claims the row.
     fn doubt_passes(&mut self) {
         self.now = self.now.saturating_add(DOUBT);
         self.doubt = None;
         self.claim_over();
     }
 
-    /// Checks that the row rests until the doubt is over, without any other change.
+    /// Checks that the row rests until the time can be relied on again, without any other change.
     fn rests_until_the_doubt_is_over(&mut self) {
         let before = (self.row.goal, self.row.known, self.row.end);
         assert_eq!(self.step(), Step::Leave);
@@ -66,7 +66,7 @@ fn not_found_is_not_believed_until_the_doubt_is_over() {
     bench.found(question, Found::Absent);
     assert_eq!((bench.row.known, bench.row.end), (Known::Unknown, None));
     assert_eq!(bench.row.due_at(), Some(bench.now.saturating_add(DOUBT)));
-    // A question that was asked in doubt proves nothing, even if its answer comes after the doubt.
+    // A question that was asked while the time was in doubt proves nothing, even if its answer comes later.
     bench.claim_over();
     let question = bench.asks();
     bench.doubt = None;
@@ -130,7 +130,7 @@ fn nothing_is_sent_again_under_a_key_in_doubt() {
     bench.rests_until_the_doubt_is_over();
     bench.doubt_passes();
     assert!(matches!(bench.step(), Step::Perform(_)));
-    // The same holds for an action that was believed absent before the jump.
+    // An action that was believed absent before the jump is not sent again either, until the doubt is over.
     let mut bench = Bench::new(Rules { confirm: Some(ConfirmRules::default()), ..keyed() });
     let line = bench.performs();
     bench.performed(line, Performed::Unknown);
@@ -147,7 +147,8 @@ fn nothing_is_sent_again_under_a_key_in_doubt() {
 fn an_idempotent_request_without_a_key_is_sent_again_in_doubt() {
     let mut bench = lost(Rules::of(Idempotency::Idempotent));
     let again = bench.performs();
-    // The quiet time may not be over. So if this attempt is refused, the refusal says nothing about the first attempt.
+    // It is not certain that the quiet time is over, so the first attempt may still arrive. If this attempt is refused,
+    // the refusal says nothing about the first one.
     assert!(!again.after_quiet);
 }
 
@@ -160,8 +161,8 @@ fn a_key_lives_shorter_after_a_jump_back() {
     bench.now = at(3000);
     bench.jumps_back();
     bench.doubt_passes();
-    // The clock shows 2550 s, so the key would seem to live for 1050 s more. But 3150 s have passed since the first
-    // send.
+    // The clock was set back by 600 s and shows 2550 s. By this clock, a key that lives for 3600 s would live for 1050
+    // s more. But 3150 s have really passed since the first send, so it lives for only 450 s more.
     let mut later = Bench { now: at(2960), ..bench };
     let mut soon = Bench { row: later.row.clone(), rules: later.rules.clone(), ..Bench::new(keyed()) };
     (soon.now, soon.back) = (at(2950), later.back);

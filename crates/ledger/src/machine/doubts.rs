@@ -1,5 +1,5 @@
-//! Checks that a row decides nothing by the time while the time is in doubt. The random tests of the machine use these
-//! checks.
+//! Checks that no decision about a row depends on the time while the time is in doubt. The random tests of the machine
+//! use these checks.
 
 use std::time::Duration;
 
@@ -43,7 +43,8 @@ impl Decided {
     }
 }
 
-/// Checks that the plan of a row decides the same at each time that the clock may show, and that it repeats no key.
+/// Checks that the plan of a row decides the same at each time that the clock may show after a jump, and that it
+/// repeats no request under a key.
 pub(super) fn plans_without_the_time(world: &World, owner: Owner) {
     let (row, rules) = (&world.row, &world.rules);
     let mut decided = Vec::new();
@@ -72,7 +73,7 @@ pub(super) fn plans_without_the_time(world: &World, owner: Owner) {
             }
         }
     }
-    // Plans that decide nothing are left out. At some of the times, the row may still rest, which is no contradiction.
+    // Plans that decide nothing are left out.
     let changes: Vec<_> = decided.into_iter().filter(|(_, to)| *to != Decided::of(row)).collect();
     assert!(changes.windows(2).all(|two| two[0].1 == two[1].1), "the time decided: {changes:?} of {row:?}");
     if let [(jump, to), ..] = changes[..] {
@@ -81,8 +82,8 @@ pub(super) fn plans_without_the_time(world: &World, owner: Owner) {
     }
 }
 
-/// Checks that an event changes the row in the same way at each time that the clock may show. A question may also seem
-/// to have been asked at any of these times.
+/// Checks that an event changes the row in the same way at each time that the clock may show after a jump. If the event
+/// is the answer to a question, the time of that question is moved by the same jump.
 pub(super) fn tells_without_the_time(world: &World, owner: Owner, event: &Event) {
     let mut decided = None;
     for jump in JUMPS {

@@ -42,9 +42,9 @@ pub fn handler_failed(
     Write { to, breaks_scope: false, ..write }
 }
 
-/// Returns what is written if the handler of a member failed when the whole scope was to be settled. That transaction
-/// has written nothing, so this write only records that the handler failed. Returns `None` if `owner` does not have the
-/// row.
+/// Returns what is written if a handler failed when the actions of a scope were to be settled together. That
+/// transaction has written nothing, so this write only records that the handler failed. Returns `None` if `owner` does
+/// not have the row.
 #[must_use]
 pub fn scope_handler_failed(
     state: &State,

@@ -244,7 +244,8 @@ fn a_report_that_contradicts_the_end_leaves_a_mark_and_never_changes_the_end() {
     let line = undone.cancels();
     undone.undone(line, Undone::Yes);
     let applied = || Observed::Applied(answer());
-    // The columns are: the row, the report, whether the report leaves a mark, and when the provider is asked again.
+    // The columns are: the row, the report, whether the report marks the row as disputed, and when the provider is
+    // asked again.
     let table = [
         (&done, Observed::Otherwise, true, None),
         (&done, applied(), false, None),

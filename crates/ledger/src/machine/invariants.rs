@@ -8,7 +8,8 @@ use super::{
     Stamp, State, StuckReason, Undone, Write,
 };
 
-/// Panics if parts of the state contradict each other that must agree in each row that [`State::of_row`] accepts.
+/// Panics if two parts of the state contradict each other, for example if the effect is unknown although no attempt can
+/// take effect. [`State::of_row`] accepts no row with such a contradiction.
 pub(super) fn consistent(state: &State) {
     match state.known {
         Known::Unknown => {
@@ -37,8 +38,8 @@ pub(super) fn consistent(state: &State) {
     }
 }
 
-/// Panics if parts of the state contradict each other that agree in each row that the machine writes. These are the
-/// checks of [`consistent`] and some more.
+/// Panics if two parts of the state contradict each other. These are the checks of [`consistent`], and further ones
+/// that hold only for rows that the machine wrote.
 pub(super) fn holds(state: &State) {
     consistent(state);
     assert!(state.end.is_none() || state.in_flight().is_none(), "nothing is under way at an end");

@@ -71,16 +71,16 @@ impl Now {
         self.doubt.is_none()
     }
 
-    /// Returns the latest time that it may be now on the clock that showed `first` when something was sent. If the
-    /// clock was set back since then, this is later than [`Now::at`]. Use it to check whether a time that began at
-    /// `first` is over, such as the life of a key.
+    /// Returns the time to use as "now" when you check whether a time that began at `first` is over, such as the life
+    /// of a key. If the clock was set back after it showed `first`, the result is later than [`Now::at`]: more time has
+    /// passed since `first` than the clock shows.
     #[must_use]
     pub fn latest_since(&self, first: Stamp) -> Stamp {
         if first <= self.back.before { self.at.saturating_add(self.back.by) } else { self.at }
     }
 
-    /// Returns when a row that rests until `until` is looked at again. This is not before the end of the doubt, if
-    /// there is one.
+    /// Returns when a row that rests until `until` is looked at again. If the time is in doubt, this is not before the
+    /// end of the doubt.
     pub(super) fn rested(&self, until: Stamp) -> Stamp {
         if self.is_sure() { until } else { until.max(self.doubt_ends()) }
     }

@@ -61,8 +61,8 @@ impl Case<'_> {
         Told::Write(draft.rested())
     }
 
-    /// Records that the attempt was not sent, so it can take no effect. If no attempt at all may have been sent, the
-    /// quiet time and the lifetime of the key have not begun.
+    /// Records that the attempt was not sent, so it can take no effect. If no attempt at all may have been sent, there
+    /// is no quiet time to wait for, and the lifetime of the key has not begun.
     fn not_sent(&self, draft: &mut Draft, report: &Report, closes: bool) {
         let to = &mut draft.to;
         to.attempts = to.attempts.saturating_sub(1);
@@ -107,9 +107,9 @@ impl Case<'_> {
         }
     }
 
-    /// Returns what an answer changes that came after the row had changed. The answer is kept as evidence. If the
-    /// answer is "yes" although the row was closed as not applied, the provider is asked about the effect. If the
-    /// provider cannot be asked, the effect is undone.
+    /// Handles an answer that came only after another writer had changed the row, and returns what it changes. The
+    /// answer is kept as evidence. If the answer is "yes" although the row was closed as not applied, the provider is
+    /// asked about the effect. If the provider cannot be asked, the effect is undone.
     fn late(&self, closed: AttemptRow, how: Performed) -> Told {
         match how {
             Performed::Yes(answer) if contradicts(self.state) => {

@@ -28,32 +28,32 @@ pub enum Step {
     /// Write this change. Once the store has taken it, send the attempt that it records. The first byte must leave
     /// before `send_by`; from then on nothing is sent.
     Perform(Write),
-    /// Write this change. Once the store has taken it, send the cancel that it records, under the key of the current
-    /// generation.
+    /// Write this change. Once the store has taken it, send the cancel that it records, under the current cancel key.
     Cancel(Write),
     /// Ask the provider, and report the answer to the machine. Nothing is written before the question.
     Ask(Question),
-    /// Settle all members of the scope together, and report to the machine how that ended.
+    /// Settle all actions of the scope together, and report to the machine how that ended.
     SettleScope,
 }
 
 /// A question that is about to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Question {
-    /// The fence number of the claim under which the question is asked.
+    /// The number of the claim under which the question is asked. Each claim of a row has a new number, its fence.
     pub fence: u64,
     /// The number that the line of this question will have in the attempt log. If another line is written before the
     /// answer comes, the answer is ignored.
     pub number: u32,
     /// When the question was planned. It is sent at this time or a little later, never earlier. This time decides
-    /// whether the answer "not found" came after the quiet time. In doubt, a question counts as asked too early.
+    /// whether the answer "not found" came after the quiet time, when no attempt could still arrive. While the time is
+    /// in doubt, every question counts as asked before the end of the quiet time.
     pub asked_at: Stamp,
     /// Whether the time `asked_at` can be relied on. If not, the answer "not found" proves nothing.
     pub sure: bool,
 }
 
-/// Returns what the owner of a claimed row does next. While the time is in doubt, a step that depends on the time waits
-/// for the end of the doubt.
+/// Returns what the owner of a claimed row does next. While the time is in doubt, after a jump of the database's clock,
+/// a step that depends on the time waits for the end of the doubt.
 #[must_use]
 pub fn plan(state: &State, rules: &Rules, origin: Origin<'_>, now: Now, owner: Owner) -> Step {
     if !state.is_of(owner) || state.in_flight().is_some() {
@@ -70,8 +70,8 @@ pub fn plan(state: &State, rules: &Rules, origin: Origin<'_>, now: Now, owner: O
     if now.at < state.next_at {
         return view.rest(state.next_at);
     }
-    // The deadline to settle also covers rows that are not applied yet. Otherwise a charge could still be made after
-    // the deadline, only to be refunded.
+    // After the deadline to settle, an action is cancelled even if it is not applied yet. Otherwise a charge could
+    // still be made after the deadline, and would only be refunded.
     if state.goal == Goal::Perform && state.settle_by.is_some_and(|by| now.at >= by) && now.is_sure() {
         return view.change(|draft| {
             draft.turn(rules);
@@ -103,14 +103,15 @@ impl View<'_> {
         Step::Change(draft.rested())
     }
 
-    /// Returns the step that lets the row rest until `until`. If the time is in doubt and `until` seems to be over, the
-    /// row rests until the end of the doubt.
+    /// Returns the step that lets the row rest until `until`. If the time is in doubt, after a jump of the database's
+    /// clock, and `until` seems to be over, the row rests until the end of the doubt.
     fn rest(&self, until: Stamp) -> Step {
         let until = if self.is_in_doubt() && until <= self.now { self.time.doubt_ends() } else { until };
         self.change(|draft| draft.to.next_at = until)
     }
 
-    /// Returns whether the time is in doubt. If so, a decision that depends on the time has to wait.
+    /// Returns whether the time is in doubt, because the database's clock has jumped. If so, a decision that depends on
+    /// the time has to wait.
     fn is_in_doubt(&self) -> bool {
         !self.time.is_sure()
     }
@@ -175,9 +176,9 @@ impl View<'_> {
         Step::Perform(self.draft().perform(self.rules))
     }
 
-    /// Returns the step that sends another attempt although an earlier one may still take effect. If the attempt could
-    /// end after the deadline to settle, or if the last attempt has to wait for the end of the quiet time, the step
-    /// lets the row rest. If another attempt is not allowed, the error says why.
+    /// Returns the step that sends another attempt although an earlier one may still take effect. The step lets the row
+    /// rest in two cases: the attempt could end after the deadline to settle, or it is the last one and has to wait
+    /// until no earlier attempt can arrive any more. If another attempt is not allowed, the error says why.
     fn repeat(&self) -> Result<Step, Stuck> {
         match self.rules.idempotency {
             Idempotency::Safe | Idempotency::Idempotent => {}
@@ -205,9 +206,9 @@ impl View<'_> {
         }
         let is_last = self.state.attempts.saturating_add(1) == self.rules.limits.perform;
         match self.quiet_ahead() {
-            // The last attempt waits for the end of the quiet time. No attempt follows it, so its refusal can close the
-            // action only if it also holds for the earlier attempts. Before the end of the quiet time, a refusal holds
-            // for them only if the provider saves refusals under the key.
+            // No attempt follows the last one, so its refusal should be able to close the action. For that, the refusal
+            // must hold for the earlier attempts, too. Before the end of the quiet time, it holds for them only if the
+            // provider saves refusals under the key. So the last attempt waits for the end of the quiet time.
             Some(quiet) if is_last => Ok(self.rest(quiet)),
             Some(_) | None => Ok(Step::Perform(self.draft().perform(self.rules))),
         }
@@ -237,8 +238,8 @@ impl View<'_> {
         self.state.settle_by.filter(|by| self.state.goal == Goal::Perform && end > *by)
     }
 
-    /// Returns the end of the quiet time; `None` if it is over, or if nothing may have been sent. While the time is in
-    /// doubt, the quiet time is not over.
+    /// Returns the end of the quiet time, after which no attempt can still arrive. Returns `None` if it is over, or if
+    /// nothing may have been sent. While the time is in doubt, the quiet time is not over.
     fn quiet_ahead(&self) -> Option<Stamp> {
         self.rules
             .quiet_until(self.state.sent.as_ref())
@@ -289,8 +290,8 @@ impl View<'_> {
     }
 
     fn ask_now(&self) -> Step {
-        // The answer would be ignored if the lease ended before it came. So the lease is renewed first if it is too
-        // short.
+        // If the lease ended before the answer came, the answer would be ignored. So a lease that is too short for that
+        // is renewed first.
         let answered = self.now.saturating_add(self.rules.attempt);
         if self.state.leased_until().is_some_and(|until| answered > until) {
             let mut draft = self.draft();
@@ -334,13 +335,15 @@ impl View<'_> {
         self.is_in_doubt() && twice && self.state.undo.open.is_some()
     }
 
-    /// Returns whether the provider must be asked before another cancel is sent. That is so in three cases:
+    /// Returns whether the provider must be asked before another cancel is sent. A generation is a series of cancels
+    /// with the same key. The provider must be asked in three cases:
     ///
-    /// - The cancels add up, a cancel of this generation may have been sent, and its key does not protect a second one:
-    ///   the cancel has no key, or the provider may have forgotten the key. A second cancel could undo the effect
+    /// - The cancels add up, a cancel of the current generation may have been sent, and no key protects a second one:
+    ///   the cancels have no key, or the provider may have forgotten the key. A second cancel could undo the effect
     ///   twice.
-    /// - The cancels have a key, the provider can be asked, and [`UNANSWERED_BEFORE_ASKING`] cancels of this generation
-    ///   may have been sent. The provider may have saved a failure under the key, so that sending again is useless.
+    /// - The cancels have a key, the provider can be asked, and [`UNANSWERED_BEFORE_ASKING`] cancels of the current
+    ///   generation may have been sent. The provider may have saved a failure under the key, so that sending again is
+    ///   useless.
     /// - The cancel names what is left to undo, and the provider was not asked for that since the last cancel.
     fn must_ask_first(&self, cancel: &CancelRules) -> bool {
         let Some(open) = &self.state.undo.open else {

@@ -82,7 +82,7 @@ pub(super) fn starts() -> impl Strategy<Value = Start> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Each change is checked where the walk takes it.
+    /// The checks are made in `World`, each time that it takes a change.
     #[test]
     fn every_change_keeps_the_rules(
         rules in rules(), start in starts(), scoped: bool, moves in moves(),

@@ -49,7 +49,8 @@ pub struct Row {
     pub audit_at: Option<Stamp>,
     pub disputed_at: Option<Stamp>,
     pub failing_since: Option<Stamp>,
-    /// When a worker should next work on the row. It follows from the other columns, and is not read back.
+    /// When a worker should next work on the row. It is computed from the other columns, and is ignored when the row is
+    /// read.
     pub due_at: Option<Stamp>,
 }
 

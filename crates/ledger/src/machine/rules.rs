@@ -39,7 +39,7 @@ pub struct ConfirmRules {
     /// The wait between the end of an attempt and the first question. Default 2 s.
     pub after: Duration,
     /// The number of answers "absent" after which the provider is believed. Default 1. Only questions that are asked
-    /// after the quiet time count, and they must be at least one quiet time apart.
+    /// after the quiet time ([`Rules::quiet`]) count, and they must be at least one quiet time apart.
     pub absences: u32,
     /// Until when the provider can be asked about an action, counted from the first send. Nothing is asked later, since
     /// the answer "not found" would say nothing. `None` (the default) if the provider can be asked for ever.
@@ -78,8 +78,8 @@ pub struct CancelRules {
     /// The wait before the first cancel. Default 0 s.
     pub after: Duration,
     /// The number of answers "no such" to a cancel after which it is believed that the effect does not exist. The
-    /// default is 1. Only cancels that were first sent after the quiet time count, and they must be at least one quiet
-    /// time apart.
+    /// default is 1. Only cancels that were first sent after the quiet time ([`Rules::quiet`]) count, and they must be
+    /// at least one quiet time apart.
     pub absences: u32,
     /// Until when the provider takes a cancel of an action, counted from the first send of the action. `None` (the
     /// default) if it always takes one.
@@ -129,8 +129,8 @@ pub struct Rules {
     pub on_unknown: OnUnknown,
     /// How the action is settled. Default: by the provider's answer.
     pub settle: SettleBy,
-    /// How long after its recording an action is tried while no attempt can have taken effect. If no attempt can have
-    /// taken effect when this time is over, the action fails. Default 10 min.
+    /// When an action is given up, counted from its recording. If no attempt can have taken effect by then, the action
+    /// fails. Until then, it is tried again and again. Default 10 min.
     pub give_up: Duration,
     /// How long after the last possible send an attempt may still take effect. The answer "not found" is believed only
     /// after this time. Default 2 min.
@@ -146,8 +146,8 @@ pub struct Rules {
     pub confirm: Option<ConfirmRules>,
     /// How an effect is undone; `None` if it cannot be undone.
     pub cancel: Option<CancelRules>,
-    /// The statuses that prove that the provider has looked up the key. If an attempt that was recorded after the quiet
-    /// time is refused with one of these statuses, the refusal holds for the earlier attempts, too.
+    /// The statuses that prove that the provider has looked up the key. A refusal with such a status also holds for the
+    /// earlier attempts, if the refused attempt was recorded after the quiet time.
     pub refusal_binds: Vec<u16>,
     /// Whether the provider saves a refusal under the key. If so, the refusal holds for earlier attempts with this key,
     /// too. Default no.
@@ -280,9 +280,10 @@ impl Rules {
         Some(window.end(sent?.first_at))
     }
 
-    /// Returns whether cancels have been tried for as long as declared, if they have failed since `since`. That is so
-    /// if one of the cancels `open`, which may have been sent, was recorded after that time. The end of a cancel does
-    /// not count, because a worker that dies does not report it.
+    /// Returns whether cancels have been tried for as long as declared. `since` is the time from which on they have
+    /// failed, and `open` are the cancels that may have been sent. The result is true if the last of them was recorded
+    /// at least [`Rules::stuck_after`] after `since`. The end of a cancel does not count, because a worker that dies
+    /// does not report it.
     pub(super) fn was_cancelled_for_too_long(
         &self,
         since: Option<Stamp>,

@@ -14,7 +14,7 @@ pub enum Goal {
 /// What is known of the effect at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Known {
-    /// The effect does not exist, and no attempt can still make it. One of three things is so: no attempt was made,
+    /// The effect does not exist, and no attempt can still cause it. One of three things is so: no attempt was made,
     /// each attempt was proved unsent, or the provider said that it does not know the action, and this answer is
     /// believed.
     Never,
@@ -22,7 +22,7 @@ pub enum Known {
     Unknown,
     /// The effect exists. This can change only while the goal is to cancel.
     Applied,
-    /// The effect does not exist: it was undone, or no attempt can still make it. The value says why.
+    /// The effect does not exist: it was undone, or no attempt can still cause it. The value says why.
     NotApplied(NotApplied),
 }
 
@@ -33,9 +33,11 @@ pub enum NotApplied {
     Refused,
     /// The action was cancelled, or the provider reported it as cancelled.
     Cancelled,
-    /// The provider said, after the quiet time, that it does not know the action.
+    /// The provider said that it does not know the action. It was asked after the quiet time, when no attempt could
+    /// still arrive.
     Absent,
-    /// The provider answered a cancel, after the quiet time, that there is no such effect.
+    /// The provider answered a cancel that there is no such effect. It said so after the quiet time, when no attempt
+    /// could still arrive.
     NoSuch,
     /// A person decided that the effect does not exist.
     Resolved,
@@ -85,7 +87,8 @@ pub enum Naming {
     /// The keys are made as the first release of this program made them: the caller's key is sent as it is, and a
     /// cancel has the key `KEY:c:GENERATION`.
     FirstRelease,
-    /// The keys are made by the key rules of the operation, with this salt. The salt is 0 unless two keys clashed.
+    /// The keys are made by the key rules of the operation, with this salt, a number that goes into the hash. The salt
+    /// is 0 unless two keys clashed.
     Salted(u32),
 }
 
@@ -101,7 +104,8 @@ pub struct Owner(pub u128);
 pub struct State {
     /// The version of this row: 1 when it is recorded, and one more with each change.
     pub(super) version: u64,
-    /// The lowest level of a program that may change this row. See [`State::needs`].
+    /// The lowest level that a program must have to change this row. A level is a number that newer versions of the
+    /// program raise. See [`State::needs`].
     pub(super) needs: u32,
     pub(super) goal: Goal,
     pub(super) known: Known,
@@ -139,9 +143,9 @@ pub struct State {
     /// The time by which the application must have settled the action. Otherwise the effect is cancelled. `None` if the
     /// provider's answer settles the action, or while no worker has seen an action that plain SQL recorded.
     pub(super) settle_by: Option<Stamp>,
-    /// The provider's answer: the one from which the effect became known to be applied, or the refusal. `{answer:/…}`
-    /// and `{confirm:/…}` are read from an answer of the first kind. `None` if there is no answer, or if it was too
-    /// long to be kept.
+    /// The provider's answer: the one from which the effect became known to be applied, or the refusal. An answer of
+    /// the first kind fills the holes `{answer:/…}` and `{confirm:/…}` of later requests. `None` if there is no answer,
+    /// or if it was too long to be kept.
     pub(super) answer: Option<Vec<u8>>,
     /// When the provider is asked once more after the end of the row; `None` if it is not asked any more.
     pub(super) audit_at: Option<Stamp>,
@@ -198,32 +202,33 @@ pub(super) struct Questions {
 /// What was done to undo the effect.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Undo {
-    /// The generation of the cancel key, from 0.
+    /// The generation of the cancel key: 0 for the first key, and one more for each new key.
     pub(super) generation: u32,
     /// The number of cancel attempts since a person last started the action again.
     pub(super) tries: u32,
     /// Whether the provider was asked since the last cancel, or since the action began to be undone. If so, the answer
     /// in the row says what is left to undo, and the next cancel may name that.
     pub(super) asked: bool,
-    /// The cancels of the current generation that may have been sent; `None` if the key of this generation was never
-    /// used.
+    /// The cancels of the current generation (those with the current key) that may have been sent; `None` if the key of
+    /// this generation was never used.
     pub(super) open: Option<OpenCancels>,
 }
 
-/// The cancels of one generation that may have been sent.
+/// The cancels of one generation (those with the same key) that may have been sent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct OpenCancels {
     /// The number of them, at least 1.
     pub(super) count: u32,
-    /// Whether the first cancel of this generation was sent before the quiet time of the perform attempts was over. If
-    /// so, an answer "no such" to a cancel of this generation is not believed.
+    /// Whether the first of these cancels was sent while a perform attempt could still arrive, before the quiet time
+    /// was over. If so, an answer "no such" to one of these cancels is not believed.
     pub(super) early: bool,
     /// The earliest time at which the first of these cancels may have been sent.
     pub(super) first_at: Stamp,
     /// The end of the quiet time of these cancels: from this time on, none of them can still take effect. The answer to
     /// a question says what became of them only if the question was asked at this time or later.
     pub(super) quiet_until: Stamp,
-    /// The key under which they are sent. `None` for a cancel of the first release, whose key is `KEY:c:GENERATION`.
+    /// The key under which these cancels are sent. `None` for a cancel of the first release, whose key is
+    /// `KEY:c:GENERATION`.
     pub(super) key: Option<String>,
 }
 
@@ -237,8 +242,8 @@ pub struct HandlerTrouble {
     pub error: String,
 }
 
-/// The level of this program. If a row has a higher [`State::needs`], this program does not change it, since only a
-/// newer program may do so.
+/// The level of this program: a number that a newer version raises if older ones would misread its rows. If a row has a
+/// higher [`State::needs`], this program does not change it, since only a newer program may do so.
 pub const KNOWS: u32 = 1;
 
 impl State {
@@ -287,8 +292,8 @@ impl State {
         self.sent.map(|sent| sent.first_at)
     }
 
-    /// Returns the end of the quiet time: only a question that is asked at this time or later can prove that the effect
-    /// does not exist. `None` if nothing may have been sent.
+    /// Returns the end of the quiet time, after which no attempt can still arrive. Only a question that is asked at
+    /// this time or later can prove that the effect does not exist. `None` if nothing may have been sent.
     #[must_use]
     pub fn quiet_until(&self) -> Option<Stamp> {
         self.sent.map(|sent| sent.quiet_until)
@@ -383,14 +388,14 @@ impl State {
         self.failing_since
     }
 
-    /// Returns the generation of the cancel key, from 0.
+    /// Returns the generation of the cancel key: 0 for the first key, and one more for each new key.
     #[must_use]
     pub fn cancel_generation(&self) -> u32 {
         self.undo.generation
     }
 
-    /// Returns the key under which the cancels of the current generation are sent. Returns `None` if none may have been
-    /// sent, or if the first release of the program sent one.
+    /// Returns the key under which cancels are sent now. Returns `None` if no cancel may have been sent under it, or if
+    /// the first release of the program sent one.
     #[must_use]
     pub fn cancel_key(&self) -> Option<&str> {
         self.undo.open.as_ref().and_then(|open| open.key.as_deref())

@@ -157,8 +157,8 @@ impl Case<'_> {
         self.state.is_of(self.owner) && self.state.fence == fence
     }
 
-    /// Returns whether the answer to a question that was asked at a time that could be relied on (`sure`) can prove an
-    /// absence: the time must not be in doubt now, either.
+    /// Returns whether an answer "not found" can prove an absence. For that, the time must be reliable twice: when the
+    /// question was asked (`sure`), and now.
     pub(super) fn can_prove(&self, sure: bool) -> bool {
         sure && self.time.is_sure()
     }

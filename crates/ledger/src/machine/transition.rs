@@ -130,8 +130,8 @@ impl Draft {
         match rules.ask_by(self.to.sent.as_ref()) {
             None => Some(planned),
             Some(end) if end <= self.now => None,
-            // At one lease before the end of the window, a worker still has time to take over the row from one that
-            // died.
+            // The question is planned one lease before the end of the window. If its worker dies, another one can then
+            // take the row over in time.
             Some(end) => Some(planned.min(end.saturating_sub(rules.lease)).max(self.now)),
         }
     }
@@ -191,9 +191,9 @@ impl Draft {
         self.to.undo.open = None;
     }
 
-    /// Records that the effect exists. This closes one of the open attempts. `answer` replaces the answer in the row.
-    /// If `answer` is `None`, the answer in the row is kept, unless it is a refusal, since a refusal does not name the
-    /// effect.
+    /// Records that the effect exists. This closes one of the attempts that could still take effect. `answer` replaces
+    /// the answer in the row. If `answer` is `None`, the answer in the row is kept, unless it is a refusal, since a
+    /// refusal does not name the effect.
     pub(super) fn applied(&mut self, answer: Option<Vec<u8>>) {
         let refused = self.to.known == Known::NotApplied(NotApplied::Refused);
         self.to.answer = answer.or(self.to.answer.take().filter(|_| !refused));
@@ -204,14 +204,14 @@ impl Draft {
         self.to.next_at = self.now;
     }
 
-    /// Begins a new generation of cancels, with a key that was never used.
+    /// Begins a new generation of cancels: the following cancels have a key that was never used.
     pub(super) fn next_generation(&mut self) {
         self.to.undo.generation = self.to.undo.generation.saturating_add(1);
         self.to.undo.open = None;
         self.to.undo.asked = false;
     }
 
-    /// Records that a cancel of this generation was not sent.
+    /// Records that a cancel of the current generation was not sent.
     pub(super) fn close_one_cancel(&mut self) {
         if let Some(open) = self.to.undo.open.take_if(|open| open.count <= 1) {
             drop(open);
@@ -233,8 +233,8 @@ impl Draft {
     }
 
     /// Handles a report that the effect exists, although the row was closed as not applied. The provider is asked after
-    /// one more quiet time. Before that time, a status that lags behind could still say "absent", and nobody would look
-    /// again. If the provider cannot be asked, the report is believed.
+    /// one more quiet time ([`Rules::quiet`]). Before that time, a status that lags behind could still say "absent",
+    /// and nobody would look again. If the provider cannot be asked, the report is believed.
     pub(super) fn contradicted(&mut self, rules: &Rules, answer: Option<Vec<u8>>) {
         self.dispute();
         match rules.confirm {
@@ -244,7 +244,7 @@ impl Draft {
     }
 
     /// Handles a report that an attempt arrived, although the row was closed as not applied. The provider is asked
-    /// after one more quiet time. If it cannot be asked, the report is only noted.
+    /// after one more quiet time ([`Rules::quiet`]). If it cannot be asked, the report is only noted.
     pub(super) fn arrived_after_all(&mut self, rules: &Rules) {
         self.dispute();
         if let Some(sent) = &mut self.to.sent {
@@ -357,8 +357,8 @@ impl Draft {
         self.written()
     }
 
-    /// Returns the write that records a cancel attempt under the key of the current generation. The cancel may be sent
-    /// once this write is committed.
+    /// Returns the write that records a cancel attempt under the current cancel key. The cancel may be sent once this
+    /// write is committed.
     pub(super) fn cancel(mut self, rules: &Rules, origin: Origin<'_>) -> Write {
         let send_by = self.now.saturating_add(rules.attempt);
         let line = self.next_line(rules, AttemptKind::Cancel, send_by);
@@ -393,8 +393,8 @@ impl Draft {
     }
 }
 
-/// Returns the key of the cancels of a generation; `None` for an action of the first release, whose keys are made in
-/// another way.
+/// Returns the cancel key with the number `generation`; `None` for an action of the first release, whose keys are made
+/// in another way.
 fn cancel_key(rules: &Rules, origin: Origin<'_>, generation: u32) -> Option<String> {
     let salt = match origin.naming {
         Naming::FirstRelease => return None,

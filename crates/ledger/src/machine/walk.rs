@@ -1,4 +1,4 @@
-//! A row to which events of all kinds happen, in a random order. Each change that the machine makes is checked.
+//! A row to which events of all kinds happen, in a random order. Each change that the state machine makes is checked.
 
 use std::time::Duration;
 

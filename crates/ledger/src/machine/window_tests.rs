@@ -45,7 +45,8 @@ fn a_question_that_could_be_answered_after_the_window_makes_the_row_stuck() {
 
 #[test]
 fn an_absence_counts_only_if_it_was_asked_inside_the_window() {
-    // A worker that stood still may have asked much later than it had planned, so the time of the answer counts, too.
+    // The columns are: the second of the question, the second of its answer, and whether the answer is believed. A
+    // worker that stood still may have asked much later than it had planned, so the time of the answer counts, too.
     for (second, answered, believed) in [(664, 699, true), (665, 699, false), (664, 700, false)] {
         let mut bench = Bench::new(asked_until(700));
         bench.lost_attempt();

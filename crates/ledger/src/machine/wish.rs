@@ -99,7 +99,8 @@ pub fn settle(state: &State, now: Stamp) -> Result<Option<Write>, NotSettled> {
     }
 }
 
-/// Returns the changes that settle all members of a scope. The store must take all of them in one transaction, or none.
+/// Returns the changes that settle all members of a scope, which is a group of actions that settle together. The store
+/// must take all of the changes in one transaction, or none.
 ///
 /// # Errors
 ///

@@ -36,9 +36,9 @@ pub struct AttemptRow {
     pub kind: AttemptKind,
     /// The number of the line within its action, from 1. A number is never used twice.
     pub number: u32,
-    /// The generation of the cancel key; 0 if the attempt is no cancel.
+    /// The generation of the cancel's key, a number that grows with each new key; 0 if the attempt is no cancel.
     pub generation: u32,
-    /// The fence number of the claim under which the attempt was recorded.
+    /// The number of the claim under which the attempt was recorded. Each claim of a row has a new number, its fence.
     pub fence: u64,
     /// When the attempt was recorded. For a question, when it was asked.
     pub recorded_at: Stamp,
@@ -88,9 +88,9 @@ impl Write {
         self.attempt.as_ref()
     }
 
-    /// Returns whether the other members of the scope are to be cancelled. A later transaction may cancel them, since
-    /// none of the members can settle any more. If a member is not cancelled then, its worker cancels it when it tries
-    /// to settle the scope.
+    /// Returns whether the other actions of the scope, which settle together with this one, are to be cancelled. A
+    /// later transaction may cancel them, since none of them can settle any more. If one is not cancelled then, its
+    /// worker cancels it when it tries to settle the scope.
     pub fn breaks_scope(&self) -> bool {
         self.breaks_scope
     }
@@ -106,7 +106,7 @@ impl Write {
 pub struct SentKey {
     /// The key that is sent; `None` if the caller's key is sent as it is.
     pub mapped: Option<String>,
-    /// The salt with which it was made.
+    /// The salt with which the key was made, a number that goes into its hash.
     pub salt: u32,
 }
 

@@ -33,7 +33,7 @@ use crate::store::Store;
 
 /// How one stage of the work ended.
 enum Went {
-    /// The stage is finished. The work goes on with the stage that the field `stage` of the hold now names.
+    /// The stage is finished. The work goes on with the next stage, which [`Hold`] names in its field `stage`.
     On,
     /// Another worker has taken the report over.
     Lost,

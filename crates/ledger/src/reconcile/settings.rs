@@ -19,7 +19,8 @@ pub type ReadAmount = Arc<dyn Fn(&[u8]) -> Option<Amount> + Send + Sync>;
 pub struct Corrections {
     /// Whether an action whose outcome we do not know, or that is stuck, is corrected as the provider's list says. If
     /// the list has the action as applied, it becomes applied in the ledger. If the list has it as cancelled, a worker
-    /// asks the provider; a stuck action becomes not applied. Nothing is corrected if the amounts differ. Default no.
+    /// asks the provider; only a stuck action becomes not applied without a question. Nothing is corrected if the
+    /// amounts differ. Default no.
     pub adopt: bool,
     /// Whether an effect is undone at the provider if the list has it as applied, but its action failed or was
     /// cancelled in the ledger. The action protocol undoes the effect. Default no.

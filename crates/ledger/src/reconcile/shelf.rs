@@ -134,7 +134,7 @@ impl<T: Tables> Shelf<'_, T> {
     }
 
     /// Returns the SQL condition for a report that waits for a worker: one whose lease has ended, or an incomplete one
-    /// that is to be tried again by now.
+    /// whose next try is due.
     fn free(&self) -> String {
         let now = self.tables.now();
         format!(

@@ -43,9 +43,10 @@ impl Dialect {
         self.plus(at, &span.as_micros().to_string())
     }
 
-    /// Returns the SQL for the number of entries of the index of due rows that this connection has read, up to this place
-    /// of the statement. The number has no fixed beginning, so only differences mean something. Entries of rows that were
-    /// changed since are counted, too. For SQLite, and if the server does not count (`track_counts`), it is always 0.
+    /// Returns the SQL for a counter of the entries that this connection has read from the index of due rows. A
+    /// statement reads the counter before and after a search. The difference is the number of entries that the search
+    /// has read; the counter alone means nothing. Entries of rows that were changed since are counted, too. For SQLite,
+    /// and if the server does not count (`track_counts`), the counter is always 0.
     pub(crate) fn walked(self) -> &'static str {
         match self {
             Dialect::Sqlite => "0",

@@ -49,7 +49,7 @@ pub(crate) enum Task<C> {
 }
 
 impl<C> Task<C> {
-    /// Returns whether the write is of no use if the caller has left, because no one else would go on with it.
+    /// Returns whether the task is of no use once its caller has left, because nobody else would go on with its result.
     fn is_for_its_caller(&self) -> bool {
         match self {
             Task::Record(_) | Task::Claim { .. } | Task::ClaimOne { .. } => true,
@@ -72,7 +72,8 @@ pub(crate) enum Answer {
     Nothing,
 }
 
-/// Hands a task to the lanes, and returns the answer of this kind.
+/// Hands a task to the lanes, waits, and returns its result. `$kind` is the variant of [`Answer`] that holds the result
+/// of such a task.
 macro_rules! ask {
     ($lanes:expr, $task:expr, $kind:ident) => {
         match $lanes.run($task).await? {
@@ -193,8 +194,8 @@ async fn serve<C: Send, B: Batch<C>>(batch: &mut B, gathered: &mut Vec<Job<C>>) 
     *gathered = Vec::with_capacity(BATCH);
 }
 
-/// Returns whether a batch may have failed because of a single job, so that its jobs are worth running one by one. If
-/// the batch is busy and has no connection, it failed because it got none. Its jobs would get none either.
+/// Returns whether a batch may have failed because of a single job, so that its jobs are worth running one by one. A
+/// busy batch that got no connection did not fail because of a job: its jobs alone would get no connection either.
 fn is_of_one_job<C, B: Batch<C>>(batch: &B, e: &StoreError) -> bool {
     match e.trouble() {
         Trouble::Refused | Trouble::Foreign => true,

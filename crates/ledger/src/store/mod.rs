@@ -82,7 +82,7 @@ pub enum Recorded {
     /// action.
     Existing(Box<Action>),
     /// Another action of the dependency is sent under the same key, although the callers' keys differ. Choose the next
-    /// salt, and insert again.
+    /// salt, which gives another key, and insert again.
     Clash,
 }
 
@@ -109,7 +109,7 @@ pub enum Changed {
     /// The handler failed or panicked with this error, so nothing was written.
     HandlerFailed(String),
     /// Nothing was written, since another action of the dependency is sent under the key that the change chose. Choose
-    /// the next salt.
+    /// the next salt, which gives another key.
     Clash,
 }
 
@@ -120,8 +120,8 @@ pub struct ScopeSettled {
     pub members: Vec<Action>,
 }
 
-/// Returns the changes that settle all members of a scope. `knows` is the highest [`State::needs`] of a row that this
-/// program may change.
+/// Returns the changes that settle all members of a scope, which is a group of actions that settle together. `knows` is
+/// the highest [`State::needs`] of a row that this program may change.
 ///
 /// # Errors
 ///
@@ -345,14 +345,15 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// newer programs.
     fn knows(&self) -> u32;
 
-    /// Returns the longest time that the database may take to answer. Each operation of the store ends within it. If
-    /// work goes on without the database, the caller that waits for it gets an error after this time. Default 5 s.
+    /// Returns the longest time that the database may take to answer. Each operation of the store ends within it. A
+    /// task may go on trying for longer, but the caller that waits for the task gets an error after this time. Default
+    /// 5 s.
     fn answers_within(&self) -> Duration {
         Duration::from_secs(5)
     }
 
-    /// Returns the database's time without a question to the database: the last answer that carried the time, which is
-    /// carried forward by the monotonic clock.
+    /// Returns the database's time without a question to the database. It is computed from the database's last answer
+    /// that had the time, and from the time that has passed since then on the monotonic clock.
     fn clock(&self) -> DbClock;
 
     /// Returns what this process has learned of the database's clock. The store must pass every answer that carries the
@@ -390,8 +391,9 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// the row as it is now. The store may commit the change together with other changes.
     fn change(&self, change: Arc<Change<Self::Connection>>) -> impl Future<Output = Result<Changed>> + Send;
 
-    /// Settles all members of a scope and returns them, or returns why none was settled. `dependency` is that of the
-    /// member for which the scope is settled. The other members may have other dependencies.
+    /// Settles all members of a scope (actions that settle together) and returns them, or returns why none was settled.
+    /// `dependency` is that of the member for which the scope is settled. The other members may have other
+    /// dependencies.
     fn settle_scope(
         &self,
         dependency: &str,
@@ -468,11 +470,11 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// caller gave the action, or the one under which the action is sent.
     fn find(&self, dependency: &str, key: &str) -> impl Future<Output = Result<Option<Action>>> + Send;
 
-    /// Returns the recorded members of a scope, in the order of recording. Fails if one of them cannot be read, since a
-    /// scope can only be settled or cancelled as a whole.
+    /// Returns the recorded members of a scope (actions that settle together), in the order of recording. Fails if one
+    /// of them cannot be read, since a scope can only be settled or cancelled as a whole.
     fn members(&self, scope: &str) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
-    /// Loads one row with its attempts and marks; `None` if there is no such row.
+    /// Loads one row with its attempts and with the changes that people made by hand; `None` if there is no such row.
     fn story(&self, id: ActionId) -> impl Future<Output = Result<Option<Story>>> + Send;
 
     /// Returns the versions of the rows with these ids, in any order. A missing row is left out. This is one statement in
@@ -522,7 +524,8 @@ pub trait Store: Clone + Send + Sync + 'static {
         mark: Option<&Mark>,
     ) -> impl Future<Output = Result<bool>> + Send;
 
-    /// Returns the recorded members of a scope. They are read in the caller's transaction.
+    /// Returns the recorded members of a scope (actions that settle together). They are read in the caller's
+    /// transaction.
     fn members_in(
         &self,
         conn: &mut Self::Connection,

@@ -17,15 +17,18 @@ use super::columns::{Cell, Source};
 use super::dialect::Dialect;
 use super::{Declared, Due, Result};
 
-/// Returns the SQL of the first question, for the time `now`. Its result has one row for each declared operation. Its
-/// columns are the database's time, the index of the dependency in `declared`, the name of the operation, the due time of
-/// the first row that is due, and the due time of the next row, if that is within the time `within`. Before and after the
-/// first due time, a column has the number of entries that were read from the index ([`Dialect::walked`]).
-/// [`Answers::read`] reads these rows.
+/// Returns the SQL of the first question, for the time `now`. Its result has one row for each declared operation, which
+/// [`Answers::read`] reads. The columns are:
 ///
-/// The search for the first row begins at the time that `from` returns for a dependency and an operation. The search for
-/// the next row has an end because PostgreSQL's index also has the old entries of rows that were changed, such as the ends
-/// of the leases of finished rows. A search without an end would walk over all of them.
+/// - the database's time;
+/// - the index of the dependency in `declared`, and the name of the operation;
+/// - the due time of the first row that is due, between two readings of the counter [`Dialect::walked`]: the difference
+///   is the number of index entries that the search has read;
+/// - the due time of the next row, if that is within the time `within`.
+///
+/// The search for the first row begins at the time that `from` returns for a dependency and an operation. The search
+/// for the next row has an end because PostgreSQL's index also has the old entries of rows that were changed, such as
+/// the ends of the leases of finished rows. A search without an end would walk over all of them.
 pub(crate) fn due(
     dialect: Dialect,
     now: &str,
@@ -52,8 +55,8 @@ pub(crate) fn due(
     )
 }
 
-/// Returns the SQL that says for each declared operation since when a row is due in a range of time, whose begin and end
-/// `range` gives. It has the columns of [`due`].
+/// Returns the SQL that says for each declared operation when the first of its rows is due that are due in a range of
+/// time. `range` returns the begin and the end of that range. The result has the columns of [`due`].
 #[cfg(feature = "postgres")]
 pub(crate) fn due_in(
     dialect: Dialect,
@@ -97,7 +100,8 @@ fn operations(dialect: Dialect, declared: &[Declared], more: impl Fn(&str, &str)
     rows.join(", ")
 }
 
-/// Returns the SQL for the earliest time at which a row of the operation `d` is due and `when` holds.
+/// Returns the SQL for the earliest due time of those rows of the operation `d` for which the SQL condition `when` is
+/// true.
 fn first(dialect: Dialect, knows: u32, when: &str) -> String {
     format!(
         "(SELECT {due_at} FROM {action} a WHERE a.dependency = d.dependency AND a.operation = d.operation AND {when} \

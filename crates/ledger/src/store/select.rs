@@ -19,7 +19,7 @@ pub(crate) struct Select {
     /// sent. An action with this caller's key comes first. So a caller finds its own action even if another action is
     /// sent under this key.
     pub(crate) find: String,
-    /// The members of a scope, in the order of recording.
+    /// The members of a scope (actions that settle together), in the order of recording.
     pub(crate) members: String,
     /// The statement that reads the attempt log of an action. Its first column is the action's id.
     pub(crate) attempts: String,

@@ -185,3 +185,22 @@ async fn lists_read_only_their_own_rows_on_sqlite() {
         assert!(plan.contains("(id=?)") && !plan.contains("autoindex_seawall_action_1 (id>?)"), "{plan}");
     }
 }
+
+pub(crate) async fn the_versions_of_many_rows_are_read_together<W: World>(world: W) {
+    let provider = Provider::new();
+    let one = ledger(world.open().await, quick(Idempotency::Keyed), &provider);
+    let mut ids = Vec::new();
+    for number in 0..30 {
+        ids.push(one.record(&charge(&format!("k{number}"))).await.unwrap().id);
+    }
+    let done = one.run(ids[7]).await.unwrap();
+    assert!(done.state.version() > 1);
+    let asked: Vec<ActionId> = ids.iter().copied().chain([ActionId::new()]).collect();
+    let mut versions = one.versions(&asked).await.unwrap();
+    versions.sort_unstable();
+    ids.sort_unstable();
+    let expected: Vec<(ActionId, u64)> =
+        ids.iter().map(|id| (*id, if *id == done.id { done.state.version() } else { 1 })).collect();
+    assert_eq!(versions, expected, "what does not exist is left out");
+    assert_eq!(one.versions(&[]).await.unwrap(), []);
+}

@@ -137,6 +137,7 @@ macro_rules! suite {
             }
             on! { lists, $world:
                 a_list_has_all_rows_that_match_and_no_others
+                the_versions_of_many_rows_are_read_together
             }
             on! { panics, $world:
                 a_handler_that_panics_is_counted_and_keeps_the_outcome

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use seawall_ledger::store::postgres::Postgres;
 use seawall_ledger::store::{Declared, Store};
 use seawall_ledger::{
-    Action, AttemptOutcome, Begun, End, Ledger, Operation, Performed, Report, Rules, Trouble,
+    Action, AttemptOutcome, Begun, End, Known, Ledger, Operation, Performed, Report, Rules, Trouble,
 };
 use sqlx::PgConnection;
 
@@ -66,6 +66,43 @@ async fn an_outcome_of_a_callers_own_attempt_is_written_when_the_database_is_bac
     assert_eq!((done.state.end(), done.state.version()), (Some(End::Done), 2));
     assert_eq!((provider.performs("k"), provider.confirms("k")), (0, 0), "it knew, and had not to ask");
     drop(world);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_sends_since_its_commit_went_silent_has_failed() {
+    for silent in [Silent::Before, Silent::After] {
+        let (_world, relay, store) = relayed().await;
+        let provider = Provider::new();
+        let rules = Rules { attempt: PATIENCE, lease: PATIENCE * 2, ..keyed() };
+        let ledger = ledger(store, rules, &provider);
+        ledger.store().ask_time().await.unwrap();
+        relay.trap(&["seawall.action", "COMMIT"], silent);
+        is_away(&relay, "start", ledger.start(&charge("k"))).await;
+        // The lease has not ended, so no worker has done this.
+        let worker = ledger.worker(soon());
+        let mut failed = None;
+        let made = silent == Silent::After;
+        until_true("it is not closed", async || {
+            failed = ledger.find("pay", "k").await.ok();
+            failed.as_ref().map_or(!made, |action| action.state.end() == Some(End::Failed))
+        })
+        .await;
+        assert_eq!((failed.is_some(), relay.reached()), (made, 1));
+        if let Some(failed) = failed {
+            assert_eq!((failed.state.known(), failed.state.version()), (Known::Never, 2));
+        }
+        // The key is used anew, or for the first time.
+        let mut begun = None;
+        until_true("the key stays locked", async || {
+            begun = ledger.start(&charge("k")).await.ok();
+            begun.is_some()
+        })
+        .await;
+        let Some(Begun::Started(started)) = begun else { panic!("{begun:?}") };
+        started.ended(Performed::Yes(None), Report::default()).await.unwrap();
+        assert_eq!((provider.performs("k"), provider.confirms("k")), (0, 0));
+        drop(worker);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

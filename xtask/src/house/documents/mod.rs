@@ -23,7 +23,7 @@ use self::page::{Page, pages};
 use self::paths::Places;
 use super::source::Source;
 
-/// Checks all pages among `files`. Returns one line for each statement that is not true.
+/// Checks all pages among `files`. Returns one line for each mistake on them, such as a path that does not exist.
 pub(super) fn findings(files: &[Source]) -> Vec<String> {
     let pages = pages(files);
     let places = Places::of(files.iter().map(|file| file.path.as_str()));

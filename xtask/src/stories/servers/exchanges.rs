@@ -154,8 +154,8 @@ pub(super) fn kept(case: &Case) -> Outcome<Seen> {
     }
     match (before, connections(case)?) {
         (Some(before), Some(after)) => {
-            // The request that read `after` used a new connection of its own, which the server has counted. So one
-            // connection is subtracted.
+            // The number `after` was read with a request on a new connection, and the server has counted this
+            // connection too. So one is subtracted.
             let made = after.saturating_sub(before + 1);
             let note = format!("{} answers, {made} new connections at the server", lines.len());
             if case.kind.keeps && made > 1 { Err(note) } else { Ok(Seen::Noted(note)) }

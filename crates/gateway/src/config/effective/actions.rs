@@ -1,5 +1,5 @@
-//! Says in words which keys a provider takes, and what is taken over from a caller's request. Also says what follows
-//! from the lifetime of the keys, and from the times until which the provider can be asked or takes cancels.
+//! Says in words which keys a provider takes, and what is taken over from a caller's request. Also says how an action
+//! is limited by the lifetime of the keys, and by the times until which the provider can be asked or takes cancels.
 
 use http::HeaderName;
 use seawall_actions::KeySource;
@@ -51,9 +51,9 @@ pub(super) fn until(window: Option<&Window>) -> String {
     window.map_or_else(String::new, |window| format!(", until {window}"))
 }
 
-/// Returns the sentence that says until when a call of unknown effect is repeated. The repeats end before the provider
-/// forgets the key. Returns `None` if the lifetime of keys does not bound the repeats within one call of this
-/// operation.
+/// Returns the sentence that says until when a call of unknown effect is sent again: the repeat must arrive before the
+/// provider forgets the key. Returns `None` if the lifetime of keys does not limit the repeats of a call, for example
+/// if the operation is durable.
 pub(super) fn forgotten(operation: &Operation) -> Option<String> {
     match (&operation.key_lifetime, operation.idempotency) {
         (Some(lifetime @ Lifetime::Daily(_)), Idempotency::Keyed) if operation.durable.is_none() => {
@@ -69,8 +69,8 @@ pub(super) fn forgotten(operation: &Operation) -> Option<String> {
     }
 }
 
-/// Returns the sentences about a durable operation that follow from three times: how long its keys are remembered,
-/// until when the provider can be asked, and until when the provider takes cancels.
+/// Returns the sentences that say how a durable operation is limited by three times: how long the provider remembers
+/// keys, until when it can be asked, and until when it takes cancels.
 pub(super) fn follows(operation: &Operation, durable: &Rules) -> Vec<String> {
     let mut all = Vec::new();
     if operation.idempotency == Idempotency::Keyed && durable.key_lifetime.is_none() {

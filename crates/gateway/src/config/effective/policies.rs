@@ -21,8 +21,8 @@ pub(super) fn show_concurrency(concurrency: &Concurrency) -> String {
     }
 }
 
-/// The settings for which [`show_breaker`] has words of its own. Every other setting of a breaker is added as its name
-/// and value, or left out if it is off.
+/// The settings that [`show_breaker`] puts into words. Every other setting of a breaker is added as its name and value,
+/// or left out if it is off.
 const TOLD: [&str; 6] = ["enabled", "failure_rate", "min_calls", "open_for", "probes", "max_keys"];
 
 pub(super) fn show_breaker(breaker: &Breaker) -> String {
@@ -50,7 +50,8 @@ pub(super) fn show_breaker(breaker: &Breaker) -> String {
     text
 }
 
-/// Returns in words which calls share one guard and, if the guards have keys, the maximum number of keys.
+/// Returns in words which calls share one guard (a breaker or a limit) and, if the guards have keys, the maximum number
+/// of keys.
 fn show_key(key: &GuardKey, most: u32) -> String {
     match key {
         GuardKey::Endpoint => key.to_string(),

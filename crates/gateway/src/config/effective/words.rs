@@ -47,8 +47,8 @@ pub(super) fn otherwise(answers: &Answers) -> Option<&'static str> {
     }
 }
 
-/// Returns the sentences about a durable operation that follow from its rules: what happens if an effect is unknown,
-/// and what settles the action.
+/// Returns the sentences that say in words what the rules of a durable operation do: what happens if an effect is
+/// unknown, and what settles the action.
 pub(super) fn durable_follows(operation: &Operation, durable: &Rules) -> Vec<String> {
     let mut all = Vec::new();
     let quiet = show_time(durable.quiet);
@@ -122,8 +122,8 @@ fn several_absences(durable: &Rules) -> String {
     }
 }
 
-/// Returns the sentences that follow from the declared meanings of three kinds of answers: "duplicate", partly
-/// cancelled, and the answers to a cancel.
+/// Returns the sentences that say what happens after three kinds of declared answers: "duplicate", partly cancelled,
+/// and the answers to a cancel.
 fn answers_follow(operation: &Operation) -> Vec<String> {
     let mut all = Vec::new();
     if !operation.answers.duplicate.is_empty() {

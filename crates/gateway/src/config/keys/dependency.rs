@@ -91,8 +91,8 @@ static KEY: Spec = Spec {
     ]],
 };
 
-/// The bounds of one length. Whether the least and the greatest length fit together is checked later, where the whole
-/// table is read.
+/// The values that may be declared for the least and for the greatest length of a key, in bytes. Whether the two
+/// lengths fit together is checked later, where the whole table is read.
 const KEY_LENGTH: Kind = Kind::Whole { min: 0, max: 65_535 };
 
 static TLS: Spec = Spec {

@@ -206,8 +206,8 @@ pub(super) fn amount(section: &Section<'_>) -> Option<AmountAt> {
     AmountAt::new(value?, currency?, minor).ok()
 }
 
-/// Adds a note if the declared lifetime of keys has no effect: within one call of an operation that is not durable, a
-/// length of time matters only where `duplicate` is declared.
+/// Adds a note if the declared lifetime of keys has no effect. That is so if three things are true: the operation is
+/// not durable, no answer is declared as `duplicate`, and the lifetime is a length of time and not a time of day.
 pub(super) fn note_idle_lifetime(section: &Section<'_>, operation: &Operation) {
     let durable = section.opt("durable", values::flag).unwrap_or(false);
     let bounded = !operation.answers.duplicate.is_empty();
@@ -218,6 +218,17 @@ pub(super) fn note_idle_lifetime(section: &Section<'_>, operation: &Operation) {
 }
 
 fn note_without_effect(section: &Section<'_>) {
+    for (key, says) in [
+        (
+            "confirm",
+            "`confirm` has no effect, except that an answer of 202 is unknown: the operation is not durable",
+        ),
+        ("cancel", "`cancel` has no effect: the operation is not durable"),
+    ] {
+        if section.has(key) {
+            section.book.note(section.key_span(key), says);
+        }
+    }
     for key in keys::needs_durable() {
         if section.has(key) {
             section

@@ -55,7 +55,7 @@ pub(super) fn dependency<'a>(
         ledger_table: context.ledger_table,
     };
     let operations = operations(section, &inherited);
-    taken::note_idle_scope(section, &operations);
+    taken::note_idle_keys(section, &operations);
     Some(Dependency {
         name: name.to_owned(),
         endpoints: endpoints?,

@@ -34,6 +34,11 @@ pub(super) fn settings(root: &Section<'_>) -> Settings {
         .iter()
         .filter_map(|(name, section)| dependency::dependency(name, section, &context))
         .collect::<Vec<_>>();
+    let mut operations = dependencies.iter().flat_map(|dependency| &dependency.operations);
+    if ledger_table.is_present() && operations.all(|operation| operation.durable.is_none()) {
+        let says = "`ledger` has no effect: no operation is durable";
+        ledger_table.book.note(ledger_table.at.clone(), says);
+    }
     own::check(&named, &gateway, &dependencies);
     gateway::check_addresses(&gateway_table, &named, &gateway);
     Settings { gateway, ledger, dependencies }

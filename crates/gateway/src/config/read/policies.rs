@@ -51,8 +51,8 @@ impl<'a, S> Merged<'a, S> {
     /// Reports each problem, and returns the settings. A problem concerns one or more values, and is reported at the
     /// value that comes from the most specific table.
     ///
-    /// A problem is left out if one of its values only takes the place of a value that cannot be read, in a more
-    /// specific table.
+    /// A problem is not reported if one of its values is used only because a more specific table has a value for the
+    /// same key that cannot be read.
     fn checked(self, problems: Vec<Problem>) -> S {
         for Problem { setting, wrong, gravity, with } in problems {
             let said: Vec<_> = with.iter().chain([&setting]).map(|name| self.picked(name)).collect();
@@ -77,8 +77,8 @@ pub(super) fn timeout(layers: &Layers<'_>) -> Timeouts {
     let Timeouts { connect, total, .. } = read.settings;
     if let Some(bound) = total.filter(|bound| connect > *bound) {
         let (said, bounded) = (read.picked("connect"), read.picked("total"));
-        // A total timeout in a more specific table may be shorter than a general connect timeout. That is no mistake,
-        // since nobody wrote the two timeouts for each other.
+        // The connect timeout may stand in a general table, and a shorter total timeout in a more specific one. That is
+        // no mistake, because the general table also serves calls with a longer total timeout.
         if said.layer >= bounded.layer && said.sound && bounded.sound {
             let message = format!("connect {} is longer than total {}", show_time(connect), show_time(bound));
             read.layers.book().wrong(said.at.clone(), Wrong::new(message));
@@ -143,9 +143,9 @@ fn window(breaker: &mut Merged<'_, Breaker>) {
     breaker.picked.push(("window_calls", by_calls.without_value()));
 }
 
-/// Reads the setting `key`, and returns which calls share one guard. With `path:{name}`, the calls with the same value
-/// of that part of the path share a guard. If no operation's pattern has such a part, this is reported as a mistake.
-/// `paths` are the names of the parts that the patterns have.
+/// Reads the setting `key`, and returns which calls share one guard (a breaker or a limit). With `path:{name}`, the
+/// calls with the same value of that part of the path share a guard. If no operation's pattern has such a part, this is
+/// reported as a mistake. `paths` are the names of the parts that the patterns have.
 fn guard_key(layers: &Layers<'_>, paths: &[&str]) -> GuardKey {
     let read = |value: &DeValue<'_>| values::text(value).and_then(shape::guard_key);
     let picked = layers.pick("key", read, GuardKey::Endpoint);

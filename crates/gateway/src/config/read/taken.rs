@@ -1,5 +1,5 @@
-//! Reads what is taken over from the request of a durable operation's caller: its key, and some of its headers. Its
-//! credentials never are, so the file must have those that the provider needs.
+//! Reads what is taken over from the request of a durable operation's caller: its key, and some of its headers. A
+//! caller's credentials are never taken over. So the file must have the credentials that the provider needs.
 
 use http::HeaderName;
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_TYPE};
@@ -33,11 +33,12 @@ pub(super) fn key_scope(section: &Section<'_>, gateway: &Gateway, gateway_table:
     scope
 }
 
-/// Adds a note if `key_scope` has no effect.
-pub(super) fn note_idle_scope(section: &Section<'_>, operations: &[Operation]) {
-    if section.has("key_scope") && operations.iter().all(|operation| operation.durable.is_none()) {
-        let says = "`key_scope` has no effect: no operation of this dependency is durable";
-        section.book.note(section.key_span("key_scope"), says);
+/// Adds a note for each setting of a dependency that has no effect because none of its operations is durable.
+pub(super) fn note_idle_keys(section: &Section<'_>, operations: &[Operation]) {
+    let idle = operations.iter().all(|operation| operation.durable.is_none());
+    for key in ["key", "key_scope"].into_iter().filter(|key| idle && section.has(key)) {
+        let says = format!("`{key}` has no effect: no operation of this dependency is durable");
+        section.book.note(section.key_span(key), says);
     }
 }
 
@@ -68,7 +69,8 @@ pub(super) fn taken(
     let words = [("configured", true), ("none", false)];
     let asked = confirm.map(|confirm| &confirm.request);
     let requests = asked.into_iter().chain(cancel.map(|cancel| &cancel.request));
-    // A header that alone is the key of a keyed operation is sent with the key that is recorded.
+    // If one header alone is the key of a keyed operation, that header is not recorded: it is filled with the recorded
+    // key when the request is sent.
     let is_sent_as_key = idempotency == Idempotency::Keyed && key.header().is_some();
     let holes = requests.flat_map(RequestTemplate::holes).chain(key.holes().filter(|_| !is_sent_as_key));
     Taken {
@@ -78,8 +80,8 @@ pub(super) fn taken(
     }
 }
 
-/// Returns the names of the headers that are recorded. Those that describe the body always are, since the body could not
-/// be read without them. So are those that `holes` name, since something is filled from them.
+/// Returns the names of the headers that are recorded. They are those that are needed to read the body, those of the
+/// setting `keep_headers`, and those from which the holes `holes` are filled.
 fn headers<'h>(section: &Section<'_>, holes: impl Iterator<Item = &'h Hole>) -> Vec<HeaderName> {
     let listed = section.raw("keep_headers");
     let listed = listed.map_or_else(|| vec![ACCEPT, ACCEPT_LANGUAGE], |list| shape::stored_headers(list).0);
@@ -96,7 +98,8 @@ fn headers<'h>(section: &Section<'_>, holes: impl Iterator<Item = &'h Hole>) -> 
     all
 }
 
-/// Reports what does not fit together in a durable operation and its dependency.
+/// Reports a durable operation whose dependency does not fit it: credentials are missing, or there are several
+/// endpoints, or the provider may know an action by another key.
 pub(super) fn check(section: &Section<'_>, operation: &Operation, inherited: &Inherited<'_, '_>) {
     let unread = matches!(section.get("credentials", |_| Ok(())), Found::Broken);
     if operation.taken.credentials && !inherited.has_credentials && !unread {
@@ -118,9 +121,10 @@ pub(super) fn check(section: &Section<'_>, operation: &Operation, inherited: &In
     note_key_of_body(section, operation, inherited);
 }
 
-/// Adds a note if a confirm or a cancel names an action by `{key}`, although the provider may know another key. The
-/// caller's key in the body is sent as it is, but `{key}` stands for the key with the caller's name before it, or for a
-/// mapped one. The provider would then say "not found" of an action that took effect.
+/// Adds a note if a confirm or a cancel names an action by `{key}`, although the provider may know the action by
+/// another key. That is so if the key comes from the body, since the body is sent as it is. But `{key}` may have the
+/// caller's name before it, or be replaced by a mapped key. The provider would then say "not found" of an action that
+/// took effect.
 fn note_key_of_body(section: &Section<'_>, operation: &Operation, inherited: &Inherited<'_, '_>) {
     let field = operation.taken.key.holes().find(|hole| matches!(hole, Hole::Request(_)));
     let differs = inherited.key_scope == KeyScope::Client || *inherited.key != KeyRules::default();

@@ -83,7 +83,7 @@ fn one_mistake_is_one_report() {
             "durable = true\non_unknown = \"confirm\"\nconfrim = { request = \"GET /\", applied = { status = 200 } }",
         ),
         operation("durable = true\nsettle = \"explicit\"\ncancle = { request = \"POST /\" }"),
-        // A general mistake that an operation inherits is reported only once.
+        // A mistake in `[defaults]` is reported only once, although the dependency and the operation inherit it.
         operation("")
             .replace("[dependency.pay]\n", "[defaults]\ntimeout = { read = \"40s\" }\n[dependency.pay]\n"),
     ];

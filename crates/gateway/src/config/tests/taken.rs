@@ -83,8 +83,8 @@ fn credentials_are_those_of_the_first_endpoint() {
     }
 }
 
-/// If each caller should have keys of its own, every caller needs a name. So the default depends on whether callers have
-/// tokens.
+/// Callers have names only if they have tokens. So by default each caller has keys of its own if there are tokens, and
+/// otherwise all callers share them.
 #[test]
 fn callers_have_keys_of_their_own_where_they_have_names() {
     let file = |clients: &str, scope: &str| {
@@ -129,6 +129,23 @@ fn check_says_what_is_taken_over_and_what_is_not() {
         notes(&two)
     );
     assert!(!notes(&durable("")).contains("endpoint"));
+    let request = "request = \"POST /c\"";
+    let plain = format!(
+        "{}\n[dependency.pay.key]\nmax = 64\n[ledger]\nlease = \"3m\"\n",
+        operation(&format!(
+            "confirm = {{ {request}, applied = {{ status = 200 }} }}\ncancel = {{ {request} }}"
+        ))
+    );
+    for says in [
+        "`ledger` has no effect: no operation is durable",
+        "`key` has no effect: no operation of this dependency is durable",
+        "`confirm` has no effect, except that an answer of 202 is unknown: the operation is not durable",
+        "`cancel` has no effect: the operation is not durable",
+    ] {
+        assert!(notes(&plain).contains(says), "{says}\n{}", notes(&plain));
+        let durable = plain.replace("\nconfirm", "\ndurable = true\nconfirm");
+        assert!(!notes(&durable).contains(says), "{says}\n{}", notes(&durable));
+    }
     let plain = operation("key = \"generate\"\nkeep_headers = []\ncredentials = \"none\"");
     for key in ["key", "keep_headers", "credentials"] {
         assert!(notes(&plain).contains(&format!("`{key}` has no effect: the operation is not durable")));
@@ -149,7 +166,8 @@ fn check_says_what_is_taken_over_and_what_is_not() {
     assert!(!shown(&operation("")).contains("key_scope"));
 }
 
-/// `{key}` would ask for another text than the one in the body, and "not found" would be believed.
+/// The provider knows the action by the key in the body, so a question with `{key}` would ask for another key. The
+/// answer "not found" would then be believed.
 #[test]
 fn confirm_by_the_key_is_noted_where_the_body_has_another_one() {
     let confirm = |hole: &str| {

@@ -15,6 +15,9 @@ use crate::request::headers::duration;
 
 /// The path of all actions.
 const ACTIONS: &str = "/-/actions";
+/// All paths, with `ID` where the id of an action stands.
+pub(crate) const PATHS: [&str; 5] =
+    [ACTIONS, "/-/actions/ID", "/-/actions/ID/settle", "/-/actions/ID/cancel", "/-/actions/ID/observe"];
 /// The longest time for which a caller may wait. A longer one counts as this one.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 

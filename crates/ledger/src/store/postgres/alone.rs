@@ -21,7 +21,8 @@ impl Postgres {
     /// Writes one change and runs its handler, in a transaction of its own. Returns what became of the change.
     pub(super) async fn change_alone(&self, change: &Change<PgConnection>) -> Result<Changed> {
         if change.follow.is_none() {
-            // Usually no other transaction holds the row. So the first try does not wait for long, and needs no place.
+            // Usually no other transaction holds the row. So the first try gives up early, and needs no place: only
+            // transactions that may wait for long need one.
             match run_again(|| self.try_change(change, Begin::Batch)).await {
                 Err(e) if e.trouble() == Trouble::Busy => {}
                 ended => return ended,
@@ -97,8 +98,9 @@ impl Postgres {
         format!("it did not end within {:?}", self.handler_within)
     }
 
-    /// Settles a scope, and runs the handlers of its members, in a transaction of its own. If the database refuses the
-    /// transaction in favour of another one, it is run again. The inner error says why the scope was not settled.
+    /// Settles a scope (a group of actions that settle together), and runs the handlers of its members, in a
+    /// transaction of its own. If the database refuses the transaction in favour of another one, it is run again. The
+    /// inner error says why the scope was not settled.
     pub(super) async fn scope_alone(
         &self,
         dependency: &str,

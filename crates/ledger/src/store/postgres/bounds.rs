@@ -1,17 +1,19 @@
-//! From which time on the index of due rows is searched.
+//! Decides from which time on the index of due rows is searched.
 //!
-//! Each change of a row leaves its old entry in the index `action_due`. VACUUM removes such entries, and so does a search
-//! that meets them, but neither may do so while a transaction is open that is older than the change. A claim takes the
-//! rows that are due first, so it walks over all old entries of rows that were due before. Beside a transaction that had
-//! been open for 45 s, a claim took 204 ms instead of 8 ms.
+//! Each change of a row leaves its old entry in the index `action_due`. VACUUM removes such entries, and so does a
+//! search that meets them. But neither can do so while a transaction is open that began before the change. A claim
+//! takes the rows that are due first, so it reads all old entries of rows that were due before. While another
+//! transaction had been open for 45 s, a claim took 204 ms instead of 8 ms.
 //!
 //! The obvious remedy is to begin each search where the last one found its first row. It misses rows: an application
-//! records an action in a transaction and commits later. That row is then due before rows that were found meanwhile. So
-//! bounds are used only while a search without them reads many entries. Polls and claims begin at the bound. What lies
-//! below it is searched piece by piece, backwards, one short piece with each poll, and again from the bound when the
-//! beginning is reached. A row that is found there lowers the bound, so that the next claim takes it.
+//! records an action in a transaction and commits later. That row is then due before rows that were found meanwhile.
 //!
-//! The bounds save work and decide nothing: each process has its own, and begins without.
+//! So each operation has a *bound*, the time at which polls and claims begin to search. Bounds are used only while a
+//! search without them reads many entries. The time below the bounds is searched in short *pieces*, from the bounds
+//! backwards, with each poll. When the beginning is reached, the next round of pieces begins at the bounds. If a piece
+//! has a row that is due, the bound is lowered to this row, so that the next claim takes it.
+//!
+//! A wrong bound loses no row; bounds only save work. Each process has its own, and begins without any.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,12 +27,13 @@ use crate::store::polled::{self, Answers, BEGINNING};
 use super::rows::At;
 use super::statements::NOW;
 
-/// The number of entries that a poll or a piece may read. If a poll reads more, bounds are used. An old entry takes up to
-/// 5 µs. The entries are counted, because the time of a poll says little: on a busy machine a short search takes long, too.
+/// The maximum number of index entries that a poll, or the search of a piece, should read. If a poll reads more, bounds
+/// are used. Reading an old entry takes up to 5 µs. The entries are counted, because the time of a poll says little: on
+/// a busy machine a short search takes long, too.
 const MANY: u64 = 2000;
 
-/// How far the bound stays behind the first row that is due, and behind now. A row may be written a moment after the time
-/// from which it is due.
+/// A bound is this much earlier than the due time of the first row that is due, and than the current time. A row may be
+/// written a moment after the time from which it is due.
 const MARGIN: Duration = Duration::from_secs(1);
 
 /// The shortest piece.
@@ -42,7 +45,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// A declared operation: the names of the dependency and of the operation.
 type Name = (String, String);
 
-/// A piece of the time below each bound: it ends `back` before the bound.
+/// A piece of the time below each bound. It ends at the time that is `back` before the bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
     back: Duration,
@@ -51,7 +54,8 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// Returns the begin and the end of the piece below this bound. The begin is `None` if it has none.
+    /// Returns the begin and the end of this piece, for an operation with this bound. The begin is `None` if the piece
+    /// reaches back to the beginning.
     pub(super) fn below(self, bound: Stamp) -> (Option<Stamp>, Stamp) {
         let end = bound.saturating_sub(self.back);
         (self.length.map(|length| end.saturating_sub(length)), end)
@@ -63,10 +67,10 @@ impl Piece {
 pub(super) struct Bounds {
     /// Empty as long as polls read few entries.
     of: HashMap<Name, Stamp>,
-    /// How far the pieces of this round have come, and the length of the next one.
+    /// How far below the bounds this round of pieces has searched, and the length of the next piece.
     back: Duration,
     length: Duration,
-    /// The number of entries that the pieces of this round have read.
+    /// The number of index entries that this round of pieces has read.
     walked: u64,
 }
 
@@ -83,8 +87,8 @@ impl Bounds {
         self.of.get(&(dependency.to_owned(), operation.to_owned())).copied()
     }
 
-    /// Takes the answer to a poll: for each operation, since when its first row is due, if there is one. `walked` is the
-    /// number of entries that it has read.
+    /// Sets the bounds after a poll. `first` has the due time of the first due row of each operation, or `None` if no
+    /// row is due. `walked` is the number of index entries that the poll has read.
     pub(super) fn polled(
         &mut self,
         first: impl Iterator<Item = (Name, Option<Stamp>)>,
@@ -105,9 +109,9 @@ impl Bounds {
         }
     }
 
-    /// Takes that a claim at this time found no more rows of these operations than it took. So all other rows that are due
-    /// are locked: another process is claiming them, or an application's transaction holds them. If they stay due, they
-    /// are found below the bound.
+    /// Raises the bounds of these operations, because a claim at the time `now` took all due rows that it could find.
+    /// Other rows that are due are locked: another process is claiming them, or an application's transaction holds
+    /// them. If they stay due, a search below the bound finds them.
     pub(super) fn emptied(&mut self, dependency: &str, operations: &[String], now: Stamp) {
         let bound = now.saturating_sub(MARGIN);
         for operation in operations {
@@ -123,8 +127,9 @@ impl Bounds {
         (!self.of.is_empty()).then_some(Piece { back: self.back, length })
     }
 
-    /// Takes what was found in the piece: for some operations, since when a row is due. `walked` is the number of entries
-    /// that the search has read. Returns whether they were so few that the next piece can follow immediately.
+    /// Lowers the bounds after the search of a piece. `found` has the due time of a row that was found, for some
+    /// operations. `walked` is the number of entries that the search has read. Returns whether they were so few that
+    /// the next piece can be searched immediately.
     pub(super) fn searched(&mut self, found: impl Iterator<Item = (Name, Stamp)>, walked: u64) -> bool {
         for (name, due) in found {
             self.of.entry(name).and_modify(|bound| *bound = due.min(*bound));
@@ -162,7 +167,7 @@ impl SharedBounds {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns from which time on a claim searches each of these operations.
+    /// Returns for each of these operations the time from which on a claim searches for its due rows.
     pub(super) fn of(&self, declared: &Declared) -> Vec<At> {
         let bounds = self.lock();
         let from = |operation: &String| bounds.from(&declared.dependency, operation).unwrap_or(BEGINNING);
@@ -261,7 +266,8 @@ mod tests {
                 let bound = bounds.from("pay", "charge").unwrap();
                 let (begin, end) = bounds.piece().unwrap().below(bound);
                 let hit = late < end && begin.is_none_or(|begin| late >= begin);
-                // The old entries lie within the last minute, as beside a long transaction.
+                // All old entries lie within the last minute, as they do while a long transaction is open. So only the
+                // pieces of that minute read many entries.
                 let walked = if end > at(939) { 3 * MANY } else { 1 };
                 bounds.searched(hit.then(|| (name(), late)).into_iter(), walked);
                 pieces += 1;

@@ -73,11 +73,11 @@ pub(crate) enum Begin {
     List,
     /// It has the writes of a batch, or a claim ([`BATCH`]).
     Batch,
-    /// It has a single change. It waits for a locked row for four fifths of the deadline. So a locked row gives another
-    /// error than a database that does not answer.
+    /// The transaction has a single change. It waits for a locked row for four fifths of the deadline only. So a locked
+    /// row and a database that does not answer give different errors.
     Alone,
-    /// A handler of the application runs in it. It has the database's default isolation level, and waits for a locked
-    /// row as `Alone` does. The server does not limit the time of the handler's statements.
+    /// The transaction runs a handler of the application. It has the database's default isolation level, and waits for
+    /// a locked row as `Alone` does. The server does not limit the time of the handler's statements.
     Handler,
     /// It creates or updates the tables, which may take long.
     Migrate,

@@ -1,4 +1,4 @@
-//! One lane of PostgreSQL. It executes each batch in one transaction.
+//! One lane of PostgreSQL: a writer that executes each batch of jobs in one transaction.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -35,7 +35,8 @@ pub(super) struct Places {
     /// The longest wait for a place.
     wait: Duration,
     all: Arc<Semaphore>,
-    /// The places of each dependency. Only dependencies of declared operations have an entry, so there are few entries.
+    /// The places for the transactions of each dependency. Only dependencies of declared operations have an entry, so
+    /// there are few entries.
     of_each: Arc<Mutex<HashMap<String, Arc<Semaphore>>>>,
 }
 

@@ -117,7 +117,8 @@ static FIND_MANY: LazyLock<String> = LazyLock::new(|| {
 
 /// The statement of a claim. The rows of each operation are found in the order of the index. The operation whose oldest
 /// row is due first is looked at first, and the statement stops when it has enough rows. So it locks only the rows that
-/// it claims. The search begins at a bound of each operation (`bounds.rs`).
+/// it claims. The search begins at a given time for each operation, so that it reads few old entries of the index (see
+/// `bounds.rs`).
 static CLAIM: LazyLock<String> = LazyLock::new(|| {
     claim(
         "a.id = ANY (ARRAY(SELECT d.id FROM (SELECT name, low FROM unnest($6::text[], $7::timestamptz[]) AS u (name, low) \
