@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::action::ActionId;
 use crate::error::StoreError;
-use crate::inner::Inner;
+use crate::inner::{Inner, LOOKS};
 use crate::ledger::Ledger;
 use crate::machine::{self, Write};
 use crate::store::{Change, Changed, DECLARED_FOR, Declared, OperationCount, Store};
@@ -107,7 +107,7 @@ impl<S: Store> Declaring<S> {
         let mut stuck: u64 = 0;
         for id in ids {
             let write = |state: &machine::State| machine::undeclared(state, self.after, now);
-            stuck += u64::from(self.inner.write_once(id, write).await?);
+            stuck += u64::from(self.inner.amend_row(id, write).await?);
         }
         if stuck > 0 {
             tracing::error!(
@@ -148,7 +148,7 @@ impl<S: Store> Inner<S> {
         for id in ids {
             let now = self.store.clock().now();
             let write = |state: &machine::State| machine::give_back(state, self.owner, now);
-            match self.write_once(id, write).await {
+            match self.amend_row(id, write).await {
                 Ok(was_written) => given += usize::from(was_written),
                 Err(e) => {
                     tracing::warn!(error = %e, "rows were not given back; another process takes them after their leases");
@@ -159,20 +159,28 @@ impl<S: Store> Inner<S> {
         given
     }
 
-    /// Reads a row and offers a change of it to the store once. Returns whether the change was written: it is not if the
-    /// row is gone, needs no change, or has changed meanwhile.
-    async fn write_once(
+    /// Reads a row and offers a change of it to the store. Returns whether the change was written: it is not if the row is
+    /// gone or needs no change. If the row changes meanwhile, the change is computed again. After [`LOOKS`] times, it is
+    /// given up.
+    async fn amend_row(
         &self,
         id: ActionId,
         write: impl Fn(&machine::State) -> Option<Write> + Send,
     ) -> Result<bool, StoreError> {
-        let Some(action) = self.store.load(id).await? else { return Ok(false) };
-        let Some(write) = write(&action.state) else { return Ok(false) };
-        let change = Change { action: action.in_state(write.to().clone()), write, mark: None, follow: None };
-        let was_written = matches!(self.store.change(Arc::new(change)).await?, Changed::Taken);
-        if was_written {
-            self.changes.written(id);
+        let Some(mut action) = self.store.load(id).await? else { return Ok(false) };
+        for _ in 0..LOOKS {
+            let Some(write) = write(&action.state) else { return Ok(false) };
+            let change =
+                Change { action: action.in_state(write.to().clone()), write, mark: None, follow: None };
+            match self.store.change(Arc::new(change)).await? {
+                Changed::Taken => {
+                    self.changes.written(id);
+                    return Ok(true);
+                }
+                Changed::Stale(Some(found)) => action = *found,
+                Changed::Stale(None) | Changed::Clash | Changed::HandlerFailed(_) => return Ok(false),
+            }
         }
-        Ok(was_written)
+        Ok(false)
     }
 }

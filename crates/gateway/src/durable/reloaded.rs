@@ -47,9 +47,9 @@ impl Reloaded {
         let removed = self.removed.iter().filter_map(count).map(|of| waits(of, self.undeclared_after));
         let changed = self.changed.iter().filter_map(count).map(|of| {
             format!(
-                "{}, which was changed, keep their sent keys, requests, deadlines, amounts, the ends of their keys' lives and \
-                 the quiet times that they have reached; a new `quiet` or `key_lifetime` counts for them only where it is \
-                 more cautious; all else comes from the new configuration",
+                "{}; the operation was changed: they keep their sent keys, requests, deadlines, amounts, the ends of their \
+                 keys' lives and the quiet times that they have reached, and a new `quiet` or `key_lifetime` counts for them \
+                 only where it is more cautious; all else comes from the new configuration",
                 actions(of)
             )
         });
@@ -68,12 +68,12 @@ pub(crate) fn undeclared(settings: &Settings, open: &[OperationCount]) -> Vec<St
 
 fn waits(of: &OperationCount, after: Duration) -> String {
     let after = show_time(after);
-    format!("{} wait until it is declared again, and are stuck after {after}", actions(of))
+    format!("{}; they wait until it is declared again, and are stuck after {after}", actions(of))
 }
 
 fn actions(of: &OperationCount) -> String {
     let more = if of.number >= u64::from(COUNTED) { "at least " } else { "" };
-    format!("{more}{} open actions of {}/{}", of.number, of.dependency, of.operation)
+    format!("open actions of {}/{}: {more}{}", of.dependency, of.operation, of.number)
 }
 
 /// Returns the durable operations, by the names of dependency and operation.
