@@ -47,9 +47,9 @@ impl Reloaded {
         let removed = self.removed.iter().filter_map(count).map(|of| waits(of, self.undeclared_after));
         let changed = self.changed.iter().filter_map(count).map(|of| {
             format!(
-                "{}; the operation was changed: they keep their sent keys, requests, deadlines, amounts, the ends of their \
-                 keys' lives and the quiet times that they have reached, and a new `quiet` or `key_lifetime` counts for them \
-                 only where it is more cautious; all else comes from the new configuration",
+                "{}; the operation was changed: they keep their sent keys, requests, deadlines, amounts, the quiet times that \
+                 they have reached and the ends of their keys' lives, unless a new `key_lifetime` ends earlier; all else comes \
+                 from the new configuration",
                 actions(of)
             )
         });

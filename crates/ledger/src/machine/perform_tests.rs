@@ -361,23 +361,6 @@ fn a_late_yes_to_what_was_closed_is_asked_about_once_the_status_must_show_it() {
 }
 
 #[test]
-fn a_quiet_time_that_is_declared_later_counts_only_if_it_is_longer() {
-    for (declared, until) in [(300, 330), (1, 150)] {
-        let mut bench = Bench::new(lookup());
-        bench.lost_attempt();
-        bench.rules.quiet = Duration::from_secs(declared);
-        bench.now = at(until - 1);
-        let question = bench.asks();
-        bench.found(question, Found::Absent);
-        assert_eq!((bench.row.known, bench.row.next_at), (Known::Unknown, at(until)), "{declared}");
-        bench.until_due();
-        let question = bench.asks();
-        bench.found(question, Found::Absent);
-        assert_eq!(bench.row.known, Known::NotApplied(NotApplied::Absent), "{declared}");
-    }
-}
-
-#[test]
 fn a_person_may_say_that_what_nobody_declares_was_undone() {
     let mut bench = Bench::new(explicit(keyed()));
     let line = bench.performs();

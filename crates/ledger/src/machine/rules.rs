@@ -242,22 +242,6 @@ impl Rules {
         Some(sent.key_ends.map_or(declared, |stored| stored.min(declared)))
     }
 
-    /// Returns the end of the quiet time of the perform attempts; `None` if nothing may have been sent. A quiet time that
-    /// is declared longer after the send also counts, from the first send on. A shorter one changes nothing.
-    pub(super) fn quiet_until(&self, sent: Option<&Sent>) -> Option<Stamp> {
-        sent.map(|sent| sent.quiet_until.max(self.quiet_since(sent.first_at)))
-    }
-
-    /// Returns the end of the quiet time of these cancels, as [`Rules::quiet_until`] does for perform attempts.
-    pub(super) fn cancel_quiet_until(&self, open: &OpenCancels) -> Stamp {
-        open.quiet_until.max(self.quiet_since(open.first_at))
-    }
-
-    /// Returns the end of the quiet time of an attempt that was recorded at the time `first`.
-    fn quiet_since(&self, first: Stamp) -> Stamp {
-        first.saturating_add(self.attempt).saturating_add(self.quiet)
-    }
-
     /// Returns when the provider forgets the key of these cancels; `None` if it does not honour keys on cancels, or if
     /// nobody declared for how long.
     pub(super) fn cancel_key_ends(&self, open: &OpenCancels) -> Option<Stamp> {

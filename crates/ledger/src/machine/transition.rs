@@ -317,9 +317,7 @@ impl Draft {
             fence: self.to.fence,
             recorded_at: self.now,
             send_by,
-            after_quiet: rules
-                .quiet_until(self.to.sent.as_ref())
-                .is_none_or(|quiet| self.sure && self.now >= quiet),
+            after_quiet: self.to.quiet_until().is_none_or(|quiet| self.sure && self.now >= quiet),
             ended_at: None,
             outcome: AttemptOutcome::Open,
             status: None,
