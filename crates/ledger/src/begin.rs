@@ -50,7 +50,7 @@ impl<S: Store> Inner<S> {
                     Ok(recorded) => recorded,
                     Err(e) => return Err(NotBegun::lost(e, action, attempt, operation, clock)),
                 },
-                Place::In(conn) => self.store.record_in(conn, &insert).await?,
+                Place::In(conn) => Box::pin(self.store.record_in(conn, &insert)).await?,
             };
             point("after-record").await;
             let found = match recorded {
@@ -77,12 +77,12 @@ impl<S: Store> Inner<S> {
             let taken = match &mut place {
                 Place::Own => {
                     let change = Change { action: action.clone(), write, mark: None, follow: None };
-                    match self.store.change(Arc::new(change)).await {
+                    match Box::pin(self.store.change(Arc::new(change))).await {
                         Ok(changed) => matches!(changed, Changed::Taken),
                         Err(e) => return Err(NotBegun::lost(e, action, attempt, operation, clock)),
                     }
                 }
-                Place::In(conn) => self.store.change_in(conn, found.id, &write, None).await?,
+                Place::In(conn) => Box::pin(self.store.change_in(conn, found.id, &write, None)).await?,
             };
             if taken {
                 self.changes.written(action.id);
@@ -117,7 +117,7 @@ impl<S: Store> Inner<S> {
         let key = match self.print_key.get() {
             Some(key) => key,
             None => {
-                let read = self.store.print_key().await?;
+                let read = Box::pin(self.store.print_key()).await?;
                 self.print_key.get_or_init(|| read)
             }
         };

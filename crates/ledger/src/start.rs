@@ -78,7 +78,7 @@ impl<S: Store> Ledger<S> {
             self.inner.first_attempt(entry, IfUnsent::Close).await
         } else {
             let inner = self.inner.clone();
-            in_task(async move { inner.first_attempt(entry, IfUnsent::Close).await }).await?
+            in_task(Box::pin(async move { inner.first_attempt(entry, IfUnsent::Close).await })).await?
         };
         match attempted {
             Some(Attempted::Yes(attempt)) => {
@@ -118,14 +118,14 @@ impl<S: Store> Started<S> {
     pub async fn ended(self, how: Performed, report: Report) -> Result<Action, Error> {
         let Started { inner, attempt } = self;
         let (id, driver) = (attempt.action.id, inner.clone());
-        let writing = async move {
+        let writing = Box::pin(async move {
             let action = driver.ended(*attempt, how, storable(report)).await?;
             if action.state.end().is_none() {
                 let open = action.clone();
                 tokio::spawn(async move { driver.drive(open).await });
             }
             Some(action)
-        };
+        });
         // Usually the task itself reports in time that it cannot write. Some tries take longer, for example if SQLite
         // waits for another program's transaction. So this function waits a quarter longer, and then gives up.
         let within = inner.store.answers_within().mul_f64(1.25);
