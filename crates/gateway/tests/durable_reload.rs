@@ -26,7 +26,7 @@ idempotency = "keyed"
 durable = true
 credentials = "none"
 keep_headers = ["harbor-fault"]
-timeout = {{ read = "20s", total = "20s" }}
+timeout = {{ read = "15s", total = "20s" }}
 network = "100ms"
 pause = "100ms"
 quiet = "400ms"
