@@ -115,9 +115,6 @@ impl DurableRequest<'_> {
                 headers.append(name.clone(), value.clone());
             }
         }
-        let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-        let line = format!("{} {}\n", self.head.method, self.path);
-        let same_head = [line.as_bytes(), content_type].concat();
         let body = self.body.to_vec();
         let amount = self.operation.amount.as_ref().map(|amount| amount.read(&body)).transpose();
         let amount = amount.map_err(wrong)?;
@@ -129,7 +126,7 @@ impl DurableRequest<'_> {
         let body_at = encoded.len() - request.body.len();
         Ok(NewAction {
             amount,
-            same: Some(Same { head: same_head, body_at }),
+            same: Some(Same { head: request.same_head(), body_at }),
             client: self.caller.as_deref().map(str::to_owned),
             ..NewAction::new(&*self.operation.dependency, &*self.operation.name, key, encoded)
         })
