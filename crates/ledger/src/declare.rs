@@ -15,11 +15,10 @@ use std::time::{Duration, Instant};
 
 use crate::action::ActionId;
 use crate::error::StoreError;
-use crate::inner::{Inner, LOOKS};
+use crate::inner::{Inner, LOOKS, Stopped};
 use crate::ledger::Ledger;
 use crate::machine::{self, Write};
 use crate::store::{Change, Changed, DECLARED_FOR, Declared, OperationCount, Store};
-use crate::worker::Stopped;
 
 /// How often the declarations are renewed, and how often the process looks for rows that nobody works on.
 const RENEW: Duration = Duration::from_secs(60);

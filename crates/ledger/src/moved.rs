@@ -15,11 +15,10 @@ use std::time::{Duration, Instant};
 
 use crate::clock::{ClockStanding, DbClock};
 use crate::error::{StoreError, Trouble};
-use crate::inner::Inner;
+use crate::inner::{Inner, Stopped};
 use crate::ledger::Ledger;
 use crate::machine::Stamp;
 use crate::store::{KeptClock, OwnTime, Store};
-use crate::worker::Stopped;
 
 /// The time between two renewals of the pair in the database.
 const RENEW: Duration = Duration::from_secs(60);

@@ -15,9 +15,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::inner::Inner;
+use crate::inner::{Inner, Stopped};
 use crate::store::{Declared, Store};
-use crate::worker::Stopped;
 
 /// The shortest time between two polls. Rows that become due one after the other within this time are claimed together.
 const SPACING: Duration = Duration::from_millis(10);

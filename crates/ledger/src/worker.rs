@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::action::ActionId;
 use crate::declare::Declaring;
 use crate::failpoint::point;
-use crate::inner::Inner;
+use crate::inner::{Inner, Stopped};
 use crate::ledger::Ledger;
 use crate::moved;
 use crate::poll::Poll;
@@ -71,9 +71,6 @@ pub struct Worker {
     /// The loops of the worker. Each of them ends with the number of its actions that were aborted.
     loops: Vec<JoinHandle<usize>>,
 }
-
-/// Tells the loops of a worker to stop.
-pub(crate) type Stopped = watch::Receiver<Option<Instant>>;
 
 impl<S: Store> Ledger<S> {
     /// Starts a worker for all declared operations on the current runtime, and returns it. A process needs only one
