@@ -62,8 +62,9 @@ impl<S: Store> Inner<S> {
                 Recorded::Existing(found) if found.is_of(new, prints.as_ref()) => *found,
                 Recorded::Existing(_) => return Err(Refusal::KeyConflict.into()),
             };
-            // It may still be open under which key the existing action is sent. That key must be chosen before the
-            // first attempt. So the action then begins again without an attempt.
+            // An action that plain SQL recorded has no key for the provider yet. That key must be chosen before the
+            // first attempt is recorded. So the action begins again without an attempt, and the key is chosen
+            // afterwards.
             let birth = match birth {
                 Birth::Sent(owner) if found.naming == Naming::Open => Birth::Reserved(owner),
                 birth => birth,
@@ -92,14 +93,16 @@ impl<S: Store> Inner<S> {
         Err(Refusal::InProgress.into())
     }
 
-    /// Returns the action that is recorded under the key of `new` with the same request. Returns `None` if there is no
-    /// such action, or if recording `new` would begin that action again under the same key.
+    /// Returns the action that is recorded under the key of `new` with the same request. Returns `None` in two cases,
+    /// in which `new` can be recorded: there is no such action, or it failed before anything was sent, so that it
+    /// would begin again.
     pub(crate) async fn already_recorded(&self, new: &NewAction) -> Result<Option<Action>, Error> {
         let rules = &self.checked(new)?.clone().rules;
         let prints = self.prints(new).await?;
         let Some(found) = self.store.find(&new.dependency, &new.key).await? else { return Ok(None) };
         if found.key != new.key {
-            // The action that was found is only sent under this key. No action has it as the key that its caller gave.
+            // `find` also finds an action of another caller's key that is sent to the provider under this key. That is
+            // not the action of `new`.
             return Ok(None);
         }
         if !found.is_of(new, prints.as_ref()) {
@@ -148,13 +151,15 @@ pub(crate) struct Entry<S: Store> {
 /// Why no action began.
 pub(crate) struct NotBegun<S: Store> {
     pub(crate) error: Error,
-    /// The action that is perhaps recorded, since the answer of the database was lost. It has an attempt, of which
-    /// nothing was sent.
+    /// The action, if the database did not answer the write that records it, so that it may be recorded or not. This
+    /// action has an attempt, of which nothing was sent. `None` if certainly nothing was recorded, or if no attempt
+    /// was to be recorded with it.
     pub(crate) lost: Option<Box<Entry<S>>>,
 }
 
 impl<S: Store> NotBegun<S> {
-    /// The write of this action failed.
+    /// Makes the error of a write that failed. The action goes into `lost` if the write had an attempt and the
+    /// database was away.
     fn lost(
         e: StoreError,
         action: Action,

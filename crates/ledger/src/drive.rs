@@ -38,7 +38,8 @@ enum Taken {
     No(Option<Box<Action>>),
     /// The application's handler failed, so nothing was written. The fields are the write and the handler's error.
     HandlerFailed(Box<Write>, String),
-    /// Another action of the dependency is sent under the key that the write chose, so nothing was written.
+    /// The write chooses the key under which the action is sent to the provider. Another action of the dependency is
+    /// sent under this key already, so nothing was written.
     Clash,
     /// The database refused the write each time that it was offered. The row stays unchanged until its lease ends.
     Refused,

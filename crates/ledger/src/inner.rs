@@ -34,7 +34,8 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) compared: Arc<OnceLock<()>>,
     /// The key of the fingerprints, once it has been read.
     pub(crate) print_key: OnceLock<[u8; 32]>,
-    /// Limits the number of tasks that look for a row after the database's answer to its record was lost.
+    /// Limits the number of tasks that search for a row, after a write recorded the row and the database's answer was
+    /// lost.
     pub(crate) lost: Arc<Semaphore>,
 }
 

@@ -403,9 +403,9 @@ impl<S: Store> Inner<S> {
         self.store.claim_one(action.id, self.owner, operation.rules.lease).await
     }
 
-    /// Works on an action in a task of its own, and returns the action as it then is. If the task has failed to write
-    /// for the time that the database may take to answer, this function returns an error, and the task goes on without
-    /// the caller.
+    /// Works on an action in a task of its own, and returns the action as it is after that. While the database does
+    /// not answer, the task goes on trying to write. This function waits for that no longer than
+    /// [`Store::answers_within`]. Then it returns the database's error, and the task goes on without the caller.
     async fn driven(&self, id: ActionId, driving: Boxed<'static, Option<Action>>) -> Result<Action, Error> {
         match in_task(driving).await? {
             Some(action) => Ok(action),

@@ -42,7 +42,8 @@ impl Desk {
     /// A request that only reads needs no token in two cases: it came in on loopback, or its path is not under `/api/`.
     /// Every other request needs a valid token.
     ///
-    /// The token is checked last. So a web page of another origin cannot change anything, whatever token it sends.
+    /// The token is checked only after `Host` and, for a request that changes something, `Origin`. So a web page of
+    /// another origin cannot change anything, even if it sends a valid token.
     ///
     /// # Errors
     /// The reason why the request is refused.

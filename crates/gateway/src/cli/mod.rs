@@ -72,7 +72,8 @@ enum Command {
     /// REASON is a word of the headers `seawall-reason`, `seawall-retry-stopped` or `seawall-effect`, a word of a log
     /// line, or an HTTP status. Without it, all words are listed.
     Explain {
-        /// For example `seawall explain breaker-open`, `explain unknown`, `explain 503`, `explain callers left`
+        /// The reason to explain, for example in `seawall explain breaker-open`, `explain unknown`, `explain 503` or
+        /// `explain callers left`
         reason: Vec<String>,
     },
     /// Show what a running gateway sees, one line for each dependency, the worst first

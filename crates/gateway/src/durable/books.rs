@@ -58,7 +58,8 @@ pub(crate) struct Started {
     health: Arc<Health>,
 }
 
-/// Evaluates an expression with the ledger, or the attempt, of the database in use.
+/// Evaluates the expression `$do` for either database: `$it` is the value inside of the [`Either`], for example the
+/// ledger over SQLite or the ledger over PostgreSQL.
 macro_rules! either {
     ($either:expr, $it:ident => $do:expr) => {
         match $either {
@@ -84,8 +85,8 @@ impl Database {
         Ok(Database::Postgres(store))
     }
 
-    /// Makes a ledger with these operations. `before` is the ledger that it takes over from, after a reload. It works on the
-    /// current runtime.
+    /// Makes a ledger with these operations. The new ledger works on the current runtime. After a reload, `before` is
+    /// the earlier ledger, from which the new one takes over; `None` at the start.
     ///
     /// # Errors
     /// If the declarations contradict each other.

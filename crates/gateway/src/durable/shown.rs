@@ -22,7 +22,7 @@ const JSON_MAX: usize = 64 << 10;
 pub(crate) struct View<'a> {
     /// The key that the caller gave, without the caller's name.
     pub(crate) key: &'a str,
-    /// The rules of its operation; `None` if no durable operation of this name is declared any longer.
+    /// The rules of the action's operation; `None` if no durable operation of this name is declared any longer.
     pub(crate) rules: Option<&'a Rules>,
     /// Whether no gateway declares its operation any longer.
     pub(crate) undeclared: bool,
@@ -165,7 +165,7 @@ fn mark(mark: &Mark) -> Value {
     json!({ "at": time(mark.at), "who": mark.who, "what": mark.what, "why": mark.why })
 }
 
-/// Returns an answer of the provider. `of` says which request was answered.
+/// Returns an answer of the provider as JSON. Its field `of` says which request was answered: `perform` or `confirm`.
 fn answer(kept: &StoredAnswer) -> Value {
     json!({
         "of": match kept.of {

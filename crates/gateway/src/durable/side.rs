@@ -200,7 +200,8 @@ impl Keeper {
                 return;
             }
         };
-        // The worker before claims nothing more. Its actions that are under way go on to their ends.
+        // The new worker replaces that of the earlier configuration. The earlier worker claims no more actions, and its
+        // actions that are under way go on to their ends.
         self.worker = Some(books.worker(worker_settings(compiled)));
         self.side.standing.store(Arc::new(Standing::Open(books.clone())));
         if let Some(old) = &self.compiled {

@@ -156,7 +156,7 @@ impl Asking<'_> {
                 () = running.until_draining() => {}
             }
         };
-        // An action of somebody else is as one that does not exist, so it is not waited for either.
+        // For the caller, an action of somebody else does not exist. So the wait for such an action ends immediately.
         let enough = |action: &Action| is_decided(action) || !self.may_see(action);
         let most = self.compiled.settings.ledger.waiters;
         let story = match self.site.room.waiters.wait(&books, id, stop, most, enough).await {
@@ -175,7 +175,8 @@ impl Asking<'_> {
     /// Returns the id of the caller's action with the key that the caller gave it.
     async fn find(&self, books: &Books, dependency: &str, key: &str) -> Result<ActionId, Refused> {
         let named = self.who.name().map(|name| format!("{name}:{key}"));
-        // The caller's name may have begun to stand before its keys only after the action was recorded, or ended to do so.
+        // The ledger's key is `NAME:KEY` or `KEY`, depending on a setting (`key_scope`). The setting may have been
+        // changed since the action was recorded, so both keys are looked for.
         let mut keys: Vec<&str> = [named.as_deref(), Some(key)].into_iter().flatten().collect();
         let by_client = self.compiled.by_name(dependency).is_none_or(|(_, dependency)| {
             dependency.operations.durable().any(|operation| operation.by_client)
@@ -241,7 +242,8 @@ impl Asking<'_> {
         here && its
     }
 
-    /// Returns the answer to a caller for whom the ledger had this error.
+    /// Returns the refusal to send to the caller when the ledger fails with this error. `story` is the action of the
+    /// request; `None` if it was not read.
     fn failed(&self, error: &Error, story: Option<Arc<Story>>) -> Refused {
         let (reason, why) = match error {
             Error::Refused(refusal) => in_words(*refusal),
@@ -368,7 +370,8 @@ fn not_found() -> Refused {
     problem(Reason::NotFound, NOT_FOUND).into()
 }
 
-/// Makes the problem one about this action, which the caller may see.
+/// Returns a refusal with this problem and with what is known of the action: its effect, the number of its attempts,
+/// its dependency, and where the caller can ask about it. The caller must be allowed to see the action.
 fn about(problem: Problem, story: &Arc<Story>) -> Refused {
     let action = &story.action;
     let problem = Problem {

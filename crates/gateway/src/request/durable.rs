@@ -267,7 +267,8 @@ impl DurableRequest<'_> {
         Problem { effect, found_at, ..problem }
     }
 
-    /// Returns where the action of this key can be asked about. The caller's name does not stand before the key there.
+    /// Returns the place where the caller can ask about the action of this key. The place holds the key as the caller
+    /// gave it: the name of the caller, which may stand before the key in the ledger, is removed.
     fn by_key(&self, key: &str) -> Where {
         let prefix = self.caller.as_deref().filter(|_| self.operation.by_client);
         let own = prefix.and_then(|caller| key.strip_prefix(caller)?.strip_prefix(':')).unwrap_or(key);
@@ -328,7 +329,8 @@ fn replayed(
     response
 }
 
-/// Sets the headers that name the action. An unknown effect also gets the place where the caller can ask.
+/// Sets the header that holds the action's id. If the effect is unknown, also sets `Location` to the path where the
+/// caller can ask about the action.
 fn put_action(headers: &mut HeaderMap, action: &Action, effect: Effect) {
     let id = action.id.to_string();
     if effect == Effect::Unknown

@@ -129,7 +129,8 @@ struct LedgerThread {
 }
 
 impl LedgerThread {
-    /// Starts the thread. `workers` is the number of workers; the ledger comes after them.
+    /// Starts the thread. `workers` is the number of workers, whose routers have the numbers from 0 on. The ledger has
+    /// a router, too, and this router has the next number.
     fn start(running: &Arc<Running>, workers: usize, room: &Arc<Room>) -> Result<LedgerThread, StartError> {
         let router = Router::new(workers, Arc::clone(running)).map_err(StartError::Config)?;
         let (router, side) = (Arc::new(router), Arc::clone(&room.side));

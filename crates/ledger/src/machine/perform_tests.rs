@@ -1,5 +1,5 @@
-//! Tests of performing: the first half of the table in docs/life-of-an-action.md. Each test is named for the behaviour
-//! that its line of the table guards.
+//! Tests of performing. Each line of the table in docs/life-of-an-action.md is a rule, and these tests are for the
+//! first half of the table. Each test is named for the behaviour that its rule demands.
 
 use std::time::Duration;
 
