@@ -374,8 +374,7 @@ impl KeyRules {
 
     /// Returns the key under which the cancel of an action is sent. `key` is the key that the caller gave to the
     /// action. `generation` is the number of the cancel key: 0 for the first one, and one more for each new one.
-    /// `salt` is 0, or the next number if another action has that cancel key already. It is not the salt of the
-    /// action's own key.
+    /// `salt` is the salt of the action, as for [`KeyRules::sent`].
     #[must_use]
     pub fn cancel_key(&self, dependency: &str, key: &str, generation: u32, salt: u32) -> String {
         self.mapped(dependency, key, CANCEL, generation, salt)

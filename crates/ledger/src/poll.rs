@@ -67,7 +67,8 @@ impl<S: Store> Poll<S> {
     /// Asks the database which dependencies have due rows, and wakes their claims. Returns when the next row will be
     /// due. Returns `None` if no row will be due later, or if the database does not answer.
     async fn ask(&mut self) -> Option<Instant> {
-        // What this process wrote before this moment is committed, so the answer contains it.
+        // For the rows that this process has written, it remembers the earliest due time. That time is not needed any
+        // more: these rows are committed, so the poll that begins now finds them.
         self.inner.wakes.forget();
         let found = match self.inner.store.due(&self.declared, self.every).await {
             Ok(found) => found,

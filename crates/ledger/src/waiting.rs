@@ -1,4 +1,5 @@
-//! Waits while the database does not answer or a row is locked, and tells the caller that waits for the task.
+//! Waits while the database does not answer or a row is locked. If that takes too long, the caller that waits gets an
+//! error.
 //!
 //! If a task that works on an action cannot write, it goes on trying. It may have an answer of the provider that is
 //! stored nowhere else. But its caller cannot wait for that long. So after `patience`, the time that the database has
@@ -45,8 +46,9 @@ impl Tries {
             tracing::warn!(error = %e, "the ledger's database does not answer; waiting");
         }
         if matches!(e.trouble(), Trouble::Away | Trouble::Busy) && self.since.elapsed() >= patience {
-            // The send may fail, and that is fine. A worker's task has no caller, and another caller may have left or
-            // been told.
+            // The channel may have no receiver any more, because the caller has left. The task of a worker has no
+            // caller at all. In both cases nobody needs the error. The channel is taken out, so the error is sent only
+            // once.
             let caller = CALLER.try_with(Cell::take).ok().flatten();
             let _ = caller.map(|caller| caller.send(e.repeated()));
         }
@@ -56,7 +58,8 @@ impl Tries {
     }
 }
 
-/// Runs `work` in a task of its own, and returns its result. Also returns `None` if the task panics.
+/// Runs `work` in a task of its own, and returns the result of `work`, which may be `None`. If the task panics,
+/// returns `None`, too.
 ///
 /// # Errors
 ///

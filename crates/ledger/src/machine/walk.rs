@@ -18,9 +18,9 @@ use super::{
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Start {
     Recorded,
-    /// Recorded together with its first attempt, if there is time for it before the deadline to settle.
+    /// The row is recorded together with its first attempt. The deadline to settle must leave time for that attempt.
     Sent,
-    /// Recorded by plain SQL, which does not know the rules.
+    /// Plain SQL, which does not know the rules, records the row.
     BySql,
 }
 

@@ -86,7 +86,8 @@ macro_rules! ask {
 }
 pub(crate) use ask;
 
-/// Returns the error of a caller that received an [`Answer`] of another kind than its task has.
+/// Returns the error of a caller whose task got the [`Answer`] of another kind of task. For example, it wanted to
+/// change a row, and got the answer to a claim.
 pub(crate) fn unexpected() -> StoreError {
     StoreError::new(Trouble::Away, "the writer gave another task's answer")
 }
@@ -99,9 +100,11 @@ pub(crate) struct Job<C> {
 
 /// Executes the jobs of a batch in one transaction. Either all jobs are executed, or none is and an error is returned.
 pub(crate) trait Batch<C>: Send + 'static {
-    /// Executes the jobs, and returns one answer for each job, in their order. If the handler of a job fails and there
-    /// are several jobs, the whole batch fails with `Trouble::Refused`. If there is only one job, its answer says that
-    /// the handler failed.
+    /// Executes the jobs in one transaction, and returns one answer for each job, in their order.
+    ///
+    /// If the handler of a job fails, the transaction is rolled back. With several jobs, this function fails with
+    /// `Trouble::Refused`: the caller then executes the jobs one by one, so that the other jobs do not fail. With one
+    /// job, the answer to this job says that its handler failed.
     fn execute(&mut self, jobs: &[&Job<C>]) -> impl Future<Output = Result<Vec<Answer>>> + Send;
 
     /// Closes the connection. The next batch opens another one.

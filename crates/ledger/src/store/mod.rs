@@ -255,7 +255,8 @@ impl Declared {
 pub struct Due {
     /// Whether a row is due.
     pub now: bool,
-    /// When the next row will be due that is not due yet; `None` if there is no such row.
+    /// The earliest due time that is still to come; `None` if there is none. Rows that are due already do not count
+    /// here.
     pub next: Option<Stamp>,
 }
 
@@ -303,12 +304,14 @@ pub const COUNTED: u32 = 10_000;
 pub struct Swept {
     /// The number of deleted rows.
     pub deleted: u64,
-    /// The last row that the step looked at. The next step begins after this row. The value is `None` if the step
+    /// The last row that this step of the clean-up looked at. The next step begins after this row. `None` if the step
     /// reached the end of the table.
     pub after: Option<ActionId>,
 }
 
-/// The time of a second clock beside the database's. A process that starts compares the database's clock with it.
+/// The time of a clock that is not the database's clock. A process that starts compares the two clocks. If the
+/// database's clock has moved more or less than this one since an earlier process compared them, the database's clock
+/// has jumped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnTime {
     /// The time that the clock shows, in microseconds. Each kind of clock counts from a moment of its own.
@@ -363,10 +366,11 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Returns the time of a clock that does not jump together with the database's clock; `None` if there is none.
     fn own_time(&self) -> Option<OwnTime>;
 
-    /// Returns the pair of times that a process has last kept; `None` if none was kept.
+    /// Returns the times that a process has last stored with [`Store::keep_clock`]; `None` if none was stored.
     fn kept_clock(&self) -> impl Future<Output = Result<Option<KeptClock>>> + Send;
 
-    /// Keeps this pair of times in the database, and replaces the pair that was kept before.
+    /// Stores the times of the database's clock and of another clock, which were read at the same moment. They replace
+    /// the stored ones.
     fn keep_clock(&self, kept: KeptClock) -> impl Future<Output = Result<()>> + Send;
 
     /// Returns the key of the fingerprints ([`Prints`](crate::Prints)). It was drawn when the tables were made, and

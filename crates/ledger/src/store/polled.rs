@@ -17,18 +17,18 @@ use super::columns::{Cell, Source};
 use super::dialect::Dialect;
 use super::{Declared, Due, Result};
 
-/// Returns the SQL of the first question, for the time `now`. Its result has one row for each declared operation, which
-/// [`Answers::read`] reads. The columns are:
+/// Returns the SQL of the question that a poll asks: which operations have rows that are due? `now` is the SQL for the
+/// current time. The answer has one row for each declared operation, which [`Answers::read`] reads. The columns are:
 ///
 /// - the database's time;
 /// - the index of the dependency in `declared`, and the name of the operation;
-/// - the due time of the first row that is due, between two readings of the counter [`Dialect::walked`]: the difference
-///   is the number of index entries that the search has read;
+/// - the counter [`Dialect::walked`], the due time of the first row that is due, and the counter again. The difference
+///   of the two counters is the number of index entries that this search has read;
 /// - the due time of the next row, if that is within the time `within`.
 ///
-/// The search for the first row begins at the time that `from` returns for a dependency and an operation. The search
-/// for the next row has an end because PostgreSQL's index also has the old entries of rows that were changed, such as
-/// the ends of the leases of finished rows. A search without an end would walk over all of them.
+/// The search for the first due row begins at the time that `from` returns for the operation. The search for the next
+/// row ends at `within` from now. PostgreSQL's index still has the old entries of rows that were changed, such as the
+/// ends of the leases of finished rows. Without an end, the search would read all of them.
 pub(crate) fn due(
     dialect: Dialect,
     now: &str,
@@ -55,8 +55,8 @@ pub(crate) fn due(
     )
 }
 
-/// Returns the SQL that says for each declared operation when the first of its rows is due that are due in a range of
-/// time. `range` returns the begin and the end of that range. The result has the columns of [`due`].
+/// Returns the SQL that searches a range of time for the first row of each declared operation that is due in it.
+/// `range` returns the begin and the end of the range for an operation. The answer has the columns of [`due`].
 #[cfg(feature = "postgres")]
 pub(crate) fn due_in(
     dialect: Dialect,
@@ -100,8 +100,8 @@ fn operations(dialect: Dialect, declared: &[Declared], more: impl Fn(&str, &str)
     rows.join(", ")
 }
 
-/// Returns the SQL for the earliest due time of those rows of the operation `d` for which the SQL condition `when` is
-/// true.
+/// Returns the SQL for the earliest due time among the rows of the operation `d` for which the SQL condition `when` is
+/// true. Rows whose `needs` is above `knows` are left out: only a newer version of the program works on them.
 fn first(dialect: Dialect, knows: u32, when: &str) -> String {
     format!(
         "(SELECT {due_at} FROM {action} a WHERE a.dependency = d.dependency AND a.operation = d.operation AND {when} \
@@ -114,7 +114,8 @@ fn first(dialect: Dialect, knows: u32, when: &str) -> String {
 /// The answers to [`due`], gathered by dependency.
 pub(crate) struct Answers {
     pub(crate) due: Vec<Due>,
-    /// For each operation that was read: the number of its dependency, its name, and since when its first row is due.
+    /// For each operation that was read: the number of its dependency, its name, and the due time of its first due
+    /// row. The due time is `None` if no row of the operation is due.
     pub(crate) first: Vec<(usize, String, Option<Stamp>)>,
     /// The database's time; `None` if no row was read.
     pub(crate) now: Option<Stamp>,

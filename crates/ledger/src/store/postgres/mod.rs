@@ -56,13 +56,14 @@ pub struct Settings {
     /// The maximum number of connections, for writers, handlers, claims and reads. Default 8. A smaller number than
     /// `lanes` + `handlers` + 2 is raised to that sum. No connection is held during a call to the provider.
     pub connections: u32,
-    /// The maximum number of transactions that may wait for long at the same time, each with a connection. These are
-    /// the transactions in which a handler of the application runs, and those that wait for a row that another
-    /// transaction holds. Default 4; 0 means 1.
+    /// The maximum number of slow transactions at the same time. A transaction is slow if a handler of the application
+    /// runs in it, or if it waits for a row that another transaction holds. Each of them keeps a connection. Default
+    /// 4; 0 means 1.
     ///
-    /// One dependency gets at most one less, so that its slow handlers do not block the handlers of other dependencies.
-    /// If a transaction gets no place within half of `answer_within`, it fails with [`Trouble::Busy`], and the ledger
-    /// tries it again.
+    /// The slow transactions of one dependency may use all of these places but one. With the default, one dependency
+    /// has at most 3 of the 4 places. So its slow handlers do not block other dependencies. If there is only one
+    /// place, all dependencies share it. If a transaction gets no place within half of `answer_within`, it fails with
+    /// [`Trouble::Busy`], and the ledger tries it again.
     pub handlers: u32,
     /// The number of batches that can be under way at the same time. Default 2, so that one batch is gathered while the
     /// other waits for the disk; 0 means 1.

@@ -48,9 +48,10 @@ pub(super) struct Place {
 }
 
 impl Places {
-    /// Makes the places for a pool. There are `handlers` of them. If the pool has too few connections beside those of
-    /// the lanes and the [`SPARE`] ones, there are fewer places, but at least one. A transaction waits for a place for
-    /// at most half of `within`, the time that the database has for an answer.
+    /// Makes the places for a pool: as many as `handlers` says, if the pool has enough connections. Each lane needs
+    /// one connection, and [`SPARE`] (2) are kept free for claims and reads. If fewer than `handlers` are left, there
+    /// are only as many places as are left, but at least one. A transaction waits for a place for at most half of
+    /// `within`, the time that the database has for an answer.
     ///
     /// # Errors
     ///

@@ -414,8 +414,9 @@ impl Sqlite {
         self.stamp().as_micros().to_string()
     }
 
-    /// Returns a connection of the readers' pool, which does not contain the writer's connection. A write on it needs
-    /// the file's write lock, as a write of any other program does.
+    /// Returns a connection of the readers' pool, which does not contain the writer's connection. It can also write,
+    /// as [`Store::keep_clock`] does. Then it may have to wait for the writer, as another program would, since only
+    /// one connection at a time can write into the file.
     pub(crate) async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>> {
         self.readers.acquire().await.map_err(|e| locked::at(self.file(), &failed(e)))
     }

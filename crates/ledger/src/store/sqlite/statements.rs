@@ -27,10 +27,11 @@ use crate::store::{
 
 use super::rows;
 
-/// The numbers of rows for which there is a text of each statement. The last one is a whole batch.
+/// The text of an SQL statement depends on the number of rows that it writes. Texts are made for these numbers of rows
+/// only. A statement for 5 rows uses the text for 8. The last number is a whole batch.
 const SIZES: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, BATCH];
 
-/// The text of a statement for each of [`SIZES`].
+/// The texts of one statement, one for each of the numbers of rows in [`SIZES`].
 struct Sized {
     texts: [String; SIZES.len()],
     columns: usize,
@@ -320,8 +321,9 @@ pub(super) async fn due(
     now: Stamp,
 ) -> Result<Vec<Due>> {
     let mut answers = Answers::of(declared);
-    // SQLite takes the old entry of a row out of the index when the row changes, so each search begins at the
-    // beginning.
+    // The last argument of `polled::due` can say for each operation at which due time its search begins. It returns
+    // `None` here, so all index entries are searched. This is fast, because SQLite removes the old entry of a row from
+    // the index when the row changes.
     let now = now.as_micros().to_string();
     for row in plain(conn, polled::due(Dialect::Sqlite, &now, declared, knows, within, |_, _| None)).await? {
         answers.read(&mut rows::reader(&row))?;

@@ -49,7 +49,8 @@ impl Source {
         }
     }
 
-    /// Returns the time that the clock shows, as an answer of the database.
+    /// Returns the time that the clock shows, in the form in which other stores return an answer of their database.
+    /// There is no question to a server, so the answer comes immediately.
     pub(super) fn answer(&self) -> DbClock {
         let asked = Instant::now();
         match self {
