@@ -137,9 +137,9 @@ impl Tracks {
     /// caller, to learn whether the endpoint works. If the result is `false`, the code that called this function must
     /// cancel the attempt.
     ///
-    /// If the call is safe, the attempt may go on even if a part of the request is still to be sent. If the call is not
-    /// safe, no byte of the request may leave after the deadline, so the attempt goes on only if the whole request was
-    /// sent before.
+    /// An attempt never goes on if the caller has not delivered the whole body. If the call is safe, the attempt may go
+    /// on even if a part of the request is still to be sent. If the call is not safe, no byte of the request may leave
+    /// after the deadline, so the attempt goes on only if the whole request was sent before.
     pub(crate) fn deadline_passed(&self) -> bool {
         let mut state = self.state.lock();
         if state.is_witness {

@@ -101,8 +101,8 @@ impl<S: Store> Inner<S> {
         let prints = self.prints(new).await?;
         let Some(found) = self.store.find(&new.dependency, &new.key).await? else { return Ok(None) };
         if found.key != new.key {
-            // `find` also finds an action of another caller's key that is sent to the provider under this key. That is
-            // not the action of `new`.
+            // `find` has returned an action to which the caller gave another key. It is only sent to the provider
+            // under the key of `new`. So the key of `new` itself is not recorded.
             return Ok(None);
         }
         if !found.is_of(new, prints.as_ref()) {

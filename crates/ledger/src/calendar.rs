@@ -308,7 +308,8 @@ impl Lifetime {
     /// Returns the moment from which the provider may no longer know a key that was first sent at `first`. An end
     /// beyond the calendar is the latest possible stamp.
     ///
-    /// For a time of day, the end is the first moment strictly after `first` that the time of day can mean:
+    /// For a time of day, the end is the first moment strictly after `first` at which the clock of the zone shows that
+    /// time. There are two special cases:
     ///
     /// - If the time of day comes twice on one day, both times count.
     /// - If the clock is moved forward over the time of day, the time does not come on that day. Then three moments

@@ -252,9 +252,8 @@ mod tests {
         // after the answer, the database's clock shows at least this time.
         let later = asked + Duration::from_millis(1040);
         assert_eq!(clock.now_at(later), Stamp::from_micros(2_000_000));
-        // The database's clock showed one second when it was read, which was not before the question. So the clock
-        // shows two seconds not before one second after the question. `instant_of` returns this earliest possible
-        // moment.
+        // The database read its clock after the question was sent, and the clock showed one second. So it shows two
+        // seconds one second after the question, or later. `instant_of` returns the earliest possible moment.
         assert_eq!(clock.instant_of(Stamp::from_micros(2_000_000)), asked + Duration::from_secs(1));
         assert!(
             clock.now_at(clock.instant_of(Stamp::from_micros(2_000_000))) <= Stamp::from_micros(2_000_000)

@@ -102,10 +102,10 @@ impl<S: Store> Inner<S> {
 }
 
 /// Compares the database's clock with a second clock. `kept` has the times of both clocks at an earlier moment, and
-/// `now` and `own` are their times now. Returns by how many microseconds more the database's clock has moved than the
-/// second clock. If the second clock cannot be compared, because the machine was started again or there is no such
-/// clock, only a step backwards is noticed. Then the result is how far the database's clock went backwards, as a
-/// negative number, or zero.
+/// `now` and `own` are their times now. Returns how much further the database's clock has moved than the second clock,
+/// in microseconds; negative if it has moved less far. If the second clock cannot be compared, only a step backwards
+/// of the database's clock is noticed: then the result is that step, as a negative number, or zero. That is so if the
+/// machine was started again, or if there is no second clock.
 fn moved(kept: &KeptClock, now: Stamp, own: Option<&OwnTime>) -> i64 {
     let passed = now.as_micros().saturating_sub(kept.database.as_micros());
     match (&kept.own, own) {
@@ -116,7 +116,7 @@ fn moved(kept: &KeptClock, now: Stamp, own: Option<&OwnTime>) -> i64 {
     }
 }
 
-/// Stores the two times in the database again and again, until the worker stops.
+/// Stores the database's time and the time of the second clock in the database once a minute, until the worker stops.
 pub(crate) async fn keep<S: Store>(inner: Arc<Inner<S>>, mut stopped: Stopped) {
     loop {
         let wait = inner.keep_clock().await.unwrap_or_else(|e| {

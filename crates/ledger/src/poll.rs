@@ -67,8 +67,8 @@ impl<S: Store> Poll<S> {
     /// Asks the database which dependencies have due rows, and wakes their claims. Returns when the next row will be
     /// due. Returns `None` if no row will be due later, or if the database does not answer.
     async fn ask(&mut self) -> Option<Instant> {
-        // For the rows that this process has written, it remembers the earliest due time. That time is not needed any
-        // more: these rows are committed, so the poll that begins now finds them.
+        // The process remembers the earliest due time of the rows that it has written. It can forget that time now:
+        // these rows are committed, so the poll that begins now finds them.
         self.inner.wakes.forget();
         let found = match self.inner.store.due(&self.declared, self.every).await {
             Ok(found) => found,

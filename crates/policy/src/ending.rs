@@ -1,9 +1,9 @@
-//! The ways in which an attempt can end, and what each says of two questions: Did the attempt take effect? Does the
+//! The ways in which an attempt can end, and what each says about two questions: Did the attempt take effect? Does the
 //! endpoint work?
 //!
-//! One table ([`Rules::judge`]) says whether an attempt took effect and whether its endpoint works. [`crate::repeat`]
-//! then says whether the request may be sent again. The obvious classification, "retryable or not", mixes these three
-//! questions, although they have different answers.
+//! One table ([`Rules::judge`]) answers both questions. [`crate::repeat`] then answers a third: May the request be sent
+//! again? The obvious classification, "retryable or not", mixes these three questions, although they have different
+//! answers.
 
 use std::time::Duration;
 

@@ -147,8 +147,8 @@ pub(crate) fn measure(load: &Load) -> Outcome<Seen> {
         .map_err(|e| format!("no runtime: {e}"))?;
     let due = load.rate.map(pace);
     let seen = LocalSet::new().block_on(&runtime, drive(load, due));
-    // The thread that waits for the due times and the unanswered requests are not stopped here, because the process
-    // ends now.
+    // Two things still run: the thread that waits until requests are due, and the requests that have no answer yet.
+    // They are not stopped here, because the process ends now.
     Ok(seen)
 }
 
@@ -182,9 +182,9 @@ async fn drive(load: &Load, due: Option<Due>) -> Seen {
     let start = Instant::now();
     tokio::time::sleep(Duration::from_secs_f64(load.seconds)).await;
     let now = Instant::now();
-    // Each due time that is still in the queue belongs to a request that was never sent, so these requests are counted
-    // here. If a connection holds the lock of the queue, it waits for the next due time. Then the queue is empty, and
-    // nothing is counted.
+    // Each due time that is still in the queue belongs to a request that was never sent. These requests are counted
+    // here. A connection that waits for a due time holds the lock of the queue. It waits only if the queue is empty. So
+    // if the lock is not free, there is nothing to count.
     let overdue = due.and_then(|queue| queue.try_lock().ok().map(|queue| queue.len() as u64));
     sum_up(&mut book.borrow_mut(), start, now, overdue.unwrap_or(0))
 }

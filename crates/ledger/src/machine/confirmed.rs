@@ -77,8 +77,8 @@ impl Case<'_> {
         // conditions hold. The goal is to cancel: otherwise the cancel comes later, and the answer may be old by then.
         // And no earlier cancel may still arrive, since it would change what this answer says.
         draft.to.undo.asked = self.state.goal == Goal::Cancel && draft.to.undo.open.is_none();
-        // Such a cancel names what is left to undo, as this answer says it. So the cancel is sent immediately. Later
-        // the answer could be old.
+        // If the cancel names what is left to undo (`asks_first`), it is sent immediately, since this answer says what
+        // is left. Later the answer could be old.
         if !self.rules.cancel.as_ref().is_some_and(|cancel| cancel.asks_first) {
             self.wait_before_cancel(draft);
         }

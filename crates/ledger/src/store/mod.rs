@@ -309,9 +309,9 @@ pub struct Swept {
     pub after: Option<ActionId>,
 }
 
-/// The time of a clock that is not the database's clock. A process that starts compares the two clocks. If the
-/// database's clock has moved more or less than this one since an earlier process compared them, the database's clock
-/// has jumped.
+/// The time of a second clock, which is not the database's clock. A process that starts compares the two clocks. If
+/// the difference between them has changed too much since an earlier process compared them, the database's clock has
+/// jumped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnTime {
     /// The time that the clock shows, in microseconds. Each kind of clock counts from a moment of its own.

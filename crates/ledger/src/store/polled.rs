@@ -55,7 +55,7 @@ pub(crate) fn due(
     )
 }
 
-/// Returns the SQL that searches a range of time for the first row of each declared operation that is due in it.
+/// Returns the SQL that finds, for each declared operation, the first row whose due time lies in a range of time.
 /// `range` returns the begin and the end of the range for an operation. The answer has the columns of [`due`].
 #[cfg(feature = "postgres")]
 pub(crate) fn due_in(

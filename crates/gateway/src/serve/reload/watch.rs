@@ -37,7 +37,8 @@ pub(super) enum Step {
     Take,
 }
 
-/// Watches the configuration file. Each content of the file is represented by a number.
+/// Watches the configuration file. Each content of the file is represented by a number (a hash), so the content itself
+/// is not kept here.
 #[derive(Debug)]
 pub(super) struct FileWatch {
     /// The content that was last put in force or refused. `None` if the file could not be read at that time.
@@ -126,8 +127,8 @@ pub(super) struct NamedWatch {
 #[derive(Debug)]
 struct Other {
     contents: u64,
-    /// When the files first differed from those in force. After a report, it is the time of the next change, so that
-    /// the next report comes a minute after that change.
+    /// The time from which the minute until the next report is counted. At first, it is the time when the files began
+    /// to differ from those in force. If they change again after a report, it is the time of that change.
     first: Time,
     since: Time,
     tried: bool,

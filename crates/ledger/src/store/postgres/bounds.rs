@@ -37,7 +37,8 @@ const MANY: u64 = 2000;
 /// from which it is due.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// The time below the bounds is searched in pieces. This is the length of the shortest piece.
+/// The bounds are the times from which polls search for due rows. The time before the bounds is searched, too, one
+/// piece after the other. This is the length of the shortest piece.
 const SHORTEST: Duration = Duration::from_secs(2);
 
 /// A piece of this length or more is not limited: it reaches back to the beginning of time.
@@ -117,10 +118,11 @@ impl Bounds {
         }
     }
 
-    /// Raises the bounds of these operations to nearly `now`, because a claim has just taken all due rows that it
-    /// could lock. Other due rows may be left, which another transaction holds. They lie before the raised bound, so
-    /// polls do not find them there. But the time before the bounds is searched, too, and a due row that is found
-    /// there lowers the bound again.
+    /// The bound of an operation is the time from which polls and claims search for its due rows. Raises the bounds of
+    /// these operations to nearly `now`, because a claim has just taken all due rows that it could lock. Other due
+    /// rows may be left, which another transaction holds. They lie before the raised bound, so polls do not find them
+    /// there. But the time before the bounds is searched, too, and a due row that is found there lowers the bound
+    /// again.
     pub(super) fn emptied(&mut self, dependency: &str, operations: &[String], now: Stamp) {
         let bound = now.saturating_sub(MARGIN);
         for operation in operations {
@@ -130,8 +132,8 @@ impl Bounds {
         }
     }
 
-    /// Returns the span of time before the bounds that is to be searched next for due rows; `None` if there are no
-    /// bounds.
+    /// Polls search for due rows only from the bounds on. Returns the span of time before the bounds that is to be
+    /// searched next; `None` if there are no bounds.
     pub(super) fn piece(&self) -> Option<Piece> {
         let length = (self.length < LONGEST).then_some(self.length);
         (!self.of.is_empty()).then_some(Piece { back: self.back, length })
@@ -201,8 +203,8 @@ impl SharedBounds {
         }
     }
 
-    /// Returns the SQL that searches the next span of time before the bounds for due rows; `None` if there are no
-    /// bounds.
+    /// Polls search for due rows only from the bounds on. Returns the SQL that searches the next span of time before
+    /// the bounds; `None` if there are no bounds.
     pub(super) fn question_below(&self, declared: &[Declared], knows: u32) -> Option<String> {
         let bounds = self.lock();
         let piece = bounds.piece()?;
