@@ -44,8 +44,9 @@ pub(crate) async fn what_another_process_declares_is_not_undeclared<W: World>(wo
     let one = declaring(store.clone(), &["charge"], &provider);
     assert_eq!(one.counts("pay").await.unwrap().undeclared, 1);
     let odd = OperationCount { dependency: "pay".to_owned(), operation: "it's".to_owned(), number: 1 };
-    assert_eq!(store.undeclared(&[]).await.unwrap(), [odd.clone()]);
-    assert_eq!(store.open_counts().await.unwrap(), [odd]);
+    let odd = [odd];
+    assert_eq!(store.undeclared(&[]).await.unwrap(), odd);
+    assert_eq!(store.open_counts().await.unwrap(), odd);
 
     let others = [Declared::new("mail", &["send"]), Declared::new("pay", &["it's", "refund"])];
     store.declare(Owner(5), &others).await.unwrap();
