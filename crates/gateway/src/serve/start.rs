@@ -29,7 +29,7 @@ use crate::running::router::Router;
 pub struct Options {
     /// The configuration file.
     pub config: PathBuf,
-    /// Whether to run the demo: the built-in provider and three commands to try, without a configuration file.
+    /// Whether to run the demo: the built-in provider and commands to try, without a configuration file.
     pub demo: bool,
 }
 
@@ -78,8 +78,10 @@ async fn start(options: &Options) -> Result<(), StartError> {
     let refused = |report: config::Report| StartError::Config(report.to_string());
     let text = text.map_err(refused)?;
     let loaded = config::parse(&name, &text, &environment).map_err(refused)?;
-    for note in &loaded.notes {
-        tracing::warn!("{note}");
+    if demo.is_none() {
+        for note in &loaded.notes {
+            tracing::warn!("{note}");
+        }
     }
     let workers = loaded.settings.gateway.workers.unwrap_or_else(cores).max(1);
     descriptors::divide(&loaded.settings, workers);
@@ -114,7 +116,8 @@ async fn start(options: &Options) -> Result<(), StartError> {
     // The workers have ended first, since the outcomes of their calls had to be written.
     let whole = ledger.end().await && whole;
     admin_side.abort();
-    drop(made);
+    // These remove files, so they must be dropped before an early exit.
+    drop((made, demo));
     if !whole {
         // The workers still have work, and a normal end would wait for their threads.
         std::process::exit(0);
