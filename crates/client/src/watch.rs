@@ -76,8 +76,8 @@ impl Watch {
         }
     }
 
-    /// Returns whether the exchange may go on after the caller's deadline. Whether it does go on may depend on whether
-    /// the whole request was sent by then. So if this returns `true`, the owner of this watch must call
+    /// Returns whether the exchange may go on after the caller's deadline. For some calls, this is allowed only if the
+    /// whole request was sent by then. So if the result is `true`, the owner of this watch must call
     /// [`Watch::sent_whole`] when the last byte of the request has left.
     pub(crate) fn asks_what_was_sent(&self) -> bool {
         self.call.as_ref().is_some_and(|(_, own_end_by)| self.end_by < *own_end_by)

@@ -11,6 +11,7 @@ pub mod calendar;
 mod caught;
 mod claims;
 mod clock;
+mod declare;
 mod drive;
 mod error;
 mod failpoint;

@@ -253,8 +253,8 @@ impl Breaker {
         }
     }
 
-    /// Says how a call counts that its caller gave up after the time `waited`: as bad or as nothing. Most callers leave
-    /// for reasons of their own, so most such calls count as nothing.
+    /// Weighs a call that was given up by its caller after the time `waited`. Returns whether the call counts as bad or
+    /// as nothing. Most callers leave for reasons of their own, so most such calls count as nothing.
     ///
     /// The call counts as bad only if all of these hold: the breaker is not half-open, the window has a success, and
     /// `waited` is longer than a bound. The bound is `slow_call`. If that is `None`, the bound is twice the slowest
@@ -344,7 +344,7 @@ impl Breaker {
                 }
             }
             Weighed::Bad { .. } if newest => return Some(self.reopen(now, draw())),
-            // A probe has failed that began before the newest probe did. This says nothing about the time since the
+            // The probe that failed began before the newest probe. Its failure says nothing about the time since the
             // newest probe began, so it changes nothing. Neutral evidence and no evidence change nothing either.
             Weighed::Bad { .. } | Weighed::Neutral | Weighed::Nothing => {}
         }

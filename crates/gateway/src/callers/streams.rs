@@ -127,9 +127,9 @@ impl Streams {
         any
     }
 
-    /// Notes that no bytes of the connection wait to be written. So no bytes for a caller that was too slow wait
-    /// either, and [`Streams::waits_for_late`] returns `false` until another stream is ended for that reason. Must be
-    /// called whenever all bytes are written; otherwise a connection whose caller reads again could be ended.
+    /// Notes that all bytes of the connection are written. [`Streams::waits_for_late`] then returns `false` until
+    /// another stream is ended because its caller was too slow. Must be called whenever all bytes are written;
+    /// otherwise a connection whose caller reads again could be ended.
     pub(crate) fn all_written(&self) {
         self.late.store(false, Relaxed);
     }

@@ -179,8 +179,8 @@ pub struct Retry {
     /// An answer may say "come back later" and name a time. The endpoint then gets no calls for that time, but at most
     /// for `after_max`. Default 60 s.
     ///
-    /// If an answer names a longer time, the endpoint gets no calls for `after_max` only. Whether the call itself is
-    /// then repeated at that endpoint depends on its total timeout:
+    /// If an answer names a longer time, the call's total timeout decides whether the call is then repeated at that
+    /// endpoint:
     ///
     /// - A call with a total timeout waits for the named time, and is repeated if that time ends before the total
     ///   timeout.

@@ -95,7 +95,8 @@ struct Waiting {
     is_watched: bool,
 }
 
-/// What the callers that wait for an action, and the watch, need of the reader of this action.
+/// What others need of a *reader*, which is the task that reads an action for all callers that wait for it. These
+/// others are the callers themselves and the watch.
 struct Reader {
     /// Sends what was read last. Each caller that waits for the action holds a receiver. The reader ends when there is
     /// no receiver.

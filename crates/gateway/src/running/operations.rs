@@ -90,9 +90,9 @@ pub(crate) struct FoundOperation<'a> {
     pub(crate) forgets: Option<&'a Lifetime>,
     /// How the request is recorded. `None` if the operation is not durable.
     pub(crate) durable: Option<&'a Arc<DurableOperation>>,
-    /// Whether some servers may take the request's path for another path, for which a more careful idempotency is
-    /// declared than this operation has. A durable request with such a path is refused, because its record would rely
-    /// on the idempotency of this operation.
+    /// Whether some servers may take the request's path for another path, for which a more careful idempotency holds
+    /// than for this operation. A durable request with such a path is refused, because its record would rely on the
+    /// idempotency of this operation.
     pub(crate) is_doubtful: bool,
 }
 

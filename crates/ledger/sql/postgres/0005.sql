@@ -22,3 +22,13 @@ INSERT INTO seawall.secret (print_key)
 -- this index, each time would read the failing rows of all others that are due before. Rows that do not fail are not in it.
 CREATE INDEX action_failing ON seawall.action (dependency, operation, goal, effect, due_at)
     WHERE failing_since IS NOT NULL AND due_at IS NOT NULL;
+
+-- Which process declares which operations. A process renews its rows each minute, and a row that is ten minutes old no
+-- longer counts. The rows of an operation that no process declares wait until one declares it again.
+CREATE TABLE seawall.declared (
+    owner       uuid        NOT NULL,
+    dependency  text        NOT NULL,
+    operation   text        NOT NULL,
+    declared_at timestamptz NOT NULL,
+    PRIMARY KEY (owner, dependency, operation)
+);

@@ -20,3 +20,13 @@ INSERT INTO seawall_secret (one, print_key) VALUES (1, randomblob(32));
 -- this index, each time would read the failing rows of all others that are due before. Rows that do not fail are not in it.
 CREATE INDEX seawall_action_failing ON seawall_action (dependency, operation, goal, effect, due_at)
     WHERE failing_since IS NOT NULL AND due_at IS NOT NULL;
+
+-- Which process declares which operations. A process renews its rows each minute, and a row that is ten minutes old no
+-- longer counts. The rows of an operation that no process declares wait until one declares it again.
+CREATE TABLE seawall_declared (
+    owner       TEXT    NOT NULL,
+    dependency  TEXT    NOT NULL,
+    operation   TEXT    NOT NULL,
+    declared_at INTEGER NOT NULL,
+    PRIMARY KEY (owner, dependency, operation)
+) WITHOUT ROWID;

@@ -195,7 +195,14 @@ pub fn resolve(
             draft.to.known = Known::Applied;
             draft.next_generation();
         }
-        Resolution::NotApplied => draft.to.known = Known::NotApplied(NotApplied::Resolved),
+        Resolution::NotApplied => {
+            // The provider has said that the effect exists, and nobody declares the operation any longer. So the person
+            // says that it was undone.
+            if (state.goal, state.known) == (Goal::Perform, Known::Applied) {
+                draft.turn(rules);
+            }
+            draft.to.known = Known::NotApplied(NotApplied::Resolved);
+        }
     }
     draft.conclude(rules, origin);
     draft.to.why = Some(why.to_owned());

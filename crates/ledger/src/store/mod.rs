@@ -12,6 +12,8 @@
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod columns;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) mod declared;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod dialect;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod kept;
@@ -278,15 +280,18 @@ pub struct Due {
     pub next: Option<Stamp>,
 }
 
-/// An operation that is not declared, and of which rows are due.
+/// How long the declarations of a process count after it last renewed them.
+pub const DECLARED_FOR: Duration = Duration::from_secs(600);
+
+/// An operation, and how many of its rows were counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Undeclared {
+pub struct OperationCount {
     /// The name of the dependency.
     pub dependency: String,
     /// The name of the operation.
     pub operation: String,
-    /// The number of rows that are due. At most [`COUNTED`] rows are counted.
-    pub due: u64,
+    /// The number of rows. At most [`COUNTED`] rows are counted.
+    pub number: u64,
 }
 
 /// The numbers of a dependency's open and stuck actions. At most [`COUNTED`] open and [`COUNTED`] stuck actions are
@@ -301,8 +306,9 @@ pub struct Counts {
     pub failing: u64,
     /// The number of actions that a person must look at.
     pub stuck: u64,
-    /// The number of actions that are due, but whose operation is not declared in this process. No worker of this
-    /// process claims them. For each such operation, at most [`COUNTED`] actions are counted.
+    /// The number of actions that are due, but whose operation no process declares: neither this one, nor a worker of
+    /// another process within the last ten minutes. No worker claims them. For each such operation, at most [`COUNTED`]
+    /// actions are counted.
     pub undeclared: u64,
     /// When the oldest of the counted open or stuck actions was recorded; `None` if there is none.
     pub oldest: Option<Stamp>,
@@ -457,9 +463,39 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// [`Store::clock`] returns from then on.
     fn due(&self, declared: &[Declared], within: Duration) -> impl Future<Output = Result<Vec<Due>>> + Send;
 
-    /// Looks for operations that have due rows but are not declared in this process. Returns those whose dependency is
-    /// in `declared`, but which are not in the list of that dependency's operations.
-    fn undeclared(&self, declared: &[Declared]) -> impl Future<Output = Result<Vec<Undeclared>>> + Send;
+    /// Writes which operations the process `owner` declares now. What it declared before is forgotten, and so is what
+    /// other processes have not renewed for ten minutes.
+    fn declare(&self, owner: Owner, declared: &[Declared]) -> impl Future<Output = Result<()>> + Send;
+
+    /// Returns the operations that some process has declared within the last ten minutes.
+    fn declared(&self) -> impl Future<Output = Result<Vec<Declared>>> + Send;
+
+    /// Returns the operations that have rows that are due, are not in `declared`, and that no process has declared within
+    /// the last ten minutes, with the numbers of these rows.
+    fn undeclared(&self, declared: &[Declared]) -> impl Future<Output = Result<Vec<OperationCount>>> + Send;
+
+    /// Returns the numbers of open rows of all operations that have such rows.
+    fn open_counts(&self) -> impl Future<Output = Result<Vec<OperationCount>>> + Send;
+
+    /// Returns the ids of open rows of an operation that have been due since `before` or longer: at most `most`, the
+    /// oldest first.
+    fn overdue(
+        &self,
+        dependency: &str,
+        operation: &str,
+        before: Stamp,
+        most: u32,
+    ) -> impl Future<Output = Result<Vec<ActionId>>> + Send;
+
+    /// Returns the ids of rows of the declared operations that `owner` has claimed, for a lease that ends within this
+    /// time: at most `most`.
+    fn held(
+        &self,
+        declared: &[Declared],
+        owner: Owner,
+        within: Duration,
+        most: u32,
+    ) -> impl Future<Output = Result<Vec<ActionId>>> + Send;
 
     /// Loads the row with this id; `None` if there is no such row.
     fn load(&self, id: ActionId) -> impl Future<Output = Result<Option<Action>>> + Send;

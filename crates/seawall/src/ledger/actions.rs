@@ -148,9 +148,9 @@ impl<S: Store> Actions<S> {
         reserved.map(|action| action.id).map_err(ActionError::before)
     }
 
-    /// Makes the call, and waits until its effect is known, but at most for the time of one attempt. Returns the outcome.
-    /// If the effect is not known when that time is over, [`Outcome::effect`] is `Unknown`, and a worker goes on with the
-    /// action. Dropping the future does not stop a call that has begun.
+    /// Makes the call, and waits until its effect is known, but at most for the time of one attempt. Returns the
+    /// outcome. If the effect is not known when that time is over, [`Outcome::effect`] is `Unknown`, and a worker goes
+    /// on with the action. Dropping the future does not stop a call that has begun.
     ///
     /// The task must not hold a database connection during this wait. The connection guard checks that.
     ///

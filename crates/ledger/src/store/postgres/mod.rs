@@ -26,21 +26,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use crate::action::{Action, ActionId, Mark, Story};
 use crate::clock::{DbClock, SharedClock, machine_time};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 
+use super::declared;
 use super::dialect::Dialect;
 use super::kept::ActionPage;
 use super::lane::{Lanes, Task, ask};
 use super::polled::{self, Answers};
 use super::version::Version;
 use super::{
-    COUNTED, Change, Changed, Counts, Declared, Due, Filter, Follow, Insert, KeptClock, OwnTime, Recorded,
-    Result, ScopeSettled, Store, Swept, Undeclared, Which,
+    COUNTED, Change, Changed, Counts, Declared, Due, Filter, Follow, Insert, KeptClock, OperationCount,
+    OwnTime, Recorded, Result, ScopeSettled, Store, Swept, Which,
 };
 use bounds::SharedBounds;
 pub(crate) use deadline::{Begin, Link, Tx};
@@ -234,6 +235,18 @@ impl Postgres {
         Ok(answers)
     }
 
+    /// Executes a statement that counts rows of operations.
+    async fn count(&self, text: String) -> Result<Vec<OperationCount>> {
+        let (rows, _) = self.link.plain(text).await?;
+        rows.iter().map(|row| declared::count_of(&mut rows::reader(row))).collect()
+    }
+
+    /// Executes a statement that finds the ids of rows.
+    async fn ids(&self, text: String) -> Result<Vec<ActionId>> {
+        let (rows, _) = self.link.plain(text).await?;
+        rows.iter().map(|row| declared::id_of(&mut rows::reader(row))).collect()
+    }
+
     fn session<'c>(&self, conn: &'c mut PgConnection) -> Session<'c> {
         Session { conn, prepared: self.prepared }
     }
@@ -418,10 +431,56 @@ impl Store for Postgres {
         Ok(answers.due)
     }
 
-    async fn undeclared(&self, declared: &[Declared]) -> Result<Vec<Undeclared>> {
-        let text = polled::undeclared(Dialect::Postgres, NOW, declared, COUNTED);
-        let (rows, _) = self.link.plain(text).await?;
-        rows.iter().map(|row| polled::undeclared_of(&mut rows::reader(row))).collect()
+    async fn declare(&self, owner: Owner, declared: &[Declared]) -> Result<()> {
+        let (delete, insert) = &declared::declare(Dialect::Postgres, NOW, owner, declared);
+        let until = self.link.until();
+        let writing = async {
+            let mut tx = self.link.begin(Begin::Alone, until).await?;
+            for text in std::iter::once(delete).chain(insert) {
+                sqlx::raw_sql(AssertSqlSafe(text.as_str())).execute(&mut *tx).await.map_err(failed)?;
+            }
+            tx.commit().await
+        };
+        self.link.bounded(until, writing).await
+    }
+
+    async fn declared(&self) -> Result<Vec<Declared>> {
+        let (rows, _) = self.link.plain(declared::declared(Dialect::Postgres, NOW)).await?;
+        let mut all = Vec::new();
+        rows.iter().try_for_each(|row| declared::declared_of(&mut all, &mut rows::reader(row)))?;
+        Ok(all)
+    }
+
+    async fn undeclared(&self, declared: &[Declared]) -> Result<Vec<OperationCount>> {
+        self.count(declared::undeclared(Dialect::Postgres, NOW, None, declared, COUNTED)).await
+    }
+
+    async fn open_counts(&self) -> Result<Vec<OperationCount>> {
+        self.count(declared::open(Dialect::Postgres, COUNTED)).await
+    }
+
+    async fn overdue(
+        &self,
+        dependency: &str,
+        operation: &str,
+        before: Stamp,
+        most: u32,
+    ) -> Result<Vec<ActionId>> {
+        let knows = self.knows();
+        self.ids(declared::overdue(Dialect::Postgres, dependency, operation, before, knows, most)).await
+    }
+
+    async fn held(
+        &self,
+        declared: &[Declared],
+        owner: Owner,
+        within: Duration,
+        most: u32,
+    ) -> Result<Vec<ActionId>> {
+        if declared.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ids(declared::held(Dialect::Postgres, NOW, declared, owner, within, most)).await
     }
 
     async fn load(&self, id: ActionId) -> Result<Option<Action>> {

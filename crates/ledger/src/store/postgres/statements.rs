@@ -19,7 +19,7 @@ use crate::store::columns::{self, Columns, Fixed};
 use crate::store::dialect::Dialect;
 use crate::store::select::Select;
 use crate::store::{
-    Counts, Declared, Filter, Insert, KeptClock, OwnTime, Result, Swept, Which, kept, polled, which,
+    Counts, Declared, Filter, Insert, KeptClock, OwnTime, Result, Swept, Which, declared, kept, which,
 };
 
 use super::rows::{self, At, Statement};
@@ -479,9 +479,10 @@ impl Session<'_> {
         let open = open.fetch_one(&mut *self.conn).await.map_err(failed)?;
         let stuck = self.query(&SELECT.stuck).bind(dependency.to_owned()).bind(i64::from(most));
         let stuck = stuck.fetch_one(&mut *self.conn).await.map_err(failed)?;
-        let text = polled::undeclared(Dialect::Postgres, NOW, std::slice::from_ref(declared), most);
+        let own = std::slice::from_ref(declared);
+        let text = declared::undeclared(Dialect::Postgres, NOW, Some(dependency), own, most);
         let rows = sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(&mut *self.conn).await.map_err(failed)?;
-        let undeclared = rows.iter().map(|row| Ok(polled::undeclared_of(&mut rows::reader(row))?.due));
+        let undeclared = rows.iter().map(|row| Ok(declared::count_of(&mut rows::reader(row))?.number));
         let undeclared = undeclared.sum::<Result<u64>>()?;
         Ok(Counts { undeclared, ..rows::counts(&open, &stuck, most)? })
     }

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
-use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 use uuid::Uuid;
 
 use crate::action::{Action, ActionId, Mark};
@@ -22,7 +22,8 @@ use crate::store::lane::BATCH;
 use crate::store::polled::{self, Answers};
 use crate::store::select::Select;
 use crate::store::{
-    Counts, Declared, Due, Filter, Insert, KeptClock, OwnTime, Result, Swept, Undeclared, Which, kept, which,
+    Counts, Declared, Due, Filter, Insert, KeptClock, OperationCount, OwnTime, Result, Swept, Which,
+    declared, kept, which,
 };
 
 use super::rows;
@@ -399,15 +400,39 @@ pub(super) async fn due(
 }
 
 /// Returns the operations that are not declared and have due rows.
-pub(super) async fn undeclared(
+/// Executes a statement that counts rows of operations.
+pub(super) async fn counted(conn: &mut SqliteConnection, text: String) -> Result<Vec<OperationCount>> {
+    let rows = plain(conn, text).await?;
+    rows.iter().map(|row| declared::count_of(&mut rows::reader(row))).collect()
+}
+
+/// Executes a statement that finds the ids of rows.
+pub(super) async fn ids(conn: &mut SqliteConnection, text: String) -> Result<Vec<ActionId>> {
+    let rows = plain(conn, text).await?;
+    rows.iter().map(|row| declared::id_of(&mut rows::reader(row))).collect()
+}
+
+/// Writes which operations a process declares now, instead of what it declared before.
+pub(super) async fn declare(
     conn: &mut SqliteConnection,
+    owner: Owner,
     declared: &[Declared],
-    most: u32,
     now: Stamp,
-) -> Result<Vec<Undeclared>> {
-    let now = now.as_micros().to_string();
-    let rows = plain(conn, polled::undeclared(Dialect::Sqlite, &now, declared, most)).await?;
-    rows.iter().map(|row| polled::undeclared_of(&mut rows::reader(row))).collect()
+) -> Result<()> {
+    let (delete, insert) = declared::declare(Dialect::Sqlite, &now.as_micros().to_string(), owner, declared);
+    let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    for text in std::iter::once(delete).chain(insert) {
+        plain(&mut tx, text).await?;
+    }
+    tx.commit().await.map_err(failed)
+}
+
+/// Returns the operations that some process declares.
+pub(super) async fn declared_now(conn: &mut SqliteConnection, now: Stamp) -> Result<Vec<Declared>> {
+    let rows = plain(conn, declared::declared(Dialect::Sqlite, &now.as_micros().to_string())).await?;
+    let mut all = Vec::new();
+    rows.iter().try_for_each(|row| declared::declared_of(&mut all, &mut rows::reader(row)))?;
+    Ok(all)
 }
 
 /// Returns the versions of the rows with these ids.
@@ -457,8 +482,10 @@ pub(super) async fn counts(
     let open = open.fetch_one(&mut *conn).await.map_err(failed)?;
     let stuck = sqlx::query(&*SELECT.stuck).bind(dependency.to_owned()).bind(most);
     let stuck = stuck.fetch_one(&mut *conn).await.map_err(failed)?;
-    let undeclared = undeclared(conn, std::slice::from_ref(declared), most, now).await?;
-    let undeclared = undeclared.iter().map(|of| of.due).sum();
+    let now = now.as_micros().to_string();
+    let own = std::slice::from_ref(declared);
+    let undeclared = counted(conn, declared::undeclared(Dialect::Sqlite, &now, Some(dependency), own, most));
+    let undeclared = undeclared.await?.iter().map(|of| of.number).sum();
     Ok(Counts { undeclared, ..rows::counts(&open, &stuck, most)? })
 }
 
