@@ -20,7 +20,8 @@ use crate::process::{Outcome, Server, cargo, output, run, target};
 /// The options of `cargo xtask bench growth`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The parts to run [default: all]: lists (how long lists take), idle (statements while there is nothing to do),
+    /// The parts to run [default: all]: lists (how long lists take), ended (claims and replays beside many rows that have
+    /// ended), idle (statements while there is nothing to do),
     /// beside (claims beside a long transaction), settle (actions while another transaction has settled one of them and
     /// stays open).
     #[arg(long, value_delimiter = ',')]
