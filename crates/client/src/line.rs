@@ -35,7 +35,7 @@ const READ_BYTES: usize = 15 << 10;
 
 thread_local! {
     /// All bytes are read into this buffer of the thread first, and are copied from here to where they are needed. So a
-    /// connection has a buffer of its own only while a head is incomplete.
+    /// connection needs memory of its own only for bytes that cannot be used yet, such as the beginning of a head.
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
 

@@ -2,17 +2,23 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::{Notify, Semaphore};
 
 use crate::action::{Action, ActionId, Sizes};
 use crate::machine::{Owner, Stamp};
 use crate::operation::Operations;
+use crate::paces::Paces;
 use crate::store::Store;
 
 /// The maximum number of times that a row is read or inserted while one wish of a caller is handled, such as a cancel.
 /// Other writers change a row only a few times in that time, so this number is high enough.
 pub(crate) const LOOKS: u32 = 16;
+
+/// Tells the loops of a worker to stop. The value is the time by which its actions that are under way must have ended; `None`
+/// until the worker is told to stop.
+pub(crate) type Stopped = tokio::sync::watch::Receiver<Option<Instant>>;
 
 pub(crate) struct Inner<S: Store> {
     pub(crate) store: S,
@@ -22,6 +28,8 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) sizes: Sizes,
     /// Wakes the tasks that wait for a row when this process has written the row.
     pub(crate) changes: Arc<Changes>,
+    /// How fast rows whose requests have failed are taken up again.
+    pub(crate) paces: Paces,
     /// Wakes the workers of this process.
     pub(crate) wakes: Wakes,
     /// Set once this process has checked whether the database's clock has jumped while no process was running. The

@@ -13,11 +13,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
-
 use crate::clock::{ClockStanding, DbClock};
 use crate::error::{StoreError, Trouble};
-use crate::inner::Inner;
+use crate::inner::{Inner, Stopped};
 use crate::ledger::Ledger;
 use crate::machine::Stamp;
 use crate::store::{KeptClock, OwnTime, Store};
@@ -119,7 +117,7 @@ fn moved(kept: &KeptClock, now: Stamp, own: Option<&OwnTime>) -> i64 {
 }
 
 /// Stores the database's time and the time of the second clock in the database once a minute, until the worker stops.
-pub(crate) async fn keep<S: Store>(inner: Arc<Inner<S>>, mut stopped: watch::Receiver<bool>) {
+pub(crate) async fn keep<S: Store>(inner: Arc<Inner<S>>, mut stopped: Stopped) {
     loop {
         let wait = inner.keep_clock().await.unwrap_or_else(|e| {
             tracing::debug!(error = %e, "the database's clock is not kept");

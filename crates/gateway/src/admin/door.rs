@@ -95,6 +95,7 @@ mod tests {
     use super::*;
     use crate::admin::AdminToken;
     use crate::config;
+    use crate::durable::side::LedgerSide;
     use crate::running::process::Running;
 
     const ONE: &str = "[dependency.a]\nurl = \"http://a.example\"\n";
@@ -108,7 +109,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let running = Arc::new(Running::new(settings, 1).unwrap());
         let (token, _) = AdminToken::prepare(&running, listener.local_addr().unwrap()).unwrap();
-        Desk { running, token, changes: Default::default() }
+        Desk { running, token, changes: Default::default(), ledger: Arc::new(LedgerSide::new()) }
     }
 
     fn ask(desk: &Desk, local: &str, path: &str, token: Option<&str>) -> bool {

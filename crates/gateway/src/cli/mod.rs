@@ -60,6 +60,10 @@ enum Command {
     Check {
         #[command(flatten)]
         file: ConfigFile,
+        /// Also look into the ledger that the file names, and say which open actions are of operations that the file does
+        /// not declare. Nothing is changed there
+        #[arg(long)]
+        ledger: bool,
     },
     /// Print the JSON Schema of the configuration, for editors
     Schema,
@@ -160,7 +164,7 @@ fn run(command: Command) -> Result<(), Failure> {
             serve::run(&serve::Options { config: file.path, demo })
                 .map_err(|error| Failure { code: error.exit_code(), message: error.to_string() })
         }
-        Command::Check { file } => check::run(&file.path),
+        Command::Check { file, ledger } => check::run(&file.path, ledger),
         Command::Schema => {
             let schema = serde_json::to_string_pretty(&config::schema()).expect("it is JSON already");
             terminal::print(&format!("{schema}\n"))

@@ -101,8 +101,8 @@ impl Asking<'_> {
             Err(unwanted) => Err(refused_as(unwanted)),
         };
         let response = match answered {
-            Ok(story) => self.shown(&story),
-            Err(refused) => self.refused(refused),
+            Ok(story) => self.shown(&story).await,
+            Err(refused) => self.refused(refused).await,
         };
         self.exchange.refused(|| self.site.router.running.clock.now());
         Ok(response)
@@ -261,35 +261,40 @@ impl Asking<'_> {
     }
 
     /// Returns the answer that shows an action.
-    fn shown(&self, story: &Story) -> Response<ReplyBody> {
+    async fn shown(&self, story: &Story) -> Response<ReplyBody> {
         let action = &story.action;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         put_facts(&mut headers, effect_of(&action.state), sent(story), 0, None);
         headers.extend(HeaderValue::try_from(action.id.to_string()).ok().map(|id| (ACTION, id)));
-        written(StatusCode::OK, headers, self.facts(story).to_string())
+        written(StatusCode::OK, headers, self.facts(story).await.to_string())
     }
 
-    fn refused(&self, refused: Refused) -> Response<ReplyBody> {
+    async fn refused(&self, refused: Refused) -> Response<ReplyBody> {
         let Refused { problem, status, story, allow } = refused;
         if problem.reason == Reason::LedgerUnavailable {
             self.site.router.running.refusals.note(&problem);
         }
         let (mut headers, mut facts) = problem.facts(status);
         if let Some(story) = story {
-            facts["recorded"] = self.facts(&story);
+            facts["recorded"] = self.facts(&story).await;
         }
         headers.extend(allow.map(|allow| (ALLOW, HeaderValue::from_static(allow))));
         written(status, headers, facts.to_string())
     }
 
-    fn facts(&self, story: &Story) -> serde_json::Value {
+    async fn facts(&self, story: &Story) -> serde_json::Value {
         let action = &story.action;
         let operation = self.operation(action);
-        shown::story(
-            story,
-            View { key: key_of(action, operation), rules: operation.map(|operation| &operation.rules) },
-        )
+        let side = &self.site.room.side;
+        let undeclared = match (operation, action.state.end(), side.books()) {
+            (None, None, Ok(books)) => {
+                side.is_undeclared(&books, &action.dependency, &action.operation).await
+            }
+            _ => false,
+        };
+        let rules = operation.map(|operation| &operation.rules);
+        shown::story(story, View { key: key_of(action, operation), rules, undeclared })
     }
 
     fn operation(&self, action: &Action) -> Option<&DurableOperation> {

@@ -296,7 +296,8 @@ fn asks_for_async(headers: &HeaderMap) -> bool {
 
 /// Returns the answer to a request that is recorded and will be sent later.
 fn accepted(action: &Action, operation: &DurableOperation) -> Response<ReplyBody> {
-    let view = View { key: key_of(action, Some(operation)), rules: Some(&operation.rules) };
+    let view =
+        View { key: key_of(action, Some(operation)), rules: Some(&operation.rules), undeclared: false };
     let body = shown::action(action, view).to_string();
     let mut response = Response::new(ReplyBody::own(Bytes::from(body)));
     *response.status_mut() = StatusCode::ACCEPTED;

@@ -102,7 +102,8 @@ async fn start(options: &Options) -> Result<(), StartError> {
             Worker::new(index, Arc::clone(&running), Arc::clone(&room)).map_err(StartError::Config)?;
         threads.push(spawn(worker, entrances, stopped.clone())?);
     }
-    let admin_side = tokio::spawn(admin::serve(admin, Arc::clone(&running), token));
+    let admin_side =
+        tokio::spawn(admin::serve_with(admin, Arc::clone(&running), Arc::clone(&room.side), token));
     for (own, address) in &addresses {
         tracing::info!(%address, dependency = own.as_deref(), "listening");
     }
@@ -118,7 +119,8 @@ async fn start(options: &Options) -> Result<(), StartError> {
     // These remove files, so they must be dropped before an early exit.
     drop((made, demo));
     if !whole {
-        // The workers still have work, and a normal end would wait for their threads.
+        // Workers or the ledger still have work. Tokio waits for their threads in tasks of its own (`spawn_blocking`), and
+        // a runtime that is dropped waits for such tasks. So the process ends without dropping it.
         std::process::exit(0);
     }
     Ok(())

@@ -65,10 +65,10 @@ impl Case<'_> {
         }
         // The question was asked after the quiet time of the cancels, so none of them can still arrive. The effect
         // still exists. So the key of these cancels is of no more use, and the next cancel gets a new key.
-        let arrived = self.state.undo.open.as_ref().is_some_and(|open| question.asked_at >= open.quiet_until);
+        let open = self.state.undo.open.as_ref();
+        let arrived = open.is_some_and(|open| question.asked_at >= open.quiet_until);
         if arrived && self.can_prove(question.sure) {
-            if self.rules.was_cancelled_for_too_long(self.state.failing_since, self.state.undo.open.as_ref())
-            {
+            if self.rules.was_cancelled_for_too_long(self.state.failing_since, open) {
                 return draft.stick(Stuck::CancelledForTooLong);
             }
             draft.next_generation();

@@ -67,7 +67,7 @@ mod walk;
 mod window_tests;
 
 pub use birth::{Birth, recorded, reserved, sent, used_anew};
-pub use claim::{claim, completed, release};
+pub use claim::{claim, completed, give_back, undeclared};
 pub use handler::{handler_failed, scope_handler_failed};
 pub use now::{Back, Now};
 pub use plan::{Question, Step, plan};
@@ -79,6 +79,6 @@ pub use stuck::StuckReason;
 pub use told::{Event, Found, Performed, Report, Told, Undone, told};
 pub use wish::{
     CancelBy, Cancelling, NotCancelled, NotSettled, Observed, Resolution, cancel, close_unsent, note,
-    observe, resolve, retry, settle, settle_scope,
+    observe, resolve, retry, retry_from, settle, settle_scope,
 };
 pub use write::{AttemptKind, AttemptOutcome, AttemptRow, Evidence, SentKey, Write};

@@ -12,6 +12,8 @@
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod columns;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) mod declared;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod dialect;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod kept;
@@ -28,6 +30,8 @@ pub mod sqlite;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod version;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) mod which;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod words;
 
 use std::future::Future;
@@ -41,6 +45,7 @@ use crate::caught::caught;
 use crate::clock::{DbClock, SharedClock};
 use crate::error::StoreError;
 use crate::machine::{AttemptRow, Back, Evidence, Known, NotSettled, Owner, Scope, Stamp, State, Write};
+use crate::pace::Class;
 
 /// The result of a store's operations.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -173,6 +178,23 @@ impl Filter {
     }
 }
 
+/// Which of the due rows a claim takes, while some classes of rows are held ([`crate::pace`]).
+#[derive(Clone, Debug)]
+pub enum Which {
+    /// All rows but those of these classes whose last request failed. A row is taken in spite of that if its deadline to
+    /// settle has passed, or if nothing of it was sent within the time `give_up`.
+    AllBut {
+        /// The classes that are held.
+        held: Vec<Class>,
+        /// The longest [`Rules::give_up`](crate::machine::Rules::give_up) of the dependency's operations.
+        give_up: Duration,
+        /// Only rows that are due from this time on are looked for.
+        from: Stamp,
+    },
+    /// Only the rows of this class whose last request failed.
+    Failing(Class),
+}
+
 /// The standing of an action: whether it is open, and otherwise how it ended. Lists and counts use these words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {
@@ -258,15 +280,18 @@ pub struct Due {
     pub next: Option<Stamp>,
 }
 
-/// An operation that is not declared, and of which rows are due.
+/// How long the declarations of a process count after it last renewed them.
+pub const DECLARED_FOR: Duration = Duration::from_secs(600);
+
+/// An operation, and how many of its rows were counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Undeclared {
+pub struct OperationCount {
     /// The name of the dependency.
     pub dependency: String,
     /// The name of the operation.
     pub operation: String,
-    /// The number of rows that are due. At most [`COUNTED`] rows are counted.
-    pub due: u64,
+    /// The number of rows. At most [`COUNTED`] rows are counted.
+    pub number: u64,
 }
 
 /// The numbers of a dependency's open and stuck actions. At most [`COUNTED`] open and [`COUNTED`] stuck actions are
@@ -281,8 +306,9 @@ pub struct Counts {
     pub failing: u64,
     /// The number of actions that a person must look at.
     pub stuck: u64,
-    /// The number of actions that are due, but whose operation is not declared in this process. No worker of this
-    /// process claims them. For each such operation, at most [`COUNTED`] actions are counted.
+    /// The number of actions that are due, but whose operation no process declares: neither this one, nor a worker of
+    /// another process within the last ten minutes. No worker claims them. For each such operation, at most [`COUNTED`]
+    /// actions are counted.
     pub undeclared: u64,
     /// When the oldest of the counted open or stuck actions was recorded; `None` if there is none.
     pub oldest: Option<Stamp>,
@@ -412,6 +438,16 @@ pub trait Store: Clone + Send + Sync + 'static {
         lease: Duration,
     ) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
+    /// Claims up to `most` due rows as [`Store::claim`] does, but only those that `which` names.
+    fn claim_which(
+        &self,
+        declared: &Declared,
+        owner: Owner,
+        most: u32,
+        lease: Duration,
+        which: Which,
+    ) -> impl Future<Output = Result<Vec<Action>>> + Send;
+
     /// Claims this row if it is due. Returns `None` if it is not due, if another transaction holds it, or if there is
     /// no such row.
     fn claim_one(
@@ -427,9 +463,39 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// [`Store::clock`] returns from then on.
     fn due(&self, declared: &[Declared], within: Duration) -> impl Future<Output = Result<Vec<Due>>> + Send;
 
-    /// Looks for operations that have due rows but are not declared in this process. Returns those whose dependency is
-    /// in `declared`, but which are not in the list of that dependency's operations.
-    fn undeclared(&self, declared: &[Declared]) -> impl Future<Output = Result<Vec<Undeclared>>> + Send;
+    /// Writes which operations the process `owner` declares now. What it declared before is forgotten, and so is what
+    /// other processes have not renewed for ten minutes.
+    fn declare(&self, owner: Owner, declared: &[Declared]) -> impl Future<Output = Result<()>> + Send;
+
+    /// Returns the operations that some process has declared within the last ten minutes.
+    fn declared(&self) -> impl Future<Output = Result<Vec<Declared>>> + Send;
+
+    /// Returns the operations that have rows that are due, are not in `declared`, and that no process has declared within
+    /// the last ten minutes, with the numbers of these rows.
+    fn undeclared(&self, declared: &[Declared]) -> impl Future<Output = Result<Vec<OperationCount>>> + Send;
+
+    /// Returns the numbers of open rows of all operations that have such rows.
+    fn open_counts(&self) -> impl Future<Output = Result<Vec<OperationCount>>> + Send;
+
+    /// Returns the ids of open rows of an operation that have been due since `before` or longer: at most `most`, the
+    /// oldest first.
+    fn overdue(
+        &self,
+        dependency: &str,
+        operation: &str,
+        before: Stamp,
+        most: u32,
+    ) -> impl Future<Output = Result<Vec<ActionId>>> + Send;
+
+    /// Returns the ids of rows of the declared operations that `owner` has claimed, for a lease that ends within this
+    /// time: at most `most`.
+    fn held(
+        &self,
+        declared: &[Declared],
+        owner: Owner,
+        within: Duration,
+        most: u32,
+    ) -> impl Future<Output = Result<Vec<ActionId>>> + Send;
 
     /// Loads the row with this id; `None` if there is no such row.
     fn load(&self, id: ActionId) -> impl Future<Output = Result<Option<Action>>> + Send;

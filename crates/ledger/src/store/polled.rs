@@ -1,9 +1,7 @@
 //! The questions about rows that wait, written once for both databases.
 //!
 //! The first question is asked once in each poll interval, for all dependencies of a process together: which of them
-//! have a row that is due, and when will the next row be due? The second question is: which due rows wait for another
-//! process, because this process does not declare their operations? The third question is: which versions do these rows
-//! have?
+//! have a row that is due, and when will the next row be due? The second question is: which versions do these rows have?
 //!
 //! The questions have no parameters: the names are written into the text. So PostgreSQL gets such a question in one
 //! message (the simple protocol), answers it in one round trip, and plans it anew each time for the current size of the
@@ -17,7 +15,7 @@ use crate::machine::Stamp;
 
 use super::columns::{Cell, Source};
 use super::dialect::Dialect;
-use super::{Declared, Due, Result, Undeclared};
+use super::{Declared, Due, Result};
 
 /// Returns the SQL of the question that a poll asks: which operations have rows that are due? `now` is the SQL for the
 /// current time. The answer has one row for each declared operation, which [`Answers::read`] reads. The columns are:
@@ -146,53 +144,6 @@ impl Answers {
         }
         Ok(())
     }
-}
-
-/// Returns the SQL of the question for operations that are not declared in this process. The answer has one row for
-/// each operation that has due rows and is not in `declared`. Only the dependencies that are in `declared` are
-/// searched. The columns are the dependency, the operation, and the number of due rows, of which at most `most` are
-/// counted. [`undeclared_of`] reads the rows.
-///
-/// The statement jumps in the index from one operation to the next, so it does not read the rows of the declared
-/// operations.
-pub(crate) fn undeclared(dialect: Dialect, now: &str, declared: &[Declared], most: u32) -> String {
-    let action = dialect.table("action");
-    let named: Vec<String> =
-        declared.iter().map(|of| format!("({})", dialect.literal(&of.dependency))).collect();
-    let known = declared.iter().filter(|of| !of.operations.is_empty()).map(|of| {
-        let operations: Vec<String> = of.operations.iter().map(|name| dialect.literal(name)).collect();
-        let dependency = dialect.literal(&of.dependency);
-        format!(" AND NOT (w.dependency = {dependency} AND w.operation IN ({}))", operations.join(", "))
-    });
-    let next = |dependency: &str, after: &str| {
-        format!(
-            "(SELECT a.operation FROM {action} a WHERE a.dependency = {dependency} AND a.due_at IS NOT NULL{after} \
-             ORDER BY a.operation LIMIT 1)"
-        )
-    };
-    format!(
-        "WITH RECURSIVE n (dependency) AS (VALUES {named}), w (dependency, operation) AS (\
-         SELECT n.dependency, {first} FROM n UNION ALL \
-         SELECT w.dependency, {following} FROM w WHERE w.operation IS NOT NULL), \
-         counted (dependency, operation, number) AS (\
-         SELECT w.dependency, w.operation, (SELECT count(*) FROM (SELECT 1 FROM {action} a \
-         WHERE a.dependency = w.dependency AND a.operation = w.operation AND a.due_at <= {now} LIMIT {most}) AS c) \
-         FROM w WHERE w.operation IS NOT NULL{known}) \
-         SELECT dependency, operation, number FROM counted WHERE number > 0",
-        named = named.join(", "),
-        first = next("n.dependency", ""),
-        following = next("w.dependency", " AND a.operation > w.operation"),
-        known = known.collect::<String>(),
-    )
-}
-
-/// Reads a row of [`undeclared`].
-pub(crate) fn undeclared_of(from: &mut impl Source) -> Result<Undeclared> {
-    Ok(Undeclared {
-        dependency: from.text()?.to_owned(),
-        operation: from.text()?.to_owned(),
-        due: u64::read(from)?,
-    })
 }
 
 /// Returns the SQL that reads the versions of the actions with these ids. [`version_of`] reads the rows. There must be at

@@ -37,12 +37,14 @@ use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 #[cfg(feature = "test-clock")]
 use crate::testing::TestClock;
 
+use super::declared;
+use super::dialect::Dialect;
 use super::kept::ActionPage;
 use super::lane::{Lanes, Task, ask};
 use super::version::Version;
 use super::{
-    COUNTED, Change, Changed, Counts, Declared, Due, Filter, Follow, Insert, KeptClock, OwnTime, Recorded,
-    Result, ScopeSettled, Store, Swept, Undeclared,
+    COUNTED, Change, Changed, Counts, Declared, Due, Filter, Follow, Insert, KeptClock, OperationCount,
+    OwnTime, Recorded, Result, ScopeSettled, Store, Swept, Which,
 };
 pub(crate) use locked::at;
 pub(crate) use statements::failed;
@@ -121,6 +123,17 @@ impl Sqlite {
         Sqlite::with(options.create_if_missing(true), Version::of(&migrations::STEPS), Source::Machine).await
     }
 
+    /// Returns whether the file of a URL `sqlite:FILE` or `sqlite://FILE` exists.
+    ///
+    /// # Errors
+    ///
+    /// If the URL has another form.
+    pub fn is_there(url: &str) -> Result<bool> {
+        let options: SqliteConnectOptions =
+            url.parse().map_err(|e: sqlx::Error| StoreError::new(Trouble::Refused, e))?;
+        Ok(options.get_filename().exists())
+    }
+
     async fn with(options: SqliteConnectOptions, program: Version, time: Source) -> Result<Sqlite> {
         let options = durable(options);
         // A file that does not use the write-ahead log yet is switched to it under an exclusive lock. SQLite does not
@@ -160,6 +173,14 @@ impl Sqlite {
     #[must_use]
     pub fn claim_text(operations: usize) -> String {
         statements::claim_text(operations)
+    }
+
+    /// Returns the statements of the claims while classes are held: of all rows of one operation but the failing ones of the
+    /// held classes, and of the failing rows of one class. Tests check what they read.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn held_texts() -> [String; 2] {
+        [statements::claim_all_but_text(1), statements::CLAIM_FAILING.clone()]
     }
 
     /// Returns the SQL that lists the actions of a filter. Tests check its query plan.
@@ -258,6 +279,18 @@ impl Store for Sqlite {
         ask!(self.lanes, task, Claimed)
     }
 
+    async fn claim_which(
+        &self,
+        declared: &Declared,
+        owner: Owner,
+        most: u32,
+        lease: Duration,
+        which: Which,
+    ) -> Result<Vec<Action>> {
+        let task = Task::ClaimWhich { declared: declared.clone(), owner, most, lease, which };
+        ask!(self.lanes, task, Claimed)
+    }
+
     async fn claim_one(&self, id: ActionId, owner: Owner, lease: Duration) -> Result<Option<Action>> {
         let claimed: Result<Vec<Action>> = ask!(self.lanes, Task::ClaimOne { id, owner, lease }, Claimed);
         Ok(claimed?.into_iter().next())
@@ -268,8 +301,46 @@ impl Store for Sqlite {
         statements::due(&mut *self.reader().await?, declared, knows, within, now).await
     }
 
-    async fn undeclared(&self, declared: &[Declared]) -> Result<Vec<Undeclared>> {
-        statements::undeclared(&mut *self.reader().await?, declared, COUNTED, self.stamp()).await
+    async fn declare(&self, owner: Owner, declared: &[Declared]) -> Result<()> {
+        statements::declare(&mut *self.reader().await?, owner, declared, self.stamp()).await
+    }
+
+    async fn declared(&self) -> Result<Vec<Declared>> {
+        statements::declared_now(&mut *self.reader().await?, self.stamp()).await
+    }
+
+    async fn undeclared(&self, declared: &[Declared]) -> Result<Vec<OperationCount>> {
+        let text = declared::undeclared(Dialect::Sqlite, &self.now(), None, declared, COUNTED);
+        statements::counted(&mut *self.reader().await?, text).await
+    }
+
+    async fn open_counts(&self) -> Result<Vec<OperationCount>> {
+        statements::counted(&mut *self.reader().await?, declared::open(Dialect::Sqlite, COUNTED)).await
+    }
+
+    async fn overdue(
+        &self,
+        dependency: &str,
+        operation: &str,
+        before: Stamp,
+        most: u32,
+    ) -> Result<Vec<ActionId>> {
+        let text = declared::overdue(Dialect::Sqlite, dependency, operation, before, self.knows(), most);
+        statements::ids(&mut *self.reader().await?, text).await
+    }
+
+    async fn held(
+        &self,
+        declared: &[Declared],
+        owner: Owner,
+        within: Duration,
+        most: u32,
+    ) -> Result<Vec<ActionId>> {
+        if declared.is_empty() {
+            return Ok(Vec::new());
+        }
+        let text = declared::held(Dialect::Sqlite, &self.now(), declared, owner, within, most);
+        statements::ids(&mut *self.reader().await?, text).await
     }
 
     async fn load(&self, id: ActionId) -> Result<Option<Action>> {
@@ -356,6 +427,11 @@ impl Sqlite {
     /// Returns the time that counts as the database's time.
     pub(crate) fn stamp(&self) -> Stamp {
         self.time.stamp()
+    }
+
+    /// Returns [`Sqlite::stamp`] as SQL.
+    fn now(&self) -> String {
+        self.stamp().as_micros().to_string()
     }
 
     /// Returns a connection of the readers' pool, which does not contain the writer's connection. It can also write,

@@ -39,8 +39,9 @@ impl Source {
         }
     }
 
-    /// Returns the time that the clock shows. SQLite's own time function is not used, since it rounds to milliseconds.
-    /// A row that was written in the same millisecond could then seem to be from the future.
+    /// Returns the time that the clock shows. SQLite's own time function is not used, since it cuts off
+    /// the part below a millisecond. Other times of the ledger have microseconds, and one of the same millisecond would
+    /// seem to be later than now.
     pub(crate) fn stamp(&self) -> Stamp {
         match self {
             Source::Machine => machine_time(),
