@@ -24,7 +24,7 @@ use crate::running::durable::DurableOperation;
 /// The database in which the ledger keeps its actions.
 #[derive(Clone)]
 pub(crate) enum Database {
-    Sqlite(Sqlite),
+    Sqlite(Box<Sqlite>),
     Postgres(Postgres),
 }
 
@@ -78,7 +78,7 @@ impl Database {
         if url.starts_with("sqlite:") {
             let store = Sqlite::connect(url).await?;
             store.migrate().await?;
-            return Ok(Database::Sqlite(store));
+            return Ok(Database::Sqlite(Box::new(store)));
         }
         let store = Postgres::connect(url, postgres::Settings::default()).await?;
         store.migrate().await?;
@@ -100,7 +100,7 @@ impl Database {
         let operations: Vec<_> = operations.collect();
         let ledger = match self {
             Database::Sqlite(store) => {
-                let builder = builder(store.clone(), &operations, sizes);
+                let builder = builder(Sqlite::clone(store), &operations, sizes);
                 let builder = match before.map(|before| &before.ledger) {
                     Some(Either::Sqlite(before)) => builder.succeeds(before),
                     Some(Either::Postgres(_)) | None => builder,
