@@ -109,7 +109,6 @@ impl Keeper {
             Some(database) => database.clone(),
             None => match Database::open(compiled.settings.ledger.url.reveal()).await {
                 Ok(database) => {
-                    tracing::info!("the ledger is open");
                     self.failed = 0;
                     self.database.insert(database).clone()
                 }
@@ -127,6 +126,9 @@ impl Keeper {
                 self.worker = Some(books.worker(WorkerSettings::default()));
                 self.generation = compiled.generation;
                 self.side.standing.store(Arc::new(Standing::Open(books)));
+                if before.is_none() {
+                    tracing::info!("the ledger is open");
+                }
                 Duration::MAX
             }
             Err(misuse) => {
