@@ -50,6 +50,9 @@ enum Task {
     /// The load generator; `bench` starts it.
     #[command(hide = true)]
     Load(bench::Load),
+    /// Durable calls through a gateway; `bench ledger` starts it.
+    #[command(hide = true)]
+    Durable(bench::Durable),
     /// The server behind the proxies; `bench` starts it.
     #[command(hide = true)]
     Upstream {
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         Task::Bench { what: Measured::Call(options) } => bench::call(&options),
         Task::Lines(options) => lines::compare(&options),
         Task::Load(load) => bench::run_load(&load),
+        Task::Durable(durable) => bench::run_durable(&durable),
         Task::Upstream { port } => bench::serve_upstream(port),
     };
     match ended {

@@ -47,7 +47,7 @@ pub(crate) const STORIES: &str = "stories";
 
 /// The table of all tools that tests and benchmarks need. Missing tools are installed in the order of its rows.
 pub(crate) const NEEDS: &[Need] = &[
-    apt("curl", &["curl"], "a client that others wrote, HTTP/1.1 and HTTP/2", &[STORIES], |_| {
+    apt("curl", &["curl"], "a client that others wrote, HTTP/1.1 and HTTP/2", &[TESTS, STORIES], |_| {
         curl_speaks_http2()
     }),
     apt(

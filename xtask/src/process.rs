@@ -165,6 +165,11 @@ impl Server {
         }
     }
 
+    /// Ends the server's processes by SIGKILL, as a crash does.
+    pub(crate) fn crash(self) {
+        self.signal("KILL");
+    }
+
     fn log_end(&self) -> String {
         let text = fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);

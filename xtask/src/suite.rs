@@ -51,7 +51,7 @@ impl Scope {
     }
 }
 
-/// The features of the library with which the step `features` checks it.
+/// The features of the library that the step `features` turns on, one at a time.
 const FEATURES: [&str; 3] = ["ledger", "ledger-sqlite", "ledger-postgres"];
 
 fn packages() -> Outcome<Vec<String>> {
@@ -151,9 +151,9 @@ fn clippy(scope: &Scope) -> Outcome<()> {
         .args(["--", "-D", "warnings"]))
 }
 
-/// Checks the library with each of [`FEATURES`], since most programs build it with only some features. The step
-/// `clippy` turns all features on, so it does not see what only some of them use. Also checks the program of
-/// `docs/ledger.md` in a package of its own.
+/// Checks the library with each of [`FEATURES`] alone, since most programs build it with only some features. The step
+/// `clippy` turns all features on. So it does not find code that is needless, or that lacks something, when only some
+/// features are on. Also checks the program of `docs/ledger.md` in a package of its own.
 fn features(_: &Scope) -> Outcome<()> {
     for features in FEATURES {
         println!("features: {features}");

@@ -126,9 +126,9 @@ impl Declared<'_> {
         }
         let resend = total.saturating_add(travel);
         if let (Idempotency::Keyed, Some(lifetime)) = (self.idempotency, &rules.key_lifetime)
-            // Only a lifetime of a fixed length, such as 24 hours, is checked. If the provider forgets keys at a time
-            // of day, such as midnight, an action may always be sent immediately before that time. Such an action is
-            // not repeated, and its declaration is valid.
+            // Only a lifetime of a fixed length, such as 24 hours, is checked here. A lifetime that ends at a time of
+            // day, such as midnight, is always accepted, because most actions are sent long before that time and can
+            // be repeated. An action that is sent shortly before that time is simply not repeated.
             && let Lifetime::For(_) = lifetime
             && lifetime.shortest() <= resend
         {

@@ -33,8 +33,11 @@ impl From<Filled> for Outgoing {
 }
 
 impl Outgoing {
-    /// Returns the request as a call. The guards of the endpoint decide about it, but no guards that belong to a header
-    /// or to a part of the path.
+    /// Makes the call that sends this request. The call passes the guards of the endpoint, such as its breaker and its
+    /// limit. An operator can also declare guards that belong to the value of a header or to a part of the path: these
+    /// do not apply here.
+    ///
+    /// Fails if the target of the request, such as `/v1/charges?draft=1`, is not a valid path.
     pub(crate) fn into_call(self) -> Result<CallRequest, String> {
         let Outgoing { method, target, headers, body } = self;
         let path = PathAndQuery::try_from(target).map_err(|wrong| format!("the path is none: {wrong}"))?;
@@ -136,8 +139,8 @@ impl Exchanged {
     /// `Said::Nothing`. The predicates are tried in the given order, and the first that matches decides.
     ///
     /// If the body broke or was too long, it is not known whether a predicate with fields matches. Such a predicate is
-    /// undecided. A later predicate without fields then decides only if all undecided predicates before it have the
-    /// same meaning.
+    /// undecided. A predicate without fields can still match by the status alone. But it decides only if each
+    /// undecided predicate that was tried before it has the same meaning as itself.
     pub(crate) fn told<T: Copy + PartialEq, const N: usize>(
         &self,
         declared: [(T, &[Predicate]); N],

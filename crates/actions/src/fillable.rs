@@ -46,8 +46,9 @@ pub(crate) fn check(declared: &Declared<'_>, cancel: &Cancel, problems: &mut Vec
     }
 }
 
-/// Returns why a hole such as `{answer:/id}` may stay empty; `None` if it can always be filled. `answers` is the number
-/// of different fields of the operation's own answer that the cancel uses.
+/// Returns why a hole such as `{answer:/id}` may stay empty; `None` if it can always be filled. `answers` is the
+/// number of different fields of the operation's own answer that the cancel uses. This number matters if that answer
+/// was lost: `confirm.id` can then replace only one field.
 fn judge(declared: &Declared<'_>, cancel: &Cancel, hole: &Hole, answers: usize) -> Option<Wrong> {
     match hole {
         Hole::Confirm(_) if declared.confirm.is_none() => Some(

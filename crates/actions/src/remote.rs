@@ -169,8 +169,9 @@ impl HttpRemote {
         Ok(StoredRequest { line: Some(line), ..request }.encode())
     }
 
-    /// Checks that the confirm and the cancel of an action with this recorded request can be filled, as far as they are
-    /// filled from its key and its request. `key` is as for [`HttpRemote::record`].
+    /// Checks that the requests which may follow the action can be filled: its confirm and its cancel. Only the holes
+    /// that are filled from the action's key or from this recorded request are checked. The other holes, such as
+    /// `{answer:/id}`, have no values yet. `key` is as for [`HttpRemote::record`].
     ///
     /// # Errors
     /// If a hole needs a value that is missing, or that cannot be sent in the hole's place.
@@ -187,8 +188,9 @@ impl HttpRemote {
         Ok(())
     }
 
-    /// Returns whether the recorded request line has to be filled again. It may contain a key that turned out to belong
-    /// to another action only after the line was filled. The action is now sent under another, mapped key.
+    /// Returns whether the recorded request line has to be filled again, because it contains a key under which the
+    /// action is no longer sent. That happens if the recorded key turned out to belong to another action. The action
+    /// is then sent under a new, mapped key.
     fn is_renamed(&self, action: &Action) -> bool {
         let salted = !matches!(action.naming, Naming::Open | Naming::FirstRelease | Naming::Salted(0));
         let names_key =
@@ -196,9 +198,9 @@ impl HttpRemote {
         salted && names_key
     }
 
-    /// Fills the template of the operation's request, and returns the method and the target of the request. They are
-    /// needed when an action is recorded, and when an action is sent whose record holds only a body. Fails if there is
-    /// no template, or if a hole has no value.
+    /// Fills the template of the operation's request, and returns the method and the target of the request. An action
+    /// is usually recorded with its method and target. If only a body was recorded, the method and the target are
+    /// filled when the action is sent. Fails if there is no template, or if a hole has no value.
     fn line(&self, filling: &Filling<'_>) -> Result<(Method, String), String> {
         let request = self.sent.request.as_ref().ok_or("nothing says where a body alone goes")?;
         let filled = request.fill(filling).map_err(|unfilled| unfilled.to_string())?;

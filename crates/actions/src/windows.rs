@@ -13,11 +13,11 @@ use seawall_policy::{Problem, Wrong, show_time};
 
 use crate::declared::{Cancel, Confirm, Declared};
 
-/// A step of the plan.
+/// One thing that has to be finished before a window ends, such as asking the provider or cancelling the effect.
 struct Plan {
-    /// The time between the first send of an action and the latest end of this step.
+    /// The longest time that may pass from the first send of an action until this thing is finished.
     needs: Duration,
-    /// What would come too late, as the rest of a sentence.
+    /// What would not be finished in time, as the rest of a sentence.
     what: &'static str,
     /// Which times must fit into the window.
     help: &'static str,
@@ -25,7 +25,8 @@ struct Plan {
     with: &'static [&'static str],
 }
 
-/// Adds a problem for each step that could only be taken after the end of a window.
+/// Adds a problem for each question or cancel that may come after the end of its declared window: `confirm.until` for
+/// questions, and `cancel.until` for cancels.
 pub(crate) fn check(declared: &Declared<'_>, rules: &Rules, problems: &mut Vec<Problem>) {
     // A missing total timeout has been reported already.
     let Some(total) = declared.total else { return };
@@ -41,8 +42,8 @@ pub(crate) fn check(declared: &Declared<'_>, rules: &Rules, problems: &mut Vec<P
     }
 }
 
-/// Returns the step in which the provider is asked about an action whose effect is unknown, until the answer that
-/// decides.
+/// Returns how long it may take until a question about an unknown effect is answered. If the provider can answer "not
+/// found", the time lasts until that answer can be believed.
 fn asked(confirm: &Confirm, rules: &Rules, total: Duration) -> Plan {
     let answered = total.saturating_add(total).saturating_add(rules.pause);
     if confirm.absent.is_empty() {
@@ -62,8 +63,9 @@ fn asked(confirm: &Confirm, rules: &Rules, total: Duration) -> Plan {
     }
 }
 
-/// Returns the step in which the provider is asked before the cancel of an action that was not settled in time. Returns
-/// `None` if the provider is not asked before such a cancel.
+/// If an action is not settled in time, its effect is cancelled. Some cancels need the answer to a question first.
+/// Returns how long it may take until that question is answered. Returns `None` if the action is settled by the
+/// provider's answer, or if the cancel needs no question.
 fn settled(declared: &Declared<'_>, rules: &Rules, total: Duration) -> Option<Plan> {
     let SettleBy::Explicit(within) = rules.settle else { return None };
     declared.cancel.filter(|cancel| cancel.needs_confirm()).map(|_| Plan {
@@ -74,7 +76,7 @@ fn settled(declared: &Declared<'_>, rules: &Rules, total: Duration) -> Option<Pl
     })
 }
 
-/// The last cancel that may be needed.
+/// Returns how long it may take until the last cancel that may be needed has arrived.
 fn cancelled(declared: &Declared<'_>, cancel: &Cancel, rules: &Rules, total: Duration) -> Plan {
     const TRAVEL: [&str; 5] = ["timeout.total", "network", "pause", "cancel.after", "cancel"];
     let travel = total.saturating_add(rules.network).saturating_add(rules.pause);

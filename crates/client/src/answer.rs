@@ -330,12 +330,14 @@ fn poll_line(
     })
 }
 
-/// Returns the next frame of a body over HTTP/2; `None` after the last one.
+/// Returns the next frame of a body over HTTP/2. Returns `None` after the last frame of a complete answer, and an error
+/// after the last frame of an incomplete one.
 ///
-/// hyper reports the end of a stream that was reset with NO_ERROR as it reports the end of a complete stream. A server
-/// may send such a reset when it has answered before the request had ended (RFC 9113, section 8.1); in that case the
-/// answer is complete. But a server may also reset in the middle of an answer. So the end counts only in two cases:
-/// END_STREAM was seen, or the number of bytes that came is the one that the answer had declared.
+/// hyper says that the stream has ended both when the answer is complete and when the server has reset the stream with
+/// NO_ERROR. After such a reset, the answer may be complete: a server may send the reset when it has answered before
+/// the request had ended (RFC 9113, section 8.1). But the answer may also be cut off in the middle. So the answer
+/// counts as complete only if END_STREAM was seen, or if the number of bytes that came is the one that the answer had
+/// declared. Otherwise this returns [`Reason::ConnectionLost`].
 fn poll_trunk(
     incoming: &mut Incoming,
     over: &mut bool,

@@ -184,8 +184,8 @@ impl<S: Deref<Target = Site>, W: Work> Future for AnyCall<S, W> {
                     this.state.set(State::Over);
                     let step = this.run.ended(ended, now);
                     if let Step::Finish(finish) = step {
-                        // This is the usual case. It ends as in the `Step::Finish` arm below, but it saves the detour
-                        // of the value through `last`.
+                        // Most calls end here. The `Step::Finish` arm below would return the same result, but there the
+                        // ending and the value would first be stored in `last` and then be taken out again.
                         let ending = Some(ended.ending);
                         return Poll::Ready(Concluded { finish, ending, value, at: now });
                     }

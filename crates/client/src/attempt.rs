@@ -55,7 +55,8 @@ pub(crate) struct Sending<'a> {
 pub(crate) struct Tried {
     pub(crate) ending: Ending,
     pub(crate) answer: Option<Response<AnswerBody>>,
-    /// What went wrong, in words for the log and for people. No decision depends on this text.
+    /// What went wrong, in words for the log and for people. `None` if there is an answer. No decision depends on this
+    /// text.
     pub(crate) detail: Option<String>,
     pub(crate) pooled: Pooled,
     /// The time at which the attempt ended; `None` if the clock was not read at that moment.

@@ -190,13 +190,14 @@ impl Dependency {
         Some(Followed::new(Box::pin(drive), tracks, Arc::clone(&self.followers)).await)
     }
 
-    /// Returns whether this call certainly ends when its caller leaves. That is so if the call is safe, and no attempt
-    /// that begins now would go on without its caller, only to learn whether the endpoint works. (Shortly after a
-    /// success, nobody needs to learn this.) Such a call needs no allocation for its future, and no state that is
-    /// shared with the background.
+    /// Returns whether this call certainly ends when its caller leaves. That is so if all of these conditions hold:
     ///
-    /// The result is also `false` in two cases in which this is not known. With several endpoints, it is not known yet
-    /// to which of them the call goes. With a breaker key, the time of the last success is not kept for each key.
+    /// - The call is safe, so nobody needs to know its effect.
+    /// - The dependency has one endpoint. With several, it is not known yet which of them the call will use.
+    /// - The call has no breaker key, because the time of the last success is not kept for each key.
+    /// - The endpoint succeeded lately. So its attempts need not go on without their caller to learn whether it works.
+    ///
+    /// Such a call needs no allocation for its future, and no state that is shared with a task in the background.
     #[inline]
     fn needs_nobody_else(&self, plan: &Plan, keys: &Keys, now: Time) -> bool {
         plan.rules.idempotency == Idempotency::Safe

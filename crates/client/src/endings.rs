@@ -36,7 +36,7 @@ pub(crate) fn of_certificate(meter: &Meter) -> Option<Ending> {
     meter.certificate_refused().then_some(Ending::Unsent(Unsent::Tls))
 }
 
-/// Returns how an attempt ended whose read timeout or deadline passed when the request may have left.
+/// Returns how an attempt ended if its read timeout or its deadline has passed, and its request may have been sent.
 /// `callers_deadline` says whether the deadline was the caller's own.
 pub(crate) fn of_lapse(lapse: Lapse, callers_deadline: bool) -> Ending {
     match lapse {
@@ -46,7 +46,7 @@ pub(crate) fn of_lapse(lapse: Lapse, callers_deadline: bool) -> Ending {
     }
 }
 
-/// Returns how an attempt ended whose exchange over HTTP/1.1 broke. A part of the request may have been sent.
+/// Returns how an attempt over HTTP/1.1 ended if its exchange broke. A part of the request may have been sent.
 pub(crate) fn of_line(broke: &Broke) -> Ending {
     Ending::Lost(match broke {
         Broke::Misread(_) => Lost::BadAnswer,
@@ -54,7 +54,7 @@ pub(crate) fn of_line(broke: &Broke) -> Ending {
     })
 }
 
-/// Returns how an attempt ended whose exchange over HTTP/2 broke. A part of the request may have been sent.
+/// Returns how an attempt over HTTP/2 ended if its exchange broke. A part of the request may have been sent.
 pub(crate) fn of_stream(error: &(dyn Error + 'static)) -> Ending {
     let Some(h2) = find::<h2::Error>(error) else { return Ending::Lost(Lost::ConnectionLost) };
     let refused = h2.is_reset() && h2.reason() == Some(h2::Reason::REFUSED_STREAM);

@@ -24,12 +24,13 @@ use crate::tracks::{Cut, DEADLINE_PASSED, Following, Stays, Tracks};
 /// A function that is called with the outcome of a call that ended after its caller had left.
 pub type OnFollowed = Arc<dyn Fn(&Outcome) + Send + Sync>;
 
-/// What all calls of one dependency share that go on after their caller has left.
+/// The calls of one dependency that go on after their callers have left share this value.
 pub(crate) struct Followers {
     /// The dependency's name, for logs.
     pub(crate) name: String,
     tell: Option<OnFollowed>,
-    /// Whether all attempts that go on only to learn whether an endpoint works must end.
+    /// `true` means that witnesses must end. A witness is an attempt that goes on without its caller only to learn
+    /// whether an endpoint works.
     end: watch::Sender<bool>,
 }
 

@@ -28,14 +28,14 @@ use crate::connect::{AbsoluteForm, Connection, Meter, Peek, Probe, Stream};
 use crate::upload::{Sized, Unfinished, Upload};
 use crate::watch::{Lapse, Timer, Watch};
 
-/// The maximum number of bytes that one system call reads. Bytes that a slow caller has not taken yet are kept in a
-/// buffer. If they do not fit, the buffer doubles. A piece of 15 KiB fits into 16 KiB even if some bytes are there
-/// already, so memory is saved.
+/// The maximum number of bytes that one system call reads: 15 KiB. Bytes that a slow caller has not taken yet are kept
+/// in a buffer, whose size doubles when bytes do not fit. Such a buffer often holds a few bytes when a read adds 15
+/// KiB, and both fit into 16 KiB. With reads of 16 KiB, the buffer would have to double to 32 KiB.
 const READ_BYTES: usize = 15 << 10;
 
 thread_local! {
     /// All bytes are read into this buffer of the thread first, and are copied from here to where they are needed. So a
-    /// connection has a buffer of its own only while a head is incomplete.
+    /// connection needs memory of its own only for bytes that cannot be used yet, such as the beginning of a head.
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
 
@@ -59,8 +59,8 @@ pub(crate) struct Line {
     absolute_form: Option<AbsoluteForm>,
     pub(crate) born: Time,
     pub(crate) idle_since: Time,
-    /// How long the connection had been idle when a check last found it open. Only checks since the last exchange
-    /// count; zero if there was none.
+    /// How long the connection had been idle when a check last found it open. Checks before the last exchange do not
+    /// count. Zero if no check has found the connection open since then.
     pub(crate) seen_open: Duration,
     /// Whether the connection has carried an exchange before.
     pub(crate) used: bool,
@@ -231,8 +231,8 @@ impl Line {
             }
             let progress = self.meter.progress();
             if !std::mem::replace(&mut begun, true) {
-                // The read timeout is counted from a time shortly before the request was sent. So these first bytes
-                // need not be noted with a new time, and the clock need not be read again.
+                // These are the first bytes of this request. The read timeout is counted from a time shortly before the
+                // request was sent, so these bytes need not start the timeout anew, and the clock need not be read.
                 watch.has_seen(progress);
             }
             watch.poll(&mut self.timer, progress, cx).map(|lapse| Err(LineFailure::Lapsed(lapse)))

@@ -19,8 +19,8 @@ pub struct CallRequest {
     pub path: PathAndQuery,
     /// Headers that pass from end to end.
     pub headers: HeaderMap,
-    /// A `Via` entry that is sent after those in `headers`. It is kept outside of the map `headers`, because one more
-    /// entry would make the map allocate again.
+    /// A `Via` entry that is sent after those in `headers`; `None` if no entry is added. It is kept outside of the map
+    /// `headers`, because one more entry would make the map allocate again.
     pub via: Option<&'static str>,
     /// The body.
     pub body: RequestBody,

@@ -55,9 +55,9 @@ impl Shared {
         Arc::new(Shared { state, succeeded: AtomicU64::new(0) })
     }
 
-    /// Returns whether an attempt succeeded less than [`RECENT_SUCCESS`] ago, which shows that the endpoint works. So
-    /// an attempt that begins now need not go on after its caller has left, only to learn this. The result is only
-    /// right for a dependency with one endpoint and for calls without a breaker key.
+    /// Returns whether an attempt succeeded less than [`RECENT_SUCCESS`] ago. That success shows that the endpoint
+    /// works. So an attempt that begins now may end when its caller leaves; it need not go on to show the same again.
+    /// The result is only right for a dependency with one endpoint and for calls without a breaker key.
     #[inline]
     pub(crate) fn succeeded_lately(&self, now: Time) -> bool {
         let ended = self.succeeded.load(Ordering::Relaxed);
@@ -105,8 +105,8 @@ impl Shared {
         Poll::Pending
     }
 
-    /// Changes the guards for a call that no longer waits in a queue, and forgets the waker that was kept for `ticket`,
-    /// its place in the queue. Returns the result of `change`.
+    /// Must be used for each change of the guards that ends a call's wait in a queue. `ticket` is the call's place in
+    /// the queue; this function also drops the waker that was kept for this place. Returns the result of `change`.
     fn resolve<R>(&self, ticket: Ticket, change: impl FnOnce(&mut DependencyGuards) -> R) -> R {
         self.state.lock().waiting.remove(&ticket);
         self.change(change)

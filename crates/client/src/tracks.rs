@@ -93,8 +93,9 @@ impl Tracks {
         })
     }
 
-    /// Must be called when an attempt begins. `read` is the attempt's read timeout. `finish` is how the call ends if
-    /// its caller's deadline passes during this attempt.
+    /// Keeps what is needed to let an attempt go on without its caller. Must be called when the attempt begins.
+    /// `underway` holds its endpoint, its start, and whether it is a probe. `read` is its read timeout. `finish` is how
+    /// the call ends if its caller's deadline passes during this attempt. `source` is the request's body.
     pub(crate) fn begins(&self, underway: Underway, read: Duration, finish: Finish, source: &Source) {
         let source = source.clone();
         let flight = Flight { underway, read, finish, source, sent: None, sent_whole: false };
@@ -133,9 +134,12 @@ impl Tracks {
     }
 
     /// Must be called when the caller's own deadline has passed. Returns whether the attempt goes on without the
-    /// caller, to learn whether the endpoint works. If it does not, the code that called this function must cancel it.
-    /// An attempt that is not safe goes on only if it was sent whole, because no byte of it may leave after the
-    /// deadline.
+    /// caller, to learn whether the endpoint works. If the result is `false`, the code that called this function must
+    /// cancel the attempt.
+    ///
+    /// An attempt never goes on if the caller has not delivered the whole body. If the call is safe, the attempt may go
+    /// on even if a part of the request is still to be sent. If the call is not safe, no byte of the request may leave
+    /// after the deadline, so the attempt goes on only if the whole request was sent before.
     pub(crate) fn deadline_passed(&self) -> bool {
         let mut state = self.state.lock();
         if state.is_witness {

@@ -63,8 +63,11 @@ impl<'a> Walk<'a> {
     }
 
     /// Waits for `prepare`, which makes the request of the attempt that [`Step::Send`] asks for. Returns the request,
-    /// and the step that replaces the earlier one. Returns `None` if `prepare` gives no request. In that case the
-    /// permit is given back as unused, and the call is over. The same happens if the returned future is dropped.
+    /// the next step and the current time. This step replaces that [`Step::Send`], because time has passed since it was
+    /// returned.
+    ///
+    /// Returns `None` if `prepare` gives no request. In that case the permit is given back as unused, and the call is
+    /// over. The same happens if the returned future is dropped.
     pub(crate) async fn prepare<T>(
         &mut self,
         prepare: impl Future<Output = Option<T>>,
@@ -107,8 +110,8 @@ impl<'a> Walk<'a> {
         (self.told(step), now)
     }
 
-    /// Returns what the code that may let the attempt in flight go on without its caller must know of it: its endpoint,
-    /// its start, and whether it is a probe. `None` if no attempt is in flight.
+    /// Returns the endpoint and the start of the attempt in flight, and whether it is a probe. The code that lets an
+    /// attempt go on without its caller needs these facts. `None` if no attempt is in flight.
     pub(crate) fn underway(&self) -> Option<Underway> {
         self.call.underway()
     }
@@ -147,7 +150,7 @@ impl<'a> Walk<'a> {
 }
 
 /// A call that may send an attempt, but has no request yet. If this value is dropped, the permit is given back as
-/// unused, and the call is over.
+/// unused, and the call is over. The `Option` is `None` only after [`Unprepared::goes_on`]; then the drop does nothing.
 struct Unprepared<'w, 'a>(Option<&'w mut Walk<'a>>);
 
 impl<'w, 'a> Unprepared<'w, 'a> {

@@ -76,8 +76,9 @@ impl Watch {
         }
     }
 
-    /// Returns whether the exchange may go on after the caller's deadline. If so, the owner of this watch must call
-    /// [`Watch::sent_whole`] when the whole request was sent.
+    /// Returns whether the exchange may go on after the caller's deadline. For some calls, this is allowed only if the
+    /// whole request was sent by then. So if the result is `true`, the owner of this watch must call
+    /// [`Watch::sent_whole`] when the last byte of the request has left.
     pub(crate) fn asks_what_was_sent(&self) -> bool {
         self.call.as_ref().is_some_and(|(_, own_end_by)| self.end_by < *own_end_by)
     }
@@ -89,7 +90,8 @@ impl Watch {
     }
 
     /// Becomes ready when a deadline has passed, and returns which one. Must be called when there is nothing to do but
-    /// wait. `seen` is a number that grows while there is progress.
+    /// wait. `seen` is a number that grows while there is progress. If it has changed since the last call, the read
+    /// timeout starts anew.
     pub(crate) fn poll(&mut self, timer: &mut Timer, seen: u64, cx: &mut Context<'_>) -> Poll<Lapse> {
         if seen != self.seen {
             self.seen = seen;

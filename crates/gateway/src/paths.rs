@@ -37,7 +37,7 @@ pub(crate) struct Readings<'p> {
 
 impl<'p> Readings<'p> {
     /// Returns the paths that servers may take `sent` for. `sent` must not include the query. Most paths mean the same
-    /// to all servers. This is found by looking at each byte once.
+    /// to all servers. For these, `others` is empty, and each byte of the path was looked at only once.
     pub(crate) fn of(sent: &'p str) -> Readings<'p> {
         let mut others = Vec::new();
         if !is_plain(sent) {
@@ -56,9 +56,9 @@ impl<'p> Readings<'p> {
     /// For each segment, the meaning that leads furthest up counts. The segment may be whole or cut at encoded slashes
     /// and backslashes, and it may have parameters (what follows a `;`) or not. An empty segment does not lead down.
     ///
-    /// So two segments may be judged by the habits of two different servers, and a path may be refused that leads above
-    /// its beginning for no single server. That does no harm: such a path has encoded slashes, parameters or empty
-    /// segments beside its `..`, and ordinary clients do not write that.
+    /// So two segments may be judged by the habits of two different servers. The result may then be `true` although no
+    /// single server takes the path above its beginning. That does no harm: such a path has encoded slashes, parameters
+    /// or empty segments beside its `..`, and ordinary clients do not write that.
     pub(crate) fn climb_out(&self) -> bool {
         !self.others.is_empty() && climbs_out(self.sent)
     }

@@ -16,19 +16,20 @@ use crate::remote::Delivery;
 use crate::store::Store;
 use crate::waiting::Tries;
 
-/// The time between two looks for a row, after the database's answer to its record was lost.
+/// A write recorded a row, but the database's answer was lost. This is the wait between two tries to find that row.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// The maximum number of rows that are looked for at the same time, because the answer to their record was lost.
+/// The maximum number of rows that are searched for at the same time. A row is searched for if the write that recorded
+/// it was not answered.
 pub(crate) const LOST: usize = 1024;
 
 /// What becomes of an action whose attempt was provably not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IfUnsent {
-    /// It is tried again later.
+    /// The action is tried again later.
     TryAgain,
-    /// The action fails in the commit that ends the attempt, since its caller waits for the outcome and makes no other
-    /// attempt.
+    /// The action fails in the commit that ends the attempt, if no earlier attempt may have taken effect and its goal
+    /// is still to perform. It is not tried again, since its caller waits for the outcome and makes no other attempt.
     Close,
 }
 
@@ -46,8 +47,9 @@ pub(crate) struct Attempt<S: Store> {
 }
 
 impl<S: Store> Attempt<S> {
-    /// `clock` is the answer of the database from which the time `line.send_by` was computed. With a later answer, the
-    /// deadline would be wrong if the database's clock has jumped meanwhile.
+    /// Makes the attempt, and computes its deadline from the time `line.send_by`, after which nothing of it may be
+    /// sent. `clock` must be the same answer of the database from which `line.send_by` was computed. With a later
+    /// answer, the deadline would be wrong if the database's clock has jumped meanwhile.
     fn new(
         operation: &Arc<Operation<S>>,
         action: Action,
@@ -70,8 +72,9 @@ pub(crate) enum Attempted<S: Store> {
 
 impl<S: Store> Inner<S> {
     /// Returns the first attempt of an action that this process has just begun. If the attempt was not recorded with
-    /// the action, it is recorded now. If it cannot be sent in time, the action fails. Returns `None` if the row is
-    /// gone or a write was refused.
+    /// the action, it is recorded now. `unsent` says what becomes of the action if the attempt is later not sent. If
+    /// there is no time left for an attempt, the action fails, and [`Attempted::No`] is returned. Returns `None` if
+    /// the row is gone or a write was refused.
     pub(crate) async fn first_attempt(&self, entry: Entry<S>, unsent: IfUnsent) -> Option<Attempted<S>> {
         let Entry { action, attempt, operation, clock, .. } = entry;
         if let Some(line) = attempt {
@@ -148,8 +151,10 @@ impl<S: Store> Inner<S> {
     ///
     /// # Errors
     ///
-    /// As [`Inner::begin`]. After an error, the action may still have been recorded. If its caller makes no other
-    /// attempt, a task then looks for the row and ends the action: nothing of it was sent, and its caller was told so.
+    /// As [`Inner::begin`]. An error does not prove that nothing was recorded, because the database's answer may have
+    /// been lost. But nothing of the request was sent to the provider. With [`IfUnsent::Close`], the caller makes no
+    /// other attempt, so the action must not be sent later either. A task then searches for the row, and ends the
+    /// action if it finds the row.
     pub(crate) async fn begin_sent(
         self: &Arc<Self>,
         new: &NewAction,
@@ -175,15 +180,17 @@ impl<S: Store> Inner<S> {
         Err(not.error)
     }
 
-    /// Ends an action if it was recorded although the database's answer was lost. Nothing of its attempt was sent.
+    /// Searches for a row whose record the database did not answer. If the row is found, ends the action: nothing of
+    /// its attempt was sent.
     async fn close_lost(&self, entry: Entry<S>) {
         let Entry { mut action, attempt, operation, clock, .. } = entry;
         let Some(line) = attempt else { return };
         // The request is not needed here. It may be large, and the database may be unreachable for long.
         action.request = Vec::new();
         let mut tries = Tries::begin();
-        // If the program is silent, the server ends its transaction one second after the program's own deadline. So a
-        // row that is not there at this moment will not come any more.
+        // The database ends a transaction at the latest one second after this program has stopped waiting for its
+        // answer. The search goes on for twice the time that the program waits for an answer. That is more than one
+        // second longer, so a row that is missing after that was not recorded.
         let settled = Instant::now() + self.store.answers_within() * 2;
         loop {
             match self.store.load(action.id).await {

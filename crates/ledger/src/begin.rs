@@ -54,7 +54,10 @@ impl<S: Store> Inner<S> {
                     Ok(recorded) => recorded,
                     Err(e) => return Err(NotBegun::lost(e, action, attempt, operation, clock)),
                 },
-                Place::In(conn) => self.store.record_in(conn, &insert()).await?,
+                Place::In(conn) => {
+                    let insert = insert();
+                    Box::pin(self.store.record_in(conn, &insert)).await?
+                }
             };
             point("after-record").await;
             let found = match recorded {
@@ -66,8 +69,9 @@ impl<S: Store> Inner<S> {
                 Recorded::Existing(found) if found.is_of(new, prints.as_ref()) => *found,
                 Recorded::Existing(_) => return Err(Refusal::KeyConflict.into()),
             };
-            // It may still be open under which key the existing action is sent. That key must be chosen before the
-            // first attempt. So the action then begins again without an attempt.
+            // An action that plain SQL recorded has no key for the provider yet. That key must be chosen before the
+            // first attempt is recorded. So the action begins again without an attempt, and the key is chosen
+            // afterwards.
             let birth = match birth {
                 Birth::Sent(owner) if found.naming == Naming::Open => Birth::Reserved(owner),
                 birth => birth,
@@ -81,12 +85,12 @@ impl<S: Store> Inner<S> {
             let taken = match &mut place {
                 Place::Own => {
                     let change = Change { action: action.clone(), write, mark: None, follow: None };
-                    match self.store.change(Arc::new(change)).await {
+                    match Box::pin(self.store.change(Arc::new(change))).await {
                         Ok(changed) => matches!(changed, Changed::Taken),
                         Err(e) => return Err(NotBegun::lost(e, action, attempt, operation, clock)),
                     }
                 }
-                Place::In(conn) => self.store.change_in(conn, found.id, &write, None).await?,
+                Place::In(conn) => Box::pin(self.store.change_in(conn, found.id, &write, None)).await?,
             };
             if taken {
                 self.changes.written(action.id);
@@ -110,14 +114,16 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// Returns the action that is recorded under the key of `new` with the same request. Returns `None` if there is none, or
-    /// if the key would be used anew.
+    /// Returns the action that is recorded under the key of `new` with the same request. Returns `None` in two cases,
+    /// in which `new` can be recorded: there is no such action, or it failed before anything was sent, so that it
+    /// would begin again.
     pub(crate) async fn already_recorded(&self, new: &NewAction) -> Result<Option<Action>, Error> {
         let rules = &self.checked(new)?.clone().rules;
         let prints = self.prints(new).await?;
         let Some(found) = self.store.find(&new.dependency, &new.key).await? else { return Ok(None) };
         if found.key != new.key {
-            // Another action is sent under this key. No action has it as its own.
+            // `find` has returned an action to which the caller gave another key. It is only sent to the provider
+            // under the key of `new`. So the key of `new` itself is not recorded.
             return Ok(None);
         }
         if !found.is_of(new, prints.as_ref()) {
@@ -135,7 +141,7 @@ impl<S: Store> Inner<S> {
         let key = match self.print_key.get() {
             Some(key) => key,
             None => {
-                let read = self.store.print_key().await?;
+                let read = Box::pin(self.store.print_key()).await?;
                 self.print_key.get_or_init(|| read)
             }
         };
@@ -166,13 +172,15 @@ pub(crate) struct Entry<S: Store> {
 /// Why no action began.
 pub(crate) struct NotBegun<S: Store> {
     pub(crate) error: Error,
-    /// The action that is perhaps recorded, since the answer of the database was lost. It has an attempt, of which
-    /// nothing was sent.
+    /// The action, if the database did not answer the write that records it, so that it may be recorded or not. This
+    /// action has an attempt, of which nothing was sent. `None` if certainly nothing was recorded, or if no attempt
+    /// was to be recorded with it.
     pub(crate) lost: Option<Box<Entry<S>>>,
 }
 
 impl<S: Store> NotBegun<S> {
-    /// The write of this action failed.
+    /// Makes the error of a write that failed. The action goes into `lost` if the write had an attempt and the
+    /// database was away.
     fn lost(
         e: StoreError,
         action: Action,

@@ -70,14 +70,17 @@ impl Zone {
         self.starts_of(day).next()
     }
 
-    /// Returns the date at `moment`. A moment beyond the calendar has the first or the last date.
+    /// Returns the date at `moment`. For a moment before the first or after the last date of the calendar, returns
+    /// that first or last date. So the result is never `None`. It is an `Option` only because [`Zone::at`] returns
+    /// one.
     fn date(&self, moment: Stamp) -> Option<Date> {
         let (first, last) = (Timestamp::MIN.as_microsecond(), Timestamp::MAX.as_microsecond());
         self.at(Stamp::from_micros(moment.as_micros().clamp(first, last))).map(|zoned| zoned.date())
     }
 
-    /// Returns the moments, in order, at which the zone's calendar changes to this day from an earlier one. There are
-    /// two of them if the clock is set back to the day before shortly after midnight.
+    /// Returns the moments, in order, at which this day begins. Usually there is one. There are two if the clock is
+    /// set back over midnight, for example from 00:01 to 23:01: the day begins, the clock returns to the day before,
+    /// and the day begins a second time.
     fn starts_of(&self, day: Date) -> impl Iterator<Item = Stamp> {
         let midnight = day.to_datetime(Time::midnight());
         let moments = match self.zone.to_ambiguous_timestamp(midnight).offset() {
@@ -115,7 +118,8 @@ impl Zone {
         moments.into_iter().flatten().map(stamp)
     }
 
-    /// Returns the first moment after `moment` at which the zone's clock is moved.
+    /// Returns the first moment after `moment` at which the zone's clock is moved. Returns `None` if the clock is
+    /// never moved after that, or if `moment` is `None`, which means a moment beyond the calendar.
     fn change_after(&self, moment: Option<Timestamp>) -> Option<Timestamp> {
         self.zone.following(moment?).next().map(|change| change.timestamp())
     }
@@ -176,8 +180,9 @@ impl UnknownZone {
     }
 }
 
-/// Returns in how many bytes two names differ: the number of bytes of the longer name that remain without the beginning
-/// and the end that both names share.
+/// Returns in how many bytes two names differ. The bytes that are equal at the beginning and at the end of both names
+/// do not count. The result is the number of the other bytes in the longer name. For `Asia/Seoul` and `Asia/Soul` it
+/// is 1.
 fn differing(a: &str, b: &str) -> usize {
     let (short, long) = (a.len().min(b.len()), a.len().max(b.len()));
     let head = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
@@ -214,12 +219,13 @@ impl TimeOfDay {
         &self.zone
     }
 
-    /// Returns the first moment strictly after `moment` that this time of day can mean; the latest possible stamp if
-    /// that is beyond the calendar.
+    /// Returns the first moment strictly after `moment` at which the zone's clock shows this time of day. If the clock
+    /// is moved over this time of day, see [`Lifetime::end`]. Returns the latest possible stamp if the moment is
+    /// beyond the calendar.
     fn next(&self, moment: Stamp) -> Stamp {
         let today = self.zone.date(moment);
-        // If the clock is moved, the time of day of one date can mean a moment on the date before or after it. So the
-        // dates around today are tried, too.
+        // Close to midnight, a time that the clock never shows can count as a moment of the day before or the day
+        // after. So the time of day is tried on the dates around today, too.
         let days = (-1..=2).filter_map(|days| later(today?, days));
         let meant = days.flat_map(|day| self.zone.meanings_of(day.to_datetime(self.time)));
         meant.filter(|meant| *meant > moment).min().unwrap_or(LATEST)
@@ -302,12 +308,13 @@ impl Lifetime {
     /// Returns the moment from which the provider may no longer know a key that was first sent at `first`. An end
     /// beyond the calendar is the latest possible stamp.
     ///
-    /// For a time of day, the end is the first moment strictly after `first` that the time of day can mean:
+    /// For a time of day, the end is the first moment strictly after `first` at which the clock of the zone shows that
+    /// time. There are two special cases:
     ///
     /// - If the time of day comes twice on one day, both times count.
-    /// - If the clock is moved forward over the time of day, so that it does not come on one day, three moments count.
-    ///   One is the change itself. The other two are the time of day with the zone's offset before and after the
-    ///   change. For a clock that is moved by an hour, the earlier of them is up to an hour before the change.
+    /// - If the clock is moved forward over the time of day, the time does not come on that day. Then three moments
+    ///   count, and the first of them after `first` is the end. For example, the clock goes from 02:00 to 03:00, and
+    ///   the time of day is 02:30. The three moments are 01:30, 03:00 (the change itself) and 03:30.
     #[must_use]
     pub fn end(&self, first: Stamp) -> Stamp {
         match self {
@@ -377,9 +384,10 @@ impl Window {
     /// Returns the moment from which the look-up or the cancel may no longer work, for an action that was first sent at
     /// `first`. An end beyond the calendar is the latest possible stamp.
     ///
-    /// A day ends at the first moment of the following date. If the clock is set back over midnight, a date begins
-    /// twice. Then the day before it ends at the first of the two moments that comes after `first`. If a zone left out
-    /// a date, as Samoa did with 2011-12-30, that date counts as a day that is over when it begins.
+    /// A day ends at the first moment of the following date. If the clock is set back over midnight, the following
+    /// date begins twice. An action that is sent before its first beginning has that beginning as the end of its day.
+    /// An action that is sent between the two has the second beginning. If a zone left out a date, as Samoa did with
+    /// 2011-12-30, that date counts as a day that is over when it begins.
     #[must_use]
     pub fn end(&self, first: Stamp) -> Stamp {
         match self {
@@ -388,9 +396,10 @@ impl Window {
         }
     }
 
-    /// Returns the shortest time for which the look-up or the cancel works. For days, it is the time that is left to an
-    /// action that is sent immediately before midnight. That is zero for the same day. Otherwise it is 24 hours for
-    /// each further day, less one hour, since the clock may be moved forward by an hour on one of the days.
+    /// Returns the shortest time for which the look-up or the cancel works. For a number of days, that is the time
+    /// that is left to an action which is sent immediately before midnight. It is zero for `same-day`, 23 hours for
+    /// `next-day`, and 24 hours more for each further day. The missing hour is there because the clock may be moved
+    /// forward by an hour on one of the days.
     ///
     /// The real time can be shorter only where a zone moves its clock by more than an hour: at the Antarctic station
     /// Troll (two hours each spring), and where a zone changes its standard time or leaves a date out.

@@ -54,7 +54,9 @@ impl DbClock {
         Now { at: self.now(), doubt: self.doubt, back: self.back }
     }
 
-    /// Returns the database's time at this moment, or an earlier time, but never a later one.
+    /// Returns the database's time at this moment, or an earlier time, but never a later one. The exact time is not
+    /// known, since an answer takes time to arrive. With an earlier time, the ledger only waits a little longer than
+    /// necessary.
     #[must_use]
     pub fn now(&self) -> Stamp {
         self.now_at(Instant::now())
@@ -77,8 +79,8 @@ impl DbClock {
         moved.unwrap_or(self.asked)
     }
 
-    /// Returns the time since the answer came. The longer that time is, the less exact the computed times are, since
-    /// the two clocks drift apart.
+    /// Returns how long ago the database's answer came. This machine's clock and the database's clock drift apart. So
+    /// the times that are computed from the answer become less exact with its age.
     #[must_use]
     pub fn age(&self) -> Duration {
         self.heard.elapsed()
@@ -179,8 +181,8 @@ impl SharedClock {
         self.lock().guard.bound()
     }
 
-    /// Notes how far the database's clock was set back before this process began, so that older times are corrected,
-    /// too.
+    /// Notes how far the database's clock was set back before this process began. A time in a row that was written
+    /// before the clock was set back is then corrected by this distance.
     pub(crate) fn remember(&self, back: Back) {
         self.lock().guard.remember(back);
     }
@@ -250,7 +252,8 @@ mod tests {
         // after the answer, the database's clock shows at least this time.
         let later = asked + Duration::from_millis(1040);
         assert_eq!(clock.now_at(later), Stamp::from_micros(2_000_000));
-        // The database's clock shows two seconds no earlier than one second after the question.
+        // The database read its clock after the question was sent, and the clock showed one second. So it shows two
+        // seconds one second after the question, or later. `instant_of` returns the earliest possible moment.
         assert_eq!(clock.instant_of(Stamp::from_micros(2_000_000)), asked + Duration::from_secs(1));
         assert!(
             clock.now_at(clock.instant_of(Stamp::from_micros(2_000_000))) <= Stamp::from_micros(2_000_000)

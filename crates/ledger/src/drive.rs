@@ -38,7 +38,8 @@ enum Taken {
     No(Option<Box<Action>>),
     /// The application's handler failed, so nothing was written. The fields are the write and the handler's error.
     HandlerFailed(Box<Write>, String),
-    /// Another action of the dependency is sent under the key that the write chose, so nothing was written.
+    /// The write chooses the key under which the action is sent to the provider. Another action of the dependency is
+    /// sent under this key already, so nothing was written.
     Clash,
     /// The database refused the write each time that it was offered. The row stays unchanged until its lease ends.
     Refused,
@@ -50,9 +51,13 @@ const OFFERS: u32 = 5;
 impl<S: Store> Inner<S> {
     /// Returns the database's time. The database is asked only if its last answer is older than [`CLOCK_AGE`].
     pub(crate) async fn time(&self) -> Result<DbClock, StoreError> {
-        self.compare_clocks().await?;
+        // The questions to the database are rare. They are boxed, because otherwise every future that needs the time would
+        // have room for them, which costs time whenever such a future is moved.
+        if self.compared.get().is_none() {
+            Box::pin(self.compare_clocks()).await?;
+        }
         let clock = self.store.clock();
-        if clock.age() < CLOCK_AGE { Ok(clock) } else { self.store.ask_time().await }
+        if clock.age() < CLOCK_AGE { Ok(clock) } else { Box::pin(self.store.ask_time()).await }
     }
 
     /// Works on a row that this process has claimed, until nothing more is to be done now or this process has lost its
@@ -88,8 +93,8 @@ impl<S: Store> Inner<S> {
         while self.may_change(&action).is_ok() {
             let now = self.store.clock().now();
             let write = completed(&action.state, &operation.rules, action.origin(), salt, now);
-            let Some(write) = write else { break };
-            match self.offer(&action, write, None).await {
+            let Some(change) = write.map(|write| change_of(&action, write, None)) else { break };
+            match self.offer(&action, change).await {
                 Taken::Yes(taken) => action = *taken,
                 Taken::No(found) => action = *found?,
                 Taken::Clash => salt += 1,
@@ -116,17 +121,11 @@ impl<S: Store> Inner<S> {
         tries.wait_out(e, self.store.answers_within()).await;
     }
 
-    /// Offers a write to the store, and returns what the store did with the write. While the database cannot be
-    /// reached, the write is offered again and again. If an earlier offer was written and its answer was lost, the
-    /// store finds the row exactly as the write makes it, and the write counts as taken.
-    async fn offer(&self, action: &Action, write: Write, follow: Option<Follow<S::Connection>>) -> Taken {
+    /// Offers a change of `action` to the store, and returns what the store did with it. While the database cannot be
+    /// reached, the change is offered again and again. If an earlier offer was written and its answer was lost, the
+    /// store finds the row exactly as the change makes it, and the change counts as taken.
+    async fn offer(&self, action: &Action, change: Arc<Change<S::Connection>>) -> Taken {
         let mut tries = Tries::begin();
-        let changed = action.in_state(write.to().clone());
-        let changed = match write.names() {
-            Some(key) => changed.named(key),
-            None => changed,
-        };
-        let change = Arc::new(Change { action: changed, write, mark: None, follow });
         loop {
             match self.store.change(change.clone()).await {
                 Ok(Changed::Taken) => {
@@ -195,8 +194,8 @@ impl<S: Store> Inner<S> {
         write: Write,
     ) -> Option<Action> {
         let (follow, breaks_scope) = (self.follow_of(operation, &action, &write), write.breaks_scope());
-        match self.offer(&action, write, follow).await {
-            Taken::Yes(taken) => Some(self.taken(*taken, breaks_scope).await),
+        match self.offer(&action, change_of(&action, write, follow)).await {
+            Taken::Yes(taken) => Some(self.taken(taken, breaks_scope).await),
             Taken::No(found) => found.map(|action| *action),
             Taken::HandlerFailed(write, why) => self.without_handler(operation, action, *write, &why).await,
             Taken::Clash => Some(action),
@@ -204,14 +203,14 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    async fn taken(&self, action: Action, breaks_scope: bool) -> Action {
+    async fn taken(&self, action: Box<Action>, breaks_scope: bool) -> Action {
         if breaks_scope && action.scope.is_some() {
             Box::pin(self.break_scope(&action)).await;
         }
         if action.state.end().is_some() {
             point("after-end").await;
         }
-        action
+        *action
     }
 
     /// Handles a failure of the application's handler. Because of the failure, the transaction that would have ended
@@ -235,7 +234,7 @@ impl<S: Store> Inner<S> {
         let trouble = write.to().handler();
         tracing::error!(action = %action.id, tries = trouble.map(|trouble| trouble.tries),
             error = trouble.map(|trouble| trouble.error.as_str()), "a handler failed; it is tried again");
-        match self.offer(&action, write, None).await {
+        match self.offer(&action, change_of(&action, write, None)).await {
             Taken::Yes(held) => Some(*held),
             Taken::No(found) => found.map(|action| *action),
             Taken::HandlerFailed(..) | Taken::Clash => Some(action),
@@ -271,8 +270,8 @@ impl<S: Store> Inner<S> {
 
     pub(crate) async fn recorded(&self, action: Action, write: Write) -> Option<(Action, bool)> {
         let breaks_scope = write.breaks_scope();
-        match self.offer(&action, write, None).await {
-            Taken::Yes(taken) => Some((self.taken(*taken, breaks_scope).await, true)),
+        match self.offer(&action, change_of(&action, write, None)).await {
+            Taken::Yes(taken) => Some((self.taken(taken, breaks_scope).await, true)),
             Taken::No(found) => found.map(|action| (*action, false)),
             Taken::HandlerFailed(..) | Taken::Clash => Some((action, false)),
             Taken::Refused => None,
@@ -323,29 +322,32 @@ impl<S: Store> Inner<S> {
             let now = self.patient_time().await.moment();
             let draw = Draw::new(fastrand::u64(..));
             let rules = &operation.rules;
-            match told(&action.state, rules, action.origin(), self.owner, event.clone(), now, draw) {
-                Told::Nothing => return Some(action),
-                Told::Late(line) => match self.store.evidence(action.id, line).await {
-                    Ok(()) => return Some(action),
-                    Err(e) => {
-                        if !Box::pin(self.may_offer_again(&mut tries, &action, &e)).await {
-                            return None;
+            let (change, breaks_scope) =
+                match told(&action.state, rules, action.origin(), self.owner, event.clone(), now, draw) {
+                    Told::Nothing => return Some(action),
+                    Told::Late(line) => match Box::pin(self.store.evidence(action.id, line)).await {
+                        Ok(()) => return Some(action),
+                        Err(e) => {
+                            if !Box::pin(self.may_offer_again(&mut tries, &action, &e)).await {
+                                return None;
+                            }
+                            continue;
                         }
+                    },
+                    Told::Write(write) => {
+                        let (follow, breaks_scope) =
+                            (self.follow_of(operation, &action, &write), write.breaks_scope());
+                        (change_of(&action, write, follow), breaks_scope)
                     }
-                },
-                Told::Write(write) => {
-                    let (follow, breaks_scope) =
-                        (self.follow_of(operation, &action, &write), write.breaks_scope());
-                    match self.offer(&action, write, follow).await {
-                        Taken::Yes(taken) => return Some(self.taken(*taken, breaks_scope).await),
-                        Taken::No(found) => action = *found?,
-                        Taken::HandlerFailed(write, why) => {
-                            return Box::pin(self.without_handler(operation, action, *write, &why)).await;
-                        }
-                        Taken::Clash => return Some(action),
-                        Taken::Refused => return None,
-                    }
+                };
+            match self.offer(&action, change).await {
+                Taken::Yes(taken) => return Some(self.taken(taken, breaks_scope).await),
+                Taken::No(found) => action = *found?,
+                Taken::HandlerFailed(write, why) => {
+                    return Box::pin(self.without_handler(operation, action, *write, &why)).await;
                 }
+                Taken::Clash => return Some(action),
+                Taken::Refused => return None,
             }
         }
     }
@@ -427,10 +429,20 @@ impl<S: Store> Inner<S> {
                 let follow = self.follow_of(operation, &member, &write);
                 // If the member has changed meanwhile, `offer` changes nothing. Another worker is then working on the
                 // member, and cancels it when that worker sees that the scope cannot settle.
-                let _ = self.offer(&member, write, follow).await;
+                let _ = self.offer(&member, change_of(&member, write, follow)).await;
             }
         }
     }
+}
+
+/// Returns the change that a write makes of `action`.
+fn change_of<C>(action: &Action, write: Write, follow: Option<Follow<C>>) -> Arc<Change<C>> {
+    let changed = action.in_state(write.to().clone());
+    let changed = match write.names() {
+        Some(key) => changed.named(key),
+        None => changed,
+    };
+    Arc::new(Change { action: changed, write, mark: None, follow })
 }
 
 /// Calls the remote, and returns its outcome with the details. If the deadline passes or the remote panics, there is no

@@ -19,7 +19,8 @@ pub enum Refusal {
     NotKnown,
     /// The action did not take effect, and never will.
     Failed,
-    /// The action is settled. It can be cancelled only in a transaction that also takes the business row back.
+    /// The application has settled the action already, for example together with a row that says "this order is paid".
+    /// Such an action can be cancelled only in the transaction that also changes that row back.
     Settled,
     /// There is no such action.
     NotFound,
@@ -95,7 +96,8 @@ impl StoreError {
         StoreError::new(Trouble::Foreign, format!("`{found}` is no {what} that this version knows"))
     }
 
-    /// Returns the same error for a transaction whose COMMIT was sent and not answered.
+    /// Returns this error with the note that the COMMIT of its transaction was sent and not answered.
+    /// [`StoreError::in_doubt`] then returns true.
     #[cfg(feature = "postgres")]
     pub(crate) fn after_commit(self) -> StoreError {
         StoreError { doubt: true, ..self }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::{Notify, Semaphore};
 
@@ -13,6 +14,10 @@ use crate::store::Store;
 /// The maximum number of times that a row is read or inserted while one wish of a caller is handled, such as a cancel.
 /// Other writers change a row only a few times in that time, so this number is high enough.
 pub(crate) const LOOKS: u32 = 16;
+
+/// Tells the loops of a worker to stop. The value is the time by which its actions that are under way must have ended; `None`
+/// until the worker is told to stop.
+pub(crate) type Stopped = tokio::sync::watch::Receiver<Option<Instant>>;
 
 pub(crate) struct Inner<S: Store> {
     pub(crate) store: S,
@@ -29,7 +34,8 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) compared: Arc<OnceLock<()>>,
     /// The key of the fingerprints, once it has been read.
     pub(crate) print_key: OnceLock<[u8; 32]>,
-    /// Limits the number of tasks that look for a row after the database's answer to its record was lost.
+    /// Limits the number of tasks that search for a row, after a write recorded the row and the database's answer was
+    /// lost.
     pub(crate) lost: Arc<Semaphore>,
 }
 

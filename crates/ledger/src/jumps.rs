@@ -18,12 +18,13 @@ use std::time::Duration;
 
 use crate::machine::{Back, Stamp};
 
-/// The fastest drift between the two clocks that is not a jump: one part in this number, which is 1 ms per second. Time
-/// servers slew clocks by at most 500 µs per second (the kernel's limit for `adjtimex`).
+/// The fastest drift between the database's clock and the monotonic clock that is not a jump: one part in 1000, which
+/// is 1 ms per second. Time servers slew clocks by at most 500 µs per second (the kernel's limit for `adjtimex`).
 const DRIFT: i64 = 1000;
 
-/// The smallest bound above which a change of the offset is a jump. A smaller declared bound is raised to this one,
-/// because a smaller change could be noise.
+/// If the difference between the database's clock and the monotonic clock changes by more than a declared bound, that
+/// is a jump. This is the smallest allowed bound. A smaller declared bound is raised to it, because a smaller change
+/// could be noise.
 const LEAST: Duration = Duration::from_millis(100);
 
 /// A jump of the database's clock, as a process saw it.
@@ -45,7 +46,8 @@ pub(crate) struct Reading {
     pub(crate) heard: Duration,
 }
 
-/// The bounds between which the offset lies, in microseconds.
+/// The bounds between which the offset lies, in microseconds. The offset is the database's time minus the time of the
+/// monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Offset {
     low: i64,
@@ -65,8 +67,8 @@ impl Offset {
         Offset { low: self.low.saturating_sub(by), high: self.high.saturating_add(by) }
     }
 
-    /// Returns by how many microseconds `other` lies outside of this span: negative if it lies below, zero if the two
-    /// overlap.
+    /// Returns how far `other` lies outside of this span, in microseconds. The result is positive if `other` lies
+    /// above this span, negative if `other` lies below it, and zero if the two spans overlap.
     fn to(self, other: Offset) -> i64 {
         if other.low > self.high {
             other.low.saturating_sub(self.high)
@@ -87,13 +89,13 @@ impl Offset {
 /// Compares the database's clock with a monotonic clock.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    /// A change of the offset by more than this is a jump.
+    /// A change of the offset between the two clocks by more than this is a jump. `None` if no bound was declared.
     bound: Option<Duration>,
     /// How long the time is in doubt after a jump.
     wait: Duration,
     accepted: Option<Offset>,
-    /// The time, on the monotonic clock, up to which `accepted` was made wider for the possible drift between the
-    /// clocks.
+    /// The field `accepted` is the span in which the offset was last known to lie. With time it is made wider, since
+    /// the two clocks may drift apart. `followed` is the time, on the monotonic clock, for which this has been done.
     followed: Duration,
     /// When the doubt ends, on the monotonic clock; `None` if there is no doubt.
     until: Option<Duration>,
@@ -116,22 +118,24 @@ impl Guard {
         }
     }
 
-    /// Declares a bound above which a change of the offset is a jump, and for how long the time is in doubt after a
-    /// jump. After several calls, the smallest bound and the longest doubt hold. Before the first call, no jump is
-    /// noticed.
+    /// Declares what a jump is: a change of the offset between the two clocks by more than `bound`. After a jump, the
+    /// time is in doubt for `wait`. If this function is called several times, the smallest bound and the longest doubt
+    /// hold. Before the first call, no jump is noticed.
     pub(crate) fn cover(&mut self, bound: Duration, wait: Duration) {
         let bound = bound.max(LEAST);
         self.bound = Some(self.bound.map_or(bound, |before| before.min(bound)));
         self.wait = self.wait.max(wait);
     }
 
-    /// Returns the bound above which a change of the offset is a jump; `None` if none was declared.
+    /// Returns the bound above which a change of the offset between the two clocks is a jump; `None` if none was
+    /// declared.
     pub(crate) fn bound(&self) -> Option<Duration> {
         self.bound
     }
 
-    /// Compares the offset of an answer with the span in which the offset was last known to lie. Returns the jump if
-    /// the clock has jumped, and otherwise `None`.
+    /// Takes an answer of the database, which has the database's time. The difference between that time and the
+    /// monotonic clock is the new offset. It is compared with the span in which the offset was last known to lie.
+    /// Returns the jump if the clock has jumped, and otherwise `None`.
     pub(crate) fn hear(&mut self, reading: Reading) -> Option<ClockJump> {
         let found = Offset::of(reading);
         let (Some(accepted), Some(bound)) = (self.accepted, self.bound) else {
@@ -149,8 +153,9 @@ impl Guard {
         }
         self.accepted = Some(found);
         self.followed = reading.heard.max(self.followed);
-        // It is known only between two bounds how far the clock was set back. The greatest possible distance is taken:
-        // from the upper end of the accepted span to the lower end of the answer's span.
+        // An answer takes time, so an offset is known only as a span: `near` before the jump, and `found` after it. So
+        // it is not known exactly how far the clock was set back. The greatest possible distance is taken, which is
+        // from the upper end of `near` to the lower end of `found`.
         let most = found.low.saturating_sub(near.high).min(distance);
         let by_micros = if distance < 0 { most } else { distance };
         Some(self.jumped(by_micros, reading.stamp, reading.heard))
@@ -168,7 +173,8 @@ impl Guard {
         jump
     }
 
-    /// Notes how far the clock was set back before this process began. This is added to the correction of older times.
+    /// Notes how far the clock was set back before this process began. The times in the rows that were written before
+    /// that are then corrected by this distance, too.
     pub(crate) fn remember(&mut self, back: Back) {
         let by = self.back.by.saturating_add(back.by);
         self.back = Back { by, before: self.back.before.max(back.before) };
@@ -297,8 +303,9 @@ mod tests {
     #[test]
     fn an_answer_that_took_long_shows_only_what_it_proves() {
         let mut guard = guard();
-        // The first answer took 20 s. So it is possible that the clock jumped by 10 s, and also that it did not jump.
-        // The next answer took no time, and proves the jump.
+        // The answer to the first question took 20 s. The database read its clock at an unknown moment within these 20
+        // s. So its time fits a clock that jumped by 10 s, and also one that did not jump. The next answer took no
+        // time, and proves the jump.
         assert_eq!(guard.hear(reading(10.0, 10.0, 20.0)), None);
         assert!(guard.hear(reading(31.0, 10.0, 0.0)).is_some());
     }

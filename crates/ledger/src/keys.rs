@@ -7,11 +7,11 @@
 //! 1. A caller's key that fits the rules is sent as it is, unless it begins with the prefix of rule 3.
 //! 2. Any other caller's key is *mapped*: a text that fits is computed from it, and is sent instead. The key of a
 //!    cancel is always mapped.
-//! 3. A mapped key is a prefix and a hash. It consists of allowed letters and digits only, if 128 bits of the hash fit
-//!    into the greatest length in that way. Otherwise it consists of any allowed characters. The prefix is `sw` if the
-//!    rules allow both characters. Otherwise it is the first two characters, in the order of ASCII, that mapped keys
-//!    consist of. A caller's key that begins with the prefix is never sent as it is. So no caller can choose a key that
-//!    equals a mapped key.
+//! 3. A mapped key is a prefix and a hash. It consists of allowed letters and digits only, if 128 bits of the hash can
+//!    be written with them within the greatest length. Otherwise it consists of any allowed characters. The prefix is
+//!    `sw` if the rules allow both characters. Otherwise it is the first two characters, in the order of ASCII, of
+//!    those that mapped keys consist of. A caller's key that begins with the prefix is never sent as it is. So no
+//!    caller can choose a key that equals a mapped key.
 //!
 //! The obvious rule repairs a key: it cuts what is too long, fills up what is too short, and replaces what is not
 //! allowed. Then `order 1` and `order_1` become the same key, and the provider answers the second order with the
@@ -29,13 +29,15 @@
 //! - The hash is SHA-256 of these fields, one after the other: the text `seawall key v1`, the dependency, the caller's
 //!   key, the kind (`perform` or `cancel`), the generation, the salt. Before each text stands its length in bytes.
 //!   Lengths and numbers are written as eight bytes, the most significant first. A perform has generation 0.
-//! - The characters of the mapped key are the allowed ones among `A-Z`, `a-z` and `0-9`, if a number with 128 bits can
-//!   be written with them in two characters less than the greatest length. Otherwise they are all allowed characters.
+//! - The characters of the mapped key are the allowed ones among `A-Z`, `a-z` and `0-9`, if 128 bits fit into a key
+//!   that consists of them. Two characters of the greatest length are for the prefix. For example, with all 62 letters
+//!   and digits, 128 bits take 22 characters, so the greatest length must be at least 24. If 128 bits do not fit, all
+//!   allowed characters are used.
 //! - The hash is read as one number, the most significant byte first, and is written in base N. N is the number of
 //!   these characters, and they are the digits 0 to N - 1 in the order of ASCII.
-//! - Only the last digits are kept. The number of kept digits is the smallest that tells 2^128 values apart. It is
-//!   larger if the key would be shorter than the least length, and smaller if the key would be longer than the greatest
-//!   length. If the hash has fewer digits than that, zeros stand before them.
+//! - Only the last digits are kept, as many as 128 bits take. If the key would then be shorter than the least length,
+//!   more digits are kept, until it has the least length. If it would be longer than the greatest length, fewer are
+//!   kept, until it has the greatest length. If the hash has fewer digits than are kept, zeros stand before them.
 //!
 //! ```
 //! use seawall_ledger::keys::KeyRules;
@@ -54,9 +56,9 @@ use sha2::{Digest, Sha256};
 
 /// The first field of every hash. Another way to compute keys would need another text here.
 const DOMAIN: &str = "seawall key v1";
-/// The text that goes into the hash as the kind of the key, for a key under which an action is performed.
+/// Each hash contains the kind of its key. This is the kind of a key under which an action is performed.
 const PERFORM: &str = "perform";
-/// The text that goes into the hash as the kind of the key, for a key under which an action is cancelled.
+/// The kind, in the hash, of a key under which an action is cancelled.
 const CANCEL: &str = "cancel";
 
 /// The number of characters of the prefix of a mapped key.
@@ -70,8 +72,8 @@ const FEW_BITS: u32 = 96;
 /// If mapped keys would have fewer bits of the hash than this, the rules are refused. With 64 bits, two of 10^7 keys
 /// are equal with a probability of 3 in a million, and two of 5 × 10^9 keys with a probability of one half.
 const TOO_FEW_BITS: u32 = 64;
-/// The maximum of the least length, in bytes. The columns and indexes of the ledger hold keys of up to 255 bytes, and
-/// a mapped key may have to be as long as the least length.
+/// The maximum value of [`KeyRules`]' `min`, the least length of a key, in bytes. A mapped key may have to be as long
+/// as the least length, and the columns and indexes of the ledger hold keys of up to 255 bytes.
 const MAX_MIN: usize = 255;
 
 const FIRST: u8 = b'!';
@@ -91,9 +93,12 @@ impl KeyChars {
     /// The character `-` itself stands first or last, or is a part of a range. It may also stand directly after a
     /// range, as in regular expressions, since providers write `A-Za-z0-9-_`.
     ///
-    /// Nothing else has a special meaning. So the other signs of a regular expression would be read as allowed
-    /// characters. Two of them are refused, because they are probably meant as signs: brackets around the whole set, as
-    /// in `[a-z]`, and a backslash that does not end a range, as in `\d`. To allow the backslash itself, write `\-\`.
+    /// Nothing else has a special meaning. So a sign of a regular expression is read as an allowed character. Two
+    /// things are refused, because they are probably meant as in a regular expression:
+    ///
+    /// - Brackets around the whole set, as in `[a-z]`.
+    /// - A backslash, as in `\d`. It is allowed only as the end of a range. So to allow the backslash alone, write the
+    ///   range from the backslash to itself, which is `\-\`.
     ///
     /// # Errors
     /// If the set is empty or has only one character, if a character is not visible ASCII, or if a range is reversed.
@@ -143,7 +148,8 @@ impl KeyChars {
         (FIRST..=LAST).filter(move |&byte| self.contains(byte))
     }
 
-    /// Returns the letters and digits of the set, which can be fewer than two characters.
+    /// Returns the letters and digits of the set. Unlike other sets, the result may be empty or have only one
+    /// character.
     fn letters_and_digits(self) -> KeyChars {
         let bytes = self.in_order().filter(u8::is_ascii_alphanumeric);
         KeyChars { bits: bytes.fold(0, |bits, byte| bits | bit(byte)) }
@@ -238,12 +244,13 @@ impl Range {
         Ok(Some(range))
     }
 
-    /// Takes the `-` that follows directly after this part from `rest`, if it stands for itself, and returns `true`.
-    /// Otherwise changes nothing and returns `false`.
+    /// A `-` that follows directly after a range stands for itself, as the second `-` in `a-z-_` does. If `rest`
+    /// begins with such a `-`, removes it from `rest` and returns `true`. Otherwise changes nothing and returns
+    /// `false`.
     ///
-    /// A `-` can stand for itself only after a range, as in `a-z-_`, since a single character before it would begin a
-    /// range. A second `-` or a `\` beside it could mean something else in a regular expression, so [`Range::take`]
-    /// refuses them.
+    /// If a second `-` or a `\` stands beside the `-`, it could mean something else in a regular expression. Then the
+    /// `-` stays in `rest`, and [`Range::take`] refuses it. A `-` after a single character does not come here, since
+    /// it begins a range.
     fn takes_hyphen_after(&self, rest: &mut &[u8]) -> bool {
         let [b'-', next, ..] = **rest else { return false };
         if self.last == b'\\' || matches!(next, b'-' | b'\\') {
@@ -271,8 +278,8 @@ pub struct KeyRules {
     chars: KeyChars,
     min: usize,
     max: usize,
-    /// The characters that mapped keys consist of: the letters and digits of `chars` if they suffice, otherwise
-    /// `chars`.
+    /// The characters that mapped keys consist of: the letters and digits of `chars`, if a key of them can hold 128
+    /// bits of the hash. Otherwise all of `chars`.
     alphabet: KeyChars,
 }
 
@@ -366,8 +373,8 @@ impl KeyRules {
     }
 
     /// Returns the key under which the cancel of an action is sent. `key` is the key that the caller gave to the
-    /// action. `generation` is the number of the cancel key: 0 for the first one, and one more for each new one. `salt`
-    /// is as for [`KeyRules::sent`], and is counted separately.
+    /// action. `generation` is the number of the cancel key: 0 for the first one, and one more for each new one.
+    /// `salt` is the salt of the action, as for [`KeyRules::sent`].
     #[must_use]
     pub fn cancel_key(&self, dependency: &str, key: &str, generation: u32, salt: u32) -> String {
         self.mapped(dependency, key, CANCEL, generation, salt)
@@ -404,20 +411,21 @@ impl KeyRules {
         [(); PREFIX].map(|()| bytes.next().expect("a set has at least two characters"))
     }
 
-    /// Returns the number of digits after the prefix of a mapped key.
+    /// Returns the number of characters after the prefix of a mapped key. They are the digits of the hash.
     fn digits(&self) -> usize {
         let least = self.min.saturating_sub(PREFIX);
         let most = self.max.saturating_sub(PREFIX);
         self.needed().max(least).min(most)
     }
 
-    /// Returns the number of digits that [`BITS`] bits of the hash need.
+    /// Returns the number of characters that [`BITS`] bits of the hash take. The base is the number of characters in
+    /// `alphabet`.
     fn needed(&self) -> usize {
         self.alphabet.digits().expect("a mapped key consists of two characters or more")
     }
 
-    /// Returns the errors and notes on the two lengths, and on the bits of the hash that mapped keys have with these
-    /// lengths and characters.
+    /// Returns the errors and notes on these rules: on the least length `min` and the greatest length `max`, and on
+    /// mapped keys that have too few bits of the hash.
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let KeyRules { min, max, .. } = *self;

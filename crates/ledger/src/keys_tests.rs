@@ -418,8 +418,9 @@ proptest! {
     fn mapped_keys_consist_of_letters_and_digits_where_they_suffice(rules in any_rules(), wanted in wanted()) {
         let mapped = rules.cancel_key(&wanted.0, &wanted.1, 0, wanted.3);
         let count = rules.chars().in_order().filter(u8::is_ascii_alphanumeric).count() as u128;
-        // The number of mapped keys of letters and digits that the greatest length allows; `None` if it is 2^128 or
-        // more.
+        // The number of different mapped keys that consist of letters and digits and are not too long. `None` if the
+        // number is 2^128 or more. Only then can letters and digits hold the 128 bits of the hash that a mapped key
+        // should have.
         let keys = (PREFIX..rules.max()).try_fold(1_u128, |keys, _| keys.checked_mul(count));
         if keys.is_none() {
             prop_assert!(mapped.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{}", mapped);

@@ -26,7 +26,7 @@ use crate::error::{Error, Refusal, StoreError};
 use crate::inner::{Inner, Wakes};
 use crate::machine::{Birth, Owner};
 use crate::operation::{Operation, Operations};
-use crate::store::{Counts, Filter, Store};
+use crate::store::{Boxed, Counts, Filter, Store};
 use crate::waiting::in_task;
 
 /// The ledger, which an application uses: it records actions in one store, and knows the declared operations of these
@@ -226,10 +226,10 @@ impl<S: Store> Ledger<S> {
         let entry = self.inner.begin_sent(new, unsent).await?;
         let id = entry.action.id;
         if entry.attempt.is_none() && !(entry.began && unsent == IfUnsent::Close) {
-            return self.run(id).await;
+            return Box::pin(self.run(id)).await;
         }
         let inner = self.inner.clone();
-        let driving = async move {
+        let driving = Box::pin(async move {
             let action = match inner.first_attempt(entry, unsent).await? {
                 Attempted::Yes(attempt) => inner.send(*attempt).await?,
                 Attempted::No(action) => *action,
@@ -238,7 +238,7 @@ impl<S: Store> Ledger<S> {
                 return Some(action);
             }
             Box::pin(inner.drive(action)).await
-        };
+        });
         self.inner.driven(id, driving).await
     }
 
@@ -283,7 +283,7 @@ impl<S: Store> Ledger<S> {
             let changed = self.written(id);
             if let Some(mine) = inner.take_up(&action).await? {
                 let inner = inner.clone();
-                action = self.inner.driven(id, async move { inner.drive(mine).await }).await?;
+                action = self.inner.driven(id, Box::pin(async move { inner.drive(mine).await })).await?;
                 if has_outcome(&action.state) {
                     return Ok(action);
                 }
@@ -403,19 +403,15 @@ impl<S: Store> Inner<S> {
         self.store.claim_one(action.id, self.owner, operation.rules.lease).await
     }
 
-    /// Works on an action in a task of its own, and returns the action as it then is. If the task has failed to write
-    /// for the time that the database may take to answer, this function returns an error, and the task goes on without
-    /// the caller.
-    async fn driven(
-        &self,
-        id: ActionId,
-        driving: impl Future<Output = Option<Action>> + Send + 'static,
-    ) -> Result<Action, Error> {
+    /// Works on an action in a task of its own, and returns the action as it is after that. While the database does
+    /// not answer, the task goes on trying to write. This function waits for that no longer than
+    /// [`Store::answers_within`]. Then it returns the database's error, and the task goes on without the caller.
+    async fn driven(&self, id: ActionId, driving: Boxed<'static, Option<Action>>) -> Result<Action, Error> {
         match in_task(driving).await? {
             Some(action) => Ok(action),
             // The row is gone, its write was refused, or its task ended early. If the row still exists, it is read
             // again and returned: its state says what is known of the effect.
-            None => self.store.load(id).await?.ok_or(Refusal::NotFound.into()),
+            None => Box::pin(self.store.load(id)).await?.ok_or(Refusal::NotFound.into()),
         }
     }
 }

@@ -10,6 +10,7 @@ mod begin;
 pub mod calendar;
 mod caught;
 mod clock;
+mod declare;
 mod drive;
 mod error;
 mod failpoint;

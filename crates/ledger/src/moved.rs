@@ -13,16 +13,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
-
 use crate::clock::{ClockStanding, DbClock};
 use crate::error::{StoreError, Trouble};
-use crate::inner::Inner;
+use crate::inner::{Inner, Stopped};
 use crate::ledger::Ledger;
 use crate::machine::Stamp;
 use crate::store::{KeptClock, OwnTime, Store};
 
-/// The time between two renewals of the pair in the database.
+/// The time between two renewals of the pair of times in the database.
 const RENEW: Duration = Duration::from_secs(60);
 
 impl<S: Store> Ledger<S> {
@@ -34,11 +32,13 @@ impl<S: Store> Ledger<S> {
 }
 
 impl<S: Store> Inner<S> {
-    /// Compares the database's clock with the pair of times that was kept, if this process has not done so yet. If the
-    /// clock has jumped, the time is in doubt from now on.
+    /// Compares the database's clock and the other clock with the pair of times that an earlier process has stored in
+    /// the database. The comparison is made once in each process. If the database's clock has jumped since the pair
+    /// was stored, the time is in doubt from now on.
     ///
-    /// Several callers may read the clocks at the same time, and the first one that has read decides. They do not take
-    /// turns: if the database is silent, each caller would have to wait until all callers before it have given up.
+    /// Several callers may come at the same time. Each of them reads the clocks, and only the first result is used.
+    /// The callers do not wait for each other: if the database is silent, each would have to wait until all callers
+    /// before it have given up.
     ///
     /// # Errors
     ///
@@ -64,8 +64,8 @@ impl<S: Store> Inner<S> {
         Ok(())
     }
 
-    /// Returns the pair that was kept; `None` if there is none or if it cannot be read. Fails if the database cannot be
-    /// reached.
+    /// Reads the pair of times that an earlier process has stored in the database. Returns `None` if there is no such
+    /// pair or if it cannot be read. Fails if the database cannot be reached.
     async fn kept_pair(&self) -> Result<Option<KeptClock>, StoreError> {
         match self.store.kept_clock().await {
             Ok(kept) => Ok(kept),
@@ -77,8 +77,9 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// Reads the two clocks at nearly the same moment. Returns the database's time, the time of the other clock, and
-    /// how long the database took to answer.
+    /// Reads the database's clock and the other clock at nearly the same moment. The other clock is the machine's wall
+    /// clock for PostgreSQL, and the running time of the machine for SQLite. Returns the database's time, the time of
+    /// the other clock (`None` if it cannot be read), and how long the database took to answer.
     async fn pair(&self) -> Result<(DbClock, Option<OwnTime>, Duration), StoreError> {
         let asked = Instant::now();
         let now = self.store.ask_time().await?;
@@ -86,8 +87,8 @@ impl<S: Store> Inner<S> {
         Ok((now, self.store.own_time(), took))
     }
 
-    /// Keeps the pair of times in the database, unless the time is in doubt. Returns the wait until the pair is to be
-    /// kept again.
+    /// Reads the database's time and the time of the other clock, and stores the two in the database. Nothing is
+    /// stored while the database's time is in doubt. Returns how long to wait before this is done again.
     async fn keep_clock(&self) -> Result<Duration, StoreError> {
         self.compare_clocks().await?;
         let (clock, own, _) = self.pair().await?;
@@ -100,9 +101,11 @@ impl<S: Store> Inner<S> {
     }
 }
 
-/// Returns by how many microseconds the database's clock has moved against the other clock since the pair was kept. If
-/// the two clocks cannot be compared, returns by how much the database's clock went backwards, as a negative number, or
-/// zero.
+/// Compares the database's clock with a second clock. `kept` has the times of both clocks at an earlier moment, and
+/// `now` and `own` are their times now. Returns how much further the database's clock has moved than the second clock,
+/// in microseconds; negative if it has moved less far. If the second clock cannot be compared, only a step backwards
+/// of the database's clock is noticed: then the result is that step, as a negative number, or zero. That is so if the
+/// machine was started again, or if there is no second clock.
 fn moved(kept: &KeptClock, now: Stamp, own: Option<&OwnTime>) -> i64 {
     let passed = now.as_micros().saturating_sub(kept.database.as_micros());
     match (&kept.own, own) {
@@ -113,8 +116,8 @@ fn moved(kept: &KeptClock, now: Stamp, own: Option<&OwnTime>) -> i64 {
     }
 }
 
-/// Keeps the pair of clocks up to date until the worker stops.
-pub(crate) async fn keep<S: Store>(inner: Arc<Inner<S>>, mut stopped: watch::Receiver<bool>) {
+/// Stores the database's time and the time of the second clock in the database once a minute, until the worker stops.
+pub(crate) async fn keep<S: Store>(inner: Arc<Inner<S>>, mut stopped: Stopped) {
     loop {
         let wait = inner.keep_clock().await.unwrap_or_else(|e| {
             tracing::debug!(error = %e, "the database's clock is not kept");

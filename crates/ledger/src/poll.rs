@@ -11,32 +11,21 @@
 //! all committed rows, so the process remembers only what it wrote after the last poll, and of that only the earliest
 //! due time.
 
-use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
-
-use crate::inner::Inner;
+use crate::inner::{Inner, Stopped};
 use crate::store::{Declared, Store};
 
 /// The shortest time between two polls. Rows that become due one after the other within this time are claimed together.
 const SPACING: Duration = Duration::from_millis(10);
-
-/// How often the process looks for due rows whose operations it does not declare.
-const LOOK: Duration = Duration::from_secs(60);
 
 pub(crate) struct Poll<S: Store> {
     inner: Arc<Inner<S>>,
     /// The longest time between two polls.
     every: Duration,
     declared: Vec<Declared>,
-    /// The dependency and operation of each warning about an operation that is not declared. Each warning is logged
-    /// once.
-    said: HashSet<(String, String)>,
-    /// When the process last looked for due rows whose operations it does not declare; `None` if it never did.
-    looked: Option<Instant>,
     /// Whether the last poll failed.
     failing: bool,
 }
@@ -44,11 +33,11 @@ pub(crate) struct Poll<S: Store> {
 impl<S: Store> Poll<S> {
     pub(crate) fn new(inner: Arc<Inner<S>>, every: Duration) -> Poll<S> {
         let declared = inner.operations.dependencies().map(|of| inner.operations.declared(of)).collect();
-        Poll { inner, every, declared, said: HashSet::new(), looked: None, failing: false }
+        Poll { inner, every, declared, failing: false }
     }
 
     /// Polls until the worker is stopped or dropped.
-    pub(crate) async fn run(mut self, mut stopped: watch::Receiver<bool>) {
+    pub(crate) async fn run(mut self, mut stopped: Stopped) {
         if self.declared.is_empty() {
             return;
         }
@@ -78,7 +67,8 @@ impl<S: Store> Poll<S> {
     /// Asks the database which dependencies have due rows, and wakes their claims. Returns when the next row will be
     /// due. Returns `None` if no row will be due later, or if the database does not answer.
     async fn ask(&mut self) -> Option<Instant> {
-        // What this process wrote before this moment is committed, so the answer contains it.
+        // The process remembers the earliest due time of the rows that it has written. It can forget that time now:
+        // these rows are committed, so the poll that begins now finds them.
         self.inner.wakes.forget();
         let found = match self.inner.store.due(&self.declared, self.every).await {
             Ok(found) => found,
@@ -93,27 +83,7 @@ impl<S: Store> Poll<S> {
         for (declared, _) in self.declared.iter().zip(&found).filter(|(_, due)| due.now) {
             self.inner.wakes.claim(&declared.dependency);
         }
-        if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
-            self.looked = Some(Instant::now());
-            self.look().await;
-        }
         let clock = self.inner.store.clock();
         found.iter().filter_map(|due| due.next).min().map(|next| clock.instant_of(next))
-    }
-
-    /// Logs a warning for each operation that has due rows and is not declared in this process. Each operation is
-    /// logged once.
-    async fn look(&mut self) {
-        let found = match self.inner.store.undeclared(&self.declared).await {
-            Ok(found) => found,
-            Err(e) => return tracing::debug!(error = %e, "no look at operations that are not declared"),
-        };
-        for of in found {
-            if self.said.insert((of.dependency.clone(), of.operation.clone())) {
-                tracing::warn!(dependency = %of.dependency, operation = %of.operation, actions = of.due,
-                    "actions are due whose operation is not declared in this process; they wait for a process that \
-                     declares it");
-            }
-        }
     }
 }

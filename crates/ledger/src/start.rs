@@ -26,8 +26,9 @@ use crate::waiting::in_task;
 pub enum Begun<S: Store> {
     /// The action and its first attempt are recorded. The caller sends the attempt.
     Started(Started<S>),
-    /// Nothing is to be sent by this caller. The value is the action as it is recorded: the key was recorded before
-    /// with this request, or the attempt could not be sent in time to be settled and the action has failed.
+    /// This caller sends nothing. There are two cases: the key was recorded before with this request, or no time was
+    /// left to send the attempt and settle the action. In the second case, the action has failed. The value is the
+    /// action as it is recorded now.
     Found(Box<Action>),
 }
 
@@ -57,17 +58,19 @@ impl<S: Store> fmt::Debug for Started<S> {
 }
 
 impl<S: Store> Ledger<S> {
-    /// Records an action together with its first attempt in one commit, for a caller that sends the attempt itself. If
-    /// the key is already recorded with this request, the existing action is returned and nothing is to be sent. There
-    /// is one exception: if that action has failed and provably no request of it was ever sent, it begins again.
+    /// Records an action together with its first attempt in one commit, for a caller that sends the attempt itself.
     ///
-    /// If the attempt is provably not sent, the action fails in the commit of [`Started::ended`], and no worker sends
-    /// it later.
+    /// If the key is already recorded with this request, the existing action is returned, and the caller sends
+    /// nothing. Only an action that failed without ever being sent begins again.
+    ///
+    /// The caller reports the end of the attempt with [`Started::ended`]. If it reports that nothing was sent, the
+    /// action fails, and no worker sends it later.
     ///
     /// # Errors
     ///
-    /// As [`Ledger::record_in`]. After [`Trouble::Away`] the action may be recorded although nothing is to be sent. Then
-    /// a task looks for it until the database answers, and ends it as failed.
+    /// As [`Ledger::record_in`]. After [`Trouble::Away`], it is not known whether the action was recorded. The caller
+    /// must not send it. A task searches for the action until the database answers, and ends it as failed if it was
+    /// recorded.
     pub async fn start(&self, new: &NewAction) -> Result<Begun<S>, Error> {
         let entry = self.inner.begin_sent(new, IfUnsent::Close).await?;
         if !entry.began {
@@ -78,7 +81,7 @@ impl<S: Store> Ledger<S> {
             self.inner.first_attempt(entry, IfUnsent::Close).await
         } else {
             let inner = self.inner.clone();
-            in_task(async move { inner.first_attempt(entry, IfUnsent::Close).await }).await?
+            in_task(Box::pin(async move { inner.first_attempt(entry, IfUnsent::Close).await })).await?
         };
         match attempted {
             Some(Attempted::Yes(attempt)) => {
@@ -118,14 +121,14 @@ impl<S: Store> Started<S> {
     pub async fn ended(self, how: Performed, report: Report) -> Result<Action, Error> {
         let Started { inner, attempt } = self;
         let (id, driver) = (attempt.action.id, inner.clone());
-        let writing = async move {
+        let writing = Box::pin(async move {
             let action = driver.ended(*attempt, how, storable(report)).await?;
             if action.state.end().is_none() {
                 let open = action.clone();
                 tokio::spawn(async move { driver.drive(open).await });
             }
             Some(action)
-        };
+        });
         // Usually the task itself reports in time that it cannot write. Some tries take longer, for example if SQLite
         // waits for another program's transaction. So this function waits a quarter longer, and then gives up.
         let within = inner.store.answers_within().mul_f64(1.25);

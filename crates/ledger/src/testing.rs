@@ -59,8 +59,8 @@ impl TestClock {
         self.moved.jumped.fetch_sub(micros(by), Ordering::SeqCst);
     }
 
-    /// Returns a future that is ready when a test lets more time pass. A move after the call of this function is not
-    /// missed, even if the future is polled later.
+    /// Returns a future that is ready when [`TestClock::advance`] is called after this function. The call is not
+    /// missed, even if the future is polled only after it.
     pub(crate) fn moved(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut moves = self.moved.moves.subscribe();
         async move {

@@ -236,15 +236,15 @@ impl<S: Store> Ledger<S> {
             let amended = Action { state: write.to().clone(), ..action.clone() };
             let over = |state: &State| matches!(state.end(), Some(End::Done | End::Failed | End::Cancelled));
             let ends = !over(&action.state) && over(&amended.state);
-            // If no person is named and the wish settles the action, the handler does not run: the caller does the same
-            // work in a transaction of its own.
+            // A caller that is not a person may wish to settle the action. Then the handler does not run, since this
+            // caller does the handler's work in a transaction of its own.
             let own = by.is_none() && amended.state.settled();
             let change = Change {
                 action: amended.clone(),
                 write,
                 mark: by.map(|(by, what)| by.mark(what, now)),
-                // If any other wish ends the action, the handler runs, as it does whenever the ledger itself ends an
-                // action.
+                // The handler runs if the action ends with this change, as it does whenever the ledger itself ends an
+                // action. The one exception is `own`, from above.
                 follow: if ends && !own { operation.follow.clone() } else { None },
             };
             match self.inner.store.change(Arc::new(change)).await? {

@@ -6,14 +6,17 @@
 //! dependency that has due rows. The loop then claims until no more rows are due, without another poll. A row that
 //! keeps failing waits until its own `next_at`, while the worker goes on with the other rows.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::action::ActionId;
+use crate::declare::Declaring;
 use crate::failpoint::point;
-use crate::inner::Inner;
+use crate::inner::{Inner, Stopped};
 use crate::ledger::Ledger;
 use crate::moved;
 use crate::poll::Poll;
@@ -39,6 +42,10 @@ pub struct WorkerSettings {
     pub sweep: u32,
     /// The time between two runs of the clean-up over the whole table. Default 1 h.
     pub sweep_every: Duration,
+    /// For how long an action may be due although no process declares its operation. Default 24 h. After that time the
+    /// action is stuck. It is not stuck before the worker itself has found for this time, or for ten minutes if this time
+    /// is longer, that nobody declares the operation. So a process that starts leaves the others time to start as well.
+    pub undeclared_after: Duration,
 }
 
 impl Default for WorkerSettings {
@@ -50,6 +57,7 @@ impl Default for WorkerSettings {
             keep: Duration::from_secs(90 * 24 * 3600),
             sweep: 500,
             sweep_every: Duration::from_secs(3600),
+            undeclared_after: Duration::from_secs(24 * 3600),
         }
     }
 }
@@ -58,16 +66,21 @@ impl Default for WorkerSettings {
 /// runtime does. No one waits for them then, so use [`Worker::drain`] to wait for them.
 #[derive(Debug)]
 pub struct Worker {
-    stop: watch::Sender<bool>,
-    loops: Vec<JoinHandle<UnderWay>>,
+    /// The time by which the actions that are under way must have ended; `None` until the worker is told to stop.
+    stop: watch::Sender<Option<Instant>>,
+    /// The loops of the worker. Each of them ends with the number of its actions that were aborted.
+    loops: Vec<JoinHandle<usize>>,
 }
 
 impl<S: Store> Ledger<S> {
     /// Starts a worker for all declared operations on the current runtime, and returns it. A process needs only one
     /// worker.
+    ///
+    /// The worker also writes into the ledger which operations this process declares, so that other processes know that
+    /// somebody works on their actions.
     #[must_use]
     pub fn worker(&self, settings: WorkerSettings) -> Worker {
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(None);
         let mut loops: Vec<_> = self
             .inner
             .operations
@@ -78,24 +91,30 @@ impl<S: Store> Ledger<S> {
                     declared: self.inner.operations.declared(dependency),
                     settings,
                     stopped: stopped.clone(),
+                    held: Arc::default(),
                 };
                 tokio::spawn(looper.run())
             })
             .collect();
         let poll = Poll::new(self.inner.clone(), settings.scan).run(stopped.clone());
         let keep = moved::keep(self.inner.clone(), stopped.clone());
-        loops.push(tokio::spawn(async move {
-            keep.await;
-            UnderWay::default()
-        }));
+        let declare = Declaring::new(self.inner.clone(), settings.undeclared_after).run(stopped.clone());
         let clean = clean(self.inner.clone(), settings, stopped);
         loops.push(tokio::spawn(async move {
             poll.await;
-            UnderWay::default()
+            0
+        }));
+        loops.push(tokio::spawn(async move {
+            keep.await;
+            0
+        }));
+        loops.push(tokio::spawn(async move {
+            declare.await;
+            0
         }));
         loops.push(tokio::spawn(async move {
             clean.await;
-            UnderWay::default()
+            0
         }));
         Worker { stop, loops }
     }
@@ -103,27 +122,15 @@ impl<S: Store> Ledger<S> {
 
 impl Worker {
     /// Claims no more rows, and waits at most `within` for the actions that are under way. After that time, the
-    /// remaining actions are aborted, and another worker claims their rows when the leases end. Returns the number of
-    /// aborted actions.
+    /// remaining actions are aborted, and their rows are given back: another worker can claim them immediately, and finds
+    /// out what became of the requests that were under way. If the database does not answer, the rows stay claimed until
+    /// their leases end. Returns the number of aborted actions.
     pub async fn drain(self, within: Duration) -> usize {
-        let end = Instant::now() + within;
         // Sending fails if all loops have ended, and then there is nothing to stop.
-        let _ = self.stop.send(true);
+        let _ = self.stop.send(Some(Instant::now() + within));
         let mut left = 0;
         for one in self.loops {
-            let Ok(mut under_way) = one.await else { continue };
-            loop {
-                let wait = end.saturating_duration_since(Instant::now());
-                match tokio::time::timeout(wait, under_way.0.join_next()).await {
-                    Ok(Some(_)) => {}
-                    Ok(None) => break,
-                    Err(_) => {
-                        left += under_way.0.len();
-                        under_way.0.abort_all();
-                        break;
-                    }
-                }
-            }
+            left += one.await.unwrap_or(0);
         }
         left
     }
@@ -139,28 +146,45 @@ impl Drop for UnderWay {
     }
 }
 
+/// The ids of the actions that a loop has claimed and that are under way.
+type Held = Arc<Mutex<HashSet<ActionId>>>;
+
 struct Looper<S: Store> {
     inner: Arc<Inner<S>>,
     declared: Declared,
     settings: WorkerSettings,
-    stopped: watch::Receiver<bool>,
+    stopped: Stopped,
+    held: Held,
 }
 
 impl<S: Store> Looper<S> {
-    /// Claims rows when there is something to claim, and works on them. Returns the actions that are under way when the
-    /// worker is stopped or dropped.
-    async fn run(mut self) -> UnderWay {
+    /// Claims rows when there is something to claim, and works on them, until the worker is stopped or dropped. Returns
+    /// the number of actions that were aborted.
+    async fn run(mut self) -> usize {
         let permits = Arc::new(Semaphore::new(self.settings.concurrency.max(1)));
         let mut under_way = UnderWay::default();
         loop {
             tokio::select! {
                 () = self.inner.wakes.to_claim(&self.declared.dependency) => {}
-                _ = self.stopped.changed() => return under_way,
+                _ = self.stopped.changed() => return self.end(under_way).await,
             }
             if self.claim_all(&permits, &mut under_way).await.is_none() {
-                return under_way;
+                return self.end(under_way).await;
             }
         }
+    }
+
+    /// Waits for the actions under way until the time by which they must have ended. Aborts those that are left, gives
+    /// their rows back, and returns their number. If the worker was dropped, returns immediately, and the actions go on.
+    async fn end(self, mut under_way: UnderWay) -> usize {
+        let Some(by) = *self.stopped.borrow() else { return 0 };
+        while let Ok(Some(_)) = tokio::time::timeout_at(by.into(), under_way.0.join_next()).await {}
+        let left = under_way.0.len();
+        // A task that is aborted in the middle of a write leaves the write to the store, so this waits for nobody.
+        under_way.0.shutdown().await;
+        let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
+        self.inner.give_back(held).await;
+        left
     }
 
     /// Claims rows until no more are due. Returns `None` if the worker was stopped.
@@ -178,9 +202,11 @@ impl<S: Store> Looper<S> {
                     point("claimed").await;
                     for action in claimed {
                         let permit = free.pop();
-                        let inner = self.inner.clone();
+                        let (inner, held, id) = (self.inner.clone(), self.held.clone(), action.id);
+                        held.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
                         under_way.0.spawn(async move {
                             inner.drive(action).await;
+                            held.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
                             drop(permit);
                         });
                     }
@@ -209,7 +235,7 @@ impl<S: Store> Looper<S> {
     async fn permit(&mut self, permits: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
         loop {
             // An error means that the worker was dropped.
-            if *self.stopped.borrow() || self.stopped.has_changed().is_err() {
+            if self.stopped.borrow().is_some() || self.stopped.has_changed().is_err() {
                 return None;
             }
             tokio::select! {
@@ -232,7 +258,7 @@ fn take_free(first: OwnedSemaphorePermit, permits: &Arc<Semaphore>, most: u32) -
 
 /// Deletes the actions that ended longer ago than `keep`. Each run goes through the whole table in small steps, the
 /// oldest rows first. After a pause, the next run begins.
-async fn clean<S: Store>(inner: Arc<Inner<S>>, settings: WorkerSettings, mut stopped: watch::Receiver<bool>) {
+async fn clean<S: Store>(inner: Arc<Inner<S>>, settings: WorkerSettings, mut stopped: Stopped) {
     let mut after = None;
     loop {
         let swept = match inner.time().await {

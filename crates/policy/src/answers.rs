@@ -12,19 +12,21 @@
 //! charset, and half of a JSON text all come with a 200, and none of them says that the card was charged. By the
 //! obvious rule, an order that was not paid would count as paid.
 //!
-//! 1. A predicate with fields needs the body. If its status matches, but the body is unread or is no JSON, the
-//!    predicate is undecided: it is remembered together with its meaning. There is one exception. A predicate with
-//!    fields but without a status would apply to every answer, so it does not match an answer that is neither a success
-//!    (2xx) nor JSON. Thus a plain 404 keeps its declared meaning.
-//! 2. A later predicate without fields decides only if it has the same meaning as every undecided predicate before it.
-//!    Then the fields would have made no difference. If the meanings differ, the effect is unknown.
-//! 3. If a predicate is undecided and none decides, a body that was not read (too long, or compressed) leaves the
-//!    effect unknown, whatever the status. The result code that would decide is in a body that nobody has read.
-//! 4. If a predicate is undecided and none decides, a body that is no JSON leaves the effect of a success (2xx)
-//!    unknown, unless the operation declares [`Answers::otherwise`]. An API that answers a plain `OK` and uses JSON
-//!    only for its refusals declares [`Otherwise::Applied`]. Other statuses keep their usual meaning: an HTML page with
-//!    a 400 is still a refusal, and one with a 502 is still unknown. But if the predicate is one of
-//!    [`Answers::duplicate`], the effect is unknown: the body may say that an earlier request with the key arrived.
+//! 1. A predicate with fields needs the body. If its status matches, but the body is unread or is no JSON, nobody knows
+//!    whether the predicate matches: it is *undecided*. There is one exception. A predicate with fields but without a
+//!    status would apply to every answer. So it does not match an answer that is neither a success (2xx) nor JSON. Thus
+//!    a plain 404 keeps its declared meaning.
+//! 2. A later predicate without fields may match. If its meaning is that of every undecided predicate before it, this
+//!    is the meaning of the answer, because the fields would have made no difference. If the meanings differ, the
+//!    effect is unknown.
+//! 3. Otherwise, if a predicate is undecided and the body was not read (too long, or compressed), the effect is
+//!    unknown, whatever the status is. The result code that would decide is in a body that nobody has read.
+//! 4. Otherwise, if a predicate is undecided and the body is no JSON, the status decides:
+//!    - A success (2xx) leaves the effect unknown, unless the operation declares [`Answers::otherwise`]. An API that
+//!      answers a plain `OK` and uses JSON only for its refusals declares [`Otherwise::Applied`].
+//!    - Every other status keeps its usual meaning: an HTML page with a 400 is still a refusal, and one with a 502 is
+//!      still unknown. But if the undecided predicate is one of [`Answers::duplicate`], the effect is unknown: the body
+//!      may say that an earlier request with the key arrived.
 //! 5. A 204 and the answer to a HEAD have no body by definition, so nothing is unread: a predicate with fields does not
 //!    match them.
 //!

@@ -164,9 +164,11 @@ fn two_undecided_fields_that_differ_leave_every_later_status_in_doubt() {
     }
 }
 
-/// The naive model of an answer whose body is not known: it tries all possible bodies. Returns what the answer means if
-/// it means the same with all of them (`Some(None)` if the status decides with all of them). Returns `None` if the
-/// meanings differ.
+/// The naive model of an answer whose body is not known: it tries all possible bodies. Returns one of these:
+///
+/// - `Some(Some(effect))`: with every body, a predicate matches and gives the answer this effect.
+/// - `Some(None)`: with every body, no predicate matches. So the usual meaning of the status holds.
+/// - `None`: the answer means different things with different bodies.
 fn of_all_bodies(answers: &Answers, status: u16) -> Option<Option<Effect>> {
     let silent = Answers { otherwise: None, ..answers.clone() };
     let any = ["A", "B", "C", "else"].map(|code| silent.judge(status, &body(text(code))));
@@ -216,8 +218,8 @@ proptest! {
                 // A predicate without a status is not used for an answer that is neither a success nor JSON.
                 (Some(_), None) if status != 200 && known == NOT_JSON => {}
                 (Some(effect), None) => prop_assert!(false, "{effect:?} of a body that may say something else"),
-                // The status decides. This is right in two cases: no body would change it, or the answer is neither a
-                // success nor JSON.
+                // `None` means that no predicate matches, so the usual meaning of the status holds. This is correct
+                // only if no possible body matches a predicate, or if the answer is neither a success nor JSON.
                 (None, model) => prop_assert!(
                     model == Some(None) || (status != 200 && known == NOT_JSON),
                     "{model:?}"

@@ -253,12 +253,12 @@ impl Breaker {
         }
     }
 
-    /// Returns what a call counts as if its caller gave it up after `waited`. Most callers leave for reasons of their
-    /// own, so most such calls count as nothing.
+    /// Weighs a call that was given up by its caller after the time `waited`. Returns whether the call counts as bad or
+    /// as nothing. Most callers leave for reasons of their own, so most such calls count as nothing.
     ///
-    /// The call counts as bad only if the window has a success and `waited` is longer than a bound. The bound is
-    /// `slow_call`. If that is `None`, it is twice the slowest success in the window, but at least `enough`. While the
-    /// breaker is half-open, the call counts as nothing.
+    /// The call counts as bad only if all of these hold: the breaker is not half-open, the window has a success, and
+    /// `waited` is longer than a bound. The bound is `slow_call`. If that is `None`, the bound is twice the slowest
+    /// success in the window, but at least `enough` (a tenth of the read timeout).
     fn weigh_abandoned(
         &mut self,
         now: Time,
@@ -344,8 +344,8 @@ impl Breaker {
                 }
             }
             Weighed::Bad { .. } if newest => return Some(self.reopen(now, draw())),
-            // A probe that began before the newest one failed. That says nothing about the time since the newest one
-            // began, so it changes nothing. Neutral evidence and no evidence change nothing either.
+            // The probe that failed began before the newest probe. Its failure says nothing about the time since the
+            // newest probe began, so it changes nothing. Neutral evidence and no evidence change nothing either.
             Weighed::Bad { .. } | Weighed::Neutral | Weighed::Nothing => {}
         }
         self.state = State::HalfOpen(half);

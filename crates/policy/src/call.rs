@@ -53,10 +53,10 @@ pub struct Attempt {
     /// Whether `end_by` is the caller's deadline, which is before the end of the total timeout. If so, an attempt that
     /// runs until then ends as [`Ending::CallerDeadline`].
     pub callers_deadline: bool,
-    /// The value that `connect_by` would have if the caller had not limited the call's time ([`Wish::within`]).
+    /// The value that `connect_by` would have if the caller had set no limit for the call's time ([`Wish::within`]).
     pub own_connect_by: Time,
-    /// The value that `end_by` would have if the caller had not limited the call's time ([`Wish::within`]). It is never
-    /// after [`Wish::by`].
+    /// The value that `end_by` would have if the caller had set no limit for the call's time ([`Wish::within`]). It is
+    /// never after [`Wish::by`], the time after which no byte is sent.
     pub own_end_by: Time,
 }
 
@@ -124,7 +124,7 @@ pub struct Wish {
     /// made. Default `false`.
     pub no_repeats: bool,
     /// The time from which the provider may have forgotten the call's key; `None` (the default) if no such time is
-    /// known. An attempt that may have taken effect is repeated only if the whole call must be over before this time.
+    /// known. An attempt that may have taken effect is repeated only if the call's deadline is before this time.
     pub repeat_by: Option<Time>,
 }
 
@@ -178,9 +178,9 @@ impl Call {
         Step::Send(self.attempt(plan, now))
     }
 
-    /// Gives the permit of an attempt back of which nothing was sent and nothing will be. The attempt counts neither as
-    /// a success nor as a failure, and not as an attempt of this call. Must be called between [`Step::Send`] and
-    /// [`Call::ended`].
+    /// Gives the permit of an attempt back. Nothing of this attempt was sent, and nothing will be. The attempt counts
+    /// neither as a success nor as a failure, and not as an attempt of this call. Must be called between [`Step::Send`]
+    /// and [`Call::ended`].
     pub fn unused(&mut self, guards: &mut impl Guards, now: Time) {
         if let Some(permit) = self.permit.take() {
             self.attempts -= 1;
@@ -305,8 +305,9 @@ impl Call {
     /// the call waits in a queue, it leaves the queue.
     pub fn abandon(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) {
         if let Some(permit) = self.permit.take() {
-            // The attempt in flight is a repeat at the same endpoint. The breaker has not been told the result of the
-            // earlier attempt there. It never is: only the last result of a call at an endpoint counts.
+            // If the attempt in flight is a repeat at the same endpoint, `held_back` is the result of the earlier
+            // attempt there, of which the breaker has not been told. It is dropped: only the last result of a call at
+            // an endpoint counts.
             self.held_back = None;
             let waited = now.since(self.began);
             let report =
@@ -392,8 +393,8 @@ impl Call {
             Stopped::Slow if !facts.report.is_slow_failure() => Stopped::Budget,
             no => no,
         });
-        // If the call cannot pay for a repeat at the same endpoint, it ends. If the other endpoints were asked, the
-        // returned reason is why none of them takes the call.
+        // The call cannot pay for the repeat, so it ends. If `hindered` says why none of the other endpoints takes the
+        // call, this is the returned reason. Otherwise the reason is why the call cannot pay.
         paid.map_err(|no| hindered.unwrap_or(no))?;
         Ok((at, if hindered.is_some() { Goes::Here } else { Goes::On }))
     }

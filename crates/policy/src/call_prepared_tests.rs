@@ -8,7 +8,8 @@ use crate::idempotency::Idempotency;
 const NOW: Time = Time::from_millis(1_000);
 const LATER: Time = Time::from_millis(1_500);
 
-/// Begins a call that has 2 s by its plan and, if `within` says so, less by its caller.
+/// Begins a call at the time `NOW`. Its plan gives it a total timeout of 2 s. `within` is the caller's own, shorter
+/// limit; `None` if the caller has set none.
 fn begun(within: Option<Duration>) -> (Plan, Diary, Call, Step) {
     let mut plan = Plan::new(Rules::of(Idempotency::Keyed), 2);
     plan.timeouts.total = Some(Duration::from_secs(2));
@@ -28,7 +29,8 @@ fn connect_counts_from_the_prepared_request_and_the_total_from_the_beginning() {
         let (end_by, connect_by) = (Time::from_millis(end_by), Time::from_millis(connect_by));
         assert_eq!((first.end_by, then.end_by, then.connect_by), (end_by, end_by, connect_by));
         assert_eq!(then, Attempt { connect_by, own_connect_by: Time::from_millis(2_500), ..first });
-        // The time of the attempt, which tells the breaker how slow it was, counts from the same moment.
+        // The time of the attempt, which tells the breaker how slow it was, also counts from `LATER`, when the request
+        // was ready.
         call.abandon(&plan, &mut guards, LATER);
         assert_eq!(guards.waited, [Duration::ZERO]);
     }

@@ -126,7 +126,8 @@ enum CoolingState {
     Calm,
     /// No call passes.
     Cools(Cools),
-    /// The cooling is over, and a growing share of the calls passes.
+    /// The cooling (the second field) is over, and a growing share of the calls passes, as the ramp (the first field)
+    /// says.
     Returns(Ramp, Cools),
 }
 

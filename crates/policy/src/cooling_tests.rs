@@ -14,7 +14,7 @@ fn named(seconds: u64) -> Overload {
 const UNTIMED: Overload = Overload { named: None, too_many: false };
 
 /// Gives a new cooling one overload answer, while no call succeeds and there is no other endpoint. Returns the cooling,
-/// and the time from which the first call passes again.
+/// and the time from which the first call passes again; `None` if the endpoint does not begin to cool.
 fn cooled(told: Overload, draw: Draw) -> (Cooling, Option<Time>) {
     let mut cooling = Cooling::new(CoolingSettings::default());
     let back = cooling.overloaded(ms(1_000), told, false, true, || draw);

@@ -1,9 +1,9 @@
-//! The ways in which an attempt can end, and what each says of two questions: Did the attempt take effect? Does the
+//! The ways in which an attempt can end, and what each says about two questions: Did the attempt take effect? Does the
 //! endpoint work?
 //!
-//! One table ([`Rules::judge`]) says whether an attempt took effect and whether its endpoint works. [`crate::repeat`]
-//! then says whether the request may be sent again. The obvious classification, "retryable or not", mixes these three
-//! questions, although they have different answers.
+//! One table ([`Rules::judge`]) answers both questions. [`crate::repeat`] then answers a third: May the request be sent
+//! again? The obvious classification, "retryable or not", mixes these three questions, although they have different
+//! answers.
 
 use std::time::Duration;
 
@@ -170,11 +170,11 @@ impl Rules {
         }
     }
 
-    /// Returns what this answer means by the answers that the operation declares. The result is for
-    /// [`Answer::declared`]; it is `None` if the answer's status decides.
+    /// Returns the effect that the operation's declaration gives to an answer with this status and body; `None` if the
+    /// declaration does not decide, so that the status does. The result is for [`Answer::declared`].
     ///
     /// If the operation declares a confirm, a 202 is only a promise that the work will be done. So
-    /// [`Answers::otherwise`], which is about work that is done, is not used for it. If no declared predicate matches
+    /// [`Answers::otherwise`], the declared effect of a 2xx that no predicate matches, is not used for it. If no declared predicate matches
     /// such a 202, the result is `None`. The table of [`Rules::judge`] then says that the effect is unknown and that
     /// the request is not sent again.
     pub fn declared(&self, status: u16, body: &KnownBody<impl Fn(&str) -> Option<Scalar>>) -> Option<Effect> {

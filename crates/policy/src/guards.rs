@@ -54,7 +54,7 @@ pub struct DependencyGuards {
 /// Failures count as rare if at most one call in five fails.
 const BAD_SHARE: u64 = 5;
 /// Up to this number of failures in the window, failures count as rare, even if more than one call in five failed. This
-/// rule is not used in a large fleet.
+/// rule is not used in a fleet of more than [`LARGE_FLEET`] instances, where one repeat by each instance is much work.
 const SINGLE: u64 = 2;
 /// A fleet of more than this number of instances is large. In a large fleet, a repeat that may do the work twice is
 /// made only if the window shows that failures are rare.
@@ -376,9 +376,11 @@ impl DependencyGuards {
 }
 
 impl EndpointGuards {
-    /// Tells a breaker how an attempt ended. If this closes the breaker, the limit of the same call forgets how the
-    /// last attempts ended. Returns `true` if the caller gave the call up and the breaker counts that as bad. The limit
-    /// must count such a call as overload.
+    /// Tells a breaker how an attempt ended. If this closes the breaker, the limit that admitted the same attempt
+    /// forgets how the last attempts ended.
+    ///
+    /// Returns `true` if the caller gave the attempt up and the breaker counts that as bad. The code that calls this
+    /// function must then tell the limit that the attempt ended with an overload.
     #[inline]
     fn weigh(&mut self, at: At, pass: Pass, report: &Report, now: Time, draw: impl FnOnce() -> Draw) -> bool {
         let ward = self.wards.at(at.breaker);

@@ -31,8 +31,8 @@ pub struct IdleLifetime {
 }
 
 impl IdleLifetime {
-    /// Returns a value that knows nothing of the server yet. A connection has settled when `settle` (default 20 ms) has
-    /// passed since its last answer.
+    /// Returns a value that knows nothing of the server yet. `settle` (default 20 ms) is the time after the last answer
+    /// of a connection in which a request that must not be sent twice does not take this connection.
     #[must_use]
     pub fn new(settle: Duration) -> IdleLifetime {
         IdleLifetime { settle, announced: None, proved: Duration::ZERO, closed_at: None }
@@ -46,9 +46,10 @@ impl IdleLifetime {
     /// Records that a connection was seen open after being idle for `age`.
     pub fn seen_open(&mut self, age: Duration) {
         self.proved = self.proved.max(age);
-        // If this age is only a little above `closed_at`, the server's timers are inexact, and `closed_at` stays. If it
-        // is more than twice `closed_at`, the server must have closed that other connection for another reason than its
-        // age. So `closed_at` is forgotten.
+        // `closed_at` is the lowest idle age at which the server was seen to have closed a connection. If `age` is only
+        // a little above it, the server's timers are inexact, and `closed_at` stays. If `age` is more than twice
+        // `closed_at`, the server must have closed that connection for another reason than its idle age. So `closed_at`
+        // is forgotten.
         if self.closed_at.is_some_and(|closed| age / 2 > closed) {
             self.closed_at = None;
         }
@@ -68,9 +69,9 @@ impl IdleLifetime {
     pub fn may_reuse(&self, idempotency: Idempotency, age: Duration) -> bool {
         match idempotency {
             Idempotency::Safe | Idempotency::Idempotent | Idempotency::Keyed => {
-                // These requests may be sent twice. If the server closes the connection at the wrong moment, that costs
-                // only a repeat. So it is enough to stay below two ages: the one at which the server says that it
-                // closes connections, and the one at which it was seen to close one.
+                // Safe, idempotent and keyed requests may be sent twice. If the server closes the connection at the
+                // wrong moment, that costs only a repeat. So it is enough that the idle age is below two ages: the one
+                // at which the server says that it closes connections, and the one at which it was seen to close one.
                 let end = self.announced.into_iter().chain(self.closed_at).min();
                 end.is_none_or(|end| age < end - end / 10)
             }

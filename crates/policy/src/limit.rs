@@ -157,8 +157,8 @@ impl Limit {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// Adapts the limit to how an attempt ended. The attempt still counts as in flight here. Otherwise a limit of one
-    /// could never grow.
+    /// Adapts the limit to how an attempt ended. Must be called while this attempt still counts as in flight: the limit
+    /// grows only if at least half of it is in use, and a limit of one would otherwise not be in use at all.
     #[inline]
     fn learn(&mut self, end: AttemptEnd) {
         match end {
@@ -187,8 +187,10 @@ impl Limit {
         self.era = self.era.wrapping_add(1);
     }
 
-    /// Takes new settings. A limit that is at its old maximum goes to the new maximum, and so does every limit that
-    /// does not adapt under the new settings. A lower limit keeps its value, but is at most the new maximum.
+    /// Takes new settings, and changes the present limit in this way:
+    ///
+    /// - It becomes the new maximum if it was at the old maximum, or if it does not adapt under the new settings.
+    /// - Otherwise it stays as it is. But if it is above the new maximum, it becomes the new maximum.
     pub fn adopt(&mut self, settings: LimitSettings) {
         let at_most = self.limit_milli == self.settings.max_milli();
         self.settings = settings;

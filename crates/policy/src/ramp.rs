@@ -10,7 +10,7 @@ use crate::time::Time;
 
 /// The whole (100 %), in parts per million.
 const WHOLE_PPM: u64 = 1_000_000;
-/// The share of calls that pass at the beginning, in parts per million.
+/// The share of calls that pass when the ramp begins, in parts per million.
 const FLOOR_PPM: u64 = 100_000;
 
 #[derive(Clone, Copy, Debug)]

@@ -33,8 +33,8 @@ impl Refusal {
         Refusal { reason, until, spread: Duration::ZERO, too_many: false }
     }
 
-    /// Returns how long, from `now`, the caller is to wait before it comes back; `None` if nobody knows. `draw` chooses
-    /// the moment within `spread`.
+    /// Returns how long, from `now`, the caller is to wait before it comes back; `None` if nobody knows. The wait ends
+    /// at a random moment, so that refused callers do not all come back together. `draw` chooses this moment.
     #[must_use]
     pub fn come_back(&self, now: Time, draw: Draw) -> Option<Duration> {
         self.until.map(|until| until.since(now).saturating_add(draw.share_of(self.spread)))

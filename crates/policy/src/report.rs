@@ -61,7 +61,8 @@ impl Report {
         matches!(self.health, Evidence::Success { .. })
     }
 
-    /// Returns whether the attempt failed slowly. The provider may have worked on the request all that time.
+    /// Returns whether the attempt failed slowly: it timed out, was answered 504, or took more than a tenth of the read
+    /// timeout. The provider may have worked on the request all that time.
     #[must_use]
     pub(crate) fn is_slow_failure(&self) -> bool {
         matches!(self.health, Evidence::Failure { slow: true, .. })

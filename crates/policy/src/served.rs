@@ -25,7 +25,8 @@ pub struct Served {
     began: Option<Time>,
     good: u32,
     bad: u32,
-    /// The average over the slices of time that count, in thousandths of a call per second.
+    /// The average over the slices of time, in thousandths of a call per second. A slice in which many calls failed is
+    /// left out, and so are the empty slices directly after it.
     average_milli: u64,
     /// The number of slices that counted, at most [`SLICES`].
     counted: u32,
@@ -82,7 +83,8 @@ impl Served {
 mod tests {
     use super::*;
 
-    /// Lets calls end for some seconds, `good` and `bad` ones each second.
+    /// Lets calls end in each of `seconds` seconds, beginning with the second `from`: `good` calls that succeed and
+    /// `bad` calls that fail. Returns the number of the first second after these.
     fn runs(served: &mut Served, from: u64, seconds: u64, good: u32, bad: u32) -> u64 {
         for second in from..from + seconds {
             (0..good).for_each(|_| served.ended(true, Time::from_millis(second * 1000)));

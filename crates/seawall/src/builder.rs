@@ -277,8 +277,9 @@ impl DependencyBuilder {
         self
     }
 
-    /// Sets how many copies of this program run. If more than 100 run, slow failures are repeated only if the breaker's
-    /// window shows that failures are rare. Default 1.
+    /// Sets how many copies of this program run. Default 1. With more than 100 copies, even one repeat by each of them
+    /// would be much work for a provider that has become slow. So a slow failure is then repeated only if the breaker's
+    /// window shows that failures are rare.
     pub fn instances(mut self, instances: u32) -> DependencyBuilder {
         self.instances = instances;
         self

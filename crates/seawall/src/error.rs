@@ -174,7 +174,8 @@ impl Error {
         self
     }
 
-    /// Returns this error, changed into that of an answer whose body broke off after its head had arrived.
+    /// Returns the error of a call whose answer's body broke off after its head had arrived: sets the reason, the
+    /// origin and the detail from `broke`. The other fields stay as they are.
     #[cfg(feature = "http")]
     pub(crate) fn truncated(mut self, broke: &seawall_client::Truncated) -> Error {
         self.0.reason = Some(broke.reason());
@@ -218,8 +219,9 @@ impl Error {
             Some(no) => no.come_back(now, seawall_client::draw()),
             None => answer.and_then(|answer| answer.retry_after),
         };
-        // The error of the closure or of the wrapped service says more than the reason, so the reason is left out. It
-        // is kept only for a lack of file descriptors, because the dependency is not the cause of that.
+        // If there is a `source`, it is the error of the closure or of the wrapped service, and says more than the
+        // reason. So the reason is left out. But a lack of file descriptors is kept as the reason, because it is a
+        // fault of this program, and not of the dependency.
         let ours = reason == Some(Reason::OutOfDescriptors);
         let reason = if source.is_some() && !ours { None } else { reason };
         Error(Box::new(Inner {

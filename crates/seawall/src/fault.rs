@@ -36,7 +36,7 @@ impl Meaning {
         Meaning(Ending::Answered(answer))
     }
 
-    /// Returns the meaning of an attempt of which nothing reached the dependency. There is no effect, a call of any
+    /// Returns the meaning of an attempt that sent nothing to the dependency. There is no effect, a call of any
     /// idempotency may be repeated, and the endpoint counts as failed.
     #[must_use]
     pub fn unsent() -> Meaning {
@@ -66,7 +66,7 @@ impl Meaning {
         Meaning::unsent()
     }
 
-    /// Returns the meaning of an attempt of which the server says that it did not process the request. There is no
+    /// Returns the meaning of an attempt whose request was not processed, as the server itself says. There is no
     /// effect, a call of any idempotency may be repeated, and the endpoint's health is not changed.
     #[must_use]
     pub fn unprocessed() -> Meaning {

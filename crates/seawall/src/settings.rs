@@ -66,9 +66,8 @@ impl Retry {
         self
     }
 
-    /// Sets the maximum time for which an answer such as `Retry-After: 300` holds calls back from an endpoint. If a
-    /// call has no total timeout, this is also the longest time of such an answer for which the call waits. Default 60
-    /// s.
+    /// Sets the maximum time for which an answer such as `Retry-After: 300` holds calls back from an endpoint. Default
+    /// 60 s. If the answer names a longer time, a call without a total timeout is not repeated.
     pub fn after_max(mut self, time: Duration) -> Retry {
         self.after_max = time;
         self

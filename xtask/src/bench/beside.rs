@@ -148,7 +148,8 @@ concurrency = {{ max = 10000, adaptive = false }}
     }
 }
 
-/// The figures of the three runs, and the gateway's memory before, with and after the stalled callers.
+/// The figures of the three runs: alone (`first`), beside the stalled callers (`beside`), and alone again (`last`).
+/// Also the gateway's memory before, with and after the stalled callers.
 struct Runs {
     first: Seen,
     beside: Seen,
@@ -187,7 +188,8 @@ impl Runs {
         Ok(Runs { first, beside, last, before, during, after })
     }
 
-    /// Returns the highest p99 that run B may have, in nanoseconds. [`ABOVE`] says how this bound is computed.
+    /// Returns the highest p99 that the run beside the stalled callers may have, in nanoseconds. It is the mean p99 of
+    /// the two runs alone plus [`ABOVE`] (5 ms), or twice this mean, whichever is more.
     fn bound_ns(&self) -> u64 {
         let alone = u64::midpoint(self.first.p99_ns, self.last.p99_ns);
         let above = alone.saturating_add(u64::try_from(ABOVE.as_nanos()).unwrap_or(u64::MAX));

@@ -56,6 +56,9 @@ pub(crate) struct Load {
     /// Without this option, each connection sends its next request when its last one was answered (a closed loop).
     #[arg(long)]
     pub(crate) rate: Option<u32>,
+    /// Send POST requests, each with an idempotency key and a body of its own, in place of GET requests.
+    #[arg(long)]
+    pub(crate) keyed: bool,
 }
 
 /// The figures of the time in which requests were counted.
@@ -132,16 +135,21 @@ type Due = Rc<Mutex<UnboundedReceiver<Instant>>>;
 
 /// Runs the load. Prints `begin` when counting starts, and the results as one line of JSON at the end.
 pub(crate) fn run(load: &Load) -> Outcome<()> {
+    println!("{}", measure(load)?.to_json());
+    Ok(())
+}
+
+/// Runs the load, and returns its results. Prints `begin` when counting starts.
+pub(crate) fn measure(load: &Load) -> Outcome<Seen> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| format!("no runtime: {e}"))?;
     let due = load.rate.map(pace);
     let seen = LocalSet::new().block_on(&runtime, drive(load, due));
-    println!("{}", seen.to_json());
-    // The thread that waits for the due times and the unanswered requests are not stopped here, because the process
-    // ends now.
-    Ok(())
+    // Two things still run: the thread that waits until requests are due, and the requests that have no answer yet.
+    // They are not stopped here, because the process ends now.
+    Ok(seen)
 }
 
 /// Starts a thread that waits, for each request, until the request is due, and then puts its due time into the returned
@@ -174,9 +182,9 @@ async fn drive(load: &Load, due: Option<Due>) -> Seen {
     let start = Instant::now();
     tokio::time::sleep(Duration::from_secs_f64(load.seconds)).await;
     let now = Instant::now();
-    // Each due time that is still in the queue belongs to a request that was never sent, so these requests are counted
-    // here. If a connection holds the lock of the queue, it waits for the next due time. Then the queue is empty, and
-    // nothing is counted.
+    // Each due time that is still in the queue belongs to a request that was never sent. These requests are counted
+    // here. A connection that waits for a due time holds the lock of the queue. It waits only if the queue is empty. So
+    // if the lock is not free, there is nothing to count.
     let overdue = due.and_then(|queue| queue.try_lock().ok().map(|queue| queue.len() as u64));
     sum_up(&mut book.borrow_mut(), start, now, overdue.unwrap_or(0))
 }
@@ -227,7 +235,10 @@ async fn converse(load: &Load, slot: usize, due: Option<&Due>, book: &Shared) ->
         load.path, load.port
     );
     let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
+    // The time of the start tells the keys of this connection from those of an earlier one.
+    let name = start_micros();
+    for n in 0_u64.. {
+        let keyed = load.keyed.then(|| keyed(load, &format!("{name}-{slot}-{n}")));
         let start = match due {
             None => Instant::now(),
             Some(queue) => match queue.lock().await.recv().await {
@@ -236,13 +247,31 @@ async fn converse(load: &Load, slot: usize, due: Option<&Due>, book: &Shared) ->
             },
         };
         book.borrow_mut().running[slot] = Some(start);
-        stream.write_all(request.as_bytes()).await?;
+        stream.write_all(keyed.as_ref().unwrap_or(&request).as_bytes()).await?;
         read_answer(&mut stream, &mut buffer).await?;
         let mut book = book.borrow_mut();
         book.running[slot] = None;
         let ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         book.latencies_ns.push(ns);
     }
+    Ok(())
+}
+
+/// Returns the wall-clock time in microseconds.
+fn start_micros() -> u128 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_micros())
+}
+
+/// Returns a POST request with this key, and with a body that has the key in it.
+fn keyed(load: &Load, key: &str) -> String {
+    let body = format!("{{\"amount\":1200,\"currency\":\"EUR\",\"order\":\"{key}\"}}");
+    format!(
+        "POST {} HTTP/1.1\r\nhost: 127.0.0.1:{}\r\nuser-agent: seawall-bench\r\naccept: */*\r\ncontent-type: \
+         application/json\r\nidempotency-key: {key}\r\ncontent-length: {}\r\n\r\n{body}",
+        load.path,
+        load.port,
+        body.len()
+    )
 }
 
 async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> IoResult<()> {

@@ -3,6 +3,7 @@
 mod beside;
 mod call;
 mod cell;
+mod durable;
 mod gateway;
 pub(crate) mod ledger;
 mod load;
@@ -16,6 +17,7 @@ mod upstream;
 
 pub(crate) use beside::{Options as BesideOptions, beside_stalled};
 pub(crate) use call::{Options as CallOptions, call};
+pub(crate) use durable::{Durable, run as run_durable};
 pub(crate) use gateway::{Options, gateway};
 pub(crate) use load::{Load, run as run_load};
 pub(crate) use slow::{Options as SlowOptions, slow_readers};

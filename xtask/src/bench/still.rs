@@ -38,8 +38,8 @@ impl Still {
         self.tasks.spawn(caller);
     }
 
-    /// Waits until at most `most` of the started callers have not begun their exchange. Fails if a caller's exchange
-    /// has ended, or if the wait is longer than [`BEGIN_WITHIN`].
+    /// Waits until nearly all started callers have begun their exchange. `most` is the number of callers that may still
+    /// be without one. Fails if a caller's exchange has ended, or if the wait is longer than [`BEGIN_WITHIN`].
     pub(super) async fn until_waiting(&mut self, most: usize) -> Outcome<()> {
         let end = Instant::now() + BEGIN_WITHIN;
         while self.begun.load(Ordering::Relaxed) + most < self.tasks.len() {

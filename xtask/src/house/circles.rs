@@ -97,8 +97,11 @@ fn start<'a>(tree: &Tree, id: Id, path: &'a [String]) -> Option<(Id, &'a [String
 }
 
 /// Returns the module or item that `path` names when it is written in module `id`; `None` if there is no such module or
-/// item. With `outer`, `path` is only the beginning of a longer path: if a module and an item have the same name, the
-/// module is meant.
+/// item.
+///
+/// - `outer` says that more words follow after `path`. If a module and an item have the same name, it is then the
+///   module.
+/// - `steps` is the number of imports that were followed so far. After [`MOST_STEPS`] the result is `None`.
 fn resolve(tree: &Tree, id: Id, path: &[String], outer: bool, steps: usize) -> Option<Target> {
     let (mut at, mut rest) = start(tree, id, path).unwrap_or((id, path));
     if rest.is_empty() {
@@ -137,12 +140,13 @@ fn lookup(tree: &Tree, id: Id, name: &str, outer: bool, steps: usize) -> Option<
     own.or_else(import).or_else(globbed)
 }
 
-/// Returns the module or item to which `path` leads, which is the path of a `use` in the module `id`: the item `X` for
-/// `use a::X`, and the module `a` for `use a::*`. Returns `None` if there is no such module or item.
+/// Follows a `use` in the module `id`. `path` is the path of this `use`. Returns the module or item to which `path`
+/// leads: the item `X` for `use a::X`, and the module `a` for `use a::*`. Returns `None` if there is no such module or
+/// item. `outer` and `steps` are those of [`resolve`].
 ///
-/// `name` is the name for which this `use` is examined. If `path` begins with another crate that is itself called
-/// `name`, as in `use serde::X as serde`, the result is `None`, too. Without this rule, the first word of `path` would
-/// be looked up in its own import.
+/// `name` is the name that is looked up. For `use serde::X as serde`, both `name` and the first word of `path` are
+/// `serde`. The first word then means another crate, so the result is `None`. Without this rule, `serde` would be
+/// looked up in this same `use` again and again.
 fn behind(tree: &Tree, id: Id, path: &[String], name: &str, outer: bool, steps: usize) -> Option<Target> {
     let other_crate =
         path.first().is_some_and(|first| first == name) && !tree.modules[id].children.contains_key(name);
@@ -188,7 +192,8 @@ fn reached<'a>(uses: &'a Uses, file: &'a str) -> BTreeSet<&'a str> {
     seen
 }
 
-/// Returns the shortest way around the circle as text, with the names that each file on it uses from the next one.
+/// Returns the shortest way around the circle as text. For each file on the way, the text lists the names that this
+/// file uses of the next file.
 fn said(circle: &Uses) -> String {
     let way = shortest(circle);
     let steps = way.iter().zip(way.iter().cycle().skip(1)).map(|(from, to)| {

@@ -28,7 +28,8 @@ pub(crate) fn files() -> Outcome<Vec<Source>> {
         "--exclude-standard",
     ]);
     let listed = output(&mut git)?;
-    // git also lists a file that was deleted without a commit, but such a file cannot be read.
+    // git also lists files that were deleted without a commit. They cannot be read, so only the files that exist are
+    // kept.
     let root = root();
     Ok(read(&root, listed.lines().filter(|path| root.join(path).is_file())))
 }

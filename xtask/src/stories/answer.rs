@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::process::{Outcome, said};
 
 /// The status, headers and body of an answer.
@@ -81,6 +83,16 @@ impl std::fmt::Display for Answer {
         }
         f.write_str(&self.text().chars().take(500).collect::<String>())
     }
+}
+
+/// Returns the body of an answer as JSON. The error shows the answer.
+pub(super) fn json(answer: &Answer) -> Outcome<Value> {
+    serde_json::from_slice(&answer.body).map_err(|e| format!("{e} in {answer}"))
+}
+
+/// Fails with this text if the condition does not hold.
+pub(super) fn expect(holds: bool, what: impl FnOnce() -> String) -> Outcome<()> {
+    if holds { Ok(()) } else { Err(what()) }
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::answer::{Answer, curl};
+use super::answer::{curl, expect, json};
 use super::world::{LARGE_BYTES, World, node_sdk, python_sdk};
+use super::{durable, page};
 use crate::process::{Outcome, output};
 
 /// One story. Its name says what must be true.
@@ -34,6 +35,15 @@ pub(super) const STORIES: &[Story] = &[
     Story { name: "the Python SDK pays and refunds through a prefix", tell: sdk_python },
     Story { name: "the Node SDK pays and refunds through a port of its own", tell: sdk_node },
     Story { name: "an unknown dependency is the caller's mistake", tell: unknown_dependency },
+    Story { name: "durable: a lost reply is found out while the SDK repeats", tell: durable::lost_reply },
+    Story { name: "durable: an SDK takes doubt for an error, never for a success", tell: durable::doubt },
+    Story { name: "durable: a crash of the gateway leaves one payment", tell: durable::crash },
+    Story { name: "durable: what is not settled in time is refunded", tell: durable::settling },
+    Story { name: "durable: curl asks, repeats and cancels", tell: durable::by_hand },
+    Story { name: "durable: the page's commands run as printed", tell: page::in_shell },
+    Story { name: "durable: the page's program in Python runs as printed", tell: page::in_python },
+    Story { name: "durable: the page's program for Node runs as printed", tell: page::in_node },
+    Story { name: "durable: the page's program in Java runs as printed", tell: page::in_java },
 ];
 
 const POST: [&str; 2] = ["--request", "POST"];
@@ -42,14 +52,6 @@ const TWICE: (&str, &str) = ("seawall-attempts", "2");
 const APPLIED: (&str, &str) = ("seawall-effect", "applied");
 const NOT_APPLIED: (&str, &str) = ("seawall-effect", "not-applied");
 const UNKNOWN: (&str, &str) = ("seawall-effect", "unknown");
-
-fn expect(holds: bool, what: impl FnOnce() -> String) -> Outcome<()> {
-    if holds { Ok(()) } else { Err(what()) }
-}
-
-fn json(answer: &Answer) -> Outcome<Value> {
-    serde_json::from_slice(&answer.body).map_err(|e| format!("{e} in {answer}"))
-}
 
 fn nginx_unchanged(world: &World) -> Outcome<()> {
     let url = world.through("fast", "/small");

@@ -20,6 +20,8 @@ pub(super) struct World {
     _gateway: Server,
     _upstreams: Vec<Server>,
     pub(super) folder: PathBuf,
+    /// The path of the gateway's program.
+    pub(super) program: PathBuf,
     ports: Ports,
 }
 
@@ -68,7 +70,7 @@ impl World {
         let log = folder.join("gateway.log");
         let mut gateway = Server::start("seawall", None, program, &args, &log, false)?;
         gateway.ready(admin, "/readyz", PATIENCE)?;
-        Ok(World { _gateway: gateway, _upstreams: upstreams, folder, ports })
+        Ok(World { _gateway: gateway, _upstreams: upstreams, folder, program: program.to_path_buf(), ports })
     }
 
     /// Returns the URL of a path at a dependency, through the gateway.

@@ -78,7 +78,8 @@ impl fmt::Display for DateFormat {
     }
 }
 
-/// Checks that a format has conversions of a date and time, and between them only the signs of [`BETWEEN`].
+/// Checks that a format consists of date and time conversions, such as `%Y`. Between them only the characters of
+/// [`BETWEEN`] are allowed: the space and `-_.:/,+TZ`.
 fn check(format: &str) -> Result<(), Wrong> {
     let mut rest = format;
     let mut conversions = 0;

@@ -159,8 +159,8 @@ impl AsyncRead for Counted {
                     this.meter.add_read(bytes);
                     return Poll::Ready(Ok(()));
                 }
-                // The kernel gave us no bytes. The ordinary read below notes the task that must be woken when bytes
-                // come.
+                // The kernel has no bytes for us yet. This is no error: the code after this `match` reads again through
+                // tokio, which wakes this task when bytes come.
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(error) => return Poll::Ready(Err(error)),

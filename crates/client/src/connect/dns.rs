@@ -205,10 +205,10 @@ impl Resolver {
         match advice {
             Advice::Serve(addresses) | Advice::ServeAndRenew(addresses) => Ok(addresses),
             Advice::Prefer(old) => {
-                // The wait takes at most half of the time until the deadline; the other half stays for the connection
-                // itself. `PATIENCE` is counted from the start of the lookup, which all callers share. So only callers
-                // that come within this time wait for a lookup that hangs. Later callers get the old answer
-                // immediately.
+                // Wait for the lookup until half of the time to the deadline is over. The other half stays for the
+                // connection itself. The wait also ends one second (`PATIENCE`) after the lookup began. All callers
+                // share the lookup. So if it hangs, only the callers of its first second wait; later callers get the
+                // old answer immediately.
                 let half = now + deadline.saturating_duration_since(now) / 2;
                 match ended(&mut ending, half.min(since + PATIENCE)).await {
                     Some(Ok(addresses)) => Ok(addresses),

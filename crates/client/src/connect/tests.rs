@@ -366,7 +366,8 @@ async fn forced_read_asks_the_kernel_and_else_the_reactor_is_believed() {
         AsyncRead::poll_read(Pin::new(io), &mut cx, &mut buf).map(|done| done.map(|()| buf.filled().to_vec()))
     };
     assert!(poll(&mut ours.io).is_pending());
-    // From here on there is no await, so the reactor does not run.
+    // From here on there is no await. So tokio's reactor does not run, and does not notice that bytes have come. An
+    // ordinary read finds nothing; only a forced read asks the kernel.
     theirs.write_all(b"now").unwrap();
     while ours.probe.peek() != Peek::Readable {
         std::thread::yield_now();

@@ -98,7 +98,8 @@ struct State {
     bytes: Vec<u8>,
     /// Whether a thread will send these bytes at the end of its turn of the event loop.
     queued: bool,
-    /// The task that made the last message. It is woken if not all bytes could be sent.
+    /// The task that made the last message. It is woken if not all bytes could be sent. `None` if no message was made
+    /// yet, or if this task was woken already.
     task: Option<Waker>,
 }
 

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use super::changes::OperatorChanges;
 use super::problem::AdminProblem;
 use super::token::AdminToken;
+use crate::durable::side::LedgerSide;
 use crate::running::process::Running;
 
 /// The state that all requests to the admin side share.
@@ -16,6 +17,7 @@ pub(super) struct Desk {
     pub(super) running: Arc<Running>,
     pub(super) token: AdminToken,
     pub(super) changes: OperatorChanges,
+    pub(super) ledger: Arc<LedgerSide>,
 }
 
 /// The two addresses of the connection on which a request came in: the caller's address and the gateway's own.

@@ -42,7 +42,8 @@ impl Desk {
     /// A request that only reads needs no token in two cases: it came in on loopback, or its path is not under `/api/`.
     /// Every other request needs a valid token.
     ///
-    /// The token is checked last. So a web page of another origin cannot change anything, whatever token it sends.
+    /// The token is checked only after `Host` and, for a request that changes something, `Origin`. So a web page of
+    /// another origin cannot change anything, even if it sends a valid token.
     ///
     /// # Errors
     /// The reason why the request is refused.
@@ -94,6 +95,7 @@ mod tests {
     use super::*;
     use crate::admin::AdminToken;
     use crate::config;
+    use crate::durable::side::LedgerSide;
     use crate::running::process::Running;
 
     const ONE: &str = "[dependency.a]\nurl = \"http://a.example\"\n";
@@ -107,7 +109,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let running = Arc::new(Running::new(settings, 1).unwrap());
         let (token, _) = AdminToken::prepare(&running, listener.local_addr().unwrap()).unwrap();
-        Desk { running, token, changes: Default::default() }
+        Desk { running, token, changes: Default::default(), ledger: Arc::new(LedgerSide::new()) }
     }
 
     fn ask(desk: &Desk, local: &str, path: &str, token: Option<&str>) -> bool {

@@ -44,6 +44,7 @@ pub use view::{
 pub use words::in_words;
 
 use crate::callers::descriptors::admin_seats;
+use crate::durable::side::LedgerSide;
 use crate::running::process::Running;
 use changes::OperatorChanges;
 use desk::{Desk, Ends};
@@ -62,7 +63,17 @@ const HEAD_TIME: Duration = Duration::from_secs(30);
 /// # Errors
 /// Never returns one. If a connection cannot be accepted, this is logged, and the next one is tried.
 pub async fn serve(listener: TcpListener, running: Arc<Running>, token: AdminToken) -> io::Result<()> {
-    let desk = Arc::new(Desk { running, token, changes: OperatorChanges::default() });
+    serve_with(listener, running, Arc::new(LedgerSide::new()), token).await
+}
+
+/// Serves the admin side as [`serve`] does, and shows how this ledger is.
+pub(crate) async fn serve_with(
+    listener: TcpListener,
+    running: Arc<Running>,
+    ledger: Arc<LedgerSide>,
+    token: AdminToken,
+) -> io::Result<()> {
+    let desk = Arc::new(Desk { running, token, changes: OperatorChanges::default(), ledger });
     let router = routes(Arc::clone(&desk));
     let mut seats = Seats::new(MOST_CONNECTIONS.min(admin_seats()));
     loop {
@@ -123,7 +134,7 @@ fn routes(desk: Arc<Desk>) -> Router {
 
 const PATHS: &str = "\
 GET  /livez                           the process answers
-GET  /readyz                          it takes calls; 503 while it drains
+GET  /readyz[?verbose]                it takes calls; 503 while it drains; and how the ledger is
 GET  /api/dependencies                what it sees of every dependency
 GET  /api/dependencies/NAME           of one
 POST /api/dependencies/NAME/breaker   {\"state\":\"open|closed|auto\",\"endpoint\":0,\"reason\":\"why\"}
@@ -135,13 +146,22 @@ async fn listing() -> String {
 }
 
 /// Answers whether the gateway itself is ready: 200 if it takes calls, 503 while it drains. An open breaker says
-/// something about a dependency, and never makes the gateway unready.
-async fn ready(State(desk): State<Arc<Desk>>) -> (StatusCode, &'static str) {
-    if desk.running.is_draining() {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-    } else {
-        (StatusCode::OK, "ready\n")
+/// something about a dependency, and never makes the gateway unready. The ledger does not either, since the gateway serves
+/// everything that is not durable without it. With `?verbose`, a second line says how the ledger is.
+async fn ready(State(desk): State<Arc<Desk>>, uri: Uri) -> (StatusCode, String) {
+    let (status, word) = match desk.running.is_draining() {
+        true => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        false => (StatusCode::OK, "ready\n"),
+    };
+    let is_verbose = uri
+        .query()
+        .is_some_and(|query| query.split('&').any(|one| one == "verbose" || one.starts_with("verbose=")));
+    if !is_verbose {
+        return (status, word.to_owned());
     }
+    let compiled = desk.running.compiled.load_full();
+    let used = compiled.dependencies.iter().any(|it| it.operations.durable().next().is_some());
+    (status, format!("{word}ledger: {}\n", desk.ledger.in_words(used).await))
 }
 
 async fn dependencies(State(desk): State<Arc<Desk>>) -> Json<Overview> {

@@ -164,7 +164,8 @@ pub struct BreakerView {
     /// The number of seconds since the state began.
     pub for_seconds: f64,
     /// When the breaker left the state `closed` because of failures, in the form of RFC 3339. Absent if the breaker is
-    /// closed or forced. Also absent while the breaker probes because an operator set it from open to `auto`.
+    /// closed or forced. Also absent in one case while the breaker probes: it was forced open, and an operator has set
+    /// it to `auto`.
     #[serde(default)]
     pub opened_at: Option<String>,
     /// The number of seconds since the time `opened_at`. It is longer than `for_seconds` if probes have failed since

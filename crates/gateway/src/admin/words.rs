@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Returns a duration in words, for example `400 ms`, `12 s`, `5 min`, `3 h` or `2 days`. The number is rounded up to a
-/// whole number, so that no time is promised that is too short.
+/// whole number. So a caller who waits for the time in words never comes back too early.
 #[must_use]
 pub fn in_words(span: Duration) -> String {
     const MINUTE: u128 = 60_000;

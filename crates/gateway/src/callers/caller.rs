@@ -58,8 +58,8 @@ pub(crate) struct Caller {
     standstill: Mutex<Standstill>,
     /// Whether bytes could not be written.
     write_failed: AtomicBool,
-    /// How many bytes the socket must have accepted, counted from the beginning of the connection, until hyper has
-    /// written the last piece of a body that it got.
+    /// A number of bytes, counted from the beginning of the connection. When the socket has accepted this number, hyper
+    /// has written the last piece of a body that it got.
     owed: AtomicU64,
     /// Whether the task that sends an answer's body waits until hyper has written the last piece. It is woken by the
     /// waker in `body`.
@@ -247,8 +247,8 @@ impl Caller {
             self.marked.store(now.as_nanos(), Relaxed);
         };
         match phase {
-            // No stream is left. Only bytes of an answer whose stream was ended at its deadline still wait, and the
-            // caller does not take them.
+            // No stream is left, but bytes still wait to be written. They belong to an answer whose stream was ended at
+            // its deadline, and the caller does not read them. So the connection is ended.
             _ if !busy && forlorn => self.end(),
             HEAD if self.in_head.load(Relaxed) => {
                 if since > limits.head {

@@ -43,12 +43,13 @@ static ADMIN_SEATS: AtomicUsize = AtomicUsize::new(usize::MAX);
 /// end of the pipe that delivers signals.
 const OF_A_RUNTIME: u64 = 4;
 /// The number of descriptors that may be in use for a short time: for connections to the admin side, a file and a
-/// lookup. They come on top of those that the program holds all the time. They need room among the low numbers, because
-/// the kernel always gives out the lowest free number.
+/// lookup. The kernel always gives out the lowest free number, so these descriptors take low numbers while they are
+/// open. The numbers above them are then used by callers and for dependencies. So this number is added to the
+/// descriptors that the program holds all the time.
 const PASSING: u64 = 4;
-/// The minimum number of descriptors that are kept for the admin side, lookups and files. It applies if an eighth of
-/// the limit, which is normally kept, would be less. It is enough for a request to `/livez`, a reload and a lookup at
-/// the same time.
+/// The minimum number of descriptors that are kept for the admin side, lookups and files. Normally an eighth of the
+/// limit is kept; this number is kept if an eighth is less. It is enough for a request to `/livez`, a reload and a
+/// lookup at the same time.
 const LEAST_KEPT: u64 = 16;
 /// The maximum number of descriptors that are kept: 256 for connections to the admin side, and a quarter of that
 /// number, 64, for lookups and files.
@@ -66,8 +67,8 @@ struct Share {
     /// The maximum number of descriptors that callers may use. They are taken from what remains of `limit` after `kept`
     /// and `own` are subtracted.
     callers: u64,
-    /// The numbers of descriptors that this configuration may need beyond `kept` and `own`: first for callers, then for
-    /// connections to dependencies.
+    /// The numbers of descriptors that the calls of this configuration may need: first for callers, then for
+    /// connections to dependencies. The descriptors that are counted in `kept` and in `own` are not included.
     wanted: (u64, u64),
 }
 

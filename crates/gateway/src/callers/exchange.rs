@@ -41,9 +41,9 @@ impl Exchange {
         }
     }
 
-    /// Notes that the request was refused, and that hyper gets the refusal to write. Over HTTP/1, the call counts as
-    /// over. Over HTTP/2, the stream's deadline becomes the present time, so a caller that does not read the refusal
-    /// soon loses the stream.
+    /// Notes that the request was refused. hyper has got the refusal, and will write it to the caller. Over HTTP/1, the
+    /// call counts as over. Over HTTP/2, the stream's deadline is set to the present time, so the stream is ended soon
+    /// if the caller does not read the refusal.
     pub(crate) fn refused(&self, now: impl FnOnce() -> Time) {
         match &self.stream {
             Some(stream) => stream.ends_by(now()),

@@ -135,7 +135,8 @@ impl Purse {
         Purse { tokens: MOST, filled: now }
     }
 
-    /// Adds or removes the tokens for a frame that came from the caller.
+    /// Counts a frame that came from the caller. A request (HEADERS) and the bytes of a body (DATA) add tokens. Most
+    /// other frames, such as PING and SETTINGS, remove tokens.
     pub(crate) fn came(&mut self, frame: FrameHead) {
         self.add(match frame.kind {
             HEADERS => 4 * 16,
@@ -144,10 +145,10 @@ impl Purse {
             // hyper's own HTTP/2 code bounds floods of these frames.
             RST_STREAM | CONTINUATION => 0,
             // A client sends several WINDOW_UPDATE frames for each piece of an answer that it takes. So such a frame
-            // costs less than a PING.
+            // takes only one token, while a PING takes four.
             WINDOW_UPDATE => -1,
-            // The receiver of a SETTINGS frame must apply it to all streams and acknowledge it. So such a frame costs
-            // more than a PING.
+            // The receiver of a SETTINGS frame must apply it to all streams and acknowledge it. So such a frame takes
+            // eight tokens.
             SETTINGS => -8,
             _ => -4,
         });
@@ -242,8 +243,9 @@ mod tests {
         let mut purse = Purse::new(Time::from_millis(0));
         assert_eq!(pings(&mut purse, Time::from_millis(0)), 2000);
         assert_eq!(pings(&mut purse, Time::from_millis(1000)), 99);
-        // An hour has passed, but its tokens are added only when a PING finds no token left. This is so for the first
-        // PING, which is accepted. Then the purse is full, and pays for 2000 more PINGs.
+        // The purse is empty, and an hour has passed. The tokens of that hour are added only when a PING finds no token
+        // left. The first PING does, so the purse is filled to its maximum, and this PING is accepted. The full purse
+        // then pays for 2000 more PINGs.
         assert_eq!(pings(&mut purse, Time::from_millis(3_600_000)), 2001);
     }
 

@@ -242,9 +242,9 @@ impl Head {
 
 /// Returns the value of a line whose field name is `name`; `None` if the line has another name.
 ///
-/// Some programs take whitespace before the colon for a part of the name, and some ignore it. For a line with such
-/// whitespace, this returns everything after the name, including the colon. No valid value looks like that, so the head
-/// counts as doubtful.
+/// Some programs take whitespace between the name and the colon for a part of the name, and some ignore it. If a line
+/// has such whitespace, this returns everything after the name, for example ` : chunked`. This is never a valid value,
+/// so the code that checks the value calls the head doubtful.
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let (found, rest) = line.split_at_checked(name.len())?;
     if !found.eq_ignore_ascii_case(name) {

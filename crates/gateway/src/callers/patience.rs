@@ -6,12 +6,15 @@ use std::time::Duration;
 pub(crate) const IDLE: Duration = Duration::from_secs(120);
 /// For how long after a call's deadline the caller may still read the answer, over HTTP/1.
 ///
-/// Over HTTP/2, the same time holds for a connection without open streams. After it, the connection is ended if it has
-/// been asked to close, or if its caller does not read the rest of an answer whose stream was ended at its deadline.
+/// Over HTTP/2, a connection without open streams is ended after the same time in two cases:
+///
+/// - The connection has been asked to close.
+/// - Bytes of an answer still wait because the caller does not read them, and the answer's stream was ended at its
+///   deadline.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// For how long after a call's deadline the caller may still read the answer, over HTTP/2. After that, the stream is
-/// ended the next time that the worker looks at it, at most a quarter of a second later. So every stream is ended
-/// within two seconds after the deadline.
+/// ended the next time that the worker looks at it, at most a quarter of a second later. So a stream is ended at most
+/// 1.25 seconds after the deadline.
 pub(super) const LATE: Duration = Duration::from_secs(1);
 /// How long a caller may take for each piece of its answer (at most 16 KiB), whatever deadline the call has. nginx
 /// gives its callers the same time (`send_timeout`). After a call is over, the limit holds for the bytes of its answer

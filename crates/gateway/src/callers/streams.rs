@@ -43,7 +43,8 @@ impl Stream {
         self.late.load(Relaxed)
     }
 
-    /// Notes that the caller has taken the pieces that were passed to hyper before.
+    /// Notes that the caller has taken all pieces of the answer that hyper has got so far. So the caller is not too
+    /// slow.
     pub(crate) fn has_taken(&self) {
         self.owes.store(false, Relaxed);
     }
@@ -72,9 +73,9 @@ pub(crate) struct Streams {
 struct Watched {
     task: AbortHandle,
     stream: Arc<Stream>,
-    /// The number of pieces of the answer that hyper had got at the time `since`. This is the last check at which the
-    /// caller was not too slow: hyper had got a new piece since the check before, or the caller had taken all pieces.
-    /// `since` is [`Time::ZERO`] before the first check.
+    /// The number of pieces of the answer that hyper had got at the time `since`. `since` is the time of the last check
+    /// at which the caller was not too slow: either hyper had got a new piece since the previous check, or the caller
+    /// had taken all pieces. Before the first check, `since` is [`Time::ZERO`].
     seen: u64,
     since: Time,
 }
@@ -126,8 +127,9 @@ impl Streams {
         any
     }
 
-    /// Must be called when no bytes of the connection wait to be written. Then [`Streams::waits_for_late`] returns
-    /// `false`.
+    /// Notes that all bytes of the connection are written. [`Streams::waits_for_late`] then returns `false` until
+    /// another stream is ended because its caller was too slow. Must be called whenever all bytes are written;
+    /// otherwise a connection whose caller reads again could be ended.
     pub(crate) fn all_written(&self) {
         self.late.store(false, Relaxed);
     }

@@ -5,9 +5,12 @@ use std::path::Path;
 use super::failure::Failure;
 use super::terminal;
 use crate::config;
+use crate::durable::books::Database;
+use crate::durable::reloaded::undeclared;
 use crate::running::process::Running;
 
-pub(super) fn run(path: &Path) -> Result<(), Failure> {
+/// Checks the file at `path`. With `ledger`, also says which open actions of the ledger the file does not declare.
+pub(super) fn run(path: &Path, ledger: bool) -> Result<(), Failure> {
     let env = |name: &str| std::env::var(name).ok();
     let loaded = config::load(path, &env)
         .map_err(|report| Failure::misuse(report.render(terminal::colour_on_errors())))?;
@@ -21,6 +24,28 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
         out.push_str("\nnotes\n");
         loaded.notes.iter().for_each(|note| out.push_str(&format!("  {note}\n")));
     }
+    if ledger {
+        out.push_str("\nthe ledger\n");
+        let lines = in_ledger(&loaded.settings).map_err(|why| {
+            Failure::failed(format!("{}: the ledger cannot be read: {why}", path.display()))
+        })?;
+        lines.iter().for_each(|line| out.push_str(&format!("  {line}\n")));
+    }
     out.push_str(&format!("\n{}: no mistakes\n", path.display()));
     terminal::print(&out)
+}
+
+/// Looks into the ledger, and returns what is to be said of its open actions.
+fn in_ledger(settings: &config::Settings) -> Result<Vec<String>, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
+    let open = runtime.block_on(Database::look(settings.ledger.url.reveal()));
+    let Some(open) = open.map_err(|error| error.to_string())? else {
+        return Ok(vec!["there is no ledger yet".to_owned()]);
+    };
+    let undeclared = undeclared(settings, &open);
+    if undeclared.is_empty() {
+        return Ok(vec!["all open actions are of operations that this file declares".to_owned()]);
+    }
+    Ok(undeclared)
 }

@@ -60,6 +60,10 @@ enum Command {
     Check {
         #[command(flatten)]
         file: ConfigFile,
+        /// Also look into the ledger that the file names, and say which open actions are of operations that the file does
+        /// not declare. Nothing is changed there
+        #[arg(long)]
+        ledger: bool,
     },
     /// Print the JSON Schema of the configuration, for editors
     Schema,
@@ -68,7 +72,8 @@ enum Command {
     /// REASON is a word of the headers `seawall-reason`, `seawall-retry-stopped` or `seawall-effect`, a word of a log
     /// line, or an HTTP status. Without it, all words are listed.
     Explain {
-        /// For example `seawall explain breaker-open`, `explain unknown`, `explain 503`, `explain callers left`
+        /// The reason to explain, for example in `seawall explain breaker-open`, `explain unknown`, `explain 503` or
+        /// `explain callers left`
         reason: Vec<String>,
     },
     /// Show what a running gateway sees, one line for each dependency, the worst first
@@ -159,7 +164,7 @@ fn run(command: Command) -> Result<(), Failure> {
             serve::run(&serve::Options { config: file.path, demo })
                 .map_err(|error| Failure { code: error.exit_code(), message: error.to_string() })
         }
-        Command::Check { file } => check::run(&file.path),
+        Command::Check { file, ledger } => check::run(&file.path, ledger),
         Command::Schema => {
             let schema = serde_json::to_string_pretty(&config::schema()).expect("it is JSON already");
             terminal::print(&format!("{schema}\n"))

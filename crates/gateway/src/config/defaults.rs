@@ -49,8 +49,8 @@ pub const ANSWER_MAX: usize = 256 << 10;
 /// The maximum number of callers that wait for actions at the same time. A waiting caller costs a connection and some
 /// kilobytes, and no connection to the database.
 pub const WAITERS: usize = 1_000;
-/// How long an action waits for an operation that no gateway declares any longer. A deployment that went wrong is
-/// usually taken back within a day.
+/// How long an action waits for an operation that no gateway declares any longer. After that time, the action is left
+/// to a person. A deployment that went wrong is usually taken back within a day.
 pub const UNDECLARED_AFTER: Duration = Duration::from_secs(86_400);
 
 /// The ledger of a gateway whose configuration names none. It is a file in the gateway's working folder.

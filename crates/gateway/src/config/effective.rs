@@ -229,10 +229,18 @@ fn show_tls(dependency: &Dependency) -> String {
     }
 }
 
+/// What every durable call does, in words.
+const ONE_ATTEMPT: &str =
+    "a call makes one attempt, with its whole body; what is repeated after it is said below";
+
 fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
     page.title(1, &format!("operation {}: {}, {}", operation.name, operation.pattern, operation.idempotency));
     page.line(2, "timeout", rows::show(keys::TIMEOUT, &[], &operation.timeout));
-    page.line(2, "retry", show_retry(&operation.retry));
+    match operation.durable {
+        // The ledger repeats, by its own rules.
+        Some(_) => page.line(2, "retry", "none within a call"),
+        None => page.line(2, "retry", show_retry(&operation.retry)),
+    }
     if let Some(slow) = operation.slow_call {
         // `slow` is the value in force: the operation's own `slow_call` if it has one, and otherwise the breaker's.
         page.line(2, "slow_call", show_time(slow));
@@ -263,7 +271,10 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
         page.line(2, "otherwise", sentence);
     }
     action(page, operation);
-    follows(page, operation.idempotency, &operation.retry, &operation.timeout, dependency);
+    match operation.durable {
+        Some(_) => page.line(2, "so", ONE_ATTEMPT),
+        None => follows(page, operation.idempotency, &operation.retry, &operation.timeout, dependency),
+    }
     if let Some(sentence) = forgotten(operation) {
         page.line(2, "so", sentence);
     }

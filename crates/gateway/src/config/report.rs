@@ -67,7 +67,8 @@ pub struct Mistake {
     pub place: Option<Place>,
     /// What is wrong.
     pub message: String,
-    /// How to repair the mistake: the nearest valid name, the list of valid names, or what to write instead.
+    /// How to repair the mistake: the nearest valid name, the list of valid names, or what to write instead. `None` if
+    /// there is no such advice.
     pub help: Option<String>,
     pub(super) span: Range<usize>,
 }

@@ -85,8 +85,8 @@ fn as_usize(number: u64) -> usize {
 /// Returns the settings of these rows as text, each as `name value`. Three kinds of settings are left out:
 ///
 /// - those named in `apart`,
-/// - those that a function of its own reads,
-/// - those that are off and have a form that shows nothing then.
+/// - those whose row has no field, because another function reads them,
+/// - those that are off, if their form shows nothing in that case.
 pub(super) fn show<S: Clone>(rows: &[Row<S>], apart: &[&str], of: &S) -> String {
     let mut of = of.clone();
     let rows = rows.iter().filter(|row| !apart.contains(&row.key.name));

@@ -117,7 +117,8 @@ impl<'a> Section<'a> {
         self.raw(name).is_some()
     }
 
-    /// Returns whether the key is absent, and no unknown key stands in the table that may be a misspelt form of it.
+    /// Returns whether the key `name` is absent, and the table has no unknown key that may be a misspelt form of
+    /// `name`.
     pub(super) fn lacks(&self, name: &str) -> bool {
         let Some(table) = self.table else { return true };
         !self.has(name)

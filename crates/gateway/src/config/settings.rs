@@ -176,11 +176,11 @@ pub struct Retry {
     pub attempts: u32,
     /// The waits between attempts.
     pub backoff: Backoff,
-    /// The longest time, named by an answer that says "come back later", for which an endpoint gets no calls. Default
-    /// 60 s.
+    /// An answer may say "come back later" and name a time. The endpoint then gets no calls for that time, but at most
+    /// for `after_max`. Default 60 s.
     ///
-    /// If an answer names a longer time, the endpoint gets no calls for this maximum only. Whether the call itself is
-    /// then repeated at that endpoint depends on its total timeout:
+    /// If an answer names a longer time, the call's total timeout decides whether the call is then repeated at that
+    /// endpoint:
     ///
     /// - A call with a total timeout waits for the named time, and is repeated if that time ends before the total
     ///   timeout.

@@ -77,7 +77,8 @@ pub(super) fn number(value: &DeValue<'_>) -> Outcome<f64> {
     if f64::is_finite(parsed) { Ok(parsed) } else { Err(Wrong::new("this is not a finite number")) }
 }
 
-/// Returns a number in thousandths, rounded. The number itself must not be more than a million.
+/// Returns a number in thousandths, rounded: `1.5` gives 1500. Fails if the number that is written in the file is
+/// negative or more than a million.
 pub(super) fn thousandths(value: &DeValue<'_>) -> Outcome<u32> {
     let parsed = number(value)?;
     if !(0.0..=1e6).contains(&parsed) {

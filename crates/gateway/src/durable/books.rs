@@ -5,17 +5,19 @@
 //! the future of a method is dropped, the work that was handed over still goes on to its end.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Instant;
 
-use seawall_ledger::store::Store;
 use seawall_ledger::store::postgres::{self, Postgres};
 use seawall_ledger::store::sqlite::Sqlite;
+use seawall_ledger::store::{Declared, OperationCount, Store};
 use seawall_ledger::{
     Action, ActionId, By, Error, Ledger, LedgerBuilder, Misuse, NewAction, Observed, Operation, Performed,
     Report, Sizes, StoreError, Story, Trouble, Worker, WorkerSettings,
 };
 use tokio::runtime::Handle;
 
+use super::health::Health;
 use super::waiters::Source;
 use crate::running::durable::DurableOperation;
 
@@ -31,6 +33,7 @@ pub(crate) enum Database {
 pub(crate) struct Books {
     ledger: Either<Ledger<Sqlite>, Ledger<Postgres>>,
     runtime: Handle,
+    health: Arc<Health>,
 }
 
 /// A value of one kind for SQLite, and of another kind for PostgreSQL.
@@ -52,9 +55,11 @@ pub(crate) enum Begun {
 pub(crate) struct Started {
     attempt: Either<seawall_ledger::Started<Sqlite>, seawall_ledger::Started<Postgres>>,
     runtime: Handle,
+    health: Arc<Health>,
 }
 
-/// Evaluates an expression with the ledger, or the attempt, of the database in use.
+/// Evaluates the expression `$do` for either database: `$it` is the value inside of the [`Either`], for example the
+/// ledger over SQLite or the ledger over PostgreSQL.
 macro_rules! either {
     ($either:expr, $it:ident => $do:expr) => {
         match $either {
@@ -80,8 +85,8 @@ impl Database {
         Ok(Database::Postgres(store))
     }
 
-    /// Makes a ledger with these operations. `before` is the ledger that it takes over from, after a reload. It works on the
-    /// current runtime.
+    /// Makes a ledger with these operations. The new ledger works on the current runtime. After a reload, `before` is
+    /// the earlier ledger, from which the new one takes over; `None` at the start.
     ///
     /// # Errors
     /// If the declarations contradict each other.
@@ -90,6 +95,7 @@ impl Database {
         operations: impl Iterator<Item = &'d DurableOperation>,
         sizes: Sizes,
         before: Option<&Books>,
+        health: &Arc<Health>,
     ) -> Result<Books, Misuse> {
         let operations: Vec<_> = operations.collect();
         let ledger = match self {
@@ -110,7 +116,28 @@ impl Database {
                 Either::Postgres(builder.build()?)
             }
         };
-        Ok(Books { ledger, runtime: Handle::current() })
+        Ok(Books { ledger, runtime: Handle::current(), health: Arc::clone(health) })
+    }
+
+    /// Opens the database of this URL to look at it, and returns the numbers of the open actions of all operations. No table
+    /// is made or changed. Returns `None` if there is no ledger there yet.
+    ///
+    /// # Errors
+    /// If the database cannot be opened or read.
+    pub(crate) async fn look(url: &str) -> Result<Option<Vec<OperationCount>>, StoreError> {
+        let counted = if url.starts_with("sqlite:") {
+            if !Sqlite::is_there(url)? {
+                return Ok(None);
+            }
+            Sqlite::connect(url).await?.open_counts().await
+        } else {
+            Postgres::connect(url, postgres::Settings::default()).await?.open_counts().await
+        };
+        match counted {
+            Err(error) if error.trouble() == Trouble::Foreign => Ok(None),
+            Err(error) if error.to_string().contains("no such table") => Ok(None),
+            counted => counted.map(Some),
+        }
     }
 }
 
@@ -122,13 +149,17 @@ fn builder<S: Store>(store: S, operations: &[&DurableOperation], sizes: Sizes) -
     })
 }
 
-/// Runs work on the ledger's runtime, and waits for it. Fails if that runtime has ended.
+/// Runs work on the ledger's runtime, and waits for it. Notes whether the database has answered. Fails if that runtime has
+/// ended.
 async fn there<T: Send + 'static>(
     runtime: &Handle,
+    health: &Health,
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
     let gone = |_| StoreError::new(Trouble::Away, "the gateway's ledger has ended");
-    runtime.spawn(work).await.map_err(gone)?
+    let done = runtime.spawn(work).await.map_err(gone)?;
+    health.note(done.as_ref().err());
+    done
 }
 
 impl Books {
@@ -137,24 +168,56 @@ impl Books {
         either!(&self.ledger, ledger => ledger.worker(settings))
     }
 
+    /// Gives back the rows that this process still has. It must be called on the ledger's runtime.
+    pub(crate) async fn give_back(&self) -> Result<usize, StoreError> {
+        either!(&self.ledger, ledger => ledger.give_back().await)
+    }
+
+    /// Returns the numbers of the open actions of all operations.
+    pub(crate) async fn open_counts(&self) -> Result<Vec<OperationCount>, Error> {
+        either!(self.ledger.clone(), ledger => {
+            self.there(async move { Ok(ledger.store().open_counts().await?) }).await
+        })
+    }
+
+    /// Returns the operations that some process has declared within the last ten minutes.
+    pub(crate) async fn declared(&self) -> Result<Vec<Declared>, Error> {
+        either!(self.ledger.clone(), ledger => {
+            self.there(async move { Ok(ledger.store().declared().await?) }).await
+        })
+    }
+
+    /// Asks the database something short, to learn whether it answers.
+    pub(crate) async fn probe(&self) -> Result<(), Error> {
+        Source::versions(self, vec![ActionId::from_u128(0)]).await.map(drop)
+    }
+
+    /// Runs work on the ledger's runtime.
+    async fn there<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        there(&self.runtime, &self.health, work).await
+    }
+
     /// Records an action with its first attempt.
     pub(crate) async fn start(&self, new: NewAction) -> Result<Begun, Error> {
-        let runtime = self.runtime.clone();
+        let (runtime, health) = (self.runtime.clone(), Arc::clone(&self.health));
         Ok(match &self.ledger {
             Either::Sqlite(ledger) => {
                 let ledger = ledger.clone();
-                match there(&runtime, async move { ledger.start(&new).await }).await? {
+                match self.there(async move { ledger.start(&new).await }).await? {
                     seawall_ledger::Begun::Started(attempt) => {
-                        Begun::Started(Started { attempt: Either::Sqlite(attempt), runtime })
+                        Begun::Started(Started { attempt: Either::Sqlite(attempt), runtime, health })
                     }
                     seawall_ledger::Begun::Found(action) => Begun::Found(action),
                 }
             }
             Either::Postgres(ledger) => {
                 let ledger = ledger.clone();
-                match there(&runtime, async move { ledger.start(&new).await }).await? {
+                match self.there(async move { ledger.start(&new).await }).await? {
                     seawall_ledger::Begun::Started(attempt) => {
-                        Begun::Started(Started { attempt: Either::Postgres(attempt), runtime })
+                        Begun::Started(Started { attempt: Either::Postgres(attempt), runtime, health })
                     }
                     seawall_ledger::Begun::Found(action) => Begun::Found(action),
                 }
@@ -165,14 +228,14 @@ impl Books {
     /// Records an action, which the worker then sends.
     pub(crate) async fn record(&self, new: NewAction) -> Result<Action, Error> {
         either!(self.ledger.clone(), ledger => {
-            there(&self.runtime, async move { ledger.record(&new).await }).await
+            self.there(async move { ledger.record(&new).await }).await
         })
     }
 
     /// Returns the action that is recorded under the key of `new` with the same request; `None` if there is none.
     pub(crate) async fn recorded(&self, new: NewAction) -> Result<Option<Action>, Error> {
         either!(self.ledger.clone(), ledger => {
-            there(&self.runtime, async move { ledger.recorded(&new).await }).await
+            self.there(async move { ledger.recorded(&new).await }).await
         })
     }
 
@@ -180,35 +243,35 @@ impl Books {
     pub(crate) async fn find(&self, dependency: &str, key: &str) -> Result<Action, Error> {
         let (dependency, key) = (dependency.to_owned(), key.to_owned());
         either!(self.ledger.clone(), ledger => {
-            there(&self.runtime, async move { ledger.find(&dependency, &key).await }).await
+            self.there(async move { ledger.find(&dependency, &key).await }).await
         })
     }
 
     /// Loads the action with this id, its attempts, and what people did with it.
     pub(crate) async fn story(&self, id: ActionId) -> Result<Story, Error> {
         either!(self.ledger.clone(), ledger => {
-            there(&self.runtime, async move { ledger.story(id).await }).await
+            self.there(async move { ledger.story(id).await }).await
         })
     }
 
     /// Settles the action.
     pub(crate) async fn settle(&self, id: ActionId) -> Result<Action, Error> {
         either!(self.ledger.clone(), ledger => {
-            there(&self.runtime, async move { ledger.settle(id).await }).await
+            self.there(async move { ledger.settle(id).await }).await
         })
     }
 
     /// Cancels the action, unless it is settled.
     pub(crate) async fn cancel(&self, id: ActionId) -> Result<Action, Error> {
         either!(self.ledger.clone(), ledger => {
-            there(&self.runtime, async move { ledger.cancel(id).await }).await
+            self.there(async move { ledger.cancel(id).await }).await
         })
     }
 
     /// Records what a webhook has reported about the action.
     pub(crate) async fn observe(&self, id: ActionId, what: Observed, by: By) -> Result<Action, Error> {
         either!(self.ledger.clone(), ledger => {
-            there(&self.runtime, async move { ledger.observe(id, what, &by).await }).await
+            self.there(async move { ledger.observe(id, what, &by).await }).await
         })
     }
 }
@@ -220,7 +283,7 @@ impl Source for Books {
 
     async fn versions(&self, ids: Vec<ActionId>) -> Result<Vec<(ActionId, u64)>, Error> {
         either!(self.ledger.clone(), ledger => {
-            there(&self.runtime, async move { ledger.versions(&ids).await }).await
+            self.there(async move { ledger.versions(&ids).await }).await
         })
     }
 
@@ -246,7 +309,7 @@ impl Started {
     /// Writes how the attempt ended, and returns the action as it then is. If the database cannot be reached for too long,
     /// an error is returned, and the outcome is written when the database is back.
     pub(crate) async fn ended(self, how: Performed, report: Report) -> Result<Action, Error> {
-        let runtime = self.runtime;
-        either!(self.attempt, attempt => there(&runtime, attempt.ended(how, report)).await)
+        let (runtime, health) = (self.runtime, self.health);
+        either!(self.attempt, attempt => there(&runtime, &health, attempt.ended(how, report)).await)
     }
 }

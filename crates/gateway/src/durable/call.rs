@@ -51,7 +51,7 @@ pub(crate) enum Told {
     Found(Box<Action>),
     /// The provider has answered, and what that means is committed.
     Answered(Box<Answered>),
-    /// The provider has not answered. If nothing was sent, that is committed.
+    /// The provider has not answered. If nothing was sent, the ledger has committed that nothing was sent.
     Unanswered(Box<Unanswered>),
     /// The provider has answered, but the ledger could not write it in time. It will be written later.
     NotWritten(ActionId),
@@ -79,7 +79,8 @@ pub(crate) struct Unanswered {
     pub(crate) detail: Option<String>,
 }
 
-/// How far a call has come, as the caller sees it when its time is over.
+/// How far a call has come. If the caller's deadline passes before the call is over, this stage decides what the caller
+/// is told.
 enum Stage {
     /// The action is being recorded.
     Recording,
@@ -193,8 +194,8 @@ async fn closed(started: Started, why: &str) -> Recorded {
     }
 }
 
-/// Writes the outcome of the attempt, and tells the caller. A caller whose attempt has no answer, and whose effect is
-/// unknown, is told before the commit: that nobody knows is true whatever the ledger writes.
+/// Writes the outcome of the attempt, and tells the caller. If the attempt has no answer and its effect is unknown, the
+/// caller is told before the commit, because the effect stays unknown, whatever the ledger writes.
 async fn conclude(started: Started, judged: Judged, reason: Option<Reason>, tell: impl FnOnce(Told)) {
     let id = started.action().id;
     let Judged { performed, report, finish, ending: _, detail, answer } = judged;

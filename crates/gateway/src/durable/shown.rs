@@ -22,8 +22,10 @@ const JSON_MAX: usize = 64 << 10;
 pub(crate) struct View<'a> {
     /// The key that the caller gave, without the caller's name.
     pub(crate) key: &'a str,
-    /// The rules of its operation; `None` if no durable operation of this name is declared any longer.
+    /// The rules of the action's operation; `None` if no durable operation of this name is declared any longer.
     pub(crate) rules: Option<&'a Rules>,
+    /// Whether no gateway declares its operation any longer.
+    pub(crate) undeclared: bool,
 }
 
 /// Returns the action without its attempts and marks.
@@ -41,12 +43,12 @@ pub(crate) fn action(action: &Action, view: View<'_>) -> Value {
         },
         "effect": effect_of(state).as_str(),
         "settled": state.settled(),
-        "state": standing(state),
+        "state": standing(state, view.undeclared),
         "end": state.end().map(end),
         "why": state.why(),
         "created_at": time(action.created_at),
         "settle_by": state.settle_by().map(time),
-        "next": next(action, view.rules),
+        "next": next(action, view.rules, view.undeclared),
         "answer": state.answer().and_then(StoredAnswer::decode).map(|kept| answer(&kept)),
     })
 }
@@ -61,9 +63,10 @@ pub(crate) fn story(story: &Story, view: View<'_>) -> Value {
 }
 
 /// Returns the word for where an action stands.
-fn standing(state: &State) -> &'static str {
+fn standing(state: &State, undeclared: bool) -> &'static str {
     match (state.end(), state.known()) {
         (Some(how), _) => end(how),
+        (None, _) if undeclared => "undeclared",
         (None, Known::Unknown) => "unknown",
         (None, Known::Never | Known::Applied | Known::NotApplied(_)) => "open",
     }
@@ -79,7 +82,7 @@ fn end(end: End) -> &'static str {
 }
 
 /// Returns what happens next with an action, and when. The time is `null` if nothing happens by itself.
-fn next(action: &Action, rules: Option<&Rules>) -> Value {
+fn next(action: &Action, rules: Option<&Rules>, undeclared: bool) -> Value {
     let state = &action.state;
     let (what, at) = match (state.end(), rules) {
         (Some(End::Done), _) => ("nothing: it has ended", None),
@@ -88,7 +91,8 @@ fn next(action: &Action, rules: Option<&Rules>) -> Value {
             Some(at) => ("it has ended, and the provider is asked once more", Some(at)),
             None => ("nothing: it has ended", None),
         },
-        (None, None) => ("nothing, until its operation is declared again", None),
+        (None, None) if undeclared => ("nothing, until its operation is declared again", None),
+        (None, None) => ("a gateway that declares its operation goes on", None),
         (None, Some(_)) if state.in_flight().is_some() => {
             ("a request is under way; if its gateway has ended, another one goes on", state.leased_until())
         }
@@ -161,7 +165,7 @@ fn mark(mark: &Mark) -> Value {
     json!({ "at": time(mark.at), "who": mark.who, "what": mark.what, "why": mark.why })
 }
 
-/// Returns an answer of the provider. `of` says which request was answered.
+/// Returns an answer of the provider as JSON. Its field `of` says which request was answered: `perform` or `confirm`.
 fn answer(kept: &StoredAnswer) -> Value {
     json!({
         "of": match kept.of {

@@ -47,7 +47,7 @@ fn refused(row: &mut Row) {
 }
 
 fn shown(of: &Action, rules: Option<&Rules>) -> Value {
-    action(of, View { key: "order-7", rules })
+    action(of, View { key: "order-7", rules, undeclared: rules.is_none() })
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn the_timeline_has_every_request_and_every_word_of_people() {
     };
     let said = Mark { at: RECORDED, who: "ana".into(), what: "observe".into(), why: "applied: evt_7".into() };
     let of = Story { action: with(unknown), attempts: vec![row], marks: vec![said] };
-    let value = story(&of, View { key: "order-7", rules: None });
+    let value = story(&of, View { key: "order-7", rules: None, undeclared: true });
     let at = "2023-11-14T22:13:20.123Z";
     let attempts = json!([{
         "number": 2, "kind": "confirm", "recorded_at": at, "ended_at": null, "outcome": "not-sent", "status": 404,

@@ -3,15 +3,19 @@
 //! A gateway must serve what is not durable although the ledger's database is away. So the ledger is opened by a task on a
 //! thread of its own, which tries again until it succeeds. Until then, durable calls are refused in words.
 
+use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use seawall_ledger::{Sizes, Worker, WorkerSettings};
+use seawall_ledger::store::Declared;
+use seawall_ledger::{Sizes, StoreError, Trouble, Worker, WorkerSettings};
 use seawall_policy::Draw;
 use tokio::sync::watch;
 
 use super::books::{Books, Database};
+use super::health::{Away, Health};
+use super::reloaded::Reloaded;
 use crate::running::compiled::Compiled;
 use crate::running::durable::DurableOperation;
 use crate::running::process::Running;
@@ -20,16 +24,25 @@ use crate::running::router::Router;
 /// How long the ledger's own work under way may take at the end of the gateway. Another gateway, or the next start, goes on
 /// with what is left.
 pub(crate) const LAST_WORK: Duration = Duration::from_secs(5);
-/// The longest wait between two tries to open the ledger.
+/// How much of that time the actions under way have. The rest is for giving their rows back.
+const LAST_ACTIONS: Duration = Duration::from_secs(4);
+/// The longest wait between two tries to open a ledger that cannot be reached.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// The longest wait between two tries to open a ledger that was refused, for example because it is of another version. That
+/// is mended by a person only.
+const LONGEST_REFUSED: Duration = Duration::from_secs(60);
+/// How long an answer to the question counts which operations are declared.
+const DECLARED_AGE: Duration = Duration::from_secs(5);
+/// How long the database has to answer a probe.
+const PROBE_TIME: Duration = Duration::from_secs(2);
 
 /// What is known of the ledger.
 #[derive(Clone)]
 pub(crate) enum Standing {
-    /// No operation of the configuration is durable, so there is no ledger.
+    /// No operation of the configuration is durable, so there is no ledger. Or the gateway has just started.
     Unused,
-    /// It could not be opened yet. The text says why.
-    Away(Arc<str>),
+    /// It could not be opened yet.
+    Away(Away),
     /// It is open.
     Open(Books),
 }
@@ -37,11 +50,24 @@ pub(crate) enum Standing {
 /// The ledger of this process, which all workers share.
 pub(crate) struct LedgerSide {
     standing: ArcSwap<Standing>,
+    health: Arc<Health>,
+    /// The operations that some process declares, and when the ledger was asked for them.
+    declared: tokio::sync::Mutex<Option<(Instant, Vec<Declared>)>>,
+}
+
+impl fmt::Debug for LedgerSide {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LedgerSide").field("health", &self.health).finish_non_exhaustive()
+    }
 }
 
 impl LedgerSide {
     pub(crate) fn new() -> LedgerSide {
-        LedgerSide { standing: ArcSwap::from_pointee(Standing::Unused) }
+        LedgerSide {
+            standing: ArcSwap::from_pointee(Standing::Unused),
+            health: Arc::default(),
+            declared: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Returns what is known of the ledger now.
@@ -56,9 +82,42 @@ impl LedgerSide {
     pub(crate) fn books(&self) -> Result<Books, Arc<str>> {
         match &**self.standing.load() {
             Standing::Open(books) => Ok(books.clone()),
-            Standing::Away(why) => Err(Arc::clone(why)),
+            Standing::Away(away) => Err(Arc::clone(&away.why)),
             Standing::Unused => Err("the ledger is being opened".into()),
         }
+    }
+
+    /// Returns in words how the ledger is: whether it is open, or since when it has been away and why. An open ledger is
+    /// asked whether it answers. `used` says whether the configuration has durable operations.
+    pub(crate) async fn in_words(&self, used: bool) -> String {
+        let away = match &*self.standing() {
+            Standing::Unused if used => return "being opened".to_owned(),
+            Standing::Unused => return "not used: no operation is durable".to_owned(),
+            Standing::Away(away) => away.clone(),
+            Standing::Open(books) => {
+                let late = tokio::time::timeout(PROBE_TIME, books.probe()).await.is_err();
+                match self.health.away() {
+                    Some(away) => away,
+                    None if late => return format!("open, but has not answered within {PROBE_TIME:?}"),
+                    None => return "open".to_owned(),
+                }
+            }
+        };
+        let since = jiff::Timestamp::try_from(away.since).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        format!("away since {since:.0}: {}", away.why)
+    }
+
+    /// Returns whether no process has declared this operation within the last ten minutes. The answer may be some seconds
+    /// old. Returns `false` if the ledger cannot be asked.
+    pub(crate) async fn is_undeclared(&self, books: &Books, dependency: &str, operation: &str) -> bool {
+        let mut declared = self.declared.lock().await;
+        if declared.as_ref().is_none_or(|(asked, _)| asked.elapsed() >= DECLARED_AGE) {
+            *declared = books.declared().await.ok().map(|all| (Instant::now(), all));
+        }
+        let Some((_, all)) = &*declared else { return false };
+        let is_it =
+            |of: &Declared| of.dependency == dependency && of.operations.iter().any(|it| it == operation);
+        !all.iter().any(is_it)
     }
 }
 
@@ -68,7 +127,7 @@ pub(crate) async fn keep(side: Arc<LedgerSide>, router: Arc<Router>, mut stop: w
     router.serve_here();
     router.watch_health();
     let mut replaced = router.running.replaced();
-    let mut keeper = Keeper { side, database: None, generation: 0, worker: None, failed: 0 };
+    let mut keeper = Keeper { side, open: None, compiled: None, worker: None, failed: 0 };
     loop {
         router.take_over();
         let wait = keeper.renew(&router.running).await;
@@ -78,16 +137,15 @@ pub(crate) async fn keep(side: Arc<LedgerSide>, router: Arc<Router>, mut stop: w
             () = tokio::time::sleep(wait) => {}
         }
     }
-    if let Some(worker) = keeper.worker {
-        worker.drain(LAST_WORK * 9 / 10).await;
-    }
+    keeper.end().await;
 }
 
 struct Keeper {
     side: Arc<LedgerSide>,
-    database: Option<Database>,
-    /// The generation of the configuration whose operations the ledger has. 0 before the first.
-    generation: u64,
+    /// The database, and the URL with which it was opened; `None` until it is open.
+    open: Option<(Database, String)>,
+    /// The configuration whose operations the ledger has; `None` before the first.
+    compiled: Option<Arc<Compiled>>,
     worker: Option<Worker>,
     /// The number of tries to open the database that have failed since the last success.
     failed: u32,
@@ -98,59 +156,122 @@ impl Keeper {
     /// time after which this must be called again if nothing else happens.
     async fn renew(&mut self, running: &Running) -> Duration {
         let compiled = running.compiled.load_full();
-        if compiled.generation == self.generation {
+        if self.compiled.as_ref().is_some_and(|known| known.generation == compiled.generation) {
             return Duration::MAX;
         }
-        if self.database.is_none() && durable(&compiled).next().is_none() {
-            self.generation = compiled.generation;
+        if self.open.is_none() && durable(&compiled).next().is_none() {
+            self.side.standing.store(Arc::new(Standing::Unused));
+            self.compiled = Some(compiled);
             return Duration::MAX;
         }
-        let database = match &self.database {
-            Some(database) => database.clone(),
-            None => match Database::open(compiled.settings.ledger.url.reveal()).await {
+        let url = compiled.settings.ledger.url.reveal();
+        let database = match &self.open {
+            Some((database, opened)) => {
+                if opened != url {
+                    tracing::warn!(what = "ledger.url", "takes effect at the next start only");
+                }
+                database.clone()
+            }
+            None => match Database::open(url).await {
                 Ok(database) => {
                     self.failed = 0;
-                    self.database.insert(database).clone()
+                    self.open.insert((database, url.to_owned())).0.clone()
                 }
-                Err(error) => return self.away(&error.to_string()),
+                Err(error) => return self.away(&error),
             },
         };
+        self.declare(&database, &compiled);
+        self.compiled = Some(compiled);
+        Duration::MAX
+    }
+
+    /// Gives the ledger the operations of this configuration.
+    fn declare(&mut self, database: &Database, compiled: &Arc<Compiled>) {
         let before = match &*self.side.standing() {
             Standing::Open(books) => Some(books.clone()),
             Standing::Unused | Standing::Away(_) => None,
         };
-        let sizes = sizes(&compiled);
-        match database.books(durable(&compiled).map(Arc::as_ref), sizes, before.as_ref()) {
-            Ok(books) => {
-                // The worker before claims nothing more. Its actions that are under way go on to their ends.
-                self.worker = Some(books.worker(WorkerSettings::default()));
-                self.generation = compiled.generation;
-                self.side.standing.store(Arc::new(Standing::Open(books)));
-                if before.is_none() {
-                    tracing::info!("the ledger is open");
-                }
-                Duration::MAX
-            }
+        let operations = durable(compiled).map(Arc::as_ref);
+        let books = match database.books(operations, sizes(compiled), before.as_ref(), &self.side.health) {
+            Ok(books) => books,
             Err(misuse) => {
-                self.generation = compiled.generation;
                 tracing::error!(error = %misuse, "the ledger cannot take the new operations");
-                Duration::MAX
+                return;
+            }
+        };
+        // The new worker replaces that of the earlier configuration. The earlier worker claims no more actions, and its
+        // actions that are under way go on to their ends.
+        self.worker = Some(books.worker(worker_settings(compiled)));
+        self.side.standing.store(Arc::new(Standing::Open(books.clone())));
+        if before.is_none() {
+            tracing::info!("the ledger is open");
+        }
+        if let Some(old) = &self.compiled {
+            let reloaded = Reloaded::between(&old.settings, &compiled.settings);
+            if !reloaded.is_empty() {
+                tokio::spawn(tell(reloaded, books));
             }
         }
     }
 
-    fn away(&mut self, why: &str) -> Duration {
-        if self.failed == 0 {
+    /// Notes that the ledger could not be opened. Returns the wait until the next try.
+    fn away(&mut self, error: &StoreError) -> Duration {
+        let why: Arc<str> = error.to_string().into();
+        let before = match &*self.side.standing() {
+            Standing::Away(away) => Some(away.clone()),
+            Standing::Unused | Standing::Open(_) => None,
+        };
+        if before.as_ref().is_none_or(|before| before.why != why) {
             tracing::error!(
-                error = why,
+                error = &*why,
                 "the ledger cannot be opened: durable operations are refused until it can"
             );
         }
-        self.side.standing.store(Arc::new(Standing::Away(why.into())));
-        let bound = Duration::from_millis(100).saturating_mul(1 << self.failed.min(6)).min(LONGEST_WAIT);
+        let since = before.map_or_else(SystemTime::now, |before| before.since);
+        self.side.standing.store(Arc::new(Standing::Away(Away { since, why })));
+        let longest = match error.trouble() {
+            Trouble::Foreign | Trouble::Refused => LONGEST_REFUSED,
+            _ => LONGEST_WAIT,
+        };
+        let bound = Duration::from_millis(100).saturating_mul(1 << self.failed.min(10)).min(longest);
         self.failed = self.failed.saturating_add(1);
         bound / 2 + Draw::new(fastrand::u64(..)).share_of(bound / 2)
     }
+
+    /// Lets the actions under way end, and gives back the rows that this process then still has, so that another gateway can
+    /// go on with them immediately.
+    async fn end(self) {
+        if let Some(worker) = self.worker {
+            worker.drain(LAST_ACTIONS).await;
+        }
+        if let Standing::Open(books) = &*self.side.standing() {
+            let giving = tokio::time::timeout((LAST_WORK - LAST_ACTIONS) * 3 / 4, books.give_back());
+            match giving.await {
+                Ok(Ok(0)) => {}
+                Ok(Ok(rows)) => tracing::info!(actions = rows, "actions were given back to other gateways"),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "actions stay with this gateway until their leases end")
+                }
+                Err(_) => tracing::warn!("actions stay with this gateway until their leases end"),
+            }
+        }
+    }
+}
+
+/// Says in the log what a reload means for open actions.
+async fn tell(reloaded: Reloaded, books: Books) {
+    match books.open_counts().await {
+        Ok(open) => reloaded.lines(&open).iter().for_each(|line| tracing::warn!("{line}")),
+        Err(error) => {
+            tracing::warn!(%error, "the open actions of the changed operations could not be counted")
+        }
+    }
+}
+
+fn worker_settings(compiled: &Compiled) -> WorkerSettings {
+    let mut settings = WorkerSettings::default();
+    settings.undeclared_after = compiled.settings.ledger.undeclared_after;
+    settings
 }
 
 fn durable(compiled: &Compiled) -> impl Iterator<Item = &Arc<DurableOperation>> {

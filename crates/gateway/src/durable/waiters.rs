@@ -54,8 +54,8 @@ pub(crate) enum Read {
     Nothing,
     /// The action.
     Found(Arc<Story>),
-    /// The action could not be read so far. If it was read earlier and cannot be read now, its readers keep what was read
-    /// earlier.
+    /// Reading failed with this error. But if an earlier read succeeded and only the database is away now, this value
+    /// stays [`Read::Found`] with what was read earlier.
     Failed(Arc<Error>),
 }
 
@@ -68,7 +68,8 @@ impl Read {
         }
     }
 
-    /// Returns whether no further read can change what its callers learn.
+    /// Returns whether the action certainly cannot be read, now or later. Then it is useless that its callers wait
+    /// longer.
     fn is_final(&self) -> bool {
         let Read::Failed(error) = self else { return false };
         match &**error {
@@ -94,9 +95,11 @@ struct Waiting {
     is_watched: bool,
 }
 
-/// The reader of an action, as its callers and the watch know it.
+/// What others need of a *reader*, which is the task that reads an action for all callers that wait for it. These
+/// others are the callers themselves and the watch.
 struct Reader {
-    /// What was read last. The callers are the receivers: the reader ends when there is none.
+    /// Sends what was read last. Each caller that waits for the action holds a receiver. The reader ends when there is
+    /// no receiver.
     tell: Arc<watch::Sender<Read>>,
     /// Woken when the action has changed.
     changed: Arc<Notify>,
@@ -129,7 +132,8 @@ impl Waiters {
             Read::Nothing | Read::Failed(_) => read.is_final(),
         };
         tokio::select! {
-            // This fails if the reader has ended although a caller waits, because the ledger's runtime has ended.
+            // `wait_for` fails if the reader has ended, which happens only if the ledger's runtime has ended. The
+            // caller then gets what was read last.
             _ = told.wait_for(is_over) => {}
             () = stop => {}
         }
@@ -150,7 +154,8 @@ impl Waiters {
         }
         waiting.callers += 1;
         let place = Place(Arc::clone(&self.waiting));
-        // A reader ends only under this lock and only without a receiver, so this one goes on.
+        // A reader ends only while it holds this lock, and only if it has no receiver. So if a reader is found here, it
+        // gets a receiver, and therefore goes on.
         if let Some(known) = waiting.readers.get(&id) {
             return Some((place, known.tell.subscribe()));
         }
@@ -172,8 +177,9 @@ impl Waiters {
     }
 }
 
-/// The task of a reader. Dropping it takes the reader out of the map, so that the next caller starts another one. That also
-/// happens if the task panics, or if its runtime ends.
+/// The task that reads one action for all callers that wait for it. Dropping this value takes the reader out of
+/// [`Waiting::readers`], so that the next caller starts another one. That also happens if the task panics, or if its
+/// runtime ends.
 struct Reading {
     all: Arc<Mutex<Waiting>>,
     id: ActionId,
@@ -227,7 +233,8 @@ impl Reading {
         });
     }
 
-    /// Returns whether no caller waits. If so, the reader is taken out of the map, and no caller can join it any more.
+    /// Returns whether no caller waits. If so, this function also takes the reader out of [`Waiting::readers`], so that
+    /// no caller can join it any more.
     fn is_over(&self) -> bool {
         let mut waiting = self.all.lock();
         let is_over = self.tell.receiver_count() == 0;
@@ -243,7 +250,8 @@ async fn is_ready(mut future: Pin<&mut impl Future<Output = ()>>) -> bool {
     poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await
 }
 
-/// The task of the watch. If it is dropped before its end, the next caller starts another one.
+/// The task that asks the database which of the actions that are waited for have changed, and wakes their readers (the
+/// *watch*). If it is dropped before its end, the next caller starts another one.
 struct Watching {
     all: Arc<Mutex<Waiting>>,
     /// Whether it has come to its end, and has noted that itself.
@@ -281,7 +289,8 @@ impl Watching {
             let waiting = self.all.lock();
             for id in ids {
                 let Some(reader) = waiting.readers.get(&id) else { continue };
-                // An action that was not read yet is read again if it exists now.
+                // The version is `None` for an action that the reader has not found, or that does not exist. So a
+                // reader is also woken when the action that it looked for exists now.
                 if reader.tell.borrow().version() != versions.get(&id).copied() {
                     reader.changed.notify_one();
                 }

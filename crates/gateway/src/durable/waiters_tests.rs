@@ -163,7 +163,8 @@ async fn a_write_during_a_read_is_not_missed() {
     *played.0.takes.lock() = Duration::from_millis(50);
     let (all, its) = (Arc::clone(&waiters), played.clone());
     let caller = tokio::spawn(async move { version(&all, &its, id, 2).await });
-    // The read has looked at the row, and its answer is under way.
+    // A read takes 50 ms here: it looks at the row first, and then its answer is under way. After 10 ms, the row is
+    // written, so the answer holds the row as it was before the write.
     tokio::time::sleep(Duration::from_millis(10)).await;
     played.write_here(id);
     let (version, took) = caller.await.unwrap();
@@ -175,7 +176,8 @@ async fn a_caller_that_comes_as_the_last_one_leaves_gets_a_read() {
     let (waiters, played) = (Arc::new(Waiters::default()), Played::default());
     let id = played.row();
     for round in 1..50 {
-        // The one before has just left, and its reader ends at about this moment.
+        // The caller of the previous round has just left, and its reader ends at about this moment. The caller of this
+        // round must get a read nevertheless.
         let left = waiters.wait(&played, id, later(Duration::from_millis(round)), 1000, |_| false).await;
         assert!(left.version().is_some());
         for _ in 0..round % 5 {

@@ -3,13 +3,16 @@
 //! The words and numbers that are sent are part of the contract. They are sent as the headers `seawall-reason`,
 //! `-origin`, `-effect`, `-attempts`, `-endpoint` and `-retry-stopped`, in the body as `application/problem+json` (RFC
 //! 9457), and, for proxies and their tools, as `Proxy-Status` (RFC 9209).
+//!
+//! The body also has a member `error` with `type`, `code` and `message`. Client libraries of payment and model APIs look for
+//! exactly this, whatever the status is. The library of Stripe for Node returns a 502 without `error` as a success.
 
 use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use seawall_policy::{Effect, Stopped};
+use seawall_policy::{Effect, Origin, Reason, Stopped};
 use serde_json::{Value, json};
 
 use super::reasons::in_http;
@@ -62,6 +65,11 @@ impl Problem {
             "effect": self.effect.as_str(),
             "attempts": self.attempts,
             "endpoint": self.endpoint,
+            "error": {
+                "type": error_type(self.reason),
+                "code": self.reason.as_str(),
+                "message": if self.detail.is_empty() { title.to_owned() } else { format!("{title}: {}", self.detail) },
+            },
         });
         if let Some(dependency) = self.dependency {
             facts["dependency"] = dependency.into();
@@ -96,6 +104,15 @@ impl Problem {
         }
         put_facts(&mut headers, self.effect, self.attempts, self.endpoint, self.stopped);
         (headers, facts)
+    }
+}
+
+/// Returns the kind of error by which client libraries choose the class of their exception.
+fn error_type(reason: Reason) -> &'static str {
+    match (reason, reason.origin()) {
+        (Reason::KeyConflict, _) => "idempotency_error",
+        (_, Origin::Caller) => "invalid_request_error",
+        (_, Origin::Seawall | Origin::Dependency) => "api_error",
     }
 }
 
@@ -150,6 +167,19 @@ fn whole_millis(wait: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn client_libraries_find_an_error() {
+        let told =
+            |reason| Problem::refused(reason, None, "why").facts(StatusCode::BAD_GATEWAY).1["error"].clone();
+        let message = in_http(Reason::ConnectionLost).2;
+        assert_eq!(
+            told(Reason::ConnectionLost),
+            json!({ "type": "api_error", "code": "connection-lost", "message": format!("{message}: why") })
+        );
+        assert_eq!(told(Reason::BadRequest)["type"], "invalid_request_error");
+        assert_eq!(told(Reason::KeyConflict)["type"], "idempotency_error");
+    }
 
     #[test]
     fn retry_after_is_never_too_early() {

@@ -47,7 +47,7 @@ pub(super) fn in_http(reason: Reason) -> (u16, &'static str, &'static str) {
         Reason::OutcomeNotRecorded => (504, INTERNAL_ERROR, "the outcome could not be recorded in time"),
         Reason::KeyConflict => (422, REQUEST_ERROR, "the idempotency key belongs to another request"),
         Reason::InProgress => (409, REQUEST_ERROR, "the same key is being worked on"),
-        Reason::AnswerNotKept => (409, INTERNAL_ERROR, "the answer was too large to be kept"),
+        Reason::AnswerNotKept => (409, INTERNAL_ERROR, "no answer of the provider is kept for this key"),
         Reason::Cancelled => (409, REQUEST_ERROR, "the action of this key was cancelled"),
         Reason::NotFound => (404, REQUEST_ERROR, "no such action"),
         Reason::TooLate => (409, REQUEST_ERROR, "the action is being cancelled, or was cancelled"),

@@ -101,8 +101,8 @@ impl Asking<'_> {
             Err(unwanted) => Err(refused_as(unwanted)),
         };
         let response = match answered {
-            Ok(story) => self.shown(&story),
-            Err(refused) => self.refused(refused),
+            Ok(story) => self.shown(&story).await,
+            Err(refused) => self.refused(refused).await,
         };
         self.exchange.refused(|| self.site.router.running.clock.now());
         Ok(response)
@@ -156,7 +156,7 @@ impl Asking<'_> {
                 () = running.until_draining() => {}
             }
         };
-        // An action of somebody else is as one that does not exist, so it is not waited for either.
+        // For the caller, an action of somebody else does not exist. So the wait for such an action ends immediately.
         let enough = |action: &Action| is_decided(action) || !self.may_see(action);
         let most = self.compiled.settings.ledger.waiters;
         let story = match self.site.room.waiters.wait(&books, id, stop, most, enough).await {
@@ -175,7 +175,8 @@ impl Asking<'_> {
     /// Returns the id of the caller's action with the key that the caller gave it.
     async fn find(&self, books: &Books, dependency: &str, key: &str) -> Result<ActionId, Refused> {
         let named = self.who.name().map(|name| format!("{name}:{key}"));
-        // The caller's name may have begun to stand before its keys only after the action was recorded, or ended to do so.
+        // The ledger's key is `NAME:KEY` or `KEY`, depending on a setting (`key_scope`). The setting may have been
+        // changed since the action was recorded, so both keys are looked for.
         let mut keys: Vec<&str> = [named.as_deref(), Some(key)].into_iter().flatten().collect();
         let by_client = self.compiled.by_name(dependency).is_none_or(|(_, dependency)| {
             dependency.operations.durable().any(|operation| operation.by_client)
@@ -241,7 +242,8 @@ impl Asking<'_> {
         here && its
     }
 
-    /// Returns the answer to a caller for whom the ledger had this error.
+    /// Returns the refusal to send to the caller when the ledger fails with this error. `story` is the action of the
+    /// request; `None` if it was not read.
     fn failed(&self, error: &Error, story: Option<Arc<Story>>) -> Refused {
         let (reason, why) = match error {
             Error::Refused(refusal) => in_words(*refusal),
@@ -259,35 +261,40 @@ impl Asking<'_> {
     }
 
     /// Returns the answer that shows an action.
-    fn shown(&self, story: &Story) -> Response<ReplyBody> {
+    async fn shown(&self, story: &Story) -> Response<ReplyBody> {
         let action = &story.action;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         put_facts(&mut headers, effect_of(&action.state), sent(story), 0, None);
         headers.extend(HeaderValue::try_from(action.id.to_string()).ok().map(|id| (ACTION, id)));
-        written(StatusCode::OK, headers, self.facts(story).to_string())
+        written(StatusCode::OK, headers, self.facts(story).await.to_string())
     }
 
-    fn refused(&self, refused: Refused) -> Response<ReplyBody> {
+    async fn refused(&self, refused: Refused) -> Response<ReplyBody> {
         let Refused { problem, status, story, allow } = refused;
         if problem.reason == Reason::LedgerUnavailable {
             self.site.router.running.refusals.note(&problem);
         }
         let (mut headers, mut facts) = problem.facts(status);
         if let Some(story) = story {
-            facts["recorded"] = self.facts(&story);
+            facts["recorded"] = self.facts(&story).await;
         }
         headers.extend(allow.map(|allow| (ALLOW, HeaderValue::from_static(allow))));
         written(status, headers, facts.to_string())
     }
 
-    fn facts(&self, story: &Story) -> serde_json::Value {
+    async fn facts(&self, story: &Story) -> serde_json::Value {
         let action = &story.action;
         let operation = self.operation(action);
-        shown::story(
-            story,
-            View { key: key_of(action, operation), rules: operation.map(|operation| &operation.rules) },
-        )
+        let side = &self.site.room.side;
+        let undeclared = match (operation, action.state.end(), side.books()) {
+            (None, None, Ok(books)) => {
+                side.is_undeclared(&books, &action.dependency, &action.operation).await
+            }
+            _ => false,
+        };
+        let rules = operation.map(|operation| &operation.rules);
+        shown::story(story, View { key: key_of(action, operation), rules, undeclared })
     }
 
     fn operation(&self, action: &Action) -> Option<&DurableOperation> {
@@ -363,7 +370,8 @@ fn not_found() -> Refused {
     problem(Reason::NotFound, NOT_FOUND).into()
 }
 
-/// Makes the problem one about this action, which the caller may see.
+/// Returns a refusal with this problem and with what is known of the action: its effect, the number of its attempts,
+/// its dependency, and where the caller can ask about it. The caller must be allowed to see the action.
 fn about(problem: Problem, story: &Arc<Story>) -> Refused {
     let action = &story.action;
     let problem = Problem {

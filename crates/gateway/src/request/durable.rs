@@ -115,9 +115,6 @@ impl DurableRequest<'_> {
                 headers.append(name.clone(), value.clone());
             }
         }
-        let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-        let line = format!("{} {}\n", self.head.method, self.path);
-        let same_head = [line.as_bytes(), content_type].concat();
         let body = self.body.to_vec();
         let amount = self.operation.amount.as_ref().map(|amount| amount.read(&body)).transpose();
         let amount = amount.map_err(wrong)?;
@@ -129,7 +126,7 @@ impl DurableRequest<'_> {
         let body_at = encoded.len() - request.body.len();
         Ok(NewAction {
             amount,
-            same: Some(Same { head: same_head, body_at }),
+            same: Some(Same { head: request.same_head(), body_at }),
             client: self.caller.as_deref().map(str::to_owned),
             ..NewAction::new(&*self.operation.dependency, &*self.operation.name, key, encoded)
         })
@@ -270,7 +267,8 @@ impl DurableRequest<'_> {
         Problem { effect, found_at, ..problem }
     }
 
-    /// Returns where the action of this key can be asked about. The caller's name does not stand before the key there.
+    /// Returns the place where the caller can ask about the action of this key. The place holds the key as the caller
+    /// gave it: the name of the caller, which may stand before the key in the ledger, is removed.
     fn by_key(&self, key: &str) -> Where {
         let prefix = self.caller.as_deref().filter(|_| self.operation.by_client);
         let own = prefix.and_then(|caller| key.strip_prefix(caller)?.strip_prefix(':')).unwrap_or(key);
@@ -298,7 +296,8 @@ fn asks_for_async(headers: &HeaderMap) -> bool {
 
 /// Returns the answer to a request that is recorded and will be sent later.
 fn accepted(action: &Action, operation: &DurableOperation) -> Response<ReplyBody> {
-    let view = View { key: key_of(action, Some(operation)), rules: Some(&operation.rules) };
+    let view =
+        View { key: key_of(action, Some(operation)), rules: Some(&operation.rules), undeclared: false };
     let body = shown::action(action, view).to_string();
     let mut response = Response::new(ReplyBody::own(Bytes::from(body)));
     *response.status_mut() = StatusCode::ACCEPTED;
@@ -330,7 +329,8 @@ fn replayed(
     response
 }
 
-/// Sets the headers that name the action. An unknown effect also gets the place where the caller can ask.
+/// Sets the header that holds the action's id. If the effect is unknown, also sets `Location` to the path where the
+/// caller can ask about the action.
 fn put_action(headers: &mut HeaderMap, action: &Action, effect: Effect) {
     let id = action.id.to_string();
     if effect == Effect::Unknown

@@ -68,8 +68,8 @@ fn is_one_hop(name: &str) -> bool {
 }
 
 /// Removes the headers that are meant for one connection only, and those that the `Connection` header names. `TE:
-/// trailers` stays, so that the next receiver knows that it may send trailers. `kinds` must have been found from these
-/// headers.
+/// trailers` stays, so that the next receiver knows that it may send trailers. `kinds` says which kinds of headers are
+/// in `headers`. Headers of a kind that `kinds` does not name are not looked for.
 pub(crate) fn strip_hop(headers: &mut HeaderMap, kinds: Kinds) {
     if kinds.connection {
         strip_named(headers);

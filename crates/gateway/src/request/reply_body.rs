@@ -213,11 +213,14 @@ impl ReplyBody {
     /// Returns the next piece of the body to an HTTP/2 stream. If this may be the last piece, its last byte is held
     /// back, and the next poll returns that byte alone.
     ///
-    /// The held byte shows us whether the caller reads. hyper takes the first piece when the caller's window has room
-    /// for one byte, and each further piece when the window has room for the whole previous piece. So hyper asks for
-    /// the held byte only when the caller has made room for all bytes before it. Without the held byte, hyper would ask
-    /// for nothing after the last piece. The stream would count as finished here, while hyper keeps the last piece for
-    /// as long as the caller grants no window.
+    /// The held byte shows us whether the caller reads. The reason is how hyper asks for pieces:
+    ///
+    /// - It asks for the first piece when the caller's window has room for one byte.
+    /// - It asks for each further piece when the window has room for the whole previous piece.
+    ///
+    /// So hyper asks for the held byte only when the caller has made room for all bytes before it. Without the held
+    /// byte, hyper would not ask again after the last piece. The stream would count as finished here, although hyper
+    /// would still keep the last piece until the caller makes room for it.
     fn poll_for_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
         if let Some(stream) = &self.stream {
             stream.has_taken();

@@ -185,7 +185,8 @@ pub(crate) async fn take_whole(
         }
         all.extend_from_slice(&data);
     }
-    // When a caller resets its stream with NO_ERROR, hyper reports the normal end of the body.
+    // hyper reports the end of the body also when the caller has reset its stream with NO_ERROR. Then the body may be
+    // incomplete, and `is_end_stream` is `false`.
     if streams && !body.is_end_stream() {
         return Err(TakenBody::Broken);
     }

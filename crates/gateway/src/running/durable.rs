@@ -45,7 +45,9 @@ impl DurableOperation {
     ) -> Option<DurableOperation> {
         let rules = operation.durable.clone()?;
         let by_client = dependency.key_scope == config::KeyScope::Client;
-        // A key that comes from another place than a header is in the request already, where the provider looks for it.
+        // If the key comes from a header and the operation is keyed, that header is filled with the recorded key when
+        // the request is sent. If the key comes from another part of the request, such as the body, the recorded
+        // request holds the key already.
         let in_header = operation.taken.key.header().cloned();
         let keyed = operation.idempotency == Idempotency::Keyed;
         let mut sent = Sent::new(None, operation.idempotency);

@@ -90,8 +90,9 @@ pub(crate) struct FoundOperation<'a> {
     pub(crate) forgets: Option<&'a Lifetime>,
     /// How the request is recorded. `None` if the operation is not durable.
     pub(crate) durable: Option<&'a Arc<DurableOperation>>,
-    /// Whether the request's path leads to this operation in some readings only, and less is promised of the operation in
-    /// the others. A durable request with such a path is refused, since its record would promise more.
+    /// Whether some servers may take the request's path for another path, for which a more careful idempotency holds
+    /// than for this operation. A durable request with such a path is refused, because its record would rely on the
+    /// idempotency of this operation.
     pub(crate) is_doubtful: bool,
 }
 
@@ -111,19 +112,20 @@ impl FoundOperation<'_> {
     }
 }
 
-/// Returns for how long after `now` a call may be repeated, if its key is first sent at `now`. This is the time until
-/// the provider forgets the key, less [`TRAVEL`].
+/// Returns for how long after `now` a call may be repeated. The call's key is first sent at `now`. The returned time is
+/// the time until the provider forgets the key, less the time that a repeat needs to arrive ([`TRAVEL`]).
 fn remembered(lifetime: &Lifetime, now: Stamp) -> Duration {
     lifetime.end(now).since(now).saturating_sub(TRAVEL)
 }
 
-/// Returns how long the provider remembers a key. Returns `None` if repeats within one call need not be stopped when
-/// this time is over. They must be stopped in two cases, both for keyed operations only:
+/// Returns how long the provider remembers a key, if a call must not be repeated after that time. This is so in two
+/// cases, both for keyed operations only:
 ///
 /// - The keys are forgotten at a time of day.
 /// - The provider answers "duplicate" to a repeat, which means that it does not save its answers.
 ///
-/// In all other cases the keys live longer than any usual call, so only the ledger needs their lifetime.
+/// In all other cases the result is `None`: the keys live longer than any usual call, so only the ledger needs their
+/// lifetime.
 fn forgets(operation: &config::Operation) -> Option<Lifetime> {
     let keyed = operation.idempotency == Idempotency::Keyed;
     let lifetime = operation.key_lifetime.as_ref().filter(|_| keyed)?;
@@ -174,8 +176,9 @@ impl Operations {
         self.declared.iter().filter_map(|operation| operation.durable.as_ref())
     }
 
-    /// Finds the operation of a request with this method and path. If no declared operation matches, the fallback for
-    /// the request's idempotency is used. `keyed` says whether the request carries an `Idempotency-Key`.
+    /// Finds the operation of a request with this method and path. If no declared operation matches, returns the
+    /// operation that [`Self::undeclared`] chooses by the method. `keyed` says whether the request carries an
+    /// `Idempotency-Key`.
     pub(crate) fn find(
         &self,
         method: &Method,
@@ -196,9 +199,11 @@ impl Operations {
     /// Finds the operation for a path that some servers take for another path (its *readings*, see [`Readings`]).
     ///
     /// - The readings are tried in their order, and last the path as it was sent. The first that matches an operation
-    ///   decides. If none matches, the operation is the fallback (`undeclared`).
-    /// - The idempotency is the most careful one among the operations of all readings. The fallback's idempotency is
-    ///   also compared, unless the path as it was sent matches the chosen operation.
+    ///   decides. If none matches, the operation is `undeclared`, which is used for requests without a declared
+    ///   operation.
+    /// - The idempotency is the most careful one among the operations of all readings. If the path as it was sent
+    ///   matches no operation, or another one than the chosen operation, the idempotency of `undeclared` is compared,
+    ///   too.
     fn find_careful<'a>(
         &'a self,
         router: Option<&Router<usize>>,
@@ -234,8 +239,8 @@ impl Operations {
         found
     }
 
-    /// Returns the operation `other` for a request that matches no declared operation. Its idempotency follows from the
-    /// method and from `keyed`.
+    /// Returns the operation that is used for a request that matches no declared operation. Its idempotency follows
+    /// from the method and from `keyed`, which says whether the request carries an `Idempotency-Key`.
     fn undeclared(&self, method: &Method, keyed: bool) -> &CompiledOperation {
         let may_be_keyed = *method == Method::POST || *method == Method::PATCH;
         let idempotency = match Idempotency::of_method(method.as_str()) {
@@ -266,7 +271,7 @@ impl CompiledOperation {
         }
     }
 
-    /// Returns the key of a guard. `None` means that the endpoint's own guard is used:
+    /// Returns the key of a guard. In each of these cases the result is `None`, and the endpoint's own guard is used:
     ///
     /// - The guard is configured to have no key.
     /// - The request has no such header or part of the path.
@@ -404,8 +409,9 @@ mod tests {
         for path in ["/v1/./charges", "/v1//charges", "/v1/%63harges", "/x/../v1/charges"] {
             assert_eq!(post(&both, path), narrow(Idempotency::None), "{path}");
         }
-        // Few servers read these paths as `/v1/charges`. So the request belongs to `wide`. But it gets the idempotency
-        // of `narrow`, so that it is repeated no more than a request to `narrow`.
+        // Few servers read these paths as `/v1/charges`, so the request belongs to the operation `wide`, which matches
+        // every POST. But a server that does read them so takes the request for one of the operation `narrow`. So the
+        // request gets the idempotency of `narrow`, and is repeated no more than a request to `narrow`.
         for path in ["/v1%2Fcharges", "/v1/charges;x"] {
             assert_eq!(post(&both, path), wide(Idempotency::None), "{path}");
         }

@@ -13,7 +13,7 @@ const KEPT_FOR: Duration = Duration::from_secs(600);
 /// The maximum number of states that are kept. When another state comes, the oldest is dropped.
 const MOST: usize = 1000;
 
-/// States by name, each kept until its time is over.
+/// The states of removed dependencies, by name. Each is kept until its time is over.
 #[derive(Debug)]
 pub(crate) struct Parked<T> {
     /// The states, the oldest first.

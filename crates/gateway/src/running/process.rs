@@ -133,7 +133,8 @@ impl Running {
 
     /// Notes that a worker uses the configuration of this generation from now on.
     pub(crate) fn taken_over(&self, worker: usize, generation: u64) {
-        // The ledger has a router, too, and calls wait for no reload there.
+        // `taken` has one entry for each worker. The ledger's router calls this function, too, but has no entry: nobody
+        // waits until the ledger uses a new configuration.
         if let Some(taken) = self.taken.get(worker) {
             taken.store(generation, Ordering::Release);
         }

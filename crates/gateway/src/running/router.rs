@@ -39,7 +39,7 @@ impl Router {
         self.routes.load_full()
     }
 
-    /// Makes this worker's connections those of the current thread, which the ledger uses when it works on this thread.
+    /// Registers this worker's connections for the current thread. When the ledger works on this thread, it uses them.
     pub(crate) fn serve_here(&self) {
         let routes = self.routes();
         let names = routes.compiled.dependencies.iter().map(|dependency| dependency.settings.name.as_str());
@@ -129,8 +129,8 @@ impl Routes {
         Ok(Routes { compiled, dependencies })
     }
 
-    /// Begins to check the health of those dependencies that are not in `old`. The checks end when the dependency is no
-    /// longer used.
+    /// Begins to check the health of those dependencies that are not in `old`, the routes before a reload. At the
+    /// start, `old` is `None`, and all dependencies are checked. The checks end when the dependency is no longer used.
     fn watch_health(&self, old: Option<&Routes>) {
         let known =
             |d: &Arc<Dependency>| old.is_some_and(|old| old.dependencies.iter().any(|o| Arc::ptr_eq(o, d)));

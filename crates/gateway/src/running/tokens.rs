@@ -65,8 +65,8 @@ impl TokenFile {
     /// Returns the tokens of a file, without putting them in force.
     ///
     /// # Errors
-    /// If the file cannot be read, may be written by others, or holds no token, or if a line is not as its kind demands. The
-    /// error says so in words, and shows no token.
+    /// If the file cannot be read, may be written by others, or holds no token, or if a line is not `TOKEN` or `NAME
+    /// TOKEN` as [`TokenKind`] describes them for this kind of file. The error says so in words, and shows no token.
     pub(crate) fn read(path: &Path, kind: TokenKind) -> Result<Fresh, String> {
         TokenFile { path: path.to_owned(), kind, tokens: Arc::default() }.read_again()
     }
@@ -136,7 +136,8 @@ impl Fresh {
 }
 
 /// Returns what stands in a file of tokens. Empty lines and lines that begin with `#` are left out. Fails if the file
-/// cannot be read, if it has no token, or if a line is not as its kind demands.
+/// cannot be read, if it has no token, or if a line is not `TOKEN` or `NAME TOKEN` as [`TokenKind`] describes them for
+/// this kind of file.
 fn read_tokens(path: &Path, kind: TokenKind) -> Result<Lines, String> {
     let text = files::read(path).map_err(|why| format!("{}: {why}", path.display()))?;
     let mut read = Lines { tokens: Vec::new(), nameless: None };

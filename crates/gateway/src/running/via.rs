@@ -32,7 +32,8 @@ static PROCESS: LazyLock<u64> = LazyLock::new(|| {
 pub(crate) struct Via {
     /// The name that stands for the pair of this process and the dependency in `Via`.
     name: String,
-    /// The whole entry for each version in which a request can arrive: 1.0, 1.1 and 2.
+    /// The text that a request gets in `Via`, for each version in which a request can arrive (1.0, 1.1 and 2). For
+    /// example `1.1 seawall-00c0ffee00c0ffee-pay`.
     entries: [&'static str; 3],
 }
 

@@ -29,7 +29,7 @@ use crate::running::router::Router;
 pub struct Options {
     /// The configuration file.
     pub config: PathBuf,
-    /// Whether to run the demo: the built-in provider and three commands to try, without a configuration file.
+    /// Whether to run the demo: the built-in provider and commands to try, without a configuration file.
     pub demo: bool,
 }
 
@@ -78,8 +78,10 @@ async fn start(options: &Options) -> Result<(), StartError> {
     let refused = |report: config::Report| StartError::Config(report.to_string());
     let text = text.map_err(refused)?;
     let loaded = config::parse(&name, &text, &environment).map_err(refused)?;
-    for note in &loaded.notes {
-        tracing::warn!("{note}");
+    if demo.is_none() {
+        for note in &loaded.notes {
+            tracing::warn!("{note}");
+        }
     }
     let workers = loaded.settings.gateway.workers.unwrap_or_else(cores).max(1);
     descriptors::divide(&loaded.settings, workers);
@@ -100,7 +102,8 @@ async fn start(options: &Options) -> Result<(), StartError> {
             Worker::new(index, Arc::clone(&running), Arc::clone(&room)).map_err(StartError::Config)?;
         threads.push(spawn(worker, entrances, stopped.clone())?);
     }
-    let admin_side = tokio::spawn(admin::serve(admin, Arc::clone(&running), token));
+    let admin_side =
+        tokio::spawn(admin::serve_with(admin, Arc::clone(&running), Arc::clone(&room.side), token));
     for (own, address) in &addresses {
         tracing::info!(%address, dependency = own.as_deref(), "listening");
     }
@@ -113,9 +116,11 @@ async fn start(options: &Options) -> Result<(), StartError> {
     // The workers have ended first, since the outcomes of their calls had to be written.
     let whole = ledger.end().await && whole;
     admin_side.abort();
-    drop(made);
+    // These remove files, so they must be dropped before an early exit.
+    drop((made, demo));
     if !whole {
-        // The workers still have work, and a normal end would wait for their threads.
+        // Workers or the ledger still have work. Tokio waits for their threads in tasks of its own (`spawn_blocking`), and
+        // a runtime that is dropped waits for such tasks. So the process ends without dropping it.
         std::process::exit(0);
     }
     Ok(())
@@ -128,7 +133,8 @@ struct LedgerThread {
 }
 
 impl LedgerThread {
-    /// Starts the thread. `workers` is the number of workers; the ledger comes after them.
+    /// Starts the thread. `workers` is the number of workers, whose routers have the numbers from 0 on. The ledger has
+    /// a router, too, and this router has the next number.
     fn start(running: &Arc<Running>, workers: usize, room: &Arc<Room>) -> Result<LedgerThread, StartError> {
         let router = Router::new(workers, Arc::clone(running)).map_err(StartError::Config)?;
         let (router, side) = (Arc::new(router), Arc::clone(&room.side));

@@ -98,8 +98,9 @@ async fn a_refusal_is_written_at_once_in_the_midst_of_a_crowd() {
     assert!(laps.len() >= 5 * (CALLERS - HELD), "{}", laps.len());
     let others = laps.iter().map(|lap| lap.others).max().unwrap();
     println!("{CALLERS} callers, from head to answer, with at most {others} other heads between");
-    // The calls that were made while callers still connected have figures of their own. The worker is busy with
-    // accepting then and seldom checks whether answers have been written, so the measured times are too long.
+    // The calls that were made while callers still connected are shown apart, and do not count for the bound below. The
+    // worker is then busy with accepting and seldom checks whether answers have been written, so the measured times are
+    // too long.
     let connected = laps.split_off(CALLERS - HELD);
     figures("while they connect, by the clock", &mut laps, |lap| lap.took);
     let mut laps = connected;

@@ -319,12 +319,13 @@ impl Pages {
         largest.iter().all(|len| *len < MOST_ENTRIES) && self.kept < MOST_BYTES
     }
 
-    /// Returns whether the work of a request may be done:
+    /// Returns whether the work of a request may be done.
     ///
-    /// - `Fresh`, so it may, if the request only reads, has no key, or is the first one with its key. The key is then
-    ///   marked as being worked on.
-    /// - Another [`Admission`] if an earlier writing request with the same key is being worked on, or has a saved
-    ///   answer.
+    /// [`Admission::Fresh`] means that it may. This is so if the request only reads, if it has no key, or if it is the
+    /// first one with its key. In the last case, the key is then marked as being worked on.
+    ///
+    /// Every other [`Admission`] means that it may not: an earlier writing request with the same key is being worked
+    /// on, or has a saved answer.
     pub(super) fn admit(&mut self, asked: &Asked) -> Admission {
         let Some(key) = asked.key.as_ref().filter(|_| asked.writes()) else { return Admission::Fresh };
         let page = self.keys.entry(key.clone()).or_default();
@@ -356,7 +357,8 @@ impl Pages {
         };
     }
 
-    /// Does the work of an admitted request, ends the work of its key ([`Self::settle`]), and returns the reply.
+    /// Does the work of an admitted request, and returns the reply. Also notes that its key is not being worked on any
+    /// more ([`Self::settle`]).
     ///
     /// If the books are kept in a file, a writing request is written to this file first. If that fails, the work is not
     /// done, and the reply is a 507.

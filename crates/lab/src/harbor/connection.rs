@@ -282,8 +282,8 @@ async fn end(
     match line {
         Link::Http2 => Err(reason.into()),
         Link::Http1(orders) => {
-            // If the connection takes the order, it drops this future. If the order cannot be sent, the connection has
-            // ended, so it does not matter that this future never ends.
+            // The task of the connection receives this order and then drops this future, which therefore need not end.
+            // If the order cannot be sent, the connection has ended, and nobody waits for this future.
             let _ = orders.send(order).await;
             std::future::pending().await
         }

@@ -19,7 +19,8 @@ pub(super) enum Pace {
     /// Sends one byte per interval.
     Drip(Pin<Box<Sleep>>, Duration),
     /// Sends half of the bytes and, 10 ms later, returns an error in place of the remaining bytes. hyper turns the
-    /// error into a reset of the stream.
+    /// error into a reset of the stream. The `Option` is `None` until the half is sent; then it holds the wait of 10
+    /// ms.
     Half(Option<Pin<Box<Sleep>>>),
 }
 

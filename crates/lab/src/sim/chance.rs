@@ -25,7 +25,7 @@ pub enum Whose {
     Provider,
     /// The delays of the network.
     Network,
-    /// Which callers leave before the end of their calls, and when.
+    /// The choice of the callers that leave before the end of their calls, and the times at which they leave.
     Leavers,
 }
 

@@ -101,9 +101,9 @@ pub fn largest_minimum_limit(callers: f64, capacity: f64, timeout: f64) -> f64 {
     capacity * timeout / callers.max(1.0)
 }
 
-/// Returns how many repeats all callers of a fleet together may have saved tokens for, so that these repeats lengthen
-/// the recovery by at most `seconds`. The formula is `(1 − load) · capacity · seconds`. The load is a share of the
-/// capacity, and the capacity is in attempts per second.
+/// All callers of a fleet save tokens for repeats. Returns the maximum number of repeats for which all of them together
+/// may have tokens, if these repeats are to lengthen the recovery by at most `seconds`. The formula is `(1 − load) ·
+/// capacity · seconds`. The load is a share of the capacity, and the capacity is in attempts per second.
 #[must_use]
 pub fn affordable_credit(load: f64, capacity: f64, seconds: f64) -> f64 {
     (1.0 - load).max(0.0) * capacity * seconds

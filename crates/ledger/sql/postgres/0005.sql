@@ -16,3 +16,13 @@ CREATE TABLE seawall.secret (
 );
 INSERT INTO seawall.secret (print_key)
     VALUES (sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())));
+
+-- Which process declares which operations. A process renews its rows each minute, and a row that is ten minutes old no
+-- longer counts. The rows of an operation that no process declares wait until one declares it again.
+CREATE TABLE seawall.declared (
+    owner       uuid        NOT NULL,
+    dependency  text        NOT NULL,
+    operation   text        NOT NULL,
+    declared_at timestamptz NOT NULL,
+    PRIMARY KEY (owner, dependency, operation)
+);

@@ -14,3 +14,13 @@ CREATE TABLE seawall_secret (
     print_key BLOB NOT NULL
 );
 INSERT INTO seawall_secret (one, print_key) VALUES (1, randomblob(32));
+
+-- Which process declares which operations. A process renews its rows each minute, and a row that is ten minutes old no
+-- longer counts. The rows of an operation that no process declares wait until one declares it again.
+CREATE TABLE seawall_declared (
+    owner       TEXT    NOT NULL,
+    dependency  TEXT    NOT NULL,
+    operation   TEXT    NOT NULL,
+    declared_at INTEGER NOT NULL,
+    PRIMARY KEY (owner, dependency, operation)
+) WITHOUT ROWID;

@@ -97,8 +97,9 @@ fn lengths_of_time_count_from_the_first_send() {
 
 #[test]
 fn a_midnight_that_does_not_come_ends_keys_at_each_time_that_it_can_mean() {
-    // At the end of 2017-10-14 the clock went from 24:00 to 01:00, so it never showed 00:00. With the later offset
-    // (-02:00), midnight was at 23:00 of the old clock.
+    // At the end of 2017-10-14 the clock went from 24:00 to 01:00, so it never showed 00:00. The offset was -03:00
+    // before the change and -02:00 after it. 00:00 with the later offset (-02:00) is the same moment as 23:00 with the
+    // earlier one (-03:00).
     let sao_paulo = lifetime("midnight America/Sao_Paulo");
     let rows = [
         ("2017-10-14T22:59:59-03:00", "2017-10-14T23:00:00-03:00"),
@@ -137,7 +138,8 @@ fn a_time_of_day_that_comes_twice_ends_keys_both_times() {
         ("2026-11-01T00:00:00-04:00", "2026-11-01T00:00:00-05:00"),
     ];
     ends("America/Havana", |first| lifetime("midnight America/Havana").end(first), &rows);
-    // At 24:00 the clock went back to 23:00, so midnight came only once.
+    // The clock went back to 23:00 immediately before it would have shown 00:00. It reached 00:00 only an hour later.
+    // So midnight came once.
     let rows = [("2018-02-17T23:30:00-02:00", "2018-02-18T00:00:00-03:00")];
     ends("America/Sao_Paulo", |first| lifetime("midnight America/Sao_Paulo").end(first), &rows);
 }
@@ -362,8 +364,8 @@ proptest! {
         prop_assert!(hours(first, end) <= 26.0, "{} hours", hours(first, end));
         let clock = zone.at(end).unwrap().time();
         prop_assert!(clock == time.time || moved_forward_near(&zone, end), "{clock}");
-        // No moment between the first send and the end shows this time of day, not even if the time comes twice on that
-        // day.
+        // The end is the first moment after the first send that shows this time of day. So a moment between them,
+        // chosen from the random moment `other`, must not show this time of day.
         let aside = other.as_micros().rem_euclid(end.as_micros() - first.as_micros());
         let between = Stamp::from_micros(first.as_micros() + 1 + aside);
         prop_assert!(between == end || zone.at(between).unwrap().time() != time.time);

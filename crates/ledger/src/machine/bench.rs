@@ -64,8 +64,9 @@ pub(super) fn void() -> CancelRules {
     }
 }
 
-/// Returns rules for a provider that knows no keys and cannot be asked. A cancel names the action by our key. If the
-/// effect is unknown, the cancel is sent without a question to the provider.
+/// Returns rules for a provider that has no idempotency keys and cannot be asked. If the effect is unknown, a cancel
+/// is sent without a question to the provider. The cancel names the action by our key, which this provider uses only
+/// as an order number.
 pub(super) fn net_cancel() -> Rules {
     Rules { on_unknown: OnUnknown::Cancel, cancel: Some(void()), ..Rules::of(Idempotency::None) }
 }
@@ -84,7 +85,8 @@ pub(super) struct Bench {
     pub(super) rules: Rules,
     pub(super) origin: Origin<'static>,
     pub(super) now: Stamp,
-    /// For how long the time is in doubt, after a jump of the clock.
+    /// For how long the database's time is still in doubt after a jump of its clock; `None` if the time can be relied
+    /// on.
     pub(super) doubt: Option<Duration>,
     pub(super) back: Back,
 }

@@ -57,20 +57,26 @@ pub fn sent(rules: &Rules, owner: Owner, now: Stamp) -> Option<(State, AttemptRo
 /// How an action begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Birth {
-    /// It is recorded for a worker.
+    /// The row is recorded for a worker.
     Recorded,
-    /// It is leased to its caller.
+    /// The row is leased to its caller, who makes the call.
     Reserved(Owner),
-    /// It is leased to its caller and recorded together with its first attempt.
+    /// The row is leased to its caller, and is recorded in one commit with its first attempt.
     Sent(Owner),
 }
 
-/// Returns the change that uses the key of an ended action anew, for the same request: the action begins again. Returns
-/// `None` if the action has not failed, if any attempt of it may ever have been sent, or if a report says that its
-/// effect exists. Without this change, an action that failed in an outage of the provider would keep its key unusable
-/// for as long as the ledger keeps the row.
+/// Returns the change with which a failed action begins again, because its caller has recorded the same key with the
+/// same request once more. Without this change, an action that failed in an outage of the provider would keep its key
+/// unusable for as long as the ledger keeps the row.
 ///
-/// With [`Birth::Sent`], the change has no attempt if the action must be settled before an attempt could end.
+/// Returns `None` in three cases:
+///
+/// - The action has not failed.
+/// - A request of it may have been sent.
+/// - A report says that its effect exists.
+///
+/// With [`Birth::Sent`], the change also records the first attempt. It records none if the attempt could end only
+/// after the deadline to settle.
 #[must_use]
 pub fn used_anew(state: &State, rules: &Rules, birth: Birth, now: Stamp) -> Option<Write> {
     let unsent = state.sent.is_none() && state.known == Known::Never && state.undo == Undo::default();

@@ -1,11 +1,12 @@
-//! Taking a row and giving it back, without any work on it.
+//! Taking a row, giving it back, and leaving it to a person, without any work on it.
 
 use std::time::Duration;
 
 use super::state::Claim;
+use super::stuck::Stuck;
 use super::transition::Draft;
 use super::write::SentKey;
-use super::{KNOWS, Naming, Origin, Owner, Rules, Stamp, State, Write};
+use super::{KNOWS, Naming, Now, Origin, Owner, Rules, Stamp, State, Write};
 
 /// Returns the write that claims the row for `owner`. Returns `None` if the row is not due, if another worker's lease
 /// has not ended, or if only a newer program may change the row ([`State::needs`]). The stores claim in SQL, with the
@@ -23,13 +24,27 @@ pub fn claim(state: &State, lease: Duration, owner: Owner, now: Stamp) -> Option
     Some(draft.renewed())
 }
 
-/// Returns the write that ends a claim without any work on the row. Returns `None` if `owner` does not have the row or
-/// has an attempt under way.
+/// Returns the write with which a process that ends gives a row back, so that another process can claim it before the
+/// lease ends. Returns `None` if `owner` does not have the row, or if only a newer program may change it. An attempt that
+/// is under way stays as it was recorded: the next owner treats it as one that may have been sent.
 #[must_use]
-pub fn release(state: &State, owner: Owner, now: Stamp) -> Option<Write> {
-    (state.is_of(owner) && state.in_flight().is_none()).then(|| {
+pub fn give_back(state: &State, owner: Owner, now: Stamp) -> Option<Write> {
+    (state.is_of(owner) && state.needs <= KNOWS).then(|| {
         let mut draft = Draft::of(state, now);
         draft.let_go();
+        draft.written()
+    })
+}
+
+/// Returns the write that leaves an open row to a person, because no process declares its operation and the row has been
+/// due for the time `after`. Returns `None` if it has not been due for that long, if the row has ended, if the time is in
+/// doubt, or if only a newer program may change the row. The caller must know that no process declares the operation.
+#[must_use]
+pub fn undeclared(state: &State, after: Duration, now: Now) -> Option<Write> {
+    let overdue = state.due_at().is_some_and(|due| due.saturating_add(after) <= now.at);
+    (overdue && state.end.is_none() && now.is_sure() && state.needs <= KNOWS).then(|| {
+        let mut draft = Draft::at(state, now);
+        draft.stick(Stuck::Undeclared);
         draft.written()
     })
 }

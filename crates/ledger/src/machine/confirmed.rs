@@ -65,19 +65,20 @@ impl Case<'_> {
         }
         // The question was asked after the quiet time of the cancels, so none of them can still arrive. The effect
         // still exists. So the key of these cancels is of no more use, and the next cancel gets a new key.
-        let arrived = self.state.undo.open.as_ref().is_some_and(|open| question.asked_at >= open.quiet_until);
+        let open = self.state.undo.open.as_ref();
+        let arrived = open.is_some_and(|open| question.asked_at >= open.quiet_until);
         if arrived && self.can_prove(question.sure) {
-            if self.rules.was_cancelled_for_too_long(self.state.failing_since, self.state.undo.open.as_ref())
-            {
+            if self.rules.was_cancelled_for_too_long(self.state.failing_since, open) {
                 return draft.stick(Stuck::CancelledForTooLong);
             }
             draft.next_generation();
         }
-        // If the question was asked before the goal was to cancel, its answer may be old when the cancel is sent. So
-        // such a question does not count.
+        // Some cancels need a fresh answer to a question. This answer counts for the next cancel only if two
+        // conditions hold. The goal is to cancel: otherwise the cancel comes later, and the answer may be old by then.
+        // And no earlier cancel may still arrive, since it would change what this answer says.
         draft.to.undo.asked = self.state.goal == Goal::Cancel && draft.to.undo.open.is_none();
-        // If the cancel names what is left to undo, it follows immediately after its question. Later the answer could
-        // be old.
+        // If the cancel names what is left to undo (`asks_first`), it is sent immediately, since this answer says what
+        // is left. Later the answer could be old.
         if !self.rules.cancel.as_ref().is_some_and(|cancel| cancel.asks_first) {
             self.wait_before_cancel(draft);
         }
@@ -113,8 +114,9 @@ impl Case<'_> {
         let cancel_quiet = self.state.undo.open.as_ref().map(|open| open.quiet_until);
         let believable_from = match (self.state.known, cancel_quiet) {
             (Known::Unknown, _) if !self.was_seen() => Some(quiet),
-            // The effect may be gone if a cancel of it may have been sent. Without a cancel, "not found" proves nothing
-            // against an effect that is known to exist.
+            // The effect is known to exist. If a cancel of it may have been sent, "not found" can mean that the cancel
+            // has worked. So "not found" is believed once no attempt and no cancel can still arrive. Without such a
+            // cancel, "not found" is never believed (`None`).
             (Known::Applied, Some(cancel_quiet)) if self.state.goal == Goal::Cancel => {
                 Some(quiet.max(cancel_quiet))
             }
@@ -147,8 +149,9 @@ impl Case<'_> {
     }
 
     /// Returns whether a question was asked and answered inside the window in which the provider can be asked.
-    /// `asked_at` is when the question was planned, and its answer has come by now. Both times are checked: a worker
-    /// that stood still for longer than declared may have asked much later than it had planned.
+    /// `asked_at` is the time at which the worker planned the question. The worker may have stood still after that,
+    /// and may have sent the question much later. So the current time, at which the answer is here, must lie inside
+    /// the window, too.
     fn is_in_window(&self, asked_at: Stamp) -> bool {
         let sent = self.state.sent.as_ref();
         let now = sent.map_or(self.now, |sent| self.time.latest_since(sent.first_at));
@@ -167,7 +170,9 @@ impl Case<'_> {
         }
     }
 
-    /// Handles the answer to the question that is asked after the row's end.
+    /// Handles the answer to the question that is asked after the row's end. If the effect exists, the row is opened
+    /// again, to undo the effect. If the provider says that the effect does not exist, the row stays ended. If the
+    /// answer proves nothing, the next question is planned.
     fn audited(&self, draft: &mut Draft, question: Question, found: Found, report: &Report) {
         let moved = self.state.audit_at.is_some_and(|at| question.asked_at < at);
         match found {
@@ -182,9 +187,10 @@ impl Case<'_> {
             }
             Found::Cancelled => draft.audit_ends(),
             Found::Absent if !self.was_seen() => draft.audit_ends(),
-            // Two answers prove nothing: `Found::Other`, and "not found" after the provider has said that it has the
-            // key. After the declared time or number of questions, the provider is asked less often. But the questions
-            // never stop, because the application believes that nothing exists. No one else would look for the effect.
+            // These answers prove nothing. ("Not found" comes here only if the provider has said before that it has
+            // the key.) So the provider is asked again and again, and less often after the declared time or number of
+            // questions. The questions never stop: the application believes that the effect does not exist, so nobody
+            // else would look for it.
             Found::Absent | Found::Other | Found::NotSent => {
                 let asked = draft.to.questions.asked;
                 let most = self.rules.limits.confirm;

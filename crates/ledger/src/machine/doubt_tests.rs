@@ -117,8 +117,8 @@ fn nothing_is_given_up_in_doubt_and_what_was_never_sent_is_sent() {
     let mut bench = Bench::new(keyed());
     bench.jumps_ahead();
     assert!(matches!(bench.step(), Step::Perform(_)));
-    // The deadline to settle may be so near that no time is left. So the action is not sent, and it is not cancelled
-    // either.
+    // This action has a deadline to settle, which seems to have passed since the clock jumped. While the time is in
+    // doubt, nobody knows whether it has passed. So the action is not cancelled, and it is not sent either. It rests.
     let mut bench = Bench::new(explicit(keyed()));
     bench.jumps_ahead();
     bench.rests_until_the_doubt_is_over();

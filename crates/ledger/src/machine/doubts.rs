@@ -43,8 +43,9 @@ impl Decided {
     }
 }
 
-/// Checks that the plan of a row decides the same at each time that the clock may show after a jump, and that it
-/// repeats no request under a key.
+/// Checks that the plan of a row does not depend on a time that may be wrong. The plan is made for several times that
+/// the clock may show after a jump. All these plans must decide the same. None of them may repeat a request under a
+/// key.
 pub(super) fn plans_without_the_time(world: &World, owner: Owner) {
     let (row, rules) = (&world.row, &world.rules);
     let mut decided = Vec::new();
@@ -82,8 +83,9 @@ pub(super) fn plans_without_the_time(world: &World, owner: Owner) {
     }
 }
 
-/// Checks that an event changes the row in the same way at each time that the clock may show after a jump. If the event
-/// is the answer to a question, the time of that question is moved by the same jump.
+/// Checks that the change which an event makes does not depend on a time that may be wrong. The machine is told the
+/// event at several times that the clock may show after a jump. Each time the row must change in the same way. If the
+/// event is the answer to a question, the time of that question is moved by the same jump.
 pub(super) fn tells_without_the_time(world: &World, owner: Owner, event: &Event) {
     let mut decided = None;
     for jump in JUMPS {

@@ -222,8 +222,8 @@ fn after_a_duplicate_no_such_is_not_believed_either() {
     assert_eq!((bench.row.known, bench.row.end, bench.row.undo.generation), (Known::Unknown, None, 1));
 }
 
-/// Makes a row that was closed because the provider said that it does not know the action. Also returns the line of its
-/// attempt, whose end was not reported yet.
+/// Makes a row that was closed because the provider said that it does not know the action. Also returns the attempt's
+/// line of the log. How the attempt ended was not reported yet: a test can report that afterwards.
 fn closed_as_absent(rules: Rules) -> (Bench, super::AttemptRow) {
     let mut bench = Bench::new(rules);
     let line = bench.performs();

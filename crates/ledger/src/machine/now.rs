@@ -39,8 +39,8 @@ pub struct Now {
 pub struct Back {
     /// The time by which the clock was set back. A later jump ahead makes it shorter.
     pub by: Duration,
-    /// The time that the clock showed directly before it was set back. A time in a row that is not later than this may
-    /// have been written before the jump.
+    /// The time that the clock showed directly before it was set back. A time in a row may have been written before
+    /// the clock was set back if it is at or before this time. Only such times are corrected.
     pub before: Stamp,
 }
 

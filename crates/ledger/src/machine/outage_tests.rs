@@ -69,7 +69,8 @@ fn no_number_of_failed_cancels_makes_an_action_stuck_within_the_time() {
 #[test]
 fn a_question_that_finds_the_effect_still_there_does_not_restart_the_time_of_the_cancels() {
     let mut bench = Bench::to_undo(lookup());
-    // The cancels have no key, so each that is not answered is asked about.
+    // No cancel is answered in this loop. The cancels have no key, so a second one could undo the effect twice. So the
+    // provider is asked after each cancel, and says each time that the effect is still there.
     while bench.row.end.is_none() {
         match bench.step() {
             Step::Ask(question) => drop(bench.found(question, Found::Applied(answer()))),

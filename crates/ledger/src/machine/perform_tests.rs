@@ -1,12 +1,13 @@
-//! Tests of performing: the first half of the table in docs/life-of-an-action.md. Each test is named for the behaviour
-//! that its line of the table guards.
+//! Tests of performing. Each line of the table in docs/life-of-an-action.md is a rule, and these tests are for the
+//! first half of the table. Each test is named for the behaviour that its rule demands.
 
 use std::time::Duration;
 
 use super::bench::{Bench, ME, OTHER, answer, at, explicit, keyed, lookup, net_cancel, origin};
 use super::{
-    AttemptOutcome, End, Event, Found, Goal, Known, NotApplied, Now, OnUnknown, Performed, Report, Rules,
-    Step, Told, claim, plan, recorded, release, reserved, sent,
+    AttemptOutcome, End, Event, Found, Goal, Known, NotApplied, Now, OnUnknown, Performed, Report,
+    Resolution, Rules, Step, StuckReason, Told, claim, give_back, plan, recorded, reserved, resolve, retry,
+    sent, undeclared,
 };
 use crate::calendar::Lifetime;
 
@@ -48,13 +49,40 @@ fn a_claim_takes_what_is_due_and_free_and_makes_older_claims_stale() {
 }
 
 #[test]
-fn who_drains_lets_go_of_what_has_no_attempt_under_way() {
+fn a_row_that_is_given_back_is_due_and_its_attempt_may_have_been_sent() {
     let mut bench = Bench::new(keyed());
-    assert!(release(&bench.row, OTHER, bench.now).is_none());
-    let freed = release(&bench.row, ME, bench.now).expect("ours").to;
-    assert_eq!(freed.due_at(), Some(at(0)));
+    assert!(give_back(&bench.row, OTHER, bench.now).is_none());
+    let freed = give_back(&bench.row, ME, bench.now).expect("ours").to;
+    assert_eq!((freed.due_at(), freed.known()), (Some(at(0)), Known::Never));
+    let line = bench.performs();
+    bench.now = at(5);
+    let freed = give_back(&bench.row, ME, bench.now).expect("ours").to;
+    assert_eq!((freed.due_at(), freed.owner()), (Some(at(0)), None));
+    assert_eq!((freed.known(), freed.open_attempts(), freed.in_flight()), (Known::Unknown, 1, None));
+    assert_eq!(freed.quiet_until(), bench.row.quiet_until());
+    // What the old owner hears afterwards changes no row.
+    bench.row = claim(&freed, keyed().lease, OTHER, at(6)).expect("due").to;
+    let before = bench.row.clone();
+    bench.performed(line, Performed::Yes(answer()));
+    assert_eq!(bench.row, before);
+}
+
+#[test]
+fn what_nobody_declares_is_stuck_after_its_time_and_goes_on_after_a_retry() {
+    let after = Duration::from_secs(100);
+    let mut bench = Bench::new(keyed());
     bench.performs();
-    assert!(release(&bench.row, ME, bench.now).is_none());
+    // The lease of the process that died ends after two minutes.
+    assert!(undeclared(&bench.row, after, Now::sure(at(219))).is_none());
+    let doubt = Now { doubt: Some(Duration::from_secs(1)), ..Now::sure(at(221)) };
+    assert!(undeclared(&bench.row, after, doubt).is_none());
+    let stuck = undeclared(&bench.row, after, Now::sure(at(221))).expect("overdue").to;
+    assert_eq!((stuck.end(), stuck.known()), (Some(End::Stuck), Known::Unknown));
+    assert_eq!(stuck.why().and_then(StuckReason::of), Some(StuckReason::Undeclared));
+    assert_eq!(stuck.due_at(), None);
+    assert!(undeclared(&stuck, after, Now::sure(at(999))).is_none());
+    let again = retry(&stuck, at(300)).expect("stuck").to;
+    assert_eq!((again.end(), again.known(), again.due_at()), (None, Known::Unknown, Some(at(300))));
 }
 
 #[test]
@@ -330,4 +358,15 @@ fn a_late_yes_to_what_was_closed_is_asked_about_once_the_status_must_show_it() {
     let question = bench.asks();
     bench.found(question, Found::Applied(answer()));
     assert_eq!((bench.row.goal, bench.row.known, bench.row.end), (Goal::Cancel, Known::Applied, None));
+}
+
+#[test]
+fn a_person_may_say_that_what_nobody_declares_was_undone() {
+    let mut bench = Bench::new(explicit(keyed()));
+    let line = bench.performs();
+    bench.performed(line, Performed::Yes(answer()));
+    let stuck = undeclared(&bench.row, Duration::ZERO, Now::sure(at(60))).expect("due").to;
+    let write = resolve(&stuck, &bench.rules, origin(), Resolution::NotApplied, "undone", at(70));
+    let told = write.expect("stuck").to;
+    assert_eq!((told.goal, told.end()), (Goal::Cancel, Some(End::Cancelled)));
 }

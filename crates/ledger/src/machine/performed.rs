@@ -7,8 +7,9 @@ use super::write::Evidence;
 use super::{AttemptOutcome, AttemptRow, Goal, Known, NotApplied, OnUnknown, Stamp};
 
 impl Case<'_> {
-    /// Returns what the end of a perform attempt changes. If `closes` is true, the caller waits for the action and
-    /// makes no other attempt.
+    /// Returns what the end of a perform attempt changes. `closes` matters only if the attempt was not sent. If
+    /// `closes` is true, the caller makes no other attempt, so the action fails if no earlier attempt may have taken
+    /// effect. If `closes` is false, the action is tried again later.
     pub(super) fn performed(&self, line: AttemptRow, how: Performed, report: Report, closes: bool) -> Told {
         let outcome = match how {
             Performed::NotSent => AttemptOutcome::NotSent,
@@ -62,7 +63,8 @@ impl Case<'_> {
     }
 
     /// Records that the attempt was not sent, so it can take no effect. If no attempt at all may have been sent, there
-    /// is no quiet time to wait for, and the lifetime of the key has not begun.
+    /// is no quiet time to wait for, and the lifetime of the key has not begun. With `closes`, the action then fails.
+    /// Without it, the action is tried again later.
     fn not_sent(&self, draft: &mut Draft, report: &Report, closes: bool) {
         let to = &mut draft.to;
         to.attempts = to.attempts.saturating_sub(1);

@@ -176,16 +176,20 @@ impl View<'_> {
         Step::Perform(self.draft().perform(self.rules))
     }
 
-    /// Returns the step that sends another attempt although an earlier one may still take effect. The step lets the row
-    /// rest in two cases: the attempt could end after the deadline to settle, or it is the last one and has to wait
-    /// until no earlier attempt can arrive any more. If another attempt is not allowed, the error says why.
+    /// Decides about another attempt although an earlier one may still take effect. There are three results:
+    ///
+    /// - The step that sends the attempt now.
+    /// - A step that lets the row rest, if the attempt must wait. It waits while the time is in doubt, or if it could
+    ///   end after the deadline to settle. The last attempt also waits until no earlier one can still arrive.
+    /// - An error that says why another attempt is not allowed.
     fn repeat(&self) -> Result<Step, Stuck> {
         match self.rules.idempotency {
             Idempotency::Safe | Idempotency::Idempotent => {}
             Idempotency::Keyed if !self.rules.honours_keys() => {
                 return Err(Stuck::NoKeyLifetime);
             }
-            // If the provider has said that it has this key already, it would say the same to the next attempt.
+            // If the provider has said that it has this key already, it would say the same to the next attempt. So
+            // another attempt would tell nothing new.
             Idempotency::Keyed if self.state.sent.is_some_and(|sent| sent.seen) => {
                 return Err(Stuck::OnlyADuplicate);
             }
@@ -206,9 +210,9 @@ impl View<'_> {
         }
         let is_last = self.state.attempts.saturating_add(1) == self.rules.limits.perform;
         match self.quiet_ahead() {
-            // No attempt follows the last one, so its refusal should be able to close the action. For that, the refusal
-            // must hold for the earlier attempts, too. Before the end of the quiet time, it holds for them only if the
-            // provider saves refusals under the key. So the last attempt waits for the end of the quiet time.
+            // If the provider refuses the last attempt, no attempt follows, so the refusal should end the action. It
+            // can do that only if it also proves that the earlier attempts took no effect. Usually it proves this only
+            // after the quiet time, when none of them can still arrive. So the last attempt waits until then.
             Some(quiet) if is_last => Ok(self.rest(quiet)),
             Some(_) | None => Ok(Step::Perform(self.draft().perform(self.rules))),
         }
@@ -280,8 +284,9 @@ impl View<'_> {
         self.is_over(self.rules.ask_by(self.state.sent.as_ref()))
     }
 
-    /// Returns whether a time that began when the action was first sent is over. `end` is the end of that time, or
-    /// `None` if the time never ends.
+    /// Returns whether the time `end` has come, such as the end of the window for questions. Such times are counted
+    /// from the first send of the action. If the clock was set back after that send, this is taken into account.
+    /// Returns false if `end` is `None`, which means that there is no end.
     fn is_over(&self, end: Option<Stamp>) -> bool {
         let first = self.state.sent.map_or(self.now, |sent| sent.first_at);
         end.is_some_and(|end| self.time.latest_since(first) >= end)
@@ -323,8 +328,10 @@ impl View<'_> {
         }
     }
 
-    /// Returns true if the time is in doubt and another cancel would repeat one that may have been sent. The first one
-    /// may still arrive, or the provider may have forgotten its key. A cancel that only sets a state may be repeated.
+    /// Returns whether the next cancel has to wait for the end of the doubt. It has to wait only if a cancel of the
+    /// current generation may have been sent already, and if a second one could do harm. That is so if two cancels
+    /// undo twice, such as two refunds. It is also so if the cancels have a key, since the provider may have forgotten
+    /// the key. Other cancels only set a state, and may be repeated.
     fn repeats_in_doubt(&self, cancel: &CancelRules) -> bool {
         let twice = cancel.kind == CancelKind::Additive || cancel.keyed;
         self.is_in_doubt() && twice && self.state.undo.open.is_some()
@@ -333,13 +340,14 @@ impl View<'_> {
     /// Returns whether the provider must be asked before another cancel is sent. A generation is a series of cancels
     /// with the same key. The provider must be asked in three cases:
     ///
-    /// - The cancels add up, a cancel of the current generation may have been sent, and no key protects a second one:
-    ///   the cancels have no key, or the provider may have forgotten the key. A second cancel could undo the effect
-    ///   twice.
+    /// - A second cancel could undo the effect twice. That is so if two cancels undo more than one, such as two
+    ///   refunds ([`CancelKind::Additive`]), and one of the current generation may have been sent. A key prevents this
+    ///   only as long as the provider is sure to remember the key.
     /// - The cancels have a key, the provider can be asked, and [`UNANSWERED_BEFORE_ASKING`] cancels of the current
-    ///   generation may have been sent. The provider may have saved a failure under the key, so that sending again is
-    ///   useless.
-    /// - The cancel names what is left to undo, and the provider was not asked for that since the last cancel.
+    ///   generation may have been sent. The provider may have saved a failure under the key. Then sending again under
+    ///   this key is useless.
+    /// - Each cancel names what is left to undo ([`CancelRules::asks_first`]), and the provider was not asked for that
+    ///   since the last cancel.
     fn must_ask_first(&self, cancel: &CancelRules) -> bool {
         let Some(open) = &self.state.undo.open else {
             return cancel.asks_first && !self.state.undo.asked;

@@ -82,7 +82,8 @@ pub(super) fn starts() -> impl Strategy<Value = Start> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// The checks are made in `World`, each time that it takes a change.
+    /// `World` is one row and all that happens to it. Each time that the row changes, `World` checks the rules that
+    /// hold for every change (`invariants`), and panics if one is broken. So this test needs no checks of its own.
     #[test]
     fn every_change_keeps_the_rules(
         rules in rules(), start in starts(), scoped: bool, moves in moves(),

@@ -49,8 +49,8 @@ pub struct Row {
     pub audit_at: Option<Stamp>,
     pub disputed_at: Option<Stamp>,
     pub failing_since: Option<Stamp>,
-    /// When a worker should next work on the row. It is computed from the other columns, and is ignored when the row is
-    /// read.
+    /// When a worker should next work on the row; `None` if nothing is to be done. It is computed from the other
+    /// columns, and is ignored when the row is read.
     pub due_at: Option<Stamp>,
 }
 

@@ -129,8 +129,9 @@ pub struct Rules {
     pub on_unknown: OnUnknown,
     /// How the action is settled. Default: by the provider's answer.
     pub settle: SettleBy,
-    /// When an action is given up, counted from its recording. If no attempt can have taken effect by then, the action
-    /// fails. Until then, it is tried again and again. Default 10 min.
+    /// How long an action is tried while no attempt can have taken effect, counted from its recording. After that time
+    /// it fails. If an attempt may have taken effect, this time is not used, and `on_unknown` decides what is done.
+    /// Default 10 min.
     pub give_up: Duration,
     /// How long after the last possible send an attempt may still take effect. The answer "not found" is believed only
     /// after this time. Default 2 min.
@@ -146,8 +147,9 @@ pub struct Rules {
     pub confirm: Option<ConfirmRules>,
     /// How an effect is undone; `None` if it cannot be undone.
     pub cancel: Option<CancelRules>,
-    /// The statuses that prove that the provider has looked up the key. A refusal with such a status also holds for the
-    /// earlier attempts, if the refused attempt was recorded after the quiet time.
+    /// The statuses of a refusal that prove that the provider has looked up the key. Such a refusal can also prove
+    /// that the earlier attempts took no effect. It does so if the refused attempt was recorded after the quiet time
+    /// of the earlier attempts, when none of them could still arrive.
     pub refusal_binds: Vec<u16>,
     /// Whether the provider saves a refusal under the key. If so, the refusal holds for earlier attempts with this key,
     /// too. Default no.
@@ -159,11 +161,11 @@ pub struct Rules {
     pub audit_after: Duration,
     /// The maximum number of tries for each kind of request.
     pub limits: Limits,
-    /// For how long questions and cancels are tried without a result. The time counts from the first one that brought
-    /// no result since the last progress. If a question or a cancel brings no result after this time, the action is
-    /// stuck. So at least one is sent after an outage, however long the outage was. Default 24 h. The windows of the
-    /// provider ([`ConfirmRules::until`], [`CancelRules::until`]) may end earlier. Questions that are asked after the
-    /// end of an action do not stop after this time, but become rare.
+    /// For how long questions and cancels are tried without a result. The time begins with the first one that brings
+    /// no result. It begins anew after each result. Once it is over, the next question or cancel without a result
+    /// makes the action stuck. So after an outage of any length, at least one is sent before the action is stuck.
+    /// Default 24 h. The windows of the provider ([`ConfirmRules::until`], [`CancelRules::until`]) may end earlier.
+    /// Questions that are asked after the end of an action do not stop after this time, but become rare.
     pub stuck_after: Duration,
     /// The longest time that one attempt may take. Default 30 s.
     pub attempt: Duration,
@@ -186,7 +188,9 @@ impl Rules {
     pub fn of(idempotency: Idempotency) -> Rules {
         let on_unknown = match idempotency {
             Idempotency::Safe | Idempotency::Idempotent => OnUnknown::Repeat,
-            // A repeat under a key is safe only while the provider remembers the key, and nobody has said how long.
+            // Without a key, a repeat could take effect twice. With a key, a repeat is safe only while the provider
+            // remembers the key, and these default rules do not know how long that is. So in both cases a person
+            // decides.
             Idempotency::Keyed | Idempotency::None => OnUnknown::Hold,
         };
         Rules {
@@ -250,9 +254,9 @@ impl Rules {
         Some(lifetime.end(open.first_at))
     }
 
-    /// Returns the time from which on the provider is not asked any more about an action: a question must also be
-    /// answered before the window for questions ends. Returns `None` if no such window is declared, or if nothing was
-    /// sent.
+    /// Returns the time from which on the provider is not asked any more about an action. It is the end of the window
+    /// for questions, minus `attempt` and `pause`, so that the answer still comes before the window ends. Returns
+    /// `None` if no such window is declared, or if nothing was sent.
     pub(super) fn ask_by(&self, sent: Option<&Sent>) -> Option<Stamp> {
         Some(self.asked_until(sent)?.saturating_sub(self.attempt.saturating_add(self.pause)))
     }
@@ -278,8 +282,9 @@ impl Rules {
         last >= since.saturating_add(self.stuck_after)
     }
 
-    /// Returns the time from which on no cancel of an action is sent any more: a cancel must also arrive before the
-    /// window for cancels ends. Returns `None` if no such window is declared, or if nothing was sent.
+    /// Returns the time from which on no cancel of an action is sent any more. It is the end of the window for
+    /// cancels, minus the longest time that a cancel takes to arrive. Returns `None` if no such window is declared, or
+    /// if nothing was sent.
     pub(super) fn cancel_by(&self, sent: Option<&Sent>) -> Option<Stamp> {
         let window = self.cancel.as_ref()?.until.as_ref()?;
         Some(window.end(sent?.first_at).saturating_sub(self.flight()))

@@ -81,8 +81,8 @@ pub struct Origin<'a> {
 /// How the keys are made under which an action is sent to the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Naming {
-    /// This is not decided yet: plain SQL, which does not know the key rules, recorded the action, and no worker has
-    /// worked on it.
+    /// Nothing is decided yet about the keys. Plain SQL recorded the action. It does not know the key rules, and no
+    /// worker has worked on the action since.
     Open,
     /// The keys are made as the first release of this program made them: the caller's key is sent as it is, and a
     /// cancel has the key `KEY:c:GENERATION`.
@@ -121,9 +121,10 @@ pub struct State {
     /// The time from which on the requests about this action have brought no result. Questions and cancels are tried
     /// for a time that counts from here. `None` before the first request, and after a request that brought a result.
     ///
-    /// - A perform attempt that was not sent or not answered sets this to the time of its end.
-    /// - A question without a result sets this only if it is `None`.
-    /// - The record of a cancel sets this only if it is `None`. So it is set even if the worker dies in each cancel.
+    /// - If a perform attempt was not sent or not answered, this becomes the time at which it ended.
+    /// - If a question brings no result, this becomes the current time, but only if it was `None`.
+    /// - If a cancel is recorded, this becomes the current time, but only if it was `None`. It does not wait for the
+    ///   end of the cancel, since a worker that dies during each cancel would never report an end.
     pub(super) failing_since: Option<Stamp>,
     /// The trouble with the application's handler; `None` if the handler did not fail.
     pub(super) handler: Option<HandlerTrouble>,
@@ -138,7 +139,8 @@ pub struct State {
     pub(super) claim: Option<Claim>,
     /// The time before which nothing is to be done with the row.
     pub(super) next_at: Stamp,
-    /// When the action was recorded, or when its key was last used anew.
+    /// When the action was recorded. A failed action that was never sent can begin again under its key: then this is
+    /// the time at which it last began.
     pub(super) begun_at: Stamp,
     /// The time by which the application must have settled the action. Otherwise the effect is cancelled. `None` if the
     /// provider's answer settles the action, or while no worker has seen an action that plain SQL recorded.
@@ -165,9 +167,10 @@ pub(super) struct Sent {
     /// The earliest time at which the first perform attempt may have been sent. Before this time the provider cannot
     /// have known the key.
     pub(super) first_at: Stamp,
-    /// The end of the quiet time: the latest `send_by` of the perform attempts plus the declared quiet time. The answer
-    /// "not found" is believed only if the question was asked at this time or later. If a "not found" counts, but
-    /// another one is needed, this time moves on: the next question must be asked one quiet time later.
+    /// The end of the quiet time: the latest `send_by` of the perform attempts plus the declared quiet time. The
+    /// answer "not found" is believed only if the question was asked at this time or later. Some operations need
+    /// several such answers. After each of them but the last, this time is moved on, so that the next question is
+    /// asked one quiet time later.
     pub(super) quiet_until: Stamp,
     /// When the provider forgets the key, as it was declared at the first send; `None` if it was not declared.
     pub(super) key_ends: Option<Stamp>,
@@ -214,21 +217,22 @@ pub(super) struct Undo {
     pub(super) open: Option<OpenCancels>,
 }
 
-/// The cancels of one generation (those with the same key) that may have been sent.
+/// What is known of the cancels of one generation that may have been sent. A generation is a series of cancels with
+/// the same key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct OpenCancels {
-    /// The number of them, at least 1.
+    /// The number of cancels of this generation that may have been sent, at least 1.
     pub(super) count: u32,
-    /// Whether the first of these cancels was sent while a perform attempt could still arrive, before the quiet time
-    /// was over. If so, an answer "no such" to one of these cancels is not believed.
+    /// Whether the first cancel of this generation was sent while a perform attempt could still arrive, before the
+    /// quiet time was over. If so, an answer "no such" to a cancel of this generation is not believed.
     pub(super) early: bool,
-    /// The earliest time at which the first of these cancels may have been sent.
+    /// The earliest time at which the first cancel of this generation may have been sent.
     pub(super) first_at: Stamp,
-    /// The end of the quiet time of these cancels: from this time on, none of them can still take effect. The answer to
-    /// a question says what became of them only if the question was asked at this time or later.
+    /// The quiet time ends here: from this time on, no cancel of this generation can still take effect. A question
+    /// that was asked earlier does not show what became of these cancels.
     pub(super) quiet_until: Stamp,
-    /// The key under which these cancels are sent. `None` for a cancel of the first release, whose key is
-    /// `KEY:c:GENERATION`.
+    /// The key with which the cancels of this generation are sent. `None` for a cancel of the first release, whose key
+    /// is `KEY:c:GENERATION`.
     pub(super) key: Option<String>,
 }
 
@@ -360,7 +364,8 @@ impl State {
         self.next_at
     }
 
-    /// Returns when the action was recorded, or when its key was last used anew.
+    /// Returns when the action was recorded. If it failed before it was sent and then began again under its key,
+    /// returns the time at which it last began.
     #[must_use]
     pub fn begun_at(&self) -> Stamp {
         self.begun_at
@@ -394,8 +399,9 @@ impl State {
         self.undo.generation
     }
 
-    /// Returns the key under which cancels are sent now. Returns `None` if no cancel may have been sent under it, or if
-    /// the first release of the program sent one.
+    /// Returns the key of the cancels that may have been sent in the current generation. Returns `None` if there is no
+    /// such cancel yet. Also returns `None` if the first release of the program sent it: its key is
+    /// `KEY:c:GENERATION`.
     #[must_use]
     pub fn cancel_key(&self) -> Option<&str> {
         self.undo.open.as_ref().and_then(|open| open.key.as_deref())

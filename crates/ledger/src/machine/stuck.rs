@@ -17,6 +17,8 @@ pub enum StuckReason {
     LeftToAPerson,
     /// The provider says that the effect cannot be undone.
     CannotBeUndone,
+    /// No process has declared the operation for too long, so nobody knows the rules of the action.
+    Undeclared,
 }
 
 impl StuckReason {
@@ -75,4 +77,5 @@ reasons! {
     IdWasLost: NoWay, "to be undone, but its id was in an answer that was lost";
     Held: LeftToAPerson, "unknown, and declared to be left to a person";
     CannotBeUndone: CannotBeUndone, "the provider says that it cannot be undone";
+    Undeclared: Undeclared, "its operation is no longer declared";
 }

@@ -83,9 +83,9 @@ pub enum Event {
     /// A perform attempt ended. The fields are its line of the attempt log as it was recorded, its outcome, and the
     /// details.
     Performed(AttemptRow, Performed, Report),
-    /// It is proved that no byte of a perform attempt was sent. The caller waits for the answer, and makes no other
-    /// attempt. So the action fails in this change, if no earlier attempt can take effect. Only after that, the caller
-    /// is told that nothing was done.
+    /// It is proved that no byte of a perform attempt was sent, and the caller who waits for the action makes no other
+    /// attempt. If no earlier attempt can take effect, this change also ends the action as failed. The caller is told
+    /// that nothing was done only after this change is written.
     Unsent(AttemptRow, Report),
     /// A question ended, with or without an answer.
     Confirmed(Question, Found, Report),

@@ -109,10 +109,12 @@ impl Draft {
         self.to.next_at = self.now;
     }
 
-    /// Postpones the question that is planned for after the end of the row, if there is one, so that it is asked a full
-    /// `audit_after` from now. Directly after a cancel, a status that lags behind may still say "applied". If that were
-    /// believed, the effect would be undone twice. If the window in which the provider can be asked ends earlier, the
-    /// question is asked at least one quiet time from now, or not at all.
+    /// If a question is planned for after the end of the row, moves it to `audit_after` from now. It must not be asked
+    /// directly after a cancel. A status that lags behind may then still say "applied", and the effect would be undone
+    /// twice.
+    ///
+    /// If the window for questions ends before that, the question is asked earlier, but at least one quiet time from
+    /// now. If the window ends even before that, the question is not asked any more.
     fn postpone_audit(&mut self, rules: &Rules) {
         if self.to.audit_at.is_some() {
             let current = self.now.saturating_add(rules.quiet);
@@ -122,8 +124,9 @@ impl Draft {
         }
     }
 
-    /// Returns when the provider is asked once more after the end of the row. That is `audit_after` from now, or early
-    /// enough before the end of the window in which the provider can be asked. `None` if it cannot be asked.
+    /// Returns when the provider is asked once more after the end of the row. Usually that is `audit_after` from now.
+    /// If the provider cannot be asked for that long, it is one lease before the last time at which it can be asked,
+    /// or now if that has passed. Returns `None` if the provider cannot be asked any more, or never could.
     fn audit_at(&self, rules: &Rules) -> Option<Stamp> {
         rules.confirm.as_ref()?;
         let planned = self.now.saturating_add(rules.audit_after);
@@ -220,7 +223,7 @@ impl Draft {
         }
     }
 
-    /// Records that a report contradicts what the row says, for people and for reconciliation.
+    /// Notes that a report contradicts what the row says. People see this note, and reconciliation uses it.
     pub(super) fn dispute(&mut self) {
         self.to.disputed_at = Some(self.now);
     }
@@ -277,8 +280,9 @@ impl Draft {
         self.sure && self.now >= since.saturating_add(rules.stuck_after)
     }
 
-    /// Opens a stuck row again, with the full time and number of tries for each kind of request. The answer in the row
-    /// may be old. So if the cancel names what is left to undo, the provider is asked again before the next cancel.
+    /// Opens a stuck row again, with the full time and number of tries for each kind of request. Some cancels name
+    /// what is left to undo ([`CancelRules::asks_first`](super::CancelRules::asks_first)). What the row knows of that
+    /// may be old. So the provider is asked again before such a cancel.
     pub(super) fn fresh_tries(&mut self) {
         self.to.end = None;
         self.to.why = None;

@@ -10,17 +10,17 @@ use super::invariants::{check, holds, is_allowed};
 use super::{
     AttemptKind, AttemptRow, Birth, CancelBy, End, Event, Found, Naming, Now, Observed, Origin, Owner,
     Performed, Question, Report, Resolution, Rules, Stamp, State, Step, Told, Undone, Write, cancel, claim,
-    close_unsent, completed, handler_failed, note, observe, plan, recorded, release, resolve, retry,
-    scope_handler_failed, sent, settle, told, used_anew,
+    close_unsent, completed, give_back, handler_failed, note, observe, plan, recorded, resolve, retry,
+    scope_handler_failed, sent, settle, told, undeclared, used_anew,
 };
 
 /// How the row begins.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Start {
     Recorded,
-    /// Recorded together with its first attempt, if there is time for it before the deadline to settle.
+    /// The row is recorded together with its first attempt. The deadline to settle must leave time for that attempt.
     Sent,
-    /// Recorded by plain SQL, which does not know the rules.
+    /// Plain SQL, which does not know the rules, records the row.
     BySql,
 }
 
@@ -251,7 +251,10 @@ impl World {
             28 => self.taken(close_unsent(&self.row, owner, "not sent", now)),
             29 => self.handler_fails = detail.is_multiple_of(2),
             30 => self.doubt = detail.is_multiple_of(2).then(|| Duration::from_secs(1 + u64::from(detail))),
-            _ => self.taken(release(&self.row, owner, now)),
+            _ => match detail % 3 {
+                0 | 1 => self.taken(give_back(&self.row, owner, now)),
+                _ => self.taken(undeclared(&self.row, Duration::from_secs(100), self.time())),
+            },
         }
     }
 

@@ -45,8 +45,10 @@ fn a_question_that_could_be_answered_after_the_window_makes_the_row_stuck() {
 
 #[test]
 fn an_absence_counts_only_if_it_was_asked_inside_the_window() {
-    // The columns are: the second of the question, the second of its answer, and whether the answer is believed. A
-    // worker that stood still may have asked much later than it had planned, so the time of the answer counts, too.
+    // The columns are: the second at which the worker planned the question, the second of its answer, and whether the
+    // answer is believed. The window ends at second 700. An attempt with its pause may take 35 s, so a question that
+    // is planned from second 665 on is too late. If the worker stood still after it had planned the question, it may
+    // have asked after the end of the window. So an answer at second 700 is too late, too.
     for (second, answered, believed) in [(664, 699, true), (665, 699, false), (664, 700, false)] {
         let mut bench = Bench::new(asked_until(700));
         bench.lost_attempt();
@@ -78,9 +80,11 @@ fn a_persons_retry_after_the_window_is_stuck_again_and_believes_nothing() {
 #[test]
 fn the_question_after_the_end_is_planned_before_the_end_of_the_window_or_not_at_all() {
     let day = 24 * 3600;
-    // The columns are: the window in seconds, the time of the answer, and the time of the question after the end.
-    // Before the window ends, there is time for the question (35 s) and for a worker that takes over from one that died
-    // (a lease of 120 s).
+    // The columns are: the window in seconds, the second of the answer that ends the row, and the second of the
+    // question after that end. The question is planned so early that two things fit in before the window ends. One is
+    // the question itself, which takes up to 35 s (an attempt of 30 s and a pause of 5 s). The other is a lease of 120
+    // s: if the worker dies, another one then takes over the row and asks. If there is no time for both, the question
+    // is asked immediately.
     let table = [
         (10 * day, 200, Some(200 + day)),
         (3600, 200, Some(3600 - 35 - 120)),

@@ -25,7 +25,8 @@ pub enum NotSettled {
 /// The reason why an action cannot be cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotCancelled {
-    /// The action is settled, and the caller cannot take the business row back in the same transaction.
+    /// The application has settled the action, for example together with a row that says "this order is paid". To
+    /// cancel it, that row must be changed back in the same transaction, and this caller has no such transaction.
     Settled,
 }
 
@@ -50,7 +51,8 @@ impl Cancelling {
 /// The party that wants to cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CancelBy {
-    /// The application, in the transaction that also takes its own business row back.
+    /// The application, in its own transaction. In that transaction it also changes its own data back, such as a row
+    /// that says "this order is paid".
     Transaction,
     /// A caller that has no transaction in the ledger's database. It can cancel only an action that is not settled.
     Caller,
@@ -125,13 +127,13 @@ pub fn settle_scope(members: &[State], size: u32, now: Stamp) -> Result<Vec<Writ
     not_yet.map_or(Ok(writes), Err)
 }
 
-/// Returns the change that cancels an action. After it, the effect is not to exist. Returns `Ok(None)` if nothing is to
-/// be changed: the action failed, or is cancelled, or is being cancelled. For a scope, call this function for
-/// every member.
+/// Returns the change that cancels an action: its goal becomes that no effect exists at the provider. Returns
+/// `Ok(None)` if nothing is to be changed: the action failed, or is cancelled, or is being cancelled. For a scope,
+/// call this function for every member.
 ///
 /// # Errors
 ///
-/// If the action is settled, and `by` is a caller without a transaction.
+/// If the action is settled, and `by` is [`CancelBy::Caller`].
 pub fn cancel(state: &State, rules: &Rules, by: CancelBy, now: Stamp) -> Result<Option<Write>, NotCancelled> {
     match (state.goal, state.end) {
         (Goal::Perform, Some(End::Failed | End::Cancelled)) => Ok(None),
@@ -185,7 +187,14 @@ pub fn resolve(
             draft.to.known = Known::Applied;
             draft.next_generation();
         }
-        Resolution::NotApplied => draft.to.known = Known::NotApplied(NotApplied::Resolved),
+        Resolution::NotApplied => {
+            // The provider has said that the effect exists, and nobody declares the operation any longer. So the person
+            // says that it was undone.
+            if (state.goal, state.known) == (Goal::Perform, Known::Applied) {
+                draft.turn(rules);
+            }
+            draft.to.known = Known::NotApplied(NotApplied::Resolved);
+        }
     }
     draft.conclude(rules, origin);
     draft.to.why = Some(why.to_owned());

@@ -88,9 +88,10 @@ impl Write {
         self.attempt.as_ref()
     }
 
-    /// Returns whether the other actions of the scope, which settle together with this one, are to be cancelled. A
-    /// later transaction may cancel them, since none of them can settle any more. If one is not cancelled then, its
-    /// worker cancels it when it tries to settle the scope.
+    /// Returns whether this change makes it impossible to settle the scope of the action, so that the other actions of
+    /// the scope must be cancelled. The store cancels them in a later transaction. This does no harm, since none of
+    /// them can settle any more. If the store misses an action, the worker of that action notices it when it tries to
+    /// settle the scope, and cancels the action.
     pub fn breaks_scope(&self) -> bool {
         self.breaks_scope
     }

@@ -1,7 +1,7 @@
 //! Compares the ledger's row and the provider's record of one key.
 //!
-//! An action may not have ended before the provider was asked. If the row and the record of such an action do not
-//! agree, the result is only [`Difference::Pending`]: a later report will decide.
+//! Perhaps an action had not ended when the provider was asked for its list. If the row and the record of such an
+//! action do not agree, the result is only [`Difference::Pending`]: a later report will decide.
 //!
 //! The obvious rule would compare the two lists as they are. It would report many keys that are only late:
 //!
@@ -27,8 +27,9 @@ pub enum Difference {
     State,
     /// The provider applied the effect of one key more than once.
     Doubled,
-    /// The ledger and the provider's list do not agree about an action that is stuck, or that had not ended before the
-    /// provider was asked. A later report will decide.
+    /// The ledger and the provider's list do not agree about an action, but the action may still change. It is stuck,
+    /// so a person will decide about it. Or it was still under way when the provider was asked for its list. A later
+    /// report will decide.
     Pending,
 }
 
@@ -69,7 +70,7 @@ pub(crate) struct Here {
     pub(crate) goal: Goal,
     pub(crate) known: Known,
     pub(crate) end: Option<End>,
-    /// Whether nothing could change any more before the provider was asked: the action had ended, and no request that
+    /// Whether the row was final before the provider was asked for its list: the action had ended, and no request that
     /// was sent for it could still arrive.
     pub(crate) rested: bool,
     pub(crate) amount: Option<Amount>,

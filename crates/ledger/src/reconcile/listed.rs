@@ -19,7 +19,9 @@ use crate::machine::{Effect, End, Goal, Impossible, Known, NotApplied, Stamp};
 use crate::store::words::Word as _;
 use crate::store::{Result, Standing};
 
-/// The value of the column `span` in the entry of an action for which the provider lists no record.
+/// The column `span` says in which part of the provider's list a record was found: 0 is the window of the report, 1
+/// the time before it, and 2 the time after it. This larger value marks an action for which the provider lists no
+/// record.
 const NO_RECORD: u32 = 9;
 /// The maximum length of a request whose amount is read, in bytes. If a request is longer, its amount counts as
 /// missing.
@@ -56,7 +58,8 @@ pub(crate) struct Pair {
     pub(crate) ours: Option<OurRow>,
 }
 
-/// The result of a comparison, as it is stored with a record or as the entry of an action without a record.
+/// The result of comparing a record of the provider with the ledger's row. It is stored in the line of that record. An
+/// action without a record gets a line of its own for its result.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Judged {
     pub(crate) name: String,
@@ -81,7 +84,7 @@ impl Judged {
         }
     }
 
-    /// Makes the entry of an action without a record.
+    /// Makes the result for an action without a record.
     pub(crate) fn unlisted(difference: Difference, ours: &OurRow) -> Judged {
         Judged::new(format!("here:{}", ours.id), Some(difference), Some(ours))
     }
@@ -136,7 +139,9 @@ impl<T: Tables> Shelf<'_, T> {
         Ok(page.len().saturating_sub(usize::try_from(seen).unwrap_or(0)))
     }
 
-    /// Stores a page together with the cursor of the next page; `false` if another worker has taken the report over.
+    /// Stores a page of the list together with the cursor of the next page. `span` says which part of the list the
+    /// page belongs to: 0 is the window of the report, 1 the time before it, and 2 the time after it. Returns `false`
+    /// if another worker has taken the report over.
     pub(crate) async fn page(&self, hold: &Hold, span: u32, page: &[Listed]) -> Result<bool> {
         let dialect = self.tables.dialect();
         let records: Vec<Record<'_>> = once_each(page)
@@ -278,8 +283,8 @@ impl<T: Tables> Shelf<'_, T> {
 
     /// Stores the results of a comparison; `false` if another worker has taken the report over.
     pub(crate) async fn judged(&self, hold: &Hold, judged: &[Judged]) -> Result<bool> {
-        // A record is in the table already, so its line is changed. An action without a record gets a new line, unless
-        // an earlier comparison has added one.
+        // The table has a line for each record of the provider, and that line is updated. For an action without a
+        // record, a line is inserted. If an earlier comparison has inserted it already, it is updated.
         let text = format!(
             "INSERT INTO {} (report, name, key, span, seen_in, difference, action, operation, state_here, \
              amount_here) SELECT $1, r.name, r.key, {NO_RECORD}, $3, r.difference, r.action, r.operation, \

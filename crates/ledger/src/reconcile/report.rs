@@ -96,22 +96,26 @@ pub struct Report {
 pub struct Totals {
     /// The number of records of the window that are applied at the provider.
     pub there: u64,
-    /// The sum of the amounts of those records.
+    /// The sum of the amounts of the records that are counted in `there`. `None` if one of them has no amount, or if
+    /// the sum is too large.
     pub sum_there: Option<Amount>,
     /// The number of actions of the compared operations that were recorded in the window and are applied in the ledger.
     pub here: u64,
-    /// The sum of the amounts of those actions.
+    /// The sum of the amounts of the actions that are counted in `here`. `None` if amounts are not compared, if one of
+    /// these actions has no amount, or if the sum is too large.
     pub sum_here: Option<Amount>,
     /// The number of the provider's records of the window that agree with the ledger.
     pub agreed: u64,
-    /// The number of those agreed records that are applied and whose amounts could not be compared, because the record
-    /// or our request names no amount.
+    /// Some of the records that are counted in `agreed` are applied, but their amounts could not be compared, because
+    /// the record or our request names no amount. This is their number.
     pub uncompared: u64,
     /// The number of differences of each kind, in the order of [`Difference::ALL`].
     pub differences: [u64; 6],
-    /// The sum of the amounts of the actions that are [`Difference::OnlyHere`].
+    /// The sum of the amounts of the actions that are [`Difference::OnlyHere`]. `None` in the same cases as for
+    /// `sum_here`.
     pub sum_only_here: Option<Amount>,
-    /// The sum of the amounts of the applied records that are [`Difference::OnlyThere`].
+    /// The sum of the amounts of the applied records that are [`Difference::OnlyThere`]. `None` in the same cases as
+    /// for `sum_there`.
     pub sum_only_there: Option<Amount>,
 }
 

@@ -218,9 +218,12 @@ impl<S: Store + Tables> Reconciler<S> {
         }
     }
 
-    /// Examines the ledger's rows of the window whose keys were not listed. Returns the latest time at which a request
-    /// of a row that is "only here" can have reached the provider. The returned time is never before the end of the
-    /// window. Returns `None` if another worker has taken the report over.
+    /// Examines the ledger's rows of the window whose keys are not in the provider's list. Returns `None` if another
+    /// worker has taken the report over.
+    ///
+    /// For a row that is "only here", the provider may have dated its record after the end of the window, because the
+    /// request arrived late. So returns the latest time at which a request of such a row can have arrived. The time up
+    /// to then is listed, too. The returned time is never before the end of the window.
     async fn join_ours(
         &self,
         shelf: &Shelf<'_, S>,

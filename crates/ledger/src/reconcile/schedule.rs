@@ -41,7 +41,8 @@ impl<S: Store + Tables> Reconciler<S> {
         self.look().await.map(|(report, _)| report)
     }
 
-    /// Does what [`Reconciler::tick`] does. Also returns the time until the next look.
+    /// Does one round of the schedule: stores the reports that are missing, and works on the first report that waits
+    /// for a worker. Returns that report, or `None` if no report waits. Also returns the time until the next round.
     async fn look(&self) -> Result<(Option<Report>, Duration), Error> {
         let shelf = self.shelf();
         let dependency = &self.settings.dependency;

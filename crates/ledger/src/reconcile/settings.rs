@@ -17,10 +17,13 @@ pub type ReadAmount = Arc<dyn Fn(&[u8]) -> Option<Amount> + Send + Sync>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Corrections {
-    /// Whether an action whose outcome we do not know, or that is stuck, is corrected as the provider's list says. If
-    /// the list has the action as applied, it becomes applied in the ledger. If the list has it as cancelled, a worker
-    /// asks the provider; only a stuck action becomes not applied without a question. Nothing is corrected if the
-    /// amounts differ. Default no.
+    /// Whether an action is corrected as the provider's list says, if its effect is unknown in the ledger or if it is
+    /// stuck. Default no.
+    ///
+    /// - If the list has the action as applied, it becomes applied in the ledger.
+    /// - If the list has it as cancelled and it is stuck, it becomes not applied in the ledger.
+    /// - If the list has it as cancelled and it is not stuck, a worker asks the provider about it.
+    /// - If the list and the ledger have different amounts, nothing is corrected.
     pub adopt: bool,
     /// Whether an effect is undone at the provider if the list has it as applied, but its action failed or was
     /// cancelled in the ledger. The action protocol undoes the effect. Default no.
@@ -102,8 +105,8 @@ pub struct Settings {
     pub fix: bool,
     /// The longest time to wait for one page. Default 30 s.
     pub page: Duration,
-    /// The number of times that one page is asked for, the first time included. If all of them fail, the report becomes
-    /// incomplete. Default 3.
+    /// The number of times that one page is asked for, the first time included. If the provider gives no valid answer
+    /// each time, the report becomes incomplete. Default 3.
     pub page_tries: u32,
     /// The wait between two tries of one page. The wait is random, below a bound. By default the bound is 1 s at first,
     /// and doubles with each try up to 10 s.
@@ -112,8 +115,9 @@ pub struct Settings {
     /// take the report over. Default 2 min. The lease must be longer than `page` and the longest wait of `page_backoff`
     /// together.
     pub lease: Duration,
-    /// The maximum number of times that reading the list of one report is begun at its first page, the first time
-    /// included. Default 10. If all of them fail, the report stays incomplete.
+    /// The maximum number of times that one report reads the list from its first page, the first time included. After
+    /// a failure the report is incomplete, and the list is read again later. After the last failure the report stays
+    /// incomplete. Default 10.
     pub tries: u32,
     /// The wait before the list of a report is begun again. The wait is random, below a bound, but at least half of
     /// `base`. By default the bound is 5 min at first, and doubles with each try up to 6 h.

@@ -27,9 +27,11 @@ pub(crate) struct Hold {
     pub(crate) stage: Stage,
     /// When the current try first asked the provider.
     pub(crate) began_at: Stamp,
-    /// Which span of time is being listed: 0 is the window of the report, 1 the time before it, 2 the time after it.
+    /// Which part of the provider's list is being read: 0 is the window of the report, 1 the time before it, 2 the
+    /// time after it.
     pub(crate) span: u32,
-    /// The end of the time after the window, which is listed as span 2; `None` while only the window itself is listed.
+    /// The end of the time after the window, up to which the list is read (`span` 2). `None` while only the window
+    /// itself is read. The time around the window is read only if an action of the window is missing in the list.
     pub(crate) edge_to: Option<Stamp>,
     pub(crate) paging: Paging,
     owner: String,
@@ -47,7 +49,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) scheduled: bool,
 }
 
-/// What the schedule of a dependency has to do now and later.
+/// What there is to do for the schedule of a dependency, now and later.
 pub(crate) struct Outlook {
     /// The database's time.
     pub(crate) now: Stamp,
@@ -142,7 +144,9 @@ impl<T: Tables> Shelf<'_, T> {
         )
     }
 
-    /// Returns what the schedule of a dependency has to do now and later. The database is asked in one statement.
+    /// Returns for a dependency, in one statement, what there is to do for its schedule. That is the first report that
+    /// waits for a worker, and the time at which the next report will wait. Also returns the database's time, and the
+    /// end of the latest window with a report.
     pub(crate) async fn outlook(&self, dependency: &str) -> Result<Outlook> {
         let (dialect, reports, free) = (self.tables.dialect(), self.reports(), self.free());
         let later = "min(CASE status WHEN 'running' THEN lease_until ELSE next_at END)";
@@ -163,8 +167,9 @@ impl<T: Tables> Shelf<'_, T> {
         Ok(Outlook { now, until, due, later: row.stamp()? })
     }
 
-    /// Makes `owner` the owner of a report that waits for a worker. Returns `None` if the report does not wait. With
-    /// `at_once`, an incomplete report is also taken before the time of its next try, or if no tries are left.
+    /// Makes `owner` the owner of a report that waits for a worker. Returns the right to work on the report, with how
+    /// far the work has come. Returns `None` if the report does not wait. With `at_once`, an incomplete report is also
+    /// taken before the time of its next try, or if no tries are left.
     pub(crate) async fn take(
         &self,
         id: ReportId,

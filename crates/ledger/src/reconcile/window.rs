@@ -240,7 +240,7 @@ mod tests {
                     let next = window.following(every).unwrap();
                     assert_eq!(window.to, next.from, "{name} {every:?}");
                     assert!(next.from < next.to);
-                    // The last moment of each window belongs to the window itself.
+                    // The last microsecond of the window `next` must belong to `next`, and not to the window after it.
                     let middle = Stamp::from_micros(next.to.as_micros() - 1);
                     assert_eq!(Window::around(&zone(name), every, middle), Ok(next.clone()));
                     let step = if every < DAY { 97 } else { 1 };

@@ -43,10 +43,12 @@ impl Dialect {
         self.plus(at, &span.as_micros().to_string())
     }
 
-    /// Returns the SQL for a counter of the entries that this connection has read from the index of due rows. A
-    /// statement reads the counter before and after a search. The difference is the number of entries that the search
-    /// has read; the counter alone means nothing. Entries of rows that were changed since are counted, too. For SQLite,
-    /// and if the server does not count (`track_counts`), the counter is always 0.
+    /// Returns the SQL for a counter: the number of entries that this connection has read from the index of due rows.
+    /// A statement reads the counter before and after a search. The difference is the number of entries that the
+    /// search has read, old entries of rows that were changed included.
+    ///
+    /// For SQLite, the counter is always 0. For PostgreSQL, it is always 0 if the server's setting `track_counts` is
+    /// off.
     pub(crate) fn walked(self) -> &'static str {
         match self {
             Dialect::Sqlite => "0",
@@ -120,7 +122,7 @@ impl Dialect {
     pub(crate) fn unsearched(self, column: &str) -> String {
         match self {
             Dialect::Sqlite => format!("+{column}"),
-            // PostgreSQL has statistics, so it may choose an index on the column.
+            // PostgreSQL has statistics, and chooses a good index by itself. So the column needs no change.
             Dialect::Postgres => column.to_owned(),
         }
     }

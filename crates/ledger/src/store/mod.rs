@@ -12,6 +12,8 @@
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod columns;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) mod declared;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod dialect;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod kept;
@@ -253,19 +255,23 @@ impl Declared {
 pub struct Due {
     /// Whether a row is due.
     pub now: bool,
-    /// When the next row will be due that is not due yet; `None` if there is no such row.
+    /// The earliest due time that is still to come; `None` if there is none. Rows that are due already do not count
+    /// here.
     pub next: Option<Stamp>,
 }
 
-/// An operation that is not declared, and of which rows are due.
+/// How long the declarations of a process count after it last renewed them.
+pub const DECLARED_FOR: Duration = Duration::from_secs(600);
+
+/// An operation, and how many of its rows were counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Undeclared {
+pub struct OperationCount {
     /// The name of the dependency.
     pub dependency: String,
     /// The name of the operation.
     pub operation: String,
-    /// The number of rows that are due. At most [`COUNTED`] rows are counted.
-    pub due: u64,
+    /// The number of rows. At most [`COUNTED`] rows are counted.
+    pub number: u64,
 }
 
 /// The numbers of a dependency's open and stuck actions. At most [`COUNTED`] open and [`COUNTED`] stuck actions are
@@ -280,8 +286,9 @@ pub struct Counts {
     pub failing: u64,
     /// The number of actions that a person must look at.
     pub stuck: u64,
-    /// The number of actions that are due, but whose operation is not declared in this process. No worker of this
-    /// process claims them. For each such operation, at most [`COUNTED`] actions are counted.
+    /// The number of actions that are due, but whose operation no process declares: neither this one, nor a worker of
+    /// another process within the last ten minutes. No worker claims them. For each such operation, at most [`COUNTED`]
+    /// actions are counted.
     pub undeclared: u64,
     /// When the oldest of the counted open or stuck actions was recorded; `None` if there is none.
     pub oldest: Option<Stamp>,
@@ -297,12 +304,14 @@ pub const COUNTED: u32 = 10_000;
 pub struct Swept {
     /// The number of deleted rows.
     pub deleted: u64,
-    /// The last row that the step looked at. The next step begins after this row. The value is `None` if the step
+    /// The last row that this step of the clean-up looked at. The next step begins after this row. `None` if the step
     /// reached the end of the table.
     pub after: Option<ActionId>,
 }
 
-/// The time of a second clock beside the database's. A process that starts compares the database's clock with it.
+/// The time of a second clock, which is not the database's clock. A process that starts compares the two clocks. If
+/// the difference between them has changed too much since an earlier process compared them, the database's clock has
+/// jumped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnTime {
     /// The time that the clock shows, in microseconds. Each kind of clock counts from a moment of its own.
@@ -357,10 +366,11 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Returns the time of a clock that does not jump together with the database's clock; `None` if there is none.
     fn own_time(&self) -> Option<OwnTime>;
 
-    /// Returns the pair of times that a process has last kept; `None` if none was kept.
+    /// Returns the times that a process has last stored with [`Store::keep_clock`]; `None` if none was stored.
     fn kept_clock(&self) -> impl Future<Output = Result<Option<KeptClock>>> + Send;
 
-    /// Keeps this pair of times in the database, and replaces the pair that was kept before.
+    /// Stores the times of the database's clock and of another clock, which were read at the same moment. They replace
+    /// the stored ones.
     fn keep_clock(&self, kept: KeptClock) -> impl Future<Output = Result<()>> + Send;
 
     /// Returns the key of the fingerprints ([`Prints`](crate::Prints)). It was drawn when the tables were made, and
@@ -423,8 +433,39 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// [`Store::clock`] returns from then on.
     fn due(&self, declared: &[Declared], within: Duration) -> impl Future<Output = Result<Vec<Due>>> + Send;
 
-    /// Returns the operations of the dependencies in `declared` that are not declared there and have rows that are due.
-    fn undeclared(&self, declared: &[Declared]) -> impl Future<Output = Result<Vec<Undeclared>>> + Send;
+    /// Writes which operations the process `owner` declares now. What it declared before is forgotten, and so is what
+    /// other processes have not renewed for ten minutes.
+    fn declare(&self, owner: Owner, declared: &[Declared]) -> impl Future<Output = Result<()>> + Send;
+
+    /// Returns the operations that some process has declared within the last ten minutes.
+    fn declared(&self) -> impl Future<Output = Result<Vec<Declared>>> + Send;
+
+    /// Returns the operations that have rows that are due, are not in `declared`, and that no process has declared within
+    /// the last ten minutes, with the numbers of these rows.
+    fn undeclared(&self, declared: &[Declared]) -> impl Future<Output = Result<Vec<OperationCount>>> + Send;
+
+    /// Returns the numbers of open rows of all operations that have such rows.
+    fn open_counts(&self) -> impl Future<Output = Result<Vec<OperationCount>>> + Send;
+
+    /// Returns the ids of open rows of an operation that have been due since `before` or longer: at most `most`, the
+    /// oldest first.
+    fn overdue(
+        &self,
+        dependency: &str,
+        operation: &str,
+        before: Stamp,
+        most: u32,
+    ) -> impl Future<Output = Result<Vec<ActionId>>> + Send;
+
+    /// Returns the ids of rows of the declared operations that `owner` has claimed, for a lease that ends within this
+    /// time: at most `most`.
+    fn held(
+        &self,
+        declared: &[Declared],
+        owner: Owner,
+        within: Duration,
+        most: u32,
+    ) -> impl Future<Output = Result<Vec<ActionId>>> + Send;
 
     /// Loads the row with this id; `None` if there is no such row.
     fn load(&self, id: ActionId) -> impl Future<Output = Result<Option<Action>>> + Send;

@@ -1,9 +1,7 @@
 //! The questions about rows that wait, written once for both databases.
 //!
 //! The first question is asked once in each poll interval, for all dependencies of a process together: which of them
-//! have a row that is due, and when will the next row be due? The second question is: which due rows wait for another
-//! process, because this process does not declare their operations? The third question is: which versions do these rows
-//! have?
+//! have a row that is due, and when will the next row be due? The second question is: which versions do these rows have?
 //!
 //! The questions have no parameters: the names are written into the text. So PostgreSQL gets such a question in one
 //! message (the simple protocol), answers it in one round trip, and plans it anew each time for the current size of the
@@ -17,20 +15,20 @@ use crate::machine::Stamp;
 
 use super::columns::{Cell, Source};
 use super::dialect::Dialect;
-use super::{Declared, Due, Result, Undeclared};
+use super::{Declared, Due, Result};
 
-/// Returns the SQL of the first question, for the time `now`. Its result has one row for each declared operation, which
-/// [`Answers::read`] reads. The columns are:
+/// Returns the SQL of the question that a poll asks: which operations have rows that are due? `now` is the SQL for the
+/// current time. The answer has one row for each declared operation, which [`Answers::read`] reads. The columns are:
 ///
 /// - the database's time;
 /// - the index of the dependency in `declared`, and the name of the operation;
-/// - the due time of the first row that is due, between two readings of the counter [`Dialect::walked`]: the difference
-///   is the number of index entries that the search has read;
+/// - the counter [`Dialect::walked`], the due time of the first row that is due, and the counter again. The difference
+///   of the two counters is the number of index entries that this search has read;
 /// - the due time of the next row, if that is within the time `within`.
 ///
-/// The search for the first row begins at the time that `from` returns for a dependency and an operation. The search
-/// for the next row has an end because PostgreSQL's index also has the old entries of rows that were changed, such as
-/// the ends of the leases of finished rows. A search without an end would walk over all of them.
+/// The search for the first due row begins at the time that `from` returns for the operation. The search for the next
+/// row ends at `within` from now. PostgreSQL's index still has the old entries of rows that were changed, such as the
+/// ends of the leases of finished rows. Without an end, the search would read all of them.
 pub(crate) fn due(
     dialect: Dialect,
     now: &str,
@@ -57,8 +55,8 @@ pub(crate) fn due(
     )
 }
 
-/// Returns the SQL that says for each declared operation when the first of its rows is due that are due in a range of
-/// time. `range` returns the begin and the end of that range. The result has the columns of [`due`].
+/// Returns the SQL that finds, for each declared operation, the first row whose due time lies in a range of time.
+/// `range` returns the begin and the end of the range for an operation. The answer has the columns of [`due`].
 #[cfg(feature = "postgres")]
 pub(crate) fn due_in(
     dialect: Dialect,
@@ -102,8 +100,8 @@ fn operations(dialect: Dialect, declared: &[Declared], more: impl Fn(&str, &str)
     rows.join(", ")
 }
 
-/// Returns the SQL for the earliest due time of those rows of the operation `d` for which the SQL condition `when` is
-/// true.
+/// Returns the SQL for the earliest due time among the rows of the operation `d` for which the SQL condition `when` is
+/// true. Rows whose `needs` is above `knows` are left out: only a newer version of the program works on them.
 fn first(dialect: Dialect, knows: u32, when: &str) -> String {
     format!(
         "(SELECT {due_at} FROM {action} a WHERE a.dependency = d.dependency AND a.operation = d.operation AND {when} \
@@ -116,7 +114,8 @@ fn first(dialect: Dialect, knows: u32, when: &str) -> String {
 /// The answers to [`due`], gathered by dependency.
 pub(crate) struct Answers {
     pub(crate) due: Vec<Due>,
-    /// For each operation that was read: the number of its dependency, its name, and since when its first row is due.
+    /// For each operation that was read: the number of its dependency, its name, and the due time of its first due
+    /// row. The due time is `None` if no row of the operation is due.
     pub(crate) first: Vec<(usize, String, Option<Stamp>)>,
     /// The database's time; `None` if no row was read.
     pub(crate) now: Option<Stamp>,
@@ -145,52 +144,6 @@ impl Answers {
         }
         Ok(())
     }
-}
-
-/// Returns the SQL of the second question. Its result has one row for each operation that is not in `declared`,
-/// although its dependency is, and that has rows that are due. The columns are the dependency, the operation, and the
-/// number of due rows, of which at most `most` are counted. [`undeclared_of`] reads these rows.
-///
-/// The statement jumps in the index from one operation to the next, so it does not read the rows of the declared
-/// operations.
-pub(crate) fn undeclared(dialect: Dialect, now: &str, declared: &[Declared], most: u32) -> String {
-    let action = dialect.table("action");
-    let named: Vec<String> =
-        declared.iter().map(|of| format!("({})", dialect.literal(&of.dependency))).collect();
-    let known = declared.iter().filter(|of| !of.operations.is_empty()).map(|of| {
-        let operations: Vec<String> = of.operations.iter().map(|name| dialect.literal(name)).collect();
-        let dependency = dialect.literal(&of.dependency);
-        format!(" AND NOT (w.dependency = {dependency} AND w.operation IN ({}))", operations.join(", "))
-    });
-    let next = |dependency: &str, after: &str| {
-        format!(
-            "(SELECT a.operation FROM {action} a WHERE a.dependency = {dependency} AND a.due_at IS NOT NULL{after} \
-             ORDER BY a.operation LIMIT 1)"
-        )
-    };
-    format!(
-        "WITH RECURSIVE n (dependency) AS (VALUES {named}), w (dependency, operation) AS (\
-         SELECT n.dependency, {first} FROM n UNION ALL \
-         SELECT w.dependency, {following} FROM w WHERE w.operation IS NOT NULL), \
-         counted (dependency, operation, number) AS (\
-         SELECT w.dependency, w.operation, (SELECT count(*) FROM (SELECT 1 FROM {action} a \
-         WHERE a.dependency = w.dependency AND a.operation = w.operation AND a.due_at <= {now} LIMIT {most}) AS c) \
-         FROM w WHERE w.operation IS NOT NULL{known}) \
-         SELECT dependency, operation, number FROM counted WHERE number > 0",
-        named = named.join(", "),
-        first = next("n.dependency", ""),
-        following = next("w.dependency", " AND a.operation > w.operation"),
-        known = known.collect::<String>(),
-    )
-}
-
-/// Reads a row of [`undeclared`].
-pub(crate) fn undeclared_of(from: &mut impl Source) -> Result<Undeclared> {
-    Ok(Undeclared {
-        dependency: from.text()?.to_owned(),
-        operation: from.text()?.to_owned(),
-        due: u64::read(from)?,
-    })
 }
 
 /// Returns the SQL that reads the versions of the actions with these ids. [`version_of`] reads the rows. There must be at

@@ -25,14 +25,15 @@ pub(crate) struct Select {
     pub(crate) attempts: String,
     /// The marks of an action.
     pub(crate) marks: String,
-    /// The statement that counts a dependency's rows that are due now or later, which include all open ones.
-    /// [`counts`](super::kept::counts) reads its result.
+    /// The statement that counts a dependency's rows which have a due time, now or later. All open rows have one, and
+    /// so has an ended row about which the provider is still to be asked. [`counts`](super::kept::counts) reads the
+    /// result.
     pub(crate) open: String,
-    /// The same for its stuck rows.
+    /// The statement that counts a dependency's stuck rows, in the same way.
     pub(crate) stuck: String,
     all: String,
-    /// For each standing, the statement that lists one dependency's actions, and the one that lists those of all
-    /// dependencies.
+    /// The statements that list actions. For each standing there are two: one lists the actions of one dependency, and
+    /// the other those of all dependencies. In place of the standing, `None` stands for the list of all standings.
     lists: Vec<(Option<Standing>, [String; 2])>,
 }
 
@@ -85,7 +86,8 @@ impl Select {
     }
 }
 
-/// Returns the values of [`STANDING`] that rows of this standing have, as rows of an SQL table.
+/// The SQL expression [`STANDING`] gives each row one word. Returns an SQL table of the words that rows of this
+/// standing can have; `None` stands for all words. For example, an open row can have the words `open` and `unknown`.
 fn words(standing: Option<Standing>) -> String {
     let words = match standing {
         None => Standing::ALL.to_vec(),
@@ -96,13 +98,14 @@ fn words(standing: Option<Standing>) -> String {
     format!("(SELECT column1 AS word FROM (VALUES {}) AS v) AS s", rows.join(", "))
 }
 
-/// Returns the SQL for a table with the dependency of the third parameter.
+/// Returns the SQL for a list of dependencies that has only one: the third parameter of the statement.
 fn one(dialect: Dialect) -> String {
     format!("SELECT {}", dialect.text("$3"))
 }
 
-/// Returns the SQL for a table with all dependencies. Each dependency is found by one search of an index, while `SELECT
-/// DISTINCT` would read all rows. The last row of the table is NULL.
+/// Returns the SQL for a list of all dependencies. Each dependency is found by one search of an index, while `SELECT
+/// DISTINCT` would read all rows. The list ends with a NULL, since the search for the dependency after the last one
+/// finds nothing.
 fn each(dialect: Dialect) -> String {
     let action = dialect.table("action");
     format!(
@@ -112,9 +115,10 @@ fn each(dialect: Dialect) -> String {
     )
 }
 
-/// Returns the SQL for a page of a list. The index has the ids of each dependency and each standing in order. The
-/// statement merges these streams of ids, and then reads only the rows of the page. So it never reads a row that is not
-/// in the list, even if the list has only a few rows of a large table.
+/// Returns the SQL for a page of a list. For each dependency and each standing, the index has the ids in order. Such a
+/// series of ids is called a stream here. The statement merges the streams into one order, and then reads only the
+/// rows of the page. So it never reads a row that is not in the list, even if the list has only a few rows of a large
+/// table.
 ///
 /// The obvious statement has the filter in its WHERE. Both databases then prefer to read all rows in the order of their
 /// ids, since they expect to find a full page soon. If few rows match, they read the whole table.
@@ -128,8 +132,9 @@ fn list(dialect: Dialect, dependencies: &str, words: &str) -> String {
     };
     let streams = format!("FROM dependencies AS d CROSS JOIN {words}");
     match dialect {
-        // A recursive query with ORDER BY takes the smallest row of its queue in each step. The queue has the next id
-        // of each stream, so the query merges the streams.
+        // In SQLite, a recursive query keeps the rows that it has still to handle in a queue. With ORDER BY it takes
+        // the smallest of them in each step. Here the queue has the next id of each stream, so each step takes the
+        // smallest id and then adds the next id of the same stream. In this way the query merges the streams.
         Dialect::Sqlite => format!(
             "WITH RECURSIVE dependencies (name) AS ({dependencies}), page (name, word, id) AS (\
              SELECT d.name, s.word, ({} LIMIT 1) {streams} UNION ALL \
@@ -139,8 +144,9 @@ fn list(dialect: Dialect, dependencies: &str, words: &str) -> String {
             next("d.name", "s.word", "$1"),
             next("p.name", "p.word", "p.id"),
         ),
-        // Each stream gives up to a whole page. Only this index has the order NULLS FIRST, and the primary key has not.
-        // So the planner cannot choose the primary key here.
+        // From each stream, the ids of at most one page are read, since a page can come from one stream alone. The
+        // planner could also search the primary key here, and would then read rows of other streams. `NULLS FIRST`
+        // prevents this, since only the index of the streams has that order.
         Dialect::Postgres => format!(
             "WITH RECURSIVE dependencies (name) AS ({dependencies}), page AS (\
              SELECT i.id {streams} CROSS JOIN LATERAL ({} NULLS FIRST LIMIT $2) AS i ORDER BY i.id LIMIT $2) \

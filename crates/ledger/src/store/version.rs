@@ -39,11 +39,13 @@ impl Version {
         i64::try_from(self.steps.len()).unwrap_or(i64::MAX)
     }
 
-    /// Returns the steps that are missing in tables of the version `found`, with the version that each of them makes.
+    /// Returns the steps that are missing in the tables of a database, with the version that each of them makes.
+    /// `found` is the version of the tables. `works_from` is the earliest version of the program that can work with
+    /// them.
     ///
     /// # Errors
     ///
-    /// If this program cannot work with the tables.
+    /// If a newer program has made the tables, and they need a newer program than this one.
     pub(crate) fn missing(&self, found: i64, works_from: i64) -> Result<impl Iterator<Item = (i64, &Step)>> {
         let known = self.known();
         if found > known && works_from > known {

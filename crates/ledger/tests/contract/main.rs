@@ -5,6 +5,7 @@
 
 mod claims;
 mod clocks;
+mod declared;
 mod functions;
 mod idle;
 mod keeping;
@@ -145,6 +146,12 @@ macro_rules! suite {
             }
             on! { claims, $world:
                 a_claim_does_what_the_machine_does
+            }
+            on! { declared, $world:
+                what_another_process_declares_is_not_undeclared
+                what_nobody_declares_is_stuck_after_its_time_and_goes_on_after_a_retry
+                a_drain_gives_back_what_it_aborts
+                a_process_that_ends_gives_back_what_it_has
             }
             on! { polls, $world:
                 a_row_of_an_operation_that_is_not_declared_is_left_alone_and_counted

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use seawall_ledger::machine::{
-    self, Birth, Known, Resolution, close_unsent, handler_failed, note, observe, plan, release, resolve,
+    self, Birth, Known, Resolution, close_unsent, give_back, handler_failed, note, observe, plan, resolve,
     retry, told, used_anew,
 };
 use seawall_ledger::{
@@ -115,7 +115,7 @@ impl Walk {
             24..=26 => self.wish(rng, origin),
             27 => self.uses_anew(rng, owner),
             28 => self.take(close_unsent(state, owner, "not sent", now)),
-            _ => self.take(release(state, owner, now)),
+            _ => self.take(give_back(state, owner, now)),
         }
     }
 

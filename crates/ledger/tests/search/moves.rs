@@ -7,7 +7,7 @@
 
 use seawall_ledger::machine::{
     AttemptKind, AttemptRow, CancelBy, Event, Found, NotSettled, Performed, Question, Report, Undone, claim,
-    close_unsent, release,
+    close_unsent, give_back,
 };
 
 use crate::bent::state;
@@ -293,7 +293,7 @@ impl Moves<'_> {
     /// A worker gives up a row on which it has done nothing: its process ends, or the caller does not wait any longer.
     fn leaves(&mut self, at: usize, here: usize) {
         let row = state(&self.world.places[here].row);
-        let back = release(&row, owner(at), NOW).filter(|_| self.case.also.chores);
+        let back = give_back(&row, owner(at), NOW).filter(|_| self.case.also.chores);
         if let Some(write) = back {
             self.unlucky("gives the row back", at, |world| {
                 world.workers[at].hand = Hand::Idle;

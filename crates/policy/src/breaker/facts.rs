@@ -79,11 +79,11 @@ pub enum Evidence {
     },
     /// The endpoint answered in a way that is neither good nor bad: with a 429, or by refusing an HTTP/2 stream.
     Neutral,
-    /// The caller left, or its own deadline ended the attempt. This counts as a slow failure only if the window holds a
-    /// success and the caller waited longer than a bound. In every other case the call does not count.
+    /// The caller left, or the caller's own deadline ended the attempt. This counts as a slow failure only if the
+    /// window holds a success and the caller waited longer than a bound. In every other case the call does not count.
     ///
-    /// The bound is `slow_call`. If that is not set, it is twice the slowest success in the window, but at least
-    /// `enough`.
+    /// The bound is `slow_call`. If that is not set, the bound is twice the slowest success in the window, but at least
+    /// `enough`, which is a tenth of the read timeout.
     Abandoned {
         /// The time from the permit to the end of the attempt.
         waited: Duration,
@@ -132,7 +132,8 @@ pub enum OpenedBy {
     Silence,
     /// The number of failures in a row reached the setting `consecutive`.
     Consecutive,
-    /// A probe failed after an operator had ended [`Force::Open`] with [`Force::Auto`].
+    /// A probe failed, and the breaker had not been opened by one of the other rules. An operator had forced it open
+    /// ([`Force::Open`]) and then set it to [`Force::Auto`], so that it sent a probe.
     Probe,
 }
 

@@ -51,9 +51,11 @@ pub trait Guards {
     /// was to follow. The call machine calls this function if that repeat did not reach the endpoint.
     fn witness(&mut self, pass: HeldPass, report: &Report, now: Time);
 
-    /// Pays for one repeat after a failure of this attempt. `doubles` says whether the work may then be done twice.
-    /// That is so in two cases: the failure was slow, or the repeat goes to the same endpoint and it is not certain
-    /// that the attempt was not processed.
+    /// Pays for one repeat after a failure of this attempt. With `doubles`, the provider may do the work twice: it may
+    /// still work on this attempt when the repeat comes. That is so in two cases:
+    ///
+    /// - The failure was slow, for example a timeout.
+    /// - The repeat goes to the same endpoint, and this attempt may have been processed.
     ///
     /// # Errors
     /// [`Stopped::Budget`], [`Stopped::Slow`] or [`Stopped::Breaker`]: the repeat must not be made.

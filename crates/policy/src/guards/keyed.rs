@@ -49,7 +49,8 @@ pub(crate) enum KeyPlace {
 #[derive(Clone, Debug)]
 pub(crate) struct Keyed<G> {
     plain: G,
-    /// The guard that all keys share that have no guard of their own. It is made when it is first needed.
+    /// A key gets no guard of its own if there is no room for one. All such keys share this guard. `None` until it is
+    /// first needed.
     overflow: Option<Box<G>>,
     entries: Vec<Entry<G>>,
     by_key: BTreeMap<Arc<str>, u32>,
@@ -371,8 +372,10 @@ mod tests {
                             list.insert(0, (name, false));
                             prop_assert!(place != KeyPlace::Overflow);
                         } else if let Some(resting) = list.iter().rposition(|(_, held)| !held) {
-                            // The search has passed over the keys behind `resting`, because they have calls in flight.
-                            // They now count as used, and the one that was passed over last is the newest of them.
+                            // `list` begins with the newest key. The search for a key without calls in flight begins at
+                            // its end and finds the key at index `resting`. The keys behind `resting` have calls in
+                            // flight. They are moved to the beginning of the list: the key that the search met last
+                            // becomes the newest of them.
                             let after = list.split_off(resting + 1);
                             list.pop();
                             for used in after.into_iter().rev() {

@@ -50,8 +50,8 @@ pub struct Ticket {
 #[derive(Debug)]
 #[must_use = "a slot is given back in `release`"]
 pub struct Remains {
-    /// The breaker's pass, if the call repeats at the same endpoint, so that the breaker has not been told how this
-    /// attempt ended. `None` in all other cases.
+    /// The breaker's pass, if the call repeats at the same endpoint. In that case the breaker has not been told yet how
+    /// this attempt ended. `None` in all other cases.
     pub pass: Option<HeldPass>,
     /// The slot that is kept until the answer's body is over; `None` if no body is under way.
     pub slot: Option<LimitSlot>,

@@ -28,8 +28,8 @@ pub struct GuardSettings {
     pub limit_keys: u32,
     /// The settings of the dependency's retry budget.
     pub budget: BudgetSettings,
-    /// The number of copies of the calling program that run. Default 1. With more than 100, slow failures are repeated
-    /// only if the window shows that failures are rare.
+    /// The number of copies of the calling program that run. Default 1. With more than 100, one repeat by each copy is
+    /// much work. So a slow failure is then repeated only if the window shows that failures are rare.
     pub instances: u32,
 }
 

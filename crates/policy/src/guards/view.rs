@@ -68,8 +68,9 @@ impl EndpointGuards {
         seen(self.gates.plain())
     }
 
-    /// Passes each key's breaker and cooling to `tell`, the most recently used first. If the last one has `None` as its
-    /// key, it is the breaker that all keys share that have none of their own.
+    /// Passes each key's breaker and cooling to `tell`, the most recently used first. The number of keys is bounded,
+    /// and the keys above the bound share one more breaker. If there is such a breaker, it comes last, with `None` as
+    /// its key.
     pub fn each_breaker(
         &mut self,
         now: Time,
@@ -81,8 +82,8 @@ impl EndpointGuards {
         }
     }
 
-    /// Passes each key's limit to `tell`, the most recently used first. If the last one has `None` as its key, it is
-    /// the limit that all keys share that have none of their own.
+    /// Passes each key's limit to `tell`, the most recently used first. The number of keys is bounded, and the keys
+    /// above the bound share one more limit. If there is such a limit, it comes last, with `None` as its key.
     pub fn each_limit(&mut self, mut tell: impl FnMut(Option<&Arc<str>>, LimitSeen)) {
         self.gates.each_key(|key, gate| tell(Some(key), seen(gate)));
         if let Some(shared) = self.gates.overflow() {

@@ -15,9 +15,9 @@ use crate::time::Time;
 /// is two, because two slow failures in a row open a breaker that has seen no success.
 const WITNESSES: u32 = 2;
 
-/// If a caller leaves, its attempt need not go on if it began within this time after a success: the success shows that
-/// the endpoint does not hang. So a driver seldom has to let an attempt go on without its caller. The price is that a
-/// hang is noticed later, by this time at most.
+/// An attempt that begins less than this time after a success need not go on when its caller leaves: the success shows
+/// that the endpoint does not hang. So a driver seldom has to let an attempt go on without its caller. The price is
+/// that a hang is noticed later, by this time at most.
 pub const RECENT_SUCCESS: Duration = Duration::from_millis(100);
 
 /// The breaker and the cooling of one endpoint or key, and what is needed to decide whether an attempt goes on after
@@ -100,10 +100,11 @@ impl Ward {
     /// is longer, but at most `read`. If nothing has succeeded yet, it is `read`, because nobody knows how slow the
     /// endpoint may be.
     ///
-    /// The time is shorter than the read timeout for this reason: When an endpoint begins to hang, attempts from before
-    /// the hang use up the permitted number of followed attempts ([`WITNESSES`]), so later attempts are followed only
-    /// after these. With the shorter time, the breaker still notices the hang as early as from callers that wait for
-    /// the whole read timeout.
+    /// The time is shorter than the read timeout for this reason: Only [`WITNESSES`] attempts are followed at the same
+    /// time. When an endpoint begins to hang, they may be attempts that began before the hang, and later attempts are
+    /// followed only when these have ended. If each were followed for the whole read timeout, the breaker would notice
+    /// the hang later than from callers that wait for their answers. With the shorter time, it notices the hang as
+    /// early.
     pub(crate) fn patience(&self, read: Duration) -> Duration {
         match self.slowest.known() {
             Some(slowest) => (read / 5 * 4).max(slowest.saturating_mul(2)).min(read),
@@ -112,8 +113,12 @@ impl Ward {
     }
 
     /// Returns whether an attempt that began at `began` must go on after its caller has left, to find out if the
-    /// endpoint hangs. That is so under three conditions: the breaker is turned on, fewer than [`WITNESSES`] such
-    /// attempts are under way, and no success has ended since `began` or in the time [`RECENT_SUCCESS`] before it.
+    /// endpoint hangs. That is so under three conditions:
+    ///
+    /// - The breaker is turned on.
+    /// - Fewer than [`WITNESSES`] such attempts are under way.
+    /// - The last success ended before `began`, and more than [`RECENT_SUCCESS`] before it. Or there was no success
+    ///   yet.
     pub(crate) fn needs_witness(&self, began: Time) -> bool {
         let asks = self.breaker.settings().enabled && self.witnesses < WITNESSES;
         asks && self.last_success.is_none_or(|ended| ended.saturating_add(RECENT_SUCCESS) < began)

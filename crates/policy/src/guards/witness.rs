@@ -13,8 +13,8 @@ use std::time::Duration;
 use super::DependencyGuards;
 use super::permit::{Underway, Witness};
 
-/// The maximum number of attempts of one dependency, over all its endpoints and keys, that go on after their callers
-/// have left, at the same time.
+/// The maximum number of attempts that go on after their callers have left. It is a bound for one dependency, over all
+/// its endpoints and keys, and counts the attempts that go on at the same time.
 const WITNESSES: u32 = 16;
 
 impl DependencyGuards {
@@ -33,7 +33,8 @@ impl DependencyGuards {
             ward.witness_begins();
             self.witnesses += 1;
         }
-        // The guards of the attempt's key are kept until `unfollow` is called.
+        // This counts the attempt as in flight for its key, so the guards of this key are kept until `unfollow` is
+        // called.
         wards.took_off(at.breaker);
         Some(Witness { endpoint: at.endpoint, breaker: at.breaker, patience, counted: !probe })
     }

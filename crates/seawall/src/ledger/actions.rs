@@ -146,8 +146,9 @@ impl<S: Store> Actions<S> {
         reserved.map(|action| action.id).map_err(ActionError::before)
     }
 
-    /// Makes the call and waits until there is an outcome, but at most for the time of one attempt. Dropping the future
-    /// does not stop a call that has begun.
+    /// Makes the call, and waits until its effect is known, but at most for the time of one attempt. Returns the
+    /// outcome. If the effect is not known when that time is over, [`Outcome::effect`] is `Unknown`, and a worker goes
+    /// on with the action. Dropping the future does not stop a call that has begun.
     ///
     /// The task must not hold a database connection during this wait. The connection guard checks that.
     ///
@@ -223,7 +224,8 @@ impl<S: Store> Actions<S> {
     /// business row. The effect at the provider is undone, even if it is not known yet whether there is one. If the
     /// action belongs to a scope, all actions of the scope are cancelled.
     ///
-    /// Returns whether the effect is being undone or the action has ended already.
+    /// Returns [`Cancelling::UnderWay`] if the effect is being undone, and [`Cancelling::Ended`] if the action has
+    /// ended already.
     ///
     /// # Errors
     /// If there is no such action, or if the database failed. Roll the transaction back.

@@ -33,8 +33,8 @@ impl Database {
         Database { store, clock: Clock(clock), folder }
     }
 
-    /// Returns the store for [`Ledger::builder`](crate::ledger::Ledger::builder). All clones are the same store. Its
-    /// `options` open connections of your own to the same file.
+    /// Returns the store for [`Ledger::builder`](crate::ledger::Ledger::builder). All clones are the same store. To
+    /// open connections of your own to the same file, use the store's `options`.
     #[must_use]
     pub fn store(&self) -> Sqlite {
         self.store.clone()
@@ -58,7 +58,7 @@ const FILE: &str = "test.db";
 /// The number of steps in which [`Clock::pass_until`] lets the time pass.
 const STEPS: u32 = 50;
 
-/// The real time that the ledger gets for its work after each of these steps.
+/// The real time that the ledger gets for its work after each step of [`Clock::pass_until`].
 const STEP: Duration = Duration::from_millis(5);
 
 /// The real time for which [`Clock::pass_until`] waits at the end. A test that passes waits for a small part of it.

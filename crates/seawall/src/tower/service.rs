@@ -138,8 +138,8 @@ impl Whom {
     }
 }
 
-/// The dependency or the operation to which a call belongs. The call owns a clone of it, and so can borrow its guards
-/// and plan (the [`Site`]) for as long as it runs.
+/// The dependency or the operation to which a call belongs. The call owns this value, which is a clone. So the call can
+/// use the guards and the plan in the [`Site`] until it ends, even if the service is dropped before.
 enum Held {
     Dependency(Dependency, Idempotency),
     Operation(Operation),

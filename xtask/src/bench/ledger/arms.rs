@@ -32,6 +32,12 @@ pub(super) enum Arm {
     DurareSqlite,
     /// DBOS on PostgreSQL.
     Dbos,
+    /// Durable calls through the gateway, with the ledger on PostgreSQL.
+    GatewayPostgres,
+    /// Durable calls through the gateway, with the ledger on SQLite.
+    GatewaySqlite,
+    /// The same calls through the gateway to an operation that is not durable.
+    GatewayPlain,
     /// The ledger of an earlier commit, on PostgreSQL.
     BeforePostgres,
     /// The ledger of an earlier commit, on SQLite.
@@ -40,7 +46,7 @@ pub(super) enum Arm {
 
 impl Arm {
     /// The arms that run by default.
-    pub(super) const ALL: [Arm; 7] = [
+    pub(super) const ALL: [Arm; 10] = [
         Arm::Pgbench,
         Arm::Sqlite,
         Arm::SeawallPostgres,
@@ -48,6 +54,9 @@ impl Arm {
         Arm::DurarePostgres,
         Arm::DurareSqlite,
         Arm::Dbos,
+        Arm::GatewayPostgres,
+        Arm::GatewaySqlite,
+        Arm::GatewayPlain,
     ];
 
     /// The arms that compare the ledger with an earlier commit.
@@ -63,6 +72,9 @@ impl Arm {
             Arm::DurarePostgres => "durare-postgres",
             Arm::DurareSqlite => "durare-sqlite",
             Arm::Dbos => "dbos",
+            Arm::GatewayPostgres => "gateway-postgres",
+            Arm::GatewaySqlite => "gateway-sqlite",
+            Arm::GatewayPlain => "gateway-plain",
             Arm::BeforePostgres => "before-postgres",
             Arm::BeforeSqlite => "before-sqlite",
         }
@@ -76,10 +88,18 @@ impl Arm {
 
     fn on_sqlite(self) -> bool {
         match self {
-            Arm::Sqlite | Arm::SeawallSqlite | Arm::DurareSqlite | Arm::BeforeSqlite => true,
-            Arm::Pgbench | Arm::SeawallPostgres | Arm::DurarePostgres | Arm::Dbos | Arm::BeforePostgres => {
-                false
-            }
+            Arm::Sqlite
+            | Arm::SeawallSqlite
+            | Arm::DurareSqlite
+            | Arm::BeforeSqlite
+            | Arm::GatewaySqlite
+            | Arm::GatewayPlain => true,
+            Arm::Pgbench
+            | Arm::SeawallPostgres
+            | Arm::DurarePostgres
+            | Arm::Dbos
+            | Arm::BeforePostgres
+            | Arm::GatewayPostgres => false,
         }
     }
 
@@ -108,9 +128,16 @@ impl Arm {
             Arm::Dbos => {
                 (needs::python(), vec![root().join("xtask/peers/dbos_load.py").display().to_string()])
             }
+            Arm::GatewayPostgres | Arm::GatewaySqlite => (itself(), vec!["durable".to_owned()]),
+            Arm::GatewayPlain => (itself(), vec!["durable".to_owned(), "--plain".to_owned()]),
             Arm::Pgbench => (PathBuf::from("pgbench"), Vec::new()),
         }
     }
+}
+
+/// Returns this program.
+fn itself() -> PathBuf {
+    std::env::current_exe().unwrap_or_default()
 }
 
 /// The figures of one arm at one concurrency in one round.
@@ -148,6 +175,10 @@ pub(super) fn build(arms: &[Arm]) -> Outcome<()> {
         eprintln!("building the ledger's load, release");
         let args = ["build", "--locked", "--release", "--package", "seawall-ledger", "--example", "load"];
         run(cargo().args(args))?;
+    }
+    if arms.iter().any(|arm| arm.name().starts_with("gateway")) {
+        eprintln!("building the gateway, release");
+        run(cargo().args(["build", "--locked", "--release", "--package", "seawall-gateway"]))?;
     }
     if arms.iter().any(|arm| arm.name().starts_with("durare")) {
         eprintln!("building durare's load, release");

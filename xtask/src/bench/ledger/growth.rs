@@ -21,7 +21,8 @@ use crate::process::{Outcome, Server, cargo, output, run, target};
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     /// The parts to run [default: all]: lists (how long lists take), idle (statements while there is nothing to do),
-    /// beside (claims beside a long transaction), settle (actions beside a transaction that has settled one).
+    /// beside (claims beside a long transaction), settle (actions while another transaction has settled one of them and
+    /// stays open).
     #[arg(long, value_delimiter = ',')]
     parts: Vec<String>,
     /// The number of rows in the table that is listed.
@@ -242,7 +243,8 @@ fn session(cluster: &Cluster, database: &str, text: &str) -> Outcome<Server> {
 /// updates that are HOT, which means that they change no index.
 fn beside(options: &Options, cluster: &Cluster, program: &Program) -> Outcome<Rows> {
     let database = format!("growth_beside_{}", program.name);
-    // The sessions of the program before may still be ending, so each has a database of its own.
+    // The database sessions of the program that was measured before may still be ending, so each program has a database
+    // of its own.
     let url = cluster.database(&database)?;
     let (_server, mut lines, _) = work(program, &url, options.rate, options.held + 20)?;
     std::thread::sleep(Duration::from_secs(4));
@@ -288,7 +290,8 @@ fn settle(options: &Options, cluster: &Cluster, program: &Program) -> Outcome<Ro
     const SECONDS: u64 = 30;
     let mut rows = Rows::new();
     for held in [false, true] {
-        // The sessions of the measurement before may still be ending, so each has a database of its own.
+        // The database sessions of the previous measurement may still be ending, so each measurement has a database of
+        // its own.
         let database = format!("growth_settle_{}_{held}", program.name);
         let url = cluster.database(&database)?;
         let (_server, mut lines, id) = work(program, &url, options.rate, SECONDS)?;

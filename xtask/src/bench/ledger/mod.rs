@@ -35,7 +35,7 @@ pub(crate) struct Options {
     #[arg(long)]
     quick: bool,
     /// The programs to measure, in this order. Known names are pgbench, sqlite, seawall-postgres, seawall-sqlite,
-    /// durare-postgres, durare-sqlite, dbos [default: all].
+    /// durare-postgres, durare-sqlite, dbos, gateway-postgres, gateway-sqlite, gateway-plain [default: all].
     #[arg(long, value_delimiter = ',')]
     arms: Vec<String>,
     /// The program `load` of an earlier commit. The ledger is then compared with that commit's ledger, in the same

@@ -25,16 +25,18 @@ const BLIND_BYTES: usize = 8 * 1024 * 1024;
 /// The maximum time of one read or write of the caller that sends everything first.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Tests that curl receives the refusal, through the gateway and directly. curl looks for an answer while it sends, and
-/// stops sending when the refusal comes.
+/// Tests that curl receives the server's refusal (413), which comes while curl is still sending its upload. curl looks
+/// for an answer while it sends, and stops sending when the refusal comes. Calls are made through the gateway and
+/// directly.
 pub(super) fn to_curl(case: &Case) -> Outcome<Seen> {
     let path = case.kind.paths.refuse;
     let tries = |url: &str| (0..TRIES).map(|_| by_curl(case, url)).collect();
     counted(&[(THROUGH, tries(&case.through_apart(path))), (PAST, tries(&case.direct(path)))])
 }
 
-/// Tests that Node's HTTP/2 client receives the refusal. This client looks for an answer while it sends. Calls are made
-/// only through the gateway: the servers speak only HTTP/1.1, so this client cannot call them directly for comparison.
+/// Tests that Node's HTTP/2 client receives the server's refusal (413), which comes while the client is still sending
+/// its upload. This client looks for an answer while it sends. Calls are made only through the gateway: the servers
+/// speak only HTTP/1.1, so this client cannot call them directly for comparison.
 pub(super) fn over_http2(case: &Case) -> Outcome<Seen> {
     let path = format!("/{}_apart{}", case.kind.name, case.kind.paths.refuse);
     let mut command = Command::new(found("node")?);
@@ -47,7 +49,10 @@ pub(super) fn over_http2(case: &Case) -> Outcome<Seen> {
 
 /// Tests that a caller receives a refusal that the server sends before it has read the whole upload. The caller reads
 /// nothing until it has sent everything, or until sending has failed. The calls are made through the gateway and
-/// directly. If sending failed in some calls through the gateway, this is only noted, and is no error.
+/// directly.
+///
+/// All calls must receive the refusal; otherwise this fails. If all do, but sending failed in some calls through the
+/// gateway, the result is [`Seen::Noted`].
 pub(super) fn to_a_blind_caller(case: &Case) -> Outcome<Seen> {
     let path = case.kind.paths.refuse;
     let through = format!("/{}_apart{path}", case.kind.name);

@@ -53,8 +53,9 @@ pub(super) fn no_content(case: &Case) -> Outcome<Seen> {
     Ok(Seen::Passed)
 }
 
-/// Requests the tagged path with each validator (`etag`, `last-modified`) that the server sends. Each answer must have
-/// the status 304, and there must be at least one validator.
+/// Requests a path whose answer has a validator, which is `etag` or `last-modified`, and then requests it again with
+/// each validator of that answer. Each of these answers must have the status 304. Fails if the server sends no
+/// validator.
 pub(super) fn not_modified(case: &Case) -> Outcome<Seen> {
     let Some(path) = case.kind.paths.tagged else { return Ok(Seen::NotOffered) };
     let full = both(case, path, &[])?;

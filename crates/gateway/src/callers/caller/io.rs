@@ -111,16 +111,16 @@ impl CallerIo {
         self.caller.flooded.store(true, Relaxed);
         let Follows::Frames { inbound, outbound, enough: until, .. } = &mut self.follows else { return };
         if outbound.is_between() {
-            // If the socket is full, this frame is lost. That does no harm, because the socket is full only if the
-            // caller does not read.
+            // If the socket is full, this GOAWAY frame is lost. That does no harm: the socket is full only if the
+            // caller does not read, and then the caller would not read this frame either.
             let _ = Write::poll_write(Pin::new(&mut self.stream), cx, &enough(inbound.last_stream()));
             let _ = Write::poll_flush(Pin::new(&mut self.stream), cx);
         }
         *until = Some(Box::pin(tokio::time::sleep(HEAR)));
     }
 
-    /// Waits until the caller has had time to read the GOAWAY frame, and then returns an error, which ends the
-    /// connection. Returns `Ok` immediately if the caller has not sent too many control frames.
+    /// If the caller has sent too many control frames, waits until the caller has had time to read the GOAWAY frame,
+    /// and then returns an error, which ends the connection. Otherwise returns `Ok` immediately.
     fn poll_enough(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Follows::Frames { enough: Some(until), .. } = &mut self.follows else {
             return Poll::Ready(Ok(()));
@@ -168,8 +168,9 @@ impl CallerIo {
         }
     }
 
-    /// Writes our own answer in place of hyper's refusal of a head. hyper must believe that its own bytes were written.
-    /// So when all of our answer is written, this returns the length of hyper's refusal.
+    /// Writes our own answer in place of hyper's refusal of a head. Is pending until all of our answer is written. Then
+    /// returns the length of hyper's refusal, because hyper must believe that its own bytes were written. Returns 0 if
+    /// there is no answer to write in this way.
     fn poll_retold(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         while let Some(retold) = &mut self.retold {
             if retold.rest().is_empty() {
@@ -233,9 +234,9 @@ impl Read for CallerIo {
 const LINGER: Duration = Duration::from_secs(2);
 /// How long a caller may take to read that it has sent too many control frames.
 const HEAR: Duration = Duration::from_millis(500);
-/// The maximum number of bytes that one system call reads. When one read fills hyper's buffer, hyper enlarges the
-/// buffer to the next power of two. This number is one less than a power of two, so that no read fills a buffer of that
-/// size.
+/// The maximum number of bytes that one system call reads. The size of hyper's buffer is a power of two, and hyper
+/// doubles the buffer when one read fills it. This number is one less than 16 KiB, so a read cannot fill a buffer of 16
+/// KiB and make it grow.
 const PIECE_BYTES: usize = (16 << 10) - 1;
 
 thread_local! {

@@ -122,8 +122,9 @@ fn several_absences(durable: &Rules) -> String {
     }
 }
 
-/// Returns the sentences that say what happens after three kinds of declared answers: "duplicate", partly cancelled,
-/// and the answers to a cancel.
+/// Returns the sentences that say what follows from certain answers of the provider. There is one sentence for each of
+/// these that the operation declares: an answer that means "duplicate", an answer to `confirm` that says that the
+/// action was partly cancelled, and the answers to a cancel.
 fn answers_follow(operation: &Operation) -> Vec<String> {
     let mut all = Vec::new();
     if !operation.answers.duplicate.is_empty() {

@@ -51,8 +51,9 @@ impl<'a, S> Merged<'a, S> {
     /// Reports each problem, and returns the settings. A problem concerns one or more values, and is reported at the
     /// value that comes from the most specific table.
     ///
-    /// A problem is not reported if one of its values is used only because a more specific table has a value for the
-    /// same key that cannot be read.
+    /// A problem is left out if it only follows from another mistake: a more specific table has a value that cannot be
+    /// read, and so the value of a more general table was used. The value that cannot be read is reported as a mistake
+    /// of its own.
     fn checked(self, problems: Vec<Problem>) -> S {
         for Problem { setting, wrong, gravity, with } in problems {
             let said: Vec<_> = with.iter().chain([&setting]).map(|name| self.picked(name)).collect();
@@ -192,7 +193,8 @@ pub(super) fn bind(layers: &Layers<'_>) -> Option<IpAddr> {
     layers.pick("bind", values::ip_or_off, None).value
 }
 
-/// Returns the `slow_call` of an operation, or the breaker's `slow_call` if the operation names none.
+/// Returns the `slow_call` of an operation, or the breaker's `slow_call` if the operation names none. `None` if the
+/// setting that is used is `"off"`.
 pub(super) fn slow_call(operation: Option<&Section<'_>>, breaker: &Breaker) -> Option<Duration> {
     match operation.map_or(Found::Absent, |section| section.get("slow_call", values::time_or_off)) {
         Found::Value(value, _) => value,

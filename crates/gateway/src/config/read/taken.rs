@@ -69,8 +69,9 @@ pub(super) fn taken(
     let words = [("configured", true), ("none", false)];
     let asked = confirm.map(|confirm| &confirm.request);
     let requests = asked.into_iter().chain(cancel.map(|cancel| &cancel.request));
-    // If one header alone is the key of a keyed operation, that header is not recorded: it is filled with the recorded
-    // key when the request is sent.
+    // The key of an action may be the value of one header of the caller's request, and nothing else. If such an
+    // operation is keyed, that header is not recorded with the other headers: when the request is sent, the header is
+    // filled with the recorded key.
     let is_sent_as_key = idempotency == Idempotency::Keyed && key.header().is_some();
     let holes = requests.flat_map(RequestTemplate::holes).chain(key.holes().filter(|_| !is_sent_as_key));
     Taken {

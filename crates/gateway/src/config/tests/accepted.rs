@@ -231,7 +231,7 @@ fn the_check_says_in_words_what_follows() {
     for sentence in [
         "operation charge: POST /v1/charges, keyed",
         "timeout      connect 3s, read 1m, total 90s",
-        "sent up to 2 times, with the same key and bytes",
+        "a call makes one attempt, with its whole body",
         "plain POST, PATCH: sent once, again only if nothing was sent; unknown goes back to the caller as such",
         "cancelled unless the caller settles it within 3m",
         "if status 200, /code = \"DECLINED\" or \"LIMIT\"",

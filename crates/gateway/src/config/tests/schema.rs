@@ -223,7 +223,9 @@ fn the_reader_asks_for_every_key_of_the_table() {
         files: Default::default(),
         asked: Default::default(),
     };
-    // Only the keys that the second pass asks for count. The first pass asks for every key that the file has.
+    // A configuration is read in two passes. The first pass asks for every key that the file has, so it would hide a
+    // key that no code uses. The second pass (`read::settings`) asks for the keys that it uses. So only the second pass
+    // runs here.
     read::settings(&Section::new(&book, &ROOT, document.get_ref(), 0..0));
     let mut known = BTreeSet::new();
     all_keys(&ROOT, &mut known);

@@ -166,8 +166,9 @@ fn check_says_what_is_taken_over_and_what_is_not() {
     assert!(!shown(&operation("")).contains("key_scope"));
 }
 
-/// The provider knows the action by the key in the body, so a question with `{key}` would ask for another key. The
-/// answer "not found" would then be believed.
+/// In this configuration, the provider knows the action by an id in the request's body. A `confirm` with `{key}` could
+/// ask the provider for another id. The provider would answer "not found", and this would be believed. So the check of
+/// the configuration notes such a `confirm`.
 #[test]
 fn confirm_by_the_key_is_noted_where_the_body_has_another_one() {
     let confirm = |hole: &str| {

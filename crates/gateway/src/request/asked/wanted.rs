@@ -63,7 +63,9 @@ pub(crate) enum Unwanted {
 }
 
 impl Wanted {
-    /// Reads the method and the target of a request. Returns `None` if the path is not one of actions.
+    /// Reads the method and the target of a request. Returns `None` if the path is neither [`ACTIONS`] nor below it.
+    /// Returns an [`Unwanted`] if the path is there but nothing can be done: for example, the method or a parameter is
+    /// wrong.
     pub(crate) fn of(method: &Method, target: &PathAndQuery) -> Option<Result<Wanted, Unwanted>> {
         let rest = target.path().strip_prefix(ACTIONS)?;
         if !rest.is_empty() && !rest.starts_with('/') {
@@ -151,7 +153,8 @@ impl Query {
         Ok(Some(wait.min(LONGEST_WAIT)))
     }
 
-    /// Fails if a parameter was not read. `known` says which there are.
+    /// Fails if the query has a parameter that was not read. `known` names the parameters that this path takes; the
+    /// error shows them.
     fn is_read(&self, known: &str) -> Result<(), Unwanted> {
         match self.0.first() {
             None => Ok(()),

@@ -65,7 +65,8 @@ fn a_caller_without_a_name_is_refused_where_callers_have_keys_of_their_own() {
     assert_eq!((name("another-of-sixteen"), name("a-third-of-sixteen")), (Some(Some("bob".into())), None));
 }
 
-/// The file of the callers' tokens is opened at the start only. Before the next start, no caller has a name.
+/// The file of the callers' tokens is opened only at a start. So a reload that adds this file does not give the callers
+/// names, and is refused, because the keys of the dependency would need the names. A start with the file is accepted.
 #[test]
 fn callers_get_names_at_a_start_and_not_by_a_reload() {
     let folder = tempfile::tempdir().unwrap();

@@ -15,8 +15,8 @@ use seawall_policy::Time;
 
 /// For how long a changed file must stay the same before it is taken, since a program may be writing it.
 pub(super) const SETTLE: Duration = Duration::from_millis(100);
-/// For how long a changed file must stay the same before it is taken, if it lacks something that is in force. Such a
-/// file may be only half written.
+/// A changed file may lack something that the configuration in force has, since it may be only half written. Such a
+/// file is taken only after it has stayed the same for this longer time.
 pub(super) const LOSS: Duration = Duration::from_secs(10);
 /// The time between two looks at the files that the configuration names.
 const LOOK: Duration = Duration::from_secs(10);
@@ -37,7 +37,8 @@ pub(super) enum Step {
     Take,
 }
 
-/// Watches the configuration file. Each content of the file is represented by a number.
+/// Watches the configuration file. Each content of the file is represented by a number (a hash), so the content itself
+/// is not kept here.
 #[derive(Debug)]
 pub(super) struct FileWatch {
     /// The content that was last put in force or refused. `None` if the file could not be read at that time.
@@ -59,8 +60,8 @@ impl FileWatch {
         FileWatch { known, seen: None }
     }
 
-    /// Returns whether the file has changed and has not yet been unchanged for long enough. If so, the next look should
-    /// come early.
+    /// Returns whether the file has changed and must still stay the same for a while before it is judged. If so, the
+    /// next look should come early.
     pub(super) fn is_settling(&self) -> bool {
         self.seen.as_ref().is_some_and(|seen| seen.loses.is_none())
     }
@@ -126,8 +127,8 @@ pub(super) struct NamedWatch {
 #[derive(Debug)]
 struct Other {
     contents: u64,
-    /// When the files first differed from those in force. After a report, it is the time of the next change, so that
-    /// the next report comes a minute after that change.
+    /// The time from which the minute until the next report is counted. At first, it is the time when the files began
+    /// to differ from those in force. If they change again after a report, it is the time of that change.
     first: Time,
     since: Time,
     tried: bool,
@@ -214,8 +215,8 @@ mod tests {
         assert!(!watch.is_settling());
         assert_eq!(watch.look(Some(2), at(9999)), Step::Wait);
         assert_eq!(watch.look(Some(2), at(10_000)), Step::Take);
-        // The ten seconds begin anew in three cases: after a further change, after the file was gone, and after the old
-        // content came back.
+        // The file must stay the same for ten seconds, and these begin anew in three cases: after a further change,
+        // after the file was gone, and after the old content came back.
         for between in [Some(3), None, Some(1)] {
             let mut watch = FileWatch::new(Some(1));
             watch.look(Some(2), at(0));

@@ -50,11 +50,13 @@ pub struct PeerPolicy {
 pub enum Waits {
     /// Repeats without a wait.
     Immediate,
-    /// Doubles the wait each time, without randomness.
+    /// Doubles the wait each time, without randomness. The numbers are the first wait and the longest wait, in seconds.
     Doubling(f64, f64),
-    /// Doubles the wait each time, and waits for half of it plus a random part of the other half.
+    /// Doubles the wait each time, and waits for half of it plus a random part of the other half. The numbers are the
+    /// first wait and the longest wait, in seconds, before the random part is drawn.
     Equal(f64, f64),
-    /// Waits for a random part of the doubled wait.
+    /// Doubles the wait each time, and waits for a random part of it. The numbers are the first wait and the longest
+    /// wait, in seconds, before the random part is drawn.
     Full(f64, f64),
 }
 

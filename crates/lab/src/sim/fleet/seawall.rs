@@ -55,8 +55,9 @@ pub struct SeawallPolicy {
 /// What the guards conclude when a caller leaves before its call has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Leaving {
-    /// The rule of Seawall's machines, and the default. That a caller leaves proves nothing about the endpoint. So the
-    /// guards let some of these attempts go on without their callers, and judge the endpoint by their real ending.
+    /// The rule of Seawall's machines, and the default. The endpoint may work well although a caller has left. So the
+    /// guards let some attempts go on after their callers have left, and judge the endpoint by the real ending of these
+    /// attempts.
     #[default]
     Witnesses,
     /// The obvious rule, for comparison: if the breaker's window contains no success, an attempt whose caller gave up
@@ -204,8 +205,8 @@ impl SeawallGuards {
         self.guards.unfollow(witness);
     }
 
-    /// Returns the report that the guards get by the obvious rule. If the caller gave up waiting and the breaker's
-    /// window contains no success, it reports a slow failure and overload. In all other cases it is `report`.
+    /// Returns what the guards are told by [`Leaving::Obvious`]. If the caller gave up waiting and the breaker's window
+    /// contains no success, this is a slow failure and overload. In all other cases it is `report` without a change.
     fn obvious(&mut self, report: &Report, now: Time) -> Report {
         let breaker = self.guards.endpoint(0).expect("there is one").breaker();
         let gave_up = matches!(report.health, Evidence::Abandoned { .. });

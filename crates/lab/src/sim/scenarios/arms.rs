@@ -119,7 +119,8 @@ fn figures(arm: &Arm, runs: &[Record]) -> Vec<Figure> {
     }
 }
 
-/// Returns the mean recovery time over the runs. If at least one run did not recover, returns a text that says so.
+/// Returns the mean recovery time over the runs, counted from the second `over`, in which the trouble ends. If at least
+/// one run did not recover, returns a text that says so.
 pub(super) fn recovery(runs: &[Record], over: usize) -> Value {
     let each: Option<Vec<f64>> = runs.iter().map(|run| run.recovery(over)).collect();
     match each {

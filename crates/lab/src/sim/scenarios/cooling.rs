@@ -118,12 +118,13 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// Adds whether Seawall keeps its two promises in the first study, in which all callers come back. All numbers are
-/// means over the seeds:
+/// Adds whether Seawall keeps its two promises in the study of the return, in which all callers come back. All numbers
+/// are means over the seeds:
 ///
-/// - From the named time on, the provider gets at most twice its capacity in any tenth of a second.
-/// - Count the calls that callers refuse and the attempts that are answered 429. With Seawall, there are at most half
-///   as many as with callers that come back exactly at the named time.
+/// - The provider's answers name a time. From that time on, the provider gets at most twice its capacity in any tenth
+///   of a second.
+/// - The number of calls that callers refuse and of attempts that are answered 429 is at most half of the same number
+///   for callers that come back exactly at the named time.
 fn promises(study: &Study<'_>, findings: &mut Findings) {
     let mean = |name: &str, column: usize| {
         let figure = findings.figures.iter().find(|figure| figure.name == format!("cooling_return/{name}"));
@@ -156,9 +157,10 @@ fn seawall(study: &Study<'_>, endpoints: usize) -> SeawallPolicy {
     SeawallPolicy::new(&study.seawall, endpoints, TIMEOUT, true)
 }
 
-/// Returns the world for the first study, in which all callers come back. For one second every attempt is answered with
-/// a 429 that names the end of that second (`over`). After it, the provider serves attempts in their order, as fast as
-/// it can. Attempts above its quota are answered with a 429 that tells the caller to wait for one second.
+/// Returns the world for the study of the return, in which all callers come back. For one second, the provider answers
+/// every attempt with a 429 that names a time: the second `over`. After that one second, the provider serves attempts
+/// in their order, as fast as it can. Attempts above its quota are answered with a 429 that tells the caller to wait
+/// for one second. `returns` is the value of [`World::returns`].
 fn returning(study: &Study<'_>, policy: Policy, returns: u8, over: usize) -> World {
     let callers = study.callers.unwrap_or(1000);
     let capacity = study.knobs.number("capacity");
@@ -175,13 +177,14 @@ fn returning(study: &Study<'_>, policy: Policy, returns: u8, over: usize) -> Wor
     world
 }
 
-/// Returns the figures of one run, in this order:
+/// Returns five figures of one run. `over` is the second that the provider's answers named, and from which callers come
+/// back.
 ///
-/// - the maximum number of attempts that reached the provider in a tenth of a second, from the named time on;
-/// - the sum of the next two figures;
-/// - the calls that callers refused, from the beginning of the trouble on;
-/// - the attempts that the provider answered 429, from the beginning of the trouble on;
-/// - the attempts that reached the provider after its trouble and before the named time.
+/// 1. the maximum number of attempts that reached the provider in a tenth of a second, from `over` on
+/// 2. the sum of figures 3 and 4
+/// 3. the number of calls that callers refused, from the beginning of the trouble on
+/// 4. the number of attempts that the provider answered 429, from the beginning of the trouble on
+/// 5. the number of attempts that reached the provider after its trouble and before `over`
 fn came_back(run: &Record, over: usize) -> Vec<f64> {
     let end = run.seconds.len();
     let provider = &run.providers[0];

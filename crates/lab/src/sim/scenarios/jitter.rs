@@ -110,8 +110,10 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// Returns whether the simulation puts the rules for waits in the same order as the published simulation did. For
-/// example, full jitter needs less than half of the writes of plain doubling, and less than half of its time.
+/// Returns whether the simulation puts the rules for waits in the same order as the published simulation did. `figure`
+/// gives two means for the name of a rule: the number of writes, and the time until the last client is through. For
+/// example, full jitter (`full`) must need less than half of the writes of plain doubling (`exp`), and less than half
+/// of its time.
 fn ordered(figure: &dyn Fn(&str) -> (f64, f64)) -> bool {
     let [none, exp, equal, full, decorr] = ["none", "exp", "equal", "full", "decorr"].map(figure);
     let near = (full.0 / equal.0 - 1.0).abs() < 0.1;

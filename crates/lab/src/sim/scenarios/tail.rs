@@ -94,9 +94,10 @@ struct Ran {
     events: u64,
 }
 
-/// Simulates root requests one after the other, so that no leaf waits because of another root request. Returns the
-/// shares of slow requests and of second requests. `hedge` is the number of seconds after which a leaf that has not
-/// answered gets a second request; with `None` it gets none.
+/// Simulates root requests one after the other, so that no leaf waits because of another root request. A root request
+/// calls `fan` servers, its leaves, and waits for all of them. If a leaf has not answered after `hedge` seconds,
+/// another replica of the leaf gets a second request; with `None` there is no second request. Returns the share of the
+/// root requests that were slow, and the number of second requests as a share of all leaves.
 fn play(stalls: f64, fan: u32, hedge: Option<f64>, roots: u32, seed: u64) -> Ran {
     let mut stream = Stream::of(seed, Whose::Provider, 0);
     let mut agenda = Agenda::new();

@@ -75,7 +75,7 @@ pub enum Arrivals {
 pub struct Leavers {
     /// The share of calls that are impatient.
     pub share: f64,
-    /// The time that the caller waits for such a call, counted from the beginning of the call.
+    /// The time that a caller waits for an impatient call before it leaves, counted from the beginning of the call.
     pub patience: Spread,
 }
 
@@ -84,7 +84,7 @@ pub struct Leavers {
 pub struct Tier {
     /// The number of servers. Each has its own guards.
     pub instances: u32,
-    /// The policy that each of these servers runs for its own calls.
+    /// The policy with which each server of the tier makes its calls to the next tier.
     pub policy: Policy,
     /// The work that the tier does before it calls the next tier.
     pub station: Station,
@@ -149,9 +149,9 @@ pub struct Quota {
 pub enum Named {
     /// The answer names no time.
     Nothing,
-    /// The answer names this number of seconds, counted from the answer.
+    /// The answer names the number of seconds after which the caller may come back, counted from the answer.
     After(f64),
-    /// The answer names the time that is left until this moment.
+    /// The answer names the time that is left until this moment, at which the caller may come back.
     Until(Time),
 }
 
@@ -207,7 +207,7 @@ pub enum Wrong {
     /// A share of the attempts is answered with a status immediately, as by an overloaded provider. No work is done for
     /// them.
     Busy {
-        /// The share of the attempts that are answered this way, from 0 to 1.
+        /// The share of the attempts that get such an immediate answer, from 0 to 1.
         share: f64,
         /// The status of their answers.
         status: u16,

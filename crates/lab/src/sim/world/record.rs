@@ -17,18 +17,18 @@ pub struct Second {
     pub ok: u32,
     /// Of the calls begun, the number that the caller's own guards refused before anything was sent.
     pub refused: u32,
-    /// Of the refused calls, the number whose caller would have waited until the end.
+    /// Of the refused calls, the number whose caller would have waited until the end of the call.
     pub patient_refused: u32,
-    /// Of the calls begun, the number whose caller would wait until the end.
+    /// Of the calls begun, the number whose caller would wait until the end of the call.
     pub patient: u32,
     /// Of the calls begun, the number whose caller left before the call ended.
     pub left: u32,
-    /// Of the calls begun, the number for a key that has no trouble of its own. Calls whose caller left before their
-    /// end do not count here.
+    /// The number of calls that began in this second and use a key without trouble of its own. Calls whose caller left
+    /// before their end do not count here.
     pub spared: u32,
-    /// Of the calls that count in `spared`, the number that ended well.
+    /// Of the calls for a key without trouble (`spared`), the number that succeeded.
     pub spared_ok: u32,
-    /// Of the calls that count in `spared`, the number that were refused.
+    /// Of the calls for a key without trouble (`spared`), the number that the caller's own guards refused.
     pub spared_refused: u32,
     /// Of the calls begun, the number that the same caller had made before. An earlier answer or refusal said when to
     /// come back (as with `Retry-After`), and the caller made the call again at that time.
@@ -165,16 +165,16 @@ impl Record {
         self.seconds[from.min(end)..end].iter().map(what).sum()
     }
 
-    /// Returns the share of the calls begun in the seconds from `from` to `to`, without `to`, that ended well. If no
-    /// call was begun, the share is zero.
+    /// Returns the share of calls that ended well, from 0 to 1. The calls that count began in the seconds from `from`
+    /// to `to`, without `to`. If no call began, the share is zero.
     #[must_use]
     pub fn goodput(&self, from: usize, to: usize) -> f64 {
         let begun = self.sum(from, to, |second| f64::from(second.begun));
         self.sum(from, to, |second| f64::from(second.ok)) / begun.max(1.0)
     }
 
-    /// Returns the share of the calls begun in the seconds from `from` to `to`, without `to`, that their own caller's
-    /// guards refused. If no call was begun, the share is zero.
+    /// Returns the share of calls that were refused by the guards of their own caller, from 0 to 1. The calls that
+    /// count began in the seconds from `from` to `to`, without `to`. If no call began, the share is zero.
     #[must_use]
     pub fn refused(&self, from: usize, to: usize) -> f64 {
         let begun = self.sum(from, to, |second| f64::from(second.begun));
@@ -195,8 +195,9 @@ impl Record {
         }
     }
 
-    /// Returns the largest number of attempts for each call begun, measured as a mean over ten successive seconds. All
-    /// spans of ten seconds between `from` and `to` are compared. Returns zero if there is none.
+    /// Divides the number of attempts by the number of calls begun, for each span of ten successive seconds between
+    /// `from` and `to`. Returns the largest of these quotients: 3.0 means that each call had three attempts on average.
+    /// Returns zero if there is no such span.
     #[must_use]
     pub fn peak_amplification(&self, from: usize, to: usize) -> f64 {
         let end = to.min(self.seconds.len());

@@ -157,7 +157,8 @@ impl Working {
         }
     }
 
-    /// Lets a worker begin an attempt that has waited in the queue.
+    /// Lets a worker begin an attempt that has waited in the queue. Returns how long the work will take, and the status
+    /// of the answer.
     pub(super) fn begin_waiting(&mut self, key: u32, now: Time) -> (Duration, u16) {
         self.begin(key, now)
     }

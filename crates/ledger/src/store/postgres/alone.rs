@@ -1,6 +1,7 @@
-//! Transactions of PostgreSQL that write a single change or settle a scope. They may wait for long: for a row that
-//! another transaction holds, or for the handlers of the application. So they need a place
-//! ([`Places`](super::places::Places)).
+//! Transactions of PostgreSQL that write a single change or settle a scope. They may hold a connection for a long
+//! time, while they wait for a row that another transaction holds or for a handler of the application. So the number
+//! of such transactions at the same time is limited: each of them first takes one of the
+//! [`Places`](super::places::Places).
 
 use std::future::Future;
 use std::time::Instant;
@@ -21,8 +22,8 @@ impl Postgres {
     /// Writes one change and runs its handler, in a transaction of its own. Returns what became of the change.
     pub(super) async fn change_alone(&self, change: &Change<PgConnection>) -> Result<Changed> {
         if change.follow.is_none() {
-            // Usually no other transaction holds the row. So the first try gives up early, and needs no place: only
-            // transactions that may wait for long need one.
+            // Usually no other transaction holds the row. So the first try waits only for a short time and then gives
+            // up. It does not count against the limit of transactions that may wait for long (`places`).
             match run_again(|| self.try_change(change, Begin::Batch)).await {
                 Err(e) if e.trouble() == Trouble::Busy => {}
                 ended => return ended,
@@ -126,8 +127,9 @@ impl Postgres {
         if let Some(follow) = follow {
             tx.has_until(Instant::now() + self.handler_within);
             let handling = async {
-                // For a member that was settled before, the handler has run before. This happens if the answer of the
-                // first commit was lost, so that the scope is settled a second time.
+                // The handler runs only for the members that this transaction has settled. For the others it ran when
+                // they were settled. There are such members if the answer of an earlier commit was lost, and the scope
+                // is settled once more.
                 for member in members.iter().filter(|member| settled.contains(&member.id)) {
                     followed(follow, &mut tx, member).await?;
                 }

@@ -27,50 +27,58 @@ use crate::store::polled::{self, Answers, BEGINNING};
 use super::rows::At;
 use super::statements::NOW;
 
-/// The maximum number of index entries that a poll, or the search of a piece, should read. If a poll reads more, bounds
-/// are used. Reading an old entry takes up to 5 µs. The entries are counted, because the time of a poll says little: on
-/// a busy machine a short search takes long, too.
+/// The maximum number of old and new index entries that one search for due rows should read. If a poll without bounds
+/// reads more, the process begins to use bounds. Reading an old entry takes up to 5 µs. The entries are counted,
+/// because the time of a poll says little: on a busy machine a short search takes long, too.
 const MANY: u64 = 2000;
 
-/// A bound is this much earlier than the due time of the first row that is due, and than the current time. A row may be
-/// written a moment after the time from which it is due.
+/// Polls and claims search for due rows from a bound on. The bound of an operation is set one second before the due
+/// time of its first due row, or one second before now if no row is due. A row may be written a moment after the time
+/// from which it is due.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// The shortest piece.
+/// The bounds are the times from which polls search for due rows. The time before the bounds is searched, too, one
+/// piece after the other. This is the length of the shortest piece.
 const SHORTEST: Duration = Duration::from_secs(2);
 
-/// A piece as long as this one reaches back to the beginning.
+/// A piece of this length or more is not limited: it reaches back to the beginning of time.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// A declared operation: the names of the dependency and of the operation.
 type Name = (String, String);
 
-/// A piece of the time below each bound. It ends at the time that is `back` before the bound.
+/// A span of time before the bound of each operation, in which one statement searches for due rows. The span ends at
+/// the time that is `back` before the bound. For example, with `back` 6 s and `length` 32 s it begins 38 s before the
+/// bound and ends 6 s before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
     back: Duration,
-    /// `None` if the piece reaches back to the beginning.
+    /// `None` if the span reaches back to the beginning of time.
     length: Option<Duration>,
 }
 
 impl Piece {
-    /// Returns the begin and the end of this piece, for an operation with this bound. The begin is `None` if the piece
-    /// reaches back to the beginning.
+    /// Returns the begin and the end of the span that this piece searches for an operation. `bound` is the time from
+    /// which on polls search for that operation's due rows. The begin is `None` if the span reaches back to the
+    /// beginning of time.
     pub(super) fn below(self, bound: Stamp) -> (Option<Stamp>, Stamp) {
         let end = bound.saturating_sub(self.back);
         (self.length.map(|length| end.saturating_sub(length)), end)
     }
 }
 
-/// The bounds of the declared operations of one process.
+/// The bounds of the declared operations of one process: the time from which on polls and claims search for the due
+/// rows of an operation.
 #[derive(Debug)]
 pub(super) struct Bounds {
-    /// Empty as long as polls read few entries.
+    /// The bound of each operation. Empty as long as polls read few index entries.
     of: HashMap<Name, Stamp>,
-    /// How far below the bounds this round of pieces has searched, and the length of the next piece.
+    /// The time before the bounds is searched piece by piece, backwards from the bounds to the beginning of time. Then
+    /// the search starts again at the bounds. `back` is how far before the bounds it has come, and `length` is the
+    /// length of the next piece.
     back: Duration,
     length: Duration,
-    /// The number of index entries that this round of pieces has read.
+    /// The number of index entries that were read since this search last started at the bounds.
     walked: u64,
 }
 
@@ -87,8 +95,9 @@ impl Bounds {
         self.of.get(&(dependency.to_owned(), operation.to_owned())).copied()
     }
 
-    /// Sets the bounds after a poll. `first` has the due time of the first due row of each operation, or `None` if no
-    /// row is due. `walked` is the number of index entries that the poll has read.
+    /// Sets the bound of each operation after a poll. `first` has the due time of the first due row of each operation,
+    /// or `None` if no row is due. `walked` is the number of index entries that the poll has read. As long as there
+    /// are no bounds and this number is small, none are set.
     pub(super) fn polled(
         &mut self,
         first: impl Iterator<Item = (Name, Option<Stamp>)>,
@@ -109,9 +118,11 @@ impl Bounds {
         }
     }
 
-    /// Raises the bounds of these operations, because a claim at the time `now` took all due rows that it could find.
-    /// Other rows that are due are locked: another process is claiming them, or an application's transaction holds
-    /// them. If they stay due, a search below the bound finds them.
+    /// The bound of an operation is the time from which polls and claims search for its due rows. Raises the bounds of
+    /// these operations to nearly `now`, because a claim has just taken all due rows that it could lock. Other due
+    /// rows may be left, which another transaction holds. They lie before the raised bound, so polls do not find them
+    /// there. But the time before the bounds is searched, too, and a due row that is found there lowers the bound
+    /// again.
     pub(super) fn emptied(&mut self, dependency: &str, operations: &[String], now: Stamp) {
         let bound = now.saturating_sub(MARGIN);
         for operation in operations {
@@ -121,15 +132,18 @@ impl Bounds {
         }
     }
 
-    /// Returns the piece below the bounds that is to be searched next; `None` if there are no bounds.
+    /// Polls search for due rows only from the bounds on. Returns the span of time before the bounds that is to be
+    /// searched next; `None` if there are no bounds.
     pub(super) fn piece(&self) -> Option<Piece> {
         let length = (self.length < LONGEST).then_some(self.length);
         (!self.of.is_empty()).then_some(Piece { back: self.back, length })
     }
 
-    /// Lowers the bounds after the search of a piece. `found` has the due time of a row that was found, for some
-    /// operations. `walked` is the number of entries that the search has read. Returns whether they were so few that
-    /// the next piece can be searched immediately.
+    /// Takes the result of searching the span that [`Bounds::piece`] returned. `found` has the operations for which a
+    /// due row was found there, with its due time: the bound of such an operation is lowered to that time. `walked` is
+    /// the number of index entries that the search has read. Returns whether the next span can be searched
+    /// immediately. It cannot if this search has read [`MANY`] entries or more, or if it has reached the beginning of
+    /// time.
     pub(super) fn searched(&mut self, found: impl Iterator<Item = (Name, Stamp)>, walked: u64) -> bool {
         for (name, due) in found {
             self.of.entry(name).and_modify(|bound| *bound = due.min(*bound));
@@ -189,7 +203,8 @@ impl SharedBounds {
         }
     }
 
-    /// Returns the question about the next piece below the bounds; `None` if there are no bounds.
+    /// Polls search for due rows only from the bounds on. Returns the SQL that searches the next span of time before
+    /// the bounds; `None` if there are no bounds.
     pub(super) fn question_below(&self, declared: &[Declared], knows: u32) -> Option<String> {
         let bounds = self.lock();
         let piece = bounds.piece()?;
@@ -200,7 +215,8 @@ impl SharedBounds {
         }))
     }
 
-    /// Takes the answers to [`SharedBounds::question_below`]. Returns whether the next piece can follow immediately.
+    /// Takes the answers to [`SharedBounds::question_below`], and lowers the bounds of the operations for which a due
+    /// row was found. Returns whether the next span can be searched immediately.
     pub(super) fn searched(&self, declared: &[Declared], answers: &Answers) -> bool {
         let found = firsts(declared, answers).filter_map(|(name, due)| Some((name, due?)));
         self.lock().searched(found, answers.walked)
@@ -266,8 +282,8 @@ mod tests {
                 let bound = bounds.from("pay", "charge").unwrap();
                 let (begin, end) = bounds.piece().unwrap().below(bound);
                 let hit = late < end && begin.is_none_or(|begin| late >= begin);
-                // All old entries lie within the last minute, as they do while a long transaction is open. So only the
-                // pieces of that minute read many entries.
+                // The bound was 999 s at first. All old entries lie in the 60 s before it, as they do while a long
+                // transaction is open. So only the spans that reach into these 60 s (after 939 s) read many entries.
                 let walked = if end > at(939) { 3 * MANY } else { 1 };
                 bounds.searched(hit.then(|| (name(), late)).into_iter(), walked);
                 pieces += 1;

@@ -256,9 +256,9 @@ impl Link {
         }
     }
 
-    /// Executes a statement that only reads, without parameters and outside of a transaction: one message and one round
-    /// trip. Returns its rows, and the moment before it was sent. As for BEGIN, the server has half of the time that is
-    /// left to answer, so that the other half is enough for another connection.
+    /// Executes a statement that only reads, without parameters and outside of a transaction: one message and one
+    /// round trip. Returns its rows, and the moment before it was sent. The server gets only half of the time that is
+    /// left. If it does not answer, the other half is left to try again on another connection.
     pub(super) async fn plain(&self, text: String) -> Result<(Vec<PgRow>, Instant)> {
         let text = AssertSqlSafe(Arc::<str>::from(text)).into_sql_str();
         let reading = |until| {
@@ -302,7 +302,8 @@ impl Link {
 
     /// Closes the idle connections of the pool. The pool opens new ones when they are needed.
     fn close_idle(&self) {
-        // Other tasks may give connections back meanwhile, so the number of turns is limited.
+        // Each pass of this loop closes one idle connection. Other tasks may give connections back meanwhile, so the
+        // loop might never end without a limit. The limit is the number of connections of the pool.
         for _ in 0..self.pool.size() {
             let Some(idle) = self.pool.try_acquire() else { return };
             drop(idle.detach());
@@ -350,13 +351,15 @@ impl Tx {
         Ok(())
     }
 
-    /// Commits, and returns the connection, so that the next transaction can use it.
+    /// Commits, and returns the connection, so that the next transaction can use it. The result is `None` only if the
+    /// transaction has ended before.
     pub(super) async fn commit_and_keep(mut self) -> Result<Option<PoolConnection<Db>>> {
         Manager::commit(&mut self).await.map_err(failed)?;
         Ok(self.conn.take())
     }
 
-    /// Rolls back, and returns the connection, so that the next transaction can use it.
+    /// Rolls back, and returns the connection, so that the next transaction can use it. The result is `None` only if
+    /// the transaction has ended before.
     pub(super) async fn rollback_and_keep(mut self) -> Result<Option<PoolConnection<Db>>> {
         Manager::rollback(&mut self).await.map_err(failed)?;
         Ok(self.conn.take())

@@ -26,21 +26,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use crate::action::{Action, ActionId, Mark, Story};
 use crate::clock::{DbClock, SharedClock, machine_time};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 
+use super::declared;
 use super::dialect::Dialect;
 use super::kept::ActionPage;
 use super::lane::{Lanes, Task, ask};
 use super::polled::{self, Answers};
 use super::version::Version;
 use super::{
-    COUNTED, Change, Changed, Counts, Declared, Due, Filter, Follow, Insert, KeptClock, OwnTime, Recorded,
-    Result, ScopeSettled, Store, Swept, Undeclared,
+    COUNTED, Change, Changed, Counts, Declared, Due, Filter, Follow, Insert, KeptClock, OperationCount,
+    OwnTime, Recorded, Result, ScopeSettled, Store, Swept,
 };
 use bounds::SharedBounds;
 pub(crate) use deadline::{Begin, Link, Tx};
@@ -55,13 +56,14 @@ pub struct Settings {
     /// The maximum number of connections, for writers, handlers, claims and reads. Default 8. A smaller number than
     /// `lanes` + `handlers` + 2 is raised to that sum. No connection is held during a call to the provider.
     pub connections: u32,
-    /// The maximum number of transactions that may wait for long at the same time, each with a connection. These are
-    /// the transactions in which a handler of the application runs, and those that wait for a row that another
-    /// transaction holds. Default 4; 0 means 1.
+    /// The maximum number of slow transactions at the same time. A transaction is slow if a handler of the application
+    /// runs in it, or if it waits for a row that another transaction holds. Each of them keeps a connection. Default
+    /// 4; 0 means 1.
     ///
-    /// One dependency gets at most one less, so that its slow handlers do not block the handlers of other dependencies.
-    /// If a transaction gets no place within half of `answer_within`, it fails with [`Trouble::Busy`], and the ledger
-    /// tries it again.
+    /// The slow transactions of one dependency may use all of these places but one. With the default, one dependency
+    /// has at most 3 of the 4 places. So its slow handlers do not block other dependencies. If there is only one
+    /// place, all dependencies share it. If a transaction gets no place within half of `answer_within`, it fails with
+    /// [`Trouble::Busy`], and the ledger tries it again.
     pub handlers: u32,
     /// The number of batches that can be under way at the same time. Default 2, so that one batch is gathered while the
     /// other waits for the disk; 0 means 1.
@@ -223,6 +225,18 @@ impl Postgres {
         rows.iter().try_for_each(|row| answers.read(&mut rows::reader(row)))?;
         answers.now.into_iter().for_each(|now| self.clock.set(DbClock::heard(now, asked)));
         Ok(answers)
+    }
+
+    /// Executes a statement that counts rows of operations.
+    async fn count(&self, text: String) -> Result<Vec<OperationCount>> {
+        let (rows, _) = self.link.plain(text).await?;
+        rows.iter().map(|row| declared::count_of(&mut rows::reader(row))).collect()
+    }
+
+    /// Executes a statement that finds the ids of rows.
+    async fn ids(&self, text: String) -> Result<Vec<ActionId>> {
+        let (rows, _) = self.link.plain(text).await?;
+        rows.iter().map(|row| declared::id_of(&mut rows::reader(row))).collect()
     }
 
     fn session<'c>(&self, conn: &'c mut PgConnection) -> Session<'c> {
@@ -389,10 +403,56 @@ impl Store for Postgres {
         Ok(answers.due)
     }
 
-    async fn undeclared(&self, declared: &[Declared]) -> Result<Vec<Undeclared>> {
-        let text = polled::undeclared(Dialect::Postgres, NOW, declared, COUNTED);
-        let (rows, _) = self.link.plain(text).await?;
-        rows.iter().map(|row| polled::undeclared_of(&mut rows::reader(row))).collect()
+    async fn declare(&self, owner: Owner, declared: &[Declared]) -> Result<()> {
+        let (delete, insert) = &declared::declare(Dialect::Postgres, NOW, owner, declared);
+        let until = self.link.until();
+        let writing = async {
+            let mut tx = self.link.begin(Begin::Alone, until).await?;
+            for text in std::iter::once(delete).chain(insert) {
+                sqlx::raw_sql(AssertSqlSafe(text.as_str())).execute(&mut *tx).await.map_err(failed)?;
+            }
+            tx.commit().await
+        };
+        self.link.bounded(until, writing).await
+    }
+
+    async fn declared(&self) -> Result<Vec<Declared>> {
+        let (rows, _) = self.link.plain(declared::declared(Dialect::Postgres, NOW)).await?;
+        let mut all = Vec::new();
+        rows.iter().try_for_each(|row| declared::declared_of(&mut all, &mut rows::reader(row)))?;
+        Ok(all)
+    }
+
+    async fn undeclared(&self, declared: &[Declared]) -> Result<Vec<OperationCount>> {
+        self.count(declared::undeclared(Dialect::Postgres, NOW, None, declared, COUNTED)).await
+    }
+
+    async fn open_counts(&self) -> Result<Vec<OperationCount>> {
+        self.count(declared::open(Dialect::Postgres, COUNTED)).await
+    }
+
+    async fn overdue(
+        &self,
+        dependency: &str,
+        operation: &str,
+        before: Stamp,
+        most: u32,
+    ) -> Result<Vec<ActionId>> {
+        let knows = self.knows();
+        self.ids(declared::overdue(Dialect::Postgres, dependency, operation, before, knows, most)).await
+    }
+
+    async fn held(
+        &self,
+        declared: &[Declared],
+        owner: Owner,
+        within: Duration,
+        most: u32,
+    ) -> Result<Vec<ActionId>> {
+        if declared.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ids(declared::held(Dialect::Postgres, NOW, declared, owner, within, most)).await
     }
 
     async fn load(&self, id: ActionId) -> Result<Option<Action>> {

@@ -48,14 +48,14 @@ pub(super) struct Place {
 }
 
 impl Places {
-    /// Makes the places for a pool. There are `handlers` of them. If the pool has too few connections beside those of
-    /// the lanes and the [`SPARE`] ones, there are fewer places, but at least one. A transaction waits for a place for
-    /// at most half of `within`, the time that the database has for an answer.
+    /// Makes the places for a pool. Of the pool's connections, each lane needs one, and [`SPARE`] (2) are kept free for
+    /// claims and reads. The rest are places, at most `handlers` and at least one. With `lanes` + 2 connections there is
+    /// one place, and only one connection is kept free. A transaction waits for a place for at most half of
+    /// `within`, the time that the database has for an answer.
     ///
     /// # Errors
     ///
-    /// [`Trouble::Refused`] if the pool is too small. Each lane keeps one connection. At least one more is needed for
-    /// handlers, and one for claims and reads.
+    /// [`Trouble::Refused`] if the pool has fewer than `lanes` + 2 connections.
     pub(super) fn of(pool: &PgPool, lanes: u32, handlers: u32, within: Duration) -> Result<Places> {
         let (connections, lanes) = (pool.options().get_max_connections(), lanes.max(1));
         let Some(free) = connections.checked_sub(lanes).filter(|free| *free >= 2) else {

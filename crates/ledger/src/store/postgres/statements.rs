@@ -18,7 +18,7 @@ use crate::machine::{AttemptRow, Back, Owner, Row as StateRow, SentKey, Stamp, W
 use crate::store::columns::{self, Columns, Fixed};
 use crate::store::dialect::Dialect;
 use crate::store::select::Select;
-use crate::store::{Counts, Declared, Filter, Insert, KeptClock, OwnTime, Result, Swept, kept, polled};
+use crate::store::{Counts, Declared, Filter, Insert, KeptClock, OwnTime, Result, Swept, declared, kept};
 
 use super::rows::{self, At, Statement};
 
@@ -35,8 +35,9 @@ fn unnest<'a>(types: impl Iterator<Item = &'a str>, first: usize) -> String {
     format!("unnest({})", each.join(", "))
 }
 
-/// Returns the part of an SQL statement that inserts lines of the attempt log, but only for actions that the part named
-/// `taken` of the same statement has inserted or changed. Its parameters are numbered from `first`.
+/// Returns a part of an SQL statement: the INSERT of new lines into the attempt log. Another part of the same
+/// statement, which is named `taken`, has the ids of the actions that the statement has inserted or changed. Lines of
+/// other actions are left out. The parameters of this part are numbered from `first`.
 fn new_lines(first: usize) -> String {
     let all = columns::names::<AttemptRow>();
     let source = unnest(std::iter::once("uuid").chain(types::<AttemptRow>()), first);
@@ -46,8 +47,9 @@ fn new_lines(first: usize) -> String {
     )
 }
 
-/// Returns the part of an SQL statement that inserts new lines of the attempt log and completes existing ones. As in
-/// [`new_lines`], only lines of actions in `taken` are written, and the parameters are numbered from `first`.
+/// Returns a part of an SQL statement that writes lines of the attempt log. A new line is inserted, and an existing
+/// line is completed. Only lines of the actions that the same statement has written are taken: they are listed in the
+/// statement's part `taken`. The parameters are numbered from `first`.
 fn logged(first: usize) -> String {
     let assigned = columns::assigned(columns::ENDED.into_iter(), "excluded");
     let lines = new_lines(first);
@@ -407,9 +409,10 @@ impl Session<'_> {
         let open = open.fetch_one(&mut *self.conn).await.map_err(failed)?;
         let stuck = self.query(&SELECT.stuck).bind(dependency.to_owned()).bind(i64::from(most));
         let stuck = stuck.fetch_one(&mut *self.conn).await.map_err(failed)?;
-        let text = polled::undeclared(Dialect::Postgres, NOW, std::slice::from_ref(declared), most);
+        let own = std::slice::from_ref(declared);
+        let text = declared::undeclared(Dialect::Postgres, NOW, Some(dependency), own, most);
         let rows = sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(&mut *self.conn).await.map_err(failed)?;
-        let undeclared = rows.iter().map(|row| Ok(polled::undeclared_of(&mut rows::reader(row))?.due));
+        let undeclared = rows.iter().map(|row| Ok(declared::count_of(&mut rows::reader(row))?.number));
         let undeclared = undeclared.sum::<Result<u64>>()?;
         Ok(Counts { undeclared, ..rows::counts(&open, &stuck, most)? })
     }
@@ -469,7 +472,8 @@ impl Session<'_> {
     }
 
     pub(super) async fn keep_clock(&mut self, kept: &KeptClock) -> Result<()> {
-        // A process without another clock keeps a pair of two equal times.
+        // The table has a column for the time of a second clock, which cannot be null. If there is no such clock, the
+        // database's time is stored in that column, too.
         let own = kept.own.as_ref().map_or(kept.database, |own| Stamp::from_micros(own.micros));
         self.query(
             "INSERT INTO seawall.clock (database_time, wall_time, back_micros, back_before) VALUES ($1, $2, $3, $4) \

@@ -37,12 +37,14 @@ use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
 #[cfg(feature = "test-clock")]
 use crate::testing::TestClock;
 
+use super::declared;
+use super::dialect::Dialect;
 use super::kept::ActionPage;
 use super::lane::{Lanes, Task, ask};
 use super::version::Version;
 use super::{
-    COUNTED, Change, Changed, Counts, Declared, Due, Filter, Follow, Insert, KeptClock, OwnTime, Recorded,
-    Result, ScopeSettled, Store, Swept, Undeclared,
+    COUNTED, Change, Changed, Counts, Declared, Due, Filter, Follow, Insert, KeptClock, OperationCount,
+    OwnTime, Recorded, Result, ScopeSettled, Store, Swept,
 };
 pub(crate) use locked::at;
 pub(crate) use statements::failed;
@@ -119,6 +121,17 @@ impl Sqlite {
         let options: SqliteConnectOptions =
             url.parse().map_err(|e: sqlx::Error| StoreError::new(Trouble::Refused, e))?;
         Sqlite::with(options.create_if_missing(true), Version::of(&migrations::STEPS), Source::Machine).await
+    }
+
+    /// Returns whether the file of a URL `sqlite:FILE` or `sqlite://FILE` exists.
+    ///
+    /// # Errors
+    ///
+    /// If the URL has another form.
+    pub fn is_there(url: &str) -> Result<bool> {
+        let options: SqliteConnectOptions =
+            url.parse().map_err(|e: sqlx::Error| StoreError::new(Trouble::Refused, e))?;
+        Ok(options.get_filename().exists())
     }
 
     async fn with(options: SqliteConnectOptions, program: Version, time: Source) -> Result<Sqlite> {
@@ -268,8 +281,46 @@ impl Store for Sqlite {
         statements::due(&mut *self.reader().await?, declared, knows, within, now).await
     }
 
-    async fn undeclared(&self, declared: &[Declared]) -> Result<Vec<Undeclared>> {
-        statements::undeclared(&mut *self.reader().await?, declared, COUNTED, self.stamp()).await
+    async fn declare(&self, owner: Owner, declared: &[Declared]) -> Result<()> {
+        statements::declare(&mut *self.reader().await?, owner, declared, self.stamp()).await
+    }
+
+    async fn declared(&self) -> Result<Vec<Declared>> {
+        statements::declared_now(&mut *self.reader().await?, self.stamp()).await
+    }
+
+    async fn undeclared(&self, declared: &[Declared]) -> Result<Vec<OperationCount>> {
+        let text = declared::undeclared(Dialect::Sqlite, &self.now(), None, declared, COUNTED);
+        statements::counted(&mut *self.reader().await?, text).await
+    }
+
+    async fn open_counts(&self) -> Result<Vec<OperationCount>> {
+        statements::counted(&mut *self.reader().await?, declared::open(Dialect::Sqlite, COUNTED)).await
+    }
+
+    async fn overdue(
+        &self,
+        dependency: &str,
+        operation: &str,
+        before: Stamp,
+        most: u32,
+    ) -> Result<Vec<ActionId>> {
+        let text = declared::overdue(Dialect::Sqlite, dependency, operation, before, self.knows(), most);
+        statements::ids(&mut *self.reader().await?, text).await
+    }
+
+    async fn held(
+        &self,
+        declared: &[Declared],
+        owner: Owner,
+        within: Duration,
+        most: u32,
+    ) -> Result<Vec<ActionId>> {
+        if declared.is_empty() {
+            return Ok(Vec::new());
+        }
+        let text = declared::held(Dialect::Sqlite, &self.now(), declared, owner, within, most);
+        statements::ids(&mut *self.reader().await?, text).await
     }
 
     async fn load(&self, id: ActionId) -> Result<Option<Action>> {
@@ -358,8 +409,14 @@ impl Sqlite {
         self.time.stamp()
     }
 
-    /// Returns a connection of the readers' pool, which does not contain the writer's connection. A write on it needs
-    /// the file's write lock, as a write of any other program does.
+    /// Returns [`Sqlite::stamp`] as SQL.
+    fn now(&self) -> String {
+        self.stamp().as_micros().to_string()
+    }
+
+    /// Returns a connection of the readers' pool, which does not contain the writer's connection. It can also write,
+    /// as [`Store::keep_clock`] does. Then it may have to wait for the writer, as another program would, since only
+    /// one connection at a time can write into the file.
     pub(crate) async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>> {
         self.readers.acquire().await.map_err(|e| locked::at(self.file(), &failed(e)))
     }

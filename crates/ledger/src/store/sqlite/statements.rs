@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 use uuid::Uuid;
 
 use crate::action::{Action, ActionId, Mark};
@@ -22,15 +22,16 @@ use crate::store::lane::BATCH;
 use crate::store::polled::{self, Answers};
 use crate::store::select::Select;
 use crate::store::{
-    Counts, Declared, Due, Filter, Insert, KeptClock, OwnTime, Result, Swept, Undeclared, kept,
+    Counts, Declared, Due, Filter, Insert, KeptClock, OperationCount, OwnTime, Result, Swept, declared, kept,
 };
 
 use super::rows;
 
-/// The numbers of rows for which there is a text of each statement. The last one is a whole batch.
+/// The text of an SQL statement depends on the number of rows that it writes. Texts are made for these numbers of rows
+/// only. A statement for 5 rows uses the text for 8. The last number is a whole batch.
 const SIZES: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, BATCH];
 
-/// The text of a statement for each of [`SIZES`].
+/// The texts of one statement, one for each of the numbers of rows in [`SIZES`].
 struct Sized {
     texts: [String; SIZES.len()],
     columns: usize,
@@ -320,8 +321,9 @@ pub(super) async fn due(
     now: Stamp,
 ) -> Result<Vec<Due>> {
     let mut answers = Answers::of(declared);
-    // SQLite takes the old entry of a row out of the index when the row changes, so each search begins at the
-    // beginning.
+    // The last argument of `polled::due` can say for each operation at which due time its search begins. It returns
+    // `None` here, so all index entries are searched. This is fast, because SQLite removes the old entry of a row from
+    // the index when the row changes.
     let now = now.as_micros().to_string();
     for row in plain(conn, polled::due(Dialect::Sqlite, &now, declared, knows, within, |_, _| None)).await? {
         answers.read(&mut rows::reader(&row))?;
@@ -330,15 +332,39 @@ pub(super) async fn due(
 }
 
 /// Returns the operations that are not declared and have due rows.
-pub(super) async fn undeclared(
+/// Executes a statement that counts rows of operations.
+pub(super) async fn counted(conn: &mut SqliteConnection, text: String) -> Result<Vec<OperationCount>> {
+    let rows = plain(conn, text).await?;
+    rows.iter().map(|row| declared::count_of(&mut rows::reader(row))).collect()
+}
+
+/// Executes a statement that finds the ids of rows.
+pub(super) async fn ids(conn: &mut SqliteConnection, text: String) -> Result<Vec<ActionId>> {
+    let rows = plain(conn, text).await?;
+    rows.iter().map(|row| declared::id_of(&mut rows::reader(row))).collect()
+}
+
+/// Writes which operations a process declares now, instead of what it declared before.
+pub(super) async fn declare(
     conn: &mut SqliteConnection,
+    owner: Owner,
     declared: &[Declared],
-    most: u32,
     now: Stamp,
-) -> Result<Vec<Undeclared>> {
-    let now = now.as_micros().to_string();
-    let rows = plain(conn, polled::undeclared(Dialect::Sqlite, &now, declared, most)).await?;
-    rows.iter().map(|row| polled::undeclared_of(&mut rows::reader(row))).collect()
+) -> Result<()> {
+    let (delete, insert) = declared::declare(Dialect::Sqlite, &now.as_micros().to_string(), owner, declared);
+    let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    for text in std::iter::once(delete).chain(insert) {
+        plain(&mut tx, text).await?;
+    }
+    tx.commit().await.map_err(failed)
+}
+
+/// Returns the operations that some process declares.
+pub(super) async fn declared_now(conn: &mut SqliteConnection, now: Stamp) -> Result<Vec<Declared>> {
+    let rows = plain(conn, declared::declared(Dialect::Sqlite, &now.as_micros().to_string())).await?;
+    let mut all = Vec::new();
+    rows.iter().try_for_each(|row| declared::declared_of(&mut all, &mut rows::reader(row)))?;
+    Ok(all)
 }
 
 /// Returns the versions of the rows with these ids.
@@ -388,8 +414,10 @@ pub(super) async fn counts(
     let open = open.fetch_one(&mut *conn).await.map_err(failed)?;
     let stuck = sqlx::query(&*SELECT.stuck).bind(dependency.to_owned()).bind(most);
     let stuck = stuck.fetch_one(&mut *conn).await.map_err(failed)?;
-    let undeclared = undeclared(conn, std::slice::from_ref(declared), most, now).await?;
-    let undeclared = undeclared.iter().map(|of| of.due).sum();
+    let now = now.as_micros().to_string();
+    let own = std::slice::from_ref(declared);
+    let undeclared = counted(conn, declared::undeclared(Dialect::Sqlite, &now, Some(dependency), own, most));
+    let undeclared = undeclared.await?.iter().map(|of| of.number).sum();
     Ok(Counts { undeclared, ..rows::counts(&open, &stuck, most)? })
 }
 

@@ -39,8 +39,9 @@ impl Source {
         }
     }
 
-    /// Returns the time that the clock shows. SQLite's own time function is not used, since it rounds to milliseconds.
-    /// A row that was written in the same millisecond could then seem to be from the future.
+    /// Returns the time that the clock shows. SQLite's own time function is not used, since it cuts off
+    /// the part below a millisecond. Other times of the ledger have microseconds, and one of the same millisecond would
+    /// seem to be later than now.
     pub(crate) fn stamp(&self) -> Stamp {
         match self {
             Source::Machine => machine_time(),
@@ -49,7 +50,8 @@ impl Source {
         }
     }
 
-    /// Returns the time that the clock shows, as an answer of the database.
+    /// Returns the time that the clock shows, in the form in which other stores return an answer of their database.
+    /// There is no question to a server, so the answer comes immediately.
     pub(super) fn answer(&self) -> DbClock {
         let asked = Instant::now();
         match self {

@@ -28,7 +28,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Opens the writer's connection, and checks that its commits are durable.
+    /// Opens the writer's connection, and checks that its commits are durable. `knows` is the highest `needs` of a row
+    /// that this program works on. `time` is the clock that counts as the database's clock.
     pub(super) async fn open(options: SqliteConnectOptions, knows: u32, time: Source) -> Result<Writer> {
         let conn = connect(&options).await?;
         Ok(Writer { options, conn: Some(conn), knows, time })
@@ -223,7 +224,8 @@ async fn scope_settled(
     };
     // There is no other writer, so no member has changed since it was read.
     let settled = write_members(conn, &mut members, writes, now).await?;
-    // For a member that was settled before, the handler has run before.
+    // The handler runs only for the members that were settled just now. For a member that was settled before, it ran
+    // at that time.
     for member in members.iter().filter(|member| settled.contains(&member.id)) {
         if let Some(follow) = follow {
             followed(follow, conn, member)
