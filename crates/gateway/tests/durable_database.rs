@@ -86,10 +86,10 @@ impl Drop for Paused<'_> {
     }
 }
 
-/// A gateway whose durable calls may take longer than the database has for an answer.
+/// A gateway whose durable calls may take longer than the database has for an answer. Its leases outlive the trouble.
 async fn patient(place: &Place, address: std::net::SocketAddr) -> Gateway {
     let charge = charge_within(address, "{ read = \"6s\", total = \"8s\" }", "");
-    let gateway = Gateway::start(&(place.section().replace("4s", "9s") + &charge)).await;
+    let gateway = Gateway::start(&(place.section().replace("4s", "60s") + &charge)).await;
     gateway.until_said("the ledger is open").await;
     gateway
 }
