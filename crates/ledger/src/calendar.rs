@@ -22,6 +22,7 @@ use seawall_policy::{Wrong, show_time};
 use crate::machine::Stamp;
 
 #[cfg(test)]
+#[path = "calendar/tests.rs"]
 mod tests;
 
 /// What is returned for an end that is beyond the calendar.

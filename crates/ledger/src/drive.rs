@@ -65,6 +65,8 @@ impl<S: Store> Inner<S> {
     pub(crate) async fn drive(&self, mut action: Action) -> Option<Action> {
         // No claim takes a row of an operation that is not declared.
         let Ok(operation) = self.operations.of(&action).cloned() else { return Some(action) };
+        let was_let_through = action.state.failing_since().is_some();
+        let mut requests = 0;
         loop {
             action = self.complete(&operation, action).await?;
             if self.may_change(&action).is_err() {
@@ -72,6 +74,13 @@ impl<S: Store> Inner<S> {
             }
             let clock = self.patient_time().await;
             let step = plan(&action.state, &operation.rules, action.origin(), clock.moment(), self.owner);
+            if matches!(step, Step::Perform(_) | Step::Cancel(_) | Step::Ask(_)) {
+                // The pace let the row through for one request.
+                if was_let_through && requests > 0 {
+                    self.paces.with(&action.dependency, |pace, now| pace.sends(1, now));
+                }
+                requests += 1;
+            }
             action = match step {
                 Step::Leave => return Some(action),
                 // Each step is boxed. Otherwise the future that waits for the provider would have to hold the state of
@@ -314,6 +323,7 @@ impl<S: Store> Inner<S> {
         mut action: Action,
         event: Event,
     ) -> Option<Action> {
+        self.heard(operation, &action, &event);
         let mut tries = Tries::begin();
         loop {
             if self.may_change(&action).is_err() {

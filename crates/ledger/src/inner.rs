@@ -9,6 +9,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::action::{Action, ActionId, Sizes};
 use crate::machine::{Owner, Stamp};
 use crate::operation::Operations;
+use crate::paces::Paces;
 use crate::store::Store;
 
 /// The maximum number of times that a row is read or inserted while one wish of a caller is handled, such as a cancel.
@@ -27,6 +28,8 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) sizes: Sizes,
     /// Wakes the tasks that wait for a row when this process has written the row.
     pub(crate) changes: Arc<Changes>,
+    /// How fast rows whose requests have failed are taken up again.
+    pub(crate) paces: Paces,
     /// Wakes the workers of this process.
     pub(crate) wakes: Wakes,
     /// Set once this process has checked whether the database's clock has jumped while no process was running. The

@@ -102,6 +102,8 @@ pub(crate) struct Guard {
     back: Back,
     jumps: u64,
     last: Option<ClockJump>,
+    /// The offset before the last jump, and when the answer arrived that showed the jump, on the monotonic clock.
+    before: Option<(Offset, Duration)>,
 }
 
 impl Guard {
@@ -115,6 +117,7 @@ impl Guard {
             back: Back::default(),
             jumps: 0,
             last: None,
+            before: None,
         }
     }
 
@@ -135,7 +138,8 @@ impl Guard {
 
     /// Takes an answer of the database, which has the database's time. The difference between that time and the
     /// monotonic clock is the new offset. It is compared with the span in which the offset was last known to lie.
-    /// Returns the jump if the clock has jumped, and otherwise `None`.
+    /// Returns the jump if the clock has jumped, and otherwise `None`. An answer from before the last jump that is taken
+    /// after it shows no jump.
     pub(crate) fn hear(&mut self, reading: Reading) -> Option<ClockJump> {
         let found = Offset::of(reading);
         let (Some(accepted), Some(bound)) = (self.accepted, self.bound) else {
@@ -143,14 +147,23 @@ impl Guard {
             self.followed = reading.heard;
             return None;
         };
+        let bound = u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
+        // Of two answers that are under way at the same time, the later one can be taken first.
+        if let Some((before, shown)) = self.before
+            && reading.asked < shown
+            && before.to(found).unsigned_abs() <= bound
+        {
+            return None;
+        }
         let drift = micros(reading.heard.saturating_sub(self.followed)) / DRIFT;
         self.followed += Duration::from_micros(u64::try_from(drift * DRIFT).unwrap_or(0));
         let near = accepted.widened(drift);
         let distance = near.to(found);
-        if distance.unsigned_abs() <= u64::try_from(bound.as_micros()).unwrap_or(u64::MAX) {
+        if distance.unsigned_abs() <= bound {
             self.accepted = Some(near.nearest(found));
             return None;
         }
+        self.before = Some((near, reading.heard));
         self.accepted = Some(found);
         self.followed = reading.heard.max(self.followed);
         // An answer takes time, so an offset is known only as a span: `near` before the jump, and `found` after it. So
@@ -273,6 +286,21 @@ mod tests {
         assert!(guard.hear(reading(100.0, 0.0, 0.0)).is_some());
         assert_eq!(guard.doubt(Duration::from_secs(160)), Some(Duration::from_secs(90)));
         assert_eq!(guard.seen().0, 2);
+    }
+
+    #[test]
+    fn an_answer_from_before_a_jump_that_is_taken_after_it_is_no_jump() {
+        for by in [600.0, -600.0] {
+            let mut guard = guard();
+            // One connection asked before the other one, and its answer is taken later.
+            let early = reading(9.9, 0.0, 0.2);
+            assert!(guard.hear(reading(10.0, by, 0.01)).is_some());
+            assert_eq!(guard.hear(early), None);
+            assert_eq!(guard.hear(reading(10.2, by, 0.01)), None);
+            assert_eq!(guard.seen().0, 1);
+            // An answer to a later question shows that the clock jumped back to where it was.
+            assert!(guard.hear(reading(10.3, 0.0, 0.01)).is_some());
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::error::{Error, Refusal, StoreError};
 use crate::inner::{Inner, Wakes};
 use crate::machine::{Birth, Owner};
 use crate::operation::{Operation, Operations};
+use crate::paces::Paces;
 use crate::store::{Boxed, Counts, Filter, Store};
 use crate::waiting::in_task;
 
@@ -89,6 +90,7 @@ impl<S: Store> LedgerBuilder<S> {
         let compared = compared.map(|old| old.compared.clone()).unwrap_or_default();
         let operations = Operations::new(self.operations)?;
         let inner = Inner {
+            paces: Paces::new(operations.names()),
             wakes: Wakes::of(operations.dependencies()),
             store: self.store,
             operations: Arc::new(operations),

@@ -147,6 +147,19 @@ impl<S: Store> Operations<S> {
         Some((rules().map(|rules| rules.pause).min()?, wait))
     }
 
+    /// Returns each operation's name, with the dependency before it.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.by_dependency.iter();
+        all.flat_map(|(dependency, names)| names.keys().map(move |name| (dependency.as_str(), name.as_str())))
+    }
+
+    /// Returns the longest time for which an unsent action of this dependency is tried.
+    pub(crate) fn give_up(&self, dependency: &str) -> std::time::Duration {
+        let names = self.by_dependency.get(dependency);
+        let times = names.into_iter().flat_map(HashMap::values).map(|operation| operation.rules.give_up);
+        times.max().unwrap_or_default()
+    }
+
     pub(crate) fn any_follows(&self) -> bool {
         self.by_dependency.values().flat_map(HashMap::values).any(|operation| operation.follow.is_some())
     }

@@ -146,6 +146,9 @@ impl Drop for UnderWay {
     }
 }
 
+/// The shortest time between two claims of rows that the pace lets through.
+const SPACING: Duration = Duration::from_millis(10);
+
 /// The ids of the actions that a loop has claimed and that are under way.
 type Held = Arc<Mutex<HashSet<ActionId>>>;
 
@@ -164,8 +167,11 @@ impl<S: Store> Looper<S> {
         let permits = Arc::new(Semaphore::new(self.settings.concurrency.max(1)));
         let mut under_way = UnderWay::default();
         loop {
+            // The pace lets rows through at times of its own.
+            let pace = self.inner.paces.wait(&self.declared.dependency).map(|wait| wait.max(SPACING));
             tokio::select! {
                 () = self.inner.wakes.to_claim(&self.declared.dependency) => {}
+                () = tokio::time::sleep(pace.unwrap_or_default()), if pace.is_some() => {}
                 _ = self.stopped.changed() => return self.end(under_way).await,
             }
             if self.claim_all(&permits, &mut under_way).await.is_none() {
@@ -196,11 +202,10 @@ impl<S: Store> Looper<S> {
             let first = self.permit(permits).await?;
             let mut free = take_free(first, permits, self.settings.claim);
             let wanted = u32::try_from(free.len()).unwrap_or(u32::MAX);
-            match self.inner.store.claim(&self.declared, self.inner.owner, wanted, lease).await {
+            match self.inner.claim_at_pace(&self.declared, wanted, lease).await {
                 Ok(claimed) => {
-                    let was_full = claimed.len() == free.len();
                     point("claimed").await;
-                    for action in claimed {
+                    for action in claimed.actions {
                         let permit = free.pop();
                         let (inner, held, id) = (self.inner.clone(), self.held.clone(), action.id);
                         held.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
@@ -210,7 +215,7 @@ impl<S: Store> Looper<S> {
                             drop(permit);
                         });
                     }
-                    if !was_full {
+                    if !claimed.is_full {
                         return Some(());
                     }
                 }

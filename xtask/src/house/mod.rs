@@ -29,13 +29,14 @@ const EMPTY_NAMES: [&str; 6] = ["util", "utils", "common", "types", "helper", "h
 
 /// The floor of each crate. A crate may use only crates on lower floors, so two crates on one floor do not use each
 /// other.
-const FLOORS: [(&str, u8); 9] = [
+const FLOORS: [(&str, u8); 10] = [
     ("seawall-policy", 0),
     ("seawall-wire", 0),
     ("seawall-heap", 0),
     ("seawall-client", 1),
     ("seawall-lab", 1),
     ("seawall-ledger", 1),
+    ("seawall-ledger-search", 1),
     ("seawall-actions", 2),
     ("seawall", 3),
     ("seawall-gateway", 4),

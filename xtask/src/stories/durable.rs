@@ -255,32 +255,30 @@ pub(super) fn crash(world: &World) -> Outcome<()> {
     Ok(())
 }
 
-/// An application dies between the answer and its settle. Another one settles in time, and a third one too late.
+/// An application dies between the answer and its settle, and settles too late when it is back. Another one settles in time.
 pub(super) fn settling(world: &World) -> Outcome<()> {
-    let gateway = Durable::start(world, "settling", "settle = \"explicit\"\nsettle_within = \"5s\"")?;
-    let mut late = Vec::new();
+    let hasty = Durable::start(world, "hasty", "settle = \"explicit\"\nsettle_within = \"3s\"")?;
+    let patient = Durable::start(world, "patient", "settle = \"explicit\"")?;
     for sdk in SDKS {
-        let [dies, settles, sleeps] = ["dies", "settles", "sleeps"].map(|word| format!("{word}-{sdk:?}"));
-        let ended = output(&mut gateway.program(sdk, "pay-and-die", &dies)?);
+        let ended = output(&mut hasty.program(sdk, "pay-and-die", &format!("dies-{sdk:?}"))?);
         expect(ended.is_err(), || format!("it did not die: {ended:?}"))?;
-        let said = gateway.pay(sdk, "pay", &settles)?;
-        let action = said["headers"]["seawall-action"].as_str().unwrap_or_default();
-        let path = gateway.url(&format!("/-/actions/{action}/settle"));
-        curl(&["--request", "POST", &path])?.expect(200, &[("seawall-effect", "applied")])?;
-        gateway.pay(sdk, "pay", &sleeps)?;
-        late.extend([dies, sleeps]);
-    }
-    for order in &late {
-        gateway.until_state(order, "cancelled")?;
-        gateway.say(order, "settle")?.expect(409, &[("seawall-reason", "too-late")])?;
-        one_payment(world, order, 1200)?;
     }
     for sdk in SDKS {
-        let settles = format!("settles-{sdk:?}");
-        gateway.until_state(&settles, "done")?;
-        one_payment(world, &settles, 0)?;
-        gateway.say(&settles, "cancel")?.expect(409, &[("seawall-reason", "settled")])?;
-        let repeated = gateway.pay(sdk, "pay-once", &format!("sleeps-{sdk:?}"))?;
+        let order = format!("settles-{sdk:?}");
+        let said = patient.pay(sdk, "pay", &order)?;
+        let action = said["headers"]["seawall-action"].as_str().unwrap_or_default();
+        let path = patient.url(&format!("/-/actions/{action}/settle"));
+        curl(&["--request", "POST", &path])?.expect(200, &[("seawall-effect", "applied")])?;
+        patient.until_state(&order, "done")?;
+        patient.say(&order, "cancel")?.expect(409, &[("seawall-reason", "settled")])?;
+        one_payment(world, &order, 0)?;
+    }
+    for sdk in SDKS {
+        let order = format!("dies-{sdk:?}");
+        hasty.until_state(&order, "cancelled")?;
+        hasty.say(&order, "settle")?.expect(409, &[("seawall-reason", "too-late")])?;
+        one_payment(world, &order, 1200)?;
+        let repeated = hasty.pay(sdk, "pay-once", &order)?;
         expect(repeated["status"] == 409, || format!("a refunded payment was replayed: {repeated}"))?;
     }
     Ok(())

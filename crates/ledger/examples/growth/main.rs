@@ -9,6 +9,8 @@
 //!   actions, which its worker performs, and performs others itself, and prints `begin`. At the end it prints
 //!   `{"sent":N,"wait_p50_ms":M,"wait_p99_ms":M,"performed":N,"perform_p50_ms":M,"perform_p99_ms":M}`. The wait is from
 //!   the record of an action to its call.
+//! - `ended --rows=N`: beside N rows that have ended, claims an action that is due, and begins an action whose key is recorded
+//!   already; prints `{"what":"claim","p50_ms":M,"p99_ms":M}`, and the same for `replay`.
 
 mod fill;
 
@@ -17,10 +19,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use seawall_ledger::store::postgres::{Postgres, Settings};
 use seawall_ledger::store::sqlite::Sqlite;
-use seawall_ledger::store::{Boxed, Filter, Standing, Store};
+use seawall_ledger::store::{Boxed, Declared, Filter, Standing, Store};
 use seawall_ledger::{
-    CancelRules, Delivery, Found, Ledger, Lifetime, NewAction, Operation, Performed, Remote, Report, Rules,
-    SettleBy, Undone, WorkerSettings,
+    Begun, CancelRules, Delivery, Found, Ledger, Lifetime, NewAction, Operation, Performed, Remote, Report,
+    Rules, SettleBy, Undone, WorkerSettings,
 };
 use seawall_policy::Idempotency;
 
@@ -100,7 +102,8 @@ async fn run<S: Store>(store: S) -> Outcome<()> {
         Some("list") => list(&store).await,
         Some("idle") => idle(store).await,
         Some("work") => work(store).await,
-        _ => Err("the first argument is fill, list, idle or work".into()),
+        Some("ended") => ended(store, rows()?).await,
+        _ => Err("the first argument is fill, list, idle, work or ended".into()),
     }
 }
 
@@ -209,6 +212,43 @@ async fn work<S: Store>(store: S) -> Outcome<()> {
         at(&mut performed, 0.5),
         at(&mut performed, 0.99),
     );
+    Ok(())
+}
+
+/// The number of times that a claim and a replay are measured.
+const TIMES: u64 = 500;
+
+/// Measures a claim of the one action that is due, and the beginning of an action whose key is recorded already, in a table
+/// with this number of other rows.
+async fn ended<S: Store>(store: S, rows: u64) -> Outcome<()> {
+    let rules = Rules::of(Idempotency::Keyed).remembered(Lifetime::For(Duration::from_secs(24 * 3600)));
+    let lease = rules.lease;
+    let ledger = Ledger::builder(store.clone())
+        .operation(Operation::new("pay", "charge", rules, Arc::new(Provider::default())))
+        .build()?;
+    let declared = Declared::new("pay", &["charge"]);
+    let (mut claims, mut replays) = (Vec::new(), Vec::new());
+    for number in 0..TIMES {
+        ledger.record(&NewAction::new("pay", "charge", format!("due-{number}"), REQUEST)).await?;
+        let begin = Instant::now();
+        let claimed = store.claim(&declared, ledger.owner(), 1, lease).await?;
+        claims.push(begin.elapsed().as_micros());
+        if claimed.len() != 1 {
+            return Err(format!("{} rows were claimed", claimed.len()).into());
+        }
+        // The keys are spread over the table. Each of them ends in 7, and no row with such a number is open.
+        let key = format!("key-{}", (number * (rows / TIMES) / 10 * 10 + 7).min(rows));
+        let begin = Instant::now();
+        let begun = ledger.start(&NewAction::new("pay", "charge", key, *b"{}")).await?;
+        replays.push(begin.elapsed().as_micros());
+        if !matches!(begun, Begun::Found(_)) {
+            return Err("a replay has begun an action".into());
+        }
+    }
+    for (what, mut took) in [("claim", claims), ("replay", replays)] {
+        let (p50, p99) = (at(&mut took, 0.5), at(&mut took, 0.99));
+        println!("{{\"what\":\"{what}\",\"p50_ms\":{p50},\"p99_ms\":{p99}}}");
+    }
     Ok(())
 }
 

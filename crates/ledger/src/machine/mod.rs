@@ -79,6 +79,6 @@ pub use stuck::StuckReason;
 pub use told::{Event, Found, Performed, Report, Told, Undone, told};
 pub use wish::{
     CancelBy, Cancelling, NotCancelled, NotSettled, Observed, Resolution, cancel, close_unsent, note,
-    observe, resolve, retry, settle, settle_scope,
+    observe, resolve, retry, retry_from, settle, settle_scope,
 };
 pub use write::{AttemptKind, AttemptOutcome, AttemptRow, Evidence, SentKey, Write};

@@ -157,9 +157,17 @@ pub fn cancel(state: &State, rules: &Rules, by: CancelBy, now: Stamp) -> Result<
 /// change, so a stuck cancel goes on as a cancel. To perform the action after all, record a new action.
 #[must_use]
 pub fn retry(state: &State, now: Stamp) -> Option<Write> {
+    retry_from(state, now, now)
+}
+
+/// Returns the change of [`retry`] for one of many rows that are started again together. Nothing is done with this row before
+/// the time `from`.
+#[must_use]
+pub fn retry_from(state: &State, now: Stamp, from: Stamp) -> Option<Write> {
     (state.end == Some(End::Stuck)).then(|| {
         let mut draft = Draft::of(state, now);
         draft.fresh_tries();
+        draft.to.next_at = from.max(now);
         draft.written()
     })
 }

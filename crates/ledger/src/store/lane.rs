@@ -23,7 +23,7 @@ use crate::caught::caught;
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp};
 
-use super::{Change, Changed, Declared, Follow, Insert, Recorded, Result, ScopeSettled, Swept};
+use super::{Change, Changed, Declared, Follow, Insert, Recorded, Result, ScopeSettled, Swept, Which};
 
 /// The maximum number of jobs in one transaction.
 pub(crate) const BATCH: usize = 128;
@@ -50,6 +50,7 @@ pub(crate) enum Task<C> {
     Scope { scope: Scope, follow: Option<Follow<C>> },
     Evidence { id: ActionId, attempt: Box<Evidence> },
     Claim { declared: Declared, owner: Owner, most: u32, lease: Duration },
+    ClaimWhich { declared: Declared, owner: Owner, most: u32, lease: Duration, which: Which },
     ClaimOne { id: ActionId, owner: Owner, lease: Duration },
     Sweep { before: Stamp, after: Option<ActionId>, most: u32 },
 }
@@ -58,7 +59,7 @@ impl<C> Task<C> {
     /// Returns whether the task is of no use once its caller has left, because nobody else would go on with its result.
     fn is_for_its_caller(&self) -> bool {
         match self {
-            Task::Record(_) | Task::Claim { .. } | Task::ClaimOne { .. } => true,
+            Task::Record(_) | Task::Claim { .. } | Task::ClaimWhich { .. } | Task::ClaimOne { .. } => true,
             Task::Change(_) | Task::Scope { .. } | Task::Evidence { .. } | Task::Sweep { .. } => false,
         }
     }
@@ -270,7 +271,11 @@ fn without_doubles<C>(jobs: Vec<Job<C>>) -> (Vec<Job<C>>, Vec<Job<C>>) {
         Task::Change(change) => seen.insert(change.action.id),
         Task::Evidence { id, .. } => seen.insert(*id),
         // These tasks are executed one by one, after the others.
-        Task::Scope { .. } | Task::Claim { .. } | Task::ClaimOne { .. } | Task::Sweep { .. } => true,
+        Task::Scope { .. }
+        | Task::Claim { .. }
+        | Task::ClaimWhich { .. }
+        | Task::ClaimOne { .. }
+        | Task::Sweep { .. } => true,
     })
 }
 

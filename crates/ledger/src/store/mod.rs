@@ -30,6 +30,8 @@ pub mod sqlite;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod version;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) mod which;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod words;
 
 use std::future::Future;
@@ -43,6 +45,7 @@ use crate::caught::caught;
 use crate::clock::{DbClock, SharedClock};
 use crate::error::StoreError;
 use crate::machine::{AttemptRow, Back, Evidence, Known, NotSettled, Owner, Scope, Stamp, State, Write};
+use crate::pace::Class;
 
 /// The result of a store's operations.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -173,6 +176,23 @@ impl Filter {
     pub fn standing(self, standing: Standing) -> Filter {
         Filter { standing: Some(standing), ..self }
     }
+}
+
+/// Which of the due rows a claim takes, while some classes of rows are held ([`crate::pace`]).
+#[derive(Clone, Debug)]
+pub enum Which {
+    /// All rows but those of these classes whose last request failed. A row is taken in spite of that if its deadline to
+    /// settle has passed, or if nothing of it was sent within the time `give_up`.
+    AllBut {
+        /// The classes that are held.
+        held: Vec<Class>,
+        /// The longest [`Rules::give_up`](crate::machine::Rules::give_up) of the dependency's operations.
+        give_up: Duration,
+        /// Only rows that are due from this time on are looked for.
+        from: Stamp,
+    },
+    /// Only the rows of this class whose last request failed.
+    Failing(Class),
 }
 
 /// The standing of an action: whether it is open, and otherwise how it ended. Lists and counts use these words.
@@ -416,6 +436,16 @@ pub trait Store: Clone + Send + Sync + 'static {
         owner: Owner,
         most: u32,
         lease: Duration,
+    ) -> impl Future<Output = Result<Vec<Action>>> + Send;
+
+    /// Claims up to `most` due rows as [`Store::claim`] does, but only those that `which` names.
+    fn claim_which(
+        &self,
+        declared: &Declared,
+        owner: Owner,
+        most: u32,
+        lease: Duration,
+        which: Which,
     ) -> impl Future<Output = Result<Vec<Action>>> + Send;
 
     /// Claims this row if it is due. Returns `None` if it is not due, if another transaction holds it, or if there is

@@ -14,6 +14,7 @@ mod lists;
 mod not_there;
 mod on_postgres;
 mod on_sqlite;
+mod outages;
 mod panics;
 mod partly;
 mod partners;
@@ -38,12 +39,12 @@ mod world;
 
 /// Makes a test on one store of each test of the suite.
 macro_rules! on {
-    ($part:ident, $world:path: $($name:ident)*) => {
+    ($part:ident, $new:path: $($name:ident)*) => {
         mod $part {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
-                    crate::$part::$name(<$world as crate::world::World>::new().await).await;
+                    crate::$part::$name($new().await).await;
                 }
             )*
         }
@@ -52,9 +53,9 @@ macro_rules! on {
 
 /// The names of the tests in the suite.
 macro_rules! suite {
-    ($store:ident, $world:path) => {
+    ($store:ident, $new:path) => {
         mod $store {
-            on! { suite, $world:
+            on! { suite, $new:
                 performs_at_once_and_keeps_the_answer
                 what_is_recorded_in_a_transaction_shares_its_fate
                 what_is_reserved_in_a_transaction_is_run_by_its_caller
@@ -74,7 +75,7 @@ macro_rules! suite {
                 a_scope_settles_together_or_not_at_all
                 what_was_closed_as_absent_is_asked_about_once_more
             }
-            on! { keeping, $world:
+            on! { keeping, $new:
                 one_key_is_one_action_in_every_way_of_recording
                 a_scope_that_is_settled_already_runs_no_handler_again
                 what_is_too_large_is_refused_before_anything_is_written
@@ -86,14 +87,14 @@ macro_rules! suite {
                 what_a_person_ends_is_kept_from_then_on
                 many_processes_may_migrate_at_once_and_a_newer_schema_is_refused
             }
-            on! { rows, $world:
+            on! { rows, $new:
                 a_row_whose_fields_all_differ_is_read_as_it_was_written
                 a_change_of_every_field_is_read_as_it_was_written
                 a_line_of_the_log_is_completed_with_the_refusal
                 a_row_that_contradicts_itself_is_named_and_stops_no_other
                 a_scope_with_an_unreadable_member_is_given_up_until_the_lease_ends
             }
-            on! { sent_keys, $world:
+            on! { sent_keys, $new:
                 mapped_keys_that_clash_take_the_next_salt
                 many_clashes_in_one_batch_are_all_recorded
                 what_plain_sql_recorded_gets_its_key_before_its_first_attempt
@@ -102,7 +103,7 @@ macro_rules! suite {
                 what_could_not_be_sent_is_closed_for_a_waiting_caller
                 what_could_not_be_settled_in_time_is_closed_unsent
             }
-            on! { starts, $world:
+            on! { starts, $new:
                 a_key_is_started_once_and_its_outcome_is_kept
                 of_many_starts_of_one_key_one_sends
                 what_was_not_sent_has_failed_and_its_key_is_started_anew
@@ -113,12 +114,12 @@ macro_rules! suite {
                 what_follows_an_outcome_needs_no_caller
                 a_successor_goes_on_with_what_the_old_ledger_began
             }
-            on! { same_requests, $world:
+            on! { same_requests, $new:
                 the_same_request_is_found_whatever_its_other_headers_are
                 another_client_never_finds_an_action
                 a_row_without_fingerprints_is_compared_by_its_bytes
             }
-            on! { partners, $world:
+            on! { partners, $new:
                 nothing_is_sent_under_a_key_that_may_be_forgotten
                 a_forgotten_key_of_a_provider_that_cannot_be_asked_is_left_to_a_person
                 a_duplicate_is_never_believed_absent
@@ -129,31 +130,36 @@ macro_rules! suite {
                 a_refusal_is_given_back_with_its_body
                 amounts_are_read_exactly_as_they_were_recorded
             }
-            on! { partly, $world:
+            on! { partly, $new:
                 a_full_cancel_undoes_what_partial_refunds_left
                 what_contradicts_an_end_is_marked_and_changes_nothing
                 a_report_is_settled_by_the_question_that_follows_it
                 a_cancel_says_what_became_of_it
             }
-            on! { lists, $world:
+            on! { outages, $new:
+                an_outage_costs_few_requests_and_heals_by_itself
+                a_claim_leaves_out_the_failing_rows_of_a_held_class
+                many_stuck_actions_are_started_again_one_after_the_other
+            }
+            on! { lists, $new:
                 a_list_has_all_rows_that_match_and_no_others
                 the_versions_of_many_rows_are_read_together
             }
-            on! { panics, $world:
+            on! { panics, $new:
                 a_handler_that_panics_is_counted_and_keeps_the_outcome
                 a_panic_in_a_scopes_handler_is_counted_and_settles_nothing
                 a_remote_that_panics_gave_no_answer
             }
-            on! { claims, $world:
+            on! { claims, $new:
                 a_claim_does_what_the_machine_does
             }
-            on! { declared, $world:
+            on! { declared, $new:
                 what_another_process_declares_is_not_undeclared
                 what_nobody_declares_is_stuck_after_its_time_and_goes_on_after_a_retry
                 a_drain_gives_back_what_it_aborts
                 a_process_that_ends_gives_back_what_it_has
             }
-            on! { polls, $world:
+            on! { polls, $new:
                 a_row_of_an_operation_that_is_not_declared_is_left_alone_and_counted
                 undeclared_rows_do_not_stand_in_the_way_of_others
                 what_a_transaction_recorded_is_found_within_one_poll
@@ -203,7 +209,7 @@ macro_rules! upgrades {
 upgrades!(sqlite_upgrades, crate::world::SqliteWorld);
 upgrades!(postgres_upgrades, crate::world::PostgresWorld);
 
-suite!(sqlite, crate::world::SqliteWorld);
-suite!(postgres, crate::world::PostgresWorld);
-suite!(serializable, crate::world::Serializable);
-suite!(pooled, crate::world::Pooled);
+suite!(sqlite, crate::world::SqliteWorld::new);
+suite!(postgres, crate::world::PostgresWorld::new);
+suite!(serializable, crate::world::PostgresWorld::serializable);
+suite!(pooled, crate::world::PostgresWorld::pooled);

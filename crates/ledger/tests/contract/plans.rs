@@ -6,10 +6,9 @@
 //! SEAWALL_BACKLOG=1000000 cargo test -p seawall-ledger --test contract backlog -- --nocapture
 //! ```
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use seawall_ledger::Owner;
-use seawall_ledger::store::Store;
 use seawall_ledger::store::postgres::Postgres;
 use seawall_ledger::store::sqlite::Sqlite;
 use seawall_policy::Idempotency;
@@ -17,7 +16,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row};
 
 use crate::provider::Provider;
-use crate::suite::{charge, pay};
+use crate::suite::charge;
 use crate::world::{PostgresWorld, SqliteWorld, World, ledger, quick};
 
 /// Copies the one row that waits until there are `rows` of them.
@@ -52,45 +51,151 @@ pub(crate) async fn backlog<W: World>(world: &W, rows: u64) {
     W::execute(&mut conn, "ANALYZE").await;
 }
 
-/// The shortest time of several claims. Slower ones were delayed by other work of the machine.
-async fn claim_time<S: Store>(store: &S) -> Duration {
-    let mut shortest = Duration::MAX;
-    for _ in 0..30 {
-        let start = Instant::now();
-        let claimed = store.claim(&pay(), Owner(9), 4, Duration::from_secs(3600)).await.unwrap();
-        shortest = shortest.min(start.elapsed());
-        assert_eq!(claimed.len(), 4);
-    }
-    shortest
+fn many() -> u64 {
+    std::env::var("SEAWALL_BACKLOG").map_or(5_000, |text| text.parse().unwrap())
 }
 
-async fn a_backlog_costs_nothing<W: World>(world: W) -> f64 {
-    let rows: u64 = std::env::var("SEAWALL_BACKLOG").map_or(20_000, |text| text.parse().unwrap());
+/// Compares what `cost` says of a claim beside few waiting rows and beside many. A scan of the table, or a sort of what
+/// waits, would cost a hundred times as much.
+async fn a_backlog_costs_nothing<W: World>(world: W, cost: impl AsyncFn(&W) -> u64) {
+    let rows = many();
     let store = world.open().await;
     let one = ledger(store.clone(), quick(Idempotency::Keyed), &Provider::new());
     one.record(&charge("seed")).await.unwrap();
     backlog(&world, 300).await;
-    let few = claim_time(&store).await;
+    let few = cost(&world).await;
     let mut conn = world.connect().await;
     W::execute(&mut conn, &format!("DELETE FROM {} WHERE key <> 'seed'", W::ACTIONS)).await;
-    W::execute(&mut conn, &format!("UPDATE {} SET due_at = next_at", W::ACTIONS)).await;
     backlog(&world, rows).await;
-    let many = claim_time(&store).await;
-    let ratio = many.as_secs_f64() / few.as_secs_f64();
-    println!("a claim with 300 rows waiting {few:?}, with {rows} {many:?}: {ratio:.2} times");
-    ratio
+    let many = cost(&world).await;
+    println!("a claim with 300 rows waiting costs {few}, with {rows} {many}");
+    assert!(few > 0 && many <= few * 2, "{few} and {many}");
 }
 
-// On an idle machine, a claim with a million waiting rows should take at most twice the time. A scan of the table would
-// take a hundred times as long.
+/// The number of steps that SQLite's machine takes for a claim of this number of rows, which is undone after that. The
+/// parameters after the sixth are `more`.
+async fn steps(world: &SqliteWorld, text: String, more: &[&str], from: Option<i64>, rows: usize) -> u64 {
+    let steps = Arc::new(AtomicU64::new(0));
+    let counted = steps.clone();
+    let mut conn = world.connect().await;
+    SqliteWorld::execute(&mut conn, SqliteWorld::BEGIN).await;
+    conn.lock_handle().await.unwrap().set_progress_handler(1, move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        true
+    });
+    let later = i64::MAX / 2;
+    let query = sqlx::query(AssertSqlSafe(text)).bind("").bind(later).bind("pay").bind(later).bind(4).bind(1);
+    let query = match from {
+        Some(from) => query.bind(more[0]).bind(0).bind(from).bind(more[1]),
+        None => more.iter().fold(query, |query, value| query.bind(*value)),
+    };
+    let claimed = query.fetch_all(&mut conn).await.unwrap();
+    conn.lock_handle().await.unwrap().remove_progress_handler();
+    SqliteWorld::execute(&mut conn, "ROLLBACK").await;
+    assert_eq!(claimed.len(), rows);
+    steps.load(Ordering::Relaxed)
+}
+
+async fn claim_steps(world: &SqliteWorld) -> u64 {
+    steps(world, Sqlite::claim_text(1), &["charge"], None, 4).await
+}
+
+async fn held_steps(world: &SqliteWorld) -> u64 {
+    let [all_but, failing] = Sqlite::held_texts();
+    let mut conn = world.connect().await;
+    let due = SqliteWorld::number(&mut conn, "SELECT due_at FROM seawall_action WHERE key = 'fresh'").await;
+    let held = r#"["charge/cancel/applied", "charge/cancel/unknown"]"#;
+    steps(world, all_but, &[held, "charge"], Some(due), 1).await
+        + steps(world, failing.clone(), &["charge", "cancel", "unknown"], None, 1).await
+        + steps(world, failing, &["charge", "cancel", "applied"], None, 4).await
+}
+
+type PgQuery<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+/// The number of pages that PostgreSQL looks at for a claim of at most four rows, which is undone after that. `more` binds the
+/// parameters after the fifth.
+async fn claimed_pages(
+    world: &PostgresWorld,
+    text: &str,
+    more: impl FnOnce(PgQuery<'_>) -> PgQuery<'_>,
+) -> u64 {
+    let [begin, ..] = Postgres::texts();
+    let mut conn = world.connect().await;
+    sqlx::raw_sql(begin).execute(&mut conn).await.unwrap();
+    let explain = format!("EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) {text}");
+    let query = sqlx::query(AssertSqlSafe(explain)).persistent(false);
+    let query = more(query.bind(uuid::Uuid::nil()).bind(0_i64).bind("pay").bind(4_i64).bind(1_i64));
+    let plan = lines(&query.fetch_all(&mut conn).await.unwrap());
+    let took = plan.lines().find(|line| line.starts_with("Execution Time")).unwrap_or_default();
+    println!("{} pages, {took}", pages(&plan));
+    pages(&plan)
+}
+
+async fn claim_pages(world: &PostgresWorld) -> u64 {
+    let [_, claim, ..] = Postgres::texts();
+    claimed_pages(world, claim, |query| query.bind(["charge"]).bind(["-infinity"])).await
+}
+
+async fn held_pages(world: &PostgresWorld) -> u64 {
+    let [all_but, failing] = Postgres::held_texts();
+    let due = "(SELECT due_at FROM seawall.action WHERE dependency = 'pay' AND key = 'fresh')";
+    let all_but = all_but.replace("$9::timestamptz", due);
+    let held = ["charge/cancel/applied", "charge/cancel/unknown"];
+    claimed_pages(world, &all_but, |query| query.bind(["charge"]).bind(held).bind(0_i64)).await
+        + claimed_pages(world, failing, |query| query.bind("charge").bind("cancel").bind("unknown")).await
+        + claimed_pages(world, failing, |query| query.bind("charge").bind("cancel").bind("applied")).await
+}
+
+/// Reads from the description of a plan that was carried out how many pages all of it has looked at.
+fn pages(plan: &str) -> u64 {
+    let whole = plan.lines().find_map(|line| line.trim().strip_prefix("Buffers: shared ")).expect(plan);
+    let counts = whole.split(' ').filter_map(|part| part.strip_prefix("hit=").or(part.strip_prefix("read=")));
+    counts.map(|count| count.parse::<u64>().unwrap()).sum()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backlog_does_not_slow_claims_on_sqlite() {
-    assert!(a_backlog_costs_nothing(SqliteWorld::new().await).await < 5.0);
+    a_backlog_costs_nothing(SqliteWorld::new().await, claim_steps).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backlog_does_not_slow_claims_on_postgres() {
-    assert!(a_backlog_costs_nothing(PostgresWorld::new().await).await < 5.0);
+    a_backlog_costs_nothing(PostgresWorld::new().await, claim_pages).await;
+}
+
+/// Compares what claims cost beside few and beside many rows that fail and are held: one of a new row, one of the only failing
+/// row of another class, which is due after all others, and one of the many.
+async fn held_rows_cost_others_nothing<W: World>(world: W, cost: impl AsyncFn(&W) -> u64) {
+    let store = world.open().await;
+    let one = ledger(store.clone(), quick(Idempotency::Keyed), &Provider::new());
+    let table = W::ACTIONS;
+    one.record(&charge("seed")).await.unwrap();
+    one.record(&charge("fresh")).await.unwrap();
+    let mut conn = world.connect().await;
+    let mut costs = Vec::new();
+    for rows in [300, many()] {
+        W::execute(&mut conn, &format!("DELETE FROM {table} WHERE key LIKE 'b%'")).await;
+        backlog(&world, rows).await;
+        let fail = format!(
+            "UPDATE {table} SET failing_since = begun_at, goal = 'cancel', \
+             effect = CASE WHEN key = 'seed' THEN 'unknown' ELSE 'applied' END WHERE key <> 'fresh'"
+        );
+        W::execute(&mut conn, &fail).await;
+        W::execute(&mut conn, "ANALYZE").await;
+        costs.push(cost(&world).await);
+    }
+    println!("claims cost {} beside 300 failing rows, {} beside {}", costs[0], costs[1], many());
+    assert!(costs[0] > 0 && costs[1] <= costs[0] * 2, "{costs:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn held_rows_do_not_slow_claims_on_sqlite() {
+    held_rows_cost_others_nothing(SqliteWorld::new().await, held_steps).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn held_rows_do_not_slow_claims_on_postgres() {
+    held_rows_cost_others_nothing(PostgresWorld::new().await, held_pages).await;
 }
 
 /// SQLite's description of the plan of a claim.

@@ -31,8 +31,6 @@ pub(crate) trait TwoVersions: World {
 pub(crate) trait World: Send + Sync + Sized {
     type Store: Store;
 
-    fn new() -> impl Future<Output = Self> + Send;
-
     /// Opens the store. Each call opens another one on the same database.
     fn open(&self) -> impl Future<Output = Self::Store> + Send;
 
@@ -68,6 +66,14 @@ pub(crate) struct SqliteWorld {
 }
 
 impl SqliteWorld {
+    pub(crate) async fn new() -> SqliteWorld {
+        let world = SqliteWorld { folder: tempfile::tempdir().unwrap() };
+        world.open().await.migrate().await.unwrap();
+        let mut conn = world.connect().await;
+        Self::execute(&mut conn, "CREATE TABLE orders (id TEXT PRIMARY KEY, state TEXT NOT NULL)").await;
+        world
+    }
+
     fn file(&self) -> std::path::PathBuf {
         self.folder.path().join("ledger.db")
     }
@@ -97,14 +103,6 @@ impl World for SqliteWorld {
     type Store = Sqlite;
     const BEGIN: &'static str = "BEGIN IMMEDIATE";
     const ACTIONS: &'static str = "seawall_action";
-
-    async fn new() -> SqliteWorld {
-        let world = SqliteWorld { folder: tempfile::tempdir().unwrap() };
-        world.open().await.migrate().await.unwrap();
-        let mut conn = world.connect().await;
-        Self::execute(&mut conn, "CREATE TABLE orders (id TEXT PRIMARY KEY, state TEXT NOT NULL)").await;
-        world
-    }
 
     async fn open(&self) -> Sqlite {
         Sqlite::open(self.file()).await.unwrap()
@@ -142,25 +140,46 @@ impl World for SqliteWorld {
     }
 }
 
-/// PostgreSQL with its default settings.
+/// PostgreSQL. The tests run on several kinds of it, which have one type, so that each test is compiled for it only once.
 pub(crate) struct PostgresWorld {
     pub(crate) url: String,
     settings: Settings,
+    /// The pooler between the ledger and the database; `None` if they are connected directly.
+    _pooler: Option<Pooler>,
 }
 
 impl PostgresWorld {
-    async fn on(url: String, settings: Settings) -> PostgresWorld {
-        let world = PostgresWorld { url, settings };
-        world.open().await.migrate().await.unwrap();
-        let mut conn = world.connect().await;
+    /// Returns a database with the default settings of PostgreSQL.
+    pub(crate) async fn new() -> PostgresWorld {
+        PostgresWorld::without_tables().await.with_tables().await
+    }
+
+    /// Returns a database whose transactions are serializable by default.
+    pub(crate) async fn serializable() -> PostgresWorld {
+        let world = PostgresWorld::without_tables().await;
+        Server::shared().make_serializable(&world.url);
+        world.with_tables().await
+    }
+
+    /// Returns a database behind pgbouncer, which gives each transaction another server session.
+    pub(crate) async fn pooled() -> PostgresWorld {
+        let (pooler, url) = Pooler::before(&Server::shared().database());
+        let mut settings = Settings::default();
+        settings.prepared = false;
+        PostgresWorld { url, settings, _pooler: Some(pooler) }.with_tables().await
+    }
+
+    async fn with_tables(self) -> PostgresWorld {
+        self.open().await.migrate().await.unwrap();
+        let mut conn = self.connect().await;
         Self::execute(&mut conn, "CREATE TABLE orders (id TEXT PRIMARY KEY, state TEXT NOT NULL)").await;
-        world
+        self
     }
 }
 
 impl TwoVersions for PostgresWorld {
     async fn without_tables() -> PostgresWorld {
-        PostgresWorld { url: Server::shared().database(), settings: Settings::default() }
+        PostgresWorld { url: Server::shared().database(), settings: Settings::default(), _pooler: None }
     }
 
     async fn open_ahead(&self) -> Postgres {
@@ -177,10 +196,6 @@ impl World for PostgresWorld {
     type Store = Postgres;
     const BEGIN: &'static str = "BEGIN";
     const ACTIONS: &'static str = "seawall.action";
-
-    async fn new() -> PostgresWorld {
-        PostgresWorld::on(Server::shared().database(), Settings::default()).await
-    }
 
     async fn open(&self) -> Postgres {
         Postgres::connect(&self.url, self.settings).await.unwrap()
@@ -216,88 +231,6 @@ impl World for PostgresWorld {
             .unwrap()
             .parse()
             .unwrap()
-    }
-}
-
-/// PostgreSQL with serializable transactions by default.
-pub(crate) struct Serializable(PostgresWorld);
-
-impl World for Serializable {
-    type Store = Postgres;
-    const BEGIN: &'static str = PostgresWorld::BEGIN;
-    const ACTIONS: &'static str = PostgresWorld::ACTIONS;
-
-    async fn new() -> Serializable {
-        let url = Server::shared().database();
-        Server::shared().make_serializable(&url);
-        Serializable(PostgresWorld::on(url, Settings::default()).await)
-    }
-
-    async fn open(&self) -> Postgres {
-        self.0.open().await
-    }
-
-    async fn connect(&self) -> PgConnection {
-        self.0.connect().await
-    }
-
-    async fn execute(conn: &mut PgConnection, sql: &str) {
-        PostgresWorld::execute(conn, sql).await;
-    }
-
-    fn write_order<'a>(
-        conn: &'a mut PgConnection,
-        id: &'a str,
-        state: &'a str,
-    ) -> Boxed<'a, Result<(), Box<dyn std::error::Error + Send + Sync>>> {
-        PostgresWorld::write_order(conn, id, state)
-    }
-
-    async fn number(conn: &mut PgConnection, sql: &str) -> i64 {
-        PostgresWorld::number(conn, sql).await
-    }
-}
-
-/// PostgreSQL behind pgbouncer, which gives each transaction another server session.
-pub(crate) struct Pooled {
-    world: PostgresWorld,
-    _pooler: Pooler,
-}
-
-impl World for Pooled {
-    type Store = Postgres;
-    const BEGIN: &'static str = PostgresWorld::BEGIN;
-    const ACTIONS: &'static str = PostgresWorld::ACTIONS;
-
-    async fn new() -> Pooled {
-        let (pooler, url) = Pooler::before(&Server::shared().database());
-        let mut settings = Settings::default();
-        settings.prepared = false;
-        Pooled { world: PostgresWorld::on(url, settings).await, _pooler: pooler }
-    }
-
-    async fn open(&self) -> Postgres {
-        self.world.open().await
-    }
-
-    async fn connect(&self) -> PgConnection {
-        self.world.connect().await
-    }
-
-    async fn execute(conn: &mut PgConnection, sql: &str) {
-        PostgresWorld::execute(conn, sql).await;
-    }
-
-    fn write_order<'a>(
-        conn: &'a mut PgConnection,
-        id: &'a str,
-        state: &'a str,
-    ) -> Boxed<'a, Result<(), Box<dyn std::error::Error + Send + Sync>>> {
-        PostgresWorld::write_order(conn, id, state)
-    }
-
-    async fn number(conn: &mut PgConnection, sql: &str) -> i64 {
-        PostgresWorld::number(conn, sql).await
     }
 }
 

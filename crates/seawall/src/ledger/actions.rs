@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use seawall_actions::stored::StoredRequest;
 use seawall_ledger::store::Store;
-use seawall_ledger::{ActionId, By, Cancelling, Ledger, NewAction, Operation, Same, Scope};
+use seawall_ledger::{
+    ActionId, By, Cancelling, Ledger, NewAction, Operation, Retried, RetryFilter, Same, Scope,
+};
 use seawall_policy::Misuse;
 use serde::Serialize;
 
@@ -253,6 +255,16 @@ impl<S: Store> Actions<S> {
     /// If the action is not stuck.
     pub async fn retry(&self, action: ActionId, by: &By) -> Result<Outcome, ActionError> {
         self.ledger.retry(action, by).await.map(Outcome::of).map_err(ActionError::before)
+    }
+
+    /// Starts all stuck actions of this operation again that the filter selects, one after the other, as
+    /// [`Ledger::retry_all`] does. Returns how many were started.
+    ///
+    /// # Errors
+    /// If the database failed. A part of the actions is started again then; call this function again for the others.
+    pub async fn retry_all(&self, filter: RetryFilter, by: &By) -> Result<Retried, ActionError> {
+        let filter = filter.of(self.durable.dependency()).operation(self.durable.operation());
+        self.ledger.retry_all(&filter, by).await.map_err(ActionError::before)
     }
 
     /// Returns the present state of an action.

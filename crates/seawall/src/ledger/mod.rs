@@ -73,8 +73,8 @@ pub use seawall_ledger::store::sqlite::Sqlite;
 pub use seawall_ledger::store::{Counts, Filter, Standing, Store};
 pub use seawall_ledger::{
     Action, ActionId, By, Cancelling, ClockJump, ClockStanding, End, Error, Ledger, LedgerBuilder, Lifetime,
-    Misuse, Money, NewAction, Observed, OnUnknown, Refusal, Resolution, Scope, Sizes, StoreError, Story,
-    Trouble, Window, Worker, WorkerSettings,
+    Misuse, Money, NewAction, Observed, OnUnknown, Refusal, Resolution, Retried, RetryFilter, Scope, Sizes,
+    StoreError, Story, StuckReason, Trouble, Window, Worker, WorkerSettings,
 };
 
 /// The contents of an action's row, and the trait for a provider that does not speak HTTP. This module is for programs

@@ -20,7 +20,8 @@ use crate::process::{Outcome, Server, cargo, output, run, target};
 /// The options of `cargo xtask bench growth`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The parts to run [default: all]: lists (how long lists take), idle (statements while there is nothing to do),
+    /// The parts to run [default: all]: lists (how long lists take), ended (claims and replays beside many rows that have
+    /// ended), idle (statements while there is nothing to do),
     /// beside (claims beside a long transaction), settle (actions while another transaction has settled one of them and
     /// stays open).
     #[arg(long, value_delimiter = ',')]
@@ -72,7 +73,8 @@ pub(crate) fn growth(options: &Options) -> Outcome<()> {
     cluster.sql("postgres", "CREATE EXTENSION pg_stat_statements")?;
     println!("command: cargo xtask {}", std::env::args().skip(1).collect::<Vec<_>>().join(" "));
     type Part = (&'static str, fn(&Options, &Cluster, &Program) -> Outcome<Rows>);
-    let parts: [Part; 4] = [("lists", lists), ("idle", idle), ("beside", beside), ("settle", settle)];
+    let parts: [Part; 5] =
+        [("lists", lists), ("ended", ended), ("idle", idle), ("beside", beside), ("settle", settle)];
     for (name, part) in parts {
         if !options.parts.is_empty() && !options.parts.iter().any(|wanted| wanted == name) {
             continue;
@@ -135,6 +137,35 @@ fn lists(options: &Options, cluster: &Cluster, program: &Program) -> Outcome<Row
         let args = ["list", url.as_str(), size.as_str(), &format!("--page={}", options.page)];
         let text = output(Command::new(&program.path).args(args))?;
         rows.extend(slowest(store, most, &text)?);
+    }
+    Ok(rows)
+}
+
+/// The number of rows in the small table with which a large one is compared.
+const FEW: u64 = 1000;
+
+/// Measures a claim and a replay beside a few and beside many rows that have ended, on both databases. Returns the median
+/// and the 99th percentile of each, in milliseconds.
+fn ended(options: &Options, cluster: &Cluster, program: &Program) -> Outcome<Rows> {
+    let mut rows = Rows::new();
+    for store in ["postgres", "sqlite"] {
+        for size in [FEW, options.rows] {
+            let name = format!("growth_ended_{}_{size}", program.name);
+            let url = match store {
+                "sqlite" => super::arms::fresh_file(&name),
+                _ => cluster.database(&name)?,
+            };
+            let (url, rows_of) = (format!("--url={url}"), format!("--rows={size}"));
+            output(Command::new(&program.path).args(["fill", &url, &rows_of, "--most=done"]))?;
+            let text = output(Command::new(&program.path).args(["ended", &url, &rows_of]))?;
+            for line in text.lines() {
+                let said: Value = serde_json::from_str(line).map_err(|e| format!("{e}: {line}"))?;
+                let what = said["what"].as_str().unwrap_or_default();
+                let ms = |name: &str| said[name].as_f64().unwrap_or(0.0);
+                let shown = format!("{:.2} · {:.2}", ms("p50_ms"), ms("p99_ms"));
+                rows.push((format!("{store}: {what} beside {size} rows, p50 · p99 ms"), vec![shown]));
+            }
+        }
     }
     Ok(rows)
 }

@@ -55,6 +55,7 @@ impl Batch<PgConnection> for Lane {
                 Task::Scope { .. }
                 | Task::Evidence { .. }
                 | Task::Claim { .. }
+                | Task::ClaimWhich { .. }
                 | Task::ClaimOne { .. }
                 | Task::Sweep { .. } => return Err(StoreError::new(Trouble::Refused, "no task of a lane")),
             }
@@ -193,6 +194,7 @@ fn answer(
         Task::Scope { .. }
         | Task::Evidence { .. }
         | Task::Claim { .. }
+        | Task::ClaimWhich { .. }
         | Task::ClaimOne { .. }
         | Task::Sweep { .. } => Err(unexpected()),
     }

@@ -18,7 +18,9 @@ use crate::machine::{AttemptRow, Back, Owner, Row as StateRow, SentKey, Stamp, W
 use crate::store::columns::{self, Columns, Fixed};
 use crate::store::dialect::Dialect;
 use crate::store::select::Select;
-use crate::store::{Counts, Declared, Filter, Insert, KeptClock, OwnTime, Result, Swept, declared, kept};
+use crate::store::{
+    Counts, Declared, Filter, Insert, KeptClock, OwnTime, Result, Swept, Which, declared, kept, which,
+};
 
 use super::rows::{self, At, Statement};
 
@@ -131,6 +133,26 @@ static CLAIM: LazyLock<String> = LazyLock::new(|| {
          LIMIT $4))",
     )
 });
+
+/// The statement of a claim while classes are held. The operations are looked at in random order: the one whose oldest row
+/// is due first could always be the same, since its rows are held.
+static CLAIM_ALL_BUT: LazyLock<String> = LazyLock::new(|| {
+    let ago = "statement_timestamp() - $8 * interval '1 microsecond'";
+    let which = which::all_but(Dialect::Postgres, "$7", "$9::timestamptz", NOW, ago);
+    claim(&format!(
+        "a.id = ANY (ARRAY(SELECT d.id FROM (SELECT name FROM unnest($6::text[]) AS u (name) ORDER BY random()) AS o \
+         CROSS JOIN LATERAL (SELECT d.id FROM seawall.action d WHERE d.dependency = $3 AND d.operation = o.name \
+         AND d.due_at <= {NOW} AND d.needs <= $5 AND {which} ORDER BY d.due_at LIMIT $4 FOR UPDATE SKIP LOCKED) AS d \
+         LIMIT $4))"
+    ))
+});
+static CLAIM_FAILING: LazyLock<String> = LazyLock::new(|| {
+    let which = which::failing(["$6", "$7", "$8"]);
+    claim(&format!(
+        "a.id = ANY (ARRAY(SELECT id FROM seawall.action WHERE dependency = $3 AND due_at <= {NOW} AND needs <= $5 \
+         AND {which} ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED))"
+    ))
+});
 static CLAIM_ONE: LazyLock<String> =
     LazyLock::new(|| claim("a.id = $3 AND a.due_at <= statement_timestamp() AND a.needs <= $4"));
 
@@ -149,6 +171,13 @@ fn claim(which: &str) -> String {
 #[cfg(feature = "testing")]
 pub(super) fn texts() -> [&'static str; 3] {
     [&CLAIM, &CHANGE, &CHANGE_ONE]
+}
+
+/// Returns the texts of the claims while classes are held, which tests check: of all rows but the failing ones of the held
+/// classes, and of the failing rows of one class.
+#[cfg(feature = "testing")]
+pub(super) fn held_texts() -> [&'static str; 2] {
+    [&CLAIM_ALL_BUT, &CLAIM_FAILING]
 }
 
 /// Returns the text of the statement that lists the actions of a filter. The tests check its plan.
@@ -185,6 +214,15 @@ pub(crate) fn failed(e: sqlx::Error) -> StoreError {
 fn ended_the_connection(said: &dyn sqlx::error::DatabaseError) -> bool {
     let severity = said.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
     matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic))
+}
+
+/// What a claim writes, and how many rows it takes.
+#[derive(Clone, Copy)]
+pub(super) struct Claim {
+    pub(super) owner: Owner,
+    pub(super) most: u32,
+    pub(super) lease: Duration,
+    pub(super) knows: u32,
 }
 
 /// A connection in a transaction, together with the choice whether its statements are prepared by name.
@@ -342,6 +380,38 @@ impl Session<'_> {
             .bind(i64::from(knows))
             .bind(declared.operations.clone())
             .bind(from);
+        self.claimed(query).await
+    }
+
+    /// Claims up to the wanted number of the due rows of a dependency that `which` names. Returns the rows and the
+    /// database's time; the time is `None` if no row was claimed.
+    pub(super) async fn claim_which(
+        &mut self,
+        declared: &Declared,
+        claim: Claim,
+        which: &Which,
+    ) -> Result<(Vec<Action>, Option<DbClock>)> {
+        let text: &'static str = match which {
+            Which::AllBut { .. } => &CLAIM_ALL_BUT,
+            Which::Failing(_) => &CLAIM_FAILING,
+        };
+        let query = self
+            .query(text)
+            .bind(Uuid::from_u128(claim.owner.0))
+            .bind(micros(claim.lease))
+            .bind(declared.dependency.clone())
+            .bind(i64::from(claim.most))
+            .bind(i64::from(claim.knows));
+        let query = match which {
+            Which::AllBut { held, give_up, from } => query
+                .bind(declared.operations.clone())
+                .bind(which::texts(held))
+                .bind(micros(*give_up))
+                .bind(At(*from)),
+            Which::Failing(class) => {
+                which::columns(class).into_iter().fold(query, |query, column| query.bind(column))
+            }
+        };
         self.claimed(query).await
     }
 

@@ -44,7 +44,7 @@ use super::lane::{Lanes, Task, ask};
 use super::version::Version;
 use super::{
     COUNTED, Change, Changed, Counts, Declared, Due, Filter, Follow, Insert, KeptClock, OperationCount,
-    OwnTime, Recorded, Result, ScopeSettled, Store, Swept,
+    OwnTime, Recorded, Result, ScopeSettled, Store, Swept, Which,
 };
 pub(crate) use locked::at;
 pub(crate) use statements::failed;
@@ -175,6 +175,14 @@ impl Sqlite {
         statements::claim_text(operations)
     }
 
+    /// Returns the statements of the claims while classes are held: of all rows of one operation but the failing ones of the
+    /// held classes, and of the failing rows of one class. Tests check what they read.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn held_texts() -> [String; 2] {
+        [statements::claim_all_but_text(1), statements::CLAIM_FAILING.clone()]
+    }
+
     /// Returns the SQL that lists the actions of a filter. Tests check its query plan.
     #[cfg(feature = "testing")]
     #[must_use]
@@ -268,6 +276,18 @@ impl Store for Sqlite {
         lease: Duration,
     ) -> Result<Vec<Action>> {
         let task = Task::Claim { declared: declared.clone(), owner, most, lease };
+        ask!(self.lanes, task, Claimed)
+    }
+
+    async fn claim_which(
+        &self,
+        declared: &Declared,
+        owner: Owner,
+        most: u32,
+        lease: Duration,
+        which: Which,
+    ) -> Result<Vec<Action>> {
+        let task = Task::ClaimWhich { declared: declared.clone(), owner, most, lease, which };
         ask!(self.lanes, task, Claimed)
     }
 

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 use uuid::Uuid;
 
@@ -22,7 +22,8 @@ use crate::store::lane::BATCH;
 use crate::store::polled::{self, Answers};
 use crate::store::select::Select;
 use crate::store::{
-    Counts, Declared, Due, Filter, Insert, KeptClock, OperationCount, OwnTime, Result, Swept, declared, kept,
+    Counts, Declared, Due, Filter, Insert, KeptClock, OperationCount, OwnTime, Result, Swept, Which,
+    declared, kept, which,
 };
 
 use super::rows;
@@ -99,19 +100,40 @@ static ATTEMPT: LazyLock<Sized> = LazyLock::new(|| {
 /// The statements that only read.
 static SELECT: LazyLock<Select> = LazyLock::new(|| Select::of(Dialect::Sqlite));
 
-/// Returns the statement of a claim of rows of `operations` operations. The rows of each operation are found in the
-/// order of the index; a list of names in the condition would make SQLite sort all due rows of these operations.
+/// Returns the statement of a claim of rows of `operations` operations.
 pub(super) fn claim_text(operations: usize) -> String {
+    claim_of(operations, "", 7)
+}
+
+/// Returns the statement of a claim of all rows of `operations` operations but the failing ones of the held classes.
+pub(super) fn claim_all_but_text(operations: usize) -> String {
+    let which = which::all_but(Dialect::Sqlite, "?7", "?9", "?4", "?8");
+    claim_of(operations, &format!("AND {which} "), 10)
+}
+
+/// Returns the statement of a claim of rows that `which` allows. The names of the operations are the parameters from the
+/// number `first` on. The rows of each operation are found in the order of the index; a list of names in the condition would
+/// make SQLite sort all due rows of these operations.
+fn claim_of(operations: usize, which: &str, first: usize) -> String {
     let of = |number: usize| {
         format!(
             "SELECT * FROM (SELECT id, due_at FROM seawall_action WHERE dependency = ?3 AND operation = ?{} \
-             AND due_at <= ?4 AND needs <= ?6 ORDER BY due_at LIMIT ?5)",
-            number + 7
+             AND due_at <= ?4 AND needs <= ?6 {which}ORDER BY due_at LIMIT ?5)",
+            number + first
         )
     };
     let each = (0..operations).map(of).collect::<Vec<_>>().join(" UNION ALL ");
     claim(&format!("id IN (SELECT id FROM ({each}) ORDER BY due_at LIMIT ?5)"))
 }
+
+/// The statement of a claim of the failing rows of one class.
+pub(super) static CLAIM_FAILING: LazyLock<String> = LazyLock::new(|| {
+    let which = which::failing(["?7", "?8", "?9"]);
+    claim(&format!(
+        "id IN (SELECT id FROM seawall_action WHERE dependency = ?3 AND due_at <= ?4 AND needs <= ?6 AND {which} \
+         ORDER BY due_at LIMIT ?5)"
+    ))
+});
 
 /// The maximum number of operations in one statement of a claim. SQLite allows 500 parts of a `UNION`.
 const OPERATIONS: usize = 100;
@@ -279,22 +301,68 @@ pub(super) async fn claim_due(
 ) -> Result<Vec<Action>> {
     let mut rows = Vec::new();
     for operations in declared.operations.chunks(OPERATIONS) {
-        let left = most.saturating_sub(u32::try_from(rows.len()).unwrap_or(u32::MAX));
-        let query = sqlx::query(AssertSqlSafe(claim_text(operations.len())))
-            .bind(rows::owner_text(claim.owner))
-            .bind(claim.until.as_micros())
-            .bind(declared.dependency.clone())
-            .bind(claim.now.as_micros())
-            .bind(left)
-            .bind(claim.knows);
+        let query = sqlx::query(AssertSqlSafe(claim_text(operations.len())));
+        let query = claiming(query, declared, left(most, &rows), claim);
         let query = operations.iter().fold(query, |query, name| query.bind(name.clone()));
         rows.extend(query.fetch_all(&mut *conn).await.map_err(failed)?);
     }
-    // A row that cannot be read must not stop the others. Such a row stays claimed until its lease ends.
+    Ok(readable(&rows))
+}
+
+/// Claims up to `most` of the due rows of the declared operations that `which` names, and returns them.
+pub(super) async fn claim_which(
+    conn: &mut SqliteConnection,
+    declared: &Declared,
+    most: u32,
+    claim: Claim,
+    which: &Which,
+) -> Result<Vec<Action>> {
+    let (held, give_up, from) = match which {
+        Which::AllBut { held, give_up, from } => (which::texts(held), *give_up, *from),
+        Which::Failing(class) => {
+            let query = claiming(sqlx::query(CLAIM_FAILING.as_str()), declared, most, claim);
+            let query = which::columns(class).into_iter().fold(query, |query, column| query.bind(column));
+            return Ok(readable(&query.fetch_all(conn).await.map_err(failed)?));
+        }
+    };
+    let mut rows = Vec::new();
+    for operations in declared.operations.chunks(OPERATIONS) {
+        let query = sqlx::query(AssertSqlSafe(claim_all_but_text(operations.len())));
+        let query = claiming(query, declared, left(most, &rows), claim)
+            .bind(serde_json::Value::from(held.clone()).to_string())
+            .bind(claim.now.saturating_sub(give_up).as_micros())
+            .bind(from.as_micros());
+        let query = operations.iter().fold(query, |query, name| query.bind(name.clone()));
+        rows.extend(query.fetch_all(&mut *conn).await.map_err(failed)?);
+    }
+    Ok(readable(&rows))
+}
+
+type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
+
+/// Binds the parameters that all claims of several rows have.
+fn claiming<'q>(query: Query<'q>, declared: &Declared, most: u32, claim: Claim) -> Query<'q> {
+    query
+        .bind(rows::owner_text(claim.owner))
+        .bind(claim.until.as_micros())
+        .bind(declared.dependency.clone())
+        .bind(claim.now.as_micros())
+        .bind(most)
+        .bind(claim.knows)
+}
+
+/// Returns how many of `most` rows may still be claimed after these.
+fn left(most: u32, rows: &[SqliteRow]) -> u32 {
+    most.saturating_sub(u32::try_from(rows.len()).unwrap_or(u32::MAX))
+}
+
+/// Returns the actions of claimed rows. A row that cannot be read must not stop the others. Such a row stays claimed until
+/// its lease ends.
+fn readable(rows: &[SqliteRow]) -> Vec<Action> {
     let readable = rows.iter().filter_map(|row| {
         rows::action(row).inspect_err(|e| tracing::error!(error = %e, "a row cannot be read")).ok()
     });
-    Ok(readable.collect())
+    readable.collect()
 }
 
 /// Claims one row, if it is due. Returns `None` if it is not.

@@ -141,6 +141,11 @@ async fn transaction(
                     statements::Claim { owner: *owner, now, until: now.saturating_add(*lease), knows };
                 Answer::Claimed(statements::claim_due(&mut tx, declared, *most, claim).await?)
             }
+            Task::ClaimWhich { declared, owner, most, lease, which } => {
+                let claim =
+                    statements::Claim { owner: *owner, now, until: now.saturating_add(*lease), knows };
+                Answer::Claimed(statements::claim_which(&mut tx, declared, *most, claim, which).await?)
+            }
             Task::ClaimOne { id, owner, lease } => {
                 let claim =
                     statements::Claim { owner: *owner, now, until: now.saturating_add(*lease), knows };

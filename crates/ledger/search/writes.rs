@@ -1,6 +1,6 @@
 //! What is written to the rows: the steps of a worker, and the application's data that follow.
 
-use seawall_ledger::machine::{
+use seawall_ledger_search::machine::{
     CancelBy, End, Event, Naming, NotSettled, Stamp, completed, handler_failed, scope_handler_failed,
     settle_scope,
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use seawall_ledger::machine::{
+use seawall_ledger_search::machine::{
     AttemptKind, AttemptRow, Effect, End, Event, Goal, Owner, Performed, Row, Stamp,
 };
 

@@ -8,11 +8,11 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use seawall_ledger::machine::{
+use seawall_ledger_search::calendar::{Lifetime, Window};
+use seawall_ledger_search::machine::{
     AttemptKind, AttemptRow, End, Event, Naming, Origin, Owner, Question, Row, Rules, SettleBy, Stamp, State,
     recorded, reserved, sent,
 };
-use seawall_ledger::{Lifetime, Window};
 
 use crate::normal::{each_stamp, each_time, moved};
 use crate::provider::{Provider, Traits};
@@ -397,7 +397,7 @@ pub(crate) fn in_ticks(mut rules: Rules) -> Rules {
     rules.stuck_after = ticks(FOR_EVER);
     rules.audit_after = ticks(3);
     rules.backoff = seawall_policy::Backoff { base: TICK, cap: TICK };
-    rules.limits = seawall_ledger::Limits { perform: 2, cancel: Some(2), confirm: Some(3) };
+    rules.limits = seawall_ledger_search::machine::Limits { perform: 2, cancel: Some(2), confirm: Some(3) };
     if let SettleBy::Explicit(_) = rules.settle {
         rules.settle = SettleBy::Explicit(ticks(5));
     }

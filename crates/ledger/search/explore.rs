@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
-use seawall_ledger::machine::End;
+use seawall_ledger_search::machine::End;
 
 use crate::invariants;
 use crate::moves::{Moves, Next};

@@ -5,7 +5,7 @@
 //! luck. Time passes whenever no declared bound is exceeded by that. So a worker that makes no move while time passes
 //! lags, and may come back as a zombie.
 
-use seawall_ledger::machine::{
+use seawall_ledger_search::machine::{
     AttemptKind, AttemptRow, CancelBy, Event, Found, NotSettled, Performed, Question, Report, Undone, claim,
     close_unsent, give_back,
 };

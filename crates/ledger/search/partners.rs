@@ -1,7 +1,7 @@
 //! What real partners do beyond the kinds of [`cases`](crate::cases), and what is declared for each.
 
-use seawall_ledger::machine::{CancelKind, CancelRules, ConfirmRules, OnUnknown, Rules};
-use seawall_ledger::{Lifetime, Window};
+use seawall_ledger_search::calendar::{Lifetime, Window};
+use seawall_ledger_search::machine::{CancelKind, CancelRules, ConfirmRules, OnUnknown, Rules};
 use seawall_policy::Idempotency;
 
 use crate::cases::{

@@ -8,9 +8,9 @@
 //! The second half replaces one rule after the other by the obvious one, and shows that the search then finds a bad
 //! run. If the search found none, the rule would be superfluous or not tested.
 //!
-//! `SEAWALL_SEARCH=traces cargo test -p seawall-ledger --test search obvious -- --nocapture` prints those runs.
+//! `SEAWALL_SEARCH=traces cargo test -p seawall-ledger-search obvious -- --nocapture` prints those runs.
 //! `SEAWALL_SEARCH_CASE=words` restricts the first half to the cases with these words in their names.
-//! `SEAWALL_SEARCH=big cargo test --release -p seawall-ledger --test search no_run -- --nocapture` looks at the larger world.
+//! `SEAWALL_SEARCH=big cargo test --release -p seawall-ledger-search no_run -- --nocapture` looks at the larger world.
 
 mod bent;
 mod cases;

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use seawall_ledger::Lifetime;
-use seawall_ledger::machine::{
+use seawall_ledger_search::calendar::Lifetime;
+use seawall_ledger_search::machine::{
     self, AttemptOutcome, CancelBy, CancelKind, Effect, End, Event, Found, Goal, NotApplied, NotCancelled,
     NotSettled, Now, Origin, Owner, Performed, Question, Row, Rules, Stamp, Step, Undone,
 };

@@ -1,6 +1,6 @@
 //! The machine's answers in a form that an obvious rule can bend.
 
-use seawall_ledger::machine::{AttemptRow, Question, Row, State, Step, Told, Write};
+use seawall_ledger_search::machine::{AttemptRow, Question, Row, State, Step, Told, Write};
 
 /// A change of a row, as the machine or an obvious rule makes it. Only the machine makes a [`Write`], so the search keeps
 /// its changes in this form, which can be bent.

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use seawall_ledger::Lifetime;
-use seawall_ledger::machine::{CancelKind, CancelRules, ConfirmRules, Limits, OnUnknown, Rules, SettleBy};
+use seawall_ledger_search::calendar::Lifetime;
+use seawall_ledger_search::machine::{
+    CancelKind, CancelRules, ConfirmRules, Limits, OnUnknown, Rules, SettleBy,
+};
 use seawall_policy::Idempotency;
 
 use crate::obvious::Obvious;

@@ -1,6 +1,6 @@
 //! A provider that is as small as possible: one charge, its refund, a memory of keys, and a status index that may lag.
 
-use seawall_ledger::machine::{AttemptKind, Found, Performed, Report, Undone};
+use seawall_ledger_search::machine::{AttemptKind, Found, Performed, Report, Undone};
 
 use crate::world::Request;
 

@@ -1,6 +1,6 @@
 //! The moves of people, of webhooks, of others who use the same provider, and of an application that asks once more.
 
-use seawall_ledger::machine::{
+use seawall_ledger_search::machine::{
     Birth, CancelBy, End, Observed, Resolution, note, observe, resolve, used_anew,
 };
 

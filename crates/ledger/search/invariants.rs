@@ -1,6 +1,6 @@
 //! What must hold in every world, and for every write.
 
-use seawall_ledger::machine::{AttemptKind, Effect, End, Goal, Naming, SettleBy, State};
+use seawall_ledger_search::machine::{AttemptKind, Effect, End, Goal, Naming, SettleBy, State};
 
 use crate::bent::Bent;
 use crate::provider;

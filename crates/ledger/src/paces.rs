@@ -1,0 +1,137 @@
+//! The pace of each dependency in this process, and how far back its claims look. Both are behind a lock that is held for a
+//! few field updates.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use seawall_policy::Time;
+
+use crate::machine::Stamp;
+use crate::pace::Pace;
+
+/// The pace of each dependency in this process.
+pub(crate) struct Paces {
+    began: Instant,
+    by_dependency: HashMap<String, Mutex<Paced>>,
+}
+
+struct Paced {
+    pace: Pace,
+    horizon: Horizon,
+}
+
+/// How long a claim that looks at all due rows is followed by claims that look only at the newest ones.
+const LOOK_BACK: Duration = Duration::from_secs(10);
+
+/// How far claims look back behind the claim before. An application that commits a row later than this after it was due, while
+/// classes are held, waits for the next look at all rows.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// From which time on a claim looks for due rows while classes are held.
+///
+/// Rows that are held stay due, and each claim would walk over all of them: beside 100 000 of them, a claim would take 30
+/// times as long. So a claim begins where the one before has found everything, and every ten seconds one looks at all rows.
+#[derive(Debug)]
+struct Horizon {
+    from: Stamp,
+    /// When the last claim looked at all rows.
+    whole: Time,
+}
+
+/// All rows are due after this time.
+const BEGINNING: Stamp = Stamp::from_micros(0);
+
+impl Horizon {
+    fn new() -> Horizon {
+        Horizon { from: BEGINNING, whole: Time::ZERO }
+    }
+
+    /// Returns from which time on the next claim is to look.
+    fn from(&self, now: Time) -> Stamp {
+        if now.since(self.whole) >= LOOK_BACK { BEGINNING } else { self.from }
+    }
+
+    /// Takes in that a claim has looked from `from` on. `begun` is the database's time before it, and `is_full` says whether it
+    /// may have left rows.
+    fn looked(&mut self, from: Stamp, begun: Stamp, is_full: bool, now: Time) {
+        if from == BEGINNING {
+            self.whole = now;
+        }
+        if !is_full {
+            self.from = begun.saturating_sub(MARGIN);
+        } else if from == BEGINNING {
+            self.from = BEGINNING;
+        }
+    }
+}
+
+impl Paces {
+    /// Returns the paces of these operations, each with its dependency.
+    pub(crate) fn new<'a>(operations: impl Iterator<Item = (&'a str, &'a str)>) -> Paces {
+        let mut names: HashMap<String, Vec<&str>> = HashMap::new();
+        for (dependency, operation) in operations {
+            names.entry(dependency.to_owned()).or_default().push(operation);
+        }
+        let paced = |names: Vec<&str>| {
+            Mutex::new(Paced { pace: Pace::new(names.into_iter()), horizon: Horizon::new() })
+        };
+        let by_dependency = names.into_iter().map(|(dependency, names)| (dependency, paced(names)));
+        Paces { began: Instant::now(), by_dependency: by_dependency.collect() }
+    }
+
+    /// Calls `with` with the pace of a dependency and the present time. Returns `None` if no operation of the dependency
+    /// is declared.
+    pub(crate) fn with<R>(&self, dependency: &str, with: impl FnOnce(&mut Pace, Time) -> R) -> Option<R> {
+        self.lock(dependency).map(|mut paced| with(&mut paced.pace, self.now()))
+    }
+
+    /// Returns from which time on a claim is to look for due rows of a dependency while classes are held.
+    pub(crate) fn horizon(&self, dependency: &str) -> Stamp {
+        self.lock(dependency).map_or(BEGINNING, |paced| paced.horizon.from(self.now()))
+    }
+
+    /// Takes in that a claim has looked from `from` on. `begun` is the database's time before it, and `is_full` says whether it
+    /// may have left rows.
+    pub(crate) fn looked(&self, dependency: &str, from: Stamp, begun: Stamp, is_full: bool) {
+        if let Some(mut paced) = self.lock(dependency) {
+            paced.horizon.looked(from, begun, is_full, self.now());
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time::ZERO.saturating_add(self.began.elapsed())
+    }
+
+    fn lock(&self, dependency: &str) -> Option<MutexGuard<'_, Paced>> {
+        // Both are consistent after each of their changes, so they can be used after a panic.
+        Some(self.by_dependency.get(dependency)?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns the time until the pace of a dependency may let a row through; `None` if it holds none back.
+    pub(crate) fn wait(&self, dependency: &str) -> Option<Duration> {
+        self.with(dependency, |pace, now| pace.next_at().map(|at| at.since(now))).flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_looks_back_to_what_the_one_before_has_not_seen_and_sometimes_at_all() {
+        let (at, now) = (|seconds: i64| Stamp::from_micros(seconds * 1_000_000), Time::from_millis);
+        let mut horizon = Horizon::new();
+        let first = horizon.from(now(100));
+        assert_eq!(first, BEGINNING);
+        horizon.looked(first, at(1_000), true, now(100));
+        assert_eq!(horizon.from(now(200)), BEGINNING, "the claim before was full");
+        horizon.looked(BEGINNING, at(1_000), false, now(200));
+        assert_eq!(horizon.from(now(300)), at(995));
+        horizon.looked(at(995), at(1_003), true, now(3_200));
+        assert_eq!(horizon.from(now(3_300)), at(995), "what the claim before left is still to be found");
+        horizon.looked(at(995), at(1_004), false, now(4_200));
+        assert_eq!(horizon.from(now(10_199)), at(999));
+        assert_eq!(horizon.from(now(10_200)), BEGINNING, "ten seconds after the last look at all");
+    }
+}
