@@ -1,6 +1,7 @@
 //! Records an action, or finds the one that is recorded under its key.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use seawall_policy::Misuse;
 
@@ -13,6 +14,9 @@ use crate::machine::{self, AttemptRow, Birth, Naming, Rules, Stamp, State, used_
 use crate::operation::Operation;
 use crate::prints::Prints;
 use crate::store::{Change, Changed, Insert, Recorded, Store};
+
+/// The time between two tries to record a key that another transaction holds.
+const BETWEEN: Duration = Duration::from_millis(20);
 
 impl<S: Store> Inner<S> {
     pub(crate) fn checked(&self, new: &NewAction) -> Result<&Arc<Operation<S>>, Misuse> {
@@ -44,13 +48,16 @@ impl<S: Store> Inner<S> {
                 ..Action::of(new, state, now)
             };
             point("before-record").await;
-            let insert = Insert { action: action.clone(), attempt: attempt.clone() };
+            let insert = || Insert { action: action.clone(), attempt: attempt.clone() };
             let recorded = match &mut place {
-                Place::Own => match self.store.record(insert).await {
+                Place::Own => match self.record_patiently(insert).await {
                     Ok(recorded) => recorded,
                     Err(e) => return Err(NotBegun::lost(e, action, attempt, operation, clock)),
                 },
-                Place::In(conn) => Box::pin(self.store.record_in(conn, &insert)).await?,
+                Place::In(conn) => {
+                    let insert = insert();
+                    Box::pin(self.store.record_in(conn, &insert)).await?
+                }
             };
             point("after-record").await;
             let found = match recorded {
@@ -91,6 +98,20 @@ impl<S: Store> Inner<S> {
             }
         }
         Err(Refusal::InProgress.into())
+    }
+
+    /// Records an action. If another process is about to record the same key and its commit is slow, this waits for that
+    /// commit, for at most half of the time that the database has for an answer.
+    async fn record_patiently(&self, insert: impl Fn() -> Insert) -> Result<Recorded, StoreError> {
+        let until = Instant::now() + self.store.answers_within() / 2;
+        loop {
+            match self.store.record(insert()).await {
+                Err(e) if e.trouble() == Trouble::Busy && Instant::now() < until => {
+                    tokio::time::sleep(BETWEEN).await;
+                }
+                ended => return ended,
+            }
+        }
     }
 
     /// Returns the action that is recorded under the key of `new` with the same request. Returns `None` in two cases,

@@ -174,7 +174,6 @@ impl Keeper {
             }
             None => match Database::open(url).await {
                 Ok(database) => {
-                    tracing::info!("the ledger is open");
                     self.failed = 0;
                     self.open.insert((database, url.to_owned())).0.clone()
                 }
@@ -204,6 +203,9 @@ impl Keeper {
         // actions that are under way go on to their ends.
         self.worker = Some(books.worker(worker_settings(compiled)));
         self.side.standing.store(Arc::new(Standing::Open(books.clone())));
+        if before.is_none() {
+            tracing::info!("the ledger is open");
+        }
         if let Some(old) = &self.compiled {
             let reloaded = Reloaded::between(&old.settings, &compiled.settings);
             if !reloaded.is_empty() {

@@ -63,6 +63,18 @@ impl Gateway {
         gateway
     }
 
+    /// Starts a gateway with these dependencies, whose ledger ends the process or stops a task at the failpoints that
+    /// `points` names. Waits until the gateway listens.
+    pub async fn start_armed(points: &str, dependencies: &str) -> Gateway {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("seawall.toml"), format!("{SECTION}{dependencies}")).unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.env("SEAWALL_FAILPOINTS", points);
+        let gateway = Gateway::run(folder, command);
+        gateway.until_said("admin listening").await;
+        gateway
+    }
+
     /// Runs the program with the `seawall.toml` in a folder, without waiting for anything.
     pub fn launch(folder: TempDir) -> Gateway {
         Gateway::run(folder, Command::new(PROGRAM))

@@ -5,11 +5,15 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![allow(missing_docs, unreachable_pub, reason = "shared by tests only")]
 
+pub mod charges;
 mod gateway;
 pub mod gauge;
 pub mod http2;
 mod load;
 mod raw;
+pub mod relay;
+#[path = "../../../ledger/tests/support/scratch.rs"]
+pub mod scratch;
 pub mod tls;
 
 pub use gateway::Gateway;

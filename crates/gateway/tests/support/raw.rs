@@ -89,6 +89,11 @@ impl Caller {
     pub async fn connect(address: SocketAddr) -> Caller {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Caller::over(stream)
+    }
+
+    /// A caller on a connection that exists already.
+    pub fn over(stream: TcpStream) -> Caller {
         Caller { stream, ahead: Vec::new(), asked_head: false }
     }
 

@@ -14,7 +14,7 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -34,6 +34,10 @@ const WAITING: usize = 4096;
 
 /// The maximum number of times that a transaction is run, if the database refuses it in favour of another one.
 pub(crate) const RUNS: u32 = 12;
+
+/// A transaction that the database has refused is not run again when its oldest job has waited for this time. Callers are
+/// told within five seconds that the ledger cannot be used, and the last run may take one of them.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// A task for a lane to execute in its transaction.
 #[cfg_attr(
@@ -96,6 +100,8 @@ pub(crate) fn unexpected() -> StoreError {
 /// A task, and the channel for its answer.
 pub(crate) struct Job<C> {
     pub(crate) task: Task<C>,
+    /// When the caller handed the task to the lanes.
+    since: Instant,
     reply: oneshot::Sender<Result<Answer>>,
 }
 
@@ -171,7 +177,7 @@ impl<C: Send + 'static> Lanes<C> {
     pub(crate) async fn run(&self, task: Task<C>) -> Result<Answer> {
         let (reply, answer) = oneshot::channel();
         let gone = |_| StoreError::new(Trouble::Away, "the ledger's writer has ended");
-        self.jobs.send(Job { task, reply }).await.map_err(|_| gone(()))?;
+        self.jobs.send(Job { task, since: Instant::now(), reply }).await.map_err(|_| gone(()))?;
         answer.await.map_err(|_| gone(()))?
     }
 }
@@ -187,7 +193,7 @@ async fn serve<C: Send, B: Batch<C>>(batch: &mut B, gathered: &mut Vec<Job<C>>) 
         drop(jobs);
         match together {
             Ok(answers) => {
-                for (Job { task, reply }, answer) in now.into_iter().zip(answers) {
+                for (Job { task, reply, since: _ }, answer) in now.into_iter().zip(answers) {
                     // The task is dropped before the answer is sent. So when the waiting caller gets the answer, it has
                     // the only reference to the change.
                     drop(task);
@@ -224,13 +230,15 @@ fn is_of_one_job<C, B: Batch<C>>(batch: &B, e: &StoreError) -> bool {
     }
 }
 
-/// Runs a batch again while the database refuses it in favour of another transaction, at most [`RUNS`] times. Returns
-/// the answers of the last run.
+/// Runs a batch again while the database refuses it in favour of another transaction: at most [`RUNS`] times, and until a
+/// job has waited for [`PATIENCE`]. Returns the answers of the last run.
 ///
 /// A panic ends neither the lane nor the jobs of other callers. A panic happens before the commit, so the batch counts
 /// as refused, and its jobs are run again one by one.
 async fn run_again<C: Send, B: Batch<C>>(batch: &mut B, jobs: &[&Job<C>]) -> Result<Vec<Answer>> {
     let mut run = 1;
+    let oldest = jobs.iter().map(|job| job.since).min();
+    let has_time = || oldest.is_none_or(|oldest| oldest.elapsed() < PATIENCE);
     loop {
         let executed = caught(|| Box::pin(batch.execute(jobs))).await.unwrap_or_else(|panic| {
             tracing::error!(error = %panic, "a transaction of the ledger panicked");
@@ -238,7 +246,7 @@ async fn run_again<C: Send, B: Batch<C>>(batch: &mut B, jobs: &[&Job<C>]) -> Res
             Err(StoreError::new(Trouble::Refused, panic))
         });
         match executed {
-            Err(e) if e.trouble() == Trouble::Again && run < RUNS => {
+            Err(e) if e.trouble() == Trouble::Again && run < RUNS && has_time() => {
                 tokio::time::sleep(pause(run)).await;
                 run += 1;
             }

@@ -72,12 +72,63 @@ impl Server {
     ///
     /// If the server is not our own, or if it does not start again.
     pub fn restart(&self) {
-        let folder = self.folder().expect("only a server of our own is restarted");
+        self.control("restart", &["-m", "fast"]);
+    }
+
+    /// Stops the server as if its machine had failed: connections end without a word. [`Server::start`] starts it again.
+    ///
+    /// # Panics
+    ///
+    /// If the server is not our own, or if it does not stop.
+    #[allow(dead_code, reason = "not all tests need it")]
+    pub fn stop(&self) {
+        self.control("stop", &["-m", "immediate"]);
+    }
+
+    /// Starts the server that [`Server::stop`] has stopped. Returns when it answers.
+    ///
+    /// # Panics
+    ///
+    /// If the server is not our own, or if it does not start again.
+    #[allow(dead_code, reason = "not all tests need it")]
+    pub fn start(&self) {
+        let folder = self.folder().expect("only a server of our own is started");
+        self.control("start", &["-o", &options(folder)]);
+    }
+
+    /// Sends a signal to all processes of the server: `STOP` lets them stand still, and `CONT` lets them go on.
+    ///
+    /// # Panics
+    ///
+    /// If the server is not our own, or if the signal cannot be sent.
+    #[allow(dead_code, reason = "not all tests need it")]
+    pub fn signal(&self, name: &str) {
+        let folder = self.folder().expect("only a server of our own is signalled");
+        let file = fs::read_to_string(folder.join("data/postmaster.pid")).expect("it runs");
+        let first = file.lines().next().expect("its number").to_owned();
+        // The first process starts all others. While it stands still, no new ones come.
+        let signal = |pid: &str| {
+            let sent = Command::new("kill").args([&format!("-{name}"), pid]).stderr(Stdio::null()).status();
+            sent.is_ok_and(|sent| sent.success())
+        };
+        assert!(signal(&first), "kill -{name} {first}");
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
+            if parent == Some(&*first) {
+                // It may have ended meanwhile.
+                signal(&entry.file_name().to_string_lossy());
+            }
+        }
+    }
+
+    fn control(&self, what: &str, arguments: &[&str]) {
+        let folder = self.folder().expect("only a server of our own is stopped and started");
         let mut ctl = as_server(&program("pg_ctl"));
         ctl.arg("-D").arg(folder.join("data")).arg("-l").arg(folder.join("log"));
-        ctl.args(["-w", "-t", "60", "-m", "fast", "restart"]);
+        ctl.args(["-w", "-t", "60"]).args(arguments).arg(what);
         ctl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        assert!(ctl.status().is_ok_and(|status| status.success()), "the server does not start again");
+        assert!(ctl.status().is_ok_and(|status| status.success()), "pg_ctl {what}");
     }
 
     /// Makes a database with a name of its own, and returns its URL.
@@ -254,12 +305,7 @@ fn launch(folder: &Path) -> Result<(), String> {
     initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]).arg(&data);
     ran(&mut initdb)?;
     let log = folder.join("log");
-    let options = format!(
-        "-c listen_addresses='' -c unix_socket_directories='{}' -c max_connections=300 -c shared_buffers=128MB \
-         -c log_min_messages=warning -c autovacuum_naptime=20s -c max_wal_size=2GB \
-         -c shared_preload_libraries=pg_stat_statements",
-        folder.display()
-    );
+    let options = options(folder);
     let mut ctl = as_server(&program("pg_ctl"));
     ctl.arg("-D").arg(&data).arg("-l").arg(&log).args(["-w", "-t", "60", "-o", &options, "start"]);
     ctl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -275,6 +321,16 @@ fn launch(folder: &Path) -> Result<(), String> {
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(())
+}
+
+/// Returns the settings of the server in this folder.
+fn options(folder: &Path) -> String {
+    format!(
+        "-c listen_addresses='' -c unix_socket_directories='{}' -c max_connections=300 -c shared_buffers=128MB \
+         -c log_min_messages=warning -c autovacuum_naptime=20s -c max_wal_size=2GB \
+         -c shared_preload_libraries=pg_stat_statements",
+        folder.display()
+    )
 }
 
 /// Starts a server of its own in this folder, with a socket in the folder, and with these variables in its

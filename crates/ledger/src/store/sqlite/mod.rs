@@ -51,8 +51,8 @@ pub(crate) use statements::failed;
 use time::Source;
 
 /// The time that a statement waits for another connection's transaction. After that the statement fails as busy, and
-/// its transaction is run again.
-const BUSY: Duration = Duration::from_secs(2);
+/// its transaction is run again, for some seconds in all.
+const BUSY: Duration = Duration::from_secs(1);
 
 /// A store that keeps actions in an SQLite file.
 #[derive(Clone)]
