@@ -1,6 +1,8 @@
 //! What becomes of open actions when the configuration changes or the gateway ends, and what is said of a ledger that cannot
 //! be opened.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod support;
 
 use std::net::SocketAddr;

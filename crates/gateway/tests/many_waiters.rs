@@ -4,13 +4,9 @@
 
 mod support;
 
-#[allow(dead_code, unreachable_pub, reason = "this test uses a part of it")]
-#[path = "../../ledger/tests/support/scratch.rs"]
-mod scratch;
-
 use std::time::{Duration, Instant};
 
-use scratch::Server;
+use support::scratch::Server;
 use support::{Caller, Gateway, dependency, harbor, soon};
 
 const ACTIONS: usize = 10;
