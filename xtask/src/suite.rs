@@ -195,20 +195,32 @@ pub(crate) fn known_figures(seeds: u64) -> Outcome<()> {
 }
 
 fn doc_tests(scope: &Scope) -> Outcome<()> {
-    if let Scope::Package(name) = scope
-        && !has_library(name)?
-    {
-        println!("{name} has no library, and so no doc tests");
-        return Ok(());
+    let all = metadata()?["packages"].as_array().cloned().unwrap_or_default();
+    let without: Vec<&str> =
+        all.iter().filter(|package| !has_doc_tests(package)).filter_map(|p| p["name"].as_str()).collect();
+    let mut command = cargo();
+    command.args(["test", "--locked", "--doc", "--all-features"]).args(scope.args());
+    match scope {
+        Scope::Package(name) if without.contains(&name.as_str()) => {
+            println!("{name} has no doc tests");
+            return Ok(());
+        }
+        Scope::Package(_) => {}
+        // Cargo's `--doc` runs the doc tests of a library also if its manifest says `doctest = false`.
+        Scope::Workspace => {
+            command.args(without.iter().flat_map(|name| ["--exclude", name]));
+        }
     }
-    run(cargo().args(["test", "--locked", "--doc", "--all-features"]).args(scope.args()))
+    run(&mut command)
 }
 
-fn has_library(package: &str) -> Outcome<bool> {
-    let all = metadata()?["packages"].as_array().cloned().unwrap_or_default();
-    let targets = all.iter().find(|p| p["name"] == package).and_then(|p| p["targets"].as_array()).cloned();
-    let kinds = targets.unwrap_or_default();
-    Ok(kinds.iter().any(|t| t["kind"].as_array().is_some_and(|kind| kind.contains(&"lib".into()))))
+/// Returns whether a package, as `cargo metadata` describes it, has a library with doc tests.
+fn has_doc_tests(package: &serde_json::Value) -> bool {
+    let is_tested = |target: &serde_json::Value| {
+        let is_library = target["kind"].as_array().is_some_and(|kinds| kinds.contains(&"lib".into()));
+        is_library && target["doctest"] == true
+    };
+    package["targets"].as_array().is_some_and(|targets| targets.iter().any(is_tested))
 }
 
 fn docs(scope: &Scope) -> Outcome<()> {
