@@ -18,7 +18,7 @@ pub struct Settings {
     /// The slow transactions of one dependency may use all of these places but one. With the default, one dependency
     /// has at most 3 of the 4 places. So its slow handlers do not block other dependencies. If there is only one
     /// place, all dependencies share it. If a transaction gets no place within half of `answer_within`, it fails with
-    /// [`Trouble::Busy`], and the ledger tries it again.
+    /// [`Trouble::Busy`](crate::Trouble::Busy), and the ledger tries it again.
     pub handlers: u32,
     /// The number of batches that can be under way at the same time. Default 2, so that one batch is gathered while the
     /// other waits for the disk; 0 means 1.
@@ -27,8 +27,9 @@ pub struct Settings {
     /// transaction mode (pgbouncer), since each transaction may then run in another server session.
     pub prepared: bool,
     /// The longest time that the database may take for an operation of the ledger, including the wait for a connection.
-    /// Default 5 s; less than 10 ms means 10 ms. After that time the caller gets [`Trouble::Away`], and the connection
-    /// is closed. A change waits at most four fifths of this time for a row that another transaction holds.
+    /// Default 5 s; less than 10 ms means 10 ms. After that time the caller gets
+    /// [`Trouble::Away`](crate::Trouble::Away), and the connection is closed. A change waits at most four fifths of this
+    /// time for a row that another transaction holds.
     pub answer_within: Duration,
     /// The longest time that the handlers of one transaction may take. Default 30 s, since they may run slow statements
     /// of their own. After that time, the transaction is rolled back, and the handler counts as failed.
