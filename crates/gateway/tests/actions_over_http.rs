@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use seawall_lab::harbor::Books;
 use serde_json::{Value, json};
+use support::charges::{BODY, KEEPS_FAULTS, declared};
 use support::{Caller, Gateway, Heard, dependency, harbor, soon};
 
-const BODY: &str = r#"{"amount":1200,"currency":"EUR"}"#;
 /// The head of a request with a body that is JSON.
 const JSON: (&str, &str) = ("content-type", "application/json");
 /// An id that no action has.
@@ -19,26 +19,8 @@ const NOBODY: &str = "0192a0b4-0000-7000-8000-000000000001";
 
 /// A durable charge at this provider. `lines` are further lines of the dependency, and `operation` of the operation.
 fn charges(address: SocketAddr, lines: &str, operation: &str) -> String {
-    let operation = format!(
-        r#"{lines}
-[[dependency.pay.operation]]
-name = "charge"
-match = "POST /v1/charges"
-idempotency = "keyed"
-durable = true
-credentials = "none"
-keep_headers = ["harbor-fault"]
-timeout = {{ read = "2s", total = "4s" }}
-network = "100ms"
-pause = "100ms"
-quiet = "400ms"
-answers.not_applied = [ {{ status = 200, json = {{ "/code" = "DECLINED" }} }} ]
-confirm = {{ request = "GET /v1/charges?key={{key}}", after = "50ms", applied = {{ status = 200, json = {{ "/status" = "succeeded" }} }}, cancelled = {{ status = 200, json = {{ "/status" = "refunded" }} }}, absent = {{ status = 404, json = {{ "/error/code" = 404 }} }} }}
-cancel = {{ request = "POST /v1/refunds", json = {{ charge = "{{confirm:/id}}" }}, kind = "state" }}
-{operation}
-"#
-    );
-    dependency("pay", address, &operation)
+    let operation = format!("{KEEPS_FAULTS}\n{operation}");
+    declared(address, lines, "{ read = \"2s\", total = \"4s\" }", &operation)
 }
 
 /// Starts a gateway whose charges are settled by the application. Waits until its ledger is open.

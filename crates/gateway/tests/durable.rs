@@ -5,34 +5,14 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use seawall_lab::harbor::Books;
 use serde_json::{Value, json};
-use support::{Gateway, Heard, dependency, harbor, soon};
+use support::charges::{BODY, KEEPS_FAULTS, all, booked, declared};
+use support::{Gateway, Heard, harbor, soon};
 
 /// A durable charge at this provider, with these further lines of the operation.
 fn charge(address: SocketAddr, lines: &str) -> String {
-    let operation = format!(
-        r#"
-[[dependency.pay.operation]]
-name = "charge"
-match = "POST /v1/charges"
-idempotency = "keyed"
-durable = true
-credentials = "none"
-timeout = {{ read = "1s", total = "3s" }}
-network = "100ms"
-pause = "100ms"
-quiet = "400ms"
-answers.not_applied = [ {{ status = 200, json = {{ "/code" = "DECLINED" }} }} ]
-confirm = {{ request = "GET /v1/charges?key={{key}}", after = "50ms", applied = {{ status = 200, json = {{ "/status" = "succeeded" }} }}, cancelled = {{ status = 200, json = {{ "/status" = "refunded" }} }}, absent = {{ status = 404, json = {{ "/error/code" = 404 }} }} }}
-cancel = {{ request = "POST /v1/refunds", json = {{ charge = "{{confirm:/id}}" }}, kind = "state" }}
-{lines}
-"#
-    );
-    dependency("pay", address, &operation)
+    declared(address, "", "{ read = \"1s\", total = \"3s\" }", lines)
 }
-
-const BODY: &str = r#"{"amount":1200,"currency":"EUR"}"#;
 
 /// Sends a charge under this key, with these further headers.
 async fn send(gateway: &Gateway, key: &str, headers: &[(&str, &str)], body: &str) -> Heard {
@@ -45,11 +25,6 @@ async fn send(gateway: &Gateway, key: &str, headers: &[(&str, &str)], body: &str
 async fn first(gateway: &Gateway, key: &str, headers: &[(&str, &str)], body: &str) -> Heard {
     gateway.until_said("the ledger is open").await;
     send(gateway, key, headers, body).await
-}
-
-/// The provider's effects under a key.
-fn effects(books: &Books, key: &str) -> u64 {
-    books.snapshot().by_key.get(key).map_or(0, |of| of.effects)
 }
 
 #[tokio::test]
@@ -68,7 +43,7 @@ async fn a_known_outcome_comes_back_as_it_was_and_again_for_the_same_key() {
     assert_eq!(again.header("seawall-replayed"), Some("true"));
     assert_eq!(again.header("seawall-action"), Some(&*action));
     assert_eq!(again.json(), charge);
-    assert_eq!(effects(&books, "order-1"), 1);
+    assert_eq!(booked(&books, "order-1").1, 1);
     assert_eq!(books.snapshot().by_key["order-1"].requests, 1, "the replay asked nobody");
 }
 
@@ -79,7 +54,7 @@ async fn another_request_under_the_key_is_a_conflict() {
     assert_eq!(first(&gateway, "order-1", &[], BODY).await.status, Some(200));
     let other = send(&gateway, "order-1", &[], r#"{"amount":7,"currency":"EUR"}"#).await;
     assert_eq!(other.verdict(), (422, "not-applied", "0", "key-conflict"), "{other:?}");
-    assert_eq!(effects(&books, "order-1"), 1);
+    assert_eq!(booked(&books, "order-1").1, 1);
 }
 
 #[tokio::test]
@@ -93,7 +68,7 @@ async fn a_refusal_of_the_provider_is_recorded_and_replayed() {
     assert_eq!(again.verdict(), (200, "not-applied", "1", ""), "{again:?}");
     assert_eq!(again.json()["code"], "DECLINED");
     assert_eq!(again.header("seawall-replayed"), Some("true"));
-    assert_eq!(effects(&books, "order-1"), 0);
+    assert_eq!(booked(&books, "order-1").1, 0);
 }
 
 #[tokio::test]
@@ -105,7 +80,7 @@ async fn a_lost_reply_is_unknown_and_found_out_in_the_background() {
     assert_eq!(heard.verdict(), (200, "applied", "1", ""), "{heard:?}");
     drop(gateway);
 
-    let gateway = Gateway::start(&charge(address, "keep_headers = [\"harbor-fault\"]")).await;
+    let gateway = Gateway::start(&charge(address, KEEPS_FAULTS)).await;
     let heard = first(&gateway, "order-2", &[("harbor-fault", "close-after-effect")], BODY).await;
     assert_eq!(heard.verdict(), (502, "unknown", "1", "connection-lost"), "{heard:?}");
     let at = heard.header("location").unwrap().to_owned();
@@ -113,7 +88,7 @@ async fn a_lost_reply_is_unknown_and_found_out_in_the_background() {
     let found = gateway.ask("GET", &format!("{at}?wait=10s"), &[], "").await;
     assert_eq!(found.status, Some(200), "{found:?}");
     assert_eq!(found.json()["effect"], "applied", "{found:?}");
-    assert_eq!(effects(&books, "order-2"), 1);
+    assert_eq!(booked(&books, "order-2").1, 1);
     let again = send(&gateway, "order-2", &[("harbor-fault", "close-after-effect")], BODY).await;
     assert_eq!(again.verdict(), (409, "applied", "1", "answer-not-kept"), "{again:?}");
 }
@@ -137,7 +112,7 @@ async fn what_was_not_sent_is_not_applied_and_the_key_can_be_used_anew() {
     tokio::spawn(harbor.run());
     let heard = send(&gateway, "order-1", &[], BODY).await;
     assert_eq!(heard.verdict(), (200, "applied", "1", ""), "{heard:?}");
-    assert_eq!(effects(&books, "order-1"), 1);
+    assert_eq!(booked(&books, "order-1").1, 1);
 }
 
 #[tokio::test]
@@ -146,8 +121,6 @@ async fn what_the_guards_refuse_leaves_no_row_and_a_recorded_key_is_answered_all
     let text = charge(address, "") + "\n[dependency.pay.breaker]\nconsecutive = 1\nopen_for = \"60s\"\n";
     let gateway = Gateway::start(&text).await;
     assert_eq!(first(&gateway, "order-1", &[], BODY).await.status, Some(200));
-    let token = std::fs::read_dir(gateway.folder()).unwrap();
-    drop(token);
     // A GET that is answered 500 opens the breaker.
     let bad = gateway.ask("GET", "/pay/v1/ping", &[("harbor-fault", "status=500;always")], "").await;
     assert_eq!(bad.status, Some(500), "{bad:?}");
@@ -191,7 +164,7 @@ async fn respond_async_is_recorded_and_sent_in_the_background() {
     let at = heard.header("location").unwrap().to_owned();
     let found = gateway.ask("GET", &format!("{at}?wait=10s"), &[], "").await;
     assert_eq!(found.json()["state"], json!("done"), "{found:?}");
-    assert_eq!(effects(&books, "order-1"), 1);
+    assert_eq!(booked(&books, "order-1").1, 1);
     let again = send(&gateway, "order-1", &[], BODY).await;
     assert_eq!(again.verdict(), (200, "applied", "1", ""), "{again:?}");
 }
@@ -199,14 +172,14 @@ async fn respond_async_is_recorded_and_sent_in_the_background() {
 #[tokio::test]
 async fn many_callers_of_one_key_get_one_answer_from_two_gateways() {
     let (address, books) = harbor();
-    let one = Gateway::start(&charge(address, "keep_headers = [\"harbor-fault\"]")).await;
+    let one = Gateway::start(&charge(address, KEEPS_FAULTS)).await;
     one.until_said("the ledger is open").await;
     let url = format!("[ledger]\nurl = \"sqlite:{}\"\n", one.folder().join("seawall.db").display());
-    let two = Gateway::start(&(url + &charge(address, "keep_headers = [\"harbor-fault\"]"))).await;
+    let two = Gateway::start(&(url + &charge(address, KEEPS_FAULTS))).await;
     two.until_said("the ledger is open").await;
     let headers = [("harbor-fault", "delay=500ms")];
     let calls = (0..50).map(|n| send(if n % 2 == 0 { &one } else { &two }, "order-1", &headers, BODY));
-    let heard = soon("fifty answers", futures_like(calls.collect())).await;
+    let heard = soon("fifty answers", all(calls)).await;
     let first = heard[0].json();
     for one in &heard {
         assert_eq!((one.status, one.header("seawall-effect")), (Some(200), Some("applied")), "{one:?}");
@@ -214,26 +187,7 @@ async fn many_callers_of_one_key_get_one_answer_from_two_gateways() {
     }
     let replayed = heard.iter().filter(|one| one.header("seawall-replayed").is_some()).count();
     assert_eq!(replayed, 49);
-    assert_eq!(effects(&books, "order-1"), 1);
-}
-
-/// Waits for all of these futures at the same time.
-async fn futures_like<F: Future>(all: Vec<F>) -> Vec<F::Output> {
-    let mut pending: Vec<_> = all.into_iter().map(|one| (Box::pin(one), None)).collect();
-    std::future::poll_fn(|cx| {
-        let mut is_ready = true;
-        for (one, output) in &mut pending {
-            if output.is_none() {
-                match one.as_mut().poll(cx) {
-                    std::task::Poll::Ready(it) => *output = Some(it),
-                    std::task::Poll::Pending => is_ready = false,
-                }
-            }
-        }
-        if is_ready { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
-    pending.into_iter().filter_map(|(_, output)| output).collect()
+    assert_eq!(booked(&books, "order-1").1, 1);
 }
 
 #[tokio::test]
@@ -253,7 +207,7 @@ async fn a_ledger_that_is_away_stops_durable_calls_only() {
 #[tokio::test]
 async fn an_action_under_way_survives_the_end_of_its_gateway() {
     let (address, books) = harbor();
-    let lines = "keep_headers = [\"harbor-fault\"]";
+    let lines = KEEPS_FAULTS;
     let mut one = Gateway::start(&format!("[ledger]\nlease = \"4s\"\n{}", charge(address, lines))).await;
     one.until_said("the ledger is open").await;
     let mut caller = one.connect().await;
@@ -279,5 +233,5 @@ async fn an_action_under_way_survives_the_end_of_its_gateway() {
     let found = two.ask("GET", "/-/actions?dependency=pay&key=order-1&wait=20s", &[], "").await;
     assert_eq!(found.json()["effect"], "applied", "{found:?}");
     assert_eq!(books.snapshot().by_key["order-1"].requests, 1, "nothing was sent again");
-    assert_eq!(effects(&books, "order-1"), 1);
+    assert_eq!(booked(&books, "order-1").1, 1);
 }

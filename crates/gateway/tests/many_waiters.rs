@@ -6,44 +6,12 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::scratch::Server;
+use support::scratch::{Server, StatementCounter};
 use support::{Caller, Gateway, dependency, harbor, soon};
 
 const ACTIONS: usize = 10;
 /// The callers of each gateway.
 const CALLERS: usize = 500;
-
-/// Counts the statements that PostgreSQL executes in the database of this URL, those that only control transactions
-/// included. Counting in another database is not counted.
-struct Counter {
-    from: String,
-    counted: String,
-}
-
-impl Counter {
-    fn of(url: &str) -> Counter {
-        let name = |url: &str| url.split('?').next().unwrap().rsplit('/').next().unwrap().to_owned();
-        let from = name(&Server::shared().database());
-        Server::shared().sql(&from, "CREATE EXTENSION pg_stat_statements");
-        Counter { from, counted: name(url) }
-    }
-
-    fn calls(&self) -> u64 {
-        let text = format!(
-            "SELECT coalesce(sum(s.calls), 0)::bigint FROM pg_stat_statements(false) s \
-             JOIN pg_database d ON d.oid = s.dbid WHERE d.datname = '{}'",
-            self.counted
-        );
-        Server::shared().sql(&self.from, &text).trim().parse().unwrap()
-    }
-
-    async fn per_second(&self, span: Duration) -> f64 {
-        let (start, before) = (Instant::now(), self.calls());
-        tokio::time::sleep(span).await;
-        let counted = self.calls() - before;
-        f64::from(u32::try_from(counted).unwrap()) / start.elapsed().as_secs_f64()
-    }
-}
 
 /// Waits until all places of waiting callers are taken: then a caller who comes is answered before its time.
 async fn until_full(gateway: &Gateway, path: &str) {
@@ -114,7 +82,7 @@ confirm = { request = "GET /v1/charges?key={key}", after = "60s", applied = { st
     for gateway in &gateways {
         until_full(gateway, &paths[0]).await;
     }
-    let counter = Counter::of(&url);
+    let counter = StatementCounter::of(&url);
     let counted = counter.per_second(Duration::from_secs(2)).await;
     println!("{counted:.1} statements a second");
     assert!(counted <= 80.0, "{counted}");

@@ -10,10 +10,10 @@
 //!
 //! - It **flows**: its requests bring answers. Nothing is held back.
 //! - It **probes**: the last [`FAILURES`] requests of one kind failed. Of all the actions of this class whose last request
-//!   failed, only one at a time is tried, at intervals that double up to [`PROBE_CAP`], or to the longest wait of an
-//!   action if that is shorter. How many actions wait makes no
-//!   difference. An action that has not failed yet is tried immediately: what arrives anew is the dependency's normal
-//!   load, and its answers are the best probes.
+//!   failed, only one at a time is tried. The interval between two such tries doubles up to [`PROBE_CAP`], or up to the
+//!   longest wait of an action if that is shorter. It does not depend on the number of actions that wait. An action that
+//!   has not failed yet is tried immediately: what arrives anew is the dependency's normal load, and its answers are the
+//!   best probes.
 //! - It **returns**: a request brought an answer again. The actions that wait are let through at a rate that begins at
 //!   [`START_MILLI`], grows with each answer, and ends below half of what the dependency served per second before the
 //!   trouble. Once nothing waits any more, the class flows.

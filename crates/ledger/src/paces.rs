@@ -30,8 +30,8 @@ const MARGIN: Duration = Duration::from_secs(5);
 
 /// From which time on a claim looks for due rows while classes are held.
 ///
-/// Rows that are held stay due, and each claim would walk over all of them: beside 100 000 of them, a claim would take 30
-/// times as long. So a claim begins where the one before has found everything, and every ten seconds one looks at all rows.
+/// Rows that are held stay due, and each claim would walk over all of them, however many wait. So a claim begins where the
+/// one before has found everything. Every ten seconds, one claim looks at all rows.
 #[derive(Debug)]
 struct Horizon {
     from: Stamp,

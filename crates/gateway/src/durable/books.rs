@@ -135,7 +135,6 @@ impl Database {
         };
         match counted {
             Err(error) if error.trouble() == Trouble::Foreign => Ok(None),
-            Err(error) if error.to_string().contains("no such table") => Ok(None),
             counted => counted.map(Some),
         }
     }
@@ -202,26 +201,19 @@ impl Books {
 
     /// Records an action with its first attempt.
     pub(crate) async fn start(&self, new: NewAction) -> Result<Begun, Error> {
-        let (runtime, health) = (self.runtime.clone(), Arc::clone(&self.health));
-        Ok(match &self.ledger {
-            Either::Sqlite(ledger) => {
-                let ledger = ledger.clone();
-                match self.there(async move { ledger.start(&new).await }).await? {
-                    seawall_ledger::Begun::Started(attempt) => {
-                        Begun::Started(Started { attempt: Either::Sqlite(attempt), runtime, health })
-                    }
-                    seawall_ledger::Begun::Found(action) => Begun::Found(action),
-                }
-            }
-            Either::Postgres(ledger) => {
-                let ledger = ledger.clone();
-                match self.there(async move { ledger.start(&new).await }).await? {
-                    seawall_ledger::Begun::Started(attempt) => {
-                        Begun::Started(Started { attempt: Either::Postgres(attempt), runtime, health })
-                    }
-                    seawall_ledger::Begun::Found(action) => Begun::Found(action),
-                }
-            }
+        let started = |attempt| {
+            let (runtime, health) = (self.runtime.clone(), Arc::clone(&self.health));
+            Begun::Started(Started { attempt, runtime, health })
+        };
+        Ok(match self.ledger.clone() {
+            Either::Sqlite(ledger) => match self.there(async move { ledger.start(&new).await }).await? {
+                seawall_ledger::Begun::Started(attempt) => started(Either::Sqlite(attempt)),
+                seawall_ledger::Begun::Found(action) => Begun::Found(action),
+            },
+            Either::Postgres(ledger) => match self.there(async move { ledger.start(&new).await }).await? {
+                seawall_ledger::Begun::Started(attempt) => started(Either::Postgres(attempt)),
+                seawall_ledger::Begun::Found(action) => Begun::Found(action),
+            },
         })
     }
 

@@ -45,8 +45,8 @@ pub(crate) struct DurableCall {
 
 /// What the caller is told of a durable call.
 pub(crate) enum Told {
-    /// The guards refused, and nothing is recorded of this call.
-    Guarded(Box<Outcome>),
+    /// The guards refused, and nothing is recorded of this call. What was to be recorded is given back.
+    Guarded(Box<(Outcome, NewAction)>),
     /// The key is recorded with this request already.
     Found(Box<Action>),
     /// The provider has answered, and what that means is committed.
@@ -128,17 +128,17 @@ fn left(stage: &Mutex<Stage>) -> Told {
 
 async fn carry_out(books: Books, call: DurableCall, stage: Arc<Mutex<Stage>>, tell: oneshot::Sender<Told>) {
     let DurableCall { operation, client, new, via, keys, wish, end_by: _ } = call;
-    let mut recorded = None;
+    let (mut unrecorded, mut recorded) = (Some(new), None);
     let record = async {
-        let (begun, request) = record(&books, &operation, new, &stage).await;
+        let (begun, request) = record(&books, &operation, unrecorded.take()?, &stage).await;
         recorded = Some(begun);
         request.map(|request| CallRequest { via, ..request })
     };
     let outcome = client.call_prepared(operation.remote.perform_plan(), keys, wish, record).await;
     // An error means that the caller has left, and then nobody has to be told.
     let tell = |told| drop(tell.send(told));
-    match (outcome, recorded) {
-        (Some(outcome), Some(Recorded::Started(started))) => {
+    match (outcome, recorded, unrecorded) {
+        (Some(outcome), Some(Recorded::Started(started)), _) => {
             let id = started.action().id;
             let reason = outcome.reason();
             let judged = operation.remote.judge(outcome, client.clock()).await;
@@ -147,11 +147,11 @@ async fn carry_out(books: Books, call: DurableCall, stage: Arc<Mutex<Stage>>, te
             }
             conclude(started, judged, reason, tell).await;
         }
-        (Some(outcome), _) => tell(Told::Guarded(Box::new(outcome))),
-        (None, Some(Recorded::Found(action))) => tell(Told::Found(action)),
-        (None, Some(Recorded::Closed(why))) => tell(Told::NotRecorded { why, doubt: false }),
-        (None, Some(Recorded::Failed(error))) => tell(failed(&error)),
-        (None, Some(Recorded::Started(_)) | None) => {
+        (Some(outcome), None, Some(new)) => tell(Told::Guarded(Box::new((outcome, new)))),
+        (None, Some(Recorded::Found(action)), _) => tell(Told::Found(action)),
+        (None, Some(Recorded::Closed(why)), _) => tell(Told::NotRecorded { why, doubt: false }),
+        (None, Some(Recorded::Failed(error)), _) => tell(failed(&error)),
+        (None, Some(Recorded::Started(_)) | None, _) | (Some(_), _, _) => {
             tell(Told::NotRecorded { why: "the call ended early".to_owned(), doubt: true })
         }
     }

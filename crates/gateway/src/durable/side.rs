@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use seawall_actions::stored::StoredAnswer;
 use seawall_ledger::store::Declared;
 use seawall_ledger::{Sizes, StoreError, Trouble, Worker, WorkerSettings};
 use seawall_policy::Draw;
@@ -33,6 +34,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_REFUSED: Duration = Duration::from_secs(60);
 /// How long an answer to the question counts which operations are declared.
 const DECLARED_AGE: Duration = Duration::from_secs(5);
+/// More than what the recorded form of a request has besides its method, its target, its headers and its body, in bytes.
+const REQUEST_LINE: usize = 64;
 /// How long the database has to answer a probe.
 const PROBE_TIME: Duration = Duration::from_secs(2);
 
@@ -279,10 +282,11 @@ fn durable(compiled: &Compiled) -> impl Iterator<Item = &Arc<DurableOperation>> 
 }
 
 fn sizes(compiled: &Compiled) -> Sizes {
-    let ledger = &compiled.settings.ledger;
+    let (ledger, limits) = (&compiled.settings.ledger, &compiled.settings.gateway.limits);
+    // A request is recorded with its line and some of its headers, each written with a space after the colon.
+    let head = usize::try_from(limits.header_bytes).unwrap_or(usize::MAX).saturating_add(limits.headers);
     let mut sizes = Sizes::default();
-    // The request is recorded with its line and its headers.
-    sizes.request = ledger.request_max.saturating_add(64 << 10);
-    sizes.answer = ledger.answer_max.saturating_add(16 << 10);
+    sizes.request = ledger.request_max.saturating_add(head).saturating_add(REQUEST_LINE);
+    sizes.answer = ledger.answer_max.saturating_add(StoredAnswer::HEAD_BYTES);
     sizes
 }

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use self::wanted::{Change, Unwanted, Wanted, Which, report};
 use super::reply_body::ReplyBody;
-use super::request_body::{Pace, TakenBody, take_whole};
+use super::request_body::{Pace, take_whole};
 use super::site::Site;
 use crate::callers::exchange::Exchange;
 use crate::durable::books::Books;
@@ -119,18 +119,11 @@ impl Asking<'_> {
         let end_by = running.clock.now().saturating_add(LEDGER_TIME);
         self.exchange.ends_by(end_by);
         let pace = Pace::new(running.clock, header_time, end_by);
-        let taken =
-            take_whole(head.version, &head.headers, body, BODY_MAX, pace).await.map_err(
-                |taken| match taken {
-                    TakenBody::TooLarge => {
-                        problem(Reason::BodyTooLarge, format!("the body is longer than {BODY_MAX} bytes"))
-                    }
-                    TakenBody::Stalled(why) => problem(Reason::CallerStalled, why),
-                    TakenBody::Broken | TakenBody::Body(..) => {
-                        problem(Reason::BadRequest, "the body broke off")
-                    }
-                },
-            )?;
+        let taken = take_whole(head.version, &head.headers, body, BODY_MAX, pace).await;
+        let taken = taken.map_err(|taken| {
+            let (reason, why) = taken.refusal(&format!("{BODY_MAX} bytes"));
+            problem(reason, why)
+        })?;
         self.ends_in(LEDGER_TIME);
         Ok(taken)
     }

@@ -57,8 +57,9 @@ pub(crate) struct DurableRequest<'a> {
 
 impl DurableRequest<'_> {
     /// Records and sends the request, or answers it from the ledger. Returns the answer for the caller.
-    pub(crate) async fn answer(self, underway: Underway) -> Result<Response<ReplyBody>, Problem> {
-        let new = self.new_action()?;
+    pub(crate) async fn answer(mut self, underway: Underway) -> Result<Response<ReplyBody>, Problem> {
+        let body = std::mem::take(&mut self.body);
+        let new = self.new_action(body)?;
         let books = self.room.side.books().map_err(|why| self.unavailable(&why, false, &new.key))?;
         let key = new.key.clone();
         if asks_for_async(&self.head.headers) {
@@ -71,7 +72,7 @@ impl DurableRequest<'_> {
         let call = DurableCall {
             operation: Arc::clone(self.operation),
             client: Arc::clone(&self.client),
-            new: new.clone(),
+            new,
             via: self.via,
             keys: self.keys.clone(),
             wish: self.wish,
@@ -81,24 +82,26 @@ impl DurableRequest<'_> {
             Told::Answered(answered) => Ok(self.answered(*answered, underway)),
             Told::Unanswered(unanswered) => Err(self.unanswered(*unanswered)),
             Told::Found(action) => self.replay(&books, *action, underway).await,
-            Told::Guarded(outcome) => match books.recorded(new).await {
-                Ok(Some(action)) => self.replay(&books, action, underway).await,
-                Ok(None) => {
-                    let too_large = TooLarge::default();
-                    let ends = (self.end_by, self.leaves_by);
-                    Ok(reply(self.router, self.compiled, *outcome, &too_large, ends, underway))
+            Told::Guarded(guarded) => {
+                let (outcome, new) = *guarded;
+                match books.recorded(new).await {
+                    Ok(Some(action)) => self.replay(&books, action, underway).await,
+                    Ok(None) => {
+                        let ends = (self.end_by, self.leaves_by);
+                        Ok(reply(self.router, self.compiled, outcome, &TooLarge::default(), ends, underway))
+                    }
+                    Err(error) => Err(self.refused(failed(&error), &key)),
                 }
-                Err(error) => Err(self.refused(failed(&error), &key)),
-            },
+            }
             told => Err(self.refused(told, &key)),
         }
     }
 
-    /// Returns what is recorded of the request.
-    fn new_action(&self) -> Result<NewAction, Problem> {
+    /// Returns what is recorded of the request, whose body is `body`.
+    fn new_action(&self, body: Bytes) -> Result<NewAction, Problem> {
         let wrong = |why: String| self.problem(Reason::BadRequest, why);
         let taken = &self.operation.taken;
-        let key = taken.key.of(&self.head.headers, &self.body).map_err(|unfilled| {
+        let key = taken.key.of(&self.head.headers, &body).map_err(|unfilled| {
             wrong(format!(
                 "this durable operation needs a key, and takes it from `{}`: {unfilled}",
                 taken.key
@@ -115,7 +118,7 @@ impl DurableRequest<'_> {
                 headers.append(name.clone(), value.clone());
             }
         }
-        let body = self.body.to_vec();
+        let body = Vec::from(body);
         let amount = self.operation.amount.as_ref().map(|amount| amount.read(&body)).transpose();
         let amount = amount.map_err(wrong)?;
         let request =
@@ -188,8 +191,7 @@ impl DurableRequest<'_> {
                 return Err(problem(Reason::Cancelled, why));
             }
             (Some(End::Stuck), _) => {
-                let why =
-                    "nobody knows yet whether the action of this key took effect, and a person must find out";
+                let why = "the action of this key is stuck, and a person must look at it";
                 return Err(problem(Reason::InProgress, why));
             }
             (Some(End::Done | End::Failed), _) => state.answer(),

@@ -246,16 +246,8 @@ async fn durable_call(
 
 /// Returns the problem of a request whose body was not taken. `limit` is the maximum length in bytes, by this setting.
 fn not_taken(compiled: &CompiledDependency, taken: TakenBody, setting: &str, limit: u64) -> Problem {
-    match taken {
-        TakenBody::TooLarge => {
-            let why = format!("the body is longer than `{setting}` allows, {limit} bytes");
-            in_words(compiled, Reason::BodyTooLarge, why)
-        }
-        TakenBody::Stalled(why) => in_words(compiled, Reason::CallerStalled, why),
-        TakenBody::Broken | TakenBody::Body(..) => {
-            in_words(compiled, Reason::BadRequest, "the body broke off")
-        }
-    }
+    let (reason, why) = taken.refusal(&format!("`{setting}` allows, {limit} bytes"));
+    in_words(compiled, reason, why)
 }
 
 /// Returns the caller's name, or a problem if the request must be refused because of its head. The name is `None` if no

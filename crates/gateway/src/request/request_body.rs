@@ -11,7 +11,7 @@ use http::{HeaderMap, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use seawall_client::{BodyError, Clock, RequestBody};
-use seawall_policy::Time;
+use seawall_policy::{Reason, Time};
 use tokio::time::Sleep;
 
 use crate::request::headers::strip_trailers;
@@ -28,6 +28,18 @@ pub(crate) enum TakenBody {
     Broken,
     /// The body did not come in time. The text names the time limits of [`Pace`], one of which was exceeded.
     Stalled(String),
+}
+
+impl TakenBody {
+    /// Returns why a request is refused whose body was not taken: the reason, and the same in words. `allowed` says in words
+    /// how long a body may be.
+    pub(crate) fn refusal(self, allowed: &str) -> (Reason, String) {
+        match self {
+            TakenBody::TooLarge => (Reason::BodyTooLarge, format!("the body is longer than {allowed}")),
+            TakenBody::Stalled(why) => (Reason::CallerStalled, why),
+            TakenBody::Broken | TakenBody::Body(..) => (Reason::BadRequest, "the body broke off".to_owned()),
+        }
+    }
 }
 
 /// The time limits for the part of a body that is read before anything is sent to the dependency.

@@ -63,22 +63,30 @@ impl Place {
 }
 
 /// A durable charge at this provider, and how its effect is found out and undone. `lines` are further lines of the
-/// operation. Its whole time is 3 s.
+/// operation. Its whole time is 3 s. The header with the harbor's fault is recorded, so that the harbor gets it.
 pub fn charge(address: SocketAddr, lines: &str) -> String {
     charge_within(address, "{ read = \"2s\", total = \"3s\" }", lines)
 }
 
 /// A durable charge with these timeouts.
 pub fn charge_within(address: SocketAddr, timeout: &str, lines: &str) -> String {
+    declared(address, "", timeout, &format!("{KEEPS_FAULTS}\n{lines}"))
+}
+
+/// The line of an operation with which the header with the harbor's fault is recorded.
+pub const KEEPS_FAULTS: &str = "keep_headers = [\"harbor-fault\"]";
+
+/// A durable charge with these timeouts. `of_dependency` and `of_operation` are further lines of the dependency and of the
+/// operation.
+pub fn declared(address: SocketAddr, of_dependency: &str, timeout: &str, of_operation: &str) -> String {
     let operation = format!(
-        r#"
+        r#"{of_dependency}
 [[dependency.pay.operation]]
 name = "charge"
 match = "POST /v1/charges"
 idempotency = "keyed"
 durable = true
 credentials = "none"
-keep_headers = ["harbor-fault"]
 timeout = {timeout}
 network = "100ms"
 pause = "100ms"
@@ -86,7 +94,7 @@ quiet = "400ms"
 answers.not_applied = [ {{ status = 200, json = {{ "/code" = "DECLINED" }} }} ]
 confirm = {{ request = "GET /v1/charges?key={{key}}", after = "50ms", applied = {{ status = 200, json = {{ "/status" = "succeeded" }} }}, cancelled = {{ status = 200, json = {{ "/status" = "refunded" }} }}, absent = {{ status = 404, json = {{ "/error/code" = 404 }} }} }}
 cancel = {{ request = "POST /v1/refunds", json = {{ charge = "{{confirm:/id}}" }}, kind = "state" }}
-{lines}
+{of_operation}
 "#
     );
     dependency("pay", address, &operation)

@@ -9,7 +9,7 @@ use seawall_ledger::{Ledger, Operation, Worker, WorkerSettings};
 use seawall_policy::Idempotency;
 
 use crate::provider::Provider;
-use crate::scratch::Server;
+use crate::scratch::StatementCounter;
 use crate::world::{PostgresWorld, SqliteWorld, World, quick};
 
 /// For how long the statements are counted.
@@ -32,60 +32,12 @@ fn idle_worker<S: Store>(store: S, dependencies: usize) -> Worker {
     with_dependencies(store, dependencies).worker(WorkerSettings::default())
 }
 
-/// Counts the statements that PostgreSQL executes in one database, those that only control transactions included.
-struct Counter {
-    /// The database that has the view with the counts. It is not the counted one, so that counting is not counted.
-    from: String,
-    counted: String,
-}
-
-impl Counter {
-    fn of(url: &str) -> Counter {
-        let name = |url: &str| url.split('?').next().unwrap().rsplit('/').next().unwrap().to_owned();
-        let from = name(&Server::shared().database());
-        Server::shared().sql(&from, "CREATE EXTENSION pg_stat_statements");
-        Counter { from, counted: name(url) }
-    }
-
-    fn calls(&self) -> u64 {
-        let text = format!(
-            "SELECT coalesce(sum(s.calls), 0)::bigint FROM pg_stat_statements(false) s \
-             JOIN pg_database d ON d.oid = s.dbid WHERE d.datname = '{}'",
-            self.counted
-        );
-        Server::shared().sql(&self.from, &text).trim().parse().unwrap()
-    }
-
-    /// Waits until the work of a start is over: until a moment passes without a statement, or until it is clear that no
-    /// such moment comes.
-    async fn rests(&self) {
-        let end = Instant::now() + Duration::from_secs(3);
-        let mut before = self.calls();
-        while Instant::now() < end {
-            tokio::time::sleep(Duration::from_millis(400)).await;
-            let now = self.calls();
-            if now == before {
-                return;
-            }
-            before = now;
-        }
-    }
-
-    /// The number of statements in each second.
-    async fn per_second(&self) -> f64 {
-        let (start, before) = (Instant::now(), self.calls());
-        tokio::time::sleep(COUNTED).await;
-        let counted = self.calls() - before;
-        f64::from(u32::try_from(counted).unwrap()) / start.elapsed().as_secs_f64()
-    }
-}
-
 async fn statements_per_second(dependencies: usize) -> f64 {
     let world = PostgresWorld::new().await;
     let worker = idle_worker(world.open().await, dependencies);
-    let counter = Counter::of(&world.url);
+    let counter = StatementCounter::of(&world.url);
     counter.rests().await;
-    let counted = counter.per_second().await;
+    let counted = counter.per_second(COUNTED).await;
     worker.drain(Duration::ZERO).await;
     println!("{dependencies} dependencies: {counted:.2} statements a second");
     counted

@@ -195,6 +195,58 @@ fn with_database(url: &str) -> String {
     }
 }
 
+/// Counts the statements that PostgreSQL executes in one database of the shared server, those that only control
+/// transactions included.
+#[derive(Debug)]
+pub struct StatementCounter {
+    /// The database that has the view with the counts. It is not the counted one, so that counting is not counted.
+    from: String,
+    counted: String,
+}
+
+impl StatementCounter {
+    /// Counts in the database of this URL.
+    pub fn of(url: &str) -> StatementCounter {
+        let name = |url: &str| url.split('?').next().unwrap().rsplit('/').next().unwrap().to_owned();
+        let from = name(&Server::shared().database());
+        Server::shared().sql(&from, "CREATE EXTENSION pg_stat_statements");
+        StatementCounter { from, counted: name(url) }
+    }
+
+    /// The number of statements so far.
+    pub fn calls(&self) -> u64 {
+        let text = format!(
+            "SELECT coalesce(sum(s.calls), 0)::bigint FROM pg_stat_statements(false) s \
+             JOIN pg_database d ON d.oid = s.dbid WHERE d.datname = '{}'",
+            self.counted
+        );
+        Server::shared().sql(&self.from, &text).trim().parse().unwrap()
+    }
+
+    /// Waits until the work of a start is over: until a moment passes without a statement, or until it is clear that no
+    /// such moment comes.
+    pub async fn rests(&self) {
+        let end = Instant::now() + Duration::from_secs(3);
+        let mut before = self.calls();
+        while Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            let now = self.calls();
+            if now == before {
+                return;
+            }
+            before = now;
+        }
+    }
+
+    /// The number of statements in each second of this time, which begins now.
+    pub async fn per_second(&self, span: Duration) -> f64 {
+        let (start, before) = (Instant::now(), self.calls());
+        tokio::time::sleep(span).await;
+        let counted = self.calls() - before;
+        f64::from(u32::try_from(counted).unwrap()) / start.elapsed().as_secs_f64()
+    }
+}
+
 /// The path of a program of PostgreSQL. It is on PATH, or where Debian installs it.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {

@@ -162,6 +162,10 @@ pub(crate) fn failed(e: sqlx::Error) -> StoreError {
             match code & 0xff {
                 5 | 6 => Trouble::Again,
                 8 | 10 | 13 | 14 => Trouble::Away,
+                // SQLite has no code of its own for tables and columns that do not exist.
+                1 if ["no such table", "no such column"].iter().any(|text| said.message().contains(text)) => {
+                    Trouble::Foreign
+                }
                 _ => Trouble::Refused,
             }
         }
