@@ -116,9 +116,9 @@ pub struct Call {
 pub struct Wish {
     /// The time that the caller has left, counted from the start of the call; `None` if the caller named none.
     pub within: Option<Duration>,
-    /// The caller's own deadline as a point in time; `None` if the caller has none. No byte is sent after this time. It
-    /// differs from `within` if the program was suspended before the call started: `within` does not count that time,
-    /// and this deadline does.
+    /// The caller's own deadline as a point in time; `None` if the caller has none. No byte is sent after this time.
+    /// `within` counts only from the start of the call. If the program was suspended before it started the call,
+    /// `within` ends too late, and this deadline does not.
     pub by: Option<Time>,
     /// Whether the caller, or the program for which it calls, repeats failed calls itself. If so, only one attempt is
     /// made. Default `false`.
@@ -167,9 +167,9 @@ impl Call {
         self.send(plan, guards, 0, now)
     }
 
-    /// Must be called after [`Step::Send`], before anything of the attempt is sent, if getting its request ready took time.
-    /// Returns the step that replaces the earlier one: the attempt with deadlines that count from `now`, or the finish
-    /// with the refusal `no-time-left` if the call had to be over by `now`.
+    /// Must be called after [`Step::Send`], before anything of the attempt is sent, if it took time to get the request
+    /// ready. Returns the step that replaces the earlier one: the attempt with deadlines that count from `now`, or the
+    /// finish with the refusal `no-time-left` if the call had to be over by `now`.
     pub fn prepared(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) -> Step {
         if now >= self.end_by {
             self.unused(guards, now);

@@ -91,8 +91,8 @@ pub enum Evidence {
         /// not count.
         enough: Duration,
     },
-    /// The call says nothing of the endpoint: no attempt was made, this process had no means to send, or the caller's
-    /// own body broke. Such a call neither lengthens nor ends a run of failures.
+    /// The call says nothing of the endpoint: no attempt was made, this process had no file descriptor for a
+    /// connection, or the caller's own body broke. Such a call neither lengthens nor ends a run of failures.
     Nothing,
 }
 
@@ -132,8 +132,8 @@ pub enum OpenedBy {
     Silence,
     /// The number of failures in a row reached the setting `consecutive`.
     Consecutive,
-    /// A probe failed, and the breaker had not been opened by one of the other rules. An operator had forced it open
-    /// ([`Force::Open`]) and then set it to [`Force::Auto`], so that it sent a probe.
+    /// A probe failed in a breaker that none of the other rules had opened. That happens only after two commands of an
+    /// operator: [`Force::Open`], and then [`Force::Auto`], after which the breaker sends probes.
     Probe,
 }
 
