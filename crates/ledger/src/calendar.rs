@@ -263,8 +263,9 @@ impl fmt::Display for TimeOfDay {
 /// ```
 /// use seawall_ledger::{Lifetime, Stamp};
 ///
-/// let no_lengths = |_: &str| unreachable!("this text is no length of time");
-/// let lifetime = Lifetime::parse("midnight UTC", no_lengths)?;
+/// // `parse` calls this function for a length of time such as "24h". "midnight UTC" is not one.
+/// let length = |_: &str| unreachable!("no length of time is parsed here");
+/// let lifetime = Lifetime::parse("midnight UTC", length)?;
 /// // 1970-01-01T23:59:58Z is two seconds before the end.
 /// let first = Stamp::from_micros(86_398_000_000);
 /// assert_eq!(lifetime.end(first), Stamp::from_micros(86_400_000_000));

@@ -5,21 +5,22 @@
 //! gets 30 requests a second while it is down, and 30 and more in the second in which it comes back. With 20 000 actions
 //! that wave ends the recovery.
 //!
-//! So requests that share one fate form a [`Class`]: those of one operation, with one goal and one kind of knowledge of the
-//! effect, such as all cancels of charges that were applied. A class is in one of three courses:
+//! So requests that succeed or fail together form a [`Class`]: those of one operation, with the same goal and the same
+//! known effect, such as all cancels of charges that were applied. A class is in one of three courses:
 //!
 //! - It **flows**: its requests bring answers. Nothing is held back.
-//! - It **probes**: the last [`FAILURES`] requests of one kind failed. Of all the actions of this class whose last request
-//!   failed, only one at a time is tried. The interval between two such tries doubles up to [`PROBE_CAP`], or up to the
-//!   longest wait of an action if that is shorter. It does not depend on the number of actions that wait. An action that
-//!   has not failed yet is tried immediately: what arrives anew is the dependency's normal load, and its answers are the
-//!   best probes.
+//! - It **probes**: the last [`FAILURES`] of its performs, of its questions or of its cancels failed. Of all the
+//!   actions of this class whose last request failed, only one at a time is tried. The interval between two such tries
+//!   doubles up to [`PROBE_CAP`], or up to the longest wait of an action if that is shorter. It does not depend on the
+//!   number of actions that wait. An action that has not failed yet is tried immediately: what arrives anew is the
+//!   dependency's normal load, and its answers are the best probes.
 //! - It **returns**: a request brought an answer again. The actions that wait are let through at a rate that begins at
 //!   [`START_MILLI`], grows with each answer, and ends below half of what the dependency served per second before the
 //!   trouble. Once nothing waits any more, the class flows.
 //!
-//! The rate is one for all classes of a dependency that return at the same time, since they load the same provider. After
-//! its start, a process knows nothing of the actions that others left behind, so its classes begin with the return.
+//! The rate is one for all classes of a dependency that return at the same time, since they load the same provider. A
+//! process that has just started knows nothing of the failing actions that other processes left behind, so each of its
+//! classes begins in the course "returns".
 //!
 //! What is decided here changes only when a request is sent, and never whether. So each process decides for itself, from
 //! what it sees.
@@ -54,7 +55,7 @@ const LEAST_CAP_MILLI: u64 = 1_000;
 /// The highest rate where nobody knows what the dependency serves.
 const MOST_MILLI: u64 = 1_000_000;
 
-/// The requests that share one fate.
+/// Names the requests that are held back together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Class {
     /// The operation of the actions.

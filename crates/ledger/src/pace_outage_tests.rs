@@ -96,7 +96,8 @@ impl World {
         }
     }
 
-    /// Claims due rows as the stores do: all that are not held, or the failing ones of one class.
+    /// Claims due rows as the stores do. With `only`, these are the failing rows of that class. Without it, these are all
+    /// rows except the failing rows of the classes in `held`.
     fn claim(&mut self, only: Option<&Class>, held: &[Class], most: u32) -> u32 {
         let now = stamp(self.millis);
         let class = |state: &State| Class {

@@ -134,8 +134,9 @@ static CLAIM: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The statement of a claim while classes are held. The operations are looked at in random order: the one whose oldest row
-/// is due first could always be the same, since its rows are held.
+/// The statement of a claim while the pace holds classes back. The operations are looked at in random order. In the
+/// order of their oldest due rows, an operation whose rows are held back would always come first, and the operations
+/// after it might never have their turn.
 static CLAIM_ALL_BUT: LazyLock<String> = LazyLock::new(|| {
     let ago = "statement_timestamp() - $8 * interval '1 microsecond'";
     let which = which::all_but(Dialect::Postgres, "$7", "$9::timestamptz", NOW, ago);
