@@ -59,8 +59,8 @@ pub(crate) struct Exchanged {
 /// Why nothing can be sent outside of a runtime.
 pub(crate) const OUTSIDE: &str = "no connections outside of a runtime";
 
-/// Sends the request `outgoing` to the provider as one call, and returns its result. At most `most_bytes` of the answer's
-/// body are kept. If the request cannot be sent, the result says that nothing was sent.
+/// Sends the request `outgoing` to the provider as one call, and returns its result. At most `most_bytes` of the
+/// answer's body are kept. If the request cannot be sent, the result says that nothing was sent.
 pub(crate) async fn exchange(
     connections: &Connections,
     plan: &Arc<Plan>,

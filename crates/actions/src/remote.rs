@@ -108,8 +108,8 @@ impl HttpRemote {
         HttpRemote { answer_max: bytes, ..self }
     }
 
-    /// Returns the plan of one attempt: one request to the first endpoint. It has no total timeout, so the [`Wish`] must
-    /// name a deadline.
+    /// Returns the plan of one attempt: one request to the first endpoint. It has no total timeout, so the [`Wish`]
+    /// must name a deadline.
     #[must_use]
     pub fn perform_plan(&self) -> &Arc<Plan> {
         &self.perform
@@ -154,8 +154,8 @@ impl HttpRemote {
 
     /// Returns the bytes that are recorded for an action with this key and this request body. The whole request is
     /// recorded, so that a later version of the program sends the same request. `key` is the key under which the action
-    /// is to be sent: see [`KeyRules::sent`](seawall_ledger::KeyRules::sent), with the salt 0. If another action is sent
-    /// under that key already, the ledger chooses another one later.
+    /// is to be sent: see [`KeyRules::sent`](seawall_ledger::KeyRules::sent), with the salt 0. If another action is
+    /// sent under that key already, the ledger chooses another one later.
     ///
     /// # Errors
     /// If the operation has no template. Also if a hole needs a value from the key, the body or the recorded headers,

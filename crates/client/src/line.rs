@@ -192,8 +192,8 @@ impl Line {
         false
     }
 
-    /// Returns whether there is a byte to read, or the connection has ended. If `force` is set, the kernel is also
-    /// asked, because it may know more than the reactor has seen.
+    /// Returns whether there is a byte to read, or the connection has ended. If `force` is set, the kernel is asked,
+    /// even if the runtime has not noticed yet that there is something to read.
     fn has_unread(&mut self, force: bool) -> bool {
         self.meter.force_read(force);
         let mut byte = [0];

@@ -202,8 +202,8 @@ pub(super) fn lost_reply(world: &World) -> Outcome<()> {
     Ok(())
 }
 
-/// An SDK that may not repeat gets an exception with the facts of the problem: after a lost answer, and for a key that comes
-/// with another request. The next run of the same program finds the payment.
+/// An SDK that may not repeat gets an exception with the facts of the problem: after a lost answer, and for a key that
+/// comes with another request. The next run of the same program finds the payment.
 pub(super) fn doubt(world: &World) -> Outcome<()> {
     let gateway = Durable::start(world, "doubt", "")?;
     for sdk in SDKS {
@@ -235,8 +235,8 @@ pub(super) fn doubt(world: &World) -> Outcome<()> {
     Ok(())
 }
 
-/// The gateway is killed after the provider has made the payment and before it has answered. The SDK repeats its call until
-/// the gateway is back and has found out.
+/// The gateway is killed after the provider has made the payment and before it has answered. The SDK repeats its call
+/// until the gateway is back and has found out.
 pub(super) fn crash(world: &World) -> Outcome<()> {
     let mut gateway = Durable::start(world, "crash", "")?;
     for sdk in SDKS {
@@ -255,7 +255,8 @@ pub(super) fn crash(world: &World) -> Outcome<()> {
     Ok(())
 }
 
-/// An application dies between the answer and its settle, and settles too late when it is back. Another one settles in time.
+/// An application dies between the answer and its settle, and settles too late when it is back. Another one settles in
+/// time.
 pub(super) fn settling(world: &World) -> Outcome<()> {
     let hasty = Durable::start(world, "hasty", "settle = \"explicit\"\nsettle_within = \"3s\"")?;
     let patient = Durable::start(world, "patient", "settle = \"explicit\"")?;

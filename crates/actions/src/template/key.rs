@@ -31,8 +31,8 @@ impl KeySource {
     /// `{request:/reference_id}` or `{request:/shop}-{request:/order}`.
     ///
     /// # Errors
-    /// If the text has no hole, if a hole is not filled from the caller's request, or if the text between the holes is not
-    /// printable ASCII.
+    /// If the text has no hole, if a hole is not filled from the caller's request, or if the text between the holes is
+    /// not printable ASCII.
     pub fn parse(written: &str) -> Result<KeySource, Wrong> {
         if written == GENERATE {
             return Ok(KeySource::Generated);
@@ -50,7 +50,8 @@ impl KeySource {
         Ok(KeySource::Request(template))
     }
 
-    /// Returns the header whose value is the whole key. `None` if the key has other parts, or does not come from a header.
+    /// Returns the header whose value is the whole key. `None` if the key has other parts, or does not come from a
+    /// header.
     #[must_use]
     pub fn header(&self) -> Option<&HeaderName> {
         match self {
@@ -72,8 +73,8 @@ impl KeySource {
         template.into_iter().flat_map(Template::holes)
     }
 
-    /// Returns the key of a request with these headers and this body, which is read as JSON. `Ok(None)` means that keys are
-    /// made. The key may be longer than the ledger allows, and may have characters that the ledger refuses.
+    /// Returns the key of a request with these headers and this body, which is read as JSON. `Ok(None)` means that keys
+    /// are made. The key may be longer than the ledger allows, and may have characters that the ledger refuses.
     ///
     /// # Errors
     /// With the first hole that has no value. That is so if a field of the body is missing, `null`, empty, a list or an

@@ -25,12 +25,12 @@ pub(super) struct Counted {
     socket: Arc<Socket>,
     meter: Arc<Meter>,
     outbox: Arc<Outbox>,
-    /// Whether another program made the connection to us. It decides what happens to bytes that still wait when the
-    /// stream is dropped:
+    /// Whether another program made the connection to us. When the stream is dropped, some bytes may still wait to be
+    /// sent. What happens to them depends on this value:
     ///
     /// - On a connection that another program made, they are part of an answer, and are sent.
     /// - On a connection that we made, they are part of a request that nobody wants any more or that counts as unsent.
-    ///   They are dropped.
+    ///   They are not sent.
     accepted: bool,
 }
 
@@ -87,8 +87,8 @@ impl Counted {
 }
 
 impl Counted {
-    /// Sends the bytes that were queued to be sent together with others. Becomes ready when all of them are sent, or
-    /// when sending fails.
+    /// Sends all bytes of this connection that still wait in the outbox. Becomes ready when all of them are sent, or when
+    /// sending fails.
     fn poll_outbox(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match self.outbox.send() {
@@ -137,7 +137,7 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         if self.accepted {
-            // The bytes that still wait are sent as far as the socket takes them immediately. The rest is lost, since
+            // The bytes that still wait are sent, as many as the socket takes immediately. The rest is lost, since
             // nobody will poll this stream again.
             let _ = self.outbox.send();
         }

@@ -315,8 +315,8 @@ impl DurableBuilder {
         self
     }
 
-    /// Sets the wait between two attempts, between two questions and between two cancels. Each wait is drawn between zero and a bound that doubles from
-    /// `base` up to `cap`. Default 1 s and 60 s.
+    /// Sets the wait between two attempts, between two questions and between two cancels. Each wait is drawn between
+    /// zero and a bound that doubles from `base` up to `cap`. Default 1 s and 60 s.
     pub fn backoff(mut self, base: Duration, cap: Duration) -> DurableBuilder {
         self.rules.backoff = Backoff { base, cap };
         self
