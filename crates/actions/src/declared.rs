@@ -38,8 +38,8 @@ pub struct Confirm {
 }
 
 impl Confirm {
-    /// Returns a confirm with the defaults. The provider is first asked after 2 s, because when an answer is lost, the
-    /// work has usually been done quickly.
+    /// Returns a confirm with the defaults. The provider is first asked 2 s after the attempt. By then it has usually
+    /// done the work, even if its answer was lost.
     #[must_use]
     pub fn new(request: RequestTemplate) -> Confirm {
         Confirm {

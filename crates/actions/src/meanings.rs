@@ -15,7 +15,8 @@ type List<'a> = (&'static str, &'static str, &'a [Predicate]);
 /// The settings that say what an answer of the operation itself means.
 const OF_ANSWERS: &[&str] = &["answers", "duplicate", "refuses", "refusal_binds", "saves_refusals"];
 
-/// The lists of which one can hide another.
+/// The names of the settings that hold predicates, in the order in which these are tried. If a predicate matches every
+/// answer that a predicate of a later setting matches, the later one can never decide.
 const IN_ANSWERS: &[&str] = &["duplicate", "answers.applied", "answers.not_applied", "answers.unknown"];
 const IN_CONFIRM: &[&str] = &["confirm.cancelled", "confirm.partly", "confirm.applied", "confirm.absent"];
 const IN_CANCEL: &[&str] =

@@ -285,7 +285,7 @@ impl HttpRemote {
     }
 }
 
-/// Returns what a request must keep to: it must be over at `deadline`.
+/// Returns the wish for a request of the ledger: it must be over at `deadline`, and the client does not repeat it.
 fn wish(clock: Clock, deadline: Instant) -> Wish {
     Wish { by: Some(until(clock, deadline)), no_repeats: true, ..Wish::default() }
 }

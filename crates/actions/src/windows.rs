@@ -13,7 +13,7 @@ use seawall_policy::{Problem, Wrong, show_time};
 
 use crate::declared::{Cancel, Confirm, Declared};
 
-/// One thing that has to be finished before a window ends, such as asking the provider or cancelling the effect.
+/// A thing that has to be finished before a window ends, such as asking the provider or cancelling the effect.
 struct Plan {
     /// The longest time that may pass from the first send of an action until this thing is finished.
     needs: Duration,
@@ -117,7 +117,8 @@ fn cancelled(declared: &Declared<'_>, cancel: &Cancel, rules: &Rules, total: Dur
 }
 
 impl Plan {
-    /// Returns the problem of the setting `setting` if this step does not fit into the window; `None` if it fits.
+    /// Returns the problem of the setting `setting` if this thing may be finished only after the window's end; `None`
+    /// if it is always finished in time.
     fn into(self, setting: &'static str, window: &Window) -> Option<Problem> {
         let needs = show_time(self.needs);
         let what = self.what;

@@ -123,9 +123,9 @@ impl Chunks {
     }
 }
 
-/// Returns the fields after the last chunk; `None` if there are none. Fields like `Content-Length` have no meaning
-/// there (RFC 9110, section 6.5.1), and change neither the framing nor the connection. Code that passes the trailers on
-/// must leave such fields out.
+/// Returns the fields after the last chunk; `None` if there are none. A field such as `Content-Length` has no meaning
+/// there (RFC 9110, section 6.5.1): it changes neither where the body ends nor whether the connection is kept. Code
+/// that passes the trailers on must leave such fields out.
 fn trailers(raw: &Bytes, limits: Limits) -> Result<Option<HeaderMap>, Misread> {
     let mut room = vec![httparse::EMPTY_HEADER; limits.headers];
     let parsed = httparse::parse_headers(raw, &mut room).map_err(|error| match error {
