@@ -50,8 +50,8 @@ pub(crate) struct Options {
     program: Option<PathBuf>,
 }
 
-/// The p99 of run B may exceed the mean of the two A runs' p99 by this time, or be twice this mean, whichever allows
-/// more.
+/// The p99 (the latency that 99 % of the calls do not exceed) of run B may exceed the mean of the two A runs' p99 by
+/// this time, or be twice this mean, whichever allows more.
 const ABOVE: Duration = Duration::from_millis(5);
 /// The maximum growth of the gateway's memory, in MiB: the memory after the stalled callers have left, minus the memory
 /// before they came.

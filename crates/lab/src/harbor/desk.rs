@@ -50,7 +50,7 @@ impl Pages {
                 Some(customer) => Reply::ok(customer),
                 None => Reply::not_found("no such customer"),
             },
-            // Every other request of the table is a PUT of a customer.
+            // All other requests that `allowed` lets through were handled above, so this one is a PUT of a customer.
             (_, rest) => self.put_customer(asked, rest.last().copied().unwrap_or_default()),
         }
     }

@@ -118,8 +118,8 @@ fn line(lines: &mut Lines<BufReader<ChildStdout>>, word: &str) -> Outcome<String
 }
 
 /// Measures how long lists of actions take, on both databases. One table has almost only actions that are done, and the
-/// other almost only open ones. For each standing of actions, such as `done`, returns the time of the slowest list, in
-/// milliseconds.
+/// other almost only open ones. For each state of actions that is listed, such as `done`, returns the time of the
+/// slowest list, in milliseconds.
 fn lists(options: &Options, cluster: &Cluster, program: &Program) -> Outcome<Rows> {
     let mut rows = Rows::new();
     for (store, most) in [("postgres", "done"), ("postgres", "open"), ("sqlite", "done"), ("sqlite", "open")]

@@ -63,8 +63,9 @@ pub enum Arrivals {
     /// A Poisson stream: calls that come at random, with this mean number per second for all callers together, whatever
     /// becomes of earlier calls. Many independent callers that call rarely make such a stream.
     Open(f64),
-    /// Waves of calls (Poisson waves, geometric sizes). They do not depend on how calls end. The first number is the
-    /// number of calls per second for all callers together; the second is the mean number of calls in a wave.
+    /// Waves of calls. Their times are random (Poisson), and so are their sizes (geometric). They do not depend on how
+    /// calls end. The first number is the number of calls per second for all callers together; the second is the mean
+    /// number of calls in a wave.
     Waves(f64, f64),
     /// A closed loop: when a call has ended, its caller waits for this time and then makes its next call.
     Closed(Spread),
