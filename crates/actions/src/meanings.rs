@@ -1,8 +1,8 @@
 //! Checks what is declared of the meanings of answers.
 //!
-//! Two kinds of problems are found here. A condition that no answer can reach is an error, since the author of the
-//! declaration believes that it decides something. If nothing is declared about an answer, a default decides what the
-//! answer means. If this default can be wrong for a real provider, the author gets a note.
+//! Two kinds of problems are found here. A predicate that can never decide is an error, because its author believes
+//! that it decides something. If nothing is declared about an answer, a default decides what the answer means. If this
+//! default can be wrong for a real provider, the author gets a note.
 
 use seawall_ledger::{OnUnknown, Rules};
 use seawall_policy::{Predicate, Problem, Wrong, show_time};

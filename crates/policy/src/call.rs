@@ -4,10 +4,16 @@
 //! what a simulation shows is what production does. The machine never waits: it returns the time until which the driver
 //! is to wait.
 //!
-//! Before a repeat, these questions are asked in this order: may the request be repeated at all, is an attempt left, is
-//! the body still there, does the deadline leave time, and does the budget pay. The budget is asked last, because its
-//! "yes" costs a token. All questions are asked *before* any wait. If they were asked after the wait, which is the
-//! obvious place, the caller would wait for a "no", and the reason of the "no" would be out of date.
+//! Before a repeat, these questions are asked in this order:
+//!
+//! 1. May the request be repeated at all?
+//! 2. Is an attempt left?
+//! 3. Is the body still there?
+//! 4. Does the deadline leave time?
+//! 5. Does the budget pay?
+//!
+//! The budget is asked last, because its "yes" costs a token. All questions are asked *before* any wait. The obvious
+//! place is after the wait. But then the caller would wait for a "no", and the reason of the "no" would be out of date.
 //!
 //! ```text
 //! begin -> Send -> ended -> Wait -> waited -> Send -> ended -> Finish

@@ -157,8 +157,8 @@ impl Limit {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// Adapts the limit to how an attempt ended. Must be called while this attempt still counts as in flight: the limit
-    /// grows only if at least half of it is in use, and a limit of one would otherwise not be in use at all.
+    /// Adapts the limit to how an attempt ended. Must be called while this attempt still counts as in flight. The
+    /// reason is that the limit grows only if at least half of it is in use: a limit of one could otherwise never grow.
     #[inline]
     fn learn(&mut self, end: AttemptEnd) {
         match end {

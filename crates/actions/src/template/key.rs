@@ -77,9 +77,10 @@ impl KeySource {
     /// new key must be made for this request. The key may be longer than the ledger allows, and may have characters
     /// that the ledger refuses.
     ///
+    ///
     /// # Errors
-    /// With the first hole that has no value. That is so if a field of the body is missing, `null`, empty, a list or an
-    /// object; and if a header is missing, empty, given more than once or not ASCII text.
+    /// With the first hole that has no value. A field of the body is no value if it is missing, `null`, empty, a list
+    /// or an object. A header is no value if it is missing, empty, given more than once or not ASCII text.
     pub fn of(&self, headers: &HeaderMap, body: &[u8]) -> Result<Option<String>, Unfilled> {
         match self {
             KeySource::Request(template) => {

@@ -28,8 +28,8 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// Returns an attempt that ended with `ending`, with the usual values for all else: the request's body was kept,
-    /// the connection was not stale, and no answer's body is under way.
+    /// Returns an attempt that ended with `ending`. The other fields have their usual values: the request's body was
+    /// kept, the connection was not stale, and no answer's body is under way.
     #[must_use]
     pub const fn of(ending: Ending) -> Ended {
         Ended { ending, body_kept: true, stale: false, flowing: false }

@@ -260,7 +260,7 @@ impl<S: Store> Actions<S> {
         self.ledger.retry(action, by).await.map(Outcome::of).map_err(ActionError::before)
     }
 
-    /// Starts all stuck actions of this operation again that the filter selects, one after the other, as
+    /// Starts the stuck actions of this operation again that the filter selects, one after the other, as
     /// [`Ledger::retry_all`] does. Returns how many were started.
     ///
     /// # Errors

@@ -161,8 +161,8 @@ impl DurableBuilder {
         self
     }
 
-    /// Sets how long an action is tried again while no attempt can have taken effect. The time is counted from the
-    /// record of the action. After it, the action fails. Default 10 min.
+    /// Sets for how long an action is sent again while no attempt can have taken effect. The time is counted from the
+    /// record of the action. If it is over, the action fails. Default 10 min.
     pub fn give_up(mut self, time: Duration) -> DurableBuilder {
         self.rules.give_up = time;
         self
