@@ -132,7 +132,7 @@ impl Cancel {
 
     /// Returns the number of answers "there is no such thing" after which it is believed that there is nothing to undo.
     /// It is 1 if every predicate of `not_found` looks at the body, and 2 otherwise, as for
-    /// [`Confirm::absences_wanted`]. It matters only while it is not known whether the action took effect.
+    /// [`Confirm::absences_wanted`]. This number matters only while it is not known whether the action took effect.
     #[must_use]
     pub fn absences_wanted(&self) -> u32 {
         if self.not_found.iter().any(|predicate| predicate.fields.is_empty()) { 2 } else { 1 }
@@ -172,8 +172,8 @@ pub struct Declared<'a> {
     /// Whether the declaration asks to repeat an attempt whose effect is unknown, although the repeat may take effect a
     /// second time.
     pub repeats_in_doubt: bool,
-    /// The header in which the action's key is sent. `None` if no header is declared, or if the key is not sent. The
-    /// key of a cancel that is `keyed` is then sent in `Idempotency-Key`.
+    /// The header in which the action's key is sent. `None` if no header is declared, or if the key is not sent. With
+    /// `None`, the key of a cancel that is `keyed` is sent in `Idempotency-Key`.
     pub key_header: Option<&'a HeaderName>,
     /// How long the provider remembers a key. `None` if this is not declared.
     pub key_lifetime: Option<&'a Lifetime>,

@@ -133,7 +133,8 @@ fn trusted_refusals(declared: &Declared<'_>, rules: &Rules, problems: &mut Vec<P
     problems.push(Problem::note("answers", wrong).with(OF_ANSWERS));
 }
 
-/// Adds a note if a status alone can mean "absent".
+/// Adds a note if a status alone can mean "absent", because a server in front of the provider can answer with that
+/// status.
 fn bare_absence(confirm: &Confirm, rules: &Rules, problems: &mut Vec<Problem>) {
     if !confirm.has_bare_absent() {
         return;

@@ -131,7 +131,7 @@ impl KnownBody<fn(&str) -> Option<Scalar>> {
     pub const ABSENT: Self = KnownBody::Absent;
 }
 
-/// What a list of predicates says of one answer.
+/// What a list of predicates says about one answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said<M> {
     /// This is the meaning of the first predicate that matches.

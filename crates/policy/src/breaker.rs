@@ -18,9 +18,9 @@
 //! because in the simulations they made recovery slower and prevented nothing: an open time that doubles (`open_max`),
 //! and calls that return gradually after it (`ramp`).
 //!
-//! Only a failure opens the breaker, never a success. An example are twelve failures and then eight successes. With the
-//! eighth success the window holds the twenty calls that the failure rate needs, and 60 % of them failed. But the
-//! endpoint has recovered, so the breaker stays closed.
+//! Only a failure opens the breaker, never a success. For example, twelve failures are followed by eight successes.
+//! With the eighth success the window holds the twenty calls that the failure rate needs, and 60 % of them failed. But
+//! the endpoint has recovered, so the breaker stays closed.
 //!
 //! ```
 //! use std::time::Duration;

@@ -399,8 +399,8 @@ impl Call {
             Stopped::Slow if !facts.report.is_slow_failure() => Stopped::Budget,
             no => no,
         });
-        // The call cannot pay for the repeat, so it ends. If `hindered` says why none of the other endpoints takes the
-        // call, this is the returned reason. Otherwise the reason is why the call cannot pay.
+        // If the call cannot pay for the repeat, it ends. The returned reason is `hindered`, if that says why none of
+        // the other endpoints takes the call. Otherwise it is the reason why the call cannot pay.
         paid.map_err(|no| hindered.unwrap_or(no))?;
         Ok((at, if hindered.is_some() { Goes::Here } else { Goes::On }))
     }

@@ -98,7 +98,7 @@ pub struct CoolingRefusal {
     pub too_many: bool,
 }
 
-/// What can be seen of an endpoint that cools.
+/// The state of an endpoint that cools, for display.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoolingSeen {
     /// The end of the time for which the provider wants no calls.

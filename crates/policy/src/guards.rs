@@ -149,7 +149,7 @@ impl DependencyGuards {
     }
 
     /// Returns whether this ticket's turn has come and the caller has not yet taken it. A caller that was woken for
-    /// another reason finds this out here. The call changes nothing.
+    /// another reason finds this out here. This function changes nothing.
     #[must_use]
     pub fn is_called(&mut self, ticket: &Ticket) -> bool {
         self.endpoints[ticket.endpoint as usize].gates.at(ticket.gate).is_called(ticket.waiter)

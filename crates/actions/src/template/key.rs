@@ -77,7 +77,6 @@ impl KeySource {
     /// new key must be made for this request. The key may be longer than the ledger allows, and may have characters
     /// that the ledger refuses.
     ///
-    ///
     /// # Errors
     /// With the first hole that has no value. A field of the body is no value if it is missing, `null`, empty, a list
     /// or an object. A header is no value if it is missing, empty, given more than once or not ASCII text.

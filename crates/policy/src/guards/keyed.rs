@@ -39,7 +39,7 @@ pub(crate) trait Kept {
 pub(crate) enum KeyPlace {
     /// The guard of all calls without a key.
     Plain,
-    /// The shared guard of the keys that found no room.
+    /// The guard that keys share if there is no room for a guard of their own.
     Overflow,
     /// The guard in the entry of this number.
     Entry(u32),

@@ -34,7 +34,7 @@ pub(super) enum Machine {
     Peer(PeerCall),
 }
 
-/// One caller: its guards, and the number of its policy.
+/// One caller: its guards, and the index of its policy in the list of policies.
 pub(super) struct Caller {
     pub(super) policy: usize,
     guards: Guarding,
