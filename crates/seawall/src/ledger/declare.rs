@@ -154,8 +154,8 @@ impl DurableBuilder {
         self
     }
 
-    /// Says that the application settles the action, as [`DurableBuilder::settled_by_application`] does. `time` is
-    /// counted from the record of the action; the application must settle it within that time.
+    /// Says that the application settles the action, as [`DurableBuilder::settled_by_application`] does. The
+    /// application must settle it within `time`, which is counted from the record of the action.
     pub fn settle_within(mut self, time: Duration) -> DurableBuilder {
         self.explicit = Some(Some(time));
         self
