@@ -11,7 +11,7 @@ use crate::template::{Hole, Pointer, RequestTemplate};
 /// How the provider is asked, through its status API, what became of an action.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Confirm {
-    /// The request that asks.
+    /// The request that asks the provider.
     pub request: RequestTemplate,
     /// The time between the end of an attempt and the first question to the provider. Default 2 s.
     pub after: Duration,
@@ -73,7 +73,7 @@ impl Confirm {
 /// How an action is undone at the provider.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cancel {
-    /// The request that undoes it.
+    /// The request that undoes an action.
     pub request: RequestTemplate,
     /// What a second cancel of the same action does at the provider. Default: it undoes the action a second time.
     pub kind: CancelKind,

@@ -17,7 +17,7 @@ use crate::template::Filled;
 /// function returns those of the runtime in which it is called. Outside of a runtime it returns `None`.
 pub type Connections = Arc<dyn Fn() -> Option<Arc<Dependency>> + Send + Sync>;
 
-/// A request as it goes out.
+/// A request to the provider, with all its holes filled.
 pub(crate) struct Outgoing {
     pub(crate) method: Method,
     pub(crate) target: String,

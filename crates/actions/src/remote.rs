@@ -44,7 +44,8 @@ pub struct Judged {
     /// What the ledger is told. If the body of the answer broke off, this can be "unknown" although `finish` says that
     /// the action took effect.
     pub performed: Performed,
-    /// What the ledger is told besides.
+    /// Further details for the ledger: the status, what went wrong, and for how long the provider wants no further
+    /// requests.
     pub report: Report,
     /// The end of the call, as the call machine reported it.
     pub finish: Finish,

@@ -17,9 +17,10 @@ use crate::declared::{Cancel, Confirm, Declared};
 struct Plan {
     /// The longest time that may pass from the first send of an action until this thing is finished.
     needs: Duration,
-    /// What would not be finished in time, as the rest of a sentence.
+    /// What may come too late, in words that follow "ends before" in the message of the problem, such as `the cancel
+    /// has arrived`.
     what: &'static str,
-    /// Which times must fit into the window.
+    /// The help of the problem: which times must fit into the window.
     help: &'static str,
     /// The settings from which `needs` follows.
     with: &'static [&'static str],

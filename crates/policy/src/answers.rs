@@ -36,8 +36,8 @@
 //! One danger remains: the provider may introduce a result code that no predicate names, such as `"code": "REVIEW"`. It
 //! comes with a 200 and counts as applied. The safe form therefore declares which answers count as applied, and sets
 //! [`Otherwise::Unknown`] for every other success. `Otherwise` never applies to a status other than 2xx. Nor does it
-//! apply to a 202 if the operation declares a confirm, which is a request that asks later what became of it
-//! ([`crate::Rules::declared`]).
+//! apply to a 202 if the operation declares a confirm, which is a request that asks the provider later whether the work
+//! was done ([`crate::Rules::declared`]).
 //!
 //! ```
 //! use seawall_policy::{Answers, Effect, Field, KnownBody, Otherwise, Predicate, Scalar};
@@ -255,7 +255,7 @@ impl Answers {
     }
 
     /// Returns what the declared predicates and `otherwise` say of the answer; `None` if the answer's status decides.
-    /// If the operation may have a confirm (a request that asks later what became of it), call
+    /// If the operation may have a confirm (a request that asks the provider later whether the work was done), call
     /// [`crate::Rules::declared`] instead.
     pub fn judge(&self, status: u16, body: &KnownBody<impl Fn(&str) -> Option<Scalar>>) -> Option<Effect> {
         let success = is_success(status);

@@ -143,8 +143,8 @@ pub struct Verdict {
 pub struct Rules {
     /// What happens at the provider if the same request is delivered twice.
     pub idempotency: Idempotency,
-    /// Whether the operation declares a confirm: a request that asks the provider later what became of it. If so, a 202
-    /// does not mean that the request took effect.
+    /// Whether the operation declares a confirm: a request that asks the provider later whether the work was done. If
+    /// so, a 202 does not mean that the request took effect.
     pub confirm: bool,
     /// The statuses that mean "not processed", for example 429 or 503. Default: none.
     pub refuses: Vec<u16>,

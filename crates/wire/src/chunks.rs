@@ -28,7 +28,7 @@ pub(crate) struct Chunks {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// In the digits of a size.
+    /// The reader is in the digits of a chunk's size.
     Size {
         value: u64,
         digits: u8,
@@ -42,19 +42,19 @@ enum State {
         value: u64,
         bytes: u16,
     },
-    /// Before the line feed after a size.
+    /// The reader is before the line feed that ends the line of a chunk's size.
     SizeEnd {
         value: u64,
     },
-    /// In the data.
+    /// The reader is in the data of a chunk. `left` is the number of bytes of the data that are still to come.
     Data {
         left: u64,
     },
-    /// Before the carriage return after the data.
+    /// The reader is before the carriage return after the data.
     DataReturn,
-    /// Before the line feed after that carriage return.
+    /// The reader is before the line feed after that carriage return.
     DataEnd,
-    /// After the last chunk.
+    /// The reader is in the trailers, which follow the last chunk.
     Trailers,
     Over,
 }

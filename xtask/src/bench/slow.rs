@@ -72,8 +72,8 @@ const KEPT: Scenario = Scenario {
 /// hold only few of the bytes that make no progress.
 const SOCKET_BYTES: u32 = 4096;
 /// The maximum number of callers that may have started without having begun their exchange. After each start, the
-/// benchmark waits until there are no more. If all callers started together, the gateway's connects to the upstream
-/// could take too long on a busy machine.
+/// benchmark waits until there are at most this many of them. If all callers started together, the gateway's connects
+/// to the upstream could take too long on a busy machine.
 const CROWD: usize = 50;
 /// The time between two measurements while the memory grows.
 const LOOK: Duration = Duration::from_millis(50);

@@ -203,8 +203,11 @@ pub(super) fn lost_reply(world: &World) -> Outcome<()> {
     Ok(())
 }
 
-/// An SDK that may not repeat gets an exception, after a lost answer and for a key that comes with another request. The
-/// exception has the reason and the effect of the gateway's answer. The next run of the same program finds the payment.
+/// Two cases in which the SDK throws an exception that has the effect or the reason of the gateway's answer:
+///
+/// - An answer is lost, and the SDK is told not to repeat its call. The effect is unknown. When the same program runs
+///   again, it gets the payment that was made.
+/// - The key of the call belongs already to another request.
 pub(super) fn doubt(world: &World) -> Outcome<()> {
     let gateway = Durable::start(world, "doubt", "")?;
     for sdk in SDKS {

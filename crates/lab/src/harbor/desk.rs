@@ -149,9 +149,10 @@ impl Pages {
 
     /// Refunds a charge, and returns the answer.
     ///
-    /// - Without an amount: refunds all that is left of the charge. If the charge was refunded before, answers with
-    ///   that refund and does nothing.
-    /// - With an amount: refunds this amount. The refunds of a charge add up, at most to the charge's amount.
+    /// - Without an amount: refunds all that is left of the charge. If nothing is left, answers with the last refund of
+    ///   the charge and does nothing.
+    /// - With an amount: refunds this amount. If less than this amount is left of the charge, answers that the amount
+    ///   is wrong and does nothing.
     fn refund(&mut self, asked: &Asked, at: Timestamp) -> Reply {
         let Ok(Value::Object(order)) = serde_json::from_slice(&asked.body) else {
             return Reply::wrong("a refund is a JSON object with `charge`");

@@ -250,9 +250,9 @@ impl<S: Store> Actions<S> {
         self.ledger.cancel(action).await.map(Outcome::of).map_err(ActionError::before)
     }
 
-    /// Lets a stuck action go on. The maximum numbers of its requests ([`attempts`](super::DurableBuilder::attempts))
-    /// and the time for failed ones ([`stuck_after`](super::DurableBuilder::stuck_after)) are counted anew. `by` says
-    /// which person or program wants this, and why. Returns the outcome afterwards.
+    /// Lets a stuck action go on. Its requests (bounded by [`attempts`](super::DurableBuilder::attempts)) and the time
+    /// for failed requests ([`stuck_after`](super::DurableBuilder::stuck_after)) are counted anew from now on. `by`
+    /// says which person or program wants this, and why. Returns the outcome afterwards.
     ///
     /// # Errors
     /// If the action is not stuck.
@@ -298,8 +298,9 @@ impl<S: Store> Actions<S> {
         let body_bytes = body.len();
         let request =
             durable.remote.record(mapped.as_deref().unwrap_or(key), body).map_err(ActionError::body)?;
-        // If the key is recorded again, `head` and the body are compared. `head` has no header but the content type,
-        // because a later version of the program may record other headers.
+        // If this key is recorded a second time, `head` and the body of the new record are compared with those of the
+        // first. `head` has no header but the content type, because a later version of the program may record other
+        // headers.
         let head = StoredRequest::decode(&request).same_head();
         let same = Some(Same { head, body_at: request.len() - body_bytes });
         let new = NewAction::new(durable.dependency(), durable.operation(), key, request);
