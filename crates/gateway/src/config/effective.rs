@@ -237,7 +237,7 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
     page.title(1, &format!("operation {}: {}, {}", operation.name, operation.pattern, operation.idempotency));
     page.line(2, "timeout", rows::show(keys::TIMEOUT, &[], &operation.timeout));
     match operation.durable {
-        // The ledger repeats, by its own rules.
+        // A durable call makes one attempt. Further attempts are made by the ledger, by its own rules.
         Some(_) => page.line(2, "retry", "none within a call"),
         None => page.line(2, "retry", show_retry(&operation.retry)),
     }

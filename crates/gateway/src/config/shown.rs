@@ -266,7 +266,8 @@ impl Shown<'_> {
         }
     }
 
-    /// Shows a URL without its user, password, query and fragment.
+    /// Shows a URL without its user, password, query and fragment. If `filled_in` is true, the URL may contain
+    /// `${env:NAME}` and `${file:PATH}`, which are shown too.
     fn url(&mut self, value: &Value<'_>, filled_in: bool) {
         let inner = inner_of(self.text, value.span());
         let written = &self.text[inner.clone()];

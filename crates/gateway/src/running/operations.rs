@@ -54,7 +54,7 @@ struct CompiledOperation {
     forgets: Option<Lifetime>,
     /// Says which requests share a guard: the first value is for the breaker, the second for the limit.
     filed: [Filed; 2],
-    /// How its requests are recorded. `None` if the operation is not durable.
+    /// How the operation's requests are recorded. `None` if the operation is not durable.
     durable: Option<Arc<DurableOperation>>,
 }
 

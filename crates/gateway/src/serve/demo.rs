@@ -76,8 +76,8 @@ cancel        = {{ request = "POST /v1/refunds", json = {{ charge = "{{answer:/i
     }
 }
 
-/// What both durable operations of the demo have in common. The pauses are shorter than a real network allows, so that
-/// nobody has to wait for the demo.
+/// The settings that both durable operations of the demo have. The pauses are shorter than a real network allows, so
+/// that nobody has to wait for the demo.
 const DURABLE: &str = r#"name         = "charge"
 match        = "POST /v1/charges"
 idempotency  = "keyed"
