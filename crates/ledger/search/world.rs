@@ -94,6 +94,9 @@ pub(crate) struct Also {
     pub(crate) chores: bool,
     /// Whether no worker lags, and it is a mistake if an action becomes stuck. Such a case holds for one piece of bad luck.
     pub(crate) prompt: bool,
+    /// The quiet time that was declared when the attempts were recorded, if it was shorter. A reload of the configuration
+    /// has made it longer since.
+    pub(crate) shorter_quiet: Option<Duration>,
 }
 
 impl Case {
@@ -312,7 +315,9 @@ impl World {
             held.places[0] = place(&reserved(&rules, owner(0), NOW));
             held.workers[0] = Worker { place: 0, hand: Hand::Owns, waited: case.also.caller };
             all.push(held);
-            if let Some((row, line)) = sent(&rules, owner(0), NOW) {
+            let quiet = case.also.shorter_quiet.unwrap_or(rules.quiet);
+            let first = Rules { quiet, ..rules.clone().into_owned() };
+            if let Some((row, line)) = sent(&first, owner(0), NOW) {
                 let mut under_way = plain.clone();
                 under_way.places[0] = place(&row);
                 under_way.workers[0] =
