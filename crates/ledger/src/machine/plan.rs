@@ -317,7 +317,10 @@ impl View<'_> {
                 self.wait_for_the_time()
             }
             (Known::Unknown | Known::Applied, Some(cancel)) if self.must_ask_first(cancel) => {
-                match (&self.rules.confirm, self.state.undo.open.as_ref().map(|open| self.rules.cancel_quiet_until(open))) {
+                match (
+                    &self.rules.confirm,
+                    self.state.undo.open.as_ref().map(|open| self.rules.cancel_quiet_until(open)),
+                ) {
                     (None, Some(_)) => self.stuck(Stuck::MayUndoTwice),
                     (None, None) => self.stuck(Stuck::CannotAskWhatIsLeft),
                     (Some(_), Some(quiet)) if self.now < quiet => self.rest(quiet),
