@@ -16,8 +16,8 @@ use crate::store::Store;
 /// Other writers change a row only a few times in that time, so this number is high enough.
 pub(crate) const LOOKS: u32 = 16;
 
-/// Tells the loops of a worker to stop. The value is the time by which its actions that are under way must have ended; `None`
-/// until the worker is told to stop.
+/// Tells the loops of a worker to stop. The value is the time by which its actions that are under way must have ended;
+/// `None` until the worker is told to stop.
 pub(crate) type Stopped = tokio::sync::watch::Receiver<Option<Instant>>;
 
 pub(crate) struct Inner<S: Store> {
@@ -28,7 +28,7 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) sizes: Sizes,
     /// Wakes the tasks that wait for a row when this process has written the row.
     pub(crate) changes: Arc<Changes>,
-    /// How fast rows whose requests have failed are taken up again.
+    /// For each dependency, how fast rows whose last request failed are claimed again.
     pub(crate) paces: Paces,
     /// Wakes the workers of this process.
     pub(crate) wakes: Wakes,
@@ -77,8 +77,8 @@ impl Wakes {
         }
     }
 
-    /// Notes that this process has written a row. If the row is due now, wakes the claims. If it will be due later,
-    /// makes sure that the poll asks at that time.
+    /// Notes that this process has written a row. If the row is due now, wakes the loop that claims the rows of its
+    /// dependency. If it will be due later, makes sure that the poll asks at that time.
     pub(crate) fn written(&self, action: &Action, now: Stamp) {
         let Some(due) = action.state.due_at() else { return };
         if due <= now {

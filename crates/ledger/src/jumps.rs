@@ -94,15 +94,16 @@ pub(crate) struct Guard {
     /// How long the time is in doubt after a jump.
     wait: Duration,
     accepted: Option<Offset>,
-    /// The field `accepted` is the span in which the offset was last known to lie. With time it is made wider, since
-    /// the two clocks may drift apart. `followed` is the time, on the monotonic clock, for which this has been done.
+    /// The field `accepted` is made wider as time passes, since the two clocks may drift apart. This is the moment, on
+    /// the monotonic clock, up to which that has been done.
     followed: Duration,
     /// When the doubt ends, on the monotonic clock; `None` if there is no doubt.
     until: Option<Duration>,
     back: Back,
     jumps: u64,
     last: Option<ClockJump>,
-    /// The offset before the last jump, and when the answer arrived that showed the jump, on the monotonic clock.
+    /// The offset before the last jump, and the moment, on the monotonic clock, at which the answer arrived that showed
+    /// the jump.
     before: Option<(Offset, Duration)>,
 }
 
@@ -138,8 +139,8 @@ impl Guard {
 
     /// Takes an answer of the database, which has the database's time. The difference between that time and the
     /// monotonic clock is the new offset. It is compared with the span in which the offset was last known to lie.
-    /// Returns the jump if the clock has jumped, and otherwise `None`. An answer from before the last jump that is taken
-    /// after it shows no jump.
+    /// Returns the jump if the clock has jumped, and otherwise `None`. An answer from before the last jump that is
+    /// taken after it shows no jump.
     pub(crate) fn hear(&mut self, reading: Reading) -> Option<ClockJump> {
         let found = Offset::of(reading);
         let (Some(accepted), Some(bound)) = (self.accepted, self.bound) else {

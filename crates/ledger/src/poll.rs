@@ -68,7 +68,7 @@ impl<S: Store> Poll<S> {
     /// due. Returns `None` if no row will be due later, or if the database does not answer.
     async fn ask(&mut self) -> Option<Instant> {
         // The process remembers the earliest due time of the rows that it has written. It can forget that time now:
-        // these rows are committed, so the poll that begins now finds them.
+        // these rows are committed, so the poll, which begins only now, finds them.
         self.inner.wakes.forget();
         let found = match self.inner.store.due(&self.declared, self.every).await {
             Ok(found) => found,

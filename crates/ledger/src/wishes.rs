@@ -173,7 +173,7 @@ impl<S: Store> Ledger<S> {
         self.load(id).await
     }
 
-    /// Starts a stuck action again, with the full number of tries, and returns it. Its goal does not change: if the
+    /// Starts a stuck action again, with the full number of attempts, and returns it. Its goal does not change: if the
     /// action was being cancelled, the cancel is tried again. For a new charge, record a new action.
     ///
     /// # Errors

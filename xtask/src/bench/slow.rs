@@ -71,9 +71,9 @@ const KEPT: Scenario = Scenario {
 /// The size of the socket buffers that the callers request from the kernel. It is small, so that the callers' sockets
 /// hold only few of the bytes that make no progress.
 const SOCKET_BYTES: u32 = 4096;
-/// The number of callers that may be starting at the same time: after each start, the benchmark waits until at most
-/// this many callers have started but not yet begun their exchange. If all callers started together, the gateway's
-/// connects to the upstream could take too long on a busy machine.
+/// The maximum number of callers that may have started without having begun their exchange. After each start, the
+/// benchmark waits until there are at most this many of them. If all callers started together, the gateway's connects
+/// to the upstream could take too long on a busy machine.
 const CROWD: usize = 50;
 /// The time between two measurements while the memory grows.
 const LOOK: Duration = Duration::from_millis(50);

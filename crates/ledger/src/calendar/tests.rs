@@ -179,7 +179,7 @@ fn a_date_that_begins_twice_ends_the_day_before_it_twice() {
     ends("America/St_Johns", |first| window("same-day America/St_Johns").end(first), &rows);
     let rows = [("2010-11-07T00:00:30-02:30", "2010-11-08T00:00:00-03:30")];
     ends("America/St_Johns", |first| window("next-day America/St_Johns").end(first), &rows);
-    // A time of day of the day before comes again, too.
+    // 23:30 of the 6th comes twice: before the clock went back at 00:01 of the 7th, and again after it.
     let rows = [("2010-11-07T00:00:30-02:30", "2010-11-06T23:30:00-03:30")];
     ends("America/St_Johns", |first| lifetime("23:30 America/St_Johns").end(first), &rows);
 }

@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(now.latest_since(at(990)), at(1100));
         assert_eq!(now.latest_since(at(1000)), at(1100));
         assert_eq!(now.latest_since(at(1001)), at(500), "it was sent after the jump");
-        // Two jumps back add up, and a jump ahead takes away.
+        // The distances of two jumps back are added, and a later jump ahead is subtracted from the sum.
         let twice = back.jumped(-600_000_000, at(700));
         assert_eq!(twice, Back { by: ten * 2, before: at(1000) });
         assert_eq!(twice.jumped(900_000_000, at(700)).by, Duration::from_secs(300));

@@ -74,11 +74,11 @@ pub struct Origin<'a> {
     pub dependency: &'a str,
     /// The caller's key.
     pub key: &'a str,
-    /// How the keys are made under which the action is sent.
+    /// How the keys are computed under which the action is sent.
     pub naming: Naming,
 }
 
-/// How the keys are made under which an action is sent to the provider.
+/// How the keys are computed under which an action is sent to the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Naming {
     /// Nothing is decided yet about the keys. Plain SQL recorded the action. It does not know the key rules, and no

@@ -81,7 +81,7 @@ pub enum Undone {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// A perform attempt ended. The fields are its line of the attempt log as it was recorded, its outcome, and the
-    /// details.
+    /// remote's report.
     Performed(AttemptRow, Performed, Report),
     /// It is proved that no byte of a perform attempt was sent, and the caller who waits for the action makes no other
     /// attempt. If no earlier attempt can take effect, this change also ends the action as failed. The caller is told

@@ -19,7 +19,7 @@ pub(super) struct Draft {
     attempt: Option<AttemptRow>,
     breaks_scope: bool,
     pub(super) names: Option<SentKey>,
-    /// Whether `now` can be relied on. Only the changes that record a request use this.
+    /// Whether `now` can be relied on. Only the changes that record a request read this field.
     sure: bool,
 }
 
@@ -228,7 +228,7 @@ impl Draft {
         self.to.disputed_at = Some(self.now);
     }
 
-    /// Records that the question after the end confirmed the end.
+    /// Records that the question which is asked after the end of the row confirmed that end.
     pub(super) fn audit_ends(&mut self) {
         self.to.audit_at = None;
         self.to.disputed_at = None;
@@ -280,9 +280,10 @@ impl Draft {
         self.sure && self.now >= since.saturating_add(rules.stuck_after)
     }
 
-    /// Opens a stuck row again, with the full time and number of tries for each kind of request. Some cancels name
-    /// what is left to undo ([`CancelRules::asks_first`](super::CancelRules::asks_first)). What the row knows of that
-    /// may be old. So the provider is asked again before such a cancel.
+    /// Opens a stuck row again. The numbers of its requests, and the time for which they have failed, begin at zero, so
+    /// that none of the limits is reached. Some cancels name what is left to undo
+    /// ([`CancelRules::asks_first`](super::CancelRules::asks_first)). What the row knows of that may be old. So the
+    /// provider is asked again before such a cancel.
     pub(super) fn fresh_tries(&mut self) {
         self.to.end = None;
         self.to.why = None;

@@ -25,7 +25,7 @@ const STALE: Duration = Duration::from_secs(3600);
 pub(crate) struct Hold {
     pub(crate) report: Report,
     pub(crate) stage: Stage,
-    /// When the current try first asked the provider.
+    /// When the provider was asked for the first page of the list that is being read.
     pub(crate) began_at: Stamp,
     /// Which part of the provider's list is being read: 0 is the window of the report, 1 the time before it, 2 the
     /// time after it.

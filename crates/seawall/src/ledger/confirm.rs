@@ -190,8 +190,8 @@ impl Cancel {
     }
 
     /// Says that a second cancel changes nothing, because "cancelled" is a state. Without this setting, each cancel
-    /// counts as a new effect, since two refunds would pay twice. A cancel whose answer was lost is then sent again
-    /// only after the provider was asked about it.
+    /// counts as a new effect, since two refunds would pay twice. If the answer of such a cancel was lost, the provider
+    /// is asked about it before the cancel is sent again.
     pub fn sets_a_state(self) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.kind = CancelKind::State))
     }

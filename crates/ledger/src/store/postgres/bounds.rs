@@ -139,11 +139,10 @@ impl Bounds {
         (!self.of.is_empty()).then_some(Piece { back: self.back, length })
     }
 
-    /// Takes the result of searching the span that [`Bounds::piece`] returned. `found` has the operations for which a
+    /// Notes the result of a search of the span that [`Bounds::piece`] returned. `found` has the operations for which a
     /// due row was found there, with its due time: the bound of such an operation is lowered to that time. `walked` is
-    /// the number of index entries that the search has read. Returns whether the next span can be searched
-    /// immediately. It cannot if this search has read [`MANY`] entries or more, or if it has reached the beginning of
-    /// time.
+    /// the number of index entries that the search has read. Returns whether the next span can be searched immediately.
+    /// It cannot if this search has read [`MANY`] entries or more, or if it has reached the beginning of time.
     pub(super) fn searched(&mut self, found: impl Iterator<Item = (Name, Stamp)>, walked: u64) -> bool {
         for (name, due) in found {
             self.of.entry(name).and_modify(|bound| *bound = due.min(*bound));
@@ -188,7 +187,7 @@ impl SharedBounds {
         declared.operations.iter().map(|operation| At(from(operation))).collect()
     }
 
-    /// Returns the question of a poll.
+    /// Returns the SQL with which a poll asks which operations have due rows. The search begins at the bounds.
     pub(super) fn question(&self, declared: &[Declared], knows: u32, within: Duration) -> String {
         let bounds = self.lock();
         polled::due(Dialect::Postgres, NOW, declared, knows, within, |dependency, operation| {
@@ -196,7 +195,7 @@ impl SharedBounds {
         })
     }
 
-    /// Takes the answers to [`SharedBounds::question`].
+    /// Sets the bounds by the answers to [`SharedBounds::question`].
     pub(super) fn polled(&self, declared: &[Declared], answers: &Answers) {
         if let Some(now) = answers.now {
             self.lock().polled(firsts(declared, answers), now, answers.walked);

@@ -156,8 +156,9 @@ impl Postgres {
         [deadline::BATCH, claim, changes, change]
     }
 
-    /// Returns the statements of the claims while classes are held: of all rows but the failing ones of the held classes, and
-    /// of the failing rows of one class. Tests check what they read.
+    /// Returns the two statements that claim rows while the pace holds classes back. The first one claims all due rows
+    /// except the failing ones of these classes. The second one claims the failing rows of one class. Tests check how
+    /// many rows the statements read.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn held_texts() -> [&'static str; 2] {
@@ -176,7 +177,7 @@ impl Postgres {
         &self.link
     }
 
-    /// Asks one of the questions of [`polled`] about rows that are due.
+    /// Executes one of the statements of [`polled`] that search for due rows, and returns the answers.
     async fn answers(&self, declared: &[Declared], question: String) -> Result<Answers> {
         let (rows, asked) = self.link.plain(question).await?;
         let mut answers = Answers::of(declared);

@@ -134,8 +134,9 @@ static CLAIM: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The statement of a claim while classes are held. The operations are looked at in random order: the one whose oldest row
-/// is due first could always be the same, since its rows are held.
+/// The statement of a claim while the pace holds classes back. The operations are looked at in random order, and not in
+/// the order of their oldest due rows as in [`CLAIM`]. Rows that are held back stay due, so an operation with such rows
+/// would always come first. The other operations would then get fewer claims, or none.
 static CLAIM_ALL_BUT: LazyLock<String> = LazyLock::new(|| {
     let ago = "statement_timestamp() - $8 * interval '1 microsecond'";
     let which = which::all_but(Dialect::Postgres, "$7", "$9::timestamptz", NOW, ago);
@@ -173,8 +174,8 @@ pub(super) fn texts() -> [&'static str; 3] {
     [&CLAIM, &CHANGE, &CHANGE_ONE]
 }
 
-/// Returns the texts of the claims while classes are held, which tests check: of all rows but the failing ones of the held
-/// classes, and of the failing rows of one class.
+/// Returns the texts of the two statements that claim rows while the pace holds classes back, for tests. The first one
+/// claims all due rows except the failing ones of these classes. The second one claims the failing rows of one class.
 #[cfg(feature = "testing")]
 pub(super) fn held_texts() -> [&'static str; 2] {
     [&CLAIM_ALL_BUT, &CLAIM_FAILING]
