@@ -110,6 +110,12 @@ impl Case {
         case
     }
 
+    /// The quiet time was declared too short when the attempts were recorded, and has been declared longer since.
+    pub(crate) fn with_longer_quiet(self, name: &'static str) -> Case {
+        let also = Also { shorter_quiet: Some(TICK), ..self.also };
+        Case { name, also, ..self }
+    }
+
     pub(crate) fn faults(self, faults: u8) -> Case {
         Case { faults, ..self }
     }
@@ -285,6 +291,7 @@ pub(crate) fn with_keys() -> Vec<Case> {
         keyed_binding_refusals(),
         tombstones_and_lookup().faults(1),
         keyed_and_lookup().by_time("keys and lookup, tried by time").faults(1),
+        keyed_binding_refusals().with_longer_quiet("keys, a doorman, quiet time made longer").faults(1),
     ]
 }
 
@@ -305,6 +312,10 @@ pub(crate) fn without_keys() -> Vec<Case> {
         no_cancel(),
         lookup().by_time("lookup, tried by time").faults(1),
         net_cancel().by_time("net cancel, tried by time").faults(1),
+        lookup().with_longer_quiet("lookup, quiet time made longer"),
+        lookup_resends().with_longer_quiet("lookup, sent again, quiet time made longer").faults(1),
+        lookup_keyed_refund().with_longer_quiet("lookup, keyed refunds, quiet time made longer").faults(1),
+        net_cancel().with_longer_quiet("net cancel, quiet time made longer").faults(1),
     ]
 }
 
@@ -360,6 +371,11 @@ pub(crate) fn mistakes() -> Vec<(Option<Obvious>, Case, &'static str)> {
         (Some(Obvious::OneCancelKey), net_cancel_keyed(), "live, and known as not applied"),
         (Some(Obvious::NetCancelBelieves), net_cancel(), "may still be applied, and known as not applied"),
         (Some(Obvious::QuietWhenWritten), lookup(), "live, and known as not applied"),
+        (
+            Some(Obvious::QuietOfTheRecord),
+            lookup().with_longer_quiet("lookup, quiet time made longer"),
+            "live, and known as not applied",
+        ),
         (Some(Obvious::QuietFromRecord), lookup(), "live, and known as not applied"),
         (Some(Obvious::SendsLate), lookup(), "may still be applied, and known as not applied"),
         (Some(Obvious::AskTwice), lookup(), "live, and known as not applied"),

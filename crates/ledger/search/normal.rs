@@ -143,9 +143,11 @@ impl World {
             if row.maybe_sent > 0 {
                 row.maybe_sent = row.open_attempts.max(1);
                 (row.first_sent_at, row.quiet_until, row.key_ends_at) = (Some(NOW), Some(NOW), None);
+                row.send_by = None;
             }
             (row.cancel_open, row.cancel_gen_early) = (0, false);
             (row.cancel_first_at, row.cancel_quiet_until, row.cancel_key) = (None, None, None);
+            (row.cancel_send_by, row.cancel_key_ends_at) = (None, None);
             (row.settle_by, row.audit_at, row.begun_at, row.failing_since) = (None, None, NOW, None);
             (row.attempts, row.asks, row.cancel_tries, row.absences) = (0, 0, 0, 0);
             if !performs {
@@ -215,6 +217,13 @@ fn normalise_row(row: &mut Row, oldest: Stamp, case: &Case, to_midnight: i8) {
     ] {
         stamp.iter_mut().for_each(|stamp| *stamp = (*stamp).max(oldest));
     }
+    // The times of the last sends are compared only if the quiet time was made longer after them. The ends of the cancels'
+    // keys follow from the declared life of the keys, which never changes in a run.
+    let longer = case.also.shorter_quiet.is_some().then(|| ago(oldest, case.rules.quiet));
+    for stamp in [&mut row.send_by, &mut row.cancel_send_by] {
+        *stamp = stamp.and_then(|stamp| longer.map(|longer| stamp.max(longer)));
+    }
+    row.cancel_key_ends_at = None;
     row.failing_since = failing_since(row, &before, oldest, case);
     let limits = case.rules.limits;
     row.asks = if limits.confirm.is_some() { row.asks } else { 0 };
@@ -303,11 +312,13 @@ pub(crate) fn each_stamp(place: &mut Place, with: &mut impl FnMut(&mut Stamp)) {
     for stamp in [
         &mut row.leased_until,
         &mut row.quiet_until,
+        &mut row.send_by,
         &mut row.first_sent_at,
         &mut row.key_ends_at,
         &mut row.settle_by,
         &mut row.cancel_first_at,
         &mut row.cancel_quiet_until,
+        &mut row.cancel_send_by,
         &mut row.audit_at,
         &mut row.failing_since,
     ] {

@@ -32,6 +32,8 @@ pub(crate) enum Obvious {
     QuietWhenWritten,
     /// The quiet time counts from the record of the attempt.
     QuietFromRecord,
+    /// A quiet time that is declared longer after the record of an attempt does not count for that attempt.
+    QuietOfTheRecord,
     /// Instead of waiting for the quiet time, the provider is asked twice.
     AskTwice,
     /// `settle` returns `false`, and no caller checks that.
@@ -202,6 +204,7 @@ impl Machine {
                     line.filter(|line| line.ended_at.is_none() && write.to.quiet_until.is_some())
                 {
                     write.to.quiet_until = Some(line.recorded_at.saturating_add(rules.quiet));
+                    write.to.send_by = Some(line.recorded_at);
                 }
             }
             Some(Obvious::NothingAfterTheEnd) => write.to.audit_at = None,
@@ -246,6 +249,7 @@ impl Machine {
             (Some(Obvious::DuplicateIsANo), Event::Performed(_, how @ Performed::Duplicate, _)) => {
                 *how = Performed::No(None);
             }
+            (Some(Obvious::QuietOfTheRecord), _) => (row.send_by, row.cancel_send_by) = (None, None),
             (Some(Obvious::AbsentAfterDuplicate), Event::Confirmed(..)) => row.seen = false,
             (Some(Obvious::WindowsNeverEnd), _) => never_ends(&mut rules),
             (Some(Obvious::RefusedIsUndone), Event::Cancelled(_, how @ Undone::Refused, _)) => {
@@ -391,6 +395,7 @@ fn ask_twice(
     let mut sure = row.clone();
     if row.absences > 0 {
         sure.quiet_until = sure.quiet_until.map(|quiet| quiet.min(question.asked_at));
+        sure.send_by = None;
         return tell(&sure, rules, origin, owner, event, now);
     }
     let mut told = tell(&sure, rules, origin, owner, event, now);

@@ -96,6 +96,9 @@ pub(crate) struct Also {
     /// Whether the case is a strict one: no worker lags, and it is a mistake if an action becomes stuck. Such a case
     /// holds only if at most one thing goes wrong.
     pub(crate) prompt: bool,
+    /// The quiet time that was declared when the attempts were recorded, if it was shorter. A reload of the configuration
+    /// has made it longer since.
+    pub(crate) shorter_quiet: Option<Duration>,
 }
 
 impl Case {
@@ -315,7 +318,9 @@ impl World {
             held.places[0] = place(&reserved(&rules, owner(0), NOW));
             held.workers[0] = Worker { place: 0, hand: Hand::Owns, waited: case.also.caller };
             all.push(held);
-            if let Some((row, line)) = sent(&rules, owner(0), NOW) {
+            let quiet = case.also.shorter_quiet.unwrap_or(rules.quiet);
+            let first = Rules { quiet, ..rules.clone().into_owned() };
+            if let Some((row, line)) = sent(&first, owner(0), NOW) {
                 let mut under_way = plain.clone();
                 under_way.places[0] = place(&row);
                 under_way.workers[0] =

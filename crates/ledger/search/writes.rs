@@ -1,8 +1,8 @@
 //! Writes into the rows of a world what a worker's steps change, and with it the application's own data.
 
 use seawall_ledger_search::machine::{
-    CancelBy, End, Event, Naming, NotSettled, Stamp, completed, handler_failed, scope_handler_failed,
-    settle_scope,
+    AttemptKind, CancelBy, End, Event, Naming, NotSettled, Row, Stamp, completed, handler_failed,
+    scope_handler_failed, settle_scope,
 };
 
 use crate::bent::{Bent, Heard, Plan, state};
@@ -88,6 +88,17 @@ fn completes(
     Ok(false)
 }
 
+/// Rewrites the record of an attempt as a worker writes it that has not reloaded the configuration yet.
+fn under_shorter_quiet(case: &Case, before: &Row, change: &mut Bent) {
+    let (Some(quiet), Some(line)) = (case.also.shorter_quiet, &change.attempt) else { return };
+    let ends = Some(line.send_by.saturating_add(quiet));
+    match line.kind {
+        AttemptKind::Perform => change.to.quiet_until = before.quiet_until.max(ends),
+        AttemptKind::Cancel => change.to.cancel_quiet_until = before.cancel_quiet_until.max(ends),
+        AttemptKind::Confirm => {}
+    }
+}
+
 pub(crate) fn act(case: &Case, machine: &Machine, world: &mut World, at: usize, now: Stamp) -> Checked {
     if completes(case, machine, world, at, now)? {
         return Ok(());
@@ -105,7 +116,8 @@ pub(crate) fn act(case: &Case, machine: &Machine, world: &mut World, at: usize, 
             true => Hand::Owns,
             false => Hand::Idle,
         },
-        Plan::Send(change) => {
+        Plan::Send(mut change) => {
+            under_shorter_quiet(case, &row, &mut change);
             let line = change.attempt.clone().ok_or("an attempt that is not recorded")?;
             if machine.forbids(&row, &rules, origin, now, owner(at)) {
                 Hand::Owns

@@ -60,7 +60,7 @@ impl Case<'_> {
                 draft.next_generation();
                 draft.to.failing_since = None;
                 draft.to.undo.tries = draft.to.undo.tries.saturating_sub(1);
-                draft.to.next_at = self.time.rested(self.state.quiet_until().unwrap_or(self.now));
+                draft.to.next_at = self.time.rested(self.quiet_until().unwrap_or(self.now));
             }
             Known::Unknown if !seen && self.wants_another_absence(draft) => {
                 draft.next_generation();

@@ -247,12 +247,29 @@ impl Rules {
         Some(sent.key_ends.map_or(declared, |stored| stored.min(declared)))
     }
 
+    /// Returns the end of the quiet time, after which no perform attempt can still arrive. Only a question that is asked
+    /// at this time or later can prove that the effect does not exist. Returns `None` if nothing may have been sent. If
+    /// the declaration has changed since the attempts were recorded, the later of the two times is returned.
+    pub(super) fn quiet_until(&self, sent: Option<&Sent>) -> Option<Stamp> {
+        sent.map(|sent| self.quiet_end(sent.quiet_until, sent.send_by))
+    }
+
+    /// Returns the end of the quiet time of these cancels, as [`Rules::quiet_until`] does for perform attempts.
+    pub(super) fn cancel_quiet_until(&self, open: &OpenCancels) -> Stamp {
+        self.quiet_end(open.quiet_until, open.send_by)
+    }
+
+    fn quiet_end(&self, stored: Stamp, send_by: Option<Stamp>) -> Stamp {
+        send_by.map_or(stored, |by| stored.max(by.saturating_add(self.quiet)))
+    }
+
     /// Returns when the provider forgets the key of these cancels; `None` if it does not honour keys on cancels, or if
-    /// nobody declared for how long.
+    /// nobody declared for how long. If the declaration has changed since the first of these cancels, the earlier of the
+    /// two times is returned.
     pub(super) fn cancel_key_ends(&self, open: &OpenCancels) -> Option<Stamp> {
         let keyed = self.cancel.as_ref().is_some_and(|cancel| cancel.keyed);
-        let lifetime = self.key_lifetime.as_ref().filter(|_| keyed)?;
-        Some(lifetime.end(open.first_at))
+        let declared = self.key_lifetime.as_ref().filter(|_| keyed)?.end(open.first_at);
+        Some(open.key_ends.map_or(declared, |stored| stored.min(declared)))
     }
 
     /// Returns the time from which on the provider is not asked any more about an action. It is the end of the window

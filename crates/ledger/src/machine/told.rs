@@ -163,6 +163,11 @@ impl Case<'_> {
         sure && self.time.is_sure()
     }
 
+    /// Returns the end of the quiet time of the perform attempts; `None` if nothing may have been sent.
+    pub(super) fn quiet_until(&self) -> Option<Stamp> {
+        self.rules.quiet_until(self.state.sent.as_ref())
+    }
+
     pub(super) fn later(&self, repeat: u32, report: &Report) -> Stamp {
         self.now.saturating_add(self.rules.backoff.wait(repeat.max(1), report.retry_after, self.draw))
     }

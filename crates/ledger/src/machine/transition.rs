@@ -322,7 +322,9 @@ impl Draft {
             fence: self.to.fence,
             recorded_at: self.now,
             send_by,
-            after_quiet: self.to.quiet_until().is_none_or(|quiet| self.sure && self.now >= quiet),
+            after_quiet: rules
+                .quiet_until(self.to.sent.as_ref())
+                .is_none_or(|quiet| self.sure && self.now >= quiet),
             ended_at: None,
             outcome: AttemptOutcome::Open,
             status: None,
@@ -341,6 +343,7 @@ impl Draft {
                 attempts: sent.attempts.saturating_add(1),
                 open: sent.open.saturating_add(1),
                 quiet_until: sent.quiet_until.max(quiet_until),
+                send_by: sent.send_by.max(Some(send_by)),
                 ..sent
             },
             None => Sent {
@@ -348,6 +351,7 @@ impl Draft {
                 open: 1,
                 first_at: self.now,
                 quiet_until,
+                send_by: Some(send_by),
                 key_ends: rules.key_lifetime.as_ref().map(|lifetime| lifetime.end(self.now)),
                 seen: false,
             },
@@ -370,6 +374,7 @@ impl Draft {
             Some(open) => OpenCancels {
                 count: open.count.saturating_add(1),
                 quiet_until: open.quiet_until.max(quiet_until),
+                send_by: open.send_by.max(Some(send_by)),
                 ..open
             },
             None => OpenCancels {
@@ -377,6 +382,8 @@ impl Draft {
                 early: !line.after_quiet,
                 first_at: self.now,
                 quiet_until,
+                send_by: Some(send_by),
+                key_ends: rules.key_lifetime.as_ref().map(|lifetime| lifetime.end(self.now)),
                 key: cancel_key(rules, origin, line.generation),
             },
         });
