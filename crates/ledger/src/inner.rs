@@ -119,7 +119,7 @@ impl Default for Changes {
 
 impl Changes {
     pub(crate) fn of(&self, id: ActionId) -> &Notify {
-        // The low bits of a UUID of version 7 are random.
+        // The low bits of a UUID of version 7 are random, so the ids are spread evenly over the entries.
         &self.0[usize::try_from(id.as_u128() & 63).unwrap_or(0)]
     }
 

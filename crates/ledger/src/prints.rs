@@ -1,9 +1,9 @@
 //! Fingerprints: whether two requests under one key are the same request.
 //!
-//! The obvious rule compares the recorded bytes. But a caller that tries again sends a new `traceparent` header, and a
-//! new version of a program may send one header more. Their second request would be a conflict, although it wants the
-//! same effect. So only two parts of the requests are compared. The head is the method, the path with its query and the
-//! content type. The other part is the bytes of the body.
+//! The obvious rule compares the recorded bytes. But a caller that sends its request again uses a new `traceparent`
+//! header, and a new version of a program may send one header more. Their second request would be a conflict, although
+//! it wants the same effect. So only two parts of the requests are compared. The head is the method, the path with its
+//! query and the content type. The other part is the bytes of the body.
 //!
 //! A row keeps the fingerprints of both parts: HMAC-SHA256 under a key that is drawn once and kept in the ledger. A
 //! plain hash would tell everybody who sees it, such as a reader of logs or of an export, whether a guessed body is the

@@ -140,8 +140,8 @@ impl<S: Store + Tables> Reconciler<S> {
         }
     }
 
-    /// Asks for one page, up to `page_tries` times. Returns the page, or the error of the last try. Returns `None` if
-    /// another worker has taken the report over in the meantime.
+    /// Asks for one page, up to `page_tries` times. Returns the page, or the error of the last of these requests.
+    /// Returns `None` if another worker has taken the report over in the meantime.
     async fn ask(
         &self,
         shelf: &Shelf<'_, S>,

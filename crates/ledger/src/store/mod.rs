@@ -181,8 +181,8 @@ impl Filter {
 /// Which of the due rows a claim takes while the pace holds some classes back ([`crate::pace`]).
 #[derive(Clone, Debug)]
 pub enum Which {
-    /// All rows, except the rows of the classes `held` whose last request failed. Two kinds of such rows are taken all
-    /// the same, since nothing may be sent for them: rows whose deadline to settle has passed, and rows that were
+    /// All rows, except the rows of the classes `held` whose last request failed. Two kinds of such rows are taken
+    /// nevertheless, since nothing may be sent for them: rows whose deadline to settle has passed, and rows that were
     /// recorded longer than `give_up` ago and never sent.
     AllBut {
         /// The classes that the pace holds back.
@@ -380,8 +380,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// that had the time, and from the time that has passed since then on the monotonic clock.
     fn clock(&self) -> DbClock;
 
-    /// Returns what this process has learned of the database's clock. The store must pass every answer that carries the
-    /// database's time to it.
+    /// Returns what this process has learned of the database's clock. The store must call [`SharedClock::heard`] or
+    /// [`SharedClock::set`] with every answer that carries the database's time.
     fn shared_clock(&self) -> &SharedClock;
 
     /// Returns the time of a clock that does not jump together with the database's clock; `None` if there is none.

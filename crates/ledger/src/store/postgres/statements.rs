@@ -189,8 +189,7 @@ pub(super) fn list_text(filter: &Filter) -> &'static str {
 
 pub(crate) fn failed(e: sqlx::Error) -> StoreError {
     let trouble = match &e {
-        // The error is fatal: it ended the connection or refused it, because the server shuts down, starts, or accepts
-        // no connections.
+        // The server has ended or refused the connection, because it shuts down, starts up, or accepts no connections.
         sqlx::Error::Database(said) if ended_the_connection(said.as_ref()) => Trouble::Away,
         sqlx::Error::Database(said) => match said.code().as_deref().unwrap_or_default() {
             "40001" | "40P01" => Trouble::Again,
