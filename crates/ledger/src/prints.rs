@@ -31,14 +31,14 @@ pub struct Prints {
 }
 
 impl Prints {
-    /// Makes the fingerprints of a request under the key of the ledger.
+    /// Makes the fingerprints of a request with `key`, the ledger's secret key for them.
     pub(crate) fn of(key: &[u8; 32], head: &[u8], body: &[u8]) -> Prints {
         Prints { head: print(key, b"head", head), body: print(key, b"body", body) }
     }
 }
 
-/// Returns the fingerprint of `bytes`. The word for the part comes first, so that a head and a body of equal bytes have
-/// different fingerprints.
+/// Returns the fingerprint of `bytes`. `part` is `head` or `body`. This word is hashed before `bytes`, so that a head
+/// and a body of equal bytes have different fingerprints.
 fn print(key: &[u8; 32], part: &[u8; 4], bytes: &[u8]) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
     mac.update(part);

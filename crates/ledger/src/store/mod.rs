@@ -460,8 +460,8 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// Returns for each of `declared`, in the same order, whether a row is due, and when the next row will be due if
     /// that is within this time. This is one statement in one round trip, without a transaction; on PostgreSQL a few
-    /// more follow while its index has many old entries. The answer also carries the database's time, which
-    /// [`Store::clock`] returns from then on.
+    /// more statements follow while the index of due rows has many old entries. The answer also carries the database's
+    /// time, which [`Store::clock`] returns from then on.
     fn due(&self, declared: &[Declared], within: Duration) -> impl Future<Output = Result<Vec<Due>>> + Send;
 
     /// Writes which operations the process `owner` declares now. What it declared before is forgotten, and so is what

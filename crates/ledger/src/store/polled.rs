@@ -87,8 +87,8 @@ fn micros(at: Stamp) -> String {
     at.as_micros().to_string()
 }
 
-/// Returns the rows of an SQL table with the declared operations: the number of the dependency, its name, the name of
-/// the operation, and what `more` adds.
+/// Returns the SQL for the rows of a table, one row for each declared operation. The columns are the number of the
+/// dependency, its name, the name of the operation, and the further columns that `more` returns for it.
 fn operations(dialect: Dialect, declared: &[Declared], more: impl Fn(&str, &str) -> Vec<String>) -> String {
     let mut rows = Vec::new();
     for (number, of) in declared.iter().enumerate() {

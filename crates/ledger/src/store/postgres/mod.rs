@@ -165,8 +165,8 @@ impl Postgres {
         statements::held_texts()
     }
 
-    /// Returns the statements that begin a transaction that lists actions, and the statement that lists the actions of
-    /// a filter. Tests check its query plan.
+    /// Returns the statements that begin a transaction that lists actions, and the statement that lists the actions
+    /// which match the filter. Tests check its query plan.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn list_texts(filter: &Filter) -> [&'static str; 2] {
