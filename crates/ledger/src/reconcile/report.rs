@@ -107,8 +107,8 @@ pub struct Totals {
     pub sum_here: Option<Amount>,
     /// The number of the provider's records of the window that agree with the ledger.
     pub agreed: u64,
-    /// Some of the records that are counted in `agreed` are applied, but their amounts could not be compared, because
-    /// the record or our request names no amount. This is their number.
+    /// The number of applied records that are counted in `agreed` although the amounts could not be compared, because
+    /// the record or our request names no amount.
     pub uncompared: u64,
     /// The number of differences of each kind, in the order of [`Difference::ALL`].
     pub differences: [u64; 6],

@@ -1,8 +1,8 @@
 //! The questions about rows that wait, written once for both databases.
 //!
 //! The first question is asked once in each poll interval, for all dependencies of a process together: which of them
-//! have a row that is due, and when will the next row be due? The second question is: which versions do these rows
-//! have?
+//! have a row that is due, and when will the next row be due? The second question is: which versions do the actions
+//! with these ids have?
 //!
 //! The questions have no parameters: the names are written into the text. So PostgreSQL gets such a question in one
 //! message (the simple protocol), answers it in one round trip, and plans it anew each time for the current size of the

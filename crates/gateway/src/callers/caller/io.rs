@@ -76,8 +76,8 @@ impl CallerIo {
     }
 
     /// Reads bytes from the socket through a buffer of our own, shows them to the parser in `follows`, and writes them
-    /// to `buf`, which is hyper's. Fails if the socket fails, or if the connection must end because the caller has sent
-    /// too many control frames.
+    /// to `buf`, which is hyper's buffer. Fails if the socket fails, or if the connection must end because the caller
+    /// has sent too many control frames.
     fn poll_read_seen(
         &mut self,
         cx: &mut Context<'_>,
