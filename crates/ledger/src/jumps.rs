@@ -22,9 +22,9 @@ use crate::machine::{Back, Stamp};
 /// is 1 ms per second. Time servers slew clocks by at most 500 µs per second (the kernel's limit for `adjtimex`).
 const DRIFT: i64 = 1000;
 
-/// If the difference between the database's clock and the monotonic clock changes by more than a declared bound, that
-/// is a jump. This is the smallest allowed bound. A smaller declared bound is raised to it, because a smaller change
-/// could be noise.
+/// The smallest bound above which a change counts as a jump. What changes is the difference between the database's
+/// clock and the monotonic clock. A smaller declared bound is raised to this one, because a smaller change could be
+/// noise.
 const LEAST: Duration = Duration::from_millis(100);
 
 /// A jump of the database's clock, as a process saw it.

@@ -117,9 +117,9 @@ impl Shown<'_> {
         }
     }
 
-    /// `ranges` are the parts of the file's text that may be shown. This drops those from index `first` on, but keeps
-    /// the ones on the line of `key`. It is called for a file with a bracket that is never closed: the parser takes the
-    /// lines after the bracket for a part of the value, so the ranges in these lines may be wrong.
+    /// `ranges` are the parts of the file's text that may be shown. This function drops the ranges from index `first`
+    /// on, but keeps those on the line of `key`. It is called for a file with a bracket that is never closed: the
+    /// parser takes the lines after the bracket for a part of the value, so the ranges in these lines may be wrong.
     fn keep_to_the_line_of(&mut self, key: Range<usize>, first: usize) {
         let end = self.text[key.end..].find('\n').map_or(self.text.len(), |n| key.end + n);
         let mut at = 0;
