@@ -321,9 +321,10 @@ impl Shown<'_> {
         }
     }
 
-    /// Lets the known names of tables be shown in all headlines, such as `[dependency.pay]`. A name may stand in
-    /// several headlines, for example also in `[dependency.pay.retry]`. The parser tells the place of only one of them,
-    /// so this function looks for the names in all headlines of the text.
+    /// Marks names of tables as text that may be shown, and not masked like a secret, in each headline of the file,
+    /// such as `[dependency.pay]`. Only the names that the parser has found as names of tables are marked. A name may
+    /// stand in several headlines, for example also in `[dependency.pay.retry]`. The parser tells the place of only one
+    /// of them, so this function looks for the names in all headlines of the text.
     fn headlines(&mut self) {
         let mut start = 0;
         for line in self.text.split_inclusive('\n') {

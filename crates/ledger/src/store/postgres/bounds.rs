@@ -195,7 +195,8 @@ impl SharedBounds {
         })
     }
 
-    /// Sets the bounds by the answers to [`SharedBounds::question`].
+    /// Sets the bounds, which are the times from which on later polls look for due rows. They follow from the answers
+    /// to [`SharedBounds::question`].
     pub(super) fn polled(&self, declared: &[Declared], answers: &Answers) {
         if let Some(now) = answers.now {
             self.lock().polled(firsts(declared, answers), now, answers.walked);
