@@ -118,8 +118,8 @@ fn cancelled(declared: &Declared<'_>, cancel: &Cancel, rules: &Rules, total: Dur
 }
 
 impl Plan {
-    /// Returns the problem of the setting `setting` if this thing may be finished only after the window's end; `None`
-    /// if it is always finished in time.
+    /// Returns the problem of the setting `setting` if the window may end before this plan is carried out. Returns
+    /// `None` if the plan is always carried out in time.
     fn into(self, setting: &'static str, window: &Window) -> Option<Problem> {
         let needs = show_time(self.needs);
         let what = self.what;

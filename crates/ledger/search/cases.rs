@@ -110,7 +110,8 @@ impl Case {
         case
     }
 
-    /// The quiet time was declared too short when the attempts were recorded, and has been declared longer since.
+    /// Changes the case so that a shorter quiet time was declared when the attempts were recorded. A reload has
+    /// declared a longer one since.
     pub(crate) fn with_longer_quiet(self, name: &'static str) -> Case {
         let also = Also { shorter_quiet: Some(TICK), ..self.also };
         Case { name, also, ..self }

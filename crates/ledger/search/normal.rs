@@ -88,7 +88,8 @@ impl World {
         self.net.sort_by_key(|r| (r.place, r.worker, r.number, r.kind as u8, r.generation, r.by_key, r.left));
     }
 
-    /// Puts the two workers into a fixed order, since they differ only in their names.
+    /// Puts the two workers into a fixed order. They differ only in their names, so two worlds in which they have
+    /// changed places become equal.
     fn order_workers(&mut self) {
         let rank = |at: usize| {
             let worker = &self.workers[at];
@@ -217,8 +218,9 @@ fn normalise_row(row: &mut Row, oldest: Stamp, case: &Case, to_midnight: i8) {
     ] {
         stamp.iter_mut().for_each(|stamp| *stamp = (*stamp).max(oldest));
     }
-    // The times of the last sends are compared only if the quiet time was made longer after them. The ends of the cancels'
-    // keys follow from the declared life of the keys, which never changes in a run.
+    // The times of the last sends matter only in cases in which a reload declares a longer quiet time after them. The
+    // time at which a cancel's key ends can be left out: it follows from the declared lifetime of keys, which never
+    // changes in a run.
     let longer = case.also.shorter_quiet.is_some().then(|| ago(oldest, case.rules.quiet));
     for stamp in [&mut row.send_by, &mut row.cancel_send_by] {
         *stamp = stamp.and_then(|stamp| longer.map(|longer| stamp.max(longer)));

@@ -32,7 +32,7 @@ pub(crate) enum Obvious {
     QuietWhenWritten,
     /// The quiet time counts from the record of the attempt.
     QuietFromRecord,
-    /// A quiet time that is declared longer after the record of an attempt does not count for that attempt.
+    /// If a longer quiet time is declared after an attempt was recorded, the shorter one still counts for that attempt.
     QuietOfTheRecord,
     /// Instead of waiting for the quiet time, the provider is asked twice.
     AskTwice,

@@ -96,8 +96,8 @@ pub(crate) struct Also {
     /// Whether the case is a strict one: no worker lags, and it is a mistake if an action becomes stuck. Such a case
     /// holds only if at most one thing goes wrong.
     pub(crate) prompt: bool,
-    /// The quiet time that was declared when the attempts were recorded, if it was shorter. A reload of the configuration
-    /// has made it longer since.
+    /// The quiet time that was declared when the attempts were recorded, if a reload of the configuration has declared
+    /// a longer one since. `None` if the quiet time never changed.
     pub(crate) shorter_quiet: Option<Duration>,
 }
 
@@ -171,22 +171,22 @@ pub(crate) struct Place {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Hand {
     Idle,
-    /// The worker has claimed the row, and will plan next.
+    /// The worker has claimed the row. Next it will plan.
     Owns,
-    /// The worker has read the row and planned a step, and will write it next.
+    /// The worker has read the row and planned a step. Next it will write that step.
     Planned {
         version: u64,
         now: Stamp,
     },
-    /// The worker has recorded an attempt, and will send it next.
+    /// The worker has recorded an attempt. Next it will send that attempt.
     Sending(AttemptRow),
     /// The worker has sent the attempt, and waits for the answer.
     Waiting(AttemptRow),
     /// The worker will ask the provider next.
     Asking(Question),
-    /// The worker knows how a request ended, and will tell the machine next.
+    /// The worker knows how a request ended. Next it will tell the machine.
     Knows(Event),
-    /// The worker knows how a request ended and has read the row, and will write what the machine returned next.
+    /// The worker knows how a request ended, and has told the machine. Next it will write what the machine returned.
     Telling {
         event: Event,
         version: u64,

@@ -88,7 +88,8 @@ fn completes(
     Ok(false)
 }
 
-/// Rewrites the record of an attempt as a worker writes it that has not reloaded the configuration yet.
+/// Changes the record of an attempt into what a worker writes that has not reloaded the configuration yet: its quiet
+/// time is the shorter one.
 fn under_shorter_quiet(case: &Case, before: &Row, change: &mut Bent) {
     let (Some(quiet), Some(line)) = (case.also.shorter_quiet, &change.attempt) else { return };
     let ends = Some(line.send_by.saturating_add(quiet));

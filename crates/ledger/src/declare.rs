@@ -58,7 +58,7 @@ impl<S: Store> Declaring<S> {
     pub(crate) async fn run(mut self, mut stopped: Stopped) {
         loop {
             let wait = match self.renew().await {
-                // The time is random, so that not all processes ask at the same time.
+                // The time is random, so that not all processes renew their declarations at the same time.
                 Ok(()) => RENEW.mul_f64(0.8 + fastrand::f64() / 5.0),
                 Err(e) => {
                     tracing::debug!(error = %e, "the declared operations were not written into the ledger");

@@ -51,8 +51,8 @@ const OFFERS: u32 = 5;
 impl<S: Store> Inner<S> {
     /// Returns the database's time. The database is asked only if its last answer is older than [`CLOCK_AGE`].
     pub(crate) async fn time(&self) -> Result<DbClock, StoreError> {
-        // The questions to the database are rare. They are boxed, because otherwise every future that needs the time
-        // would have room for them, which costs time whenever such a future is moved.
+        // The two calls that ask the database are rare, so their futures are boxed. Otherwise the future of this
+        // function, and every future that contains it, would have room for them, and copying a large future takes time.
         if self.compared.get().is_none() {
             Box::pin(self.compare_clocks()).await?;
         }
@@ -75,7 +75,8 @@ impl<S: Store> Inner<S> {
             let clock = self.patient_time().await;
             let step = plan(&action.state, &operation.rules, action.origin(), clock.moment(), self.owner);
             if matches!(step, Step::Perform(_) | Step::Cancel(_) | Step::Ask(_)) {
-                // The pace has counted one request for this row. It is told of each further one.
+                // The pace has counted one request when it let this row through. It is told here of each further
+                // request.
                 if was_let_through && requests > 0 {
                     self.paces.with(&action.dependency, |pace, now| pace.sends(1, now));
                 }
@@ -446,7 +447,8 @@ impl<S: Store> Inner<S> {
     }
 }
 
-/// Returns the change that a write makes of `action`.
+/// Returns the change to offer to the store for the write `write` on `action`. `follow` is the handler that runs in the
+/// same transaction; `None` if none does.
 fn change_of<C>(action: &Action, write: Write, follow: Option<Follow<C>>) -> Arc<Change<C>> {
     let changed = action.in_state(write.to().clone());
     let changed = match write.names() {

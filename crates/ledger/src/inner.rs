@@ -37,8 +37,8 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) compared: Arc<OnceLock<()>>,
     /// The key of the fingerprints, once it has been read.
     pub(crate) print_key: OnceLock<[u8; 32]>,
-    /// Limits the number of tasks that search for a row, after a write recorded the row and the database's answer was
-    /// lost.
+    /// Limits the number of tasks that search for a row after the database did not answer the write that records the
+    /// row.
     pub(crate) lost: Arc<Semaphore>,
 }
 
@@ -119,7 +119,7 @@ impl Default for Changes {
 
 impl Changes {
     pub(crate) fn of(&self, id: ActionId) -> &Notify {
-        // The low bits of a UUID of version 7 are random.
+        // The low bits of a UUID of version 7 are random, so the ids are spread evenly over the entries.
         &self.0[usize::try_from(id.as_u128() & 63).unwrap_or(0)]
     }
 

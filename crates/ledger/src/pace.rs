@@ -1,9 +1,9 @@
 //! Decides how fast the requests of a dependency that have failed are tried again.
 //!
 //! The obvious rule is the wait of each action alone: after each failure it doubles, up to a minute. That is right for
-//! one action. But after half an hour in which refunds fail, 1 800 actions wait. Each tries once a minute, so the
-//! provider gets 30 requests a second while it is down, and 30 and more in the second in which it comes back. With 20
-//! 000 actions that wave ends the recovery.
+//! one action. But after half an hour in which refunds fail, 1 800 actions wait. Each of them is sent once a minute, so
+//! the provider gets 30 requests a second while it is down, and 30 or more in the first second after it is repaired. If
+//! ten times as many actions wait, these requests overload the provider again.
 //!
 //! So requests that succeed or fail together form a [`Class`]: those of one operation, with the same goal and the same
 //! known effect, such as all cancels of charges that were applied. A class is in one of three courses:
@@ -12,9 +12,9 @@
 //! - It **probes**: one kind of its requests (performs, questions or cancels) failed [`FAILURES`] times, one after the
 //!   other, without an answer between them. Of all the actions of this class whose last request failed, one is let
 //!   through at a time. The interval between two of these doubles up to [`PROBE_CAP`], or up to the longest wait of an
-//!   action if that is shorter. It does not depend on the number of actions that wait. An action whose last request did
-//!   not fail is sent immediately: what arrives anew is the dependency's normal load, and its answers are the best
-//!   probes.
+//!   action if that is shorter. The interval does not depend on the number of actions that wait. An action whose last
+//!   request did not fail is sent immediately: what arrives anew is the dependency's normal load, and its answers are
+//!   the best probes.
 //! - It **returns**: after the class has probed, a request brought an answer again. The actions that wait are let
 //!   through at a rate that begins at [`START_MILLI`], grows with each answer, and stays below half of what the
 //!   dependency served per second before the trouble. Once nothing waits any more, the class flows.

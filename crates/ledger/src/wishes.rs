@@ -90,7 +90,7 @@ impl<S: Store> Ledger<S> {
         Ok(true)
     }
 
-    /// Cancels an action in the transaction that also takes the business row back. The action may be settled or not.
+    /// Cancels an action in the transaction that also changes the business row back. The action may be settled or not.
     /// All members of its scope are cancelled, too. Returns whether this action is now being undone, or how it has
     /// ended.
     ///

@@ -215,11 +215,11 @@ impl Callers {
 
 /// Makes one exchange that makes no progress:
 ///
-/// - With `upload`, the caller sends until the upstream, which does not read, makes it wait.
-/// - Otherwise the caller reads only the status of the answer, and then waits without end.
+/// - With `upload`, the caller sends a long body to an upstream that does not read it. So the caller soon waits without
+///   end. If the whole body is accepted in spite of that, the function returns `Ok`.
+/// - Without `upload`, the caller reads only the status of the answer, and then waits without end.
 ///
-/// Returns `Ok` only if the whole upload was accepted. Fails if the connection breaks, or if no answer with status 200
-/// begins.
+/// Fails if the connection breaks, or if no answer with status 200 begins.
 async fn stand_still(address: SocketAddr, head: &str, upload: bool, begun: &AtomicUsize) -> Outcome<()> {
     let mut stream = connect(address).await.map_err(|e| format!("a caller could not connect: {e}"))?;
     let broke = |e: std::io::Error| format!("a caller's connection broke: {e}");

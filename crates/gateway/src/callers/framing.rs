@@ -221,7 +221,8 @@ impl Head {
         let value = match line[0] {
             b't' | b'T' => field(line, b"transfer-encoding"),
             b'c' | b'C' => field(line, b"content-length"),
-            // This line continues the one before it.
+            // A line that begins with a blank continues the line before it. Other programs may read it in another way,
+            // so the head is doubtful.
             b' ' | b'\t' => {
                 self.doubtful = true;
                 None

@@ -196,9 +196,9 @@ impl<'a> Section<'a> {
             .collect()
     }
 
-    /// Returns a path of the file system; relative paths begin at the configuration file's folder. Returns `None` if
-    /// the key is absent or its value is wrong. If the file cannot be opened, reports a mistake, and returns the path
-    /// nevertheless.
+    /// Reads the value of a key as the path of a file, and returns the path. A relative path begins at the
+    /// configuration file's folder. Returns `None` if the key is absent or its value is wrong. If the file cannot be
+    /// opened, reports a mistake, and returns the path nevertheless.
     pub(super) fn file(&self, name: &str) -> Option<PathBuf> {
         let path = self.book.base.join(self.opt(name, super::values::text)?);
         if let Err(why) = crate::files::open(&path) {

@@ -36,7 +36,7 @@ pub(crate) struct Books {
     health: Arc<Health>,
 }
 
-/// A value of one kind for SQLite, and of another kind for PostgreSQL.
+/// A value that has one type for SQLite and another type for PostgreSQL, such as the ledger itself.
 #[derive(Clone)]
 enum Either<L, P> {
     Sqlite(L),

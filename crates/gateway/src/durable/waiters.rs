@@ -96,8 +96,8 @@ struct Waiting {
     is_watched: bool,
 }
 
-/// What others need of a *reader*, which is the task that reads an action for all callers that wait for it. These
-/// others are the callers themselves and the watch.
+/// The handles through which callers and the watch reach a *reader*. A reader is the task that reads an action for all
+/// callers that wait for this action.
 struct Reader {
     /// Sends what was read last. Each caller that waits for the action holds a receiver. The reader ends when there is
     /// no receiver.

@@ -98,8 +98,8 @@ impl DurableRequest<'_> {
         }
     }
 
-    /// Returns the action to record for this request, whose body is `body`. Fails if the request has no valid key or
-    /// amount.
+    /// Returns the action to record for this request, whose body is `body`. Fails if its key or its amount is missing
+    /// or malformed, or if no request to the provider can be made from it.
     fn new_action(&self, body: Bytes) -> Result<NewAction, Problem> {
         let wrong = |why: String| self.problem(Reason::BadRequest, why);
         let taken = &self.operation.taken;

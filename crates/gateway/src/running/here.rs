@@ -23,8 +23,8 @@ pub(crate) fn serve_here<'d>(dependencies: impl Iterator<Item = (&'d str, &'d Ar
     HERE.set(named.collect());
 }
 
-/// Returns a function that finds the connections of its thread to the dependency of this name. The function returns
-/// `None` on a thread that has no such dependency.
+/// Returns a function that finds the connections to the dependency of this name. It finds those of the thread on which
+/// it is called, and returns `None` if that thread has no such dependency.
 pub(crate) fn connections(name: &str) -> Connections {
     let name = name.to_owned();
     Arc::new(move || {

@@ -60,7 +60,7 @@ fn lost(rules: Rules) -> Bench {
 #[test]
 fn not_found_is_not_believed_until_the_doubt_is_over() {
     let mut bench = lost(lookup());
-    // The quiet time of 120 s seems to be over.
+    // By the clock, which has jumped ahead, the quiet time of 120 s is over.
     assert!(bench.row.quiet_until().unwrap() < bench.now);
     let question = bench.asks();
     bench.found(question, Found::Absent);

@@ -185,8 +185,8 @@ pub(super) fn is_allowed(
     }
 }
 
-/// Checks two things. The time for which questions and cancels are tried counts from the first one without a result.
-/// And the row becomes stuck only after this time.
+/// Checks [`Rules::stuck_after`]. That time begins with the first question or cancel that had no result, and does not
+/// begin again with each further one. The row becomes stuck only when the time is over.
 fn fails_from_the_first(rules: &Rules, from: &State, to: &State, now: Stamp) {
     let since = from.failing_since.unwrap_or(now);
     assert!(to.failing_since.is_none_or(|to| to == since), "the time restarts only with progress");

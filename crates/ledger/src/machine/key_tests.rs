@@ -155,7 +155,7 @@ fn if_the_declared_lifetime_changes_the_earlier_end_counts_for_cancels() {
 #[test]
 fn if_the_declared_quiet_time_changes_the_later_end_counts() {
     let quiet = |seconds: u64| Duration::from_secs(seconds);
-    // The lost attempt can leave until second 30.
+    // The attempt that is lost may be sent until second 30. The quiet time counts from there.
     for (at_first, later, ends) in [(120, 120, 150), (120, 300, 330), (300, 120, 330)] {
         let mut bench = Bench::new(Rules { quiet: quiet(at_first), ..lookup() });
         bench.lost_attempt();

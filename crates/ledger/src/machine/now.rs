@@ -14,10 +14,11 @@
 //! Everything else goes on: new actions are sent, outcomes are written, and the provider is asked. If the provider says
 //! that an effect exists, this is believed.
 //!
-//! The doubt lasts for the longest quiet time and attempt of all operations, measured on the process's monotonic clock.
-//! After that, requests that were sent before the jump can no longer take effect. So a quiet time that seems to be over
-//! is really over. One trouble stays after a jump back: older sends seem to be more recent than they are, so the key of
-//! such a send would seem to live for too long. [`Back`] corrects that.
+//! For each operation, the quiet time and the time of one attempt are added. The doubt lasts for the longest of these
+//! sums, measured on the process's monotonic clock. After that, requests that were sent before the jump can no longer
+//! take effect. So a quiet time that seems to be over is really over. One trouble stays after a jump back: older sends
+//! seem to be more recent than they are, so the key of such a send would seem to live for too long. [`Back`] corrects
+//! that.
 
 use std::time::Duration;
 

@@ -247,9 +247,9 @@ impl Rules {
         Some(sent.key_ends.map_or(declared, |stored| stored.min(declared)))
     }
 
-    /// Returns the end of the quiet time, after which no perform attempt can still arrive. Only a question that is asked
-    /// at this time or later can prove that the effect does not exist. Returns `None` if nothing may have been sent. If
-    /// the declaration has changed since the attempts were recorded, the later of the two times is returned.
+    /// Returns the end of the quiet time, after which no perform attempt can still arrive. Only a question that is
+    /// asked at this time or later can prove that the effect does not exist. Returns `None` if nothing may have been
+    /// sent. If the declaration has changed since the attempts were recorded, the later of the two times is returned.
     pub(super) fn quiet_until(&self, sent: Option<&Sent>) -> Option<Stamp> {
         sent.map(|sent| self.quiet_end(sent.quiet_until, sent.send_by))
     }
@@ -264,8 +264,8 @@ impl Rules {
     }
 
     /// Returns when the provider forgets the key of these cancels; `None` if it does not honour keys on cancels, or if
-    /// nobody declared for how long. If the declaration has changed since the first of these cancels, the earlier of the
-    /// two times is returned.
+    /// nobody declared for how long. If the declaration has changed since the first of these cancels, the earlier of
+    /// the two times is returned.
     pub(super) fn cancel_key_ends(&self, open: &OpenCancels) -> Option<Stamp> {
         let keyed = self.cancel.as_ref().is_some_and(|cancel| cancel.keyed);
         let declared = self.key_lifetime.as_ref().filter(|_| keyed)?.end(open.first_at);

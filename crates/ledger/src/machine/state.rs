@@ -172,8 +172,8 @@ pub(super) struct Sent {
     /// several such answers. After each of them but the last, this time is moved on, so that the next question is
     /// asked one quiet time later.
     pub(super) quiet_until: Stamp,
-    /// The latest time at which a perform attempt may have been sent: the latest `send_by`. If the quiet time is declared
-    /// longer later, the longer one is counted from here. `None` in a row that an earlier version of the program wrote.
+    /// The latest time at which a perform attempt may have been sent: the latest `send_by`. If a longer quiet time is
+    /// declared after that, it is counted from here. `None` in a row that an earlier version of the program wrote.
     pub(super) send_by: Option<Stamp>,
     /// When the provider forgets the key, as it was declared at the first send; `None` if it was not declared.
     pub(super) key_ends: Option<Stamp>,
@@ -305,7 +305,8 @@ impl State {
     }
 
     /// Returns the end of the quiet time as it was declared when the last attempt was recorded. `None` if nothing may
-    /// have been sent. If the quiet time is longer now, the machine waits longer ([`Rules::quiet`](super::Rules::quiet)).
+    /// have been sent. If the quiet time is longer now, the machine waits longer
+    /// ([`Rules::quiet`](super::Rules::quiet)).
     #[must_use]
     pub fn quiet_until(&self) -> Option<Stamp> {
         self.sent.map(|sent| sent.quiet_until)

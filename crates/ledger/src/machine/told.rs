@@ -1,9 +1,9 @@
 //! Decides what changes in the row when an attempt ends or the provider answers a question.
 //!
 //! An answer only says what became of its own attempt. The row says "not applied" only when no attempt can still take
-//! effect. The obvious rule would take the last attempt's answer as the action's outcome. It would leave charges
-//! behind, because an earlier attempt may have succeeded: attempt 1 took effect and its answer was lost, attempt 2
-//! could not connect, and the action would be recorded as failed.
+//! effect. The obvious rule would take the last attempt's answer as the action's outcome. With that rule a customer
+//! could be charged for an action that is recorded as failed: attempt 1 took effect, but its answer was lost, and
+//! attempt 2 could not connect.
 
 use std::time::Duration;
 

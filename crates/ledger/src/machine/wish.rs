@@ -85,8 +85,9 @@ pub enum Resolution {
 ///
 /// # Errors
 ///
-/// If there is no outcome that can be taken in. The transaction has to roll back. This case is an error and not a
-/// `false`: a program can easily overlook a `false`, and would then count an order as paid without a charge.
+/// If the action has no outcome that the application can take into its own data. The transaction has to roll back. This
+/// case is an error and not a `false`: a program can easily overlook a `false`, and would then count an order as paid
+/// without a charge.
 pub fn settle(state: &State, now: Stamp) -> Result<Option<Write>, NotSettled> {
     match (state.goal, state.end, state.known) {
         (Goal::Perform, Some(End::Done), _) => Ok(None),

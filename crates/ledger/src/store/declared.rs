@@ -128,7 +128,7 @@ fn count(dialect: Dialect, of: Option<&str>, rows: &str, operations: &str, most:
     )
 }
 
-/// Reads a row of [`undeclared`] or [`open`].
+/// Reads one row of the result of [`undeclared`] or [`open`].
 pub(crate) fn count_of(from: &mut impl Source) -> Result<OperationCount> {
     Ok(OperationCount {
         dependency: from.text()?.to_owned(),
@@ -181,7 +181,7 @@ pub(crate) fn held(
     )
 }
 
-/// Reads a row of [`overdue`] or [`held`].
+/// Reads an id from one row of the result of [`overdue`] or [`held`].
 pub(crate) fn id_of(from: &mut impl Source) -> Result<ActionId> {
     ActionId::read(from)
 }

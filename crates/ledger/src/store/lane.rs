@@ -344,11 +344,11 @@ mod tests {
         let sizes = Arc::<std::sync::Mutex<Vec<usize>>>::default();
         let lanes = Lanes::start(vec![Counts(sizes.clone())]);
         let sweep = |most| Task::Sweep { before: Stamp::from_micros(0), after: None, most };
-        // There are several callers.
+        // Two callers use the lane, so that its next batch waits for further callers.
         let (one, two) = tokio::join!(lanes.run(sweep(1)), lanes.run(sweep(2)));
         assert!(one.is_ok() && two.is_ok());
         let mut first = std::pin::pin!(lanes.run(sweep(1)));
-        // The first caller hands over its job, and the lane is to run next.
+        // The first caller hands its job to the lane, which has not run yet.
         tokio::select! {
             biased;
             _ = &mut first => panic!("the lane has not run"),

@@ -181,8 +181,8 @@ impl Filter {
 /// Which of the due rows a claim takes while the pace holds some classes back ([`crate::pace`]).
 #[derive(Clone, Debug)]
 pub enum Which {
-    /// All rows, except the rows of the classes `held` whose last request failed. Two kinds of such rows are taken all
-    /// the same, since nothing may be sent for them: rows whose deadline to settle has passed, and rows that were
+    /// All rows, except the rows of the classes `held` whose last request failed. Two kinds of such rows are taken
+    /// nevertheless, since nothing may be sent for them: rows whose deadline to settle has passed, and rows that were
     /// recorded longer than `give_up` ago and never sent.
     AllBut {
         /// The classes that the pace holds back.
@@ -380,8 +380,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// that had the time, and from the time that has passed since then on the monotonic clock.
     fn clock(&self) -> DbClock;
 
-    /// Returns what this process has learned of the database's clock. The store must pass every answer that carries the
-    /// database's time to it.
+    /// Returns what this process has learned of the database's clock. The store must call [`SharedClock::heard`] or
+    /// [`SharedClock::set`] with every answer that carries the database's time.
     fn shared_clock(&self) -> &SharedClock;
 
     /// Returns the time of a clock that does not jump together with the database's clock; `None` if there is none.
@@ -460,8 +460,8 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// Returns for each of `declared`, in the same order, whether a row is due, and when the next row will be due if
     /// that is within this time. This is one statement in one round trip, without a transaction; on PostgreSQL a few
-    /// more follow while its index has many old entries. The answer also carries the database's time, which
-    /// [`Store::clock`] returns from then on.
+    /// more statements follow while the index of due rows has many old entries. The answer also carries the database's
+    /// time, which [`Store::clock`] returns from then on.
     fn due(&self, declared: &[Declared], within: Duration) -> impl Future<Output = Result<Vec<Due>>> + Send;
 
     /// Writes which operations the process `owner` declares now. What it declared before is forgotten, and so is what

@@ -86,8 +86,8 @@ impl Select {
     }
 }
 
-/// The SQL expression [`STANDING`] gives each row one word. Returns an SQL table of the words that rows of this
-/// standing can have; `None` stands for all words. For example, an open row can have the words `open` and `unknown`.
+/// Returns an SQL table of the words that the expression [`STANDING`] can give to rows of this standing. With `None`,
+/// the table has all words. For example, an open row can have the words `open` and `unknown`.
 fn words(standing: Option<Standing>) -> String {
     let words = match standing {
         None => Standing::ALL.to_vec(),

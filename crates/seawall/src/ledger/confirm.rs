@@ -30,7 +30,8 @@ pub struct Confirm(Draft<actions::Confirm>);
 
 impl Confirm {
     /// Makes the declaration from the request that asks about an action: a method and a path, which may contain the
-    /// holes `{key}`, `{request:/ptr}`, `{request-header:NAME}` and `{sent:FORMAT@ZONE}`.
+    /// holes `{key}`, `{request:/ptr}`, `{request-header:NAME}` and `{sent:FORMAT@ZONE}`. The last one is the time of
+    /// the first send: `{sent:%Y%m%d@Asia/Seoul}` gives `20261130`.
     pub fn by(request: impl AsRef<str>) -> Confirm {
         let request = RequestTemplate::parse(request.as_ref(), Purpose::Confirm);
         Confirm(Draft::by(request, "confirm.request", actions::Confirm::new))

@@ -20,9 +20,10 @@ use crate::process::{Outcome, Server, cargo, output, run, target};
 /// The options of `cargo xtask bench growth`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The parts to run [default: all]: lists (how long lists take), ended (claims and replays in a table with many
-    /// rows that have ended), idle (statements while there is nothing to do), beside (claims while a long transaction
-    /// is open), settle (actions while another transaction has settled one of them and stays open).
+    /// The parts to run [default: all]: lists (how long it takes to list actions), ended (in a table with many ended
+    /// actions, how long it takes to claim an action, and to answer a repeated key from the ledger), idle (statements
+    /// while there is nothing to do), beside (claims while a long transaction is open), settle (actions while another
+    /// transaction has settled one of them and stays open).
     #[arg(long, value_delimiter = ',')]
     parts: Vec<String>,
     /// The number of rows in the table that is listed.

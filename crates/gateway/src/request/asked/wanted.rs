@@ -168,8 +168,8 @@ impl Query {
 /// Returns the text without its percent-encoding.
 fn decoded(text: &str) -> Result<String, Unwanted> {
     if text.contains('+') {
-        // Programs disagree on whether this is a plus sign or a space. A wrong guess would look like a key that was
-        // never recorded.
+        // Some programs read a `+` in a query as a plus sign, and others as a space. A wrong guess would look like a
+        // key that was never recorded.
         return Err(Unwanted::Wrong("write a plus sign as %2B, and a space as %20".to_owned()));
     }
     let is_whole = |part: &str| part.len() >= 2 && part.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit);

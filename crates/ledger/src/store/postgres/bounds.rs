@@ -32,13 +32,13 @@ use super::statements::NOW;
 /// because the time of a poll says little: on a busy machine a short search takes long, too.
 const MANY: u64 = 2000;
 
-/// Polls and claims search for due rows from a bound on. The bound of an operation is set one second before the due
-/// time of its first due row, or one second before now if no row is due. A row may be written a moment after the time
-/// from which it is due.
+/// How long before the due time of an operation's first due row its bound is set, or before now if no row is due. Polls
+/// and claims search for due rows only from the bound on. The margin is for rows that are written a moment after the
+/// time from which they are due.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// The bounds are the times from which polls search for due rows. The time before the bounds is searched, too, one
-/// piece after the other. This is the length of the shortest piece.
+/// The length of the shortest [`Piece`]. Polls search for due rows from the bounds on. The time before the bounds is
+/// searched piece by piece.
 const SHORTEST: Duration = Duration::from_secs(2);
 
 /// A piece of this length or more is not limited: it reaches back to the beginning of time.
@@ -195,15 +195,16 @@ impl SharedBounds {
         })
     }
 
-    /// Sets the bounds by the answers to [`SharedBounds::question`].
+    /// Sets the bounds, which are the times from which on later polls look for due rows. They follow from the answers
+    /// to [`SharedBounds::question`].
     pub(super) fn polled(&self, declared: &[Declared], answers: &Answers) {
         if let Some(now) = answers.now {
             self.lock().polled(firsts(declared, answers), now, answers.walked);
         }
     }
 
-    /// Polls search for due rows only from the bounds on. Returns the SQL that searches the next span of time before
-    /// the bounds; `None` if there are no bounds.
+    /// Returns the SQL that searches for due rows in the next span of time before the bounds, since polls search only
+    /// from the bounds on. Returns `None` if there are no bounds.
     pub(super) fn question_below(&self, declared: &[Declared], knows: u32) -> Option<String> {
         let bounds = self.lock();
         let piece = bounds.piece()?;

@@ -105,8 +105,8 @@ impl Postgres {
         first_connection(&options, within).await?;
         let pool = PgPoolOptions::new()
             .max_connections(settings.connections_needed())
-            // This is longer than the ledger's own wait for a connection, because the ledger's message says more than
-            // the pool's.
+            // The pool's limit is longer than the ledger's own limit on the wait for a connection. So the ledger's
+            // error comes first, which says more than the pool's.
             .acquire_timeout(within * 2)
             .test_before_acquire(false)
             .connect_lazy_with(options);
@@ -165,8 +165,8 @@ impl Postgres {
         statements::held_texts()
     }
 
-    /// Returns the statements that begin a transaction that lists actions, and the statement that lists the actions of
-    /// a filter. Tests check its query plan.
+    /// Returns the statements that begin a transaction that lists actions, and the statement that lists the actions
+    /// which match the filter. Tests check its query plan.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn list_texts(filter: &Filter) -> [&'static str; 2] {

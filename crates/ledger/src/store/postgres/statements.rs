@@ -181,7 +181,7 @@ pub(super) fn held_texts() -> [&'static str; 2] {
     [&CLAIM_ALL_BUT, &CLAIM_FAILING]
 }
 
-/// Returns the text of the statement that lists the actions of a filter. The tests check its plan.
+/// Returns the text of the statement that lists the actions which match the filter. The tests check its plan.
 #[cfg(feature = "testing")]
 pub(super) fn list_text(filter: &Filter) -> &'static str {
     SELECT.list(filter)
@@ -189,8 +189,7 @@ pub(super) fn list_text(filter: &Filter) -> &'static str {
 
 pub(crate) fn failed(e: sqlx::Error) -> StoreError {
     let trouble = match &e {
-        // The error is fatal: it ended the connection or refused it, because the server shuts down, starts, or accepts
-        // no connections.
+        // The server has ended or refused the connection, because it shuts down, starts up, or accepts no connections.
         sqlx::Error::Database(said) if ended_the_connection(said.as_ref()) => Trouble::Away,
         sqlx::Error::Database(said) => match said.code().as_deref().unwrap_or_default() {
             "40001" | "40P01" => Trouble::Again,
@@ -384,7 +383,7 @@ impl Session<'_> {
         self.claimed(query).await
     }
 
-    /// Claims up to the wanted number of the due rows of a dependency that `which` names. Returns the rows and the
+    /// Claims the due rows of a dependency that `which` names, at most `claim.most` of them. Returns the rows and the
     /// database's time; the time is `None` if no row was claimed.
     pub(super) async fn claim_which(
         &mut self,

@@ -184,7 +184,7 @@ impl Sqlite {
         [statements::claim_all_but_text(1), statements::CLAIM_FAILING.clone()]
     }
 
-    /// Returns the SQL that lists the actions of a filter. Tests check its query plan.
+    /// Returns the SQL that lists the actions which match the filter. Tests check its query plan.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn list_text(filter: &Filter) -> &'static str {

@@ -150,7 +150,7 @@ fn claim(which: &str) -> String {
     )
 }
 
-/// Returns the text of the statement that lists the actions of a filter. Tests check its plan.
+/// Returns the text of the statement that lists the actions which match the filter. Tests check its plan.
 #[cfg(feature = "testing")]
 pub(super) fn list_text(filter: &Filter) -> &'static str {
     SELECT.list(filter)
