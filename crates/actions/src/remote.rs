@@ -98,16 +98,27 @@ impl HttpRemote {
         cancel.rules = seawall_policy::Rules::of(Idempotency::None);
         cancel.rules.confirm = asking.is_some();
         let (perform, confirm, cancel) = (Arc::new(perform), Arc::new(confirm), Arc::new(cancel));
-        HttpRemote { connections, sent, asking, undoing, perform, confirm, cancel, answer_max: ANSWER_BYTES }
+        let answer_max = ANSWER_BYTES;
+        HttpRemote { connections, sent, asking, undoing, perform, confirm, cancel, answer_max }
+            .judges_what_it_keeps()
     }
 
-    /// Sets the maximum length of an answer's body that is read and recorded, in bytes. Default 128 KiB. Nothing is
-    /// recorded of a longer answer, and its fields are unknown. The ledger has a maximum of its own for what is
+    /// Sets the maximum length of an answer's body that is read, judged and recorded, in bytes. Default 128 KiB.
+    /// Nothing is recorded of a longer answer, and its fields are unknown. The ledger has a maximum of its own for what is
     /// recorded of an answer ([`Sizes::answer`](seawall_ledger::Sizes::answer)). It must be at least `bytes` plus
     /// [`StoredAnswer::HEAD_BYTES`].
     #[must_use]
     pub fn answer_max(self, bytes: usize) -> HttpRemote {
-        HttpRemote { answer_max: bytes, ..self }
+        HttpRemote { answer_max: bytes, ..self }.judges_what_it_keeps()
+    }
+
+    /// Lets the client judge an answer by the fields of its body if the body is short enough to be kept, and by no longer
+    /// one.
+    fn judges_what_it_keeps(mut self) -> HttpRemote {
+        for plan in [&mut self.perform, &mut self.confirm, &mut self.cancel] {
+            Arc::make_mut(plan).rules.judged_bytes = self.answer_max;
+        }
+        self
     }
 
     /// Returns the plan of one attempt: one request to the first endpoint. It has no total timeout, so the [`Wish`]

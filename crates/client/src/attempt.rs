@@ -29,10 +29,6 @@ use crate::trunk::{Trunk, TrunkFailure, TrunkStream};
 use crate::upload::Sized;
 use crate::watch::{Lapse, Timer, Watch};
 
-/// The maximum length, in bytes, of a body that is read to judge the answer by its fields. A longer body counts as
-/// unread.
-const JUDGED_BYTES: usize = 256 * 1024;
-
 const TOO_LATE: &str = "the caller's deadline passed before a byte was sent";
 
 /// One endpoint: its address, and the pool of its connections.
@@ -333,9 +329,9 @@ impl Sending<'_> {
             rules.declared(status, &KnownBody::UNREAD)
         } else {
             at = None;
-            match response.body_mut().peek_whole(JUDGED_BYTES).await {
+            match response.body_mut().peek_whole(rules.judged_bytes).await {
                 Ok(Some(bytes)) => rules.declared(status, &reading::known(&bytes)),
-                // The body is longer than `JUDGED_BYTES`, so its fields stay unknown.
+                // The body is longer than `Rules::judged_bytes`, so its fields stay unknown.
                 Ok(None) => rules.declared(status, &KnownBody::UNREAD),
                 Err(truncated) => return broken_judgement(truncated.reason(), attempt),
             }

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::charges::{BODY, KEEPS_FAULTS, all, booked, declared};
-use support::{Gateway, Heard, harbor, soon};
+use support::charges::{BODY, KEEPS_FAULTS, all, booked, declared, until_in_flight};
+use support::{Caller, Gateway, Heard, harbor, soon};
 
 /// A durable charge at this provider, with these further lines of the operation.
 fn charge(address: SocketAddr, lines: &str) -> String {
@@ -102,6 +102,9 @@ async fn what_was_not_sent_is_not_applied_and_the_key_can_be_used_anew() {
     let heard = first(&gateway, "order-1", &[], BODY).await;
     assert_eq!(heard.verdict(), (502, "not-applied", "1", "connect-refused"), "{heard:?}");
     let found = gateway.ask("GET", "/-/actions?dependency=pay&key=order-1", &[], "").await;
+    let id = found.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!((heard.header("seawall-action"), heard.header("location")), (Some(&*id), None), "{heard:?}");
+    assert_eq!((&heard.json()["action"], &heard.json()["location"]), (&json!(id), &Value::Null), "{heard:?}");
     assert_eq!(
         (found.json()["state"].as_str(), found.json()["effect"].as_str()),
         (Some("failed"), Some("not-applied"))
@@ -234,4 +237,44 @@ async fn an_action_under_way_survives_the_end_of_its_gateway() {
     assert_eq!(found.json()["effect"], "applied", "{found:?}");
     assert_eq!(books.snapshot().by_key["order-1"].requests, 1, "nothing was sent again");
     assert_eq!(booked(&books, "order-1").1, 1);
+}
+
+/// Returns how many durable and other calls had each effect.
+async fn calls(gateway: &Gateway) -> Value {
+    let told = Caller::connect(gateway.admin()).await.ask("GET", "/api/dependencies/pay", &[], "").await;
+    told.json()["calls"].clone()
+}
+
+#[tokio::test]
+async fn a_call_whose_caller_left_is_counted_once() {
+    let (address, books) = harbor();
+    let gateway = Gateway::start(&charge(address, "")).await;
+    assert_eq!(first(&gateway, "order-1", &[], BODY).await.status, Some(200));
+    for (key, fault) in [("order-2", "delay=300ms"), ("order-3", "delay=300ms;close-after-effect")] {
+        let mut caller = gateway.connect().await;
+        let headers =
+            [("idempotency-key", key), ("content-type", "application/json"), ("harbor-fault", fault)];
+        caller.send("POST", "/pay/v1/charges", &headers, BODY).await;
+        until_in_flight(&books, 1).await;
+        caller.reset();
+        soon("the end of the call", async {
+            while booked(&books, key).1 == 0 || calls(&gateway).await["in_flight"] != 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
+    soon("the counts", async {
+        loop {
+            let seen = calls(&gateway).await;
+            let counts = ["applied", "not_applied", "unknown"].map(|effect| seen[effect].as_u64().unwrap());
+            assert!(counts.iter().sum::<u64>() <= 3, "counted twice: {seen}");
+            if counts.iter().sum::<u64>() == 3 {
+                assert_eq!(counts[1], 0, "{seen}");
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
 }

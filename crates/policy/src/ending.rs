@@ -155,11 +155,17 @@ pub struct Rules {
     pub overload: Vec<u16>,
     /// The declared meanings of answers, by status and body.
     pub answers: Answers,
+    /// The maximum length, in bytes, of a body that is read to judge the answer by its fields. A longer body counts as
+    /// unread. Default 256 KiB ([`Rules::JUDGED_BYTES`]).
+    pub judged_bytes: usize,
 }
 
 impl Rules {
     /// The statuses that count as overload by default: 429, 503, and 529, which some interfaces of language models use.
     pub const OVERLOAD: [u16; 3] = [429, 503, 529];
+    /// How long a body may be by default that is read to judge its answer. Answers that say what became of a payment are
+    /// much shorter, and each call under way may hold a body of this length in memory.
+    pub const JUDGED_BYTES: usize = 256 * 1024;
 
     /// Returns the rules that follow from the idempotency alone.
     #[must_use]
@@ -170,6 +176,7 @@ impl Rules {
             refuses: Vec::new(),
             overload: Rules::OVERLOAD.to_vec(),
             answers: Answers::default(),
+            judged_bytes: Rules::JUDGED_BYTES,
         }
     }
 

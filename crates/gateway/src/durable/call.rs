@@ -41,6 +41,19 @@ pub(crate) struct DurableCall {
     pub(crate) wish: Wish,
     /// When the call must be over.
     pub(crate) end_by: Time,
+    /// Called with what is to be counted of the call, if it ended after its caller had left.
+    pub(crate) on_followed: OnFollowed,
+}
+
+/// A function that counts a call which ended after its caller had left.
+pub(crate) type OnFollowed = Box<dyn FnOnce(Counted) + Send>;
+
+/// What is counted of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) effect: Effect,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) attempts: u32,
 }
 
 /// What the caller is told of a durable call.
@@ -65,11 +78,41 @@ pub(crate) enum Told {
     Wrong(String),
 }
 
+impl Told {
+    /// Returns what is counted of a call whose attempt was made; `None` if no attempt was made.
+    fn counted(&self) -> Option<Counted> {
+        match self {
+            Told::Answered(answered) => Some(answered.counted()),
+            Told::Unanswered(unanswered) => Some(Counted {
+                effect: unanswered.effect,
+                reason: Some(unanswered.reason.unwrap_or(Reason::ConnectionLost)),
+                attempts: unanswered.finish.attempts,
+            }),
+            Told::NotWritten(_) => Some(Counted {
+                effect: Effect::Unknown,
+                reason: Some(Reason::OutcomeNotRecorded),
+                attempts: 1,
+            }),
+            Told::Guarded(_)
+            | Told::Found(_)
+            | Told::NotRecorded { .. }
+            | Told::Refused(_)
+            | Told::Wrong(_) => None,
+        }
+    }
+}
+
 /// An answer of the provider.
 pub(crate) struct Answered {
     pub(crate) answer: LiveAnswer,
     pub(crate) action: Action,
     pub(crate) finish: Finish,
+}
+
+impl Answered {
+    pub(crate) fn counted(&self) -> Counted {
+        Counted { effect: effect_of(&self.action.state), reason: None, attempts: self.finish.attempts }
+    }
 }
 
 /// An attempt to which the provider did not answer.
@@ -90,6 +133,8 @@ enum Stage {
     Sending(ActionId),
     /// The provider has answered.
     Judged(ActionId),
+    /// The caller's time was over, and the caller was told that the outcome will be written later.
+    Told(ActionId),
     /// The caller's time was over while the action was being recorded, so nothing may be sent.
     Left,
 }
@@ -109,9 +154,11 @@ enum Recorded {
 pub(crate) async fn make(books: Books, call: DurableCall) -> Told {
     let stage = Arc::new(Mutex::new(Stage::Recording));
     let patience = call.client.clock().instant(call.end_by.saturating_add(LAST_COMMIT));
-    let (tell, told) = oneshot::channel();
+    let (tell, mut told) = oneshot::channel();
     tokio::spawn(carry_out(books, call, Arc::clone(&stage), tell));
-    match tokio::time::timeout_at(patience, told).await {
+    // `told` lives until this function returns. So the call learns that its caller has left only if the caller was not
+    // answered by `left`.
+    match tokio::time::timeout_at(patience, &mut told).await {
         Ok(Ok(told)) => told,
         Ok(Err(_)) | Err(_) => left(&stage),
     }
@@ -121,7 +168,10 @@ pub(crate) async fn make(books: Books, call: DurableCall) -> Told {
 fn left(stage: &Mutex<Stage>) -> Told {
     let mut stage = stage.lock();
     match *stage {
-        Stage::Sending(id) | Stage::Judged(id) => Told::NotWritten(id),
+        Stage::Sending(id) | Stage::Judged(id) | Stage::Told(id) => {
+            *stage = Stage::Told(id);
+            Told::NotWritten(id)
+        }
         Stage::Recording | Stage::Left => {
             *stage = Stage::Left;
             let why = "it was not recorded while its caller waited".to_owned();
@@ -131,7 +181,7 @@ fn left(stage: &Mutex<Stage>) -> Told {
 }
 
 async fn carry_out(books: Books, call: DurableCall, stage: Arc<Mutex<Stage>>, tell: oneshot::Sender<Told>) {
-    let DurableCall { operation, client, new, via, keys, wish, end_by: _ } = call;
+    let DurableCall { operation, client, new, via, keys, wish, end_by: _, on_followed } = call;
     let (mut unrecorded, mut recorded) = (Some(new), None);
     let record = async {
         let (begun, request) = record(&books, &operation, unrecorded.take()?, &stage).await;
@@ -140,14 +190,23 @@ async fn carry_out(books: Books, call: DurableCall, stage: Arc<Mutex<Stage>>, te
     };
     let outcome = client.call_prepared(operation.remote.perform_plan(), keys, wish, record).await;
     // Sending fails if the caller has left. Then nobody has to be told.
-    let tell = |told| drop(tell.send(told));
+    let tell = |told| {
+        let Err(told) = tell.send(told) else { return };
+        let was_told = matches!(*stage.lock(), Stage::Told(_) | Stage::Left);
+        if let (Some(counted), false) = (Told::counted(&told), was_told) {
+            on_followed(counted);
+        }
+    };
     match (outcome, recorded, unrecorded) {
         (Some(outcome), Some(Recorded::Started(started)), _) => {
             let id = started.action().id;
             let reason = outcome.reason();
             let judged = operation.remote.judge(outcome, client.clock()).await;
             if judged.answer.is_some() {
-                *stage.lock() = Stage::Judged(id);
+                let mut stage = stage.lock();
+                if matches!(*stage, Stage::Sending(_)) {
+                    *stage = Stage::Judged(id);
+                }
             }
             conclude(started, judged, reason, tell).await;
         }

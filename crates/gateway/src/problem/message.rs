@@ -95,13 +95,14 @@ impl Problem {
             headers.insert(RETRY_AFTER_MS, HeaderValue::from(whole_millis(wait)));
         }
         if let Some(found_at) = &self.found_at {
-            let location = found_at.path();
-            if let Where::Id(id) = &**found_at {
+            if let Where::Id(id) | Where::Ended(id) = &**found_at {
                 facts["action"] = id.as_str().into();
                 headers.extend(HeaderValue::from_str(id).ok().map(|id| (ACTION, id)));
             }
-            headers.extend(HeaderValue::from_str(&location).ok().map(|location| (LOCATION, location)));
-            facts["location"] = location.into();
+            if let Some(location) = found_at.path() {
+                headers.extend(HeaderValue::from_str(&location).ok().map(|location| (LOCATION, location)));
+                facts["location"] = location.into();
+            }
         }
         put_facts(&mut headers, self.effect, self.attempts, self.endpoint, self.stopped);
         (headers, facts)
@@ -118,13 +119,15 @@ fn error_type(reason: Reason) -> &'static str {
 }
 
 impl Where {
-    /// Returns the path and the query of the gateway's own request that shows this action.
-    fn path(&self) -> String {
+    /// Returns the path and the query of the gateway's own request that shows this action; `None` if the caller has no
+    /// reason to ask.
+    fn path(&self) -> Option<String> {
         let escaped = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         match self {
-            Where::Id(id) => format!("/-/actions/{id}"),
+            Where::Id(id) => Some(format!("/-/actions/{id}")),
+            Where::Ended(_) => None,
             Where::Key { dependency, key } => {
-                format!("/-/actions?dependency={}&key={}", escaped(dependency), escaped(key))
+                Some(format!("/-/actions?dependency={}&key={}", escaped(dependency), escaped(key)))
             }
         }
     }

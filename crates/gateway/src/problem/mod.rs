@@ -35,6 +35,8 @@ pub(crate) struct Problem {
 pub(crate) enum Where {
     /// The caller can ask by the id of the action.
     Id(String),
+    /// The caller can ask by the id of the action, but has no reason to: the action has ended, and the answer says how.
+    Ended(String),
     /// The caller can ask by the action's key. This is used if the id is not known.
     Key { dependency: String, key: String },
 }

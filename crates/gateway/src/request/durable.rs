@@ -18,7 +18,7 @@ use super::reply_body::{ReplyBody, Underway};
 use super::request_body::TooLarge;
 use crate::durable::Room;
 use crate::durable::books::Books;
-use crate::durable::call::{Answered, DurableCall, Told, Unanswered, effect_of, failed, make};
+use crate::durable::call::{Answered, Counted, DurableCall, Told, Unanswered, effect_of, failed, make};
 use crate::durable::shown::{self, View};
 use crate::durable::waiters::Read;
 use crate::problem::message::{ACTION, put_facts};
@@ -78,6 +78,12 @@ impl DurableRequest<'_> {
             keys: self.keys.clone(),
             wish: self.wish,
             end_by: self.end_by,
+            on_followed: {
+                let (compiled, worker) = (Arc::clone(self.compiled), self.router.index);
+                Box::new(move |ended: Counted| {
+                    compiled.counters[worker].ended(ended.effect, ended.reason, ended.attempts);
+                })
+            },
         };
         match make(books.clone(), call).await {
             Told::Answered(answered) => Ok(self.answered(*answered, underway)),
@@ -139,8 +145,9 @@ impl DurableRequest<'_> {
 
     /// Returns the provider's answer unchanged, with the headers that say what is known of the effect.
     fn answered(&self, answered: Answered, mut underway: Underway) -> Response<ReplyBody> {
+        let counted = answered.counted();
         let Answered { answer, action, finish } = answered;
-        let effect = effect_of(&action.state);
+        let effect = counted.effect;
         self.count(effect, None, finish.attempts);
         underway.ended(effect);
         let mut head = answer.head;
@@ -160,12 +167,13 @@ impl DurableRequest<'_> {
         let Unanswered { id, effect, finish, reason, detail } = unanswered;
         let reason = reason.unwrap_or(Reason::ConnectionLost);
         self.count(effect, Some(reason), finish.attempts);
-        let open = effect != Effect::NotApplied;
+        let id = id.to_string();
+        let found_at = if effect == Effect::NotApplied { Where::Ended(id) } else { Where::Id(id) };
         Problem {
             effect,
             attempts: finish.attempts,
             endpoint: finish.endpoint,
-            found_at: open.then(|| Box::new(Where::Id(id.to_string()))),
+            found_at: Some(Box::new(found_at)),
             ..self.problem(reason, detail.unwrap_or_default())
         }
     }

@@ -337,6 +337,7 @@ fn operation_plan(dependency: &config::Dependency, operation: &config::Operation
         refuses: operation.refuses.clone(),
         overload: dependency.overload.clone(),
         answers: operation.answers.clone(),
+        ..Rules::of(operation.idempotency)
     };
     Plan {
         rules,
