@@ -190,7 +190,8 @@ impl Pool {
     /// the new connection is made with that descriptor. Fails if no connection is made by the time `by`.
     async fn connection(&self, by: Time) -> Result<Connection, ConnectError> {
         let deadline = self.clock.instant(by);
-        // This is done only a few times, since another part of the program may take each descriptor that is freed here.
+        // The number of tries is bounded, since another part of the program may take each descriptor that is freed
+        // here.
         for _ in 0..GIVEN_UP {
             let connected = self.connector.connect(deadline).await;
             let starved = |error: &ConnectError| error.kind() == ConnectErrorKind::OutOfDescriptors;

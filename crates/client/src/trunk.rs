@@ -30,7 +30,7 @@ pub(crate) enum TrunkFailure {
     /// The stream or the connection broke. If hyper gives the request back, it is in `returned`, and this proves that
     /// the request was not sent.
     Broke { error: hyper::Error, returned: Option<Box<Request<Outgoing>>> },
-    /// A deadline passed.
+    /// The read timeout or the deadline passed.
     Lapsed(Lapse),
 }
 

@@ -26,8 +26,8 @@ pub(crate) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Begins a call, and returns the walk and its first step. `now` is a parameter because the caller needs the same
-    /// time for the first attempt.
+    /// Begins a call, and returns the walk and its first step. `now` is a parameter because the code that drives the
+    /// call needs the same time for the first attempt.
     pub(crate) fn begin(
         shared: &'a Arc<Shared>,
         keys: &'a Keys,

@@ -83,10 +83,11 @@ pub struct Plan {
     /// The number of endpoints, at least 1. Their order is the order of preference.
     pub endpoints: usize,
     /// A good answer that took longer than this counts as a failure. An attempt that its caller gave up after a longer
-    /// wait counts as a failure too. With `None` (the default), the breaker's setting is used.
+    /// wait counts as a failure too. With `None` (the default), `slow_call` of the breaker's settings is used.
     pub slow_call: Option<Duration>,
-    /// The maximum time for which a call without a total timeout waits because an answer says when to come back. If the
-    /// answer names a longer time, the call is not repeated at that endpoint. Default 60 s.
+    /// The longest wait before a repeat that an answer can ask for, if the call has no total timeout. If the answer
+    /// names a longer time, the call is not repeated at that endpoint. A call with a total timeout does not need this
+    /// bound, because its total timeout bounds the wait. Default 60 s.
     pub after_max: Duration,
 }
 

@@ -80,7 +80,7 @@ impl LimitGate {
         self.called.contains_key(&waiter)
     }
 
-    /// Leaves the queue. If the caller's turn has come already, its slot is given back.
+    /// Removes a caller from the queue. If the caller's turn has come already, its slot is given back.
     pub(crate) fn leave(&mut self, waiter: Waiter) {
         self.queue.leave(waiter);
         if let Some(slot) = self.called.remove(&waiter) {

@@ -52,7 +52,7 @@ impl EndpointGuards {
         &mut self.wards.plain().breaker
     }
 
-    /// Returns the state of the cooling for calls without a key; `None` if the endpoint does not hold back such calls
+    /// Returns the state of the cooling for calls without a key; `None` if the cooling does not hold back such calls
     /// now.
     pub fn cooling(&mut self, now: Time) -> Option<CoolingSeen> {
         self.wards.plain().cooling.seen(now)

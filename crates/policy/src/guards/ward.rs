@@ -70,8 +70,9 @@ impl Ward {
         }
     }
 
-    /// Must be called when an overload answer came. Returns the time from which the first call passes again; `None` if
-    /// the endpoint does not cool. `elsewhere` says whether another endpoint takes calls.
+    /// Must be called when an answer came that means "come back later", for example one with status 429. Returns the
+    /// time from which the first call passes again; `None` if the endpoint does not cool. `elsewhere` says whether
+    /// another endpoint takes calls.
     pub(crate) fn overloaded(
         &mut self,
         now: Time,
