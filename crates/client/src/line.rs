@@ -206,7 +206,7 @@ impl Line {
     }
 
     /// Sends a request, waits for the head of its answer, and returns that head. Fails if the connection or the
-    /// caller's body breaks, if the answer is not valid, or if a deadline passes.
+    /// caller's body breaks, if the answer is not valid, or if the read timeout or the deadline passes.
     pub(crate) async fn exchange(
         &mut self,
         request: Request<impl FnOnce(Option<&AbsoluteForm>, &mut Vec<u8>)>,

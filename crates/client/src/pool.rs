@@ -83,7 +83,7 @@ const SWEEP: Duration = Duration::from_millis(250);
 /// The maximum number of idle connections that are closed to make room for one new connection.
 const GIVEN_UP: u32 = 3;
 
-/// All pools of all workers that have had an idle connection.
+/// All pools of this process that have had an idle connection.
 static POOLS: Mutex<Vec<Weak<Pool>>> = Mutex::new(Vec::new());
 
 pub(crate) struct Pool {
@@ -109,7 +109,7 @@ struct Idle {
     lifetime: IdleLifetime,
 }
 
-/// A way to send one request.
+/// What one request is sent on: a connection of its own, or a stream of a shared connection.
 pub(crate) enum Channel {
     Line(Box<Line>),
     Trunk(Trunk, TrunkStream),

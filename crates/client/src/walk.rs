@@ -63,8 +63,8 @@ impl<'a> Walk<'a> {
     }
 
     /// Waits for `prepare`, which makes the request of the attempt that [`Step::Send`] asks for. Returns the request,
-    /// the next step and the current time. This step replaces that [`Step::Send`], because time has passed since it was
-    /// returned.
+    /// the next step and the current time. The next step is another [`Step::Send`] whose deadlines count from now, or
+    /// the finish if the call's time is over.
     ///
     /// Returns `None` if `prepare` gives no request. In that case the permit is given back as unused, and the call is
     /// over. The same happens if the returned future is dropped.

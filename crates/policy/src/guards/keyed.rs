@@ -45,7 +45,7 @@ pub(crate) enum KeyPlace {
     Entry(u32),
 }
 
-/// The guards of one kind at one endpoint.
+/// All guards of one kind (such as the breakers) at one endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Keyed<G> {
     plain: G,
@@ -179,8 +179,8 @@ impl<G: Kept> Keyed<G> {
         }
     }
 
-    /// Sets the maximum number of keys that have a guard of their own. If there are more such keys now, none of them
-    /// loses its guard here. A key loses its guard only when a new key needs one and this guard is idle.
+    /// Sets the maximum number of keys that have a guard of their own. If more keys than `most` have one already, none
+    /// of them loses its guard here. A key loses its guard only when a new key needs one and this guard is idle.
     pub(crate) fn bound(&mut self, most: u32) {
         self.most = most.min(NONE - 1);
     }

@@ -11,8 +11,8 @@ use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::time::Time;
 
-/// The maximum number of attempts at one endpoint, or of one key, that are followed as witnesses at the same time. It
-/// is two, because two slow failures in a row open a breaker that has seen no success.
+/// The maximum number of attempts at one endpoint, or of one key, that go on as witnesses at the same time. It is two,
+/// because two slow failures in a row open a breaker that has seen no success.
 const WITNESSES: u32 = 2;
 
 /// An attempt that begins less than this time after a success need not go on when its caller leaves: the success shows
