@@ -136,8 +136,8 @@ impl Authority {
     }
 }
 
-/// Accepts one connection with TLS, sends `hi`, then echoes. Returns the port, and a task that ends with the number of
-/// client certificates or with the failure of the handshake.
+/// Accepts one connection with TLS, sends `hi`, then echoes. Returns the port, and a task whose result is the number of
+/// client certificates or the failure of the handshake.
 async fn greeter(acceptor: TlsAcceptor) -> (u16, JoinHandle<Result<usize, String>>) {
     let (listener, port) = listener().await;
     let task = tokio::spawn(async move {
