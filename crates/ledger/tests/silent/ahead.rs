@@ -10,32 +10,37 @@ use crate::provider::Provider;
 use crate::relay::{Relay, Silent};
 use crate::world::{PATIENCE, World, charge, ended, keyed, ledger, number, settings, soon, until_true};
 
-const CALLERS: usize = 6;
-const EACH: usize = 10;
+const CALLERS: usize = 8;
+const EACH: usize = 6;
 
-fn key(caller: usize, number: usize) -> String {
-    format!("k-{caller}-{number}")
-}
+type Calls = Vec<(String, Result<Action, Error>)>;
 
-/// Several callers perform their actions one after the other, so that the lanes are busy. Returns how each call ended.
-async fn busy(ledger: &Ledger<Postgres>) -> Vec<(String, Result<Action, Error>)> {
-    let callers: Vec<_> = (0..CALLERS)
-        .map(|caller| {
+/// Several callers perform their actions one after the other, so that the lanes are busy. On a busy machine, the lanes may
+/// still have to wait too long for their jobs. So the callers begin again until `is_over`. Returns how each call ended.
+async fn busy(ledger: &Ledger<Postgres>, mut is_over: impl AsyncFnMut() -> bool) -> Calls {
+    let end = Instant::now() + PATIENCE;
+    let mut all = Vec::new();
+    for round in 0.. {
+        let caller = |caller| {
             let ledger = ledger.clone();
-            tokio::spawn(async move {
+            async move {
                 let mut calls = Vec::new();
                 for number in 0..EACH {
-                    let key = key(caller, number);
+                    let key = format!("k-{round}-{caller}-{number}");
                     let done = ledger.perform(&charge(&key)).await;
                     calls.push((key, done));
                 }
                 calls
-            })
-        })
-        .collect();
-    let mut all = Vec::new();
-    for caller in callers {
-        all.extend(caller.await.unwrap());
+            }
+        };
+        let callers: Vec<_> = (0..CALLERS).map(|number| tokio::spawn(caller(number))).collect();
+        for caller in callers {
+            all.extend(caller.await.unwrap());
+        }
+        if is_over().await {
+            break;
+        }
+        assert!(Instant::now() < end, "no transaction is begun ahead");
     }
     all
 }
@@ -55,8 +60,7 @@ async fn a_commit_is_lost(silent: Silent) {
     let rules = Rules { attempt: times.0, lease: times.1, ..keyed() };
     let ledger = ledger(store(&relay.url).await, rules, &provider);
     relay.trap(&["COMMIT; BEGIN"], silent);
-    let calls = tokio::time::timeout(PATIENCE, busy(&ledger)).await.unwrap();
-    assert_eq!(relay.reached(), 1, "a transaction was begun ahead");
+    let calls = busy(&ledger, async || relay.reached() == 1).await;
     let worker = ledger.worker(soon());
     for (key, call) in calls {
         if let Err(e) = call {
@@ -90,14 +94,14 @@ async fn a_transaction_that_gets_no_job_is_rolled_back() {
     (settings.prepared, settings.answer_within) = (true, Duration::from_secs(5));
     let store = Postgres::connect(&world.url, settings).await.unwrap();
     let ledger = ledger(store, keyed(), &Provider::new());
-    assert!(busy(&ledger).await.iter().all(|(_, done)| done.is_ok()));
-    let over = Instant::now();
     let mut conn = world.connect().await;
+    let ahead = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+        AND state LIKE 'idle in transaction%' AND query LIKE 'COMMIT; BEGIN%'";
+    let calls = busy(&ledger, async || number(&mut conn, ahead).await > 0).await;
+    assert!(calls.iter().all(|(_, done)| done.is_ok()));
+    let over = Instant::now();
     let open = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
         AND state LIKE 'idle in transaction%'";
     until_true("a transaction stays open", async || number(&mut conn, open).await == 0).await;
     assert!(over.elapsed() < Duration::from_secs(4), "the server has ended it");
-    let rolled_back = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-        AND application_name = 'seawall' AND query = 'ROLLBACK'";
-    assert!(number(&mut conn, rolled_back).await > 0, "no transaction was begun ahead");
 }
