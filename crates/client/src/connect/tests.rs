@@ -238,7 +238,7 @@ async fn bind_address_is_the_one_seen_by_the_other_side() {
 
 #[tokio::test]
 async fn bind_address_that_cannot_serve_is_named() {
-    // 192.0.2.1 is reserved for documentation, so no machine has it.
+    // 192.0.2.1 is reserved for documentation, so no machine has it, and nothing can be sent from it.
     for (bind, part) in [("192.0.2.1", "bind to 192.0.2.1"), ("::1", "same family")] {
         let settings = Settings { bind: Some(bind.parse().unwrap()), ..Settings::default() };
         let port = deaf_port().await;
@@ -417,7 +417,7 @@ async fn server_that_does_not_speak_tls_is_a_tls_failure() {
 async fn wrong_certificates_are_tls_failures() {
     let (ours, foreign) = (Authority::new(), Authority::new());
     let table = [
-        // Both authorities have the same name; only their keys differ.
+        // Both authorities have the same name; only their keys differ. So only the signature shows the difference.
         (ours.trusted(), foreign.acceptor("localhost", &[], false), "BadSignature"),
         (ours.trusted(), ours.acceptor("other.example", &[], false), "not valid for name"),
         (Settings::default(), ours.acceptor("localhost", &[], false), "UnknownIssuer"),

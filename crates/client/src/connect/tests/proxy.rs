@@ -1,4 +1,4 @@
-//! Tests connections through a proxy: tunnels and the absolute form.
+//! Tests connections through a proxy: tunnels, and plain requests that have the whole URL as their target.
 
 use super::*;
 
