@@ -15,10 +15,10 @@ pub struct Confirm {
     pub request: RequestTemplate,
     /// The time between the end of an attempt and the first question to the provider. Default 2 s.
     pub after: Duration,
-    /// The number of times that the provider must answer "absent" before the ledger believes it. Answers before the end
-    /// of the quiet time do not count: until then, a request that was sent earlier may still arrive. The counted
-    /// answers must be at least one quiet time apart. `None` (the default) means 1 if every predicate of `absent` looks
-    /// at the body, and 2 otherwise. See [`Confirm::absences_wanted`].
+    /// The number of times that the provider must answer "absent" before the ledger believes it. Answers to questions
+    /// that were asked before the end of the quiet time do not count: until then, a request that was sent earlier may
+    /// still arrive. The counted answers must be at least one quiet time apart. `None` (the default) means 1 if every
+    /// predicate of `absent` looks at the body, and 2 otherwise. See [`Confirm::absences_wanted`].
     pub absences: Option<u32>,
     /// Predicates of answers that mean "the action took effect". One matching predicate is enough.
     pub applied: Vec<Predicate>,
