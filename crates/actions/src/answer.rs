@@ -1,4 +1,4 @@
-//! A provider's answer of which a bounded part was read.
+//! A provider's answer whose body was read up to a bound.
 
 use bytes::Bytes;
 use http::Response;

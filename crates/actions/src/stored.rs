@@ -87,13 +87,13 @@ pub enum AnswerOf {
 /// An answer as it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredAnswer {
-    /// Where the answer came from.
+    /// Which request the provider answered.
     pub of: AnswerOf,
-    /// Its status.
+    /// The status of the answer.
     pub status: u16,
-    /// The headers that were kept of it ([`StoredAnswer::kept`]).
+    /// The recorded headers of the answer ([`StoredAnswer::kept`]).
     pub headers: HeaderMap,
-    /// Its body.
+    /// The body of the answer.
     pub body: Vec<u8>,
 }
 

@@ -105,8 +105,8 @@ pin_project! {
         S: Deref<Target = Site>,
         W: Work,
     {
-        // The fields are dropped in their order. So the attempt's future is dropped first, and only then is its place
-        // in the limit given back (by `run`).
+        // The fields are dropped in their order. So the attempt's future is dropped first. Only then is the field `run`
+        // dropped, which gives the call's place in the limit back.
         #[pin]
         state: State<W::Attempt>,
         run: Run<S>,

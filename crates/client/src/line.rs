@@ -231,8 +231,8 @@ impl Line {
             }
             let progress = self.meter.progress();
             if !std::mem::replace(&mut begun, true) {
-                // These are the first bytes of this request. The read timeout is counted from a time shortly before the
-                // request was sent, so these bytes need not start the timeout anew, and the clock need not be read.
+                // These are the first bytes of this request. The read timeout began shortly before them. So it need not
+                // begin anew with them, and the clock need not be read.
                 watch.has_seen(progress);
             }
             watch.poll(&mut self.timer, progress, cx).map(|lapse| Err(LineFailure::Lapsed(lapse)))

@@ -64,7 +64,7 @@ impl Shared {
         ended != 0 && now.since(Time::from_nanos(ended)) + COARSE < RECENT_SUCCESS
     }
 
-    /// Notes that an attempt succeeded at `now`. Must not be called for a probe, nor for an attempt whose breaker is
+    /// Records that an attempt succeeded at `now`. Must not be called for a probe, nor for an attempt whose breaker is
     /// kept for a key.
     #[inline]
     pub(crate) fn succeeds(&self, now: Time) {

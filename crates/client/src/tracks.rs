@@ -102,7 +102,8 @@ impl Tracks {
         self.state.lock().flight = Some(flight);
     }
 
-    /// Must be called when the attempt has got the connection of `meter` and begins to write to it.
+    /// Must be called when the attempt has got a connection and begins to write to it. `meter` counts the connection's
+    /// bytes.
     pub(crate) fn sending(&self, meter: &Arc<Meter>) {
         if let Some(flight) = &mut self.state.lock().flight {
             flight.sent = Some((Arc::clone(meter), meter.written()));

@@ -40,7 +40,7 @@ pub(crate) enum Sized {
 /// Why a request could not be sent whole.
 #[derive(Debug)]
 pub(crate) enum Unfinished {
-    /// The connection takes no more.
+    /// The connection broke.
     Io(io::Error),
     /// The caller's body broke, or its length is not the declared one.
     Body(BodyError),

@@ -55,7 +55,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Returns the call machine, which holds the permit of the attempt that is about to be sent. It must be given to
-    /// [`Walk::resume`], since a machine alone gives nothing back when it is dropped.
+    /// [`Walk::resume`], since a call machine that is merely dropped does not give its permit back.
     pub(crate) fn into_call(mut self) -> Call {
         self.over = true;
         let empty = Call::new(self.plan, Wish::default(), Time::ZERO);

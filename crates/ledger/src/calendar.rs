@@ -25,7 +25,7 @@ use crate::machine::Stamp;
 #[path = "calendar/tests.rs"]
 mod tests;
 
-/// What is returned for an end that is beyond the calendar.
+/// The end that is returned if the real end is beyond the calendar, which ends in the year 9999.
 const LATEST: Stamp = Stamp::from_micros(i64::MAX);
 
 /// A time zone of the IANA database. The zone's rules are read from the database of the operating system if there is
@@ -49,7 +49,7 @@ impl Zone {
     /// If the database has no zone with this name.
     pub fn named(name: &str) -> Result<Zone, UnknownZone> {
         let zone = TimeZone::get(name).map_err(|_| UnknownZone(name.to_owned()))?;
-        // `Etc/Unknown` is found too, but has no name in the database.
+        // `TimeZone::get` also finds `Etc/Unknown`, which is no zone of the database: it has no name there.
         let known = zone.iana_name().ok_or_else(|| UnknownZone(name.to_owned()))?;
         Ok(Zone { name: known.into(), zone })
     }
@@ -171,7 +171,8 @@ impl UnknownZone {
         near.min().map(|(_, name)| name)
     }
 
-    /// Returns the message that no zone has this name. Its help is the nearest name, or else how a zone is written.
+    /// Returns the message that no zone has this name. Its help is the nearest name, or if no name is near, how a zone
+    /// is written.
     // This is no `From`: with a second `From` for `Wrong`, the compiler no longer finds the error type of closures that
     // use `?`.
     fn into_wrong(self) -> Wrong {

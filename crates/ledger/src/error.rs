@@ -64,7 +64,7 @@ pub enum Trouble {
     /// write was made, so read the row before writing again.
     Away,
     /// Another transaction holds the row or the file, or all connections or places for transactions were in use for too
-    /// long. Nothing was changed. A later try may succeed.
+    /// long. Nothing was changed. The same write may succeed later.
     Busy,
     /// The database refused the transaction in favour of another one (SQLSTATE 40001 or 40P01). Nothing was changed.
     /// Run the transaction again.
@@ -96,15 +96,16 @@ impl StoreError {
         StoreError::new(Trouble::Foreign, format!("`{found}` is no {what} that this version knows"))
     }
 
-    /// Returns this error with the note that the COMMIT of its transaction was sent and not answered.
+    /// Returns this error with the note that nobody knows whether the COMMIT of its transaction has worked: it was sent and
+    /// not answered, or it failed while the file was being written.
     /// [`StoreError::in_doubt`] then returns true.
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn after_commit(self) -> StoreError {
         StoreError { doubt: true, ..self }
     }
 
-    /// Returns whether the writes may have been committed although this error was returned: the COMMIT was sent, and its
-    /// answer was lost.
+    /// Returns whether the writes may have been committed although this error was returned: the COMMIT was sent and its
+    /// answer was lost, or it failed while the file was being written.
     #[must_use]
     pub fn in_doubt(&self) -> bool {
         self.doubt

@@ -68,8 +68,9 @@ impl<S: Store> LedgerBuilder<S> {
 
     /// Makes the new ledger the successor of `old` in this process, for a program that reads its declarations again.
     /// Both work on the same database. The new ledger has the owner id of the old one. If either of them writes a row,
-    /// the tasks that wait for this row are woken in both. So what the old ledger has under way goes on as if nothing
-    /// had changed. Stop the worker of the old ledger, and start one of the new ledger.
+    /// the tasks that wait for this row are woken in both. Both share what is known of providers that are down, so a
+    /// reload in an outage starts no wave of requests. So what the old ledger has under way goes on as if nothing had
+    /// changed. Stop the worker of the old ledger, and start one of the new ledger.
     #[must_use]
     pub fn succeeds(mut self, old: &Ledger<S>) -> LedgerBuilder<S> {
         self.old = Some(old.clone());
@@ -84,13 +85,14 @@ impl<S: Store> LedgerBuilder<S> {
     pub fn build(self) -> Result<Ledger<S>, Misuse> {
         let old = self.old.as_ref().map(|old| &*old.inner);
         let owner = old.map_or_else(drawn, |old| Ok(old.owner))?;
-        // The clocks are compared once for each store.
+        // At the first use of a store, the database's clock is compared with the times that an earlier process has
+        // stored. If the old ledger has the same store, it has done that already, or will do it for both.
         let clock = self.store.shared_clock();
         let compared = old.filter(|old| old.store.shared_clock().is_same(clock));
         let compared = compared.map(|old| old.compared.clone()).unwrap_or_default();
         let operations = Operations::new(self.operations)?;
         let inner = Inner {
-            paces: Paces::new(operations.names()),
+            paces: Paces::new(operations.names(), old.map(|old| &old.paces)),
             wakes: Wakes::of(operations.dependencies()),
             store: self.store,
             operations: Arc::new(operations),
@@ -304,9 +306,9 @@ impl<S: Store> Ledger<S> {
         }
     }
 
-    /// Returns the action that is recorded under the key of `new` with the same request. Nothing is written. Returns `None`
-    /// if there is no such action, or if recording `new` would begin the action again under the same key, because it has
-    /// failed and no request of it was ever sent.
+    /// Returns the action that is recorded under the key of `new` with the same request. Nothing is written. Returns
+    /// `None` if there is no such action, or if recording `new` would begin the action again under the same key,
+    /// because it has failed and no request of it was ever sent.
     ///
     /// # Errors
     ///
@@ -351,8 +353,8 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Returns the versions of the actions with these ids, in any order. An action that does not exist is left out. A
-    /// version grows with each change of its action, so a program that waits for changes of many actions needs one short
-    /// statement for all of them.
+    /// version grows with each change of its action, so a program that waits for changes of many actions needs one
+    /// short statement for all of them.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// A process that has taken up everything that was left behind.
+    /// A process that has already claimed all failing rows that other processes left behind, so that all classes flow.
     fn new() -> Bench {
         let mut pace = Pace::new(["charge", "email"].into_iter());
         let now = Time::from_millis(1_000_000);
@@ -30,7 +30,7 @@ impl Bench {
         self.now = self.now.saturating_add(Duration::from_millis(millis));
     }
 
-    /// Takes up what is offered while more than enough actions wait. Returns their number.
+    /// Claims all actions that the pace offers now, as if enough actions waited. Returns their number.
     fn takes(&mut self) -> u32 {
         let mut taken = 0;
         while let Some((class, count)) = self.pace.next(32, self.now) {
@@ -40,7 +40,8 @@ impl Bench {
         taken
     }
 
-    /// Takes up what is offered for some seconds, and hears how the request of each ends.
+    /// For some seconds, claims all actions that the pace offers, and tells the pace how the cancel of each ends.
+    /// Returns the number of actions.
     fn runs(&mut self, seconds: u64, answered: bool) -> u32 {
         let mut taken = 0;
         for _ in 0..seconds * 50 {
@@ -187,4 +188,18 @@ fn a_process_that_begins_lets_through_slowly_what_others_left() {
     }
     assert_eq!((taken, pace.held().len()), (2, 4));
     assert!(pace.next_at().unwrap() > now);
+}
+
+#[test]
+fn a_reload_keeps_the_course_of_what_stays_declared() {
+    let mut bench = Bench::new();
+    bench.fails();
+    let held = bench.pace.held();
+    bench.pace.declare(&["charge", "refund"]);
+    let refund = |class: &Class| class.operation == "refund";
+    let (new, kept): (Vec<_>, Vec<_>) = bench.pace.held().into_iter().partition(refund);
+    assert_eq!(kept, held, "the cancels of charges are probed, as before");
+    assert_eq!(new.len(), 4, "rows of a new operation may wait already");
+    bench.pace.declare(&["refund"]);
+    assert!(bench.pace.held().iter().all(refund));
 }

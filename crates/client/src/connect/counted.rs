@@ -17,8 +17,8 @@ use super::turn::{Outbox, Posted};
 
 /// A TCP stream that counts its bytes.
 ///
-/// Reads go through tokio's own read half, because it saves system calls: after a read that returned fewer bytes than
-/// there was room for, it knows that the socket is empty. It does not read again before new bytes come.
+/// Reads go through tokio's own read half, because that saves system calls. If a read returned fewer bytes than there
+/// was room for, the socket is empty. Tokio's read half knows this, and reads again only when new bytes have come.
 #[derive(Debug)]
 pub(super) struct Counted {
     reader: OwnedReadHalf,
@@ -87,8 +87,8 @@ impl Counted {
 }
 
 impl Counted {
-    /// Sends all bytes of this connection that still wait in the outbox. Becomes ready when all of them are sent, or when
-    /// sending fails.
+    /// Sends all bytes of this connection that still wait in the outbox. Becomes ready when all of them are sent, or
+    /// when sending fails.
     fn poll_outbox(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match self.outbox.send() {

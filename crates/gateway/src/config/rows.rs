@@ -82,7 +82,8 @@ fn as_usize(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// Returns the settings that these rows describe as text, each as `name value`. Three kinds of settings are left out:
+/// Returns, as text, the settings that these rows describe, each in the form `name value`. Three kinds of settings are
+/// left out:
 ///
 /// - those named in `apart`,
 /// - those whose [`Row::field`] is `None`: a function of its own reads and shows such a setting,

@@ -4,18 +4,14 @@
 //!
 //! | request | answer |
 //! | --- | --- |
-//! | `POST /v1/charges` `{amount, currency, metadata}` | makes the charge and returns it. If `amount` is 402 or
-//! `metadata.decline` is `true`, makes no charge, and answers 200 with `code` `DECLINED` |
+//! | `POST /v1/charges` `{amount, currency, metadata}` | makes the charge and returns it. If `amount` is 402 or `metadata.decline` is `true`, makes no charge, and answers 200 with `code` `DECLINED` |
 //! | `GET /v1/charges?key=K`, `GET /v1/charges/ID` | that charge, or 404 |
-//! | `GET /v1/charges?from=&to=&cursor=&limit=` | `{"data": […], "next": CURSOR or null}`: the charges from the time
-//! `from` until before the time `to`, the oldest first |
+//! | `GET /v1/charges?from=&to=&cursor=&limit=` | `{"data": […], "next": CURSOR or null}`: the charges from the time `from` until before the time `to`, the oldest first |
 //! | `DELETE /v1/charges/ID` | 204, also the second time |
-//! | `POST /v1/refunds` `{charge, amount}` | makes the refund and returns it. Without `amount`, refunds all that is
-//! left of the charge. If nothing is left, returns the last refund and does nothing |
+//! | `POST /v1/refunds` `{charge, amount}` | makes the refund and returns it. Without `amount`, refunds all that is left of the charge. If nothing is left, returns the last refund and does nothing |
 //! | `PUT /v1/customers/ID` | the customer as written |
 //! | `GET /health`, `GET /v1/ping` | 200 |
-//! | `GET /books`, `DELETE /books` | GET returns the [books](Snapshot), and DELETE clears them. The books do not count
-//! these requests |
+//! | `GET /books`, `DELETE /books` | GET returns the [books](Snapshot), and DELETE clears them. The books do not count these requests |
 //!
 //! `Idempotency-Key` is honoured on everything that writes. A request with the same key and the same bytes gets the
 //! saved answer, with `idempotent-replayed: true`. A request with the same key and other bytes gets a 422. A repeat

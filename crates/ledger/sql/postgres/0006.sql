@@ -1,5 +1,13 @@
 -- What one more version of the program needs. Programs of the version before can still work with these tables.
 
+-- Until when a request of the action, or a cancel, may have been sent, and when the provider forgets the key of the
+-- cancels. If the configuration declares a longer quiet time while an action is open, the quiet time is counted anew from
+-- there. If it declares a longer life of the keys, the time that was noted still counts.
+ALTER TABLE seawall.action
+    ADD COLUMN send_by            timestamptz,
+    ADD COLUMN cancel_send_by     timestamptz,
+    ADD COLUMN cancel_key_ends_at timestamptz;
+
 -- The functions for applications that share this database, anew: any role may be given EXECUTE on them, and needs no right to
 -- a table. They run with the rights of their owner (SECURITY DEFINER). So each of them has a search path on which nothing of
 -- a caller's can stand, all tables and functions outside of pg_catalog are named with their schema, and EXECUTE is taken from

@@ -56,12 +56,12 @@ pub struct BreakerRefusal {
     /// - half-open: while a probe is in flight,
     /// - closed: some calls during the time of the setting `ramp`, while calls return gradually.
     pub state: BreakerState,
-    /// When a call may be tried again; `None` if only an operator can end the refusal.
+    /// The time from which the breaker may let calls pass again; `None` if only an operator can end the refusal.
     pub until: Option<Time>,
 }
 
-/// What the end of a call says of whether the endpoint works. Each call counts once for each endpoint. If it repeats at
-/// the same endpoint, only its last attempt there counts.
+/// Whether the endpoint works, as far as the end of a call shows it. Each call counts once for each endpoint. If the
+/// call repeats at the same endpoint, only its last attempt there counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
     /// The endpoint gave a definite answer, which may be a 404.
@@ -119,7 +119,7 @@ pub struct Settled {
     /// must count this call as overload.
     pub counted: Counted,
     /// The new state; `None` if it did not change. If it is [`BreakerState::Closed`], `Limit::breaker_closed` must be
-    /// called.
+    /// called, so that the limit forgets the endings from before.
     pub change: Option<BreakerState>,
 }
 

@@ -21,15 +21,16 @@ pub struct Ended {
     ///
     /// A stale connection does not mean that the server has too much to do. So a repeat, if [`crate::may_repeat`]
     /// allows it, goes immediately to the same endpoint on a fresh connection, and costs no token. Such repeats cannot
-    /// multiply, since each stale connection has carried an answer before.
+    /// become a storm: each needs a connection of its own that has become stale, and such a connection has carried an
+    /// answer before.
     pub stale: bool,
     /// Whether the answer's body is still under way.
     pub flowing: bool,
 }
 
 impl Ended {
-    /// Returns an attempt that ended with `ending`, with the usual values for all else: the request's body was kept,
-    /// the connection was not stale, and no answer's body is under way.
+    /// Returns an attempt that ended with `ending`. The other fields have their usual values: the request's body was
+    /// kept, the connection was not stale, and no answer's body is under way.
     #[must_use]
     pub const fn of(ending: Ending) -> Ended {
         Ended { ending, body_kept: true, stale: false, flowing: false }

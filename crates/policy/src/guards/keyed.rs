@@ -19,8 +19,8 @@ use crate::time::Time;
 
 /// The number that means "no entry".
 const NONE: u32 = u32::MAX;
-/// The number of entries that are searched for an idle one, beginning with the entry that was used longest ago. An
-/// entry that is not idle counts as used now, so that the next search looks at other entries.
+/// The maximum number of entries that one search for an idle entry looks at. The search begins with the entry that was
+/// used longest ago. An entry that is not idle counts as used now, so that the next search looks at other entries.
 const LOOKS: usize = 8;
 
 /// A guard that can be kept for each key.
@@ -39,7 +39,7 @@ pub(crate) trait Kept {
 pub(crate) enum KeyPlace {
     /// The guard of all calls without a key.
     Plain,
-    /// The shared guard of the keys that found no room.
+    /// The guard that keys share if there is no room for a guard of their own.
     Overflow,
     /// The guard in the entry of this number.
     Entry(u32),

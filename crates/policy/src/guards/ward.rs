@@ -113,7 +113,7 @@ impl Ward {
     }
 
     /// Returns whether an attempt that began at `began` must go on after its caller has left, to find out if the
-    /// endpoint hangs. That is so under three conditions:
+    /// endpoint hangs. It must if all three of these hold:
     ///
     /// - The breaker is turned on.
     /// - Fewer than [`WITNESSES`] such attempts are under way.

@@ -78,8 +78,8 @@ impl Outcome {
     }
 
     /// Returns the provider's answer that shows that the action took effect. It is the answer to the operation, or to a
-    /// question about the action. Returns `None` if no such answer is recorded, for
-    /// example because its body was too long.
+    /// question about the action. Returns `None` if no such answer is recorded, for example because its body was too
+    /// long.
     #[must_use]
     pub fn answer(&self) -> Option<StoredAnswer> {
         self.kept().filter(|answer| answer.of != AnswerOf::Refusal)
