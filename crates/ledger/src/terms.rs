@@ -25,6 +25,10 @@ pub struct SqlTerms {
     /// role may act on the operation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<BTreeMap<String, Option<String>>>,
+    /// The members of the request that lead to its key, if the request itself has its key: a key that differs from it is
+    /// refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_at: Option<Vec<String>>,
     /// Why plain SQL cannot record the operation; `None` if it can.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,

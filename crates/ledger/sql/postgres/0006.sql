@@ -65,7 +65,7 @@ $$;
 -- The caller's role is the one that it has taken with SET ROLE, otherwise the one with which it has logged in. SET ROLE takes
 -- only roles of which the login is a member, so a caller can take no role that is not its own.
 CREATE FUNCTION seawall.terms(dependency text, operation text) RETURNS TABLE (
-    client text, client_keys boolean, request_max bigint, key_max bigint, refused text, denied text
+    client text, client_keys boolean, request_max bigint, key_max bigint, key_at text[], refused text, denied text
 ) LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -80,6 +80,7 @@ BEGIN
     )
     SELECT m.client, k.client_keys,
         coalesce((d.terms ->> 'request_max')::bigint, 1048576), coalesce((d.terms ->> 'key_max')::bigint, 255),
+        CASE WHEN d.terms ? 'key_at' THEN ARRAY(SELECT jsonb_array_elements_text(d.terms -> 'key_at')) END,
         d.terms ->> 'refused',
         CASE
             WHEN d.terms ? 'roles' AND m.found = 0 THEN format('the role %I may not act on this operation', role)
@@ -188,6 +189,12 @@ BEGIN
         PERFORM seawall.refuse('misuse', 'the scope or its size is missing, empty or too large',
             'Give a name of 1 to 255 bytes and the number of its actions, 1 to 64; or neither.');
     END IF;
+    BEGIN
+        PERFORM record.request::json;
+    EXCEPTION WHEN invalid_text_representation THEN
+        -- The error of the database shows a part of the request.
+        PERFORM seawall.refuse('misuse', 'the request is not JSON', 'Write it with a library for JSON.');
+    END;
     FOR terms IN SELECT * FROM seawall.terms(record.dependency, record.operation) LOOP
         known := true;
         full_key := CASE WHEN terms.client_keys THEN terms.client || ':' || record.key ELSE record.key END;
@@ -202,6 +209,9 @@ BEGIN
                 'Use a shorter key.']
             WHEN record.key ~ E'[\\u0001-\\u001f\\u007f-\\u009f]' THEN ARRAY['bad-key', 'the key has a control character in it',
                 'Remove it, such as the end of a line.']
+            WHEN record.request::json #>> terms.key_at <> record.key OR (terms.key_at IS NOT NULL AND record.request::json #>> terms.key_at IS NULL)
+                THEN ARRAY['bad-key', format('the key is not the one that the request has at /%s', array_to_string(terms.key_at, '/')),
+                    'The provider reads the key from the request: give the same one.']
             WHEN octet_length(bytes) > terms.request_max THEN ARRAY['too-large',
                 format('the request has %s bytes; at most %s are recorded', octet_length(bytes), terms.request_max),
                 'Make the request smaller, or raise request_max of [ledger].']
@@ -216,12 +226,6 @@ BEGIN
     ELSIF problem IS NOT NULL THEN
         PERFORM seawall.refuse(first_problem[1], first_problem[2], first_problem[3]);
     END IF;
-    BEGIN
-        PERFORM record.request::json;
-    EXCEPTION WHEN invalid_text_representation THEN
-        -- The error of the database shows a part of the request.
-        PERFORM seawall.refuse('misuse', 'the request is not JSON', 'Write it with a library for JSON.');
-    END;
     IF EXISTS (SELECT FROM seawall.action a WHERE a.scope = record.scope AND seawall.acts_on(a) IS NOT TRUE) THEN
         PERFORM seawall.refuse('not-allowed', 'the scope has an action on which your role may not act',
             'Use another name for the scope, or name the role in sql_roles of all operations whose actions settle together.');
