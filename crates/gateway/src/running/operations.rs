@@ -381,7 +381,7 @@ mod tests {
     fn operations(lines: &str) -> Operations {
         let text = format!("[dependency.up]\nurl = \"http://up.example\"\n{lines}");
         let loaded = config::parse("test", &text, &|_| None).unwrap();
-        Operations::new(&loaded.settings.dependencies[0], 1 << 18).unwrap()
+        Operations::new(&loaded.settings.dependencies[0], &loaded.settings.ledger).unwrap()
     }
 
     fn operation(name: &str, pattern: &str, idempotency: &str) -> String {
