@@ -13,7 +13,7 @@ use http::{HeaderValue, Method};
 use seawall_client::{CallRequest, Clock, Outcome};
 use seawall_ledger::store::Boxed;
 use seawall_ledger::{Action, Delivery, Found, Naming, Performed, Remote, Report, Undone};
-use seawall_policy::{Effect, Ending, Finish, Idempotency, Plan, Said, Timeouts, Wish};
+use seawall_policy::{Effect, Ending, Finish, Idempotency, Plan, Rules, Said, Timeouts, Wish};
 
 use crate::answer::LiveAnswer;
 use crate::declared::{Cancel, Confirm};
@@ -93,30 +93,24 @@ impl HttpRemote {
         let mut perform = once(declared);
         perform.rules.confirm = asking.is_some();
         let mut confirm = once(declared);
-        confirm.rules = seawall_policy::Rules::of(Idempotency::Safe);
+        confirm.rules = Rules::of(Idempotency::Safe);
         let mut cancel = once(declared);
-        cancel.rules = seawall_policy::Rules::of(Idempotency::None);
+        cancel.rules = Rules::of(Idempotency::None);
         cancel.rules.confirm = asking.is_some();
         let (perform, confirm, cancel) = (Arc::new(perform), Arc::new(confirm), Arc::new(cancel));
-        let answer_max = ANSWER_BYTES;
-        HttpRemote { connections, sent, asking, undoing, perform, confirm, cancel, answer_max }
-            .judges_what_it_keeps()
+        HttpRemote { connections, sent, asking, undoing, perform, confirm, cancel, answer_max: ANSWER_BYTES }
     }
 
-    /// Sets the maximum length of an answer's body that is read, judged and recorded, in bytes. Default 128 KiB. Of a
-    /// longer answer nothing is recorded, and its fields can neither decide a predicate nor fill a hole. The ledger has a
-    /// maximum of its own for what is recorded of an answer ([`Sizes::answer`](seawall_ledger::Sizes::answer)). That
-    /// maximum must be at least `bytes` plus [`StoredAnswer::HEAD_BYTES`].
+    /// Sets the maximum length of an answer's body that is read and recorded, in bytes. Default 128 KiB. Of a longer
+    /// answer nothing is recorded, and its fields can neither decide a predicate nor fill a hole. The declared meanings of
+    /// answers ([`Rules::answers`]) are looked for in all bodies that are recorded, and in longer ones up to 256 KiB. The
+    /// ledger has a maximum of its own for what is recorded of an answer ([`Sizes::answer`](seawall_ledger::Sizes::answer)).
+    /// That maximum must be at least `bytes` plus [`StoredAnswer::HEAD_BYTES`].
     #[must_use]
-    pub fn answer_max(self, bytes: usize) -> HttpRemote {
-        HttpRemote { answer_max: bytes, ..self }.judges_what_it_keeps()
-    }
-
-    /// Lets the client judge an answer by the fields of its body if the body is short enough to be kept, and by no longer
-    /// one.
-    fn judges_what_it_keeps(mut self) -> HttpRemote {
+    pub fn answer_max(mut self, bytes: usize) -> HttpRemote {
+        self.answer_max = bytes;
         for plan in [&mut self.perform, &mut self.confirm, &mut self.cancel] {
-            Arc::make_mut(plan).rules.judged_bytes = self.answer_max;
+            Arc::make_mut(plan).rules.judged_bytes = bytes.max(Rules::JUDGED_BYTES);
         }
         self
     }

@@ -239,42 +239,44 @@ async fn an_action_under_way_survives_the_end_of_its_gateway() {
     assert_eq!(booked(&books, "order-1").1, 1);
 }
 
-/// Returns how many durable and other calls had each effect.
-async fn calls(gateway: &Gateway) -> Value {
+/// Returns the number of calls to the dependency that ended with each effect, and of those under way.
+async fn calls(gateway: &Gateway) -> [u64; 4] {
     let told = Caller::connect(gateway.admin()).await.ask("GET", "/api/dependencies/pay", &[], "").await;
-    told.json()["calls"].clone()
+    let calls = &told.json()["calls"];
+    ["applied", "not-applied", "unknown", "in-flight"].map(|name| calls[name].as_u64().unwrap())
+}
+
+/// Waits until [`calls`] are these. Fails if more calls were counted.
+async fn until_calls(gateway: &Gateway, expected: [u64; 4]) {
+    soon("the counts", async {
+        loop {
+            let seen = calls(gateway).await;
+            if seen == expected {
+                break;
+            }
+            assert!(seen.iter().zip(expected).take(3).all(|(seen, most)| *seen <= most), "{seen:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_call_whose_caller_left_is_counted_once() {
     let (address, books) = harbor();
-    let gateway = Gateway::start(&charge(address, "")).await;
+    let gateway = Gateway::start(&charge(address, KEEPS_FAULTS)).await;
     assert_eq!(first(&gateway, "order-1", &[], BODY).await.status, Some(200));
-    for (key, fault) in [("order-2", "delay=300ms"), ("order-3", "delay=300ms;close-after-effect")] {
+    let left = [("order-2", "delay=300ms", [2, 0, 0, 0]), ("order-3", "delay=300ms,close", [2, 0, 1, 0])];
+    for (key, fault, expected) in left {
         let mut caller = gateway.connect().await;
         let headers =
             [("idempotency-key", key), ("content-type", "application/json"), ("harbor-fault", fault)];
         caller.send("POST", "/pay/v1/charges", &headers, BODY).await;
         until_in_flight(&books, 1).await;
         caller.reset();
-        soon("the end of the call", async {
-            while booked(&books, key).1 == 0 || calls(&gateway).await["in_flight"] != 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await;
+        until_calls(&gateway, expected).await;
     }
-    soon("the counts", async {
-        loop {
-            let seen = calls(&gateway).await;
-            let counts = ["applied", "not_applied", "unknown"].map(|effect| seen[effect].as_u64().unwrap());
-            assert!(counts.iter().sum::<u64>() <= 3, "counted twice: {seen}");
-            if counts.iter().sum::<u64>() == 3 {
-                assert_eq!(counts[1], 0, "{seen}");
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    // A call whose caller stays is counted once, too.
+    assert_eq!(first(&gateway, "order-4", &[], BODY).await.status, Some(200));
+    until_calls(&gateway, [3, 0, 1, 0]).await;
 }

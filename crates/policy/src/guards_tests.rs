@@ -571,3 +571,21 @@ fn of_an_open_breaker_and_a_cooling_the_one_that_ends_later_is_the_reason() {
         assert_eq!(guards.admit(0, &Keys::NONE, between).is_ok(), named == 1);
     }
 }
+
+#[test]
+fn the_normal_load_is_what_succeeds_and_neither_failures_nor_refusals_lower_it() {
+    let mut guards = DependencyGuards::new(GuardSettings::default(), 1);
+    let at = |second: u64| Time::from_millis(second * 1000);
+    let runs = |guards: &mut DependencyGuards, seconds: std::ops::Range<u64>, code: u16| {
+        for second in seconds {
+            (0..5).for_each(|_| end(guards, status(code), false, at(second)));
+        }
+    };
+    runs(&mut guards, 0..200, 200);
+    guards.force(0, Force::Open, at(200));
+    assert!((200..900).all(|second| guards.admit(0, &Keys::NONE, at(second)).is_err()));
+    assert_eq!(guards.served_milli(), Some(5_000), "refused");
+    guards.force(0, Force::Closed, at(900));
+    runs(&mut guards, 900..1600, 500);
+    assert_eq!(guards.served_milli(), Some(5_000), "failed");
+}

@@ -183,5 +183,7 @@ pub(crate) async fn many_stuck_actions_are_started_again_one_after_the_other<W: 
         assert_eq!(story.marks.len(), 1, "{story:?}");
         assert_eq!((story.marks[0].what.as_str(), story.marks[0].who.as_str()), ("retry", "ann"));
     }
+    let took = begin.elapsed();
+    assert!(took > Duration::from_millis(2000), "their requests came within {took:?}");
     assert_eq!(ledger.retry_all(&wanted, &by).await.unwrap().retried, 0);
 }
