@@ -11,6 +11,7 @@ use crate::machine::{Owner, Stamp};
 use crate::operation::Operations;
 use crate::paces::Paces;
 use crate::store::Store;
+use crate::tell::OnStuck;
 
 /// The maximum number of times that a row is read or inserted while one wish of a caller is handled, such as a cancel.
 /// Other writers change a row only a few times in that time, so this number is high enough.
@@ -37,6 +38,8 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) compared: Arc<OnceLock<()>>,
     /// The key of the fingerprints, once it has been read.
     pub(crate) print_key: OnceLock<[u8; 32]>,
+    /// Who is told of stuck actions; `None` for nobody.
+    pub(crate) on_stuck: Option<OnStuck>,
     /// Limits the number of tasks that search for a row, after a write recorded the row and the database's answer was
     /// lost.
     pub(crate) lost: Arc<Semaphore>,

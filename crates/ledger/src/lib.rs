@@ -22,6 +22,7 @@ mod ledger;
 pub mod machine;
 mod moved;
 mod operation;
+mod orders;
 pub mod pace;
 mod paces;
 mod poll;
@@ -29,8 +30,10 @@ mod prints;
 pub mod reconcile;
 mod remote;
 mod retries;
+mod search;
 mod start;
 pub mod store;
+mod tell;
 #[cfg(all(feature = "test-clock", feature = "sqlite"))]
 pub mod testing;
 mod waiting;
@@ -51,10 +54,14 @@ pub use machine::{
     Scope, SettleBy, Stamp, State, Step, StuckReason, Told, Undone, Write,
 };
 pub use operation::Operation;
+pub use orders::{Begins, Order, Ordered};
 pub use prints::{Prints, Same};
 pub use remote::{Delivery, Remote};
 pub use retries::{Retried, RetryFilter};
+pub use search::{Page, Search};
 pub use seawall_policy::Misuse;
 pub use start::{Begun, Started};
+pub use store::stuck::StuckAction;
+pub use tell::{OnStuck, StuckNews};
 pub use wishes::By;
 pub use worker::{Worker, WorkerSettings};

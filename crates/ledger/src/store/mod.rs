@@ -27,6 +27,7 @@ pub mod postgres;
 pub(crate) mod select;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+pub mod stuck;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod version;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -46,6 +47,7 @@ use crate::clock::{DbClock, SharedClock};
 use crate::error::StoreError;
 use crate::machine::{AttemptRow, Back, Evidence, Known, NotSettled, Owner, Scope, Stamp, State, Write};
 use crate::pace::Class;
+use stuck::StuckStore;
 
 /// The result of a store's operations.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -236,6 +238,12 @@ impl Standing {
         }
     }
 
+    /// Returns the standing with this word; `None` if there is none.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Standing> {
+        Standing::ALL.into_iter().find(|standing| standing.as_str() == word)
+    }
+
     /// Returns the standing of a row with this state.
     #[must_use]
     pub fn of(state: &State) -> Standing {
@@ -356,7 +364,7 @@ pub struct KeptClock {
 ///
 /// Each store's own module documents its statements, locks and time. Methods named `…_in` work on a connection of the
 /// caller, inside the caller's transaction. If one of them returns an error, that transaction has to roll back.
-pub trait Store: Clone + Send + Sync + 'static {
+pub trait Store: StuckStore + Clone + Send + Sync + 'static {
     /// The connection that a caller passes to the methods named `…_in`.
     type Connection: Send + 'static;
 

@@ -18,6 +18,7 @@ mod locked;
 mod migrations;
 mod rows;
 mod statements;
+mod stuck;
 mod time;
 mod writer;
 
