@@ -161,7 +161,8 @@ async fn retried_actions_reach_the_provider_once_each_and_at_the_rate() {
         drop(holding);
         copy(&place, 19);
         // The operation is corrected: the provider is asked.
-        let gateway = opened(&place, &charge(address, "on_unknown = \"confirm\"\nkey_lifetime = \"24h\"")).await;
+        let gateway =
+            opened(&place, &charge(address, "on_unknown = \"confirm\"\nkey_lifetime = \"24h\"")).await;
         let begun = Instant::now();
         let retry =
             ["retry", "--all", "--yes", "--rate", "20/s", "--reason", "it can be asked now", "--json"];

@@ -26,7 +26,7 @@ const PAGE: u32 = 50;
 const WITHIN: Duration = Duration::from_secs(30);
 
 /// How much longer than the receiver's time a process has the right to tell. In this time it notes what was told.
-const NOTING: Duration = Duration::from_secs(30);
+const NOTING: Duration = Duration::from_secs(10);
 
 /// The wait after the first failure. It doubles with each further one.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -135,13 +135,13 @@ async fn look<S: Store>(inner: Arc<Inner<S>>, receiver: OnStuck) -> Result<bool,
         Err(why) => {
             let tries = tries.saturating_add(1);
             let again = after(tries);
+            store.not_told(inner.owner, tries, again).await?;
             tracing::warn!(
                 actions = told.len(),
                 tries,
                 why,
                 "stuck actions could not be told; again in {again:?}"
             );
-            store.not_told(inner.owner, tries, again).await?;
             Ok(false)
         }
     }

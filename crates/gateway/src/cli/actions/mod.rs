@@ -233,7 +233,7 @@ fn fetch(
     let mut after: Option<String> = None;
     loop {
         // One more is asked for, to learn whether there are more.
-        let wanted = (limit + 1 - rows.len()).min(500);
+        let wanted = limit.saturating_add(1).saturating_sub(rows.len()).min(500);
         let next = after.map(|after| format!("&{}", pair("after", &after))).unwrap_or_default();
         let and = if query.is_empty() { "" } else { "&" };
         let answer = remote.get(&format!("/api/actions?{query}{and}limit={wanted}{next}"))?;
