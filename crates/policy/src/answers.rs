@@ -1,9 +1,9 @@
 //! Decides what an answer means, by the predicates that its operation declares.
 //!
-//! An operation may declare predicates over status and JSON body; the first that matches decides. The obvious rule, the
-//! status alone, is wrong for many payment APIs: they answer 200 and say in a result code that the card was declined.
-//! This module does not parse bodies. The driver says what it knows of the body ([`KnownBody`]), and passes a function
-//! that returns the value at a JSON pointer.
+//! An operation may declare predicates. A predicate is a condition on the status and the JSON body of an answer; the
+//! first predicate that matches decides. The obvious rule, the status alone, is wrong for many payment APIs: they
+//! answer 200 and say in a result code that the card was declined. This module does not parse bodies. The driver says
+//! what it knows of the body ([`KnownBody`]), and passes a function that returns the value at a JSON pointer.
 //!
 //! # A body that cannot be read
 //!
@@ -32,11 +32,12 @@
 //!
 //! # A body that was read and matches no predicate
 //!
-//! If the body was read and no predicate matches, the status decides, as it does without a declaration. One danger
-//! remains: a new result code, such as `"code": "REVIEW"`, comes with a 200 and counts as applied. The safe form
-//! therefore declares what counts as applied, with [`Otherwise::Unknown`] for every other success. `Otherwise` never
-//! applies to a status other than 2xx, nor to a 202 if the operation declares a confirm, which is a request that asks
-//! later what became of it ([`crate::Rules::declared`]).
+//! If the body was read and no predicate matches, the status decides, as for an operation that declares no predicates.
+//! One danger remains: the provider may introduce a result code that no predicate names, such as `"code": "REVIEW"`. It
+//! comes with a 200 and counts as applied. The safe form therefore declares which answers count as applied, and sets
+//! [`Otherwise::Unknown`] for every other success. `Otherwise` never applies to a status other than 2xx. Nor does it
+//! apply to a 202 if the operation declares a confirm, which is a request that asks the provider later whether the work
+//! was done ([`crate::Rules::declared`]).
 //!
 //! ```
 //! use seawall_policy::{Answers, Effect, Field, KnownBody, Otherwise, Predicate, Scalar};
@@ -130,7 +131,7 @@ impl KnownBody<fn(&str) -> Option<Scalar>> {
     pub const ABSENT: Self = KnownBody::Absent;
 }
 
-/// What a list of predicates says of one answer.
+/// What a list of predicates says about one answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said<M> {
     /// This is the meaning of the first predicate that matches.
@@ -238,7 +239,8 @@ pub struct Answers {
 
 impl Answers {
     /// Returns whether the body is needed to judge an answer with this status. It is needed if the first predicate that
-    /// fits the status has conditions on fields of the body.
+    /// fits the status has conditions on fields of the body. If that predicate has none, it matches whatever the body
+    /// says. The body of a 204 is never needed, since a 204 has none.
     #[must_use]
     pub fn need_body(&self, status: u16) -> bool {
         let asked = self.in_order().find(|(_, predicate)| predicate.matches_status(status));
@@ -253,7 +255,7 @@ impl Answers {
     }
 
     /// Returns what the declared predicates and `otherwise` say of the answer; `None` if the answer's status decides.
-    /// If the operation may have a confirm (a request that asks later what became of it), call
+    /// If the operation may have a confirm (a request that asks the provider later whether the work was done), call
     /// [`crate::Rules::declared`] instead.
     pub fn judge(&self, status: u16, body: &KnownBody<impl Fn(&str) -> Option<Scalar>>) -> Option<Effect> {
         let success = is_success(status);

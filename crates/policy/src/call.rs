@@ -4,10 +4,16 @@
 //! what a simulation shows is what production does. The machine never waits: it returns the time until which the driver
 //! is to wait.
 //!
-//! Before a repeat, these questions are asked in this order: may the request be repeated at all, is an attempt left, is
-//! the body still there, does the deadline leave time, and does the budget pay. The budget is asked last, because its
-//! "yes" costs a token. All questions are asked *before* any wait. If they were asked after the wait, which is the
-//! obvious place, the caller would wait for a "no", and the reason of the "no" would be out of date.
+//! Before a repeat, these questions are asked in this order:
+//!
+//! 1. May the request be repeated at all?
+//! 2. Is an attempt left?
+//! 3. Is the body still there?
+//! 4. Does the deadline leave time?
+//! 5. Does the budget pay?
+//!
+//! The budget is asked last, because its "yes" costs a token. All questions are asked *before* any wait. The obvious
+//! place is after the wait. But then the caller would wait for a "no", and the reason of the "no" would be out of date.
 //!
 //! ```text
 //! begin -> Send -> ended -> Wait -> waited -> Send -> ended -> Finish
@@ -116,9 +122,9 @@ pub struct Call {
 pub struct Wish {
     /// The time that the caller has left, counted from the start of the call; `None` if the caller named none.
     pub within: Option<Duration>,
-    /// The caller's own deadline as a point in time; `None` if the caller has none. No byte is sent after this time. It
-    /// differs from `within` if the program was suspended before the call started: `within` does not count that time,
-    /// and this deadline does.
+    /// The caller's own deadline as a point in time; `None` if the caller has none. No byte is sent after this time.
+    /// `within` counts only from the start of the call. If the program was suspended before it started the call,
+    /// `within` ends too late, and this deadline does not.
     pub by: Option<Time>,
     /// Whether the caller, or the program for which it calls, repeats failed calls itself. If so, only one attempt is
     /// made. Default `false`.
@@ -167,9 +173,9 @@ impl Call {
         self.send(plan, guards, 0, now)
     }
 
-    /// Must be called after [`Step::Send`], before anything of the attempt is sent, if getting its request ready took time.
-    /// Returns the step that replaces the earlier one: the attempt with deadlines that count from `now`, or the finish
-    /// with the refusal `no-time-left` if the call had to be over by `now`.
+    /// Must be called after [`Step::Send`], before anything of the attempt is sent, if it took time to get the request
+    /// ready. Returns the step that replaces the earlier one: the attempt with deadlines that count from `now`, or the
+    /// finish with the refusal `no-time-left` if the call had to be over by `now`.
     pub fn prepared(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) -> Step {
         if now >= self.end_by {
             self.unused(guards, now);
@@ -393,8 +399,8 @@ impl Call {
             Stopped::Slow if !facts.report.is_slow_failure() => Stopped::Budget,
             no => no,
         });
-        // The call cannot pay for the repeat, so it ends. If `hindered` says why none of the other endpoints takes the
-        // call, this is the returned reason. Otherwise the reason is why the call cannot pay.
+        // If the call cannot pay for the repeat, it ends. The returned reason is `hindered`, if that says why none of
+        // the other endpoints takes the call. Otherwise it is the reason why the call cannot pay.
         paid.map_err(|no| hindered.unwrap_or(no))?;
         Ok((at, if hindered.is_some() { Goes::Here } else { Goes::On }))
     }

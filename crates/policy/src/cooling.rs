@@ -1,14 +1,15 @@
 //! Cooling: remembers that an endpoint said "come back later", and refuses calls until then.
 //!
-//! An answer such as 429 with `Retry-After: 5` is meant for the whole caller, not for one call. So the endpoint (or the
-//! breaker's key) cools, which means that it refuses all calls until the named time. The endpoint cools only if nothing
-//! is lost by that: another endpoint takes the calls, or all calls fail anyway. The calls return a random time after
-//! the named time, never before it, and gradually, on a ramp. Three obvious rules are wrong:
+//! An answer such as 429 with `Retry-After: 5` is meant for the whole caller, not for one call. So the endpoint cools:
+//! it refuses all calls until the named time. If the call has a breaker key, only calls with the same key are refused.
+//! The endpoint cools only if nothing is lost by that: another endpoint takes the calls, or all calls fail anyway. The
+//! calls return a random time after the named time, never before it, and gradually, on a ramp. Three obvious rules are
+//! wrong:
 //!
 //! - Only the call that got the answer waits. In a trial, all of the next hundred calls went to the provider within
 //!   those five seconds.
-//! - No call passes until exactly the named time. This makes a wave: of 1 000 simulated instances 378 calls came in the
-//!   same tenth of a second, where 50 could be served.
+//! - No call passes until the named time, and from then on all calls pass. This makes a wave: of 1 000 simulated
+//!   instances 378 calls came in the same tenth of a second, where 50 could be served.
 //! - Every 429 stops all calls. Then one customer's limit stops all other customers.
 //!
 //! ```
@@ -97,7 +98,7 @@ pub struct CoolingRefusal {
     pub too_many: bool,
 }
 
-/// What can be seen of an endpoint that cools.
+/// The state of an endpoint that cools, for display.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoolingSeen {
     /// The end of the time for which the provider wants no calls.
@@ -115,8 +116,8 @@ pub struct Cooling {
     state: CoolingState,
     /// The number of overload answers in a row.
     in_a_row: u32,
-    /// The number of coolings since the last success for which no answer named a time. It decides how long the next
-    /// such cooling lasts: each lasts twice as long as the one before.
+    /// Counts the coolings since the last success, but only those after an answer that named no time. It decides how
+    /// long the next such cooling lasts: each lasts twice as long as the one before.
     unnamed: u32,
 }
 

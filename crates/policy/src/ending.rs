@@ -143,8 +143,8 @@ pub struct Verdict {
 pub struct Rules {
     /// What happens at the provider if the same request is delivered twice.
     pub idempotency: Idempotency,
-    /// Whether the operation declares a confirm: a request that asks the provider later what became of it. If so, a 202
-    /// does not mean that the request took effect.
+    /// Whether the operation declares a confirm: a request that asks the provider later whether the work was done. If
+    /// so, a 202 does not mean that the request took effect.
     pub confirm: bool,
     /// The statuses that mean "not processed", for example 429 or 503. Default: none.
     pub refuses: Vec<u16>,
@@ -174,9 +174,9 @@ impl Rules {
     /// declaration does not decide, so that the status does. The result is for [`Answer::declared`].
     ///
     /// If the operation declares a confirm, a 202 is only a promise that the work will be done. So
-    /// [`Answers::otherwise`], the declared effect of a 2xx that no predicate matches, is not used for it. If no declared predicate matches
-    /// such a 202, the result is `None`. The table of [`Rules::judge`] then says that the effect is unknown and that
-    /// the request is not sent again.
+    /// [`Answers::otherwise`], the declared effect of a 2xx that no predicate matches, is not used for a 202. If no
+    /// declared predicate matches the 202, the result is `None`. The table of [`Rules::judge`] then says that the
+    /// effect is unknown and that the request is not sent again.
     pub fn declared(&self, status: u16, body: &KnownBody<impl Fn(&str) -> Option<Scalar>>) -> Option<Effect> {
         if status == 202 && self.confirm {
             return match self.answers.said(status, body) {

@@ -6,8 +6,8 @@
 //! and so has each key that calls carry ([`Keys`]). The budget is kept for the whole dependency, since a repeat at a
 //! second endpoint is a repeat, too.
 //!
-//! A driver that shares these guards behind a lock takes it twice for each attempt: in [`DependencyGuards::admit`] and
-//! in [`DependencyGuards::settle`].
+//! A driver that shares these guards behind a lock takes this lock twice for each attempt: once to call
+//! [`DependencyGuards::admit`], and once to call [`DependencyGuards::settle`].
 
 use std::time::Duration;
 
@@ -149,7 +149,7 @@ impl DependencyGuards {
     }
 
     /// Returns whether this ticket's turn has come and the caller has not yet taken it. A caller that was woken for
-    /// another reason finds this out here. The call changes nothing.
+    /// another reason finds this out here. This function changes nothing.
     #[must_use]
     pub fn is_called(&mut self, ticket: &Ticket) -> bool {
         self.endpoints[ticket.endpoint as usize].gates.at(ticket.gate).is_called(ticket.waiter)
@@ -228,9 +228,9 @@ impl DependencyGuards {
 
     /// Pays for one more repeat after a failure of this attempt.
     ///
-    /// A repeat that may do the work twice (`doubles`) is made only if failures are rare and the breaker is closed. The
-    /// first attempt may still use capacity at the provider then, and the budget does not notice that, because it
-    /// counts only successes.
+    /// A repeat that may do the work twice (`doubles`) is made only if failures are rare and the breaker is closed.
+    /// When such a repeat arrives, the provider may still be working on the first attempt. The budget does not notice
+    /// this double work, because it counts only successes.
     ///
     /// # Errors
     /// The reason why the repeat must not be made: `breaker`, `slow` or `budget`.

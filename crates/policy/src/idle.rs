@@ -70,8 +70,9 @@ impl IdleLifetime {
         match idempotency {
             Idempotency::Safe | Idempotency::Idempotent | Idempotency::Keyed => {
                 // Safe, idempotent and keyed requests may be sent twice. If the server closes the connection at the
-                // wrong moment, that costs only a repeat. So it is enough that the idle age is below two ages: the one
-                // at which the server says that it closes connections, and the one at which it was seen to close one.
+                // wrong moment, that costs only a repeat. So it is enough that the idle age is less than nine tenths of
+                // two ages: the age at which the server says that it closes connections, and the lowest age at which it
+                // was seen to close one.
                 let end = self.announced.into_iter().chain(self.closed_at).min();
                 end.is_none_or(|end| age < end - end / 10)
             }

@@ -1,12 +1,12 @@
 //! The concurrency limit: bounds how many calls are in flight at the same time.
 //!
 //! The adaptive limit starts at its maximum. A fixed limit is a guess: if it is too high, it protects nobody; if it is
-//! too low, it refuses healthy traffic. While most attempts end in timeouts or overload answers, each such ending
-//! lowers the adaptive limit by a tenth. A success raises the limit by one, if at least half of it is in use. (TCP
-//! grows more slowly, by one for each round trip, and falls further, by half.) The plain form of such a rule lowers the
-//! limit at every bad ending. In a measurement, that form refused 37 % of healthy traffic at 20 % random 503s. So here
-//! the limit is lowered only while more than half of the last 16 endings were bad. The minimum is one: with a minimum
-//! of ten for each caller, many callers together would still be a storm.
+//! too low, it refuses healthy traffic. A bad ending is a timeout or an overload answer. While most endings are bad,
+//! each of them lowers the adaptive limit by a tenth. A success raises the limit by one, if at least half of it is in
+//! use. (TCP grows more slowly, by one for each round trip, and falls further, by half.) A simpler rule would lower the
+//! limit at every bad ending. In a measurement, that rule refused 37 % of healthy traffic at 20 % random 503s. So here
+//! the limit is lowered only while more than half of the last 16 endings were bad. The minimum of the limit is one:
+//! with a minimum of ten for each caller, many callers together would still be a storm.
 //!
 //! ```
 //! use seawall_policy::{AttemptEnd, Limit, LimitSettings};
@@ -157,8 +157,8 @@ impl Limit {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// Adapts the limit to how an attempt ended. Must be called while this attempt still counts as in flight: the limit
-    /// grows only if at least half of it is in use, and a limit of one would otherwise not be in use at all.
+    /// Adapts the limit to how an attempt ended. Must be called while this attempt still counts as in flight. The
+    /// reason is that the limit grows only if at least half of it is in use: a limit of one could otherwise never grow.
     #[inline]
     fn learn(&mut self, end: AttemptEnd) {
         match end {

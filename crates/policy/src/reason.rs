@@ -67,7 +67,7 @@ words! {
         QueueTimeout = "queue-timeout",
         /// The provider said when to come back (for example with `Retry-After`), and this time has not come yet.
         CoolingDown = "cooling-down",
-        /// The deadline left no room for an attempt.
+        /// The deadline left no time for an attempt.
         NoTimeLeft = "no-time-left",
         /// The name was not resolved.
         DnsFailure = "dns-failure",
