@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::machine::{AttemptRow, Naming, Origin, Scope, SentKey, Stamp, State};
 use crate::prints::{Prints, Same};
 use crate::reconcile::Amount;
-use crate::store::Standing;
+use crate::standing::Standing;
 
 /// The id of an action in the ledger: a UUID of version 7. It is made when the action is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

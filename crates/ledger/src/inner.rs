@@ -8,10 +8,10 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::action::{Action, ActionId, Sizes};
 use crate::machine::{Owner, Stamp};
+use crate::on_stuck::OnStuck;
 use crate::operation::Operations;
 use crate::paces::Paces;
 use crate::store::Store;
-use crate::tell::OnStuck;
 
 /// The maximum number of times that a row is read or inserted while one wish of a caller is handled, such as a cancel.
 /// Other writers change a row only a few times in that time, so this number is high enough.

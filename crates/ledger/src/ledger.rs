@@ -25,10 +25,10 @@ use crate::drive::has_outcome;
 use crate::error::{Error, Refusal, StoreError};
 use crate::inner::{Inner, Wakes};
 use crate::machine::{Birth, Owner};
+use crate::on_stuck::OnStuck;
 use crate::operation::{Operation, Operations};
 use crate::paces::Paces;
 use crate::store::{Boxed, Counts, Filter, OperationCount, Store};
-use crate::tell::OnStuck;
 use crate::waiting::in_task;
 
 /// The ledger, which an application uses: it records actions in one store, and knows the declared operations of these

@@ -21,6 +21,7 @@ pub mod keys;
 mod ledger;
 pub mod machine;
 mod moved;
+mod on_stuck;
 mod operation;
 mod orders;
 pub mod pace;
@@ -31,6 +32,7 @@ pub mod reconcile;
 mod remote;
 mod retries;
 mod search;
+mod standing;
 mod start;
 pub mod store;
 mod tell;
@@ -53,6 +55,7 @@ pub use machine::{
     NotSettled, Now, Observed, OnUnknown, Origin, Owner, Performed, Question, Report, Resolution, Rules,
     Scope, SettleBy, Stamp, State, Step, StuckReason, Told, Undone, Write,
 };
+pub use on_stuck::{OnStuck, StuckNews};
 pub use operation::Operation;
 pub use orders::{Begins, Order, Ordered};
 pub use prints::{Prints, Same};
@@ -62,6 +65,5 @@ pub use search::{Page, Search};
 pub use seawall_policy::Misuse;
 pub use start::{Begun, Started};
 pub use store::stuck::StuckAction;
-pub use tell::{OnStuck, StuckNews};
 pub use wishes::By;
 pub use worker::{Worker, WorkerSettings};

@@ -12,18 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::action::ActionId;
-use crate::caught::{caught, message};
 use crate::error::StoreError;
 use crate::inner::{Inner, Stopped};
 use crate::machine::Stamp;
-use crate::store::stuck::StuckAction;
-use crate::store::{Boxed, COUNTED, Store};
+use crate::on_stuck::{OnStuck, StuckNews};
+use crate::store::{COUNTED, Store};
 
 /// The maximum number of actions that are told together.
 const PAGE: u32 = 50;
-
-/// The longest time that the receiver may take. Default of [`OnStuck::within`].
-const WITHIN: Duration = Duration::from_secs(30);
 
 /// How much longer than the receiver's time a process has the right to tell. In this time it notes what was told.
 const NOTING: Duration = Duration::from_secs(10);
@@ -33,53 +29,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// The longest wait after a failure.
 const LONGEST: Duration = Duration::from_secs(300);
-
-/// The news of stuck actions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StuckNews {
-    /// The actions, at most 50, those that have been stuck for the longest time first. Further ones follow in the next news.
-    pub actions: Vec<StuckAction>,
-    /// The number of all actions that are stuck now, told or not. At most 10 000 are counted.
-    pub stuck: u64,
-}
-
-type Told = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
-
-/// Who is told of stuck actions.
-#[derive(Clone)]
-pub struct OnStuck {
-    tell: Arc<dyn Fn(StuckNews) -> Boxed<'static, Told> + Send + Sync>,
-    within: Duration,
-}
-
-impl OnStuck {
-    /// Makes a receiver of code. If it returns an error, panics, or takes longer than 30 s, the same actions are told again
-    /// later: first after a second, then after longer and longer waits of up to five minutes.
-    pub fn new<F, R>(tell: F) -> OnStuck
-    where
-        F: Fn(StuckNews) -> R + Send + Sync + 'static,
-        R: Future<Output = Told> + Send + 'static,
-    {
-        OnStuck { tell: Arc::new(move |news| Box::pin(tell(news))), within: WITHIN }
-    }
-
-    /// Sets the longest time that the receiver may take. Default 30 s.
-    #[must_use]
-    pub fn within(self, within: Duration) -> OnStuck {
-        OnStuck { within, ..self }
-    }
-
-    /// Tells the news. Returns why the receiver has not taken it.
-    async fn tell(&self, news: StuckNews) -> std::result::Result<(), String> {
-        let telling = caught(|| (self.tell)(news));
-        match tokio::time::timeout(self.within, telling).await {
-            Ok(Ok(told)) => told.map_err(|error| message(&*error)),
-            Ok(Err(panic)) => Err(panic),
-            Err(_) => Err(format!("it was not taken within {:?}", self.within)),
-        }
-    }
-}
 
 /// Tells of stuck actions until the worker is stopped or dropped. Looks for them about once in the time `every`.
 pub(crate) async fn run<S: Store>(inner: Arc<Inner<S>>, every: Duration, mut stopped: Stopped) {
@@ -114,7 +63,7 @@ async fn look<S: Store>(inner: Arc<Inner<S>>, receiver: OnStuck) -> Result<bool,
     if store.untold(1).await?.is_empty() {
         return Ok(false);
     }
-    let Some(tries) = store.take_telling(inner.owner, receiver.within + NOTING).await? else {
+    let Some(tries) = store.take_telling(inner.owner, receiver.longest() + NOTING).await? else {
         return Ok(false);
     };
     // Another process may have told them meanwhile, so they are read again.

@@ -45,8 +45,9 @@ use crate::action::{Action, ActionId, Mark, Story};
 use crate::caught::caught;
 use crate::clock::{DbClock, SharedClock};
 use crate::error::StoreError;
-use crate::machine::{AttemptRow, Back, Evidence, Known, NotSettled, Owner, Scope, Stamp, State, Write};
+use crate::machine::{AttemptRow, Back, Evidence, NotSettled, Owner, Scope, Stamp, State, Write};
 use crate::pace::Class;
+pub use crate::standing::Standing;
 use stuck::StuckStore;
 
 /// The result of a store's operations.
@@ -196,68 +197,6 @@ pub enum Which {
     },
     /// Only the rows of this class whose last request failed.
     Failing(Class),
-}
-
-/// The standing of an action: whether it is open, and otherwise how it ended. Lists and counts use these words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Standing {
-    /// The action has not ended. In a filter, this includes the actions whose effect is unknown.
-    Open,
-    /// The action has not ended, and it is not known whether it took effect.
-    Unknown,
-    /// No rule says how to go on, so a person must look at it.
-    Stuck,
-    /// The action is applied, and the application has settled it.
-    Done,
-    /// The action is not applied.
-    Failed,
-    /// The action was undone, or never done.
-    Cancelled,
-}
-
-impl Standing {
-    /// All standings.
-    pub const ALL: [Standing; 6] = [
-        Standing::Open,
-        Standing::Unknown,
-        Standing::Stuck,
-        Standing::Done,
-        Standing::Failed,
-        Standing::Cancelled,
-    ];
-
-    /// Returns the word for this standing.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Standing::Open => "open",
-            Standing::Unknown => "unknown",
-            Standing::Stuck => "stuck",
-            Standing::Done => "done",
-            Standing::Failed => "failed",
-            Standing::Cancelled => "cancelled",
-        }
-    }
-
-    /// Returns the standing with this word; `None` if there is none.
-    #[must_use]
-    pub fn named(word: &str) -> Option<Standing> {
-        Standing::ALL.into_iter().find(|standing| standing.as_str() == word)
-    }
-
-    /// Returns the standing of a row with this state.
-    #[must_use]
-    pub fn of(state: &State) -> Standing {
-        use crate::machine::End;
-        match state.end() {
-            None if state.known() == Known::Unknown => Standing::Unknown,
-            None => Standing::Open,
-            Some(End::Stuck) => Standing::Stuck,
-            Some(End::Done) => Standing::Done,
-            Some(End::Failed) => Standing::Failed,
-            Some(End::Cancelled) => Standing::Cancelled,
-        }
-    }
 }
 
 /// The operations of one dependency that a process declares. The process claims only rows of these operations, since

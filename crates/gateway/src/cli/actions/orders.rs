@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use super::super::failure::Failure;
 use super::super::remote::{Remote, RemoteGateway, segment};
 use super::super::terminal;
-use super::{Filter, fetch, parsed, shown};
+use super::listed::{Filter, fetch, parsed};
+use super::shown;
 use crate::admin::{ActionRow, OrderResult, OrderResults};
 
 /// The most actions in one request.
