@@ -23,10 +23,10 @@
 //!    unknown, whatever the status is. The result code that would decide is in a body that nobody has read.
 //! 4. Otherwise, if a predicate is undecided and the body is no JSON, the status decides:
 //!    - A success (2xx) leaves the effect unknown, unless the operation declares [`Answers::otherwise`]. An API that
-//!      answers a plain `OK` and uses JSON only for its refusals declares [`Otherwise::Applied`].
-//!    - Every other status keeps its usual meaning: an HTML page with a 400 is still a refusal, and one with a 502 is
-//!      still unknown. But if the undecided predicate is one of [`Answers::duplicate`], the effect is unknown: the body
-//!      may say that an earlier request with the key arrived.
+//!      answers a plain `OK` if the work was done, and uses JSON only to say no, declares [`Otherwise::Applied`].
+//!    - Every other status keeps its usual meaning: an HTML page with a 400 still means "not applied", and an HTML page
+//!      with a 502 still leaves the effect unknown. But if the undecided predicate is one of [`Answers::duplicate`],
+//!      the effect is unknown: the body may say that an earlier request with the key arrived.
 //! 5. A 204 and the answer to a HEAD have no body by definition, so nothing is unread: a predicate with fields does not
 //!    match them.
 //!
@@ -34,10 +34,10 @@
 //!
 //! If the body was read and no predicate matches, the status decides, as for an operation that declares no predicates.
 //! One danger remains: the provider may introduce a result code that no predicate names, such as `"code": "REVIEW"`. It
-//! comes with a 200 and counts as applied. The safe form therefore declares which answers count as applied, and sets
-//! [`Otherwise::Unknown`] for every other success. `Otherwise` never applies to a status other than 2xx. Nor does it
-//! apply to a 202 if the operation declares a confirm, which is a request that asks the provider later whether the work
-//! was done ([`crate::Rules::declared`]).
+//! comes with a 200 and counts as applied. An operation that must be safe from this declares which answers count as
+//! applied, and sets [`Otherwise::Unknown`] for every other success. `Otherwise` never applies to a status other than
+//! 2xx. Nor does it apply to a 202 if the operation declares a confirm, which is a request that asks the provider later
+//! whether the work was done ([`crate::Rules::declared`]).
 //!
 //! ```
 //! use seawall_policy::{Answers, Effect, Field, KnownBody, Otherwise, Predicate, Scalar};
@@ -112,7 +112,7 @@ impl Predicate {
 /// What the driver knows of an answer's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KnownBody<F> {
-    /// The body was not read as a whole: it is longer than the bound, or compressed, or the connection broke.
+    /// The body was not read as a whole: it is longer than the driver reads, or compressed, or the connection broke.
     Unread,
     /// The body was read whole, and is no JSON. An empty body is no JSON either.
     NotJson,
@@ -175,8 +175,8 @@ pub fn first_match<'a, M: Copy + PartialEq>(
             KnownBody::Absent => {}
             KnownBody::Json(look_up) if predicate.matches(status, look_up) => return Said::Matched(meaning),
             KnownBody::Json(_) => {}
-            // The predicate names no status, so it does not match an answer that is neither a success nor JSON
-            // (rule 1 of this file).
+            // This predicate names no status, so it does not match an answer that is neither a success nor JSON (rule 1
+            // of the module's documentation).
             KnownBody::NotJson if predicate.statuses.is_empty() && !is_success(status) => {}
             KnownBody::Unread | KnownBody::NotJson => {
                 undecided = match undecided {
@@ -189,10 +189,10 @@ pub fn first_match<'a, M: Copy + PartialEq>(
     if undecided.is_some() { Said::Undecided } else { Said::Nothing }
 }
 
-/// What a success (2xx) means if no declared answer matches it.
+/// What a success (2xx) means if no predicate matches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Otherwise {
-    /// A success that no predicate matches took effect, even if its body is no JSON. There is one exception: if a
+    /// A success that no predicate matches counts as applied, even if its body is no JSON. There is one exception: if a
     /// predicate could not be checked because the body was not read, the effect is unknown.
     Applied,
     /// The effect of a success that no predicate matches is unknown. So a success counts as applied only if a predicate
@@ -255,8 +255,10 @@ impl Answers {
     }
 
     /// Returns what the declared predicates and `otherwise` say of the answer; `None` if the answer's status decides.
+    ///
     /// If the operation may have a confirm (a request that asks the provider later whether the work was done), call
-    /// [`crate::Rules::declared`] instead.
+    /// [`crate::Rules::declared`] instead. With a confirm, a 202 only promises the work, but this function would use
+    /// `otherwise` for the 202, too.
     pub fn judge(&self, status: u16, body: &KnownBody<impl Fn(&str) -> Option<Scalar>>) -> Option<Effect> {
         let success = is_success(status);
         let otherwise = self.otherwise.filter(|_| success).map(Otherwise::effect);

@@ -12,11 +12,12 @@
 //!   probe never returns, the next probe may follow after the time of the setting `open_for`.
 //!
 //! The rule of silence: the breaker also opens after two slow failures in a row, if the window holds no success. A
-//! caller with few calls needs this rule, because its window never holds the twenty calls that the failure rate needs.
+//! failure is slow if the attempt timed out, was answered 504, or took more than a tenth of the read timeout. A caller
+//! with few calls needs this rule, because its window never holds the twenty calls that the failure rate needs.
 //!
 //! The rules and constants were found by simulating callers and server together. Two settings are off by default,
-//! because in the simulations they made recovery slower and prevented nothing: an open time that doubles (`open_max`),
-//! and calls that return gradually after it (`ramp`).
+//! because in the simulations they made recovery slower and prevented nothing: `open_max` (an open time that doubles),
+//! and `ramp` (after the breaker has closed, calls return gradually).
 //!
 //! Only a failure opens the breaker, never a success. For example, twelve failures are followed by eight successes.
 //! With the eighth success the window holds the twenty calls that the failure rate needs, and 60 % of them failed. But
@@ -176,7 +177,7 @@ impl Breaker {
 
     /// Gives a pass back with the evidence of its call, which may open or close the breaker. Returns whether the call
     /// counted as good, as bad or as nothing, and the new state if it changed. A pass that was given before the last
-    /// change of state changes nothing. `draw` is called only if the breaker opens.
+    /// change of state changes nothing. `draw` is called only if the breaker opens, to choose how long it stays open.
     #[inline]
     pub fn settle(
         &mut self,
@@ -189,7 +190,8 @@ impl Breaker {
     }
 
     /// Gives a pass back as [`Breaker::settle`] does, but uses the parameter `slow_call` and not the setting
-    /// `slow_call`. If the parameter is `None`, every success counts as good, however long it took.
+    /// `slow_call`, because an operation may declare a value of its own. If the parameter is `None`, every success
+    /// counts as good, however long it took.
     #[inline]
     pub fn settle_within(
         &mut self,

@@ -44,7 +44,7 @@ impl Diary {
 }
 
 /// Returns guards whose limit has one slot, which the first attempt takes. The tests take permits and tickets from
-/// these guards.
+/// these guards, because nothing else can make a permit or a ticket.
 fn stock() -> DependencyGuards {
     let queue = QueueSettings { length: 1, wait: Duration::from_secs(1) };
     DependencyGuards::new(

@@ -1,4 +1,5 @@
-//! The guards of one dependency together: breaker, limit and budget, and what each ending means to each of them.
+//! The guards of one dependency together (breaker, cooling, limit and budget), and what each ending means to each of
+//! them.
 //!
 //! One ending means different things to different guards. A 503 is a failure to the breaker and overload to the limit.
 //! A 429 is neither good nor bad to the breaker, and overload to the limit. A refused connection is a failure to the
@@ -6,8 +7,9 @@
 //! and so has each key that calls carry ([`Keys`]). The budget is kept for the whole dependency, since a repeat at a
 //! second endpoint is a repeat, too.
 //!
-//! A driver that shares these guards behind a lock takes this lock twice for each attempt: once to call
-//! [`DependencyGuards::admit`], and once to call [`DependencyGuards::settle`].
+//! Most attempts need only two calls of these guards: [`DependencyGuards::admit`] before the attempt, and
+//! [`DependencyGuards::settle`] after it. So if a driver shares the guards behind a lock, most attempts take this lock
+//! only twice.
 
 use std::time::Duration;
 
@@ -54,10 +56,11 @@ pub struct DependencyGuards {
 /// Failures count as rare if at most one call in five fails.
 const BAD_SHARE: u64 = 5;
 /// Up to this number of failures in the window, failures count as rare, even if more than one call in five failed. This
-/// rule is not used in a fleet of more than [`LARGE_FLEET`] instances, where one repeat by each instance is much work.
+/// rule is not used if more than [`LARGE_FLEET`] instances of the program run, since one repeat by each instance is
+/// much work then.
 const SINGLE: u64 = 2;
-/// A fleet of more than this number of instances is large. In a large fleet, a repeat that may do the work twice is
-/// made only if the window shows that failures are rare.
+/// More instances of the program than this number are a large fleet. In a large fleet, a repeat that may do the work
+/// twice is made only if the window shows that failures are rare.
 const LARGE_FLEET: u32 = 100;
 
 impl DependencyGuards {
@@ -148,8 +151,8 @@ impl DependencyGuards {
         }
     }
 
-    /// Returns whether this ticket's turn has come and the caller has not yet taken it. A caller that was woken for
-    /// another reason finds this out here. This function changes nothing.
+    /// Returns whether this ticket's turn has come and the caller has not yet taken it. A caller that was woken asks
+    /// this, because it may have been woken for another reason. This function changes nothing.
     #[must_use]
     pub fn is_called(&mut self, ticket: &Ticket) -> bool {
         self.endpoints[ticket.endpoint as usize].gates.at(ticket.gate).is_called(ticket.waiter)
@@ -161,8 +164,8 @@ impl DependencyGuards {
         self.call(ticket.endpoint, ticket.gate, || now);
     }
 
-    /// Returns a ticket whose turn has come; `None` if there is none. It must be called again and again, until it
-    /// returns `None`, each time that a permit was settled, a slot was released or a ticket left the queue.
+    /// Returns a ticket whose turn has come; `None` if there is none. After a permit was settled, a slot was released
+    /// or a ticket left the queue, this function must be called again and again until it returns `None`.
     #[inline]
     pub fn take_called(&mut self) -> Option<Ticket> {
         self.called.pop()
@@ -308,8 +311,8 @@ impl DependencyGuards {
     }
 
     /// Returns whether an endpoint's health request is to be sent now. This is `true` once each time that the request
-    /// is due. Only the endpoint's own breaker asks for the request. A key's breaker does not, since a healthy endpoint
-    /// may have a dead shard behind it.
+    /// is due. Only the endpoint's own breaker asks for the request. A key's breaker does not: although the endpoint
+    /// answers the health request, the part of the provider that serves the key (for example a shard) may be dead.
     pub fn health_due(&mut self, endpoint: usize, now: Time) -> bool {
         let guards = self.endpoints.get_mut(endpoint);
         guards.is_some_and(|guards| guards.cooling(now).is_none() && guards.breaker().health_due(now))

@@ -1,9 +1,10 @@
 //! Measures how many calls a dependency serves per second in normal times.
 //!
-//! After an outage, the calls that have waited are let through at a share of the normal load. The obvious measure, an
-//! average over the last minutes, is wrong exactly then: in an outage of half an hour it falls to nothing. So time is
-//! divided into slices. A slice in which more than a third of the calls failed or were refused does not count. The
-//! slices without any call that follow it do not count either, since callers may have stopped because of the outage.
+//! After an outage, the ledger's actions that have waited are sent at a share of the normal load. The obvious measure
+//! of this load, an average over the last minutes, is wrong exactly then: in an outage of half an hour it falls to
+//! nothing. So time is divided into slices. A slice in which more than a third of the calls failed or were refused does
+//! not count. The slices without any call that follow it do not count either, since callers may have stopped because of
+//! the outage.
 
 use std::time::Duration;
 

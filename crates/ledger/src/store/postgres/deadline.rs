@@ -93,6 +93,8 @@ struct Begins {
     read: SqlStr,
     list: SqlStr,
     batch: SqlStr,
+    /// Commits a batch, and begins the next one.
+    next: SqlStr,
     alone: SqlStr,
     handler: SqlStr,
     migrate: SqlStr,
@@ -115,6 +117,7 @@ impl Begins {
             read: text(format!("{committed} READ ONLY; {ours}")),
             list: text(format!("{LIST}; {ours}")),
             batch: text(format!("{BATCH}; {ours}")),
+            next: text(format!("COMMIT; {BATCH}; {ours}")),
             alone: text(format!("{committed}; {lock}; {ours}")),
             handler: text(format!("BEGIN; {lock}; {}", idle(within + handler + MORE))),
             migrate: text(format!("{committed}; {}", idle(within + MORE))),
@@ -302,7 +305,7 @@ impl Link {
     }
 
     /// Closes the idle connections of the pool. The pool opens new ones when they are needed.
-    fn close_idle(&self) {
+    pub(super) fn close_idle(&self) {
         // Each pass of this loop closes one idle connection. Other tasks may give connections back meanwhile, so the
         // loop might never end without a limit. The limit is the number of connections of the pool.
         for _ in 0..self.pool.size() {
@@ -311,7 +314,8 @@ impl Link {
         }
     }
 
-    fn silent(&self) -> StoreError {
+    /// Returns the error for a database that has not answered.
+    pub(super) fn silent(&self) -> StoreError {
         self.is_away.store(true, Ordering::Relaxed);
         self.no("answer")
     }
@@ -352,6 +356,12 @@ impl Tx {
         Ok(())
     }
 
+    /// Commits a batch and begins the next transaction of this kind, in one message. Both have happened when this
+    /// function returns without an error.
+    pub(super) async fn commit_and_begin(&mut self, link: &Link) -> Result<()> {
+        sqlx::raw_sql(link.begins.next.clone()).execute(&mut **self).await.map(drop).map_err(failed)
+    }
+
     /// Commits, and returns the connection, so that the next transaction can use it. The result is `None` only if the
     /// transaction has ended before.
     pub(super) async fn commit_and_keep(mut self) -> Result<Option<PoolConnection<Db>>> {
@@ -377,7 +387,8 @@ impl Tx {
         }
     }
 
-    fn close(&mut self) {
+    /// Closes the connection.
+    pub(super) fn close(&mut self) {
         if let Some(conn) = self.conn.take() {
             drop(conn.detach());
         }

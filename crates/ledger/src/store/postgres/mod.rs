@@ -132,7 +132,7 @@ impl Postgres {
             tx.commit().await.map(|()| clock)
         };
         let clock = SharedClock::new(link.reads(asking).await?);
-        let lane = || lanes::Lane { link: link.clone(), conn: None, clock: clock.clone(), prepared };
+        let lane = || lanes::Lane::new(link.clone(), clock.clone(), prepared);
         let lanes = Lanes::start((0..settings.lanes.max(1)).map(|_| lane()).collect());
         let program = Version::of(&migrations::STEPS);
         let (link, bounds) = (link.clone(), SharedBounds::new());

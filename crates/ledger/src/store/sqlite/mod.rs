@@ -17,6 +17,7 @@ mod holder;
 mod locked;
 mod migrations;
 mod rows;
+mod sized;
 mod statements;
 mod stuck;
 mod time;
