@@ -104,20 +104,26 @@ pub(crate) async fn a_search_finds_by_every_filter_and_goes_on<W: World>(world: 
     assert_eq!((counts.len(), counts[0].operation.as_str(), counts[0].number), (1, "charge", 7));
 }
 
-/// What a receiver has heard: the keys of each news, and when.
+/// The keys of one news, and when it was heard.
+struct News {
+    keys: Vec<String>,
+    at: Instant,
+}
+
+/// What a receiver has heard.
 #[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<(Vec<String>, Instant)>>>);
+struct Heard(Arc<Mutex<Vec<News>>>);
 
 impl Heard {
     fn of(&self, news: &StuckNews) -> usize {
         let keys = news.actions.iter().map(|action| action.key.clone()).collect();
         let mut heard = self.0.lock().unwrap();
-        heard.push((keys, Instant::now()));
+        heard.push(News { keys, at: Instant::now() });
         heard.len()
     }
 
     fn keys(&self) -> Vec<Vec<String>> {
-        self.0.lock().unwrap().iter().map(|(keys, _)| keys.clone()).collect()
+        self.0.lock().unwrap().iter().map(|news| news.keys.clone()).collect()
     }
 
     async fn until(&self, number: usize) {
@@ -166,7 +172,7 @@ pub(crate) async fn what_is_stuck_is_told_until_it_is_taken_by_one_of_two_proces
     heard.until(3).await;
     until_all_told(&one).await;
     assert_eq!(heard.keys(), [["k"], ["k"], ["k"]]);
-    let times: Vec<Instant> = heard.0.lock().unwrap().iter().map(|(_, at)| *at).collect();
+    let times: Vec<Instant> = heard.0.lock().unwrap().iter().map(|news| news.at).collect();
     assert!(times[1] - times[0] >= SECOND && times[2] - times[1] >= SECOND * 2, "it waits longer each time");
 
     // It is stuck again, so it is told again, and so is another one.
