@@ -29,6 +29,8 @@ pub(crate) mod select;
 pub mod sqlite;
 pub mod stuck;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) mod telling;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod version;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod which;
@@ -48,6 +50,7 @@ use crate::error::StoreError;
 use crate::machine::{AttemptRow, Back, Evidence, NotSettled, Owner, Scope, Stamp, State, Write};
 use crate::pace::Class;
 pub use crate::standing::Standing;
+pub use stuck::OperationCount;
 use stuck::StuckStore;
 
 /// The result of a store's operations.
@@ -230,17 +233,6 @@ pub struct Due {
 
 /// How long the declarations of a process count after it last renewed them.
 pub const DECLARED_FOR: Duration = Duration::from_secs(600);
-
-/// An operation, and how many of its rows were counted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OperationCount {
-    /// The name of the dependency.
-    pub dependency: String,
-    /// The name of the operation.
-    pub operation: String,
-    /// The number of rows. At most [`COUNTED`] rows are counted.
-    pub number: u64,
-}
 
 /// The numbers of a dependency's open and stuck actions. At most [`COUNTED`] open and [`COUNTED`] stuck actions are
 /// counted, since counting a long backlog costs much.

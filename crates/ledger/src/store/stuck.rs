@@ -1,24 +1,23 @@
-//! How many actions are stuck, and which of them were told to somebody. The statements are written once for both databases.
-//!
-//! Several processes share one ledger, and each stuck action is to be told once. So one process at a time tells: it takes the
-//! one row of the table `teller` for a while. It notes in the actions' rows what was told. If it ends between the two, another
-//! process tells the same actions again.
-//!
-//! As in [`polled`](super::polled), the statements have no parameters.
+//! What a store must do about stuck actions, besides what it does about all actions: count them, and keep which of them were told
+//! to somebody.
 
 use std::future::Future;
 use std::time::Duration;
 
 use crate::action::ActionId;
-use crate::machine::{Effect, Goal, Owner, Stamp, StuckReason};
+use crate::error::StoreError;
+use crate::machine::{Goal, Owner, Stamp, StuckReason};
 
-use super::columns::{Cell, Source};
-use super::dialect::Dialect;
-use super::{OperationCount, Result};
-
-/// The longest time for which the row of the table `teller` can be taken. If it seems to be taken for longer, the database's
-/// clock was set back, and the row counts as free.
-const LONGEST: Duration = Duration::from_secs(3600);
+/// An operation, and how many of its rows were counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperationCount {
+    /// The name of the dependency.
+    pub dependency: String,
+    /// The name of the operation.
+    pub operation: String,
+    /// The number of rows. At most [`COUNTED`](super::COUNTED) rows are counted.
+    pub number: u64,
+}
 
 /// A stuck action, as it is told to somebody. Its request and its answer are not part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,127 +53,36 @@ impl StuckAction {
     }
 }
 
-/// Returns the SQL that counts the stuck rows of each operation. At most `most` rows are counted in all.
-/// [`count_of`](super::declared::count_of) reads the rows of the result.
-pub(crate) fn counts(dialect: Dialect, most: u32) -> String {
-    format!(
-        "SELECT dependency, operation, count(*) FROM (SELECT dependency, operation FROM {} WHERE ended = 'stuck' \
-         LIMIT {most}) AS looked_at GROUP BY dependency, operation ORDER BY dependency, operation",
-        dialect.table("action")
-    )
-}
-
-/// Returns the SQL that finds the stuck rows that were not told yet: at most `most`, those that have been stuck for the longest
-/// time first. [`untold_of`] reads the rows of the result.
-pub(crate) fn untold(dialect: Dialect, most: u32) -> String {
-    let differs = match dialect {
-        Dialect::Sqlite => "IS NOT",
-        Dialect::Postgres => "IS DISTINCT FROM",
-    };
-    format!(
-        "SELECT {id}, dependency, operation, key, client, goal, effect, why, {created}, {ended} FROM {action} \
-         WHERE ended = 'stuck' AND stuck_told {differs} ended_at ORDER BY ended_at, id LIMIT {most}",
-        id = dialect.id_text("id"),
-        created = dialect.micros("created_at"),
-        ended = dialect.micros("ended_at"),
-        action = dialect.table("action"),
-    )
-}
-
-/// Reads a row of [`untold`].
-pub(crate) fn untold_of(from: &mut impl Source) -> Result<StuckAction> {
-    let id = String::read(from)?;
-    Ok(StuckAction {
-        id: ActionId::parse(&id).unwrap_or(ActionId::from_u128(0)),
-        dependency: Cell::read(from)?,
-        operation: Cell::read(from)?,
-        key: Cell::read(from)?,
-        client: Cell::read(from)?,
-        goal: Cell::read(from)?,
-        effect: effect(Cell::read(from)?),
-        why: Option::<String>::read(from)?.unwrap_or_default(),
-        created_at: Stamp::from_micros(from.count()?),
-        stuck_at: Stamp::from_micros(from.count()?),
-    })
-}
-
-fn effect(effect: Effect) -> &'static str {
-    super::words::Word::word(effect)
-}
-
-/// Returns the SQL by which `owner` takes the right to tell for the time `span`, unless another process has it. If it was
-/// taken, the result has one row, and [`tries_of`] reads it.
-pub(crate) fn take(dialect: Dialect, now: &str, owner: Owner, span: Duration) -> String {
-    format!(
-        "UPDATE {teller} SET owner = {owner}, until = {until} WHERE until <= {now} OR until > {latest} RETURNING tries",
-        teller = dialect.table("teller"),
-        owner = id(dialect, owner.0),
-        until = dialect.later(now, span),
-        latest = dialect.later(now, LONGEST),
-    )
-}
-
-/// Reads the row of [`take`]: how often telling has failed since it last succeeded.
-pub(crate) fn tries_of(from: &mut impl Source) -> Result<u32> {
-    u32::read(from)
-}
-
-/// Returns the two statements after the actions were told: one notes it in their rows, and the other gives the right to tell
-/// back.
-pub(crate) fn told(dialect: Dialect, now: &str, owner: Owner, told: &[(ActionId, Stamp)]) -> Vec<String> {
-    let mut texts = Vec::new();
-    if !told.is_empty() {
-        let ids: Vec<String> = told.iter().map(|(action, _)| id(dialect, action.as_u128())).collect();
-        let each: Vec<String> = ids
-            .iter()
-            .zip(told)
-            .map(|(id, (_, at))| format!("WHEN {id} THEN {}", dialect.at(&at.as_micros().to_string())))
-            .collect();
-        texts.push(format!(
-            "UPDATE {} SET stuck_told = CASE id {} END WHERE id IN ({})",
-            dialect.table("action"),
-            each.join(" "),
-            ids.join(", ")
-        ));
-    }
-    texts.push(given_back(dialect, now, owner, 0));
-    texts
-}
-
-/// Returns the SQL after telling has failed: nobody tells before the time `again` is over.
-pub(crate) fn not_told(dialect: Dialect, now: &str, owner: Owner, tries: u32, again: Duration) -> String {
-    given_back(dialect, &dialect.later(now, again.min(LONGEST)), owner, tries)
-}
-
-fn given_back(dialect: Dialect, until: &str, owner: Owner, tries: u32) -> String {
-    format!(
-        "UPDATE {} SET owner = NULL, until = {until}, tries = {tries} WHERE owner = {}",
-        dialect.table("teller"),
-        id(dialect, owner.0)
-    )
-}
-
-fn id(dialect: Dialect, bits: u128) -> String {
-    dialect.id(&dialect.literal(&ActionId::from_u128(bits).to_string()))
-}
-
 /// The questions and writes about stuck actions that a store has.
 pub trait StuckStore {
     /// Returns the numbers of the stuck actions of all operations that have some. At most
     /// [`COUNTED`](super::COUNTED) actions are counted in all.
-    fn stuck_counts(&self) -> impl Future<Output = Result<Vec<OperationCount>>> + Send;
+    fn stuck_counts(&self) -> impl Future<Output = Result<Vec<OperationCount>, StoreError>> + Send;
 
     /// Returns stuck actions that were not told yet: at most `most`, those that have been stuck for the longest time first.
-    fn untold(&self, most: u32) -> impl Future<Output = Result<Vec<StuckAction>>> + Send;
+    fn untold(&self, most: u32) -> impl Future<Output = Result<Vec<StuckAction>, StoreError>> + Send;
 
     /// Takes the right to tell of stuck actions, for the time `span`. Returns how often telling has failed since it last
     /// succeeded. Returns `None` if another process has the right, or if it is too early to try again.
-    fn take_telling(&self, owner: Owner, span: Duration) -> impl Future<Output = Result<Option<u32>>> + Send;
+    fn take_telling(
+        &self,
+        owner: Owner,
+        span: Duration,
+    ) -> impl Future<Output = Result<Option<u32>, StoreError>> + Send;
 
     /// Notes that these actions were told, each with the time since when it had been stuck, and gives the right to tell back.
-    fn told(&self, owner: Owner, told: &[(ActionId, Stamp)]) -> impl Future<Output = Result<()>> + Send;
+    fn told(
+        &self,
+        owner: Owner,
+        told: &[(ActionId, Stamp)],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Notes that telling has failed `tries` times, and gives the right to tell back. Nobody tells before the time `again` is
     /// over.
-    fn not_told(&self, owner: Owner, tries: u32, again: Duration) -> impl Future<Output = Result<()>> + Send;
+    fn not_told(
+        &self,
+        owner: Owner,
+        tries: u32,
+        again: Duration,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

@@ -8,7 +8,8 @@ use sqlx::postgres::PgRow;
 use crate::action::ActionId;
 use crate::machine::{Owner, Stamp};
 use crate::store::dialect::Dialect;
-use crate::store::stuck::{self, StuckAction, StuckStore};
+use crate::store::stuck::{StuckAction, StuckStore};
+use crate::store::telling;
 use crate::store::{COUNTED, OperationCount, Result};
 
 use super::deadline::Begin;
@@ -34,24 +35,24 @@ impl Postgres {
 
 impl StuckStore for Postgres {
     async fn stuck_counts(&self) -> Result<Vec<OperationCount>> {
-        self.count(stuck::counts(Dialect::Postgres, COUNTED)).await
+        self.count(telling::counts(Dialect::Postgres, COUNTED)).await
     }
 
     async fn untold(&self, most: u32) -> Result<Vec<StuckAction>> {
-        let (rows, _) = self.link.plain(stuck::untold(Dialect::Postgres, most)).await?;
-        rows.iter().map(|row| stuck::untold_of(&mut rows::reader(row))).collect()
+        let (rows, _) = self.link.plain(telling::untold(Dialect::Postgres, most)).await?;
+        rows.iter().map(|row| telling::untold_of(&mut rows::reader(row))).collect()
     }
 
     async fn take_telling(&self, owner: Owner, span: Duration) -> Result<Option<u32>> {
-        let rows = self.writes(&[stuck::take(Dialect::Postgres, NOW, owner, span)]).await?;
-        rows.first().map(|row| stuck::tries_of(&mut rows::reader(row))).transpose()
+        let rows = self.writes(&[telling::take(Dialect::Postgres, NOW, owner, span)]).await?;
+        rows.first().map(|row| telling::tries_of(&mut rows::reader(row))).transpose()
     }
 
     async fn told(&self, owner: Owner, told: &[(ActionId, Stamp)]) -> Result<()> {
-        self.writes(&stuck::told(Dialect::Postgres, NOW, owner, told)).await.map(drop)
+        self.writes(&telling::told(Dialect::Postgres, NOW, owner, told)).await.map(drop)
     }
 
     async fn not_told(&self, owner: Owner, tries: u32, again: Duration) -> Result<()> {
-        self.writes(&[stuck::not_told(Dialect::Postgres, NOW, owner, tries, again)]).await.map(drop)
+        self.writes(&[telling::not_told(Dialect::Postgres, NOW, owner, tries, again)]).await.map(drop)
     }
 }

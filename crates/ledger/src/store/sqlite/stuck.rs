@@ -8,7 +8,8 @@ use sqlx::{AssertSqlSafe, Connection};
 use crate::action::ActionId;
 use crate::machine::{Owner, Stamp};
 use crate::store::dialect::Dialect;
-use crate::store::stuck::{self, StuckAction, StuckStore};
+use crate::store::stuck::{StuckAction, StuckStore};
+use crate::store::telling;
 use crate::store::{COUNTED, OperationCount, Result};
 
 use super::statements::{counted, failed};
@@ -31,25 +32,27 @@ impl Sqlite {
 
 impl StuckStore for Sqlite {
     async fn stuck_counts(&self) -> Result<Vec<OperationCount>> {
-        counted(&mut *self.reader().await?, stuck::counts(Dialect::Sqlite, COUNTED)).await
+        counted(&mut *self.reader().await?, telling::counts(Dialect::Sqlite, COUNTED)).await
     }
 
     async fn untold(&self, most: u32) -> Result<Vec<StuckAction>> {
-        let statement = sqlx::query(AssertSqlSafe(stuck::untold(Dialect::Sqlite, most))).persistent(false);
+        let statement = sqlx::query(AssertSqlSafe(telling::untold(Dialect::Sqlite, most))).persistent(false);
         let rows = statement.fetch_all(&mut *self.reader().await?).await.map_err(failed)?;
-        rows.iter().map(|row| stuck::untold_of(&mut rows::reader(row))).collect()
+        rows.iter().map(|row| telling::untold_of(&mut rows::reader(row))).collect()
     }
 
     async fn take_telling(&self, owner: Owner, span: Duration) -> Result<Option<u32>> {
-        let rows = self.writes(vec![stuck::take(Dialect::Sqlite, &self.now(), owner, span)]).await?;
-        rows.first().map(|row| stuck::tries_of(&mut rows::reader(row))).transpose()
+        let rows = self.writes(vec![telling::take(Dialect::Sqlite, &self.now(), owner, span)]).await?;
+        rows.first().map(|row| telling::tries_of(&mut rows::reader(row))).transpose()
     }
 
     async fn told(&self, owner: Owner, told: &[(ActionId, Stamp)]) -> Result<()> {
-        self.writes(stuck::told(Dialect::Sqlite, &self.now(), owner, told)).await.map(drop)
+        self.writes(telling::told(Dialect::Sqlite, &self.now(), owner, told)).await.map(drop)
     }
 
     async fn not_told(&self, owner: Owner, tries: u32, again: Duration) -> Result<()> {
-        self.writes(vec![stuck::not_told(Dialect::Sqlite, &self.now(), owner, tries, again)]).await.map(drop)
+        self.writes(vec![telling::not_told(Dialect::Sqlite, &self.now(), owner, tries, again)])
+            .await
+            .map(drop)
     }
 }
