@@ -36,6 +36,7 @@ mod standing;
 mod start;
 pub mod store;
 mod tell;
+mod terms;
 #[cfg(all(feature = "test-clock", feature = "sqlite"))]
 pub mod testing;
 mod waiting;
@@ -65,5 +66,6 @@ pub use search::{Page, Search};
 pub use seawall_policy::Misuse;
 pub use start::{Begun, Started};
 pub use store::stuck::StuckAction;
+pub use terms::{Declaration, SqlTerms};
 pub use wishes::By;
 pub use worker::{Worker, WorkerSettings};

@@ -156,7 +156,8 @@ fn builder<S: Store>(
     operations.iter().fold(builder, |builder, operation| {
         let remote = operation.remote.clone();
         let rules = operation.rules.clone();
-        builder.operation(Operation::new(&*operation.dependency, &*operation.name, rules, remote))
+        let declared = Operation::new(&*operation.dependency, &*operation.name, rules, remote);
+        builder.operation(declared.sql(operation.sql.clone()))
     })
 }
 

@@ -28,3 +28,7 @@ CREATE TABLE seawall_teller (
     tries   INTEGER NOT NULL
 );
 INSERT INTO seawall_teller (one, owner, until, tries) VALUES (1, NULL, 0, 0);
+
+-- On which terms plain SQL may act on an operation that a process declares, as JSON. Only PostgreSQL has functions that
+-- read them.
+ALTER TABLE seawall_declared ADD COLUMN terms TEXT;

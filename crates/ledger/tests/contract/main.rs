@@ -20,6 +20,7 @@ mod partly;
 mod partners;
 mod people;
 mod places;
+mod plain_sql;
 mod plans;
 mod polls;
 mod pooler;
