@@ -55,7 +55,8 @@ pub struct Snapshot {
     pub refunds: u64,
     /// What happened under each `Idempotency-Key`, by the key.
     pub by_key: BTreeMap<String, KeyCount>,
-    /// For each value of the `harbor-id` header: the number of requests that had this value and no `Idempotency-Key`.
+    /// In the header `harbor-id`, a caller can name a request that has no `Idempotency-Key`. For each such name: the
+    /// number of requests with this name and without a key.
     pub by_id: BTreeMap<String, u64>,
     /// The number of writing requests without an idempotency key, and the number of changes that they made.
     pub unkeyed: Count,
@@ -277,8 +278,8 @@ impl Pages {
     /// Counts a request that was read whole. Returns whether it is the first one with its idempotency key. A request
     /// without a key is compared by its `harbor-id` instead, and one that has neither always counts as the first.
     ///
-    /// The caller of this function needs the result for the `harbor-fault` header of a request. If the header ends with
-    /// `;always`, its fault is carried out each time. If not, it is carried out only if the result is `true`.
+    /// The result decides about the fault that the `harbor-fault` header of a request asks for. If the header ends with
+    /// `;always`, the fault is carried out each time. If not, it is carried out only if the result is `true`.
     pub(super) fn note(&mut self, asked: &Asked) -> bool {
         if let Err(error) = self.keep(Line::Seen { asked: asked.clone() }) {
             tracing::error!(%error, "harbor: a request could not be entered in the file of the books");

@@ -63,8 +63,8 @@ impl Heard {
 pub struct Tally {
     /// The number of times that a request with this id was received.
     pub received: u32,
-    /// The number of requests with this id that may have had an effect. Requests that the rogue has declared as not
-    /// processed are left out.
+    /// The number of requests with this id that may have had an effect. Requests are left out if the rogue told the
+    /// caller that they were not processed ([`Act::Refuse`](super::Act::Refuse), [`Act::GoAway`](super::Act::GoAway)).
     pub processed: u32,
     /// The number of answers that were sent completely.
     pub answered: u32,
@@ -105,7 +105,7 @@ pub struct Counts {
     pub requests: u64,
     /// The number of requests that were read, by method. At most 64 different methods are counted.
     pub methods: BTreeMap<String, u64>,
-    /// The number of requests that broke off before they were complete.
+    /// The number of requests that were malformed, or that broke off before they were complete.
     pub broken: u64,
     /// The number of answers that were sent to their last byte.
     pub answers: u64,
