@@ -33,6 +33,7 @@ async fn claim_time(store: &Postgres) -> Duration {
 async fn old_entries_do_not_slow_claims_and_late_rows_are_found() {
     let world = PostgresWorld::new().await;
     let store = world.open().await;
+    world.declare_charge().await;
     let one = ledger(store.clone(), quick(Idempotency::Keyed), &Provider::new());
     one.record(&charge("seed")).await.unwrap();
     // While this transaction is open, no entry can be taken out of the index.

@@ -19,6 +19,7 @@ mod panics;
 mod partly;
 mod partners;
 mod places;
+mod plain_sql;
 mod plans;
 mod polls;
 mod pooler;

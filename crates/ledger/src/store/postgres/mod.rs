@@ -33,6 +33,7 @@ use crate::action::{Action, ActionId, Mark, Story};
 use crate::clock::{DbClock, SharedClock, machine_time};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
+use crate::terms::Declaration;
 
 use super::declared;
 use super::dialect::Dialect;
@@ -382,7 +383,7 @@ impl Store for Postgres {
         Ok(answers.due)
     }
 
-    async fn declare(&self, owner: Owner, declared: &[Declared]) -> Result<()> {
+    async fn declare(&self, owner: Owner, declared: &[Declaration]) -> Result<()> {
         let (delete, insert) = &declared::declare(Dialect::Postgres, NOW, owner, declared);
         let until = self.link.until();
         let writing = async {

@@ -25,6 +25,7 @@ use crate::store::{
     Counts, Declared, Due, Filter, Insert, KeptClock, OperationCount, OwnTime, Result, Swept, Which,
     declared, kept, which,
 };
+use crate::terms::Declaration;
 
 use super::rows;
 use super::sized::{LINE_COLUMNS, Sized, WithLines, lines_text};
@@ -379,7 +380,7 @@ pub(super) async fn ids(conn: &mut SqliteConnection, text: String) -> Result<Vec
 pub(super) async fn declare(
     conn: &mut SqliteConnection,
     owner: Owner,
-    declared: &[Declared],
+    declared: &[Declaration],
     now: Stamp,
 ) -> Result<()> {
     let (delete, insert) = declared::declare(Dialect::Sqlite, &now.as_micros().to_string(), owner, declared);
