@@ -2,9 +2,8 @@
 //!
 //! The provider itself keeps the books, so a test can compare what a caller believes with what was really done. An
 //! **effect** is a change: a charge made, a refund made, a charge deleted, a customer written with a content that
-//! differs from the previous one. Nothing changes in the books if a request is declined, or if a second request with
-//! the same key gets the saved answer of the first. Whether an answer is lost on its way makes no difference to the
-//! books.
+//! differs from the previous one. There is no effect if a request is declined, or if a second request with the same key
+//! gets the saved answer of the first. Whether an answer is lost on its way makes no difference to the books.
 //!
 //! A request is counted when it has been read whole. Three kinds of requests are not counted: those to `/books`, those
 //! whose `harbor-fault` header is wrong, and those that come while the books are full. A request whose body broke off

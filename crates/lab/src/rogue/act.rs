@@ -85,9 +85,8 @@ impl Answer {
         Answer { load, ..self }
     }
 
-    /// Sets what happens to an HTTP/1.1 connection after the answer. The caller is not warned: the rogue adds no
-    /// `connection: close` to an answer after which it closes. The default is [`Then::Keep`]. HTTP/2 connections are
-    /// always kept.
+    /// Sets what happens to an HTTP/1.1 connection after the answer. The caller is not warned: [`Then::Close`] adds no
+    /// `connection: close` to the answer. The default is [`Then::Keep`]. HTTP/2 connections are always kept.
     #[must_use]
     pub fn then(self, then: Then) -> Answer {
         Answer { then, ..self }

@@ -105,7 +105,8 @@ pub struct Counts {
     pub requests: u64,
     /// The number of requests that were read, by method. At most 64 different methods are counted.
     pub methods: BTreeMap<String, u64>,
-    /// The number of requests that were malformed, or that broke off before they were complete.
+    /// The number of requests that broke off before they were complete. On HTTP/1.1, malformed requests are counted
+    /// too.
     pub broken: u64,
     /// The number of answers that were sent to their last byte.
     pub answers: u64,
