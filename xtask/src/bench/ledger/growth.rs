@@ -238,8 +238,8 @@ const CLAIMS: &str = "s.query LIKE 'UPDATE seawall.action a SET version = versio
 const POLLS: &str =
     "s.query LIKE '%SELECT%due_at%' AND s.query NOT LIKE 'UPDATE%' AND s.query NOT LIKE 'WITH taken%'";
 
-/// Measures statements for four seconds. Returns four times in milliseconds: the mean and the longest time of a claim,
-/// then the mean and the longest time of a poll, which asks for rows that are due.
+/// Measures statements for four seconds. Returns, in milliseconds, the mean and the longest time of a claim, then the
+/// mean and the longest time of a poll, which asks for rows that are due.
 fn statements(cluster: &Cluster, database: &str) -> Outcome<[f64; 4]> {
     reset(cluster)?;
     std::thread::sleep(Duration::from_secs(4));
