@@ -204,8 +204,8 @@ pub(crate) fn for_steps(steps: &[&str]) -> Vec<Need> {
     NEEDS.iter().filter(|need| need.used_by.iter().any(|step| steps.contains(step))).copied().collect()
 }
 
-/// Returns the rows that a benchmark needs if it compares with these other programs, such as `nginx`. In the table, the
-/// name of such a program is used like the name of a step.
+/// Returns the rows that a benchmark needs to compare Seawall with these peers, such as `nginx`. The table lists the
+/// name of a peer among the steps.
 pub(crate) fn for_bench(peers: &[&str]) -> Vec<Need> {
     for_steps(peers)
 }
@@ -335,7 +335,7 @@ fn in_path(need: &Need) -> bool {
     on_path(need.name).is_some()
 }
 
-/// Returns whether the library is where Debian installs it, in the folder of the machine's architecture.
+/// Returns whether libfaketime is where Debian installs it, in the folder of the machine's architecture.
 fn faketime_is_installed() -> bool {
     let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
     folders.into_iter().any(|folder| folder.path().join("faketime/libfaketime.so.1").is_file())

@@ -185,8 +185,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The first process is waited for only after all processes of the group have ended. Until then, the kernel
-        // gives its id, which is also the id of the group, to no other process.
+        // The first process is reaped (`wait`) only after this loop. Until then, the kernel gives its id, which is also
+        // the id of the group, to no other process. So the signals reach no other group.
         for signal in ["TERM", "KILL"] {
             self.signal(signal);
             let end = Instant::now() + GRACE;

@@ -1,5 +1,5 @@
-//! `cargo xtask bench beside-stalled`: measures good calls while other callers keep exchanges open without finishing
-//! them.
+//! `cargo xtask bench beside-stalled`: measures ordinary calls ("good calls") while other callers keep exchanges open
+//! without finishing them.
 //!
 //! There are three runs with the same load of good calls, one after the other: alone (A), beside thousands of stalled
 //! callers (B), and alone again (A). One half of the stalled callers read their answers slowly; the other half have

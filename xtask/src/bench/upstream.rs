@@ -25,9 +25,9 @@ struct Answers {
     large: Vec<u8>,
 }
 
-/// Serves on this loopback port until the process is ended. The body has 10 KiB for `/10k`, [`LONG_BYTES`] for `/long`
-/// and `/chunked`, and 100 bytes for every other path. For a request to `/stall`, only the head is read and no answer
-/// is sent.
+/// Serves on this loopback port until the process is ended. The body of an answer has 10 KiB for `/10k`, [`LONG_BYTES`]
+/// for `/long` and `/chunked`, and 100 bytes for every other path. For a request to `/stall`, only the head is read and
+/// no answer is sent.
 pub(crate) fn serve(port: u16) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -103,8 +103,8 @@ impl Arm {
         }
     }
 
-    /// Returns the arm that is the ledger of an earlier commit on the same database, with which this one is compared.
-    /// `None` if this arm is not the ledger of the present tree.
+    /// Returns the arm with which this one is compared if `--before` is given: the ledger of the earlier commit, on the
+    /// same kind of database. `None` if this arm is not the ledger of the present tree.
     pub(super) fn before(self) -> Option<Arm> {
         match self {
             Arm::SeawallPostgres => Some(Arm::BeforePostgres),
@@ -251,7 +251,7 @@ pub(super) fn cell(
     })
 }
 
-/// Returns the URL of a file for an SQLite database, in which nothing is left of an earlier one.
+/// Removes the SQLite database with this name, if there is one, and returns the URL of its file.
 pub(super) fn fresh_file(name: &str) -> String {
     let file = target().join("bench").join(format!("{name}.db"));
     for suffix in ["", "-wal", "-shm"] {

@@ -150,8 +150,8 @@ fn tables(sizes: &[usize], arms: &[Arm], cells: &[Cell]) -> String {
     text
 }
 
-/// Returns the ratio between two of the compared programs at one concurrency. It is the median over the rounds, and
-/// each ratio is taken between two figures of the same round. Returns `None` if no round has both programs.
+/// Returns the actions per second of `arm`, divided by those of `to` in the same round, as the median over the rounds.
+/// Returns `None` if no round has both programs.
 fn ratio(size: usize, arm: Arm, to: Arm, cells: &[Cell]) -> Option<f64> {
     let of = |cell: &&Cell| cell.concurrency == size && cell.arm == arm;
     median(cells.iter().filter(of).filter_map(|cell| {
@@ -161,7 +161,8 @@ fn ratio(size: usize, arm: Arm, to: Arm, cells: &[Cell]) -> Option<f64> {
     }))
 }
 
-/// Returns the ratios of the ledger to the ledger of the earlier commit, and their geometric mean.
+/// Returns a text with one ratio for each arm and concurrency: the actions per second of the present ledger, divided by
+/// those of the ledger of the earlier commit. The last line is the geometric mean of the ratios.
 fn changes(sizes: &[usize], arms: &[Arm], cells: &[Cell]) -> String {
     let mut text = String::from("\nactions/s, now / before\n");
     let mut logs = Vec::new();

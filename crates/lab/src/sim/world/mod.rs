@@ -17,8 +17,8 @@ use super::fleet::Policy;
 /// What a run simulates: callers, providers, calls and troubles.
 #[derive(Clone, Debug)]
 pub struct World {
-    /// The callers, in groups. All callers of a group run one policy. In a closed loop, each caller makes its own
-    /// calls. With all other arrivals, each caller is equally likely to make the next call.
+    /// The callers, in groups. All callers of a group run one policy. With [`Arrivals::Closed`], each caller makes its
+    /// own calls. With the other kinds of arrivals, each caller is equally likely to make the next call.
     pub fleet: Vec<Group>,
     /// When calls begin.
     pub arrivals: Arrivals,
@@ -28,7 +28,8 @@ pub struct World {
     pub timeout: Duration,
     /// How long the network takes in each direction; `None` if it takes no time.
     pub network: Option<Spread>,
-    /// The calls whose callers leave before the end; `None` if all callers wait until the end.
+    /// The calls that their callers may give up before they have ended; `None` if every caller waits until its call has
+    /// ended.
     pub leavers: Option<Leavers>,
     /// The maximum number of times that a caller makes the same call again. A caller does so if an answer or a refusal
     /// said when to come back (as with `Retry-After`), and only at that time. Zero means that no call is made again.
@@ -70,12 +71,12 @@ pub enum Arrivals {
     Closed(Spread),
 }
 
-/// Which calls are given up by their callers, and when. This is independent of the timeouts.
+/// Which calls are given up by their callers, and when. A caller may give its call up before any timeout has passed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Leavers {
-    /// The share of calls that are impatient.
+    /// The share of impatient calls, from 0 to 1. The caller of an impatient call leaves when its patience is over.
     pub share: f64,
-    /// The time that a caller waits for an impatient call before it leaves, counted from the beginning of the call.
+    /// How long a caller waits for an impatient call, counted from the beginning of the call.
     pub patience: Spread,
 }
 
@@ -93,8 +94,8 @@ pub struct Tier {
 /// A place where attempts are served.
 #[derive(Clone, Debug)]
 pub struct Station {
-    /// The number of attempts that are served at the same time. `None` means no bound, so no attempt waits for a
-    /// worker.
+    /// The number of workers, each of which serves one attempt at a time. `None` means that their number has no bound,
+    /// so no attempt waits for one.
     pub workers: Option<u32>,
     /// How long one attempt takes while nothing is wrong.
     pub takes: Spread,
@@ -151,7 +152,7 @@ pub enum Named {
     Nothing,
     /// The answer names the number of seconds after which the caller may come back, counted from the answer.
     After(f64),
-    /// The answer names the time that is left until this moment, at which the caller may come back.
+    /// The caller may come back at this moment. The answer names the number of seconds that are left until then.
     Until(Time),
 }
 
@@ -190,8 +191,8 @@ pub struct Trouble {
 /// The kinds of trouble that a station can have.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Wrong {
-    /// The station has this share of its capacity: attempts that begin take longer in proportion. At zero no attempt
-    /// begins. This trouble always affects all keys.
+    /// The station has this share of its capacity: at 0.5, an attempt that begins now takes twice as long. At zero no
+    /// attempt begins. All keys are affected, even if the trouble names one.
     Capacity(f64),
     /// Attempts are not answered, and no work is done.
     Swallowed,

@@ -315,8 +315,8 @@ impl Play {
         }
     }
 
-    /// Records the state of a caller's guards after something happened to them, if `World::watch` is set. This is not
-    /// an event of the simulation, since it changes nothing.
+    /// Records the state of a caller's guards after something happened to them, if `World::watch` is set. Recording
+    /// changes nothing in the world, so it is no [`Event`], and the record's hash is the same without it.
     fn looks_at(&mut self, caller: u32, now: Time) {
         if self.world.watch && caller < self.levels[1] {
             let seen = self.callers[caller as usize].seen(now);
@@ -365,8 +365,9 @@ impl Play {
         }
     }
 
-    /// Records the state of the stations and, if `World::watch` is set, of the callers' guards at the end of each
-    /// second that has passed. This is not an event of the simulation, since it changes nothing.
+    /// Records, for each second that has ended by `now`, how the stations stood at its end and, if `World::watch` is
+    /// set, how the callers' guards stood. Recording changes nothing in the world, so it is no [`Event`], and the
+    /// record's hash is the same without it.
     fn samples(&mut self, now: Time) {
         let passed = ((now.as_nanos() / 1_000_000_000) as usize).min(self.record.seconds.len());
         while self.sampled < passed {

@@ -17,8 +17,8 @@ pub(super) struct Working {
     queue: VecDeque<Handle>,
     /// The share of its capacity that the station has now, from 0 to 1.
     capacity: f64,
-    /// The number of permissions in the quota's bucket at the last count, and the time of that count; `None` before the
-    /// first attempt.
+    /// The number of permissions that were left in the quota's bucket after the last attempt that came, and the time at
+    /// which it came; `None` before the first attempt.
     permissions: Option<(f64, Time)>,
 }
 
