@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::cluster::Cluster;
 use crate::bench::report::aligned;
+use crate::cluster::Cluster;
 use crate::needs;
 use crate::process::{Outcome, Server, cargo, output, run, target};
 

@@ -14,7 +14,6 @@
 //! is shown. No process is pinned to a core: worker, database and upstream share the cores.
 
 mod arms;
-mod cluster;
 pub(crate) mod growth;
 
 use std::fmt::Write;
@@ -23,8 +22,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use self::arms::{Arm, Seen, Size};
-use self::cluster::Cluster;
 use super::report::{aligned, median};
+use crate::cluster::Cluster;
 use crate::needs;
 use crate::process::{Outcome, Server, free_port, target};
 
