@@ -4,6 +4,7 @@
 //! a command needs another tool, it names this tool, and installs it if the user is root or gives `--yes`.
 
 mod bench;
+mod cluster;
 mod house;
 mod lines;
 mod needs;

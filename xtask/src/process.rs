@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 /// A result whose error is a text that is shown to the person at the terminal.
 pub(crate) type Outcome<T> = Result<T, String>;
 
-/// How long the processes of a server may take to end after SIGTERM. If some still run after this time, SIGKILL is
-/// sent, and their end is awaited for the same time again.
+/// How long the processes of a server may take to end after SIGTERM. If some still run after this time, they get
+/// SIGKILL, and then the same time again.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Returns the repository's root, which is the parent of this package's folder.

@@ -232,8 +232,9 @@ fn docs(scope: &Scope) -> Outcome<()> {
         .args(scope.args()))
 }
 
-/// Tests the client's shared state with every order in which its threads can run. These tests are a package with its
-/// own target folder, because the compiler flag for loom would otherwise cause everything to be built again.
+/// Tests the client's shared state with loom, which tries every order in which threads can run. These tests are a
+/// package with its own target folder, because the compiler flag `--cfg loom` would otherwise cause everything to be
+/// built again.
 fn loom(_: &Scope) -> Outcome<()> {
     let manifest = root().join("crates/client/loom/Cargo.toml");
     let mut command = cargo();
@@ -247,7 +248,7 @@ fn deny(_: &Scope) -> Outcome<()> {
 
 fn machete(_: &Scope) -> Outcome<()> {
     let mut command: Command = needs::with_tools(cargo());
-    // `cargo run` sets `CARGO_PKG_NAME`. If this variable is set, cargo-machete does not expect the subcommand's name
-    // as its first argument.
+    // cargo-machete expects the subcommand's name, `machete`, as its first argument, but not if `CARGO_PKG_NAME` is
+    // set. `cargo run` sets this variable, so it is removed.
     run(command.args(["machete", "--with-metadata"]).env_remove("CARGO_PKG_NAME"))
 }

@@ -50,8 +50,8 @@ pub(crate) struct Options {
     program: Option<PathBuf>,
 }
 
-/// The maximum p99 of run B. A p99 is the latency that 99 % of the calls do not exceed. The maximum is the mean of the
-/// two A runs' p99 plus this time, or twice this mean, whichever is more.
+/// The p99 of run B may be higher than the mean p99 of the two A runs by this time, or may be twice this mean,
+/// whichever is more. A p99 is the latency that 99 % of the calls do not exceed.
 const ABOVE: Duration = Duration::from_millis(5);
 /// The maximum growth of the gateway's memory, in MiB: the memory after the stalled callers have left, minus the memory
 /// before they came.

@@ -75,8 +75,8 @@ pub(crate) struct Seen {
     pub(crate) p50_ns: u64,
     /// The 99th percentile of the time to the complete answer, in nanoseconds.
     pub(crate) p99_ns: u64,
-    /// The text of the first error, for a person who looks for the cause; `None` if there was no error. This can be an
-    /// error of the warm-up, which is not counted in `errors`.
+    /// The text of the first error after the warm-up, for a person who looks for the cause; `None` if there was no
+    /// error.
     pub(crate) first_error: Option<String>,
 }
 

@@ -12,7 +12,8 @@ use crate::process::Outcome;
 /// The maximum length of a request's head, in bytes. If a head is longer, the connection is closed.
 const HEAD_BYTES: usize = 16 * 1024;
 
-/// The length of the bodies of the long answers, in bytes. It is more than any socket buffer holds.
+/// The length of the bodies of the long answers, in bytes. No socket buffer holds that much, so a long answer stalls if
+/// its receiver does not read it.
 pub(crate) const LONG_BYTES: usize = 20 << 20;
 
 /// The number of bytes of a long answer's body that are written at a time. In a chunked answer, this is also the size

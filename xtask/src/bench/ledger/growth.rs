@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::cluster::Cluster;
 use crate::bench::report::aligned;
+use crate::cluster::Cluster;
 use crate::needs;
 use crate::process::{Outcome, Server, cargo, output, run, target};
 
@@ -238,8 +238,8 @@ const CLAIMS: &str = "s.query LIKE 'UPDATE seawall.action a SET version = versio
 const POLLS: &str =
     "s.query LIKE '%SELECT%due_at%' AND s.query NOT LIKE 'UPDATE%' AND s.query NOT LIKE 'WITH taken%'";
 
-/// Measures statements for four seconds. Returns four times in milliseconds: the mean and the longest time of a claim,
-/// then the mean and the longest time of a poll, which asks for rows that are due.
+/// Measures statements for four seconds. Returns, in milliseconds, the mean and the longest time of a claim, then the
+/// mean and the longest time of a poll, which asks for rows that are due.
 fn statements(cluster: &Cluster, database: &str) -> Outcome<[f64; 4]> {
     reset(cluster)?;
     std::thread::sleep(Duration::from_secs(4));

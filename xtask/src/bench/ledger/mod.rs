@@ -4,7 +4,7 @@
 //! One action is an intent, one HTTP call to a fast upstream on loopback, and an outcome. The tables show two ratios
 //! for each arm, which is one of the compared programs:
 //!
-//! - The ratio to pgbench. This is plain SQL on PostgreSQL: two transactions that write the same rows as an action,
+//! - The ratio to pgbench, which runs plain SQL on PostgreSQL: two transactions that write the same rows as an action,
 //!   without the HTTP call. An engine on PostgreSQL that commits each of its writes separately cannot be faster.
 //! - The ratio to plain SQL on the arm's own kind of database. On SQLite, plain SQL makes the same two transactions,
 //!   one after the other.
@@ -14,7 +14,6 @@
 //! is shown. No process is pinned to a core: worker, database and upstream share the cores.
 
 mod arms;
-mod cluster;
 pub(crate) mod growth;
 
 use std::fmt::Write;
@@ -23,8 +22,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use self::arms::{Arm, Seen, Size};
-use self::cluster::Cluster;
 use super::report::{aligned, median};
+use crate::cluster::Cluster;
 use crate::needs;
 use crate::process::{Outcome, Server, free_port, target};
 

@@ -63,9 +63,9 @@ pub enum Arrivals {
     /// A Poisson stream: calls that come at random, with this mean number per second for all callers together, whatever
     /// becomes of earlier calls. Many independent callers that call rarely make such a stream.
     Open(f64),
-    /// Waves of calls. Their times are random (Poisson), and so are their sizes (geometric). They do not depend on how
-    /// calls end. The first number is the number of calls per second for all callers together; the second is the mean
-    /// number of calls in a wave.
+    /// Waves of calls. The times of the waves are random (Poisson), and so are their sizes (geometric). A wave comes
+    /// whether or not earlier calls have ended. The first number is the number of calls per second for all callers
+    /// together; the second is the mean number of calls in a wave.
     Waves(f64, f64),
     /// A closed loop: when a call has ended, its caller waits for this time and then makes its next call.
     Closed(Spread),
@@ -104,8 +104,8 @@ pub struct Station {
     /// The maximum number of attempts that wait in the queue. Further attempts are answered 503 immediately. `None`
     /// means no bound.
     pub bound: Option<u32>,
-    /// Whether the station drops an attempt that has waited too long: when its turn in the queue comes, the time at
-    /// which its caller stops waiting has passed.
+    /// Whether the station drops an attempt that has waited too long: when its turn in the queue comes, its caller no
+    /// longer waits, since the time for the attempt is over.
     pub drops_expired: bool,
     /// Whether the station learns that a caller has given an attempt up. If so, the station drops such an attempt when
     /// its turn comes.
@@ -115,7 +115,8 @@ pub struct Station {
     /// A proxy in front of the station. If the station takes longer than the proxy waits, the proxy answers in the
     /// station's place. `None` if there is no proxy.
     pub front: Option<Front>,
-    /// The time that the station's 503 for a full queue names in `Retry-After`. `None` means that it names no time.
+    /// The time in the `Retry-After` of the 503 that the station answers while its queue is full. `None` means that the
+    /// 503 has no `Retry-After`.
     pub retry_after: Option<Duration>,
     /// The number of attempts that the station accepts in a second; `None` means no bound.
     pub quota: Option<Quota>,
@@ -133,19 +134,19 @@ pub struct Front {
     pub status: u16,
 }
 
-/// A bound on attempts per second, kept as a token bucket of permissions. An attempt that comes while the bucket is
-/// empty is answered 429 immediately, without any work.
+/// A bound on attempts per second, kept as a token bucket. Each attempt takes one permission from the bucket. If the
+/// bucket is empty, the attempt is answered 429 immediately, without any work.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quota {
     /// The number of permissions that are added in a second.
     pub per_second: f64,
     /// The maximum number of permissions that the bucket holds. The bucket is full at the start.
     pub burst: f64,
-    /// When callers are to come back, as the 429 says.
+    /// What the 429 says about the time at which callers may come back.
     pub names: Named,
 }
 
-/// When a caller is to come back, as an answer says (`Retry-After`).
+/// What an answer says in `Retry-After` about the time at which its caller may come back.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Named {
     /// The answer names no time.
@@ -212,7 +213,7 @@ pub enum Wrong {
         share: f64,
         /// The status of their answers.
         status: u16,
-        /// When callers are to come back, as the answers say.
+        /// What the answers say about the time at which callers may come back.
         names: Named,
     },
     /// A share of the attempts fails with a status, but only after the station has done the whole work for them.

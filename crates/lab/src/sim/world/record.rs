@@ -132,7 +132,7 @@ impl Record {
         count(&mut self.providers[provider].served, now, 1_000_000_000);
     }
 
-    /// Records that a provider answered that it has too much to do.
+    /// Records that a provider answered 429 or 503 without any work.
     pub(super) fn turned_away(&mut self, provider: usize, now: Time) {
         count(&mut self.providers[provider].turned_away, now, 1_000_000_000);
     }

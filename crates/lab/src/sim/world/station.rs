@@ -28,8 +28,8 @@ pub(super) enum Met {
     Begun(Duration, u16),
     /// The attempt waits in the queue.
     Queued,
-    /// The attempt is answered without any work. The values are the time until the answer, its status, and the time to
-    /// come back that the answer names (`None` if it names none).
+    /// The attempt is answered without any work. The values are: the time until the answer is sent, its status, and the
+    /// time that its `Retry-After` names (`None` if it names none).
     Answered(Duration, u16, Option<Duration>),
     /// The connection is refused.
     Refused,
