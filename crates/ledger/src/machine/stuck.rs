@@ -17,7 +17,8 @@ pub enum StuckReason {
     LeftToAPerson,
     /// The provider says that the effect cannot be undone.
     CannotBeUndone,
-    /// No process has declared the operation for too long, so nobody knows the rules of the action.
+    /// The action was due for a long time (24 h by default), and no process has declared its operation. Without the
+    /// declaration, nobody knows the rules of the action.
     Undeclared,
 }
 

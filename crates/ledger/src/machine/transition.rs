@@ -200,9 +200,9 @@ impl Draft {
         self.to.undo.open = None;
     }
 
-    /// Records that the effect exists. This closes one of the attempts that could still take effect. `answer` replaces
-    /// the answer in the row. If `answer` is `None`, the answer in the row is kept, unless it is a refusal, since a
-    /// refusal does not name the effect.
+    /// Records that the effect exists. One of the attempts that could still take effect has done so, so their number
+    /// decreases by one. `answer` replaces the answer in the row. If `answer` is `None`, the answer in the row is kept,
+    /// unless it is a refusal, since a refusal does not name the effect.
     pub(super) fn applied(&mut self, answer: Option<Vec<u8>>) {
         let refused = self.to.known == Known::NotApplied(NotApplied::Refused);
         self.to.answer = answer.or(self.to.answer.take().filter(|_| !refused));

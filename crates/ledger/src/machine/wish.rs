@@ -80,8 +80,8 @@ pub enum Resolution {
     NotApplied,
 }
 
-/// Returns the change that settles an action: the application takes the action's outcome in. Returns `Ok(None)` if the
-/// action is settled already.
+/// Returns the change that settles an action: the application takes the action's outcome into its own data, finally.
+/// Returns `Ok(None)` if the action is settled already.
 ///
 /// # Errors
 ///
@@ -210,9 +210,9 @@ pub fn resolve(
     Some(draft.written())
 }
 
-/// Returns the change that follows from a webhook's report; `None` if nothing changes. [`Observed::Applied`] is taken
-/// as a fact, whichever sender reports it, since nobody can see an effect that does not exist. Every other report only
-/// makes a worker ask sooner.
+/// Returns the change that follows from what a webhook or the provider's list reported; `None` if nothing changes.
+/// [`Observed::Applied`] is taken as a fact, since nobody can see an effect that does not exist. Every other report
+/// only makes a worker ask sooner.
 ///
 /// A report that contradicts the end of a row never changes that end silently: the row is marked as disputed
 /// ([`State::disputed_at`]). If the row was closed as not applied and the provider can be asked, it is also asked
@@ -266,8 +266,8 @@ pub fn close_unsent(state: &State, owner: Owner, why: &str, now: Stamp) -> Optio
     })
 }
 
-/// Returns a change that changes nothing but the version of the row, so that a person's note can be written into the
-/// audit trail together with it.
+/// Returns a change that changes nothing but the version of the row, so that an entry of the audit trail can be written
+/// together with it.
 pub fn note(state: &State, now: Stamp) -> Write {
     Draft::of(state, now).renewed()
 }
