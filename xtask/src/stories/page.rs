@@ -42,7 +42,8 @@ pub(super) fn blocks(page: &str, language: &str) -> impl Iterator<Item = String>
     parts.into_iter().map(|part| part.split("```").next().unwrap_or_default().to_owned())
 }
 
-/// Starts the provider of a page, with new books. The first charge meets this fault.
+/// Starts the provider of a page, with new books. At its first charge it misbehaves as `fault` says, such as
+/// `close-after-effect`.
 pub(super) fn provider(program: &Path, folder: &Path, port: u16, fault: &str) -> Outcome<Server> {
     let script = folder.join("faults.toml");
     write(&script, &format!("[[fault]]\nmatch = \"POST /v1/charges\"\nfault = \"{fault}\"\ntimes = 1\n"))?;
@@ -93,7 +94,7 @@ impl Site {
         Ok(Site { _gateway: gateway, provider: None, folder, program, ports, page })
     }
 
-    /// Starts the provider again, with new books. The first charge meets this fault.
+    /// Starts the provider again, with new books. At its first charge it misbehaves as `fault` says.
     fn provide(&mut self, fault: &str) -> Outcome<()> {
         self.provider = None;
         self.provider = Some(provider(&self.program, &self.folder, self.ports[2], fault)?);
