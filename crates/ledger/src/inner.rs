@@ -1,4 +1,4 @@
-//! The data that all handles of one ledger share.
+//! The data that all handles of one ledger, which are its clones and its workers, share.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -106,9 +106,9 @@ impl Wakes {
     }
 }
 
-/// Wakes the tasks that wait for a row. A hash of the row's id selects one of the 64 entries. Several rows share an
-/// entry, so a task is sometimes woken by a write of another row. The task then reads its own row once more and waits
-/// again.
+/// Wakes the tasks that wait for a row. The low bits of the row's id select one of the 64 entries. Several rows share
+/// an entry, so a task is sometimes woken by a write of another row. The task then reads its own row once more and
+/// waits again.
 pub(crate) struct Changes([Notify; 64]);
 
 impl Default for Changes {
