@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::machine::{AttemptRow, Naming, Origin, Scope, SentKey, Stamp, State};
 use crate::prints::{Prints, Same};
 use crate::reconcile::Amount;
+use crate::standing::Standing;
 
 /// The id of an action in the ledger: a UUID of version 7. It is made when the action is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -344,10 +345,16 @@ pub struct Mark {
     pub at: Stamp,
     /// The person, the name of a token, or the program that made the change.
     pub who: String,
-    /// What was done, in one word: `retry`, `resolve`, `observe` or `note`.
+    /// What was done, in one word: `retry`, `cancel`, `resolve`, `observe` or `note`.
     pub what: String,
     /// The reason that was given.
     pub why: String,
+    /// How the caller proved who they are, for example by which token. `None` if nothing is known of it.
+    pub via: Option<String>,
+    /// Where the action stood before the change. `None` if a program of an earlier version made it.
+    pub was: Option<Standing>,
+    /// Where the action stood after the change. `None` as for `was`.
+    pub became: Option<Standing>,
 }
 
 /// An action with its attempts and with the changes that were made by hand.

@@ -26,6 +26,8 @@ pub enum Refusal {
     NotFound,
     /// Only a stuck action can be retried or resolved.
     NotStuck,
+    /// The action has changed since the caller looked at it, so the change was not made. Look again.
+    Changed,
     /// A newer version of the program wrote this action, and only a program of that version may change it.
     NeedsNewer,
     /// Other writers changed the action so often that this change could not be written. Try again.
@@ -44,6 +46,7 @@ impl Refusal {
             Refusal::Settled => "settled",
             Refusal::NotFound => "not-found",
             Refusal::NotStuck => "not-stuck",
+            Refusal::Changed => "changed",
             Refusal::NeedsNewer => "needs-newer",
             Refusal::InProgress => "in-progress",
         }

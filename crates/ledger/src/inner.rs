@@ -8,6 +8,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::action::{Action, ActionId, Sizes};
 use crate::machine::{Owner, Stamp};
+use crate::on_stuck::OnStuck;
 use crate::operation::Operations;
 use crate::paces::Paces;
 use crate::store::Store;
@@ -37,6 +38,8 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) compared: Arc<OnceLock<()>>,
     /// The key of the fingerprints, once it has been read.
     pub(crate) print_key: OnceLock<[u8; 32]>,
+    /// Who is told of stuck actions; `None` for nobody.
+    pub(crate) on_stuck: Option<OnStuck>,
     /// Limits the number of tasks that search for a row after the database did not answer the write that records the
     /// row.
     pub(crate) lost: Arc<Semaphore>,

@@ -22,6 +22,7 @@ mod places;
 mod rows;
 mod settings;
 mod statements;
+mod stuck;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
