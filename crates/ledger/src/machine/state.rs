@@ -29,7 +29,8 @@ pub enum Known {
 /// The reason why an action is not applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotApplied {
-    /// The provider refused the action, and the refusal holds for every attempt.
+    /// The provider refused the action. No other attempt can still take effect, or the provider would refuse it in the
+    /// same way.
     Refused,
     /// The action was cancelled, or the provider reported it as cancelled.
     Cancelled,
@@ -81,8 +82,8 @@ pub struct Origin<'a> {
 /// How the keys are computed under which an action is sent to the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Naming {
-    /// Nothing is decided yet about the keys. Plain SQL recorded the action. It does not know the key rules, and no
-    /// worker has worked on the action since.
+    /// Nothing is decided yet about the keys. The action was recorded by plain SQL, which does not know the key rules,
+    /// and no worker has worked on the action since.
     Open,
     /// The keys are made as the first release of this program made them: the caller's key is sent as it is, and a
     /// cancel has the key `KEY:c:GENERATION`.

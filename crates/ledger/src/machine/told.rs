@@ -184,7 +184,8 @@ impl Case<'_> {
         Told::Write(draft.rested())
     }
 
-    /// Returns the line of the attempt log completed with the time, the outcome and the details of its attempt's end.
+    /// Returns the attempt's line of the attempt log, with the end of the attempt filled in: the time, the outcome and
+    /// the details.
     pub(super) fn closed(&self, line: &AttemptRow, outcome: AttemptOutcome, report: &Report) -> AttemptRow {
         AttemptRow {
             ended_at: Some(self.now),

@@ -28,8 +28,8 @@ impl Draft {
         Draft::at(state, Now::sure(now))
     }
 
-    /// Makes a draft as [`Draft::of`] does, and also stores whether the time can be relied on. A change that may record
-    /// a request needs this.
+    /// Makes a draft as [`Draft::of`] does, but with a time that may be in doubt. It is used for each change that may
+    /// record a request, since such a change must know whether the time can be relied on.
     pub(super) fn at(state: &State, now: Now) -> Draft {
         let to = State { version: state.version.saturating_add(1), ..state.clone() };
         let (now, sure) = (now.at, now.is_sure());

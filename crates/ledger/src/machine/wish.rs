@@ -7,7 +7,7 @@ use super::told::contradicts;
 use super::transition::Draft;
 use super::{End, Goal, Known, NotApplied, Origin, Owner, Rules, Stamp, State, Write};
 
-/// The reason why an action cannot be settled. The business transaction must roll back.
+/// The reason why an action cannot be settled. If an application gets it, its business transaction must roll back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotSettled {
     /// The action is being cancelled, because its deadline passed or because it was cancelled first.

@@ -49,9 +49,9 @@ pub struct Listed {
     pub key: Option<String>,
     /// The provider's own name for the record.
     pub id: Option<String>,
-    /// The amount, in the unit of the ledger's amount that it is compared with: in units of the currency, such as
-    /// 10.50, if the row of the action has an amount, and otherwise in the unit of our own request. `None` if the
-    /// record names no amount.
+    /// The amount, in the unit of the amount that the ledger compares it with: units of the currency, such as 10.50, if
+    /// the action's row has an amount, and otherwise the unit of the action's request. `None` if the record names no
+    /// amount.
     pub amount: Option<Amount>,
     /// The state of the effect at the provider.
     pub state: ListedState,

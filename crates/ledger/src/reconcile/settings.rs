@@ -9,8 +9,8 @@ use seawall_policy::Backoff;
 
 use super::{Amount, DAY, Zone, amount_at};
 
-/// A function that reads the amount in a stored request, in the unit of [`Listed::amount`](super::Listed::amount). It
-/// returns `None` if the request has no amount.
+/// A function that reads the amount in a stored request. The amounts of the provider's list must be in the same unit.
+/// The function returns `None` if the request has no amount.
 pub type ReadAmount = Arc<dyn Fn(&[u8]) -> Option<Amount> + Send + Sync>;
 
 /// The kinds of corrections that are allowed. By default none is allowed: people read the report and decide.

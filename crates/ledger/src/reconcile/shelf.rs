@@ -168,8 +168,8 @@ impl<T: Tables> Shelf<'_, T> {
     }
 
     /// Makes `owner` the owner of a report that waits for a worker. Returns the right to work on the report, with how
-    /// far the work has come. Returns `None` if the report does not wait. With `at_once`, an incomplete report is also
-    /// taken before the time at which its list is to be read again, or if it is not to be read again.
+    /// far the work has come. Returns `None` if the report does not wait. With `at_once`, an incomplete report is taken
+    /// even if the time has not come at which its list is to be read again, or if the list is not to be read again.
     pub(crate) async fn take(
         &self,
         id: ReportId,

@@ -139,7 +139,8 @@ pub(crate) trait Columns: Sized {
     fn read(from: &mut impl Source) -> Result<Self>;
 }
 
-/// Implements [`Columns`] for a struct. All of its fields are named, in the order of the columns.
+/// Implements [`Columns`] for a struct. The macro is given the names of all fields of the struct, in the order of the
+/// columns.
 macro_rules! columns {
     ($type:ty { $($field:ident),* $(,)? }) => {
         impl Columns for $type {
