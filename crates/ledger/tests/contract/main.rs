@@ -7,6 +7,7 @@ mod claims;
 mod clocks;
 mod declared;
 mod functions;
+mod hosts;
 mod idle;
 mod keeping;
 mod late;
@@ -25,6 +26,7 @@ mod pooler;
 #[path = "../support/provider.rs"]
 mod provider;
 mod releases;
+mod replicas;
 mod rows;
 mod same_requests;
 #[path = "../support/scratch.rs"]

@@ -4,8 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use sqlx::Postgres;
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnection;
 
 use crate::action::{Action, ActionId};
@@ -15,14 +13,14 @@ use crate::machine::Write;
 use crate::store::lane::{Answer, Batch, Job, Task, unexpected};
 use crate::store::{Changed, Insert, Recorded, Result};
 
-use super::deadline::{Begin, Link};
+use super::deadline::{Begin, Kept, Link};
 use super::statements::Session;
 
 /// One lane: a writer with a connection of its own. It keeps this connection between batches, since giving the
 /// connection back to the pool and taking it again would cost a round trip for each batch.
 pub(super) struct Lane {
     pub(super) link: Link,
-    pub(super) conn: Option<PoolConnection<Postgres>>,
+    pub(super) conn: Option<Kept>,
     pub(super) clock: SharedClock,
     pub(super) prepared: bool,
 }
@@ -79,7 +77,7 @@ impl Batch<PgConnection> for Lane {
 
     fn give_up(&mut self) {
         if let Some(broken) = self.conn.take() {
-            drop(broken.detach());
+            broken.close();
         }
     }
 
