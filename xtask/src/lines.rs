@@ -250,8 +250,8 @@ mod tests {
 
     #[test]
     fn lines_with_code_count_and_those_of_tests_do_not() {
-        // The twelve counted lines of `FILE` are five of `use` and `struct A` (use, derive, struct, field, brace) and
-        // seven of `impl A` (impl, fn, three lines of text, two braces).
+        // Twelve lines of `FILE` count. Five belong to `use` and `struct A` (use, derive, struct, field, brace), and
+        // seven to `impl A` (impl, fn, three lines of text, two braces).
         assert_eq!(lines_of(FILE).unwrap(), 12);
         assert_eq!(lines_of("#![cfg(test)]\nfn a() {}\n").unwrap(), 0);
     }

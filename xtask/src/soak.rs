@@ -19,7 +19,7 @@ pub(crate) struct Options {
     /// The seed from which all faults and their times are drawn [default: drawn from the time, and printed].
     #[arg(long)]
     seed: Option<u64>,
-    /// The database.
+    /// The kind of database that the ledger uses in this run.
     #[arg(long, value_enum, default_value = "postgres")]
     store: Store,
     /// Parts of names of faults, such as `silent` or `deploy`. Faults whose name contains one of them are left out.

@@ -1,4 +1,4 @@
-//! A provider's answer of which a bounded part was read.
+//! A provider's answer whose body was read up to a bound.
 
 use bytes::Bytes;
 use http::Response;
@@ -6,8 +6,8 @@ use http::response::Parts;
 use http_body_util::BodyExt;
 use seawall_client::{AnswerBody, Truncated};
 
-/// An answer of a provider. Its body was read up to a bound, so that the answer can be judged and recorded. A caller that
-/// passes the answer on sends [`LiveAnswer::read`] first, and then [`LiveAnswer::rest`].
+/// An answer of a provider. Its body was read up to a bound, so that the answer can be judged and recorded. A caller
+/// that passes the answer on sends [`LiveAnswer::read`] first, and then [`LiveAnswer::rest`].
 #[derive(Debug)]
 pub struct LiveAnswer {
     /// The status and all headers, as the provider sent them.

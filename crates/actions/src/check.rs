@@ -34,8 +34,8 @@ impl Declared<'_> {
         problems
     }
 
-    /// Adds a problem for each rule that needs something that is not declared. For example, a rule may say that the
-    /// provider is asked, although no confirm is declared.
+    /// Adds a problem for each rule that needs something which the declaration does not have. For example, a rule may
+    /// say that the provider is asked, although no confirm is declared.
     fn means(&self, rules: &Rules, problems: &mut Vec<Problem>) {
         let mut error = |setting, with, wrong| problems.push(Problem::error(setting, wrong).with(with));
         match (rules.on_unknown, self.idempotency) {
@@ -185,8 +185,8 @@ impl Declared<'_> {
         problems.push(Problem::note("cancel.keyed", wrong).with(with));
     }
 
-    /// Adds the problems of what is declared about answers: invalid field pointers, a confirm that can never find an
-    /// effect, and a cancel that is not sent again if its answer is lost.
+    /// Adds the problems of what is declared about answers: JSON pointers to fields that are not valid, a confirm that
+    /// can never find an effect, and a cancel that is not sent again if its answer is lost.
     fn answers(&self, problems: &mut Vec<Problem>) {
         let mut error = |setting, wrong| problems.push(Problem::error(setting, wrong));
         let mut fields = |setting, predicates: &[Predicate]| {

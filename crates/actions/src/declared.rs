@@ -11,13 +11,13 @@ use crate::template::{Hole, Pointer, RequestTemplate};
 /// How the provider is asked, through its status API, what became of an action.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Confirm {
-    /// The request that asks.
+    /// The request that asks the provider.
     pub request: RequestTemplate,
     /// The time between the end of an attempt and the first question to the provider. Default 2 s.
     pub after: Duration,
-    /// The number of times that the provider must answer "absent" before the ledger believes it. Only answers after the
-    /// quiet time count. (The quiet time is the time, after the last possible send, in which a request may still
-    /// arrive.) The answers must be at least one quiet time apart. `None` (the default) means 1 if every predicate of
+    /// The number of times that the provider must answer "absent" before the ledger believes it. Only answers count
+    /// that come after the quiet time, which is the time, after the last possible send, in which a request may still
+    /// arrive. These answers must be at least one quiet time apart. `None` (the default) means 1 if every predicate of
     /// `absent` looks at the body, and 2 otherwise. See [`Confirm::absences_wanted`].
     pub absences: Option<u32>,
     /// Predicates of answers that mean "the action took effect". One matching predicate is enough.
@@ -38,8 +38,8 @@ pub struct Confirm {
 }
 
 impl Confirm {
-    /// Returns a confirm with the defaults. The provider is first asked after 2 s, because when an answer is lost, the
-    /// work has usually been done quickly.
+    /// Returns a confirm with the defaults. The provider is first asked 2 s after the attempt. By then it has usually
+    /// done the work, even if its answer was lost.
     #[must_use]
     pub fn new(request: RequestTemplate) -> Confirm {
         Confirm {
@@ -73,7 +73,7 @@ impl Confirm {
 /// How an action is undone at the provider.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cancel {
-    /// The request that undoes it.
+    /// The request that undoes an action.
     pub request: RequestTemplate,
     /// What a second cancel of the same action does at the provider. Default: it undoes the action a second time.
     pub kind: CancelKind,
@@ -132,7 +132,7 @@ impl Cancel {
 
     /// Returns the number of answers "there is no such thing" after which it is believed that there is nothing to undo.
     /// It is 1 if every predicate of `not_found` looks at the body, and 2 otherwise, as for
-    /// [`Confirm::absences_wanted`]. It matters only while it is not known whether the action took effect.
+    /// [`Confirm::absences_wanted`]. This number matters only while it is not known whether the action took effect.
     #[must_use]
     pub fn absences_wanted(&self) -> u32 {
         if self.not_found.iter().any(|predicate| predicate.fields.is_empty()) { 2 } else { 1 }
@@ -172,8 +172,8 @@ pub struct Declared<'a> {
     /// Whether the declaration asks to repeat an attempt whose effect is unknown, although the repeat may take effect a
     /// second time.
     pub repeats_in_doubt: bool,
-    /// The header in which the action's key is sent. `None` if no header is declared, or if the key is not sent. The
-    /// key of a cancel that is `keyed` is then sent in `Idempotency-Key`.
+    /// The header in which the action's key is sent. `None` if no header is declared, or if the key is not sent. With
+    /// `None`, the key of a cancel that is `keyed` is sent in `Idempotency-Key`.
     pub key_header: Option<&'a HeaderName>,
     /// How long the provider remembers a key. `None` if this is not declared.
     pub key_lifetime: Option<&'a Lifetime>,

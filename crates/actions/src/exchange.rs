@@ -13,11 +13,11 @@ use crate::answer::LiveAnswer;
 use crate::stored::{AnswerOf, StoredAnswer};
 use crate::template::Filled;
 
-/// A function that returns the connections to a dependency. They belong to the async runtime in which the function is
-/// called. It returns `None` outside of a runtime.
+/// A function that returns the connections to a dependency. Each async runtime has connections of its own, and the
+/// function returns those of the runtime in which it is called. Outside of a runtime it returns `None`.
 pub type Connections = Arc<dyn Fn() -> Option<Arc<Dependency>> + Send + Sync>;
 
-/// A request as it goes out.
+/// A request to the provider, with all its holes filled.
 pub(crate) struct Outgoing {
     pub(crate) method: Method,
     pub(crate) target: String,
@@ -56,11 +56,11 @@ pub(crate) struct Exchanged {
     pub(crate) report: Report,
 }
 
-/// Why nothing can be sent outside of a runtime.
+/// The error message for a request that is to be sent outside of an async runtime.
 pub(crate) const OUTSIDE: &str = "no connections outside of a runtime";
 
-/// Sends the request `outgoing` to the provider as one call, and returns its result. At most `most_bytes` of the answer's
-/// body are kept. If the request cannot be sent, the result says that nothing was sent.
+/// Sends the request `outgoing` to the provider as one call, and returns its result. At most `most_bytes` of the
+/// answer's body are kept. If the request cannot be sent, the result says that nothing was sent.
 pub(crate) async fn exchange(
     connections: &Connections,
     plan: &Arc<Plan>,

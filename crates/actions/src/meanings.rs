@@ -1,8 +1,8 @@
 //! Checks what is declared of the meanings of answers.
 //!
-//! Two kinds of problems are found here. A condition that no answer can reach is an error, since the author of the
-//! declaration believes that it decides something. If nothing is declared about an answer, a default decides what the
-//! answer means. If this default can be wrong for a real provider, the author gets a note.
+//! Two kinds of problems are found here. A predicate that can never decide is an error, because its author believes
+//! that it decides something. If nothing is declared about an answer, a default decides what the answer means. If this
+//! default can be wrong for a real provider, the author gets a note.
 
 use seawall_ledger::{OnUnknown, Rules};
 use seawall_policy::{Predicate, Problem, Wrong, show_time};
@@ -15,7 +15,8 @@ type List<'a> = (&'static str, &'static str, &'a [Predicate]);
 /// The settings that say what an answer of the operation itself means.
 const OF_ANSWERS: &[&str] = &["answers", "duplicate", "refuses", "refusal_binds", "saves_refusals"];
 
-/// The lists of which one can hide another.
+/// The names of the settings that hold predicates, in the order in which these are tried. If a predicate matches every
+/// answer that a predicate of a later setting matches, the later one can never decide.
 const IN_ANSWERS: &[&str] = &["duplicate", "answers.applied", "answers.not_applied", "answers.unknown"];
 const IN_CONFIRM: &[&str] = &["confirm.cancelled", "confirm.partly", "confirm.applied", "confirm.absent"];
 const IN_CANCEL: &[&str] =
@@ -132,7 +133,8 @@ fn trusted_refusals(declared: &Declared<'_>, rules: &Rules, problems: &mut Vec<P
     problems.push(Problem::note("answers", wrong).with(OF_ANSWERS));
 }
 
-/// Adds a note if a status alone can mean "absent".
+/// Adds a note if a status alone can mean "absent", because a server in front of the provider can answer with that
+/// status.
 fn bare_absence(confirm: &Confirm, rules: &Rules, problems: &mut Vec<Problem>) {
     if !confirm.has_bare_absent() {
         return;

@@ -3,8 +3,8 @@
 //! Each request of the ledger is one attempt, since the ledger itself decides about repeats. The request goes to the
 //! first endpoint only. A second endpoint may be another provider, and a charge that may have happened at the first
 //! must never be sent to the second. Credentials are the endpoint's headers, which the client adds when it sends. The
-//! client checks the deadline directly before it sends the first byte. It resets a request that is not answered by the
-//! deadline.
+//! client checks the deadline directly before it sends the first byte. If a request is not answered by the deadline,
+//! the client resets it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -44,7 +44,8 @@ pub struct Judged {
     /// What the ledger is told. If the body of the answer broke off, this can be "unknown" although `finish` says that
     /// the action took effect.
     pub performed: Performed,
-    /// What the ledger is told besides.
+    /// Further details for the ledger: the status, what went wrong, and for how long the provider wants no further
+    /// requests.
     pub report: Report,
     /// The end of the call, as the call machine reported it.
     pub finish: Finish,
@@ -101,15 +102,16 @@ impl HttpRemote {
     }
 
     /// Sets the maximum length of an answer's body that is read and recorded, in bytes. Default 128 KiB. Nothing is
-    /// recorded of a longer answer, and its fields are unknown. The ledger must allow such answers
-    /// ([`Sizes::answer`](seawall_ledger::Sizes::answer)), together with their head ([`StoredAnswer::HEAD_BYTES`]).
+    /// recorded of a longer answer, and its fields are unknown. The ledger has a maximum of its own for what is
+    /// recorded of an answer ([`Sizes::answer`](seawall_ledger::Sizes::answer)). It must be at least `bytes` plus
+    /// [`StoredAnswer::HEAD_BYTES`].
     #[must_use]
     pub fn answer_max(self, bytes: usize) -> HttpRemote {
         HttpRemote { answer_max: bytes, ..self }
     }
 
-    /// Returns the plan of one attempt: one request to the first endpoint. It has no total timeout, so the [`Wish`] must
-    /// name a deadline.
+    /// Returns the plan of one attempt: one request to the first endpoint. It has no total timeout, so the [`Wish`]
+    /// must name a deadline.
     #[must_use]
     pub fn perform_plan(&self) -> &Arc<Plan> {
         &self.perform
@@ -154,8 +156,8 @@ impl HttpRemote {
 
     /// Returns the bytes that are recorded for an action with this key and this request body. The whole request is
     /// recorded, so that a later version of the program sends the same request. `key` is the key under which the action
-    /// is to be sent: see [`KeyRules::sent`](seawall_ledger::KeyRules::sent), with the salt 0. If another action is sent
-    /// under that key already, the ledger chooses another one later.
+    /// is to be sent: see [`KeyRules::sent`](seawall_ledger::KeyRules::sent), with the salt 0. If another action is
+    /// sent under that key already, the ledger chooses another one later.
     ///
     /// # Errors
     /// If the operation has no template. Also if a hole needs a value from the key, the body or the recorded headers,
@@ -285,7 +287,7 @@ impl HttpRemote {
     }
 }
 
-/// Returns what a request must keep to: it must be over at `deadline`.
+/// Returns the wish for a request of the ledger: it must be over at `deadline`, and the client does not repeat it.
 fn wish(clock: Clock, deadline: Instant) -> Wish {
     Wish { by: Some(until(clock, deadline)), no_repeats: true, ..Wish::default() }
 }

@@ -87,13 +87,13 @@ pub enum AnswerOf {
 /// An answer as it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredAnswer {
-    /// Where the answer came from.
+    /// Which request the provider answered.
     pub of: AnswerOf,
-    /// Its status.
+    /// The status of the answer.
     pub status: u16,
-    /// The headers that were kept of it ([`StoredAnswer::kept`]).
+    /// The recorded headers of the answer ([`StoredAnswer::kept`]).
     pub headers: HeaderMap,
-    /// Its body.
+    /// The body of the answer.
     pub body: Vec<u8>,
 }
 
@@ -110,11 +110,13 @@ impl StoredAnswer {
     /// Returns what is recorded of an answer. These headers are not recorded:
     ///
     /// - those that are meant for one connection only (RFC 9110, section 7.6.1), also those that `Connection` names;
-    /// - `Content-Length` and `Transfer-Encoding`, which are made anew, and `Trailer`, because trailers are not recorded;
+    /// - `Content-Length` and `Transfer-Encoding`, which are made anew, and `Trailer`, because trailers are not
+    ///   recorded;
     /// - `Date` and `Set-Cookie`, which belong to this one answer;
     /// - all that begin with `Seawall-`;
     /// - those whose value is not ASCII text;
-    /// - those for which no room is left in 8 KiB. The first `Content-Type` comes first, then the others in their order.
+    /// - those for which no room is left in 8 KiB. The first `Content-Type` comes first, then the others in their
+    ///   order.
     #[must_use]
     pub fn kept(of: AnswerOf, head: &Parts, body: &[u8]) -> StoredAnswer {
         StoredAnswer {

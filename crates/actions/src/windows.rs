@@ -13,13 +13,14 @@ use seawall_policy::{Problem, Wrong, show_time};
 
 use crate::declared::{Cancel, Confirm, Declared};
 
-/// One thing that has to be finished before a window ends, such as asking the provider or cancelling the effect.
+/// A thing that has to be finished before a window ends, such as asking the provider or cancelling the effect.
 struct Plan {
     /// The longest time that may pass from the first send of an action until this thing is finished.
     needs: Duration,
-    /// What would not be finished in time, as the rest of a sentence.
+    /// What may come too late, in words that follow "ends before" in the message of the problem, such as `the cancel
+    /// has arrived`.
     what: &'static str,
-    /// Which times must fit into the window.
+    /// The help of the problem: which times must fit into the window.
     help: &'static str,
     /// The settings from which `needs` follows.
     with: &'static [&'static str],
@@ -117,7 +118,8 @@ fn cancelled(declared: &Declared<'_>, cancel: &Cancel, rules: &Rules, total: Dur
 }
 
 impl Plan {
-    /// Returns the problem of the setting `setting` if this step does not fit into the window; `None` if it fits.
+    /// Returns the problem of the setting `setting` if the window may end before this plan is carried out. Returns
+    /// `None` if the plan is always carried out in time.
     fn into(self, setting: &'static str, window: &Window) -> Option<Problem> {
         let needs = show_time(self.needs);
         let what = self.what;

@@ -1,12 +1,12 @@
 //! Makes calls with retries, timeouts and a breaker around any future.
 //!
 //! [`crate::Dependency`] sends requests over connections. In this module, the caller's closure makes each attempt, and
-//! the caller says what the attempt's ending means. Both let the same code (`seawall_policy::Call`) decide what to do
-//! next. Only the timeouts differ: a future shows no progress, so the read timeout bounds the whole attempt, and there
-//! is no connect timeout.
+//! the caller says what the attempt's ending means. In both cases the same code (`seawall_policy::Call`) decides what
+//! to do next. Only the timeouts differ: a future does not show whether it makes progress, so the read timeout bounds
+//! the whole attempt, and there is no connect timeout.
 //!
-//! The attempt is polled before anything is set up for waiting, and the timer is made only when the attempt is first
-//! pending. So a call that never waits costs next to nothing.
+//! The attempt's future is polled first. A timer is made only if that future is pending. So a call that never waits
+//! costs next to nothing.
 //!
 //! A caller abandons the call by dropping its future. Then nobody learns how the attempt would have ended, because the
 //! attempt's future belongs to the caller and cannot be polled further. So an abandoned attempt alone does not count as
@@ -58,7 +58,7 @@ pub struct Try {
 pub struct Judged<T> {
     /// How the attempt ended, as the guards see it.
     pub ending: Ending,
-    /// Whether the attempt could be made again.
+    /// Whether a further attempt could send the same request, for example because its body was kept.
     pub again: bool,
     /// The value that the caller gets if no further attempt follows.
     pub value: T,
@@ -87,10 +87,11 @@ pub trait Work {
     /// Makes an attempt.
     fn attempt(&mut self, attempt: Try) -> Self::Attempt;
 
-    /// Says what the output of an attempt means.
+    /// Says what the output of an attempt's future means.
     fn judge(&mut self, output: <Self::Attempt as Future>::Output) -> Judged<Self::Value>;
 
-    /// Returns whether another attempt may follow an attempt that was aborted. By default this is `true`.
+    /// Returns whether a further attempt could send the same request after an attempt that was aborted. By default this
+    /// is `true`.
     fn can_repeat(&self) -> bool {
         true
     }
@@ -104,8 +105,8 @@ pin_project! {
         S: Deref<Target = Site>,
         W: Work,
     {
-        // The fields are dropped in their order. So the attempt's future is dropped first, and only then is its place
-        // in the limit given back (by `run`).
+        // The fields are dropped in their order. So the attempt's future is dropped first. Only then is the field `run`
+        // dropped, which gives the call's place in the limit back.
         #[pin]
         state: State<W::Attempt>,
         run: Run<S>,

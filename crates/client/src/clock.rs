@@ -28,7 +28,7 @@ pub struct Clock {
 #[derive(Clone, Copy, Debug)]
 enum Origin {
     Runtime(Instant),
-    /// The number of ticks at the origin.
+    /// What the tick counter showed at the origin.
     Ticks(u64),
 }
 

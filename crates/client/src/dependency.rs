@@ -148,13 +148,13 @@ impl Dependency {
         Followed::new(Box::pin(drive), tracks, Arc::clone(&self.followers)).await
     }
 
-    /// Makes one call as [`Dependency::call`] does, but its request is made by `prepare`, which is polled only after the
-    /// guards have let the call pass. A refused call drops `prepare` without polling it.
+    /// Makes one call as [`Dependency::call`] does, but its request is made by `prepare`, which is polled only after
+    /// the guards have let the call pass. A refused call drops `prepare` without polling it.
     ///
-    /// Returns `None` if `prepare` resolves to `None`. In that case nothing is sent, and the permit is given back unused:
-    /// the call counts neither as a success nor as a failure, a half-open breaker may send another probe, and the slot
-    /// of the limit is free. The permit is given back in the same way if the future is dropped while `prepare` runs. The
-    /// keys in the prepared request are not used, since the guards are asked before it exists.
+    /// Returns `None` if `prepare` resolves to `None`. In that case nothing is sent, and the permit is given back
+    /// unused: the call counts neither as a success nor as a failure, a half-open breaker may send another probe, and
+    /// the slot of the limit is free. The permit is given back in the same way if the future is dropped while `prepare`
+    /// runs. The keys in the prepared request are not used, since the guards are asked before it exists.
     ///
     /// The total timeout and `wish` count from the beginning of the call. If the time is over when `prepare` resolves,
     /// nothing is sent, and the outcome is the refusal `no-time-left`. The connect and read timeouts count from the end

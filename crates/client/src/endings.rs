@@ -1,6 +1,6 @@
 //! Decides what the end of an exchange proves about the request.
 //!
-//! On HTTP/1.1 the connection is ours, and our own code knows how it broke.
+//! On HTTP/1.1, our own code reads and writes the connection, so it knows how the connection broke.
 //!
 //! On HTTP/2, hyper gives a request back only if the request was not sent. If hyper gives no request back, that proves
 //! nothing. A server can say in two ways that it did not process a stream: it refuses the stream, or its GOAWAY names

@@ -3,9 +3,9 @@
 //! An open breaker gets no calls, so it can only guess how long it should stay open. If the provider has a request that
 //! reports its health, a good answer (2xx) to this request ends the wait.
 //!
-//! The health request is not a probe. It passes neither breaker nor limit, and never carries a caller's request. After
-//! a good answer the breaker is half-open as usual, with a single probe at a time. A bad answer, or no answer, changes
-//! nothing.
+//! The health request is not a probe. Neither breaker nor limit is asked before it is sent, and it never carries a
+//! caller's request. After a good answer the breaker is half-open as usual, with a single probe at a time. A bad
+//! answer, or no answer, changes nothing.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;

@@ -1,9 +1,9 @@
-//! Sends the calls to dependencies over real connections.
+//! Sends calls to dependencies over real connections.
 //!
-//! [`Dependency::call`] carries a call out. The rules of `seawall-policy` decide what to do next (send, wait or
-//! finish), and this crate does it. Connections are made in [`connect`]. They are kept in a pool, which knows which
-//! request may use which connection. Each exchange has one timer, which ends it when a timeout or deadline passes.
-//! [`Shared`] holds the guards that all calls share, behind one lock.
+//! [`Dependency::call`] makes one call. The rules of `seawall-policy` decide what to do next (send, wait or finish),
+//! and this crate does it. Connections are made in [`connect`]. Idle connections are kept in a pool, which knows which
+//! request may use which connection. Each exchange has one timer, which ends the exchange when a timeout or deadline
+//! passes. [`Shared`] holds the guards that all calls share, behind one lock.
 
 mod answer;
 pub mod any;

@@ -192,8 +192,8 @@ impl Line {
         false
     }
 
-    /// Returns whether there is a byte to read, or the connection has ended. If `force` is set, the kernel is also
-    /// asked, because it may know more than the reactor has seen.
+    /// Returns whether there is a byte to read, or the connection has ended. If `force` is set, the kernel is asked,
+    /// even if the runtime has not noticed yet that there is something to read.
     fn has_unread(&mut self, force: bool) -> bool {
         self.meter.force_read(force);
         let mut byte = [0];
@@ -231,8 +231,8 @@ impl Line {
             }
             let progress = self.meter.progress();
             if !std::mem::replace(&mut begun, true) {
-                // These are the first bytes of this request. The read timeout is counted from a time shortly before the
-                // request was sent, so these bytes need not start the timeout anew, and the clock need not be read.
+                // These are the first bytes of this request. The read timeout began shortly before them. So it need not
+                // begin anew with them, and the clock need not be read.
                 watch.has_seen(progress);
             }
             watch.poll(&mut self.timer, progress, cx).map(|lapse| Err(LineFailure::Lapsed(lapse)))

@@ -187,11 +187,10 @@ impl Pool {
     }
 
     /// Makes a new connection and returns it. If no descriptor is left, an idle connection is closed to free one, and
-    /// the connection is tried again. Fails if no connection is made by the time `by`.
+    /// the new connection is made with that descriptor. Fails if no connection is made by the time `by`.
     async fn connection(&self, by: Time) -> Result<Connection, ConnectError> {
         let deadline = self.clock.instant(by);
-        // The number of tries is bounded, since another part of the program may take each descriptor that is freed
-        // here.
+        // This is done only a few times, since another part of the program may take each descriptor that is freed here.
         for _ in 0..GIVEN_UP {
             let connected = self.connector.connect(deadline).await;
             let starved = |error: &ConnectError| error.kind() == ConnectErrorKind::OutOfDescriptors;
@@ -347,8 +346,8 @@ fn lend(pool: &Arc<Pool>) {
 /// `false` if no connection was idle.
 #[must_use]
 pub fn give_up_idle() -> bool {
-    // The lock is released at the end of this line. The last reference to a pool may be dropped below, and with it all
-    // connections of the pool, so the lock must not be held then.
+    // The list is unlocked at the end of this statement. Below, the last reference to a pool may be dropped, and with
+    // it all connections of the pool. The list must not be locked during that.
     let pools: Vec<Arc<Pool>> = POOLS.lock().iter().filter_map(Weak::upgrade).collect();
     let longest = pools.iter().filter_map(|pool| Some((pool.longest_idle()?, pool)));
     longest.max_by_key(|(idle, _)| *idle).is_some_and(|(_, pool)| pool.give_up_oldest())

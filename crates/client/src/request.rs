@@ -151,7 +151,8 @@ impl Address {
         for name in self.headers.keys() {
             headers.remove(name);
         }
-        // `extend` appends. Fields with these names were removed above, so no field appears twice.
+        // `extend` adds fields, and does not replace fields of the same name. Such fields were removed above, so no
+        // field appears twice.
         headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
         if let Some((name, millis)) = deadline {
             headers.insert(name.clone(), HeaderValue::from(millis));

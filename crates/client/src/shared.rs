@@ -64,7 +64,7 @@ impl Shared {
         ended != 0 && now.since(Time::from_nanos(ended)) + COARSE < RECENT_SUCCESS
     }
 
-    /// Notes that an attempt succeeded at `now`. Must not be called for a probe, nor for an attempt whose breaker is
+    /// Records that an attempt succeeded at `now`. Must not be called for a probe, nor for an attempt whose breaker is
     /// kept for a key.
     #[inline]
     pub(crate) fn succeeds(&self, now: Time) {
@@ -166,8 +166,8 @@ impl<'a> CallGuards<'a> {
         CallGuards { shared, keys, clock, answered: None, proved_well: false }
     }
 
-    /// Returns whether the last attempt that ended proves that the endpoint works: it was a success and not a probe, and
-    /// its breaker is not one that is kept for a key.
+    /// Returns whether the last attempt that ended proves that the endpoint works: it was a success and not a probe,
+    /// and its breaker is not one that is kept for a key.
     pub(crate) fn proved_well(&self) -> bool {
         self.proved_well && self.keys.breaker.is_none()
     }
@@ -187,7 +187,7 @@ impl<'a> CallGuards<'a> {
         }
     }
 
-    /// Is ready when the turn of this ticket has come.
+    /// Becomes ready when the turn of this ticket has come.
     pub(crate) fn poll_turn(&self, ticket: Ticket, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.poll_turn(ticket, cx)
     }

@@ -22,8 +22,8 @@ pub(crate) struct Tracks {
     /// for it.
     safe: bool,
     left: AtomicBool,
-    /// The maximum time, in nanoseconds, that the attempt may go on without progress if it goes on only to learn whether
-    /// the endpoint works. [`u64::MAX`] as long as this is not so.
+    /// The maximum time, in nanoseconds, that the attempt may go on without progress if it goes on only to learn
+    /// whether the endpoint works. For every other attempt it is [`u64::MAX`].
     patience: AtomicU64,
     state: Mutex<State>,
 }
@@ -102,7 +102,8 @@ impl Tracks {
         self.state.lock().flight = Some(flight);
     }
 
-    /// Must be called when the attempt has got the connection of `meter` and begins to write to it.
+    /// Must be called when the attempt has got a connection and begins to write to it. `meter` counts the connection's
+    /// bytes.
     pub(crate) fn sending(&self, meter: &Arc<Meter>) {
         if let Some(flight) = &mut self.state.lock().flight {
             flight.sent = Some((Arc::clone(meter), meter.written()));
@@ -116,13 +117,13 @@ impl Tracks {
         }
     }
 
-    /// Is called when the attempt has ended.
+    /// Must be called when the attempt has ended.
     pub(crate) fn over(&self) {
         self.state.lock().flight = None;
     }
 
-    /// Returns the maximum time that the attempt may go on without progress. This is its read timeout (`read`). A shorter
-    /// time may hold for an attempt that goes on only to learn whether the endpoint works.
+    /// Returns the maximum time that the attempt may go on without progress. This is its read timeout (`read`). A
+    /// shorter time may hold for an attempt that goes on only to learn whether the endpoint works.
     #[inline]
     pub(crate) fn patience(&self, read: Duration) -> Duration {
         read.min(Duration::from_nanos(self.patience.load(Ordering::Relaxed)))

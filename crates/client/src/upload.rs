@@ -19,7 +19,7 @@ use crate::connect::Stream;
 /// The maximum length, in bytes, of a piece of a body that is copied to the end of the bytes that wait to be sent.
 /// Longer pieces are sent without a copy.
 const COPIED: usize = 2048;
-/// The maximum size, in bytes, of a buffer that a thread keeps for its next request. A larger buffer is freed.
+/// The maximum size, in bytes, of a send buffer that a thread keeps for its next request. A larger buffer is freed.
 const KEPT: usize = 64 << 10;
 
 thread_local! {
@@ -40,7 +40,7 @@ pub(crate) enum Sized {
 /// Why a request could not be sent whole.
 #[derive(Debug)]
 pub(crate) enum Unfinished {
-    /// The connection takes no more.
+    /// The connection broke.
     Io(io::Error),
     /// The caller's body broke, or its length is not the declared one.
     Body(BodyError),
@@ -56,7 +56,7 @@ pub(crate) struct Upload {
     /// The number of bytes of `out` that the socket has taken.
     taken: usize,
     /// A piece of the body that is sent after `out` without being copied. It is empty if there is none. If `ends_chunk`
-    /// is set, a line end follows the piece.
+    /// is set, this piece is the content of a chunk, and the line end that belongs to the chunk is sent after it.
     piece: Bytes,
     ends_chunk: bool,
     /// Whether everything that was handed to the socket was also flushed.

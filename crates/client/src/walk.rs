@@ -1,7 +1,7 @@
-//! A call under way. One value holds the rules that decide the next step of the call, and the guards that they ask. It
-//! can be dropped at any time.
+//! A call under way. One value holds the call machine, which decides the next step, and the guards that the machine
+//! asks. The value can be dropped at any time.
 //!
-//! The rules say what to do next ([`Step`]), and the owner of the walk does it: it sends the attempt and reports how
+//! The machine says what to do next ([`Step`]), and the owner of the walk does it: it sends the attempt and reports how
 //! the attempt ended ([`Walk::ended`]), or it waits ([`Walk::wait`], [`Walk::queue`]). A walk that is dropped before
 //! its end gives back what it holds, such as its place in a queue or in a limit.
 
@@ -15,8 +15,8 @@ use seawall_policy::{Call, Effect, Ended, Keys, Plan, Step, Time, Underway, Wish
 use crate::clock::Clock;
 use crate::shared::{CallGuards, Shared, Slot, draw};
 
-/// A call under way, from its first step to its last, at any number of endpoints: the rules that decide the next step,
-/// and the guards that they ask.
+/// A call under way, from its first step to its last, at any number of endpoints: the call machine, and the guards that
+/// the machine asks.
 pub(crate) struct Walk<'a> {
     call: Call,
     guards: CallGuards<'a>,
@@ -55,7 +55,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Returns the call machine, which holds the permit of the attempt that is about to be sent. It must be given to
-    /// [`Walk::resume`], since a machine alone gives nothing back when it is dropped.
+    /// [`Walk::resume`], since a call machine that is merely dropped does not give its permit back.
     pub(crate) fn into_call(mut self) -> Call {
         self.over = true;
         let empty = Call::new(self.plan, Wish::default(), Time::ZERO);
@@ -126,8 +126,8 @@ impl<'a> Walk<'a> {
         self.call.caller_left();
     }
 
-    /// Returns whether the last attempt that ended proves that the endpoint works: it was a success and not a probe, and
-    /// its breaker is not one that is kept for a key.
+    /// Returns whether the last attempt that ended proves that the endpoint works: it was a success and not a probe,
+    /// and its breaker is not one that is kept for a key.
     pub(crate) fn proved_well(&self) -> bool {
         self.guards.proved_well()
     }

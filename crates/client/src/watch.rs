@@ -83,8 +83,8 @@ impl Watch {
         self.call.as_ref().is_some_and(|(_, own_end_by)| self.end_by < *own_end_by)
     }
 
-    /// Notes that the number that shows progress has become `seen`. The clock is not read for this, so the progress
-    /// counts as made when the clock was last read.
+    /// Records that `seen` bytes or frames have passed by now. The clock is not read for this, so they count as if they
+    /// had passed when the clock was last read.
     pub(crate) fn has_seen(&mut self, seen: u64) {
         self.seen = seen;
     }

@@ -1,16 +1,17 @@
-//! The machine's answers in a form that an obvious rule can bend.
+//! The machine's answers in a form that the search can change. The search replaces one rule of the machine by an
+//! obvious but wrong one (`obvious.rs`), which changes ("bends") what the machine returned.
 
 use seawall_ledger_search::machine::{AttemptRow, Question, Row, State, Step, Told, Write};
 
-/// A change of a row, as the machine or an obvious rule makes it. Only the machine makes a [`Write`], so the search keeps
-/// its changes in this form, which can be bent.
+/// A change of a row, as the machine or an obvious rule makes it. Only the machine can make a [`Write`], so the search
+/// copies the parts of a write into this form, whose fields an obvious rule can change.
 #[derive(Clone, Debug)]
 pub(crate) struct Bent {
     pub(crate) from: u64,
     pub(crate) to: Row,
     pub(crate) attempt: Option<AttemptRow>,
     pub(crate) breaks_scope: bool,
-    /// The change as the machine made it.
+    /// The change as the machine made it, which no obvious rule has changed.
     pub(crate) made: Write,
 }
 
@@ -26,11 +27,11 @@ impl From<Write> for Bent {
     }
 }
 
-/// What a worker does next: as [`Step`], with changes that can be bent.
+/// What a worker does next. The variants are those of [`Step`], with [`Bent`] in place of [`Write`].
 pub(crate) enum Plan {
     Leave,
     Change(Bent),
-    /// An attempt or a cancel is recorded, and sent after that.
+    /// The change records an attempt or a cancel. After it is written, the attempt or the cancel is sent.
     Send(Bent),
     Ask(Question),
     SettleScope,
@@ -48,7 +49,7 @@ impl From<Step> for Plan {
     }
 }
 
-/// What is written because of an event: as [`Told`], with a change that can be bent.
+/// What is written because of an event. The variants are those of [`Told`], with [`Bent`] in place of [`Write`].
 #[expect(clippy::large_enum_variant, reason = "taken apart where it is made")]
 pub(crate) enum Heard {
     Write(Bent),
@@ -66,7 +67,8 @@ impl From<Told> for Heard {
     }
 }
 
-/// Returns the state of a row. Each row of each world is checked before anything is done with it.
+/// Returns the state of a row. Panics if the columns of the row contradict each other. So this is checked for each row
+/// of each world.
 pub(crate) fn state(row: &Row) -> State {
     State::of_row(row.clone()).expect("an impossible row is a bad run")
 }

@@ -13,7 +13,8 @@ use crate::provider::Traits;
 use crate::world::{Also, AppKind, Case, TICK, in_ticks};
 
 pub(crate) const CONFIRM: ConfirmRules = ConfirmRules { after: Duration::ZERO, absences: 1, until: None };
-/// Refunds add up and have no key. A cancel names the id that the answer or confirm gave. This is the cautious default.
+/// A cancel is a refund without a key, and a second refund pays out once more. The refund names the charge by an id
+/// from the provider's answer to the perform or to a question. These are the ledger's cautious default rules.
 pub(crate) const REFUND: CancelRules = CancelRules {
     kind: CancelKind::Additive,
     keyed: false,
@@ -66,7 +67,8 @@ pub(crate) fn case(
     }
 }
 
-/// Sets the times of the rules in ticks, but keeps those that the case itself has set.
+/// Replaces the times of the rules by times in ticks, as [`in_ticks`] does. The limits and the times that a case sets
+/// by itself stay as they are.
 fn in_ticks_but(rules: Rules) -> Rules {
     let kept = (rules.limits, rules.quiet, rules.key_lifetime.clone(), rules.give_up, rules.audit_after);
     let mut rules = in_ticks(rules);
@@ -99,12 +101,20 @@ impl Case {
         Case { name, retries: 1, ..self }
     }
 
-    /// Questions and cancels are bounded by time alone. The time is over after a few failures.
+    /// Changes the case so that the number of questions and cancels has no limit. Only `stuck_after` limits them, and
+    /// it is over after two ticks.
     pub(crate) fn by_time(self, name: &'static str) -> Case {
         let mut case = Case { name, ..self };
         (case.rules.limits.cancel, case.rules.limits.confirm) = (None, None);
         case.rules.stuck_after = TICK * 2;
         case
+    }
+
+    /// Changes the case so that a shorter quiet time was declared when the attempts were recorded. A reload has
+    /// declared a longer one since.
+    pub(crate) fn with_longer_quiet(self, name: &'static str) -> Case {
+        let also = Also { shorter_quiet: Some(TICK), ..self.also };
+        Case { name, also, ..self }
     }
 
     pub(crate) fn faults(self, faults: u8) -> Case {
@@ -270,7 +280,7 @@ pub(crate) fn no_cancel() -> Case {
     })
 }
 
-/// All cases with keys. Each must have no bad run.
+/// Returns all cases whose provider honours keys. In none of them may a search find a run that ends badly.
 pub(crate) fn with_keys() -> Vec<Case> {
     vec![
         keyed(),
@@ -282,6 +292,7 @@ pub(crate) fn with_keys() -> Vec<Case> {
         keyed_binding_refusals(),
         tombstones_and_lookup().faults(1),
         keyed_and_lookup().by_time("keys and lookup, tried by time").faults(1),
+        keyed_binding_refusals().with_longer_quiet("keys, a doorman, quiet time made longer").faults(1),
     ]
 }
 
@@ -302,6 +313,10 @@ pub(crate) fn without_keys() -> Vec<Case> {
         no_cancel(),
         lookup().by_time("lookup, tried by time").faults(1),
         net_cancel().by_time("net cancel, tried by time").faults(1),
+        lookup().with_longer_quiet("lookup, quiet time made longer"),
+        lookup_resends().with_longer_quiet("lookup, sent again, quiet time made longer").faults(1),
+        lookup_keyed_refund().with_longer_quiet("lookup, keyed refunds, quiet time made longer").faults(1),
+        net_cancel().with_longer_quiet("net cancel, quiet time made longer").faults(1),
     ]
 }
 
@@ -334,16 +349,17 @@ pub(crate) fn scopes_people_and_slow_networks() -> Vec<Case> {
     ]
 }
 
-/// The same cases with one more piece of bad luck each. They take too long to run every day. A case in which only one
-/// thing may go wrong stays as it is.
+/// Returns the same cases, but in each of them one thing more may go wrong (a piece of bad luck). These searches take
+/// too long to run every day. A case that holds only if at most one thing goes wrong stays as it is.
 pub(crate) fn larger(cases: Vec<Case>) -> Vec<Case> {
-    // A load balancer that answers 404 to two cancels has answered as often as it takes to be believed.
+    // Two answers 404 to a cancel are believed. So where a load balancer may answer 404, a second piece of bad luck
+    // would make the ledger believe it wrongly.
     let more = |case: &Case| u8::from(!case.also.prompt && !case.traits.balanced_cancels);
     cases.into_iter().map(|case| Case { faults: case.faults + more(&case), ..case }).collect()
 }
 
-/// An obvious rule, a case in which it is wrong, and what goes wrong. `None` means that the case itself declares the
-/// obvious rule.
+/// Returns a list with three things in each entry: an obvious rule, a case in which this rule is wrong, and the message
+/// of the check that fails. The rule is `None` if the case itself declares something obvious and wrong.
 pub(crate) fn mistakes() -> Vec<(Option<Obvious>, Case, &'static str)> {
     let late = |mut case: Case| {
         case.name = "lookup, believed one tick after the last possible send";
@@ -356,6 +372,11 @@ pub(crate) fn mistakes() -> Vec<(Option<Obvious>, Case, &'static str)> {
         (Some(Obvious::OneCancelKey), net_cancel_keyed(), "live, and known as not applied"),
         (Some(Obvious::NetCancelBelieves), net_cancel(), "may still be applied, and known as not applied"),
         (Some(Obvious::QuietWhenWritten), lookup(), "live, and known as not applied"),
+        (
+            Some(Obvious::QuietOfTheRecord),
+            lookup().with_longer_quiet("lookup, quiet time made longer"),
+            "live, and known as not applied",
+        ),
         (Some(Obvious::QuietFromRecord), lookup(), "live, and known as not applied"),
         (Some(Obvious::SendsLate), lookup(), "may still be applied, and known as not applied"),
         (Some(Obvious::AskTwice), lookup(), "live, and known as not applied"),

@@ -1,7 +1,8 @@
-//! Searches breadth first over all worlds that can be reached, so that the bad run that is found is a shortest one.
+//! Searches all worlds that can be reached, breadth first: worlds that fewer moves lead to come first. So if a run ends
+//! badly, the search finds a shortest one.
 //!
-//! Only the hash is kept of a world whose moves were followed. If two worlds had the same hash, one of them would not
-//! be searched. With 64 bits and two million worlds the odds are one in ten million.
+//! Once the moves of a world were followed, only its hash is kept. If two worlds had the same hash, one of them would
+//! not be searched. With 64 bits and two million worlds, the probability of that is one in ten million.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -14,7 +15,8 @@ use crate::moves::{Moves, Next};
 use crate::obvious::Machine;
 use crate::world::{Case, Order, World};
 
-/// A hash that multiplies and folds. It is good enough, and five times as fast as a hash that resists an attacker.
+/// A hash function that multiplies, and joins the two halves of the product. It is five times as fast as the standard
+/// library's, which also resists an attacker.
 #[derive(Clone, Copy, Default)]
 struct Mix(u64);
 
@@ -56,7 +58,7 @@ fn hash(world: &World) -> u64 {
     mix.finish()
 }
 
-/// A run that ends badly.
+/// A run (a series of moves from a first world) that ends badly.
 pub(crate) struct BadRun {
     pub(crate) what: &'static str,
     pub(crate) steps: usize,
@@ -87,13 +89,14 @@ struct Search<'a> {
     known: HashMap<u64, u32, BuildHasherDefault<Mix>>,
     hashes: Vec<u64>,
     parents: Vec<u32>,
-    /// The next world of each world, if nothing more goes wrong.
+    /// For each world, the number of the world that follows if nothing more goes wrong; `NOWHERE` if none follows.
     lucky: Vec<u32>,
     ahead: VecDeque<World>,
     seen: Seen,
 }
 
-/// Searches all worlds, at most `most` of them.
+/// Searches all worlds that can be reached in this case, at most `most` of them. Returns the numbers of worlds and
+/// moves, and the first run that ends badly, if there is one.
 pub(crate) fn explore(case: &Case, machine: &Machine, most: usize) -> Seen {
     let mut search = Search {
         case,
@@ -175,10 +178,10 @@ impl Search<'_> {
         }
     }
 
-    /// Finds a world from which no end is reached, although nothing more goes wrong.
+    /// Finds a world from which a run never ends, although nothing more goes wrong; `None` if there is none.
     fn hangs(&self) -> Option<BadRun> {
-        // One number for each world: 0 if it was not visited, otherwise the number of the path that passed it. The path
-        // from each start has a number of its own.
+        // For each world, the number of the path that passed it; 0 if none has. A path follows `lucky` from one start,
+        // and the paths are numbered from 1. If a path comes to a world that it has passed itself, it never ends.
         let mut walked = vec![0_u32; self.lucky.len()];
         for start in 0..self.lucky.len() {
             let walk = start as u32 + 1;
@@ -227,7 +230,8 @@ fn is_over(world: &World) -> bool {
         Order::New | Order::Paid | Order::Failed => true,
         Order::Confirming | Order::Heard | Order::HeardNo | Order::PaidEarly => false,
     };
-    // If an action is stuck, its order and the rest of its scope wait for a person.
+    // If an action is stuck, its order and the other actions of its scope wait for a person, so they need not have
+    // ended.
     let stuck = world.places.iter().any(|p| p.row.ended == Some(End::Stuck));
     if stuck && world.places.len() > 1 {
         return true;

@@ -1,4 +1,5 @@
-//! What must hold in every world, and for every write.
+//! The checks of the search: what must hold in every world, and for every write. The error of a check says what is
+//! wrong.
 
 use seawall_ledger_search::machine::{AttemptKind, Effect, End, Goal, Naming, SettleBy, State};
 
@@ -7,14 +8,14 @@ use crate::provider;
 use crate::world::{Case, Hand, NOW, Order, Place, World};
 
 impl World {
-    /// Whether nothing is on its way and no party is about to do anything.
+    /// Returns whether no request is on its way, no worker is doing anything, and the provider has nothing left to do.
     pub(crate) fn is_quiet(&self) -> bool {
         self.net.is_empty()
             && self.workers.iter().all(|worker| worker.hand == Hand::Idle)
             && self.places.iter().all(|p| !p.there.is_working() && !p.there.index_lags())
     }
 
-    /// Whether a perform may still arrive.
+    /// Returns whether a perform of the action with this index is on its way, or may still be sent.
     pub(crate) fn performs_ahead(&self, index: usize) -> bool {
         let here = |place: u8| usize::from(place) == index;
         let flying = self.net.iter().any(|r| here(r.place) && r.kind == AttemptKind::Perform);
@@ -54,7 +55,7 @@ pub(crate) fn check(case: &Case, world: &World) -> Result<(), &'static str> {
     order(world)
 }
 
-/// Checks the provider's books: no effect happens twice, and none is undone twice.
+/// Checks the provider's books: the effect exists at most once, and is undone at most once.
 fn books(place: &Place) -> Result<(), &'static str> {
     if place.there.charges > 1 {
         return Err("charged twice");
@@ -65,7 +66,7 @@ fn books(place: &Place) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Checks that what a waiting caller was told stays true.
+/// If a waiting caller was told that nothing was done, checks that no effect exists and none can still come.
 fn caller(place: &Place, may_still_apply: bool) -> Result<(), &'static str> {
     if place.told && (place.there.charges > 0 || may_still_apply) {
         return Err("an effect, although the caller was told that there is none");
@@ -73,7 +74,7 @@ fn caller(place: &Place, may_still_apply: bool) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Checks that the row says what is true.
+/// Checks that what the row says of the effect is true.
 fn truth(place: &Place, may_still_apply: bool) -> Result<(), &'static str> {
     let row = &place.row;
     let is_live = place.there.is_live();
@@ -88,10 +89,11 @@ fn truth(place: &Place, may_still_apply: bool) -> Result<(), &'static str> {
     }
 }
 
-/// Checks what must hold when nothing more will happen.
+/// Checks what must hold when nothing is on its way and no party is doing anything.
 fn at_rest(case: &Case, place: &Place) -> Result<(), &'static str> {
     let is_live = place.there.is_live();
-    // If the network was slower than declared, a wrong end is found by the question after the end.
+    // If the network was slower than declared, a row can end wrongly. The question that is asked after its end finds
+    // that. So the end is final only once that question has been asked.
     let is_final = case.is_strict() || place.row.audit_at.is_none();
     match place.row.ended {
         Some(End::Failed) if is_live && is_final => Err("failed, with a live charge"),
@@ -127,7 +129,7 @@ fn ours(place: &Place) -> Result<(), &'static str> {
     }
 }
 
-/// Checks what an application with its own database must find in the end.
+/// For an application with its own database, checks that its order and the charge agree in the end.
 fn order(world: &World) -> Result<(), &'static str> {
     let place = &world.places[0];
     let at_end =
@@ -145,7 +147,7 @@ fn order(world: &World) -> Result<(), &'static str> {
     }
 }
 
-/// Checks what must hold for every change, whichever party makes it.
+/// Checks what must hold for every change of a row, whether a worker, the application or a person makes it.
 pub(crate) fn check_write(case: &Case, place: &Place, write: &Bent) -> Result<(), &'static str> {
     let (from, to) = (&place.row, &write.to);
     if write.from != from.version || to.version != from.version + 1 {

@@ -1,4 +1,4 @@
-//! The machine of the ledger, for the search alone.
+//! The ledger's machine, compiled a second time, with optimisation, for the search.
 
 #![allow(dead_code, unreachable_pub, reason = "the rest of the ledger uses it")]
 

@@ -1,12 +1,13 @@
 //! Looks at everything that can happen to an action, in a world that is small enough for that.
 //!
-//! The world has two workers that crash, lag and come back as zombies; requests and answers that are late or lost; and
-//! a status index that lags. Its application commits, rolls back, cancels or stops at any step. There are providers of
-//! every kind that can be declared. In all of it the machine must leave no charge without an order and no order without
-//! a charge, and nothing may hang.
+//! The world has two workers that crash, lag and go on after their lease has ended (zombies); requests and answers that
+//! are late or lost; and a status index that lags. Its application commits, rolls back, cancels or stops at any step.
+//! There are providers of every kind that can be declared. In all of it the machine must leave no charge without an
+//! order and no order without a charge, and nothing may hang.
 //!
-//! The second half replaces one rule after the other by the obvious one, and shows that the search then finds a bad
-//! run. If the search found none, the rule would be superfluous or not tested.
+//! The second half of the tests replaces one rule of the machine at a time by an obvious but wrong one. The search must
+//! then find a run that ends badly. If it found none, the machine's rule would be superfluous, or the world would be
+//! too small to test it.
 //!
 //! `SEAWALL_SEARCH=traces cargo test -p seawall-ledger-search obvious -- --nocapture` prints those runs.
 //! `SEAWALL_SEARCH_CASE=words` restricts the first half to the cases with these words in their names.
@@ -29,7 +30,7 @@ use explore::explore;
 use obvious::{Machine, Obvious};
 use world::Case;
 
-/// The most worlds of a search. No case has as many.
+/// The maximum number of worlds of one search. It is only for safety: every case has fewer.
 const MOST_WORLDS: usize = 60_000_000;
 
 fn size() -> String {

@@ -1,9 +1,10 @@
 //! The moves that are possible in a world.
 //!
 //! Everything that may be delayed is a move of its own: recording and sending, sending and arriving, answering and
-//! receiving, asking and being answered. Reading and writing are also separate moves, but this costs one piece of bad
-//! luck. Time passes whenever no declared bound is exceeded by that. So a worker that makes no move while time passes
-//! lags, and may come back as a zombie.
+//! receiving, asking and being answered. Reading a row and writing it are two moves only if the worker is slow, which
+//! counts as one of the few things that may go wrong in a run (a piece of bad luck). Time can pass whenever no declared
+//! limit is exceeded by that. So a worker that makes no move while time passes lags behind. It may go on after its
+//! lease has ended, as a zombie.
 
 use seawall_ledger_search::machine::{
     AttemptKind, AttemptRow, CancelBy, Event, Found, NotSettled, Performed, Question, Report, Undone, claim,
@@ -16,13 +17,13 @@ use crate::provider::{self, Answer, Provider};
 use crate::world::{AppKind, Case, Hand, NOW, Order, Request, Worker, World, owner};
 use crate::writes::{Checked, act, commit, settle_members, tell};
 
-/// A move, and the world after it.
+/// A possible move, and the world after it.
 pub(crate) struct Next {
     pub(crate) word: &'static str,
-    /// The number of the worker or of the place that moves.
+    /// The number of the worker that makes the move, or of the action that it is about.
     pub(crate) who: usize,
-    /// If nothing goes wrong, moves of a lower rank happen first. `None` means that the move is bad luck or a free
-    /// decision.
+    /// Of several moves, those with the lowest rank happen first, as long as nothing goes wrong. `None` if the move is
+    /// a piece of bad luck, or if a person or an application decides to make it.
     pub(crate) rank: Option<u8>,
     pub(crate) after: Result<World, &'static str>,
 }
@@ -67,7 +68,7 @@ impl Moves<'_> {
         self.out
     }
 
-    /// Whether time can change nothing any more.
+    /// Returns whether nothing more happens if time passes.
     fn is_over(&self) -> bool {
         self.world.is_quiet() && self.world.places.iter().all(|p| p.due_at().is_none())
     }
@@ -87,14 +88,14 @@ impl Moves<'_> {
         self.out.push(Next { word, who, rank, after });
     }
 
-    /// The same as another move of a worker, but the application's handler fails.
+    /// Adds the move `how` of a worker once more, as it goes if the application's handler fails.
     fn handler(&mut self, who: usize, how: impl FnOnce(&mut World) -> Checked) {
         if self.world.handlers == 0 {
             return;
         }
         let mut world = World { breaks: true, handlers: self.world.handlers - 1, ..self.world.clone() };
         let done = how(&mut world);
-        // If nothing has ended, no handler was run.
+        // If this move ended no row, no handler was run. Then `breaks` is still set, and the move is not added.
         if !std::mem::take(&mut world.breaks) {
             let after = done.map(|()| {
                 world.normalise(self.case);
@@ -161,8 +162,8 @@ impl Moves<'_> {
         }
     }
 
-    /// The provider as a request for this action finds it. If both actions are sent under one key, it finds what is
-    /// saved for the other action, too.
+    /// Returns the provider's state as a request for this action finds it. If both actions are sent under one key, the
+    /// answers that are saved for the other action's key count here, too.
     fn there(&self, index: usize) -> Provider {
         let place = &self.world.places[index];
         let others =
@@ -206,7 +207,7 @@ impl Moves<'_> {
             });
         }
         match hand {
-            // If both workers are idle, it makes no difference which one claims.
+            // If both workers are idle, it makes no difference which one claims, so only worker 0 does.
             Hand::Idle if at == 1 && self.world.workers[0].hand == Hand::Idle => {}
             Hand::Idle => self.claims(at),
             Hand::Owns => {
@@ -290,7 +291,8 @@ impl Moves<'_> {
         }
     }
 
-    /// A worker gives up a row on which it has done nothing: its process ends, or the caller does not wait any longer.
+    /// Adds the moves of a worker that leaves a row without having sent anything: its process gives the row back
+    /// because it ends, or it ends the action for a caller that waits.
     fn leaves(&mut self, at: usize, here: usize) {
         let row = state(&self.world.places[here].row);
         let back = give_back(&row, owner(at), NOW).filter(|_| self.case.also.chores);
@@ -351,7 +353,8 @@ impl Moves<'_> {
             generation: line.generation,
             by_key: self.world.places[here].row.answer.is_none(),
             rest: self.world.places[here].row.answer == provider::part(),
-            // A cancel always arrives in time: refunds without a key would be lost otherwise.
+            // A cancel always arrives within one tick. If a refund without a key were late, the ledger could not know
+            // that, and would pay out twice.
             left: match line.kind {
                 AttemptKind::Perform => self.case.network,
                 AttemptKind::Cancel | AttemptKind::Confirm => 1,
@@ -416,8 +419,8 @@ impl Moves<'_> {
         }
     }
 
-    /// An application with its own database. It may stop at any point. Then what it has received and not committed is
-    /// lost.
+    /// Adds the moves of an application with its own database. It may stop at any point. What it has heard from the
+    /// ledger and not committed is then lost.
     fn caller(&mut self) {
         let goes = |order: Order| {
             move |world: &mut World| {
@@ -460,7 +463,7 @@ impl Moves<'_> {
                     write.map_or(Ok(()), |write| commit(self.case, world, 0, write))
                 });
             }
-            // This is not final, so the application asks again.
+            // The ledger may answer otherwise later, so the application stays in its state and asks again.
             Err(NotSettled::NotKnown | NotSettled::ScopeIncomplete | NotSettled::NeedsNewer) => {}
             Err(NotSettled::TooLate | NotSettled::Failed) => {
                 let order = if early { Order::Paid } else { Order::HeardNo };

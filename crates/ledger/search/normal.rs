@@ -1,4 +1,5 @@
-//! Rewrites a world after each move, so that only what decides its future is left.
+//! Rewrites a world after each move, so that two worlds with the same future become equal. Everything that can no
+//! longer change the future is set to a fixed value.
 
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use seawall_ledger_search::machine::{
 use crate::world::{BASE, Case, FAR, FOR_EVER, Hand, NOW, Place, TICK_MICROS, World, owner};
 
 impl Hand {
-    /// Moves the worker on to the state in which it will end up anyway. A worker that has lost the row can change
-    /// nothing any more, but an attempt that it has recorded is still sent.
+    /// If the next moves of the worker can change nothing, puts it immediately into the state after them. A worker that
+    /// has lost the row can change nothing any more, but an attempt that it has recorded is still sent.
     pub(crate) fn shorten(&mut self, row: &Row, me: Owner, strict: bool) {
         let lost = |fence: u64| row.owner != Some(me) || row.fence != fence;
         let hand = match self {
@@ -22,7 +23,8 @@ impl Hand {
             }
             Hand::Asking(question) if lost(question.fence) => Hand::Idle,
             Hand::Knows(event) | Hand::Telling { event, .. } => match event {
-                // Only a late "yes" may matter, and only if an assumption is broken.
+                // Of the answers that come after the worker has lost the row, only a "yes" may matter, and only if the
+                // network or the status index is slower than declared.
                 Event::Performed(line, Performed::Yes(_), _) if lost(line.fence) && strict => Hand::Idle,
                 Event::Performed(_, Performed::Yes(_), _) => return self.drop_stale(row),
                 Event::Performed(line, _, _) | Event::Unsent(line, _) | Event::Cancelled(line, _, _)
@@ -70,7 +72,7 @@ impl Hand {
 }
 
 impl World {
-    /// Rewrites the world, so that only what decides its future is left.
+    /// Rewrites the world as this module's documentation says.
     pub(crate) fn normalise(&mut self, case: &Case) {
         for (at, worker) in self.workers.iter_mut().enumerate() {
             let place = &self.places[usize::from(worker.place)];
@@ -86,7 +88,8 @@ impl World {
         self.net.sort_by_key(|r| (r.place, r.worker, r.number, r.kind as u8, r.generation, r.by_key, r.left));
     }
 
-    /// Puts the two workers into a fixed order, since they differ only in their names.
+    /// Puts the two workers into a fixed order. They differ only in their names, so two worlds in which they have
+    /// changed places become equal.
     fn order_workers(&mut self) {
         let rank = |at: usize| {
             let worker = &self.workers[at];
@@ -109,7 +112,7 @@ impl World {
         }
     }
 
-    /// Forgets what can no longer matter.
+    /// Sets everything to a fixed value that can no longer matter for this action.
     fn forget(&mut self, index: usize, case: &Case) {
         let performs = self.performs_ahead(index);
         let (people, cancels) = (self.retries > 0, self.cancels > 0);
@@ -118,9 +121,11 @@ impl World {
         if row.ended.is_some() {
             row.next_at = NOW;
         }
-        // The deadline of what plain SQL recorded is still to be counted from the record.
+        // If plain SQL recorded the action, its deadline to settle is not computed yet. It will count from `begun_at`,
+        // so that time must stay.
         let lacks_deadline = case.settles_within().is_some() && row.settle_by.is_none();
-        // Nothing is performed any more if the effect is known.
+        // If the effect is known and no perform can still arrive, none will be sent. So what counts performs does not
+        // matter.
         if !performs && matches!(row.effect, Effect::Applied | Effect::NotApplied) {
             if !case.also.clash {
                 place.there.forget_key();
@@ -139,9 +144,11 @@ impl World {
             if row.maybe_sent > 0 {
                 row.maybe_sent = row.open_attempts.max(1);
                 (row.first_sent_at, row.quiet_until, row.key_ends_at) = (Some(NOW), Some(NOW), None);
+                row.send_by = None;
             }
             (row.cancel_open, row.cancel_gen_early) = (0, false);
             (row.cancel_first_at, row.cancel_quiet_until, row.cancel_key) = (None, None, None);
+            (row.cancel_send_by, row.cancel_key_ends_at) = (None, None);
             (row.settle_by, row.audit_at, row.begun_at, row.failing_since) = (None, None, NOW, None);
             (row.attempts, row.asks, row.cancel_tries, row.absences) = (0, 0, 0, 0);
             if !performs {
@@ -152,7 +159,7 @@ impl World {
 
     fn normalise_place(&mut self, index: usize, case: &Case) {
         self.forget(index, case);
-        // The earliest time with which any party may still compare the row's own times.
+        // The earliest of the times that a worker has read and may still compare with times in the row.
         let mut oldest = NOW;
         for worker in self.workers.iter_mut().filter(|w| usize::from(w.place) == index) {
             each_time(&mut worker.hand, &mut |stamp| {
@@ -193,7 +200,7 @@ impl World {
     }
 }
 
-/// Rewrites the columns of a row. `oldest` is the earliest time with which any party may still compare them.
+/// Rewrites the columns of a row. `oldest` is the earliest time with which a worker may still compare the row's times.
 fn normalise_row(row: &mut Row, oldest: Stamp, case: &Case, to_midnight: i8) {
     (row.why, row.due_at) = (None, None);
     row.in_flight = row.in_flight.map(|number| counted_back(number, row.logged));
@@ -211,6 +218,14 @@ fn normalise_row(row: &mut Row, oldest: Stamp, case: &Case, to_midnight: i8) {
     ] {
         stamp.iter_mut().for_each(|stamp| *stamp = (*stamp).max(oldest));
     }
+    // The times of the last sends matter only in cases in which a reload declares a longer quiet time after them. The
+    // time at which a cancel's key ends can be left out: it follows from the declared lifetime of keys, which never
+    // changes in a run.
+    let longer = case.also.shorter_quiet.is_some().then(|| ago(oldest, case.rules.quiet));
+    for stamp in [&mut row.send_by, &mut row.cancel_send_by] {
+        *stamp = stamp.and_then(|stamp| longer.map(|longer| stamp.max(longer)));
+    }
+    row.cancel_key_ends_at = None;
     row.failing_since = failing_since(row, &before, oldest, case);
     let limits = case.rules.limits;
     row.asks = if limits.confirm.is_some() { row.asks } else { 0 };
@@ -227,7 +242,7 @@ fn normalise_row(row: &mut Row, oldest: Stamp, case: &Case, to_midnight: i8) {
     if case.also.midnight.is_some() {
         return before_midnight(row, moved(NOW, to_midnight.into()));
     }
-    // A key that lives longer than any run never ends.
+    // The key lives longer than any run, so the time at which it ends does not matter.
     if case.key_lifetime().is_none() {
         row.key_ends_at = row.key_ends_at.map(|_| moved(NOW, FOR_EVER.into()));
     }
@@ -238,13 +253,15 @@ fn normalise_row(row: &mut Row, oldest: Stamp, case: &Case, to_midnight: i8) {
     row.cancel_first_at.iter_mut().for_each(|stamp| *stamp = longest.map_or(NOW, |l| l.max(*stamp)));
 }
 
-/// Returns since when the requests of a row fail, as far as that matters: only where it ends the row. `before` is the row
-/// before its other times were rewritten.
+/// Returns the new value of the row's `failing_since`. Only one thing matters of it: whether the row becomes stuck
+/// because its requests have failed for too long. `None` if that cannot happen in this case, or if no request has
+/// failed. `before` is the row before its other times were rewritten.
 fn failing_since(row: &Row, before: &Row, oldest: Stamp, case: &Case) -> Option<Stamp> {
     let (longest, since) = (case.stuck_after()?, before.failing_since?);
     let last_cancel =
         |row: &Row| Some(row.cancel_quiet_until?.saturating_sub(case.rules.quiet + case.rules.attempt));
-    // A cancel was recorded after the time was over. That stays so.
+    // The last cancel was recorded when the time `stuck_after` was over already. The rewritten times must say this,
+    // too.
     if last_cancel(before).is_some_and(|last| last >= since.saturating_add(longest)) {
         let last = last_cancel(row).unwrap_or(oldest);
         return Some(ago(oldest, longest).min(last.saturating_sub(longest)));
@@ -252,8 +269,9 @@ fn failing_since(row: &Row, before: &Row, oldest: Stamp, case: &Case) -> Option<
     Some(since.max(ago(oldest, longest)))
 }
 
-/// Moves the times of the first sends forward to the last ones that are on the same side of midnight. No run lasts until
-/// the next midnight.
+/// The keys of this case end at a midnight. Of a first send, it matters only whether it was before or after that
+/// midnight. So a time before it becomes the last tick before midnight, and a time after it becomes the present. No run
+/// lasts until the next midnight.
 fn before_midnight(row: &mut Row, midnight: Stamp) {
     let never = moved(NOW, FOR_EVER.into());
     row.key_ends_at.iter_mut().filter(|end| **end > midnight).for_each(|end| *end = never);
@@ -296,11 +314,13 @@ pub(crate) fn each_stamp(place: &mut Place, with: &mut impl FnMut(&mut Stamp)) {
     for stamp in [
         &mut row.leased_until,
         &mut row.quiet_until,
+        &mut row.send_by,
         &mut row.first_sent_at,
         &mut row.key_ends_at,
         &mut row.settle_by,
         &mut row.cancel_first_at,
         &mut row.cancel_quiet_until,
+        &mut row.cancel_send_by,
         &mut row.audit_at,
         &mut row.failing_since,
     ] {
@@ -308,7 +328,7 @@ pub(crate) fn each_stamp(place: &mut Place, with: &mut impl FnMut(&mut Stamp)) {
     }
 }
 
-/// Calls `with` for the times that a worker holds and that will be compared.
+/// Calls `with` for each time that a worker has read and that is still to be compared with other times.
 pub(crate) fn each_time(hand: &mut Hand, with: &mut impl FnMut(&mut Stamp)) {
     let of_event = |event: &mut Event, with: &mut dyn FnMut(&mut Stamp)| match event {
         Event::Confirmed(question, _, _) => with(&mut question.asked_at),
@@ -332,7 +352,7 @@ pub(crate) fn each_time(hand: &mut Hand, with: &mut impl FnMut(&mut Stamp)) {
     }
 }
 
-/// Resets the times of an attempt that is sent: after that, they are only for people.
+/// Sets the times in the line of an attempt that was sent to a fixed value. After the send, no rule reads them.
 fn still(line: &mut AttemptRow) {
     line.recorded_at = NOW;
     line.send_by = NOW;

@@ -1,4 +1,5 @@
-//! The machine, and what it becomes when one of its rules is replaced by the obvious one.
+//! The machine with one of its rules replaced by an obvious one: the rule that one would write first, and that is
+//! wrong.
 //!
 //! The machine itself has no switches. The obvious rule is put around the machine: it changes the machine's input and
 //! output.
@@ -15,7 +16,7 @@ use seawall_policy::{Draw, Idempotency};
 use crate::bent::{Bent, Heard, Plan, state};
 use crate::world::{FOR_EVER, TICK};
 
-/// A rule that one would write first, and that is wrong.
+/// An obvious rule, which replaces a rule of the machine. Each comment below says what this wrong rule does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Obvious {
     /// An attempt's "no" is the action's outcome.
@@ -24,27 +25,32 @@ pub(crate) enum Obvious {
     EveryRefusalIsDefinite,
     /// All cancels of an action have the same key.
     OneCancelKey,
-    /// A net cancel believes the answer "no such charge" even before the quiet time is over.
+    /// A cancel that is sent without a question to the provider believes the answer "no such charge" even before the
+    /// quiet time is over.
     NetCancelBelieves,
     /// "Not found" is believed if its answer is written after the quiet time, whenever the question was asked.
     QuietWhenWritten,
     /// The quiet time counts from the record of the attempt.
     QuietFromRecord,
+    /// If a longer quiet time is declared after an attempt was recorded, the shorter one still counts for that attempt.
+    QuietOfTheRecord,
     /// Instead of waiting for the quiet time, the provider is asked twice.
     AskTwice,
     /// `settle` returns `false`, and no caller checks that.
     SettleReturnsFalse,
-    /// The deadline is read first, and written later without a check in between.
+    /// The deadline to settle is checked when the row is read. The cancel that follows from it is written later, even
+    /// if the row was settled meanwhile.
     DeadlineReadsThenWrites,
     /// An outcome settles the action whatever its goal is.
     OutcomeSettlesAnyGoal,
-    /// The record of an attempt checks only the fence.
+    /// The write that records an attempt checks only the number of the claim, and not the version of the row.
     RecordTestsOnlyFence,
     /// The deadline to settle applies only to an action that is applied.
     DeadlineOnlyOnceApplied,
     /// An attempt may be sent again as long as the key lives when it is recorded.
     ResendUntilKeyEnds,
-    /// The plan and the guard are two rules, so that the plan may say "perform" and the guard "no".
+    /// One rule plans the next step, and a second one, the guard, checks it when it is written. The plan may say
+    /// "perform" again and again, while the guard refuses that.
     PlanAndGuardDiffer,
     /// A refund is sent again if its answer was lost.
     RefundSentAgain,
@@ -66,11 +72,12 @@ pub(crate) enum Obvious {
     AuditRightAfterACancel,
     /// After a late "yes" to a closed action, the provider is asked immediately.
     LateYesAsksAtOnce,
-    /// Without keys, one cancel is taken as enough, although another attempt is on its way.
+    /// At a provider without keys, an action ends after one successful cancel, although another attempt may still be on
+    /// its way.
     UndoesWhatMayReturn,
     /// Two actions may be sent under the same key.
     KeysMayClash,
-    /// Where no lifetime of the keys is declared, they are taken to live for ever.
+    /// If no lifetime of the keys is declared, keys are taken to live for ever.
     KeysLiveForEver,
     /// The lifetime of a key counts from the answer instead of from the send.
     KeyLivesFromTheAnswer,
@@ -159,8 +166,8 @@ impl Machine {
         step
     }
 
-    /// A step that was planned for a row before the application changed it, and that is written without a check for
-    /// that change.
+    /// If the application has just ended the row, returns the step that a worker planned before that. The obvious rule
+    /// writes this step without noticing the change. Returns `None` in all other cases.
     fn blindly(&self, row: &Row, rules: &Rules, origin: Origin, now: Stamp, owner: Owner) -> Option<Plan> {
         let changed = matches!(row.ended, Some(End::Done | End::Cancelled)) && row.owner == Some(owner);
         if !changed {
@@ -197,6 +204,7 @@ impl Machine {
                     line.filter(|line| line.ended_at.is_none() && write.to.quiet_until.is_some())
                 {
                     write.to.quiet_until = Some(line.recorded_at.saturating_add(rules.quiet));
+                    write.to.send_by = Some(line.recorded_at);
                 }
             }
             Some(Obvious::NothingAfterTheEnd) => write.to.audit_at = None,
@@ -241,6 +249,7 @@ impl Machine {
             (Some(Obvious::DuplicateIsANo), Event::Performed(_, how @ Performed::Duplicate, _)) => {
                 *how = Performed::No(None);
             }
+            (Some(Obvious::QuietOfTheRecord), _) => (row.send_by, row.cancel_send_by) = (None, None),
             (Some(Obvious::AbsentAfterDuplicate), Event::Confirmed(..)) => row.seen = false,
             (Some(Obvious::WindowsNeverEnd), _) => never_ends(&mut rules),
             (Some(Obvious::RefusedIsUndone), Event::Cancelled(_, how @ Undone::Refused, _)) => {
@@ -321,22 +330,22 @@ impl Machine {
         self.is(Obvious::SendsLate)
     }
 
-    /// Whether two actions are never sent under the same key.
+    /// Returns whether a key that another action is sent under is refused.
     pub(crate) fn sent_keys_are_unique(&self) -> bool {
         !self.is(Obvious::KeysMayClash)
     }
 
-    /// Whether a caller is told of each attempt that was not sent.
+    /// Returns whether a caller is told that nothing was done as soon as one attempt was not sent.
     pub(crate) fn tells_of_each_unsent(&self) -> bool {
         self.is(Obvious::UnsentIsTriedAgain)
     }
 
-    /// Whether the other members of a scope are cancelled if one fails.
+    /// Returns whether the other members of a scope are cancelled if one fails.
     pub(crate) fn tells_the_scope(&self) -> bool {
         !self.is(Obvious::ScopeIsNotTold)
     }
 
-    /// Whether a guard refuses what the plan wants.
+    /// Returns whether the guard of [`Obvious::PlanAndGuardDiffer`] refuses a planned step.
     pub(crate) fn forbids(&self, row: &Row, rules: &Rules, origin: Origin, now: Stamp, owner: Owner) -> bool {
         self.is(Obvious::PlanAndGuardDiffer)
             && !matches!(
@@ -346,7 +355,7 @@ impl Machine {
     }
 }
 
-/// Removes the ends of the windows in which the provider can be asked, and takes a cancel.
+/// Changes the rules so that the provider can be asked for ever and takes a cancel for ever.
 fn never_ends(rules: &mut Rules) {
     if let Some(confirm) = &mut rules.confirm {
         confirm.until = None;
@@ -362,7 +371,7 @@ fn longer(rules: &mut Rules, by: Duration) {
     rules.key_lifetime = lifetime;
 }
 
-/// Leaves the claim of a worker in a row that another party has ended.
+/// Keeps a worker's claim in a row that the application or a person has ended.
 fn keep_claim(write: &mut Bent, row: &Row) {
     (write.to.owner, write.to.leased_until, write.to.in_flight) =
         (row.owner, row.leased_until, row.in_flight);
@@ -372,7 +381,8 @@ fn tell(row: &Row, rules: &Rules, origin: Origin, owner: Owner, event: Event, no
     machine::told(&state(row), rules, origin, owner, event, Now::sure(now), LATEST).into()
 }
 
-/// Believes two absences, however shortly one follows the other.
+/// Handles the answer "not found" as [`Obvious::AskTwice`] does: the second such answer is believed, even if it comes
+/// immediately after the first one.
 fn ask_twice(
     row: &Row,
     rules: &Rules,
@@ -385,6 +395,7 @@ fn ask_twice(
     let mut sure = row.clone();
     if row.absences > 0 {
         sure.quiet_until = sure.quiet_until.map(|quiet| quiet.min(question.asked_at));
+        sure.send_by = None;
         return tell(&sure, rules, origin, owner, event, now);
     }
     let mut told = tell(&sure, rules, origin, owner, event, now);
@@ -395,5 +406,5 @@ fn ask_twice(
     told
 }
 
-/// With this draw the longest back-off is just below a tick.
+/// The draw that makes each wait as long as it can be, which is just below one tick.
 pub(crate) const LATEST: Draw = Draw::new(u64::MAX);

@@ -1,4 +1,5 @@
-//! What real partners do beyond the kinds of [`cases`](crate::cases), and what is declared for each.
+//! Further cases, from what real payment partners do: their providers behave in ways that those of
+//! [`cases`](crate::cases) do not.
 
 use seawall_ledger_search::calendar::{Lifetime, Window};
 use seawall_ledger_search::machine::{CancelKind, CancelRules, ConfirmRules, OnUnknown, Rules};
@@ -29,7 +30,7 @@ impl Case {
     }
 }
 
-// ---- a key that is known is answered by "duplicate" ----
+// ---- a provider that answers "duplicate" to a key that it has already ----
 
 fn duplicates() -> Case {
     case("keys that are answered by duplicate, no lookup", Idempotency::Keyed, |rules, traits| {
@@ -55,8 +56,9 @@ fn duplicates_saved_refusals() -> Case {
     })
 }
 
-/// The status index lags longer than it was declared. So the first "not found" is believed wrongly. After "duplicate",
-/// nothing of that kind is believed any more. Nothing else goes wrong, except for one answer or request that is lost.
+/// The status index (what the provider's answers to questions are read from) lags longer than declared. So the first
+/// "not found" is believed wrongly. Once the provider has said "duplicate", no "not found" is believed any more.
+/// Besides that, only one answer or request is lost.
 fn duplicates_lag() -> Case {
     let name = "keys that are answered by duplicate, a slower index than declared";
     let mut case = duplicates_and_lookup().also(name, Also { prompt: true, ..Also::default() }).faults(1);
@@ -94,7 +96,7 @@ fn midnight_and_lookup() -> Case {
         .faults(1)
 }
 
-/// Nobody has declared how long the provider remembers a key. So it may forget the key at any time.
+/// It is not declared how long the provider remembers a key, so the provider may forget it at any time.
 fn no_lifetime() -> Case {
     case("keys without a declared lifetime, no lookup", Idempotency::Keyed, |rules, traits| {
         rules.cancel = Some(REFUND);
@@ -241,8 +243,8 @@ fn refused_once() -> Case {
 
 // ---- a full cancel beside partial refunds ----
 
-// The wait before the cancel is longer than the lag of the status index. Otherwise the index could name a remainder from
-// before the last partial refund.
+// The wait before the cancel is longer than the lag of the status index. Otherwise the index could name the amount that
+// was left before the last partial refund.
 
 fn parts() -> Case {
     let rules = |rules: &mut Rules, _: &mut Traits| {
@@ -275,7 +277,7 @@ fn parts_at_any_time() -> Case {
     case
 }
 
-// ---- a load balancer's 404 ----
+// ---- a load balancer before the provider that answers 404 by mistake ----
 
 fn balancer() -> Case {
     let rules = |rules: &mut Rules, _: &mut Traits| {
@@ -392,7 +394,7 @@ pub(crate) fn callers_handlers_and_sql() -> Vec<Case> {
     ]
 }
 
-/// For the rules about partners: an obvious rule, a case in which it is wrong, and what goes wrong.
+/// Returns the same as [`mistakes`](crate::cases::mistakes) of `cases.rs`, for the rules that these cases need.
 pub(crate) fn mistakes() -> Vec<(Option<Obvious>, Case, &'static str)> {
     let once = |mut case: Case| {
         case.name = "a load balancer's 404, believed once";

@@ -55,7 +55,7 @@ impl Moves<'_> {
         }
     }
 
-    /// Others refund a part of the charge, under requests of their own.
+    /// Adds the move in which somebody else, for example in the provider's back office, refunds a part of the charge.
     pub(crate) fn others(&mut self, index: usize) {
         let place = &self.world.places[index];
         let settled = place.row.ended == Some(End::Done) || self.case.traits.checks_amounts;
@@ -69,7 +69,7 @@ impl Moves<'_> {
         }
     }
 
-    /// The application makes the same request again after the action has failed.
+    /// Adds the moves in which the application records a failed action again, under the same key.
     pub(crate) fn again(&mut self, index: usize) {
         let place = &self.world.places[index];
         if self.world.anew == 0 || place.row.ended != Some(End::Failed) {

@@ -12,27 +12,29 @@ pub(crate) struct Traits {
     pub(crate) keyed: Option<u8>,
     /// Whether a second delivery sets the same state again, without a second effect.
     pub(crate) idempotent: bool,
-    /// Whether work takes time. Meanwhile a repeat with the same key is answered 409.
+    /// Whether a charge takes time. Until it is made, a second request with the same key is answered 409.
     pub(crate) slow: bool,
     /// Whether refusals are saved under the key.
     pub(crate) saves_refusals: bool,
     /// Whether failures (500) are saved under the key, with or without an effect.
     pub(crate) saves_failures: bool,
-    /// Whether a proxy before the provider may answer 401, whatever the key is.
+    /// Whether a proxy before the provider may answer 401 without looking at the key.
     pub(crate) doorman: bool,
     /// Whether the provider may refuse a charge.
     pub(crate) refuses: bool,
     /// Whether it may answer 500 although the effect took place.
     pub(crate) fails_after: bool,
-    /// The most ticks until the status index shows the truth. A cancel that names our key reads this index, too.
+    /// The maximum number of ticks until the status index shows a change. Questions are answered from this index. A
+    /// cancel that names our key reads this index, too.
     pub(crate) lag: u8,
-    /// Whether refunds add up.
+    /// Whether a second refund pays out once more.
     pub(crate) additive: bool,
     /// Whether the provider honours the key of a cancel.
     pub(crate) keyed_cancel: bool,
     /// Whether a cancel may name our key. Otherwise it needs the provider's own id.
     pub(crate) by_key: bool,
-    /// Whether a cancel of a charge that does not exist is remembered.
+    /// Whether the provider remembers a cancel of a charge that does not exist, and refuses the charge if it arrives
+    /// later.
     pub(crate) tombstone: bool,
     /// Whether a key that is known is answered by "duplicate", and not by the saved answer.
     pub(crate) duplicates: bool,
@@ -85,15 +87,15 @@ pub(crate) struct Provider {
     saved: Saved,
     /// The number of ticks until the key is forgotten.
     key_left: u8,
-    /// The number of ticks until work that has begun must be done.
+    /// The number of ticks until a charge on which the provider works must be made; `None` if it works on none.
     working: Option<u8>,
     cancels: [Option<(SavedCancel, u8)>; 8],
     /// Whether others have refunded a part of the charge.
     part: bool,
-    /// The number of ticks since the charge.
+    /// The number of ticks since the charge was made.
     age: u8,
     shown: Shown,
-    /// The number of ticks until the index must show the truth.
+    /// The number of ticks until the status index must show the latest change.
     index_left: u8,
 }
 
@@ -106,8 +108,8 @@ enum SavedCancel {
     Failure,
 }
 
-/// What happens when a request arrives: a word for the trace, its cost in bad luck, the provider afterwards, and the
-/// answer.
+/// What happens when a request arrives: a word for the trace, whether it counts as a piece of bad luck, the provider
+/// afterwards, and the answer.
 pub(crate) struct Arrival {
     pub(crate) word: &'static str,
     pub(crate) bad_luck: bool,
@@ -125,12 +127,12 @@ fn performed(how: Performed, status: u16) -> Answer {
     Answer::Performed(how, Report { status: Some(status), ..Report::default() })
 }
 
-/// The body of a refusal. It differs from that of a yes, since it names no charge.
+/// Returns the body of a refusal. It differs from the body of a "yes", since it names no charge.
 pub(crate) fn refusal() -> Option<Vec<u8>> {
     Some(vec![0])
 }
 
-/// The answer to a question about a charge of which others have refunded a part.
+/// Returns the answer to a question about a charge of which somebody else has refunded a part.
 pub(crate) fn part() -> Option<Vec<u8>> {
     Some(vec![1])
 }
@@ -144,7 +146,7 @@ impl Provider {
         self.charges > self.refunds
     }
 
-    /// Whether a perform that arrives now would make a charge.
+    /// Returns whether a perform that arrives now would make a charge.
     pub(crate) fn would_apply(&self, traits: &Traits) -> bool {
         if self.tombstone {
             return false;
@@ -155,7 +157,7 @@ impl Provider {
         }
     }
 
-    /// Whether work has begun that will make a charge.
+    /// Returns whether the provider is working on a charge.
     pub(crate) fn is_working(&self) -> bool {
         self.working.is_some()
     }
@@ -201,7 +203,7 @@ impl Provider {
         }
     }
 
-    /// Forgets a key that will not be used again.
+    /// Forgets the key of the charge, unless the provider is still working on it.
     pub(crate) fn forget_key(&mut self) {
         if self.saved != Saved::Busy {
             (self.saved, self.key_left) = (Saved::Nothing, 0);
@@ -218,13 +220,14 @@ impl Provider {
         !matches!(self.saved, Saved::Nothing | Saved::Busy) || self.cancels.iter().any(Option::is_some)
     }
 
-    /// Forgets the age of the charge if it cannot matter, or not any more.
+    /// Lowers the age of the charge to the age from which on it changes nothing any more.
     pub(crate) fn forget_age(&mut self, traits: &Traits) {
         let last = traits.asked_until.max(traits.cancelled_until).unwrap_or(0);
         self.age = self.age.min(last);
     }
 
-    /// The provider with the memory of another one: both were sent the same key.
+    /// Returns this provider with what `other` has saved under its key, since both actions were sent under the same
+    /// key.
     pub(crate) fn with_key_of(&self, other: &Provider) -> Provider {
         match self.saved {
             Saved::Nothing => Provider { saved: other.saved, key_left: other.key_left, ..self.clone() },
@@ -232,17 +235,17 @@ impl Provider {
         }
     }
 
-    /// Whether others can refund a part of the charge now.
+    /// Returns whether somebody else can refund a part of the charge now.
     pub(crate) fn can_be_refunded_in_part(&self) -> bool {
         self.is_live() && !self.part && !self.index_lags()
     }
 
-    /// Others refund a part of the charge, under a request of their own.
+    /// Returns the provider after somebody else has refunded a part of the charge.
     pub(crate) fn refunded_in_part(&self, traits: &Traits) -> Provider {
         Provider { part: true, ..self.clone() }.since(self, traits)
     }
 
-    /// The answer to a question.
+    /// Returns the answer to a question, from the status index.
     pub(crate) fn status(&self, traits: &Traits) -> Found {
         if traits.asked_until.is_some_and(|until| self.age >= until) {
             return Found::Absent;
@@ -255,7 +258,7 @@ impl Provider {
         }
     }
 
-    /// Updates the status index after the changes since `before`.
+    /// Returns the provider with its status index updated: `before` is the provider before the change.
     fn since(mut self, before: &Provider, traits: &Traits) -> Provider {
         if traits.lag == 0 {
             self.catch_up();
@@ -283,7 +286,7 @@ impl Provider {
         self.save(traits, Saved::Yes);
     }
 
-    /// Everything that can happen when a request arrives.
+    /// Returns everything that can happen when this request arrives.
     pub(crate) fn arrivals(&self, traits: &Traits, request: &Request) -> Vec<Arrival> {
         match request.kind {
             AttemptKind::Perform => self.performs(traits),
@@ -320,7 +323,8 @@ impl Provider {
             Saved::Nothing => {
                 let mut after = self.clone();
                 if traits.slow {
-                    // The answer comes when the work is done. A repeat that comes before that is answered 409.
+                    // The answer comes when the charge is made. A second request with the same key that comes earlier
+                    // is answered 409.
                     after.save(traits, Saved::Busy);
                     after.working = Some(1);
                     push("begins to work", false, after, performed(Performed::Unknown, 202));
@@ -346,7 +350,7 @@ impl Provider {
         all
     }
 
-    /// The provider when the work that has begun is done.
+    /// Returns the provider after it has made the charge on which it works.
     pub(crate) fn finished(&self, traits: &Traits) -> Provider {
         let mut after = self.clone();
         after.working = None;
@@ -372,7 +376,7 @@ impl Provider {
         };
         if let Some((saved, left)) = self.cancels[generation] {
             push("replays the cancel's answer", false, self.clone(), saved);
-            // A replay does not make the memory longer.
+            // The saved answer is sent again. That does not change for how long the key is remembered.
             all[0].after.cancels[generation] = Some((saved, left));
             return all;
         }
@@ -422,7 +426,7 @@ impl Provider {
         all
     }
 
-    /// Whether the provider finds the charge that a cancel names.
+    /// Returns whether the provider finds the charge that a cancel names.
     fn is_seen(&self, traits: &Traits, request: &Request) -> bool {
         // A provider that remembers cancels looks at the charges themselves, and not at the status index.
         let indexed = request.by_key && !traits.tombstone;

@@ -1,9 +1,9 @@
 //! The small world: rows, their providers, two workers, requests on their way, one application, and time in ticks.
 //!
-//! A world is rewritten after each move, so that two worlds that will behave alike are equal. The present is always the
-//! same number. Counters that only grow are counted back from the present. A time that is too far in the past to matter
-//! is moved forward to the last one that behaves in the same way. So the search ends without a bound on the length of
-//! runs.
+//! A world is rewritten after each move, so that two worlds with the same future are equal (`normal.rs`). The present
+//! is always the same number. Counters that only grow, such as a version, are lowered together. A time that is too far
+//! in the past to matter is moved forward to the last one that behaves in the same way. So the search ends without a
+//! bound on the length of runs.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -29,10 +29,10 @@ pub(crate) const FOR_EVER: u32 = 1000;
 /// The maximum number of ticks that may pass while a worker holds a time. After that, all comparisons with that time
 /// have the same result.
 const LAG: i64 = 6;
-/// The value to which counters that only grow are moved.
+/// The value to which counters that only grow, such as a row's version, are set back after each move.
 pub(crate) const BASE: u32 = 100;
 
-/// The name of an incarnation that is gone.
+/// The owner id of all processes that have crashed. Rows that they had claimed have this owner.
 const DEAD: Owner = Owner(9);
 
 /// How the application uses the ledger.
@@ -40,9 +40,9 @@ const DEAD: Owner = Owner(9);
 pub(crate) enum AppKind {
     /// The provider's answer settles the action. The application may cancel.
     Reply,
-    /// It settles in its own transaction, together with the order's row. It may also never settle.
+    /// The application settles in its own transaction, which also writes the order's row. It may also never settle.
     Transaction,
-    /// It has its own database. It commits `confirming`, settles over HTTP, and then commits the result.
+    /// The application has its own database. It commits `confirming`, settles over HTTP, and then commits the result.
     Confirming,
     /// As `Confirming`, but it commits `paid` first and then settles.
     CommitsFirst,
@@ -50,7 +50,7 @@ pub(crate) enum AppKind {
     SettlesFirst,
 }
 
-/// One configuration of the search.
+/// What one search looks at: the declared rules, the provider's real behaviour, the application, and what may go wrong.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) name: &'static str,
@@ -61,7 +61,8 @@ pub(crate) struct Case {
     pub(crate) scope: u8,
     /// For how many ticks a request may really be on its way. A number above the declared one breaks an assumption.
     pub(crate) network: u8,
-    /// The number of things that may go wrong: losses, crashes, refusals, stale reads.
+    /// The number of things that may go wrong in one run: losses, crashes, refusals, stale reads. Each is a piece of
+    /// bad luck.
     pub(crate) faults: u8,
     /// The number of times that the application may cancel.
     pub(crate) cancels: u8,
@@ -70,7 +71,7 @@ pub(crate) struct Case {
     pub(crate) also: Also,
 }
 
-/// What can also happen in a case. By default, nothing of it.
+/// Further things that can happen in a case. By default none of them can.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Also {
     /// Whether the two actions of the case do not settle together, and are sent under the same key if nobody prevents
@@ -90,26 +91,30 @@ pub(crate) struct Also {
     pub(crate) balancer: u8,
     /// The number of ticks until the midnight at which the provider forgets its keys. `None` if it forgets none then.
     pub(crate) midnight: Option<i8>,
-    /// Whether a worker may put the row aside or give it back, and people may write notes.
+    /// Whether a worker may end its work on a row early or give the row back, and people may write notes.
     pub(crate) chores: bool,
-    /// Whether no worker lags, and it is a mistake if an action becomes stuck. Such a case holds for one piece of bad luck.
+    /// Whether the case is a strict one: no worker lags, and it is a mistake if an action becomes stuck. Such a case
+    /// holds only if at most one thing goes wrong.
     pub(crate) prompt: bool,
+    /// The quiet time that was declared when the attempts were recorded, if a reload of the configuration has declared
+    /// a longer one since. `None` if the quiet time never changed.
+    pub(crate) shorter_quiet: Option<Duration>,
 }
 
 impl Case {
-    /// For how long the provider remembers a key, if this can matter in a run.
+    /// Returns for how long the provider remembers a key; `None` if that is longer than any run.
     pub(crate) fn key_lifetime(&self) -> Option<Duration> {
         let lifetime = self.rules.key_lifetime.as_ref().map(Lifetime::shortest);
         lifetime.filter(|lifetime| lifetime.as_secs() <= FAR as u64)
     }
 
-    /// Whether the provider can be asked, or takes a cancel, only for some time.
+    /// Returns whether the provider can be asked, or takes a cancel, only for a limited time.
     pub(crate) fn has_windows(&self) -> bool {
         let asks = self.rules.confirm.as_ref().is_some_and(|confirm| confirm.until.is_some());
         asks || self.rules.cancel.as_ref().is_some_and(|cancel| cancel.until.is_some())
     }
 
-    /// The longest time that is counted from the first send. `None` if no such time can matter in a run.
+    /// Returns the longest time that is counted from the first send. `None` if no such time can matter in a run.
     pub(crate) fn longest_from_first_send(&self) -> Option<Duration> {
         let asks = self.rules.confirm.as_ref().and_then(|confirm| confirm.until.as_ref());
         let cancels = self.rules.cancel.as_ref().and_then(|cancel| cancel.until.as_ref());
@@ -117,29 +122,30 @@ impl Case {
         windows.chain(self.key_lifetime()).max()
     }
 
-    /// Whether the network and the status index are as fast as declared. If so, nothing wrong may be recorded even for a
-    /// moment.
+    /// Returns whether the network and the status index are as fast as declared. If so, nothing wrong may be recorded
+    /// even for a moment.
     pub(crate) fn is_strict(&self) -> bool {
         let is_fast = u128::from(self.network) <= self.rules.network.as_secs().into();
         is_fast && u64::from(self.traits.lag) <= self.rules.quiet.as_secs()
     }
 
-    /// Whether the actions of the case settle together.
+    /// Returns whether the actions of the case settle together.
     pub(crate) fn is_scoped(&self) -> bool {
         self.scope > 1 && !self.also.clash
     }
 
-    /// After which time an action is given up, if this can matter in a run.
+    /// Returns the time after which an action that was not sent is given up; `None` if that is longer than any run.
     pub(crate) fn gives_up_after(&self) -> Option<Duration> {
         Some(self.rules.give_up).filter(|after| after.as_secs() <= FAR as u64)
     }
 
-    /// After which time a row is stuck whose questions and cancels bring nothing, if any run takes so long.
+    /// Returns the time after which a row becomes stuck if its questions and cancels bring no result; `None` if that is
+    /// longer than any run.
     pub(crate) fn stuck_after(&self) -> Option<Duration> {
         Some(self.rules.stuck_after).filter(|after| after.as_secs() <= FAR as u64)
     }
 
-    /// Within which time the application must settle, if it must.
+    /// Returns the time within which the application must settle; `None` if the provider's answer settles the action.
     pub(crate) fn settles_within(&self) -> Option<Duration> {
         match self.rules.settle {
             SettleBy::Explicit(within) => Some(within),
@@ -151,7 +157,7 @@ impl Case {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Place {
     pub(crate) row: Row,
-    /// How its keys are made.
+    /// How the keys of the action are computed.
     pub(crate) naming: Naming,
     pub(crate) there: Provider,
     /// Whether the order's row says that the order is paid. If the application shares the database, this is written
@@ -165,22 +171,22 @@ pub(crate) struct Place {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Hand {
     Idle,
-    /// It has the row, and will plan next.
+    /// The worker has claimed the row. Next it will plan.
     Owns,
-    /// It has read the row and planned, and will write next.
+    /// The worker has read the row and planned a step. Next it will write that step.
     Planned {
         version: u64,
         now: Stamp,
     },
-    /// It has recorded an attempt, and will send it next.
+    /// The worker has recorded an attempt. Next it will send that attempt.
     Sending(AttemptRow),
-    /// It has sent, and waits for the answer.
+    /// The worker has sent the attempt, and waits for the answer.
     Waiting(AttemptRow),
-    /// It is about to ask the provider.
+    /// The worker will ask the provider next.
     Asking(Question),
-    /// It knows what happened, and will tell the machine next.
+    /// The worker knows how a request ended. Next it will tell the machine.
     Knows(Event),
-    /// It knows what happened and has read the row, and will write next.
+    /// The worker knows how a request ended, and has told the machine. Next it will write what the machine returned.
     Telling {
         event: Event,
         version: u64,
@@ -192,7 +198,7 @@ pub(crate) enum Hand {
 pub(crate) struct Worker {
     pub(crate) place: u8,
     pub(crate) hand: Hand,
-    /// Whether a caller waits for what this worker finds out.
+    /// Whether a caller waits for the result of this worker's action.
     pub(crate) waited: bool,
 }
 
@@ -212,9 +218,9 @@ pub(crate) struct Request {
     pub(crate) generation: u32,
     /// Whether the request names our key. Otherwise it names the provider's id.
     pub(crate) by_key: bool,
-    /// Whether the request asks for the part that others have left. Otherwise it asks for the original amount.
+    /// Whether a cancel names the amount that is left after a partial refund. Otherwise it names the original amount.
     pub(crate) rest: bool,
-    /// The number of ticks until it must have arrived or be lost.
+    /// The number of ticks within which the request arrives or is lost.
     pub(crate) left: u8,
 }
 
@@ -223,9 +229,9 @@ pub(crate) struct Request {
 pub(crate) enum Order {
     New,
     Confirming,
-    /// The application was answered 200, and has not committed yet.
+    /// The ledger has answered 200 to the application, which has not committed that yet.
     Heard,
-    /// The application was answered 409, and has not committed yet.
+    /// The ledger has answered 409 to the application, which has not committed that yet.
     HeardNo,
     Paid,
     /// The application committed `paid`, and still has to settle.
@@ -242,7 +248,7 @@ pub(crate) struct World {
     pub(crate) faults: u8,
     pub(crate) cancels: u8,
     pub(crate) retries: u8,
-    /// What is left of each kind of things that can also happen.
+    /// The numbers of [`Also`] that are left in this run: how often each of these things can still happen.
     pub(crate) anew: u8,
     pub(crate) handlers: u8,
     pub(crate) parts: u8,
@@ -254,7 +260,7 @@ pub(crate) struct World {
 }
 
 impl Place {
-    /// The part of the action that never changes.
+    /// Returns the part of the action that never changes.
     pub(crate) fn origin(&self, case: &Case) -> Origin<'static> {
         Origin { scoped: case.is_scoped(), dependency: "provider", key: "order", naming: self.naming }
     }
@@ -263,7 +269,7 @@ impl Place {
         self.row.ended == Some(End::Done)
     }
 
-    /// When a worker should next work on the row. The invariants compare it with the machine's own answer.
+    /// Returns when a worker should next work on the row. The checks compare it with what the machine returns.
     pub(crate) fn due_at(&self) -> Option<Stamp> {
         let from = |at: Stamp| self.row.leased_until.map_or(at, |until| at.max(until));
         match self.row.ended {
@@ -279,8 +285,8 @@ pub(crate) fn owner(worker: usize) -> Owner {
 }
 
 impl World {
-    /// The ways in which an action can begin: recorded for a worker, reserved by a caller, or recorded with its first
-    /// attempt.
+    /// Returns the first worlds, one for each way in which the actions can begin: recorded for a worker, reserved by a
+    /// caller, or recorded with its first attempt.
     pub(crate) fn beginnings(case: &Case) -> Vec<World> {
         let naming = if case.also.sql { Naming::Open } else { Naming::FirstRelease };
         let mut plain = World {
@@ -312,7 +318,9 @@ impl World {
             held.places[0] = place(&reserved(&rules, owner(0), NOW));
             held.workers[0] = Worker { place: 0, hand: Hand::Owns, waited: case.also.caller };
             all.push(held);
-            if let Some((row, line)) = sent(&rules, owner(0), NOW) {
+            let quiet = case.also.shorter_quiet.unwrap_or(rules.quiet);
+            let first = Rules { quiet, ..rules.clone().into_owned() };
+            if let Some((row, line)) = sent(&first, owner(0), NOW) {
                 let mut under_way = plain.clone();
                 under_way.places[0] = place(&row);
                 under_way.workers[0] =
@@ -326,7 +334,8 @@ impl World {
         all
     }
 
-    /// The rules, with the lifetime of a key that ends at midnight in ticks from the first send.
+    /// Returns the rules of the case. If keys end at a midnight, the lifetime in these rules is the number of ticks
+    /// from the first send to that midnight.
     pub(crate) fn rules<'a>(&self, case: &'a Case, row: Option<&Row>, now: Stamp) -> Cow<'a, Rules> {
         if case.also.midnight.is_none() {
             return Cow::Borrowed(&case.rules);
@@ -338,7 +347,7 @@ impl World {
         Cow::Owned(Rules { key_lifetime: Some(Lifetime::For(left)), ..case.rules.clone() })
     }
 
-    /// A worker's process ends, and another one starts in its place.
+    /// Ends a worker's process, and starts another one in its place.
     pub(crate) fn crash(&mut self, worker: usize) {
         for place in &mut self.places {
             if place.row.owner == Some(owner(worker)) {
@@ -348,7 +357,7 @@ impl World {
         self.workers[worker] = Worker::idle();
     }
 
-    /// Whether a tick may pass: everything that must have happened by now has happened.
+    /// Returns whether a tick may pass: nothing is left that must happen before that.
     pub(crate) fn can_tick(&self, case: &Case) -> bool {
         let is_waiting = |worker: &Worker| matches!(worker.hand, Hand::Idle | Hand::Waiting(_));
         if case.also.prompt && !self.workers.iter().all(is_waiting) {
@@ -384,7 +393,8 @@ impl World {
     }
 }
 
-/// The rules in ticks. The numbers are the smallest ones that still differ from each other where that matters.
+/// Returns the rules with all times in ticks. The numbers are as small as possible, so that runs are short. But where
+/// two times must differ, their numbers differ, too.
 pub(crate) fn in_ticks(mut rules: Rules) -> Rules {
     let ticks = |n: u32| TICK * n;
     rules.attempt = ticks(2);

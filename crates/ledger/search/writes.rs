@@ -1,8 +1,8 @@
-//! What is written to the rows: the steps of a worker, and the application's data that follow.
+//! Writes into the rows of a world what a worker's steps change, and with it the application's own data.
 
 use seawall_ledger_search::machine::{
-    CancelBy, End, Event, Naming, NotSettled, Stamp, completed, handler_failed, scope_handler_failed,
-    settle_scope,
+    AttemptKind, CancelBy, End, Event, Naming, NotSettled, Row, Stamp, completed, handler_failed,
+    scope_handler_failed, settle_scope,
 };
 
 use crate::bent::{Bent, Heard, Plan, state};
@@ -12,7 +12,7 @@ use crate::world::{Case, Hand, NOW, Place, World, owner};
 
 pub(crate) type Checked = Result<(), &'static str>;
 
-/// The store takes a write, and the application's data follow.
+/// Writes a change into a row, after it was checked. If the row is then settled, the application's order becomes paid.
 pub(crate) fn commit(case: &Case, world: &mut World, index: usize, write: Bent) -> Checked {
     let place = &mut world.places[index];
     invariants::check_write(case, place, &write)?;
@@ -21,7 +21,8 @@ pub(crate) fn commit(case: &Case, world: &mut World, index: usize, write: Bent) 
     Ok(())
 }
 
-/// A worker's write. If it breaks the scope, the other members are cancelled in another transaction.
+/// Writes a worker's change. If the change makes it impossible to settle the scope, the other members are cancelled.
+/// Returns whether the worker still has the row.
 fn write(
     case: &Case,
     machine: &Machine,
@@ -47,7 +48,8 @@ fn write(
     Ok(world.places[index].row.owner == Some(owner(at)))
 }
 
-/// The handler of the application runs in the change that ends the row. If it fails, the machine makes another change.
+/// Returns the change that is written. That is `write`, unless it ends the row and the application's handler fails in
+/// this move. Then it is the change that the machine makes instead.
 fn with_handler(case: &Case, world: &mut World, index: usize, write: Bent) -> Bent {
     let is_end = matches!(write.to.ended, Some(End::Done | End::Failed | End::Cancelled));
     if !is_end || !std::mem::take(&mut world.breaks) {
@@ -57,8 +59,8 @@ fn with_handler(case: &Case, world: &mut World, index: usize, write: Bent) -> Be
     handler_failed(write.made, &before, &case.rules, "broken", NOW, LATEST).into()
 }
 
-/// Writes what plain SQL does not know of an action; `false` if nothing is missing. If the key that the change names is
-/// the key of another action, the database refuses the change, and the next salt is tried.
+/// Completes a row that plain SQL recorded. Returns `false` if nothing is missing in it. If another action is sent
+/// under the key that was computed, the database refuses the change, and the next salt is used.
 fn completes(
     case: &Case,
     machine: &Machine,
@@ -86,6 +88,18 @@ fn completes(
     Ok(false)
 }
 
+/// Changes the record of an attempt into what a worker writes that has not reloaded the configuration yet: its quiet
+/// time is the shorter one.
+fn under_shorter_quiet(case: &Case, before: &Row, change: &mut Bent) {
+    let (Some(quiet), Some(line)) = (case.also.shorter_quiet, &change.attempt) else { return };
+    let ends = Some(line.send_by.saturating_add(quiet));
+    match line.kind {
+        AttemptKind::Perform => change.to.quiet_until = before.quiet_until.max(ends),
+        AttemptKind::Cancel => change.to.cancel_quiet_until = before.cancel_quiet_until.max(ends),
+        AttemptKind::Confirm => {}
+    }
+}
+
 pub(crate) fn act(case: &Case, machine: &Machine, world: &mut World, at: usize, now: Stamp) -> Checked {
     if completes(case, machine, world, at, now)? {
         return Ok(());
@@ -103,7 +117,8 @@ pub(crate) fn act(case: &Case, machine: &Machine, world: &mut World, at: usize, 
             true => Hand::Owns,
             false => Hand::Idle,
         },
-        Plan::Send(change) => {
+        Plan::Send(mut change) => {
+            under_shorter_quiet(case, &row, &mut change);
             let line = change.attempt.clone().ok_or("an attempt that is not recorded")?;
             if machine.forbids(&row, &rules, origin, now, owner(at)) {
                 Hand::Owns
@@ -119,14 +134,14 @@ pub(crate) fn act(case: &Case, machine: &Machine, world: &mut World, at: usize, 
     Ok(())
 }
 
-/// The changes that settle all members of a scope, or the reason why they cannot be settled.
+/// Returns the changes that settle all members of a scope, or the reason why they cannot be settled.
 pub(crate) fn settle_members(case: &Case, places: &[Place]) -> Result<Vec<Bent>, NotSettled> {
     let members: Vec<_> = places.iter().map(|place| state(&place.row)).collect();
     let writes = settle_scope(&members, u32::from(case.scope), NOW)?;
     Ok(writes.into_iter().map(Bent::from).collect())
 }
 
-/// Updates all members of a scope, or none.
+/// Settles all members of a scope, or none. Returns what the worker does next.
 fn settle_all(case: &Case, machine: &Machine, world: &mut World, at: usize) -> Result<Hand, &'static str> {
     Ok(match settle_members(case, &world.places) {
         Ok(_) if std::mem::take(&mut world.breaks) => {

@@ -77,8 +77,9 @@ pub struct NewAction {
     pub scope: Option<Scope>,
     /// The amount of money; `None` if the operation declares none.
     pub amount: Option<Money>,
-    /// How a later request under the same key is compared with this one. Both are the same request if their heads and
-    /// their bodies are equal. With `None`, all bytes must be equal.
+    /// How a later request under the same key is compared with this one. With `Some`, the two are the same request if
+    /// their heads and their bodies are equal; the value says what the head is and where the body begins. With `None`,
+    /// they are the same request only if all their bytes are equal.
     pub same: Option<Same>,
     /// The name of the caller that records the action; `None` if callers have no names. Only this caller finds the
     /// action again: the same request of another caller under the same key is a conflict.
@@ -86,7 +87,7 @@ pub struct NewAction {
 }
 
 impl NewAction {
-    /// Describes an action that settles alone.
+    /// Makes a new action from its four required values. It settles alone, and has no amount and no client name.
     #[must_use]
     pub fn new(
         dependency: impl Into<String>,
@@ -113,7 +114,8 @@ impl NewAction {
         self
     }
 
-    /// Returns the body of the request; the whole request, if nothing says where its body begins.
+    /// Returns the body of the request; the whole request, if `same` is `None`, so that it is not known where the body
+    /// begins.
     pub(crate) fn body(&self) -> &[u8] {
         let at = self.same.as_ref().map_or(0, |same| same.body_at);
         self.request.get(at..).unwrap_or_default()
@@ -215,7 +217,7 @@ pub struct Action {
     pub request: Vec<u8>,
     /// When it was recorded, on the database's clock.
     pub created_at: Stamp,
-    /// How the keys are made under which the action is sent.
+    /// How the keys are computed under which the action is sent: by which rules, and with which salt.
     pub naming: Naming,
     /// The key under which the action is sent; `None` if the caller's key is sent as it is.
     pub mapped_key: Option<String>,
@@ -279,7 +281,7 @@ impl Action {
     }
 
     /// Returns the facts about the action that never change and that the machine needs besides the state: whether the
-    /// action belongs to a scope, its dependency, its key, and how the keys are made under which it is sent.
+    /// action belongs to a scope, its dependency, its key, and how the keys are computed under which it is sent.
     #[must_use]
     pub fn origin(&self) -> Origin<'_> {
         Origin {

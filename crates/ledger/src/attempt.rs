@@ -16,11 +16,12 @@ use crate::remote::Delivery;
 use crate::store::Store;
 use crate::waiting::Tries;
 
-/// A write recorded a row, but the database's answer was lost. This is the wait between two tries to find that row.
+/// How long a task waits between two searches for a row. A row is searched for if the database did not answer the write
+/// that records it.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// The maximum number of rows that are searched for at the same time. A row is searched for if the write that recorded
-/// it was not answered.
+/// The maximum number of rows that are searched for at the same time. A row is searched for if the database did not
+/// answer the write that records it.
 pub(crate) const LOST: usize = 1024;
 
 /// What becomes of an action whose attempt was provably not sent.
@@ -28,8 +29,9 @@ pub(crate) const LOST: usize = 1024;
 pub(crate) enum IfUnsent {
     /// The action is tried again later.
     TryAgain,
-    /// The action fails in the commit that ends the attempt, if no earlier attempt may have taken effect and its goal
-    /// is still to perform. It is not tried again, since its caller waits for the outcome and makes no other attempt.
+    /// The action fails, in the commit that writes the end of the attempt. It is not tried again later, since its
+    /// caller waits for the outcome. There are two exceptions, in which the action does not fail: an earlier attempt
+    /// may have taken effect, or the goal is no longer to perform.
     Close,
 }
 
@@ -64,9 +66,9 @@ impl<S: Store> Attempt<S> {
 
 /// Whether an attempt was recorded.
 pub(crate) enum Attempted<S: Store> {
-    /// It was. It is to be sent now.
+    /// The attempt was recorded. It is to be sent now.
     Yes(Box<Attempt<S>>),
-    /// It was not. The value is the action as it is now.
+    /// No attempt was recorded. The value is the action as it is now.
     No(Box<Action>),
 }
 
@@ -113,7 +115,8 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// Writes the change that records a perform attempt. Returns the attempt, or the row if that had changed before.
+    /// Writes the change that records a perform attempt. Returns [`Attempted::Yes`] with the attempt. If another writer
+    /// had changed the row before, nothing is written, and [`Attempted::No`] is returned with the row as it is now.
     /// Returns `None` if the row is gone or the write was refused.
     async fn record_attempt(
         &self,
@@ -180,8 +183,8 @@ impl<S: Store> Inner<S> {
         Err(not.error)
     }
 
-    /// Searches for a row whose record the database did not answer. If the row is found, ends the action: nothing of
-    /// its attempt was sent.
+    /// Searches for a row after the database did not answer the write that records it. If the row is found, writes that
+    /// its attempt was not sent, which ends the action.
     async fn close_lost(&self, entry: Entry<S>) {
         let Entry { mut action, attempt, operation, clock, .. } = entry;
         let Some(line) = attempt else { return };

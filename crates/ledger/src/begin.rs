@@ -15,7 +15,7 @@ use crate::operation::Operation;
 use crate::prints::Prints;
 use crate::store::{Change, Changed, Insert, Recorded, Store};
 
-/// The time between two tries to record a key that another transaction holds.
+/// How long to wait before a key is recorded again that another transaction was just recording.
 const BETWEEN: Duration = Duration::from_millis(20);
 
 impl<S: Store> Inner<S> {
@@ -100,8 +100,8 @@ impl<S: Store> Inner<S> {
         Err(Refusal::InProgress.into())
     }
 
-    /// Records an action. If another process is about to record the same key and its commit is slow, this waits for that
-    /// commit, for at most half of the time that the database has for an answer.
+    /// Records an action. If another process is about to record the same key and its commit is slow, this waits for
+    /// that commit, for at most half of the time that the database has for an answer.
     async fn record_patiently(&self, insert: impl Fn() -> Insert) -> Result<Recorded, StoreError> {
         let until = Instant::now() + self.store.answers_within() / 2;
         loop {
@@ -122,8 +122,8 @@ impl<S: Store> Inner<S> {
         let prints = self.prints(new).await?;
         let Some(found) = self.store.find(&new.dependency, &new.key).await? else { return Ok(None) };
         if found.key != new.key {
-            // `find` has returned an action to which the caller gave another key. It is only sent to the provider
-            // under the key of `new`. So the key of `new` itself is not recorded.
+            // `find` compares with mapped keys, too. The caller of this action gave it another key, and only its mapped
+            // key is the key of `new`. So no action is recorded under the key of `new`.
             return Ok(None);
         }
         if !found.is_of(new, prints.as_ref()) {
@@ -172,15 +172,15 @@ pub(crate) struct Entry<S: Store> {
 /// Why no action began.
 pub(crate) struct NotBegun<S: Store> {
     pub(crate) error: Error,
-    /// The action, if the database did not answer the write that records it, so that it may be recorded or not. This
-    /// action has an attempt, of which nothing was sent. `None` if certainly nothing was recorded, or if no attempt
-    /// was to be recorded with it.
+    /// The action, if the database did not answer the write that records it. Then it is not known whether the action is
+    /// recorded. Nothing of its first attempt was sent. `None` if certainly nothing was recorded, or if no attempt was
+    /// to be recorded with the action.
     pub(crate) lost: Option<Box<Entry<S>>>,
 }
 
 impl<S: Store> NotBegun<S> {
-    /// Makes the error of a write that failed. The action goes into `lost` if the write had an attempt and the
-    /// database was away.
+    /// Makes the error of a write that failed. If the action was to be recorded with an attempt and the database could
+    /// not be reached, the action goes into the field `lost`.
     fn lost(
         e: StoreError,
         action: Action,

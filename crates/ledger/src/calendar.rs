@@ -25,7 +25,7 @@ use crate::machine::Stamp;
 #[path = "calendar/tests.rs"]
 mod tests;
 
-/// What is returned for an end that is beyond the calendar.
+/// The end that is returned if the real end is beyond the calendar, which ends in the year 9999.
 const LATEST: Stamp = Stamp::from_micros(i64::MAX);
 
 /// A time zone of the IANA database. The zone's rules are read from the database of the operating system if there is
@@ -49,7 +49,7 @@ impl Zone {
     /// If the database has no zone with this name.
     pub fn named(name: &str) -> Result<Zone, UnknownZone> {
         let zone = TimeZone::get(name).map_err(|_| UnknownZone(name.to_owned()))?;
-        // `Etc/Unknown` is found too, but has no name in the database.
+        // `TimeZone::get` also finds `Etc/Unknown`, which is no zone of the database: it has no name there.
         let known = zone.iana_name().ok_or_else(|| UnknownZone(name.to_owned()))?;
         Ok(Zone { name: known.into(), zone })
     }
@@ -171,7 +171,8 @@ impl UnknownZone {
         near.min().map(|(_, name)| name)
     }
 
-    /// Returns the message that no zone has this name. Its help is the nearest name, or else how a zone is written.
+    /// Returns the message that no zone has this name. Its help is the nearest name, or if no name is near, how a zone
+    /// is written.
     // This is no `From`: with a second `From` for `Wrong`, the compiler no longer finds the error type of closures that
     // use `?`.
     fn into_wrong(self) -> Wrong {
@@ -263,8 +264,9 @@ impl fmt::Display for TimeOfDay {
 /// ```
 /// use seawall_ledger::{Lifetime, Stamp};
 ///
-/// let no_lengths = |_: &str| unreachable!("this text is no length of time");
-/// let lifetime = Lifetime::parse("midnight UTC", no_lengths)?;
+/// // `parse` calls this function for a length of time such as "24h". "midnight UTC" is not one.
+/// let length = |_: &str| unreachable!("no length of time is parsed here");
+/// let lifetime = Lifetime::parse("midnight UTC", length)?;
 /// // 1970-01-01T23:59:58Z is two seconds before the end.
 /// let first = Stamp::from_micros(86_398_000_000);
 /// assert_eq!(lifetime.end(first), Stamp::from_micros(86_400_000_000));

@@ -18,8 +18,9 @@ const LONGEST_MESSAGE: usize = 2000;
 /// Calls `begin` and waits for the future that it returns. Returns the future's result. If `begin` or the future
 /// panics, the error is a text about the panic.
 ///
-/// After a panic, the future is not polled again and is dropped. The caller must treat what the application may have
-/// changed, such as its transaction, as it does after an error.
+/// After a panic, the future is not polled again and is dropped. The application may have changed something before the
+/// panic, for example rows in its transaction. The caller must treat that as it does after an error, for example roll
+/// back.
 pub(crate) async fn caught<F: Future>(begin: impl FnOnce() -> F) -> Result<F::Output, String> {
     let begun = catch_unwind(AssertUnwindSafe(begin)).map_err(|payload| panicked(&*payload))?;
     let mut running = pin!(begun);

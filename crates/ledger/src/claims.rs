@@ -10,10 +10,11 @@ use crate::operation::Operation;
 use crate::pace::{Heard, effect_before};
 use crate::store::{Declared, Store, Which};
 
-/// The longest time `give_up` with which rows are compared. A longer one means that nothing is given up.
+/// The longest time `give_up` that is used in a claim. If an operation declares a longer one, this time is used
+/// instead. Ten years is longer than any action is tried.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// The rows that were claimed.
+/// The result of a claim.
 pub(crate) struct Claimed {
     pub(crate) actions: Vec<Action>,
     /// Whether there may be more rows that could be claimed immediately.
@@ -21,8 +22,8 @@ pub(crate) struct Claimed {
 }
 
 impl<S: Store> Inner<S> {
-    /// Claims up to `most` due rows of a dependency. Rows whose last request failed are claimed only at the pace of their
-    /// classes.
+    /// Claims up to `most` due rows of a dependency. If a class is held back, its rows whose last request failed are
+    /// claimed only as fast as the pace allows. If the database fails, returns its error, and nothing was claimed.
     pub(crate) async fn claim_at_pace(
         &self,
         declared: &Declared,
@@ -47,7 +48,7 @@ impl<S: Store> Inner<S> {
             let next = self.paces.with(dependency, |pace, now| pace.next(left, now)).flatten();
             let Some((class, offered)) = next else { break };
             let which = Which::Failing(class.clone());
-            // If this claim fails, the rows above are worked on all the same.
+            // If this claim fails, the rows that were claimed before it are returned without an error.
             let claimed = self.store.claim_which(declared, self.owner, offered, lease, which).await;
             let Ok(more) = claimed else { break };
             let taken = u32::try_from(more.len()).unwrap_or(u32::MAX);
@@ -57,7 +58,7 @@ impl<S: Store> Inner<S> {
         Ok(Claimed { actions, is_full })
     }
 
-    /// Tells the pace how a request about an action ended. `action` is the action before this was written.
+    /// Tells the pace how a request about an action ended. `action` is the action before that end was written.
     pub(crate) fn heard(&self, operation: &Operation<S>, action: &Action, event: &Event) {
         let Some((kind, answered, report)) = request(event) else { return };
         let state = &action.state;
@@ -79,10 +80,11 @@ fn is_full(actions: &[Action], most: u32) -> bool {
     u32::try_from(actions.len()).is_ok_and(|claimed| claimed >= most)
 }
 
-/// Returns the kind of the request that an event ends, whether the provider answered, and the details. Returns `None` if
-/// the event ends no request.
+/// Returns what an event says of the request that it ends: the kind of the request, whether the provider answered, and
+/// the remote's report. Returns `None` if the event is not the end of a request.
 fn request(event: &Event) -> Option<(AttemptKind, bool, &Report)> {
-    // An answer that the ledger cannot use is an answer, too, unless it says that the provider is in trouble.
+    // An answer whose meaning the ledger does not know shows that the provider works, too. The statuses 408, 429 and
+    // from 500 on are the exceptions: they say that the provider is in trouble.
     let says_something =
         |report: &Report| report.status.is_some_and(|status| status < 500 && status != 429 && status != 408);
     match event {

@@ -48,7 +48,7 @@ impl DbClock {
         DbClock { passed, ..self }
     }
 
-    /// Returns the database's time as [`DbClock::now`] does, and how far it can be relied on.
+    /// Returns the database's time as [`DbClock::now`] does, and for how long that time is still in doubt.
     #[must_use]
     pub fn moment(&self) -> Now {
         Now { at: self.now(), doubt: self.doubt, back: self.back }
@@ -107,8 +107,8 @@ impl Shared {
         at.saturating_duration_since(self.begin).saturating_add(self.last.passed)
     }
 
-    /// Returns `clock` with what is known now: for how long its time is in doubt, and how far the clock was set back.
-    /// The second value says whether the doubt has just ended.
+    /// Returns `clock` with two facts that are known now: for how long its time is still in doubt, and how far the
+    /// database's clock was set back. The second value says whether the doubt has just ended.
     fn relied(&mut self, clock: DbClock) -> (DbClock, bool) {
         let now = self.steady(Instant::now());
         let ended = self.guard.ends(now);
@@ -142,8 +142,8 @@ impl SharedClock {
         self.heard(clock);
     }
 
-    /// Stores an answer of the database as [`SharedClock::set`] does. Returns the answer, which now says how far its
-    /// time can be relied on.
+    /// Stores an answer of the database as [`SharedClock::set`] does. Returns the answer, which now says for how long
+    /// its time is in doubt.
     pub fn heard(&self, clock: DbClock) -> DbClock {
         let mut shared = self.lock();
         shared.last = clock;
@@ -159,7 +159,7 @@ impl SharedClock {
         clock
     }
 
-    /// Returns the latest answer, which says how far its time can be relied on now.
+    /// Returns the latest answer, which says for how long its time is in doubt from now on.
     #[must_use]
     pub fn get(&self) -> DbClock {
         let mut shared = self.lock();

@@ -1,13 +1,14 @@
-//! Tells the other processes of a ledger which operations this process declares, and leaves actions to a person whose
-//! operation nobody declares any longer.
+//! Tells the other processes of a ledger which operations this process declares. Makes actions stuck, so that a person
+//! looks at them, if no process declares their operation any longer.
 //!
 //! An operation can be removed while actions of it are open, by a reload of a gateway or by a deploy. Nobody has the
 //! rules of these actions any more, so nobody may work on them. They wait until a process declares the operation again.
 //! But they must not wait unseen for ever, so after a time they are stuck.
 //!
-//! The obvious worker would make each due row stuck whose operation it does not find in the ledger's table. If all
-//! processes were down for two days, the first one that starts would do that to the actions of all the others. So a worker
-//! does it only for operations that it has found undeclared for some time itself ([`Declaring::patience`]).
+//! The obvious worker would make a due row stuck as soon as it finds no declaration of its operation in the ledger's
+//! table. If all processes were down for two days, the first one that starts would make the actions of all the others
+//! stuck. So a worker does that only after the worker itself has found the operation undeclared for some time
+//! ([`Declaring::patience`]).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -26,22 +27,23 @@ const RENEW: Duration = Duration::from_secs(60);
 /// The wait after a renewal that has failed.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// The maximum number of rows of one operation that become stuck in one look. The next look goes on.
+/// The maximum number of rows of one operation that become stuck in one look. The next look, a minute later, makes
+/// further rows stuck.
 const MOST_STUCK: u32 = 500;
 
-/// The maximum number of rows that a process gives back when it ends.
+/// The maximum number of rows whose claims a process gives up when it ends.
 const MOST_HELD: u32 = 5000;
 
 /// The names of a dependency and of an operation.
 type Name = (String, String);
 
-/// Renews the declarations of a process, and looks at operations that nobody declares.
+/// Renews the declarations of a process, and makes rows stuck whose operations nobody declares.
 pub(crate) struct Declaring<S: Store> {
     inner: Arc<Inner<S>>,
     declared: Vec<Declared>,
     /// For how long a row may be due before it is stuck.
     after: Duration,
-    /// Since when each operation was found undeclared at every look.
+    /// For each operation that the last look found undeclared: the time of the first look in a row that found it so.
     since: HashMap<Name, Instant>,
 }
 
@@ -51,11 +53,12 @@ impl<S: Store> Declaring<S> {
         Declaring { inner, declared, after, since: HashMap::new() }
     }
 
-    /// Renews the declarations and looks, until the worker is stopped or dropped.
+    /// Renews the declarations and looks for rows that nobody works on, once in about a minute, until the worker is
+    /// stopped or dropped.
     pub(crate) async fn run(mut self, mut stopped: Stopped) {
         loop {
             let wait = match self.renew().await {
-                // The time is random, so that not all processes ask at the same time.
+                // The time is random, so that not all processes renew their declarations at the same time.
                 Ok(()) => RENEW.mul_f64(0.8 + fastrand::f64() / 5.0),
                 Err(e) => {
                     tracing::debug!(error = %e, "the declared operations were not written into the ledger");
@@ -95,7 +98,7 @@ impl<S: Store> Declaring<S> {
         Ok(())
     }
 
-    /// Makes the rows of an operation stuck that have been due for too long.
+    /// Makes those rows of an operation stuck that have been due for longer than `after`.
     async fn leave_to_a_person(&self, dependency: &str, operation: &str) -> Result<(), StoreError> {
         let now = self.inner.time().await?.moment();
         if !now.is_sure() {
@@ -124,9 +127,9 @@ impl<S: Store> Declaring<S> {
 
 impl<S: Store> Ledger<S> {
     /// Gives back the rows of the declared operations that this process still has, so that another process can work on
-    /// them before their leases end. Call this at the end of a process, after [`Worker::drain`](crate::Worker::drain). If
-    /// a request is still under way in this process, its outcome is only written into the attempt log, and the next owner
-    /// of the row finds out what became of it. Returns the number of rows.
+    /// them before their leases end. Call this at the end of a process, after [`Worker::drain`](crate::Worker::drain).
+    /// If a request is still under way in this process, its outcome is only written into the attempt log, and the next
+    /// owner of the row finds out what became of it. Returns the number of rows.
     ///
     /// # Errors
     ///
@@ -141,7 +144,8 @@ impl<S: Store> Ledger<S> {
 }
 
 impl<S: Store> Inner<S> {
-    /// Gives rows back, for as long as the database answers. Returns the number of rows that were given back.
+    /// Gives up this process's claims on rows. Stops at the first error of the database. Returns the number of rows
+    /// that were given back.
     pub(crate) async fn give_back(&self, ids: impl IntoIterator<Item = ActionId> + Send) -> usize {
         let mut given = 0;
         for id in ids {
@@ -158,9 +162,9 @@ impl<S: Store> Inner<S> {
         given
     }
 
-    /// Reads a row and offers a change of it to the store. Returns whether the change was written: it is not if the row is
-    /// gone or needs no change. If the row changes meanwhile, the change is computed again. After [`LOOKS`] times, it is
-    /// given up.
+    /// Reads a row and offers a change of it to the store. Returns whether the change was written: it is not if the row
+    /// is gone or needs no change. If another writer changes the row meanwhile, the change is computed again, at most
+    /// [`LOOKS`] times.
     async fn amend_row(
         &self,
         id: ActionId,

@@ -51,8 +51,8 @@ const OFFERS: u32 = 5;
 impl<S: Store> Inner<S> {
     /// Returns the database's time. The database is asked only if its last answer is older than [`CLOCK_AGE`].
     pub(crate) async fn time(&self) -> Result<DbClock, StoreError> {
-        // The questions to the database are rare. They are boxed, because otherwise every future that needs the time would
-        // have room for them, which costs time whenever such a future is moved.
+        // The two calls that ask the database are rare, so their futures are boxed. Otherwise the future of this
+        // function, and every future that contains it, would have room for them, and copying a large future takes time.
         if self.compared.get().is_none() {
             Box::pin(self.compare_clocks()).await?;
         }
@@ -60,10 +60,10 @@ impl<S: Store> Inner<S> {
         if clock.age() < CLOCK_AGE { Ok(clock) } else { Box::pin(self.store.ask_time()).await }
     }
 
-    /// Works on a row that this process has claimed, until nothing more is to be done now or this process has lost its
-    /// claim. Returns the row as it then is, or `None` if the row is gone or a write was refused.
+    /// Works on a row that this process has claimed, until nothing more is to be done now, or until this process has
+    /// lost its claim. Returns the row as it then is, or `None` if the row is gone or a write was refused.
     pub(crate) async fn drive(&self, mut action: Action) -> Option<Action> {
-        // No claim takes a row of an operation that is not declared.
+        // This does not happen for a claimed row, since a worker claims only rows of declared operations.
         let Ok(operation) = self.operations.of(&action).cloned() else { return Some(action) };
         let was_let_through = action.state.failing_since().is_some();
         let mut requests = 0;
@@ -75,7 +75,8 @@ impl<S: Store> Inner<S> {
             let clock = self.patient_time().await;
             let step = plan(&action.state, &operation.rules, action.origin(), clock.moment(), self.owner);
             if matches!(step, Step::Perform(_) | Step::Cancel(_) | Step::Ask(_)) {
-                // The pace let the row through for one request.
+                // The pace has counted one request when it let this row through. It is told here of each further
+                // request.
                 if was_let_through && requests > 0 {
                     self.paces.with(&action.dependency, |pace, now| pace.sends(1, now));
                 }
@@ -238,7 +239,8 @@ impl<S: Store> Inner<S> {
         self.held(action, held).await
     }
 
-    /// Writes the trouble with a handler.
+    /// Offers a write that says in the row which error a handler returned. Returns the row as it is afterwards, or
+    /// `None` if the row is gone or the write was refused.
     async fn held(&self, action: Action, write: Write) -> Option<Action> {
         let trouble = write.to().handler();
         tracing::error!(action = %action.id, tries = trouble.map(|trouble| trouble.tries),
@@ -445,7 +447,8 @@ impl<S: Store> Inner<S> {
     }
 }
 
-/// Returns the change that a write makes of `action`.
+/// Returns the change to offer to the store for the write `write` on `action`. `follow` is the handler that runs in the
+/// same transaction; `None` if none does.
 fn change_of<C>(action: &Action, write: Write, follow: Option<Follow<C>>) -> Arc<Change<C>> {
     let changed = action.in_state(write.to().clone());
     let changed = match write.names() {
@@ -455,8 +458,8 @@ fn change_of<C>(action: &Action, write: Write, follow: Option<Follow<C>>) -> Arc
     Arc::new(Change { action: changed, write, mark: None, follow })
 }
 
-/// Calls the remote, and returns its outcome with the details. If the deadline passes or the remote panics, there is no
-/// outcome. Then the error has the details.
+/// Calls the remote, and returns its outcome and its report. If the deadline passes or the remote panics, there is no
+/// outcome. Then the error is a report that says which of the two happened.
 pub(crate) async fn heard<'a, T>(
     delivery: &Delivery<'a>,
     call: impl FnOnce() -> Boxed<'a, (T, Report)>,
@@ -471,7 +474,7 @@ pub(crate) async fn heard<'a, T>(
     }
 }
 
-/// Returns the report with a detail that the databases can store.
+/// Returns the report with its detail in a form that the databases can store: not too long, and without zero bytes.
 pub(crate) fn storable(report: Report) -> Report {
     Report { detail: report.detail.map(|detail| message(&detail)), ..report }
 }

@@ -64,7 +64,7 @@ pub enum Trouble {
     /// write was made, so read the row before writing again.
     Away,
     /// Another transaction holds the row or the file, or all connections or places for transactions were in use for too
-    /// long. Nothing was changed. A later try may succeed.
+    /// long. Nothing was changed. The same write may succeed later.
     Busy,
     /// The database refused the transaction in favour of another one (SQLSTATE 40001 or 40P01). Nothing was changed.
     /// Run the transaction again.
@@ -112,8 +112,8 @@ impl StoreError {
         StoreError { doubt: true, ..self }
     }
 
-    /// Returns whether the writes may have been committed although this error was returned: the COMMIT was sent, and its
-    /// answer was lost.
+    /// Returns whether the writes may have been committed although this error was returned: the COMMIT was sent, and
+    /// its answer was lost.
     #[must_use]
     pub fn in_doubt(&self) -> bool {
         self.doubt

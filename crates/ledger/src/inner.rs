@@ -16,8 +16,8 @@ use crate::store::Store;
 /// Other writers change a row only a few times in that time, so this number is high enough.
 pub(crate) const LOOKS: u32 = 16;
 
-/// Tells the loops of a worker to stop. The value is the time by which its actions that are under way must have ended; `None`
-/// until the worker is told to stop.
+/// Tells the loops of a worker to stop. The value is the time by which its actions that are under way must have ended;
+/// `None` until the worker is told to stop.
 pub(crate) type Stopped = tokio::sync::watch::Receiver<Option<Instant>>;
 
 pub(crate) struct Inner<S: Store> {
@@ -28,7 +28,7 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) sizes: Sizes,
     /// Wakes the tasks that wait for a row when this process has written the row.
     pub(crate) changes: Arc<Changes>,
-    /// How fast rows whose requests have failed are taken up again.
+    /// For each dependency, how fast rows whose last request failed are claimed again.
     pub(crate) paces: Paces,
     /// Wakes the workers of this process.
     pub(crate) wakes: Wakes,
@@ -37,8 +37,8 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) compared: Arc<OnceLock<()>>,
     /// The key of the fingerprints, once it has been read.
     pub(crate) print_key: OnceLock<[u8; 32]>,
-    /// Limits the number of tasks that search for a row, after a write recorded the row and the database's answer was
-    /// lost.
+    /// Limits the number of tasks that search for a row after the database did not answer the write that records the
+    /// row.
     pub(crate) lost: Arc<Semaphore>,
 }
 
@@ -77,8 +77,8 @@ impl Wakes {
         }
     }
 
-    /// Notes that this process has written a row. If the row is due now, wakes the claims. If it will be due later,
-    /// makes sure that the poll asks at that time.
+    /// Notes that this process has written a row. If the row is due now, wakes the loop that claims the rows of its
+    /// dependency. If it will be due later, makes sure that the poll asks at that time.
     pub(crate) fn written(&self, action: &Action, now: Stamp) {
         let Some(due) = action.state.due_at() else { return };
         if due <= now {
@@ -119,7 +119,7 @@ impl Default for Changes {
 
 impl Changes {
     pub(crate) fn of(&self, id: ActionId) -> &Notify {
-        // The low bits of a UUID of version 7 are random.
+        // The low bits of a UUID of version 7 are random, so the ids are spread evenly over the entries.
         &self.0[usize::try_from(id.as_u128() & 63).unwrap_or(0)]
     }
 

@@ -22,9 +22,9 @@ use crate::machine::{Back, Stamp};
 /// is 1 ms per second. Time servers slew clocks by at most 500 µs per second (the kernel's limit for `adjtimex`).
 const DRIFT: i64 = 1000;
 
-/// If the difference between the database's clock and the monotonic clock changes by more than a declared bound, that
-/// is a jump. This is the smallest allowed bound. A smaller declared bound is raised to it, because a smaller change
-/// could be noise.
+/// The smallest bound above which a change counts as a jump. What changes is the difference between the database's
+/// clock and the monotonic clock. A smaller declared bound is raised to this one, because a smaller change could be
+/// noise.
 const LEAST: Duration = Duration::from_millis(100);
 
 /// A jump of the database's clock, as a process saw it.
@@ -94,15 +94,16 @@ pub(crate) struct Guard {
     /// How long the time is in doubt after a jump.
     wait: Duration,
     accepted: Option<Offset>,
-    /// The field `accepted` is the span in which the offset was last known to lie. With time it is made wider, since
-    /// the two clocks may drift apart. `followed` is the time, on the monotonic clock, for which this has been done.
+    /// The field `accepted` is made wider as time passes, since the two clocks may drift apart. This is the moment, on
+    /// the monotonic clock, up to which that has been done.
     followed: Duration,
     /// When the doubt ends, on the monotonic clock; `None` if there is no doubt.
     until: Option<Duration>,
     back: Back,
     jumps: u64,
     last: Option<ClockJump>,
-    /// The offset before the last jump, and when the answer arrived that showed the jump, on the monotonic clock.
+    /// The offset before the last jump, and the moment, on the monotonic clock, at which the answer arrived that showed
+    /// the jump.
     before: Option<(Offset, Duration)>,
 }
 
@@ -138,8 +139,8 @@ impl Guard {
 
     /// Takes an answer of the database, which has the database's time. The difference between that time and the
     /// monotonic clock is the new offset. It is compared with the span in which the offset was last known to lie.
-    /// Returns the jump if the clock has jumped, and otherwise `None`. An answer from before the last jump that is taken
-    /// after it shows no jump.
+    /// Returns the jump if the clock has jumped, and otherwise `None`. An answer from before the last jump that is
+    /// taken after it shows no jump.
     pub(crate) fn hear(&mut self, reading: Reading) -> Option<ClockJump> {
         let found = Offset::of(reading);
         let (Some(accepted), Some(bound)) = (self.accepted, self.bound) else {
@@ -148,7 +149,8 @@ impl Guard {
             return None;
         };
         let bound = u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
-        // Of two answers that are under way at the same time, the later one can be taken first.
+        // Two answers can be under way at the same time, and this function can get the later one first. If that one
+        // shows a jump, the earlier one still fits the offset before the jump. It is no second jump.
         if let Some((before, shown)) = self.before
             && reading.asked < shown
             && before.to(found).unsigned_abs() <= bound
@@ -282,7 +284,7 @@ mod tests {
     fn a_second_jump_begins_the_doubt_again() {
         let mut guard = guard();
         assert!(guard.hear(reading(10.0, 600.0, 0.0)).is_some());
-        // It jumps back to where it was.
+        // The clock jumps back by the same distance.
         assert!(guard.hear(reading(100.0, 0.0, 0.0)).is_some());
         assert_eq!(guard.doubt(Duration::from_secs(160)), Some(Duration::from_secs(90)));
         assert_eq!(guard.seen().0, 2);
@@ -292,20 +294,21 @@ mod tests {
     fn an_answer_from_before_a_jump_that_is_taken_after_it_is_no_jump() {
         for by in [600.0, -600.0] {
             let mut guard = guard();
-            // One connection asked before the other one, and its answer is taken later.
+            // One connection asked before the jump, and another one after it. The answer to the first question is taken
+            // second.
             let early = reading(9.9, 0.0, 0.2);
             assert!(guard.hear(reading(10.0, by, 0.01)).is_some());
             assert_eq!(guard.hear(early), None);
             assert_eq!(guard.hear(reading(10.2, by, 0.01)), None);
             assert_eq!(guard.seen().0, 1);
-            // An answer to a later question shows that the clock jumped back to where it was.
+            // The answer to a question that was asked later shows that the clock has jumped back.
             assert!(guard.hear(reading(10.3, 0.0, 0.01)).is_some());
         }
     }
 
     #[test]
     fn slow_drift_is_no_jump_and_many_small_steps_are_one() {
-        // 500 ppm for a day is 43 s.
+        // The clock drifts by 500 µs per second, for a day. That is 43 s in all.
         let mut guard = guard();
         for minute in 1..1440 {
             let at = f64::from(minute) * 60.0;
@@ -319,7 +322,7 @@ mod tests {
             assert_eq!(guard.hear(reading(at, at * 0.0005, 0.0)), None);
         }
         assert!(guard.accepted.unwrap().high > seconds(1e6 + 0.06), "{guard:?}");
-        // Steps of 1 s, ten seconds apart.
+        // The clock is set ahead by 1 s every ten seconds.
         let mut guard = self::guard();
         let first = (1..20).find(|step| {
             let at = f64::from(*step) * 10.0;

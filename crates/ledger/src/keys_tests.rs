@@ -84,7 +84,8 @@ fn golden() -> Vec<Golden> {
                 "-0605_--665_8--039200445-7426933728989",
             ],
         },
-        // One letter cannot be the digits of a number.
+        // The only allowed letter or digit is `a`, and a number cannot be written with a single digit. So all
+        // characters are used.
         Golden {
             rules: rules("+-/a", 1, 64),
             bits: 129,

@@ -84,7 +84,8 @@ impl<S: Store> LedgerBuilder<S> {
     pub fn build(self) -> Result<Ledger<S>, Misuse> {
         let old = self.old.as_ref().map(|old| &*old.inner);
         let owner = old.map_or_else(drawn, |old| Ok(old.owner))?;
-        // The clocks are compared once for each store.
+        // At the first use of a store, the database's clock is compared with the times that an earlier process has
+        // stored. If the old ledger has the same store, it has done that already, or will do it for both.
         let clock = self.store.shared_clock();
         let compared = old.filter(|old| old.store.shared_clock().is_same(clock));
         let compared = compared.map(|old| old.compared.clone()).unwrap_or_default();
@@ -304,9 +305,9 @@ impl<S: Store> Ledger<S> {
         }
     }
 
-    /// Returns the action that is recorded under the key of `new` with the same request. Nothing is written. Returns `None`
-    /// if there is no such action, or if recording `new` would begin the action again under the same key, because it has
-    /// failed and no request of it was ever sent.
+    /// Returns the action that is recorded under the key of `new` with the same request. Nothing is written. Returns
+    /// `None` if there is no such action, or if recording `new` would begin the action again under the same key,
+    /// because it has failed and no request of it was ever sent.
     ///
     /// # Errors
     ///
@@ -351,8 +352,8 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Returns the versions of the actions with these ids, in any order. An action that does not exist is left out. A
-    /// version grows with each change of its action, so a program that waits for changes of many actions needs one short
-    /// statement for all of them.
+    /// version grows with each change of its action, so a program that waits for changes of many actions needs one
+    /// short statement for all of them.
     ///
     /// # Errors
     ///

@@ -148,7 +148,7 @@ mod tests {
             assert_eq!(moved(&kept, at(1_700), Some(&own(750, boot))), 0);
             assert_eq!(moved(&kept, at(1_900), Some(&own(750, boot))), 200);
             assert_eq!(moved(&kept, at(900), Some(&own(750, boot))), -800);
-            // The machine was started again, or nobody knows.
+            // The machine was started again in between, or it is not known whether it was.
             assert_eq!(moved(&kept, at(1_900), Some(&own(7, Some("b")))), 0);
             assert_eq!(moved(&kept, at(900), Some(&own(7, Some("b")))), -100);
             assert_eq!(moved(&kept, at(900), None), -100);

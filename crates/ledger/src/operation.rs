@@ -153,7 +153,8 @@ impl<S: Store> Operations<S> {
         all.flat_map(|(dependency, names)| names.keys().map(move |name| (dependency.as_str(), name.as_str())))
     }
 
-    /// Returns the longest time for which an unsent action of this dependency is tried.
+    /// Returns the longest `give_up` of this dependency's operations. An operation's `give_up` is the time for which
+    /// workers try to send an action that was never sent.
     pub(crate) fn give_up(&self, dependency: &str) -> std::time::Duration {
         let names = self.by_dependency.get(dependency);
         let times = names.into_iter().flat_map(HashMap::values).map(|operation| operation.rules.give_up);

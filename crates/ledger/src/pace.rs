@@ -1,28 +1,30 @@
 //! Decides how fast the requests of a dependency that have failed are tried again.
 //!
-//! The obvious rule is the wait of each action alone: after each failure it doubles, up to a minute. That is right for one
-//! action. But after half an hour in which refunds fail, 1 800 actions wait. Each tries once a minute, so the provider
-//! gets 30 requests a second while it is down, and 30 and more in the second in which it comes back. With 20 000 actions
-//! that wave ends the recovery.
+//! The obvious rule is the wait of each action alone: after each failure it doubles, up to a minute. That is right for
+//! one action. But after half an hour in which refunds fail, 1 800 actions wait. Each of them is sent once a minute, so
+//! the provider gets 30 requests a second while it is down, and 30 or more in the first second after it is repaired. If
+//! ten times as many actions wait, these requests overload the provider again.
 //!
-//! So requests that share one fate form a [`Class`]: those of one operation, with one goal and one kind of knowledge of the
-//! effect, such as all cancels of charges that were applied. A class is in one of three courses:
+//! So requests that succeed or fail together form a [`Class`]: those of one operation, with the same goal and the same
+//! known effect, such as all cancels of charges that were applied. A class is in one of three courses:
 //!
 //! - It **flows**: its requests bring answers. Nothing is held back.
-//! - It **probes**: the last [`FAILURES`] requests of one kind failed. Of all the actions of this class whose last request
-//!   failed, only one at a time is tried. The interval between two such tries doubles up to [`PROBE_CAP`], or up to the
-//!   longest wait of an action if that is shorter. It does not depend on the number of actions that wait. An action that
-//!   has not failed yet is tried immediately: what arrives anew is the dependency's normal load, and its answers are the
-//!   best probes.
-//! - It **returns**: a request brought an answer again. The actions that wait are let through at a rate that begins at
-//!   [`START_MILLI`], grows with each answer, and ends below half of what the dependency served per second before the
-//!   trouble. Once nothing waits any more, the class flows.
+//! - It **probes**: one kind of its requests (performs, questions or cancels) failed [`FAILURES`] times, one after the
+//!   other, without an answer between them. Of all the actions of this class whose last request failed, one is let
+//!   through at a time. The interval between two of these doubles up to [`PROBE_CAP`], or up to the longest wait of an
+//!   action if that is shorter. The interval does not depend on the number of actions that wait. An action whose last
+//!   request did not fail is sent immediately: what arrives anew is the dependency's normal load, and its answers are
+//!   the best probes.
+//! - It **returns**: after the class has probed, a request brought an answer again. The actions that wait are let
+//!   through at a rate that begins at [`START_MILLI`], grows with each answer, and stays below half of what the
+//!   dependency served per second before the trouble. Once nothing waits any more, the class flows.
 //!
-//! The rate is one for all classes of a dependency that return at the same time, since they load the same provider. After
-//! its start, a process knows nothing of the actions that others left behind, so its classes begin with the return.
+//! All classes of a dependency that return at the same time share one rate, since they load the same provider. A
+//! process that has just started knows nothing of the failing actions that other processes left behind, so each of its
+//! classes begins in the course "returns".
 //!
-//! What is decided here changes only when a request is sent, and never whether. So each process decides for itself, from
-//! what it sees.
+//! The pace only delays requests. It never decides that a request is not sent at all. So each process can decide for
+//! itself, from the answers that it has seen, without asking other processes.
 
 use std::time::Duration;
 
@@ -30,31 +32,34 @@ use seawall_policy::{Backoff, Time};
 
 use crate::machine::{AttemptKind, Effect, Goal, State};
 
-/// The number of requests of one kind that must fail one after the other before a class probes. At a provider of which
-/// every third request fails, such a run is rare (one in 243), and one success ends it.
+/// The number of requests of one kind that must fail one after the other before a class probes. At a provider where a
+/// third of the requests fail, five failures one after the other are rare (one in 243), and one answer lets the class
+/// return.
 const FAILURES: u32 = 5;
 
-/// The longest interval between two probes. After an outage, a class without new actions notices the end this late.
+/// The longest interval between two probes. If a class gets no new actions, it notices the end of an outage at most
+/// this much later.
 const PROBE_CAP: Duration = Duration::from_secs(10);
 
 /// The first rate of a class that returns, in thousandths of an action per second.
 const START_MILLI: u64 = 5_000;
 
-/// By how much each answer raises the rate, in thousandths of an action per second. So the rate grows by a tenth in a
-/// second, whatever it is.
+/// By how much each answer raises the rate, in thousandths of an action per second. At a rate of R actions per second,
+/// R answers come in a second, so the rate grows by a tenth in each second.
 const GROWTH_MILLI: u64 = 100;
 
 /// The highest rate, as a share of what the dependency served per second before the trouble, in thousandths. It is less
 /// than a half, since actions that were let through in one second may be sent in the next.
 const SHARE_MILLI: u64 = 450;
 
-/// The lowest of the highest rates, in thousandths of an action per second: also after a quiet night a backlog must end.
+/// The highest rate is never below this, in thousandths of an action per second. After a night with few calls, the
+/// share of what was served would be too low for a backlog ever to end.
 const LEAST_CAP_MILLI: u64 = 1_000;
 
-/// The highest rate where nobody knows what the dependency serves.
+/// The highest rate if it is not known what the dependency serves, in thousandths of an action per second.
 const MOST_MILLI: u64 = 1_000_000;
 
-/// The requests that share one fate.
+/// A class: requests that probably succeed or fail together, and so are held back together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Class {
     /// The operation of the actions.
@@ -70,12 +75,13 @@ pub struct Class {
 pub(crate) struct Heard<'a> {
     pub(crate) operation: &'a str,
     pub(crate) goal: Goal,
-    /// What was known of the effect before the request.
+    /// What was known of the action's effect before the request.
     pub(crate) effect: Effect,
     pub(crate) kind: AttemptKind,
-    /// Whether the dependency answered. An answer that leaves the action as it was counts, too.
+    /// Whether the dependency answered. An answer counts even if it changes nothing for the action.
     pub(crate) answered: bool,
-    /// For how long the dependency, or a guard before it, wants no further requests.
+    /// For how long the dependency asked for no further requests, or a guard refuses them. `None` if neither said a
+    /// time.
     pub(crate) retry_after: Option<Duration>,
 }
 
@@ -90,7 +96,7 @@ enum Course {
 struct Paced {
     class: Class,
     course: Course,
-    /// For each kind of request, the number of the last ones that failed, without an answer between them.
+    /// For each kind of request (perform, confirm, cancel), how many failed since the last answer to that kind.
     failures: [u32; 3],
 }
 
@@ -100,16 +106,16 @@ pub(crate) struct Pace {
     classes: Vec<Paced>,
     /// The rate at which actions of returning classes are let through, in thousandths of an action per second.
     rate_milli: u64,
-    /// The highest rate.
+    /// The highest value of `rate_milli`.
     cap_milli: u64,
     /// The earliest time at which the next action may be let through.
     free_at: Time,
-    /// When the next of many stuck actions is due that a person starts again.
+    /// If a person starts many stuck actions again: when the next of them is to be due.
     slot_at: Time,
 }
 
 impl Pace {
-    /// Returns the pace of a dependency with these operations, in a process that begins now.
+    /// Returns the pace of a dependency with these operations, for a process that has just started: all classes return.
     pub(crate) fn new<'a>(operations: impl Iterator<Item = &'a str>) -> Pace {
         const WAITING: [(Goal, Effect); 4] = [
             (Goal::Perform, Effect::Never),
@@ -133,9 +139,9 @@ impl Pace {
         }
     }
 
-    /// Takes in how a request ended. `backoff` has the bounds of an action's own waits. `served_milli` returns what the
-    /// dependency serves in normal times, in thousandths of a call per second; `None` if that is not known. It is called
-    /// only when a class begins to probe.
+    /// Updates the class of a request that has ended. `backoff` has the bounds of an action's own waits. `served_milli`
+    /// returns what the dependency serves in normal times, in thousandths of a call per second; `None` if that is not
+    /// known. It is called only when a class begins to probe.
     pub(crate) fn heard(
         &mut self,
         heard: Heard<'_>,
@@ -154,7 +160,8 @@ impl Pace {
                 let longest = backoff.cap.clamp(interval, PROBE_CAP);
                 paced.course = Course::Probes { interval, longest, next: now.saturating_add(interval) };
                 let returns = self.classes.iter().any(|paced| paced.course == Course::Returns);
-                // What is served while other classes return is more than normal.
+                // While other classes return, their waiting actions are served in addition, so what is served then is
+                // more than in normal times. The highest rate is not computed from that.
                 if !returns {
                     self.cap_milli = cap_milli(served_milli());
                 }
@@ -175,15 +182,15 @@ impl Pace {
         }
     }
 
-    /// Returns the classes that are held: of their actions whose last request failed, only those are taken up that
-    /// [`Pace::next`] offers.
+    /// Returns the classes that are held back: all that do not flow. Of their actions whose last request failed, a
+    /// worker may claim only the number that [`Pace::next`] returns.
     pub(crate) fn held(&self) -> Vec<Class> {
         let held = self.classes.iter().filter(|paced| paced.course != Course::Flows);
         held.map(|paced| paced.class.clone()).collect()
     }
 
-    /// Returns a held class of which actions may be taken up now, and how many, at most `most`. After that, call
-    /// [`Pace::took`]. Returns `None` if there is none.
+    /// Returns a class that is held back and of which some actions may be claimed now, and their number, at most
+    /// `most`. Returns `None` if no class may have actions claimed now. After the claim, call [`Pace::took`].
     pub(crate) fn next(&mut self, most: u32, now: Time) -> Option<(Class, u32)> {
         let free = self.free(now).min(most);
         let offered = self.classes.iter().position(|paced| match paced.course {
@@ -196,8 +203,8 @@ impl Pace {
         Some((paced.class.clone(), count))
     }
 
-    /// Takes in how many actions of a class were taken up of the number that was offered. If fewer waited, the class flows
-    /// from now on, unless it probes.
+    /// Notes that `taken` actions of a class were claimed, after [`Pace::next`] offered the number `offered`. If a
+    /// class returns and fewer actions were claimed than offered, none wait any more, so the class flows from now on.
     pub(crate) fn took(&mut self, class: &Class, offered: u32, taken: u32, now: Time) {
         let Some(at) = self.classes.iter().position(|paced| paced.class == *class) else { return };
         let mut paced = self.classes.remove(at);
@@ -210,18 +217,19 @@ impl Pace {
             course @ Course::Returns if taken < offered => *course = Course::Flows,
             Course::Returns => {}
         }
-        // The next offer begins with another class.
+        // The class goes to the end of the list, so that the next offer is for another class.
         self.classes.push(paced);
         self.sends(taken, now);
     }
 
-    /// Takes in that an action which was let through sends one more request.
+    /// Notes that actions which were let through send this number of requests. The next action is let through later
+    /// accordingly.
     pub(crate) fn sends(&mut self, requests: u32, now: Time) {
         let begin = self.free_at.max(self.earliest(now));
         self.free_at = begin.saturating_add(self.spacing().saturating_mul(requests));
     }
 
-    /// Returns when [`Pace::next`] may offer something; `None` if no class is held.
+    /// Returns the time from which [`Pace::next`] may return a class; `None` if no class is held back.
     pub(crate) fn next_at(&self) -> Option<Time> {
         let each = self.classes.iter().filter_map(|paced| match paced.course {
             Course::Flows => None,
@@ -231,8 +239,9 @@ impl Pace {
         each.min()
     }
 
-    /// Returns after which time an action is due that is started again together with many others. The times of several
-    /// calls are apart by more than twice the time between two calls that the dependency serves in normal times.
+    /// Returns how long from now an action is to be due that a person starts again together with many others. Each call
+    /// returns a later time than the one before. For example, if the dependency serves 10 calls per second in normal
+    /// times, two of these times are more than 200 ms apart.
     pub(crate) fn slot(&mut self, served_milli: Option<u64>, now: Time) -> Duration {
         let rate_milli = served_milli.map_or(START_MILLI, |served| cap_milli(Some(served)));
         let slot = self.slot_at.max(now);
@@ -268,14 +277,15 @@ impl Pace {
         u32::try_from(whole).unwrap_or(u32::MAX).saturating_add(1)
     }
 
-    /// What was not let through in the last quarter of a second is not made up for later.
+    /// Returns the time from which the rate is counted: a quarter of a second ago. If fewer actions were let through
+    /// before that time than the rate allows, this is not made up for later.
     fn earliest(&self, now: Time) -> Time {
         Time::from_nanos(now.as_nanos().saturating_sub(250_000_000))
     }
 }
 
-/// Returns what was known of the effect before a request of this kind was recorded. The record of a perform makes the effect
-/// unknown.
+/// Returns what was known of the effect before a request of this kind was recorded. A perform has its own case, since
+/// its record makes the effect unknown.
 pub(crate) fn effect_before(state: &State, kind: AttemptKind) -> Effect {
     let effect = state.row().effect;
     match (kind, effect) {

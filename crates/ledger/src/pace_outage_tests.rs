@@ -1,5 +1,5 @@
-//! An outage of half an hour, in virtual time: the refunds of a provider fail, while everything else works. The machine and
-//! the pace are the real ones; the worker's loop, the table and the provider are played.
+//! An outage of half an hour, in virtual time: the refunds of a provider fail, while everything else works. The machine
+//! and the pace are the real ones; the worker's loop, the table and the provider are small models in this file.
 
 use seawall_policy::{Draw, Idempotency, Served};
 
@@ -15,7 +15,7 @@ const TICK_MILLIS: u64 = 10;
 /// The time from a request to its answer.
 const LATENCY_MILLIS: u64 = 50;
 const CONCURRENCY: usize = 32;
-/// Calls per second that have nothing to do with the ledger.
+/// The calls per second that the provider also gets from programs without a ledger.
 const OTHERS: u64 = 19;
 const OUTAGE: std::ops::Range<u64> = 600_000..2_400_000;
 
@@ -27,14 +27,14 @@ enum Request {
 struct World {
     rules: Rules,
     rows: Vec<State>,
-    /// The number of requests of each row since it was taken up.
+    /// For each row, the number of its requests since it was claimed.
     requests: Vec<u32>,
-    /// Requests under way: when they are answered, of which row, and what they are.
+    /// Requests under way: the time of the answer in milliseconds, the index of the row, and the request.
     under_way: Vec<(u64, usize, Request)>,
     pace: Option<Pace>,
     served: Served,
     draws: fastrand::Rng,
-    /// When each request of the ledger, and each other call, arrived.
+    /// The times at which requests arrived at the provider, both those of the ledger and the other calls.
     arrivals: Vec<u64>,
     of_ledger: Vec<u64>,
     wakes_at: u64,
@@ -76,7 +76,7 @@ impl World {
         Time::from_millis(1_000_000 + self.millis)
     }
 
-    /// Adds an action that is done, and that the application now takes back.
+    /// Adds an action that is done, and that the application now cancels.
     fn refund_is_wanted(&mut self) {
         let now = stamp(self.millis);
         let (state, line) = machine::sent(&self.rules, ME, now).unwrap();
@@ -96,7 +96,8 @@ impl World {
         }
     }
 
-    /// Claims due rows as the stores do: all that are not held, or the failing ones of one class.
+    /// Claims due rows as the stores do. With `only`, these are the failing rows of that class. Without it, these are
+    /// all rows except the failing rows of the classes in `held`.
     fn claim(&mut self, only: Option<&Class>, held: &[Class], most: u32) -> u32 {
         let now = stamp(self.millis);
         let class = |state: &State| Class {
@@ -121,7 +122,8 @@ impl World {
         u32::try_from(due.len()).unwrap()
     }
 
-    /// The worker's round: first what is not held, then what the pace lets through.
+    /// Claims as a worker does: first the rows that are not held back, then the number of failing rows that the pace
+    /// lets through.
     fn round(&mut self) {
         let free = |world: &World| u32::try_from(CONCURRENCY - world.under_way.len()).unwrap();
         let held = self.pace.as_ref().map(Pace::held).unwrap_or_default();
@@ -143,7 +145,7 @@ impl World {
         self.pace.as_mut()?.next(most, now)
     }
 
-    /// Does what the plan says, up to the next request.
+    /// Executes the machine's plan for a row, until a request is under way or nothing is to be done now.
     fn drive(&mut self, at: usize) {
         loop {
             let request =
@@ -241,7 +243,7 @@ impl World {
     }
 }
 
-/// Returns the most calls in any span of `millis` that begins in `when`.
+/// Returns the largest number of calls in any span of `millis` milliseconds that begins with a call in `when`.
 fn most_in(calls: &[u64], millis: u64, when: std::ops::Range<u64>) -> usize {
     let begins = calls.iter().enumerate().filter(|(_, at)| when.contains(at));
     let counts = begins.map(|(index, at)| calls[index..].iter().take_while(|c| **c < at + millis).count());

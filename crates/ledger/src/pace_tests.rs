@@ -8,7 +8,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// A process that has taken up everything that was left behind.
+    /// A process that has already claimed all failing rows that other processes left behind, so that all classes flow.
     fn new() -> Bench {
         let mut pace = Pace::new(["charge", "email"].into_iter());
         let now = Time::from_millis(1_000_000);
@@ -30,7 +30,7 @@ impl Bench {
         self.now = self.now.saturating_add(Duration::from_millis(millis));
     }
 
-    /// Takes up what is offered while more than enough actions wait. Returns their number.
+    /// Claims all actions that the pace offers now, as if enough actions waited. Returns their number.
     fn takes(&mut self) -> u32 {
         let mut taken = 0;
         while let Some((class, count)) = self.pace.next(32, self.now) {
@@ -40,7 +40,8 @@ impl Bench {
         taken
     }
 
-    /// Takes up what is offered for some seconds, and hears how the request of each ends.
+    /// For some seconds, claims all actions that the pace offers, and tells the pace how the cancel of each ends.
+    /// Returns the number of actions.
     fn runs(&mut self, seconds: u64, answered: bool) -> u32 {
         let mut taken = 0;
         for _ in 0..seconds * 50 {

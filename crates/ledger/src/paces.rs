@@ -1,5 +1,5 @@
-//! The pace of each dependency in this process, and how far back its claims look. Both are behind a lock that is held for a
-//! few field updates.
+//! The pace of each dependency in this process, and from which due time on its claims search for rows. One lock guards
+//! both. It is held only while a few fields are read or written.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,17 +21,19 @@ struct Paced {
     horizon: Horizon,
 }
 
-/// How long a claim that looks at all due rows is followed by claims that look only at the newest ones.
+/// The time between two claims that look at all due rows. The claims in between look only at rows that became due
+/// lately.
 const LOOK_BACK: Duration = Duration::from_secs(10);
 
-/// How far claims look back behind the claim before. An application that commits a row later than this after it was due, while
-/// classes are held, waits for the next look at all rows.
+/// While classes are held back, a claim looks only at rows that were due at most this long before the last claim began.
+/// If an application commits a row later than this after the row's due time, the row waits for the next claim that
+/// looks at all rows.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// From which time on a claim looks for due rows while classes are held.
+/// Decides which due rows a claim looks at while classes are held back: those that are due at this time or later.
 ///
-/// Rows that are held stay due, and each claim would walk over all of them, however many wait. So a claim begins where the
-/// one before has found everything. Every ten seconds, one claim looks at all rows.
+/// A row that is held back stays due, and each claim would read all such rows again. So a claim begins at a time before
+/// which an earlier claim has already claimed all that it may. Every ten seconds, one claim looks at all due rows.
 #[derive(Debug)]
 struct Horizon {
     from: Stamp,
@@ -47,13 +49,14 @@ impl Horizon {
         Horizon { from: BEGINNING, whole: Time::ZERO }
     }
 
-    /// Returns from which time on the next claim is to look.
+    /// Returns the earliest due time at which the next claim is to look.
     fn from(&self, now: Time) -> Stamp {
         if now.since(self.whole) >= LOOK_BACK { BEGINNING } else { self.from }
     }
 
-    /// Takes in that a claim has looked from `from` on. `begun` is the database's time before it, and `is_full` says whether it
-    /// may have left rows.
+    /// Notes that a claim has looked at the rows that are due at `from` or later. `begun` is the database's time before
+    /// the claim. `is_full` says whether the claim reached its limit, so that it may have left rows which it could have
+    /// claimed.
     fn looked(&mut self, from: Stamp, begun: Stamp, is_full: bool, now: Time) {
         if from == BEGINNING {
             self.whole = now;
@@ -80,19 +83,21 @@ impl Paces {
         Paces { began: Instant::now(), by_dependency: by_dependency.collect() }
     }
 
-    /// Calls `with` with the pace of a dependency and the present time. Returns `None` if no operation of the dependency
-    /// is declared.
+    /// Calls `with` with the pace of a dependency and the present time. Returns `None` if no operation of the
+    /// dependency is declared.
     pub(crate) fn with<R>(&self, dependency: &str, with: impl FnOnce(&mut Pace, Time) -> R) -> Option<R> {
         self.lock(dependency).map(|mut paced| with(&mut paced.pace, self.now()))
     }
 
-    /// Returns from which time on a claim is to look for due rows of a dependency while classes are held.
+    /// While classes of a dependency are held back, a claim looks only at the rows that are due at this time or later.
+    /// Returns that time.
     pub(crate) fn horizon(&self, dependency: &str) -> Stamp {
         self.lock(dependency).map_or(BEGINNING, |paced| paced.horizon.from(self.now()))
     }
 
-    /// Takes in that a claim has looked from `from` on. `begun` is the database's time before it, and `is_full` says whether it
-    /// may have left rows.
+    /// Notes that a claim has looked at the rows of a dependency that are due at `from` or later. `begun` is the
+    /// database's time before the claim. `is_full` says whether the claim may have left rows which it could have
+    /// claimed.
     pub(crate) fn looked(&self, dependency: &str, from: Stamp, begun: Stamp, is_full: bool) {
         if let Some(mut paced) = self.lock(dependency) {
             paced.horizon.looked(from, begun, is_full, self.now());
@@ -104,11 +109,12 @@ impl Paces {
     }
 
     fn lock(&self, dependency: &str) -> Option<MutexGuard<'_, Paced>> {
-        // Both are consistent after each of their changes, so they can be used after a panic.
+        // Every change leaves the pace and the horizon with valid values. So they can be used even if another thread
+        // panicked while it held the lock.
         Some(self.by_dependency.get(dependency)?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns the time until the pace of a dependency may let a row through; `None` if it holds none back.
+    /// Returns the time until the pace of a dependency may let a row through; `None` if no class of it is held back.
     pub(crate) fn wait(&self, dependency: &str) -> Option<Duration> {
         self.with(dependency, |pace, now| pace.next_at().map(|at| at.since(now))).flatten()
     }

@@ -49,7 +49,7 @@ impl<S: Store> Poll<S> {
                 next = self.ask() => next,
                 _ = stopped.changed() => return,
             };
-            // The time is random, so that not all processes ask at the same time.
+            // The time is random, so that not all processes ask the database at the same time.
             let regular = asked + self.every.mul_f64(0.8 + fastrand::f64() / 5.0);
             loop {
                 let written = inner.wakes.earliest().map(|stamp| inner.store.clock().instant_of(stamp));
@@ -68,7 +68,7 @@ impl<S: Store> Poll<S> {
     /// due. Returns `None` if no row will be due later, or if the database does not answer.
     async fn ask(&mut self) -> Option<Instant> {
         // The process remembers the earliest due time of the rows that it has written. It can forget that time now:
-        // these rows are committed, so the poll that begins now finds them.
+        // these rows are committed, so the poll, which begins only now, finds them.
         self.inner.wakes.forget();
         let found = match self.inner.store.due(&self.declared, self.every).await {
             Ok(found) => found,

@@ -1,9 +1,9 @@
 //! Fingerprints: whether two requests under one key are the same request.
 //!
-//! The obvious rule compares the recorded bytes. But a caller that tries again sends a new `traceparent` header, and a
-//! new version of a program may send one header more. Their second request would be a conflict, although it wants the
-//! same effect. So only two parts of the requests are compared. The head is the method, the path with its query and the
-//! content type. The other part is the bytes of the body.
+//! The obvious rule compares the recorded bytes. But a caller that sends its request again uses a new `traceparent`
+//! header, and a new version of a program may send one header more. Their second request would be a conflict, although
+//! it wants the same effect. So only two parts of the requests are compared. The head is the method, the path with its
+//! query and the content type. The other part is the bytes of the body.
 //!
 //! A row keeps the fingerprints of both parts: HMAC-SHA256 under a key that is drawn once and kept in the ledger. A
 //! plain hash would tell everybody who sees it, such as a reader of logs or of an export, whether a guessed body is the
@@ -31,14 +31,14 @@ pub struct Prints {
 }
 
 impl Prints {
-    /// Makes the fingerprints of a request under the key of the ledger.
+    /// Makes the fingerprints of a request with `key`, the ledger's secret key for them.
     pub(crate) fn of(key: &[u8; 32], head: &[u8], body: &[u8]) -> Prints {
         Prints { head: print(key, b"head", head), body: print(key, b"body", body) }
     }
 }
 
-/// Returns the fingerprint of `bytes`. The word for the part comes first, so that a head and a body of equal bytes have
-/// different fingerprints.
+/// Returns the fingerprint of `bytes`. `part` is `head` or `body`. This word is hashed before `bytes`, so that a head
+/// and a body of equal bytes have different fingerprints.
 fn print(key: &[u8; 32], part: &[u8; 4], bytes: &[u8]) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
     mac.update(part);

@@ -62,8 +62,8 @@ pub trait Remote: Send + Sync + 'static {
 
     /// Returns how many calls per second the provider serves in normal times, in thousandths of a call. It is an
     /// average over some minutes, which an outage does not lower. After an outage, the waiting actions are sent at less
-    /// than half of this rate. Returns `None` (the default) if the rate is not known. Then they are sent slowly at
-    /// first, and faster as long as the provider answers.
+    /// than half of this rate. Returns `None` (the default) if the rate is not known. Then the waiting actions are sent
+    /// slowly at first, and faster as long as the provider answers.
     fn served_milli(&self) -> Option<u64> {
         None
     }

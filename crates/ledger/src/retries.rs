@@ -1,8 +1,9 @@
 //! Starts many stuck actions again, for example after an outage that lasted longer than `stuck_after`.
 //!
-//! The obvious way is a loop that retries each action: then all of them are due in the same second, and their requests are a
-//! wave. So each action is due a little after the one before, at less than half of what the dependency serves per second
-//! in normal times. If the requests fail again, the pace of their class holds back the rest ([`crate::pace`]).
+//! The obvious way is a loop that retries each action: then all of them are due in the same second, and their requests
+//! arrive together. So each action is due a little after the one before, so that per second fewer than half as many are
+//! sent as the dependency serves in normal times. If the requests fail again, the pace of their class holds back the
+//! rest ([`crate::pace`]).
 
 use std::time::Duration;
 
@@ -88,24 +89,25 @@ impl RetryFilter {
 pub struct Retried {
     /// The number of actions that were started again.
     pub retried: u64,
-    /// The number of selected actions that were left alone: they were no longer stuck, others changed them all the time,
-    /// their operation is not declared in this process, or only a newer version of the program may change them.
+    /// The number of selected actions that were left alone: they were no longer stuck, others changed them all the
+    /// time, their operation is not declared in this process, or only a newer version of the program may change them.
     pub left: u64,
-    /// The time after which the last of them is due. The actions are due one after the other, so that they are no wave.
+    /// How long after this call the last of the started actions is due. They are due one after the other, so that their
+    /// requests do not arrive together.
     pub spread_over: Duration,
-    /// Whether the limit of the filter was reached, so that further actions may be stuck. Call the function again with the
-    /// same filter to start them, too.
+    /// Whether the limit of the filter was reached, so that further actions may be stuck. Call the function again with
+    /// the same filter to start them, too.
     pub more: bool,
 }
 
 impl<S: Store> Ledger<S> {
-    /// Starts all stuck actions again that the filter selects, as [`Ledger::retry`] does for one: the goal of each stays,
-    /// its time and its tries begin anew, and a mark says who did it and why. The actions are due one after the other, at
-    /// less than half of the rate that the dependency serves in normal times. If that rate is not known, five are due in a
-    /// second.
+    /// Starts all stuck actions again that the filter selects, as [`Ledger::retry`] does for one: the goal of each
+    /// stays, its time limits and its number of attempts begin anew, and a mark says who did it and why. The actions
+    /// are due one after the other, at less than half of the rate that the dependency serves in normal times. If that
+    /// rate is not known, five are due in a second.
     ///
-    /// Each action is changed by itself. If this function fails or is dropped, a part of the actions is started again, and
-    /// the next call goes on with the others.
+    /// Each action is changed in a transaction of its own. If this function fails or is dropped, some of the actions
+    /// are started again already. The next call then starts the others.
     ///
     /// # Errors
     ///
@@ -140,7 +142,7 @@ impl<S: Store> Ledger<S> {
         Ok(done)
     }
 
-    /// Starts one of many stuck actions again. Returns the time after which it is due.
+    /// Starts one of many stuck actions again. Returns how long from now it is due.
     async fn retry_later(&self, action: &Action, by: &By) -> Result<Duration, Error> {
         let operation = self.inner.operations.of(action)?;
         let served = operation.remote.served_milli();

@@ -26,9 +26,9 @@ use crate::waiting::in_task;
 pub enum Begun<S: Store> {
     /// The action and its first attempt are recorded. The caller sends the attempt.
     Started(Started<S>),
-    /// This caller sends nothing. There are two cases: the key was recorded before with this request, or no time was
-    /// left to send the attempt and settle the action. In the second case, the action has failed. The value is the
-    /// action as it is recorded now.
+    /// This caller sends nothing. There are two cases. Either the key was recorded before with this request. Or the
+    /// time in which the action must be settled is too short to send an attempt first. In the second case, the action
+    /// has failed. The value is the action as it is recorded now.
     Found(Box<Action>),
 }
 
@@ -129,8 +129,9 @@ impl<S: Store> Started<S> {
             }
             Some(action)
         });
-        // Usually the task itself reports in time that it cannot write. Some tries take longer, for example if SQLite
-        // waits for another program's transaction. So this function waits a quarter longer, and then gives up.
+        // Usually the task itself reports in time that it cannot write. Sometimes one write takes longer, for example
+        // if SQLite waits for another program's transaction. So this function waits a quarter longer than the database
+        // has for an answer, and then returns an error.
         let within = inner.store.answers_within().mul_f64(1.25);
         let Ok(written) = tokio::time::timeout(within, in_task(writing)).await else {
             let late = format!("the outcome was not written within {within:?}");

@@ -59,8 +59,8 @@ impl TestClock {
         self.moved.jumped.fetch_sub(micros(by), Ordering::SeqCst);
     }
 
-    /// Returns a future that is ready when [`TestClock::advance`] is called after this function. The call is not
-    /// missed, even if the future is polled only after it.
+    /// Returns a future that is ready when [`TestClock::advance`] is called after this function. The future is ready
+    /// then even if it is polled for the first time after that call.
     pub(crate) fn moved(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut moves = self.moved.moves.subscribe();
         async move {

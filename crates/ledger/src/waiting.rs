@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::error::{StoreError, Trouble};
 use crate::store::Boxed;
 
-/// The longest wait between two tries while the database cannot be reached.
+/// The longest wait before a statement is sent again while the database cannot be reached.
 const AWAY_CAP: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
@@ -22,25 +22,25 @@ tokio::task_local! {
     static CALLER: Cell<Option<oneshot::Sender<StoreError>>>;
 }
 
-/// Counts the failed tries of one statement or write, and the time since the first try began.
+/// Counts how often one statement has failed, and measures the time since it was sent for the first time.
 pub(crate) struct Tries {
     failed: u32,
     since: Instant,
 }
 
 impl Tries {
-    /// Begins with the first try.
+    /// Begins to count and to measure, directly before a statement is sent for the first time.
     pub(crate) fn begin() -> Tries {
         Tries { failed: 0, since: Instant::now() }
     }
 
-    /// Returns the number of tries that have failed.
+    /// Returns how often the statement has failed.
     pub(crate) fn failed(&self) -> u32 {
         self.failed
     }
 
-    /// Waits for a moment after a try has failed with the error `e`. If `patience` has passed since the first try
-    /// began, the error is also sent to the caller of this task.
+    /// Waits for a moment after the statement has failed with the error `e`. If `patience` has passed since it was sent
+    /// for the first time, the error is also sent to the caller of this task.
     pub(crate) async fn wait_out(&mut self, e: &StoreError, patience: Duration) {
         if self.failed == 0 {
             tracing::warn!(error = %e, "the ledger's database does not answer; waiting");
@@ -90,15 +90,15 @@ mod tests {
         size_of::<F>()
     }
 
-    /// A future is copied as a whole when it is given to another one or to a task. With 17 KB for each action, a third of
-    /// the worker's instructions were copies.
+    /// Checks the sizes of the ledger's futures. A future is copied as a whole when it is given to another future or to
+    /// a task. When each action had a future of 17 KB, a third of the worker's instructions were copies.
     fn futures_are_small<S: Store>() {
         let time = size_of_future(|inner: &'static Inner<S>| inner.time());
         let drive = size_of_future(|(inner, action): (&'static Inner<S>, Action)| inner.drive(action));
         let perform =
             size_of_future(|(ledger, new): (&'static Ledger<S>, &'static NewAction)| ledger.perform(new));
         assert!(
-            time <= 256 && drive <= 4500 && perform <= 6500,
+            time <= 256 && drive <= 4700 && perform <= 6500,
             "time {time}, drive {drive}, perform {perform}"
         );
     }

@@ -90,7 +90,7 @@ impl<S: Store> Ledger<S> {
         Ok(true)
     }
 
-    /// Cancels an action in the transaction that also takes the business row back. The action may be settled or not.
+    /// Cancels an action in the transaction that also changes the business row back. The action may be settled or not.
     /// All members of its scope are cancelled, too. Returns whether this action is now being undone, or how it has
     /// ended.
     ///
@@ -173,7 +173,7 @@ impl<S: Store> Ledger<S> {
         self.load(id).await
     }
 
-    /// Starts a stuck action again, with the full number of tries, and returns it. Its goal does not change: if the
+    /// Starts a stuck action again, with the full number of attempts, and returns it. Its goal does not change: if the
     /// action was being cancelled, the cancel is tried again. For a new charge, record a new action.
     ///
     /// # Errors

@@ -43,8 +43,9 @@ pub struct WorkerSettings {
     /// The time between two runs of the clean-up over the whole table. Default 1 h.
     pub sweep_every: Duration,
     /// For how long an action may be due although no process declares its operation. Default 24 h. After that time the
-    /// action is stuck. It is not stuck before the worker itself has found for this time, or for ten minutes if this time
-    /// is longer, that nobody declares the operation. So a process that starts leaves the others time to start as well.
+    /// action is stuck. But the worker itself must also have found the operation undeclared for this time, or for ten
+    /// minutes if this time is longer. So a process that has just started leaves the other processes time to start as
+    /// well.
     pub undeclared_after: Duration,
 }
 
@@ -122,9 +123,9 @@ impl<S: Store> Ledger<S> {
 
 impl Worker {
     /// Claims no more rows, and waits at most `within` for the actions that are under way. After that time, the
-    /// remaining actions are aborted, and their rows are given back: another worker can claim them immediately, and finds
-    /// out what became of the requests that were under way. If the database does not answer, the rows stay claimed until
-    /// their leases end. Returns the number of aborted actions.
+    /// remaining actions are aborted, and their rows are given back: another worker can claim them immediately, and
+    /// finds out what became of the requests that were under way. If the database does not answer, the rows stay
+    /// claimed until their leases end. Returns the number of aborted actions.
     pub async fn drain(self, within: Duration) -> usize {
         // Sending fails if all loops have ended, and then there is nothing to stop.
         let _ = self.stop.send(Some(Instant::now() + within));
@@ -167,7 +168,8 @@ impl<S: Store> Looper<S> {
         let permits = Arc::new(Semaphore::new(self.settings.concurrency.max(1)));
         let mut under_way = UnderWay::default();
         loop {
-            // The pace lets rows through at times of its own.
+            // Rows that the pace holds back are let through at times that no poll knows. So this loop also wakes at the
+            // next of these times.
             let pace = self.inner.paces.wait(&self.declared.dependency).map(|wait| wait.max(SPACING));
             tokio::select! {
                 () = self.inner.wakes.to_claim(&self.declared.dependency) => {}
@@ -180,13 +182,15 @@ impl<S: Store> Looper<S> {
         }
     }
 
-    /// Waits for the actions under way until the time by which they must have ended. Aborts those that are left, gives
-    /// their rows back, and returns their number. If the worker was dropped, returns immediately, and the actions go on.
+    /// Waits until the actions under way have ended, but no longer than the time by which they must have ended. Aborts
+    /// those that are left, gives their rows back, and returns their number. If the worker was dropped, returns
+    /// immediately, and the actions go on.
     async fn end(self, mut under_way: UnderWay) -> usize {
         let Some(by) = *self.stopped.borrow() else { return 0 };
         while let Ok(Some(_)) = tokio::time::timeout_at(by.into(), under_way.0.join_next()).await {}
         let left = under_way.0.len();
-        // A task that is aborted in the middle of a write leaves the write to the store, so this waits for nobody.
+        // If a task is aborted in the middle of a write, the store finishes the write without the task. So this does
+        // not wait for the database.
         under_way.0.shutdown().await;
         let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
         self.inner.give_back(held).await;

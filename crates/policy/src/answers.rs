@@ -1,9 +1,9 @@
 //! Decides what an answer means, by the predicates that its operation declares.
 //!
-//! An operation may declare predicates over status and JSON body; the first that matches decides. The obvious rule, the
-//! status alone, is wrong for many payment APIs: they answer 200 and say in a result code that the card was declined.
-//! This module does not parse bodies. The driver says what it knows of the body ([`KnownBody`]), and passes a function
-//! that returns the value at a JSON pointer.
+//! An operation may declare predicates. A predicate is a condition on the status and the JSON body of an answer; the
+//! first predicate that matches decides. The obvious rule, the status alone, is wrong for many payment APIs: they
+//! answer 200 and say in a result code that the card was declined. This module does not parse bodies. The driver says
+//! what it knows of the body ([`KnownBody`]), and passes a function that returns the value at a JSON pointer.
 //!
 //! # A body that cannot be read
 //!
@@ -23,20 +23,21 @@
 //!    unknown, whatever the status is. The result code that would decide is in a body that nobody has read.
 //! 4. Otherwise, if a predicate is undecided and the body is no JSON, the status decides:
 //!    - A success (2xx) leaves the effect unknown, unless the operation declares [`Answers::otherwise`]. An API that
-//!      answers a plain `OK` and uses JSON only for its refusals declares [`Otherwise::Applied`].
-//!    - Every other status keeps its usual meaning: an HTML page with a 400 is still a refusal, and one with a 502 is
-//!      still unknown. But if the undecided predicate is one of [`Answers::duplicate`], the effect is unknown: the body
-//!      may say that an earlier request with the key arrived.
+//!      answers a plain `OK` if the work was done, and uses JSON only to say no, declares [`Otherwise::Applied`].
+//!    - Every other status keeps its usual meaning: an HTML page with a 400 still means "not applied", and an HTML page
+//!      with a 502 still leaves the effect unknown. But if the undecided predicate is one of [`Answers::duplicate`],
+//!      the effect is unknown: the body may say that an earlier request with the key arrived.
 //! 5. A 204 and the answer to a HEAD have no body by definition, so nothing is unread: a predicate with fields does not
 //!    match them.
 //!
 //! # A body that was read and matches no predicate
 //!
-//! If the body was read and no predicate matches, the status decides, as it does without a declaration. One danger
-//! remains: a new result code, such as `"code": "REVIEW"`, comes with a 200 and counts as applied. The safe form
-//! therefore declares what counts as applied, with [`Otherwise::Unknown`] for every other success. `Otherwise` never
-//! applies to a status other than 2xx, nor to a 202 if the operation declares a confirm, which is a request that asks
-//! later what became of it ([`crate::Rules::declared`]).
+//! If the body was read and no predicate matches, the status decides, as for an operation that declares no predicates.
+//! One danger remains: the provider may introduce a result code that no predicate names, such as `"code": "REVIEW"`. It
+//! comes with a 200 and counts as applied. An operation that must be safe from this declares which answers count as
+//! applied, and sets [`Otherwise::Unknown`] for every other success. `Otherwise` never applies to a status other than
+//! 2xx. Nor does it apply to a 202 if the operation declares a confirm, which is a request that asks the provider later
+//! whether the work was done ([`crate::Rules::declared`]).
 //!
 //! ```
 //! use seawall_policy::{Answers, Effect, Field, KnownBody, Otherwise, Predicate, Scalar};
@@ -111,7 +112,7 @@ impl Predicate {
 /// What the driver knows of an answer's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KnownBody<F> {
-    /// The body was not read as a whole: it is longer than the bound, or compressed, or the connection broke.
+    /// The body was not read as a whole: it is longer than the driver reads, or compressed, or the connection broke.
     Unread,
     /// The body was read whole, and is no JSON. An empty body is no JSON either.
     NotJson,
@@ -130,7 +131,7 @@ impl KnownBody<fn(&str) -> Option<Scalar>> {
     pub const ABSENT: Self = KnownBody::Absent;
 }
 
-/// What a list of predicates says of one answer.
+/// What a list of predicates says about one answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said<M> {
     /// This is the meaning of the first predicate that matches.
@@ -188,10 +189,10 @@ pub fn first_match<'a, M: Copy + PartialEq>(
     if undecided.is_some() { Said::Undecided } else { Said::Nothing }
 }
 
-/// What a success (2xx) means if no declared answer matches it.
+/// What a success (2xx) means if no predicate matches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Otherwise {
-    /// A success that no predicate matches took effect, even if its body is no JSON. There is one exception: if a
+    /// A success that no predicate matches counts as applied, even if its body is no JSON. There is one exception: if a
     /// predicate could not be checked because the body was not read, the effect is unknown.
     Applied,
     /// The effect of a success that no predicate matches is unknown. So a success counts as applied only if a predicate
@@ -238,7 +239,8 @@ pub struct Answers {
 
 impl Answers {
     /// Returns whether the body is needed to judge an answer with this status. It is needed if the first predicate that
-    /// fits the status has conditions on fields of the body.
+    /// fits the status has conditions on fields of the body. If that predicate has none, it matches whatever the body
+    /// says. The body of a 204 is never needed, since a 204 has none.
     #[must_use]
     pub fn need_body(&self, status: u16) -> bool {
         let asked = self.in_order().find(|(_, predicate)| predicate.matches_status(status));
@@ -253,8 +255,10 @@ impl Answers {
     }
 
     /// Returns what the declared predicates and `otherwise` say of the answer; `None` if the answer's status decides.
-    /// If the operation may have a confirm (a request that asks later what became of it), call
-    /// [`crate::Rules::declared`] instead.
+    ///
+    /// If the operation may have a confirm (a request that asks the provider later whether the work was done), call
+    /// [`crate::Rules::declared`] instead. With a confirm, a 202 only promises the work, but this function would use
+    /// `otherwise` for the 202, too.
     pub fn judge(&self, status: u16, body: &KnownBody<impl Fn(&str) -> Option<Scalar>>) -> Option<Effect> {
         let success = is_success(status);
         let otherwise = self.otherwise.filter(|_| success).map(Otherwise::effect);

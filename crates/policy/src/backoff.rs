@@ -11,21 +11,21 @@ use std::time::Duration;
 
 use crate::problem::{Problem, Wrong, show_time};
 
-/// One uniform random draw, made by the driver.
+/// A random number with 64 bits. The driver draws it, because this crate has no randomness of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Draw(u64);
 
 impl Draw {
-    /// A draw from 64 uniform random bits.
+    /// Makes a draw from 64 uniform random bits.
     #[must_use]
     pub const fn new(bits: u64) -> Draw {
         Draw(bits)
     }
 
-    /// The draw as a number in `[0, 1)`.
+    /// Returns the draw as a number in `[0, 1)`.
     #[must_use]
     pub fn unit(self) -> f64 {
-        // An f64 holds 53 bits exactly.
+        // An f64 holds only 53 bits without rounding, so the lowest 11 of the 64 bits are left out.
         (self.0 >> 11) as f64 / (1_u64 << 53) as f64
     }
 

@@ -8,16 +8,20 @@
 //!   there are successes to compare them with ([`Evidence::Abandoned`]).
 //! - It lets calls that began before its last change of state decide about the new state. Here each change of state
 //!   begins a new era. A call that passes carries the number of its era, and its result is ignored if that era is over.
-//! - When it is half-open, it lets all calls through at the same time. Here only one probe is in flight at a time. A
-//!   probe that never returns blocks the next one only for `open_for`.
+//! - When it is half-open, it lets all calls through at the same time. Here only one probe is in flight at a time. If a
+//!   probe never returns, the next probe may follow after the time of the setting `open_for`.
 //!
 //! The rule of silence: the breaker also opens after two slow failures in a row, if the window holds no success. A
-//! caller with few calls needs this rule, because its window never holds the twenty calls that the failure rate needs.
+//! failure is slow if the attempt timed out, was answered 504, or took more than a tenth of the read timeout. A caller
+//! with few calls needs this rule, because its window never holds the twenty calls that the failure rate needs.
 //!
-//! The rules and constants were found by simulating callers and server together. In the simulations, doubling the open
-//! time and a ramp after it made recovery slower and prevented nothing, so both are settings that are off by default.
-//! Only a failure opens the breaker. Twelve failures and then eight successes are a recovery and open nothing, although
-//! the eighth success is the twentieth call and the rate is still above one half.
+//! The rules and constants were found by simulating callers and server together. Two settings are off by default,
+//! because in the simulations they made recovery slower and prevented nothing: `open_max` (an open time that doubles),
+//! and `ramp` (after the breaker has closed, calls return gradually).
+//!
+//! Only a failure opens the breaker, never a success. For example, twelve failures are followed by eight successes.
+//! With the eighth success the window holds the twenty calls that the failure rate needs, and 60 % of them failed. But
+//! the endpoint has recovered, so the breaker stays closed.
 //!
 //! ```
 //! use std::time::Duration;
@@ -186,7 +190,8 @@ impl Breaker {
     }
 
     /// Gives a pass back as [`Breaker::settle`] does, but uses the parameter `slow_call` and not the setting
-    /// `slow_call`. If the parameter is `None`, every success counts as good, however long it took.
+    /// `slow_call`, because an operation may declare a value of its own. If the parameter is `None`, every success
+    /// counts as good, however long it took.
     #[inline]
     pub fn settle_within(
         &mut self,

@@ -121,7 +121,8 @@ fn a_hundred_thousand_successes_hide_no_outage() {
     for n in 0..100_000 {
         let _ = call(&mut breaker, ms(n / 20), OK).expect("closed");
     }
-    // 20 calls per millisecond succeeded for 5 s. The outage must be noticed within one window.
+    // 20 calls per millisecond succeeded for 5 s, which is the length of the window. Then as many calls per millisecond
+    // fail. After 2.5 s, half of the window is failures, so the breaker must be open.
     let opened_after = (0..=5_000_u64).find(|at| calls(&mut breaker, ms(5_000 + at), BAD, 20) < 20);
     assert!(opened_after.expect("opened") <= 2_500, "half a window of equal traffic is one half bad");
 
@@ -424,8 +425,8 @@ impl Model {
         held.fold((0, 0), |(ok, bad), r| if r.1 { (ok + 1, bad) } else { (ok, bad + 1) })
     }
 
-    /// Admits a call. Returns two numbers: that of the current era, which counts the changes of state, and that of the
-    /// probe (zero if the call is no probe). Returns `None` if the call is refused.
+    /// Admits a call. Returns the number of the current era (the number of changes of state so far), and the number of
+    /// the probe (zero if the call is no probe). Returns `None` if the call is refused.
     fn admit(&mut self, now: u64) -> Option<(u32, usize)> {
         if matches!(self.state, ModelState::Open { until } if now >= until) {
             self.enter(ModelState::HalfOpen { successes: 0, probes: Vec::new() });

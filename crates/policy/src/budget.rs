@@ -1,10 +1,11 @@
 //! The retry budget: repeats are paid for by successes.
 //!
 //! A success earns a share of a token and a repeat costs a whole one, so a dependency without successes soon gets no
-//! repeats at all. The obvious rule, "at most three tries", multiplies the load exactly when the provider can serve the
-//! least. With three tries the provider never recovers from a load above a third of its capacity. Another rule lets
-//! every request earn for the budget, even a failed one, so that repeats may add 10 % to the load. That is still enough
-//! to keep an overloaded provider from recovering.
+//! repeats at all. The obvious rule, "at most three attempts for each call", multiplies the load exactly when the
+//! provider can serve the least. If each call fails, that rule makes three attempts of it. So once the calls are more
+//! than a third of what the provider can serve, an overloaded provider never recovers. Another rule lets every request
+//! earn for the budget, even a failed one, so that repeats may add 10 % to the load. That is still enough to keep an
+//! overloaded provider from recovering.
 //!
 //! Two other rules are left out: a minimum of repeats per second, and a full budget at the start. In a large fleet, the
 //! repeats that they allow to each instance add up to a storm. A maximum bounds the tokens that a long healthy time can

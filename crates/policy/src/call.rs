@@ -4,10 +4,16 @@
 //! what a simulation shows is what production does. The machine never waits: it returns the time until which the driver
 //! is to wait.
 //!
-//! Before a repeat, these questions are asked in this order: may the request be repeated at all, is an attempt left, is
-//! the body still there, does the deadline leave time, and does the budget pay. The budget is asked last, because its
-//! "yes" costs a token. All questions are asked *before* any wait. If they were asked after the wait, which is the
-//! obvious place, the caller would wait for a "no", and the reason of the "no" would be out of date.
+//! Before a repeat, these questions are asked in this order:
+//!
+//! 1. May the request be repeated at all?
+//! 2. Is an attempt left?
+//! 3. Was the body of the request kept, so that it can be sent again?
+//! 4. Does the deadline leave time?
+//! 5. Does the budget pay?
+//!
+//! The budget is asked last, because its "yes" costs a token. All questions are asked *before* any wait. The obvious
+//! place is after the wait. But then the caller would wait for a "no", and the reason of the "no" would be out of date.
 //!
 //! ```text
 //! begin -> Send -> ended -> Wait -> waited -> Send -> ended -> Finish
@@ -54,9 +60,11 @@ pub struct Attempt {
     /// runs until then ends as [`Ending::CallerDeadline`].
     pub callers_deadline: bool,
     /// The value that `connect_by` would have if the caller had set no limit for the call's time ([`Wish::within`]).
+    /// Until then a witness may connect: an attempt that goes on after the caller's deadline, to show whether the
+    /// endpoint works.
     pub own_connect_by: Time,
-    /// The value that `end_by` would have if the caller had set no limit for the call's time ([`Wish::within`]). It is
-    /// never after [`Wish::by`], the time after which no byte is sent.
+    /// The value that `end_by` would have if the caller had set no limit for the call's time ([`Wish::within`]). A
+    /// witness must be over by then. This time is never after [`Wish::by`], the time after which no byte is sent.
     pub own_end_by: Time,
 }
 
@@ -116,9 +124,9 @@ pub struct Call {
 pub struct Wish {
     /// The time that the caller has left, counted from the start of the call; `None` if the caller named none.
     pub within: Option<Duration>,
-    /// The caller's own deadline as a point in time; `None` if the caller has none. No byte is sent after this time. It
-    /// differs from `within` if the program was suspended before the call started: `within` does not count that time,
-    /// and this deadline does.
+    /// The caller's own deadline as a point in time; `None` if the caller has none. No byte is sent after this time.
+    /// `within` counts only from the start of the call. If the program was suspended before it started the call,
+    /// `within` ends too late, and this deadline does not.
     pub by: Option<Time>,
     /// Whether the caller, or the program for which it calls, repeats failed calls itself. If so, only one attempt is
     /// made. Default `false`.
@@ -136,8 +144,8 @@ impl Call {
         (call, step)
     }
 
-    /// Returns a call that has not started; [`Call::start`] returns its first step. A driver uses this to put the
-    /// machine at its final place in memory before it starts.
+    /// Returns a call that has not started; [`Call::start`] returns its first step. A driver can put this machine at
+    /// its final place in memory and start it there, so that it need not be moved after its start.
     #[must_use]
     #[inline]
     pub fn new(plan: &Plan, wish: Wish, now: Time) -> Call {
@@ -167,9 +175,9 @@ impl Call {
         self.send(plan, guards, 0, now)
     }
 
-    /// Must be called after [`Step::Send`], before anything of the attempt is sent, if getting its request ready took time.
-    /// Returns the step that replaces the earlier one: the attempt with deadlines that count from `now`, or the finish
-    /// with the refusal `no-time-left` if the call had to be over by `now`.
+    /// If it took time to get the request ready, this must be called after [`Step::Send`], before anything of the
+    /// attempt is sent. Returns the step that replaces the earlier one: the attempt with deadlines that count from
+    /// `now`, or the finish with the refusal `no-time-left` if the call had to be over by `now`.
     pub fn prepared(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) -> Step {
         if now >= self.end_by {
             self.unused(guards, now);
@@ -278,8 +286,8 @@ impl Call {
         self.send_again(plan, guards, next, now)
     }
 
-    /// Must be called when the turn that [`Step::Queue`] waits for has come, or when its time is over. Returns the next
-    /// step.
+    /// Must be called when the call's turn in its queue has come, or when the time that [`Step::Queue`] named is over.
+    /// Returns the next step.
     pub fn turn(&mut self, plan: &Plan, guards: &mut impl Guards, now: Time) -> Step {
         let Some((endpoint, ticket)) = self.ticket.take() else { return self.waited(plan, guards, now) };
         if now >= self.end_by {
@@ -320,7 +328,8 @@ impl Call {
         self.give_evidence(guards, now);
     }
 
-    /// Must be called when the caller has left. The attempt in flight may end, but nothing is sent after it.
+    /// Must be called when the caller has left. The attempt in flight may still go on to its end, but no repeat follows
+    /// it.
     pub fn caller_left(&mut self) {
         self.caller_repeats = true;
     }
@@ -393,8 +402,8 @@ impl Call {
             Stopped::Slow if !facts.report.is_slow_failure() => Stopped::Budget,
             no => no,
         });
-        // The call cannot pay for the repeat, so it ends. If `hindered` says why none of the other endpoints takes the
-        // call, this is the returned reason. Otherwise the reason is why the call cannot pay.
+        // If the call cannot pay for the repeat, it ends. The returned reason is that of `hindered`: why none of the
+        // other endpoints takes the call. If there is no such reason, it is the reason why the call cannot pay.
         paid.map_err(|no| hindered.unwrap_or(no))?;
         Ok((at, if hindered.is_some() { Goes::Here } else { Goes::On }))
     }
@@ -542,8 +551,8 @@ impl Call {
     }
 
     /// Must be called when a repeat at the same endpoint has ended. The guards have not been told the result of the
-    /// earlier attempt there. They are told it here only if the repeat did not reach the endpoint. Otherwise the result
-    /// of the repeat replaces it.
+    /// earlier attempt there. If this process had no file descriptor for the repeat, the endpoint was not asked again,
+    /// so the guards are told the earlier result here. In all other cases the result of the repeat replaces it.
     #[cold]
     fn repeated(&mut self, guards: &mut impl Guards, ending: &Ending, now: Time) {
         if *ending == Ending::Unsent(Unsent::OutOfDescriptors) {

@@ -44,7 +44,7 @@ impl Diary {
 }
 
 /// Returns guards whose limit has one slot, which the first attempt takes. The tests take permits and tickets from
-/// these guards.
+/// these guards, because nothing else can make a permit or a ticket.
 fn stock() -> DependencyGuards {
     let queue = QueueSettings { length: 1, wait: Duration::from_secs(1) };
     DependencyGuards::new(
@@ -423,7 +423,7 @@ fn seawall_retry_off_means_one_attempt() {
 fn no_repeat_outlives_the_key() {
     let began = Time::from_millis(1_000);
     let repeat_by = |millis| Wish { repeat_by: Some(Time::from_millis(millis)), ..Wish::default() };
-    // The call must be over after 30 s, so at 31 s.
+    // The call begins at 1 s and must be over 30 s later, at 31 s.
     for (kind, wish, ending, again) in [
         (Idempotency::Keyed, repeat_by(31_001), status(500), true),
         (Idempotency::Keyed, repeat_by(31_000), status(500), false),
@@ -494,7 +494,7 @@ proptest! {
         let seen = &script[..n];
 
         prop_assert!(n >= 1 && n as u32 <= attempts && n as u32 == finish.attempts);
-        // An attempt that reached no endpoint moves on to the next endpoint at no cost.
+        // If nothing of an attempt was sent, the call moves on to the next endpoint without paying a token.
         let free = (0..n - 1).filter(|i| i + 1 < endpoints && matches!(seen[*i], Ending::Unsent(_))).count();
         prop_assert!((n - 1 - free) as u32 <= tokens, "every other repeat was paid for");
         prop_assert!(now <= Time::from_millis(31_000), "never past the deadline");

@@ -1,14 +1,15 @@
 //! Cooling: remembers that an endpoint said "come back later", and refuses calls until then.
 //!
-//! An answer such as 429 with `Retry-After: 5` is meant for the whole caller, not for one call. So the endpoint (or the
-//! breaker's key) cools, which means that it refuses all calls until the named time. The endpoint cools only if nothing
-//! is lost by that: another endpoint takes the calls, or all calls fail anyway. The calls return a random time after
-//! the named time, never before it, and gradually, on a ramp. Three obvious rules are wrong:
+//! An answer such as 429 with `Retry-After: 5` is meant for all calls of this program, not only for the call that got
+//! it. So the endpoint cools: it refuses all calls until the named time. If the call has a breaker key, only calls with
+//! the same key are refused. The endpoint cools only if nothing is lost by that: another endpoint takes the calls, or
+//! all calls fail anyway. The calls return a random time after the named time, never before it, and gradually, on a
+//! ramp. Three obvious rules are wrong:
 //!
 //! - Only the call that got the answer waits. In a trial, all of the next hundred calls went to the provider within
 //!   those five seconds.
-//! - No call passes until exactly the named time. This makes a wave: of 1 000 simulated instances 378 calls came in the
-//!   same tenth of a second, where 50 could be served.
+//! - No call passes until the named time, and from then on all calls pass. This makes a wave: of 1 000 simulated
+//!   instances 378 calls came in the same tenth of a second, where 50 could be served.
 //! - Every 429 stops all calls. Then one customer's limit stops all other customers.
 //!
 //! ```
@@ -41,11 +42,12 @@ const UNNAMED: Duration = Duration::from_secs(1);
 const UNNAMED_MOST: Duration = Duration::from_secs(30);
 /// The shortest and the longest time over which calls return gradually after a cooling.
 const BACK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
-/// After this number of overload answers in a row, the provider counts as refusing all calls.
+/// After this number of overload answers in a row, the provider counts as refusing all calls, so that an answer with a
+/// named time makes the endpoint cool.
 ///
-/// The rule "12 of the last 16" was simulated too. If the provider refused one of two tenants, that rule stopped the
-/// calls of both tenants by chance: 66 % of the other tenant's calls were refused. With the rule "12 in a row", only 4
-/// % were. Even if the provider refused only one of five tenants, the rule "12 of the last 16" sometimes stopped all
+/// The rule "12 of the last 16" was simulated too, with a provider that refuses the calls of only one customer. With
+/// two customers, that rule stopped the calls of both by chance: 66 % of the other customer's calls were refused. With
+/// the rule "12 in a row", only 4 % were. Even with five customers, the rule "12 of the last 16" sometimes stopped all
 /// calls.
 const IN_A_ROW: u32 = 12;
 
@@ -87,8 +89,8 @@ pub struct Overload {
 pub struct CoolingRefusal {
     /// When a caller may come back:
     ///
-    /// - While no call passes because the provider wants none: the end of that time.
-    /// - After that: the time at which the first call passes.
+    /// - Until the end of the time for which the provider wants no calls: at that end.
+    /// - After that end, while no call passes yet: at the time when the first call passes.
     /// - If some calls pass already: now.
     pub until: Time,
     /// Refused callers are to come back within this time after `until`, each at a random moment of its own.
@@ -97,7 +99,7 @@ pub struct CoolingRefusal {
     pub too_many: bool,
 }
 
-/// What can be seen of an endpoint that cools.
+/// The state of an endpoint that cools, for display.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoolingSeen {
     /// The end of the time for which the provider wants no calls.
@@ -115,8 +117,8 @@ pub struct Cooling {
     state: CoolingState,
     /// The number of overload answers in a row.
     in_a_row: u32,
-    /// The number of coolings since the last success for which no answer named a time. It decides how long the next
-    /// such cooling lasts: each lasts twice as long as the one before.
+    /// Counts the coolings since the last success, but only those after an answer that named no time. It decides how
+    /// long the next such cooling lasts: each lasts twice as long as the one before.
     unnamed: u32,
 }
 
@@ -200,7 +202,7 @@ impl Cooling {
     /// the endpoint does not cool.
     ///
     /// - `elsewhere`: whether another endpoint takes calls.
-    /// - `nobody`: whether no success ended at this endpoint within the breaker's window.
+    /// - `nobody`: whether no call to this endpoint has succeeded within the breaker's window.
     /// - `draw` is called only if the endpoint begins to cool.
     pub fn overloaded(
         &mut self,

@@ -23,7 +23,8 @@ impl Effect {
     /// Returns the effect of a call: `self` is what was known so far, and one more attempt ended with `next`.
     ///
     /// The effect is "applied" if any attempt was applied, else "unknown" if any is unknown, else "not applied". A
-    /// later refusal says something of its own attempt only, so it never turns an unknown effect into "not applied".
+    /// later attempt that was not applied says nothing of the earlier ones, so it never turns an unknown effect into
+    /// "not applied".
     ///
     /// ```
     /// use seawall_policy::Effect::{Applied, NotApplied, Unknown};

@@ -78,7 +78,7 @@ pub struct Answer {
     /// How long to wait, from now, before a repeat, as `Retry-After` or a similar field says; `None` if the answer
     /// names no time.
     pub retry_after: Option<Duration>,
-    /// What this answer means by the answers that the operation declares; `None` if its status decides.
+    /// The effect that the operation declares for this answer ([`Rules::declared`]); `None` if its status decides.
     pub declared: Option<Effect>,
 }
 
@@ -100,7 +100,8 @@ pub enum Health {
     /// The endpoint does not work.
     Failure,
     /// The endpoint does not work: the attempt ended at one of our timeouts, or was answered 504 (a proxy's timeout).
-    /// Such an ending usually comes only after a long wait, and other failures come sooner.
+    /// To the breaker, each of these is a slow failure. An ending with [`Health::Failure`] is a slow failure only if it
+    /// took long.
     Timeout,
     /// The endpoint works but has too much to do (429). To a breaker this is neither good nor bad. [`Rules::overload`]
     /// says whether a limit counts it as overload.
@@ -143,12 +144,14 @@ pub struct Verdict {
 pub struct Rules {
     /// What happens at the provider if the same request is delivered twice.
     pub idempotency: Idempotency,
-    /// Whether the operation declares a confirm: a request that asks the provider later what became of it. If so, a 202
-    /// does not mean that the request took effect.
+    /// Whether the operation declares a confirm: a request that asks the provider later whether the work was done. If
+    /// so, a 202 does not mean that the request took effect.
     pub confirm: bool,
-    /// The statuses that mean "not processed", for example 429 or 503. Default: none.
+    /// The statuses that mean "not processed", for example 429 or 503, so that a repeat is allowed whatever the
+    /// idempotency. Default: none.
     pub refuses: Vec<u16>,
-    /// The statuses that mean "come back later". Default [`Rules::OVERLOAD`].
+    /// The statuses that mean "come back later". A limit counts them as overload, and they can make the endpoint cool.
+    /// Default [`Rules::OVERLOAD`].
     pub overload: Vec<u16>,
     /// The declared meanings of answers, by status and body.
     pub answers: Answers,
@@ -174,9 +177,9 @@ impl Rules {
     /// declaration does not decide, so that the status does. The result is for [`Answer::declared`].
     ///
     /// If the operation declares a confirm, a 202 is only a promise that the work will be done. So
-    /// [`Answers::otherwise`], the declared effect of a 2xx that no predicate matches, is not used for it. If no declared predicate matches
-    /// such a 202, the result is `None`. The table of [`Rules::judge`] then says that the effect is unknown and that
-    /// the request is not sent again.
+    /// [`Answers::otherwise`], the declared effect of a 2xx that no predicate matches, is not used for a 202. If no
+    /// declared predicate matches the 202, the result is `None`. The table of [`Rules::judge`] then says that the
+    /// effect is unknown and that the request is not sent again.
     pub fn declared(&self, status: u16, body: &KnownBody<impl Fn(&str) -> Option<Scalar>>) -> Option<Effect> {
         if status == 202 && self.confirm {
             return match self.answers.said(status, body) {

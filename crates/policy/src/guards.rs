@@ -1,4 +1,5 @@
-//! The guards of one dependency together: breaker, limit and budget, and what each ending means to each of them.
+//! The guards of one dependency together (breaker, cooling, limit and budget), and what each ending means to each of
+//! them.
 //!
 //! One ending means different things to different guards. A 503 is a failure to the breaker and overload to the limit.
 //! A 429 is neither good nor bad to the breaker, and overload to the limit. A refused connection is a failure to the
@@ -6,8 +7,9 @@
 //! and so has each key that calls carry ([`Keys`]). The budget is kept for the whole dependency, since a repeat at a
 //! second endpoint is a repeat, too.
 //!
-//! A driver that shares these guards behind a lock takes it twice for each attempt: in [`DependencyGuards::admit`] and
-//! in [`DependencyGuards::settle`].
+//! Most attempts need only two calls of these guards: [`DependencyGuards::admit`] before the attempt, and
+//! [`DependencyGuards::settle`] after it. So if a driver shares the guards behind a lock, most attempts take this lock
+//! only twice.
 
 use std::time::Duration;
 
@@ -148,8 +150,8 @@ impl DependencyGuards {
         }
     }
 
-    /// Returns whether this ticket's turn has come and the caller has not yet taken it. A caller that was woken for
-    /// another reason finds this out here. The call changes nothing.
+    /// Returns whether this ticket's turn has come and the caller has not yet taken it. A caller that was woken asks
+    /// this, because it may have been woken for another reason. This function changes nothing.
     #[must_use]
     pub fn is_called(&mut self, ticket: &Ticket) -> bool {
         self.endpoints[ticket.endpoint as usize].gates.at(ticket.gate).is_called(ticket.waiter)
@@ -161,8 +163,8 @@ impl DependencyGuards {
         self.call(ticket.endpoint, ticket.gate, || now);
     }
 
-    /// Returns a ticket whose turn has come; `None` if there is none. It must be called again and again, until it
-    /// returns `None`, each time that a permit was settled, a slot was released or a ticket left the queue.
+    /// Returns a ticket whose turn has come; `None` if there is none. After a permit was settled, a slot was released
+    /// or a ticket left the queue, this function must be called again and again until it returns `None`.
     #[inline]
     pub fn take_called(&mut self) -> Option<Ticket> {
         self.called.pop()
@@ -228,9 +230,9 @@ impl DependencyGuards {
 
     /// Pays for one more repeat after a failure of this attempt.
     ///
-    /// A repeat that may do the work twice (`doubles`) is made only if failures are rare and the breaker is closed. The
-    /// first attempt may still use capacity at the provider then, and the budget does not notice that, because it
-    /// counts only successes.
+    /// A repeat that may do the work twice (`doubles`) is made only if failures are rare and the breaker is closed.
+    /// When such a repeat arrives, the provider may still be working on the first attempt. The budget does not notice
+    /// this double work, because it counts only successes.
     ///
     /// # Errors
     /// The reason why the repeat must not be made: `breaker`, `slow` or `budget`.
@@ -308,8 +310,8 @@ impl DependencyGuards {
     }
 
     /// Returns whether an endpoint's health request is to be sent now. This is `true` once each time that the request
-    /// is due. Only the endpoint's own breaker asks for the request. A key's breaker does not, since a healthy endpoint
-    /// may have a dead shard behind it.
+    /// is due. Only the endpoint's own breaker asks for the request. A key's breaker does not: although the endpoint
+    /// answers the health request, the part of the provider that serves the key (for example a shard) may be dead.
     pub fn health_due(&mut self, endpoint: usize, now: Time) -> bool {
         let guards = self.endpoints.get_mut(endpoint);
         guards.is_some_and(|guards| guards.cooling(now).is_none() && guards.breaker().health_due(now))

@@ -56,8 +56,8 @@ fn in_flight(guards: &mut DependencyGuards) -> u32 {
     guards.endpoint(0).expect("it is there").limit().in_flight()
 }
 
-/// Asks the guards to pay for a repeat of an attempt. Returns the reason if the repeat must not be made. The attempt is
-/// given up afterwards.
+/// Makes an attempt and asks the guards to pay for its repeat. Returns the reason if the repeat must not be made.
+/// Afterwards the attempt's permit is settled.
 fn pay(guards: &mut DependencyGuards, doubles: bool, at: Time) -> Result<(), Stopped> {
     let permit = guards.admit(0, &Keys::NONE, at).expect("admitted");
     let paid = guards.pay(&permit, doubles, at);
@@ -565,8 +565,8 @@ fn of_an_open_breaker_and_a_cooling_the_one_that_ends_later_is_the_reason() {
         }
         let no = guards.admit(0, &Keys::NONE, at).expect_err("both");
         assert_eq!(no.reason, reason);
-        // The cooling and the breaker's open time have different ends. Before the later of them, neither a probe nor
-        // the health request is sent.
+        // At 3.6 s the open time of the breaker is over, so a probe may pass. A cooling of one second is over too. One
+        // of 30 seconds is not, and holds the probe back.
         let between = Time::from_millis(1_000 + 2_600);
         assert_eq!(guards.admit(0, &Keys::NONE, between).is_ok(), named == 1);
     }

@@ -1,9 +1,9 @@
 //! Decides whether a request may use a connection that has been idle.
 //!
-//! A server closes idle connections. A request that is written at the same moment is lost without an answer. A read is
-//! simply sent again, but the effect of a plain POST is then unknown. The obvious rule, a fixed idle timeout on our
-//! side, is wrong as soon as the server's timeout is shorter. Besides, a server may close a connection at any time
-//! directly after an answer.
+//! A server closes idle connections. A request that is written at the same moment is lost without an answer. A request
+//! that only reads is then sent again, but the effect of a plain POST is unknown. The obvious rule, a fixed idle
+//! timeout on our side, is wrong as soon as the server's timeout is shorter. Besides, a server may close a connection
+//! at any time directly after an answer.
 //!
 //! A request that must not be sent twice takes a connection only if two conditions hold:
 //!
@@ -31,8 +31,8 @@ pub struct IdleLifetime {
 }
 
 impl IdleLifetime {
-    /// Returns a value that knows nothing of the server yet. `settle` (default 20 ms) is the time after the last answer
-    /// of a connection in which a request that must not be sent twice does not take this connection.
+    /// Returns a value that knows nothing of the server yet. A request that must not be sent twice takes a connection
+    /// only if at least `settle` (default 20 ms) has passed since the connection's last answer.
     #[must_use]
     pub fn new(settle: Duration) -> IdleLifetime {
         IdleLifetime { settle, announced: None, proved: Duration::ZERO, closed_at: None }
@@ -70,8 +70,9 @@ impl IdleLifetime {
         match idempotency {
             Idempotency::Safe | Idempotency::Idempotent | Idempotency::Keyed => {
                 // Safe, idempotent and keyed requests may be sent twice. If the server closes the connection at the
-                // wrong moment, that costs only a repeat. So it is enough that the idle age is below two ages: the one
-                // at which the server says that it closes connections, and the one at which it was seen to close one.
+                // wrong moment, that costs only a repeat. So it is enough that the idle age is less than nine tenths of
+                // two ages: the age at which the server says that it closes connections, and the lowest age at which it
+                // was seen to close one.
                 let end = self.announced.into_iter().chain(self.closed_at).min();
                 end.is_none_or(|end| age < end - end / 10)
             }

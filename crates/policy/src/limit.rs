@@ -1,12 +1,12 @@
 //! The concurrency limit: bounds how many calls are in flight at the same time.
 //!
 //! The adaptive limit starts at its maximum. A fixed limit is a guess: if it is too high, it protects nobody; if it is
-//! too low, it refuses healthy traffic. While most attempts end in timeouts or overload answers, each such ending
-//! lowers the adaptive limit by a tenth. A success raises the limit by one, if at least half of it is in use. (TCP
-//! grows more slowly, by one for each round trip, and falls further, by half.) The plain form of such a rule lowers the
-//! limit at every bad ending. In a measurement, that form refused 37 % of healthy traffic at 20 % random 503s. So here
-//! the limit is lowered only while more than half of the last 16 endings were bad. The minimum is one: with a minimum
-//! of ten for each caller, many callers together would still be a storm.
+//! too low, it refuses healthy traffic. A bad ending is a timeout or an overload answer. While most endings are bad,
+//! each bad ending lowers the adaptive limit by a tenth. A success raises the limit by one, if at least half of it is
+//! in use. (TCP grows more slowly, by one for each round trip, and falls further, by half.) A simpler rule would lower
+//! the limit at every bad ending. In a measurement, that rule refused 37 % of healthy traffic at 20 % random 503s. So
+//! here the limit is lowered only while more than half of the last 16 endings were bad. The minimum of the limit is
+//! one: with a minimum of ten for each caller, many callers together would still be a storm.
 //!
 //! ```
 //! use seawall_policy::{AttemptEnd, Limit, LimitSettings};
@@ -30,8 +30,8 @@ const MOST: u32 = 9;
 pub struct LimitSettings {
     /// Whether the limit refuses attempts. With `false` all attempts are admitted, and only counted. Default `true`.
     pub enabled: bool,
-    /// The maximum number of calls in flight; zero counts as one. Default 1000: far above what a backend has in flight
-    /// at one healthy dependency, so only a caller that is out of control reaches it.
+    /// The maximum number of calls in flight; zero counts as one. Default 1000: far above what a program has in flight
+    /// at one healthy dependency, so only a program that is out of control reaches it.
     pub max: u32,
     /// Whether the limit falls below `max` under overload. Default `true`.
     pub adaptive: bool,
@@ -147,8 +147,9 @@ impl Limit {
         Ok(Slot { era: self.era })
     }
 
-    /// Frees the slot of an attempt that is over, and adapts the limit to how the attempt ended. If the attempt was
-    /// admitted before the breaker last closed, the limit does not change.
+    /// Frees the slot of an attempt that is over, and adapts the limit to how the attempt ended. The limit does not
+    /// change if the attempt was admitted before the breaker last closed, since its ending says nothing of the time
+    /// after that.
     #[inline]
     pub fn release(&mut self, slot: Slot, end: AttemptEnd) {
         if self.settings.adaptive && slot.era == self.era {
@@ -157,8 +158,8 @@ impl Limit {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// Adapts the limit to how an attempt ended. Must be called while this attempt still counts as in flight: the limit
-    /// grows only if at least half of it is in use, and a limit of one would otherwise not be in use at all.
+    /// Adapts the limit to how an attempt ended. Must be called while this attempt still counts as in flight. The
+    /// reason is that the limit grows only if at least half of it is in use: a limit of one could otherwise never grow.
     #[inline]
     fn learn(&mut self, end: AttemptEnd) {
         match end {

@@ -56,9 +56,9 @@ pub enum Gravity {
 pub struct Problem {
     /// The setting's name in a configuration file, relative to the operation's table: `quiet`, `cancel.request`.
     pub setting: &'static str,
-    /// What is wrong with it, and what helps.
+    /// What is wrong with the setting, and what helps.
     pub wrong: Wrong,
-    /// How grave it is.
+    /// Whether the declaration is refused because of this problem.
     pub gravity: Gravity,
     /// The other settings from which the problem follows.
     pub with: &'static [&'static str],

@@ -67,7 +67,7 @@ words! {
         QueueTimeout = "queue-timeout",
         /// The provider said when to come back (for example with `Retry-After`), and this time has not come yet.
         CoolingDown = "cooling-down",
-        /// The deadline left no room for an attempt.
+        /// The deadline left no time for an attempt.
         NoTimeLeft = "no-time-left",
         /// The name was not resolved.
         DnsFailure = "dns-failure",
@@ -102,7 +102,7 @@ words! {
         ConnectionHeld = "connection-held",
         /// A durable operation could not be recorded.
         LedgerUnavailable = "ledger-unavailable",
-        /// The provider answered, but the outcome could not be recorded in the caller's time.
+        /// The provider answered, but the outcome could not be recorded before the caller's deadline.
         OutcomeNotRecorded = "outcome-not-recorded",
         /// An idempotency key was used again, with another request.
         KeyConflict = "key-conflict",

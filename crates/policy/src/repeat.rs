@@ -19,9 +19,9 @@ pub enum Repeat {
 }
 
 /// Returns whether a repeat may be made. A request whose idempotency is `none` is repeated only if it was not sent, or
-/// was refused unprocessed.
+/// if the dependency provably did not process it.
 ///
-/// | idempotency | unsent, or refused unprocessed | unknown |
+/// | idempotency | not sent, or not processed | nobody knows |
 /// | --- | --- | --- |
 /// | `safe`, `idempotent`, `keyed` | repeat | repeat |
 /// | `none` | repeat | never |

@@ -37,8 +37,8 @@ impl Report {
         flowing: false,
     };
 
-    /// Returns the report of an attempt. `took` is the time from the first wait for a connection to the ending. `tenth`
-    /// is a tenth of the read timeout: a failure that took longer was slow. Every timeout and every 504 is slow, too.
+    /// Returns the report of an attempt. `took` is the time from the start of the attempt to its ending. `tenth` is a
+    /// tenth of the read timeout: a failure that took longer was slow. Every timeout and every 504 is slow, too.
     #[must_use]
     #[inline]
     pub fn of(ending: &Ending, verdict: &Verdict, took: Duration, tenth: Duration) -> Report {

@@ -1,9 +1,10 @@
 //! Measures how many calls a dependency serves per second in normal times.
 //!
-//! After an outage, the calls that have waited are let through at a share of the normal load. The obvious measure, an
-//! average over the last minutes, is wrong exactly then: in an outage of half an hour it falls to nothing. So time is
-//! divided into slices. A slice in which more than a third of the calls failed or were refused does not count. The
-//! slices without any call that follow it do not count either, since callers may have stopped because of the outage.
+//! After an outage, the ledger's actions that have waited are sent at a share of the normal load. The obvious measure
+//! of this load, an average over the last minutes, is wrong exactly then: in an outage of half an hour it falls to
+//! nothing. So time is divided into slices. A slice in which more than a third of the calls failed or were refused does
+//! not count. The slices without any call that follow it do not count either, since callers may have stopped because of
+//! the outage.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::time::Time;
 /// The length of a slice.
 const SLICE: Duration = Duration::from_secs(10);
 
-/// The number of slices before anything is known.
+/// After this number of slices, the average is good enough to be returned.
 const FIRST: u32 = 6;
 
 /// The average is taken over about this number of slices.
@@ -110,7 +111,7 @@ mod tests {
         now = runs(&mut served, now, 600, 0, 20);
         now = runs(&mut served, now + 3600, 600, 0, 1);
         assert_eq!(served.per_second_milli(), Some(20_000));
-        // One operation of many fails.
+        // One call in twenty fails, for example because one operation of many fails. Such slices count.
         runs(&mut served, now, 1800, 19, 1);
         let normal = served.per_second_milli().unwrap();
         assert!((18_900..=19_100).contains(&normal), "{normal}");
@@ -122,7 +123,7 @@ mod tests {
         let now = runs(&mut served, 0, 300, 20, 0);
         runs(&mut served, now + 8 * 3600, 1, 1, 0);
         assert_eq!(served.per_second_milli(), Some(0));
-        // Most of ten minutes are slices like these.
+        // The average covers about the last three minutes. So after ten minutes it is nearly the number of these calls.
         runs(&mut served, now + 8 * 3600, 600, 40, 0);
         let normal = served.per_second_milli().unwrap();
         assert!((37_000..=40_000).contains(&normal), "{normal}");

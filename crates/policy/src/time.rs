@@ -12,7 +12,7 @@ use std::time::Duration;
 pub struct Time(u64);
 
 impl Time {
-    /// The driver's origin.
+    /// The driver's origin: the moment from which it counts time.
     pub const ZERO: Time = Time(0);
     /// A moment that no clock ever reaches. As a deadline it means that there is no deadline.
     pub const NEVER: Time = Time(u64::MAX);

@@ -1,8 +1,9 @@
 //! The check that every external call passes before anything is sent.
 //!
-//! Rules that refuse a call because of what its task is doing belong here. At this point the dependency of the call and
-//! its place in the user's code are known, and nothing has been sent, so a refusal costs nothing. The check runs when
-//! the call is first polled, in the task that will wait for it, and not when the call is built.
+//! A rule that refuses a call because of what its task is doing belongs here; so far there is one, the connection
+//! guard. At this point the dependency of the call and its place in the user's code are known, and nothing has been
+//! sent, so a refusal costs nothing. The check runs when the call is first polled, in the task that will wait for it,
+//! and not when the call is built.
 
 use crate::call_site::CallSite;
 use crate::error::Error;

@@ -53,9 +53,10 @@ impl Error {
 
     /// Returns the reason of the failure, as a word that `seawall explain` explains.
     ///
-    /// Returns `None` if the last attempt ended in an answer, or in an error of the closure or of the wrapped service.
-    /// That error is then the source of this one. A lack of file descriptors always has a reason, because the
-    /// dependency is not its cause.
+    /// Returns `None` if the last attempt ended in an answer; [`Error::status`] then returns its status. Also returns
+    /// `None` if it ended in an error of the closure or of the wrapped service; that error is then the source of this
+    /// one. There is one exception: if that error says that this program has no file descriptor left, the reason is
+    /// returned all the same, because the dependency is not the cause.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         self.0.reason

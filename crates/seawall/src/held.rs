@@ -24,7 +24,8 @@
 //! - A connection that is moved to another task still counts for the task that took it, until it is given back.
 //! - A query that runs on the pool itself, such as `query.fetch_all(&*pool)`, is not seen. This is harmless, because
 //!   the query holds a connection only while it is awaited. But the stream of rows that `fetch` returns holds a
-//!   connection until the stream is dropped: acquire a connection for such a stream.
+//!   connection until the stream is dropped. So that the guard sees this connection, take it with `acquire`, and pass
+//!   it to `fetch`.
 //! - If a future runs on an executor other than tokio's and outside of a scope, its connections are not seen.
 
 mod holder;

@@ -96,8 +96,8 @@ fn framed(status: StatusCode, version: u8, fields: Fields, asked: Asked) -> Resu
         Some(length) => Framing::Length(length),
         None => Framing::UntilClose,
     };
-    // The fields announce a body that the status forbids. A server may send that body nevertheless, and it would be
-    // read as the next answer. So the connection is not kept.
+    // `promised`: the fields announce a body, although an answer with this status has none. A server may send that body
+    // nevertheless, and it would be read as the next answer. So the connection is not kept.
     let promised = wordless && (chunked || length.is_some_and(|length| length > 0));
     if wordless {
         map.remove(header::CONTENT_LENGTH);

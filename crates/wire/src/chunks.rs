@@ -28,7 +28,7 @@ pub(crate) struct Chunks {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// In the digits of a size.
+    /// The reader is in the digits of a chunk's size.
     Size {
         value: u64,
         digits: u8,
@@ -42,19 +42,19 @@ enum State {
         value: u64,
         bytes: u16,
     },
-    /// Before the line feed after a size.
+    /// The reader is before the line feed that ends the line of a chunk's size.
     SizeEnd {
         value: u64,
     },
-    /// In the data.
+    /// The reader is in the data of a chunk. `left` is the number of bytes of the data that are still to come.
     Data {
         left: u64,
     },
-    /// Before the carriage return after the data.
+    /// The reader is before the carriage return after the data.
     DataReturn,
-    /// Before the line feed after that carriage return.
+    /// The reader is before the line feed after that carriage return.
     DataEnd,
-    /// After the last chunk.
+    /// The reader is in the trailers, which follow the last chunk.
     Trailers,
     Over,
 }
@@ -123,9 +123,9 @@ impl Chunks {
     }
 }
 
-/// Returns the fields after the last chunk; `None` if there are none. Fields like `Content-Length` have no meaning
-/// there (RFC 9110, section 6.5.1), and change neither the framing nor the connection. Code that passes the trailers on
-/// must leave such fields out.
+/// Returns the fields after the last chunk; `None` if there are none. A field such as `Content-Length` has no meaning
+/// there (RFC 9110, section 6.5.1): it changes neither where the body ends nor whether the connection is kept. Code
+/// that passes the trailers on must leave such fields out.
 fn trailers(raw: &Bytes, limits: Limits) -> Result<Option<HeaderMap>, Misread> {
     let mut room = vec![httparse::EMPTY_HEADER; limits.headers];
     let parsed = httparse::parse_headers(raw, &mut room).map_err(|error| match error {

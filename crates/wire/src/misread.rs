@@ -29,7 +29,7 @@ pub enum Misread {
     ChunkEnd,
     /// The server switched the connection to another protocol (status 101), but the request did not ask for that.
     Switched,
-    /// Bytes of a body where no body is allowed.
+    /// A body came where no body is allowed, or an answer came before anything of its request was sent.
     Unasked,
 }
 

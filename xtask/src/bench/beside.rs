@@ -31,7 +31,7 @@ use crate::process::{Outcome, Server, free_port, target};
 /// The options of `cargo xtask bench beside-stalled`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The number of slow readers; the number of stalled uploads is the same.
+    /// The number of callers that read slowly. There are as many callers whose uploads stall.
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u16).range(1..=4000))]
     callers: u16,
     /// The number of good calls per second.
@@ -50,8 +50,8 @@ pub(crate) struct Options {
     program: Option<PathBuf>,
 }
 
-/// The p99 of run B may exceed the mean of the two A runs' p99 by this time, or be twice this mean, whichever allows
-/// more.
+/// The maximum p99 of run B. A p99 is the latency that 99 % of the calls do not exceed. The maximum is the mean of the
+/// two A runs' p99 plus this time, or twice this mean, whichever is more.
 const ABOVE: Duration = Duration::from_millis(5);
 /// The maximum growth of the gateway's memory, in MiB: the memory after the stalled callers have left, minus the memory
 /// before they came.

@@ -1,8 +1,8 @@
 //! Durable calls through a gateway, as the benchmark of the ledger measures them.
 //!
-//! This process starts the gateway in its own process group, so that the CPU time of both is measured together, and then
-//! sends POST requests through it. Each request has a key and a body of its own. The gateway records it, passes it on to
-//! the benchmark's upstream, and records the outcome before it answers.
+//! This process starts the gateway in its own process group, so that the CPU time of both is measured together, and
+//! then sends POST requests through it. Each request has a key and a body of its own. The gateway records it, passes it
+//! on to the benchmark's upstream, and records the outcome before it answers.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -46,7 +46,8 @@ impl Drop for Gateway {
     }
 }
 
-/// Runs the load through a gateway. Prints `begin` when counting starts, and the results as one line of JSON at the end.
+/// Runs the load through a gateway. Prints `begin` when counting starts, and the results as one line of JSON at the
+/// end.
 pub(crate) fn run(durable: &Durable) -> Outcome<()> {
     let (listen, admin) = (free_port()?, free_port()?);
     let folder = target().join("bench");

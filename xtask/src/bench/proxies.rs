@@ -1,7 +1,7 @@
 //! Starts the proxies that are compared. All have the same policies, each in its own configuration.
 //!
 //! - The timeouts are: connect 3 s, read 10 s, total 30 s.
-//! - A GET is tried a second time if the connect fails or the answer is a 503.
+//! - A GET is sent a second time if the connect fails or the answer is a 503.
 //! - At most 1000 requests are served at the same time.
 //! - Connections to callers and to the upstream are kept open.
 //! - There is no access log.
@@ -216,7 +216,7 @@ backend out
 
 fn nginx(port: u16, up: u16, workers: usize, folder: &Path) -> String {
     let folder = folder.display();
-    // nginx never tries a single server twice. So the server is listed twice, to get a second attempt.
+    // If the upstream is listed once, nginx never sends a request to it a second time. So it is listed twice.
     format!(
         "daemon off;
 worker_processes {workers};

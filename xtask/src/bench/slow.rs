@@ -71,9 +71,9 @@ const KEPT: Scenario = Scenario {
 /// The size of the socket buffers that the callers request from the kernel. It is small, so that the callers' sockets
 /// hold only few of the bytes that make no progress.
 const SOCKET_BYTES: u32 = 4096;
-/// The number of callers that may be starting at the same time: after each start, the benchmark waits until at most
-/// this many callers have started but not yet begun their exchange. If all callers started together, the gateway's
-/// connects to the upstream could take too long on a busy machine.
+/// The maximum number of callers that may have started without having begun their exchange. After each start, the
+/// benchmark waits until there are at most this many of them. If all callers started together, the gateway's connects
+/// to the upstream could take too long on a busy machine.
 const CROWD: usize = 50;
 /// The time between two measurements while the memory grows.
 const LOOK: Duration = Duration::from_millis(50);
@@ -215,11 +215,11 @@ impl Callers {
 
 /// Makes one exchange that makes no progress:
 ///
-/// - With `upload`, the caller sends until the upstream, which does not read, makes it wait.
-/// - Otherwise the caller reads only the status of the answer, and then waits without end.
+/// - With `upload`, the caller sends a long body to an upstream that does not read it. So the caller soon waits without
+///   end. If the whole body is accepted in spite of that, the function returns `Ok`.
+/// - Without `upload`, the caller reads only the status of the answer, and then waits without end.
 ///
-/// Returns `Ok` only if the whole upload was accepted. Fails if the connection breaks, or if no answer with status 200
-/// begins.
+/// Fails if the connection breaks, or if no answer with status 200 begins.
 async fn stand_still(address: SocketAddr, head: &str, upload: bool, begun: &AtomicUsize) -> Outcome<()> {
     let mut stream = connect(address).await.map_err(|e| format!("a caller could not connect: {e}"))?;
     let broke = |e: std::io::Error| format!("a caller's connection broke: {e}");

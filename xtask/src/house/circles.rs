@@ -15,7 +15,7 @@ use super::tree::{Id, Module, Tree, roots};
 /// and its first name counts as not found.
 const MOST_STEPS: usize = 16;
 
-/// For each file, the other files that it uses, and for each of these, the names that it uses from there.
+/// For each file: the other files that it uses, with the names that it uses from each of them.
 type Uses = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
 /// The module or item that a path names.

@@ -1,5 +1,5 @@
-//! Rules of this project that no compiler checks. For example: which crate may use which other crate, how files are
-//! named, how long they are, and that no path of a person's own machine is in the tree.
+//! Rules of this project that no compiler checks. Some examples: which crate may use which other crate, how files are
+//! named, and how long they may be. Another one is that no file contains a path of a person's own machine.
 //!
 //! Each rule is a function that depends only on its arguments, so that a test can call it with a broken tree.
 //! [`findings`] applies all rules to this tree.

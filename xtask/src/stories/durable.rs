@@ -39,7 +39,7 @@ struct Durable<'w> {
 }
 
 impl<'w> Durable<'w> {
-    /// Starts a gateway whose operation has these further lines. Its ledger is a new file.
+    /// Starts a gateway with a new file for its ledger. `lines` are added to the configuration of its operation.
     fn start(world: &'w World, name: &str, lines: &str) -> Outcome<Durable<'w>> {
         let folder = world.folder.join("durable").join(name);
         let failed = |e| format!("{}: {e}", folder.display());
@@ -105,7 +105,8 @@ cancel = {{ request = "POST /v1/refunds", form = {{ payment_intent = "{{answer:/
         format!("http://127.0.0.1:{}{path}", self.listen)
     }
 
-    /// Runs the SDK's program, and returns what it printed in the end. `what` is one of the program's words.
+    /// Runs the SDK's program, and returns the facts that it printed in the end. `what` is the program's argument that
+    /// says what to do, such as `pay-once`.
     fn pay(&self, sdk: Sdk, what: &str, order: &str) -> Outcome<Value> {
         let said = output(&mut self.program(sdk, what, order)?)?;
         let line = said.lines().find(|line| line.starts_with('{')).unwrap_or_default();
@@ -127,12 +128,12 @@ cancel = {{ request = "POST /v1/refunds", form = {{ payment_intent = "{{answer:/
         Ok(command)
     }
 
-    /// Returns what the gateway says of the action of this key.
+    /// Returns what the gateway says of the action of this key. `more` is added to the query, such as `&wait=20s`.
     fn asked(&self, key: &str, more: &str) -> Outcome<Value> {
         json(&curl(&[&self.url(&format!("/-/actions?dependency=stripe&key={key}{more}"))])?)
     }
 
-    /// Sends a POST about the action of this key.
+    /// Sends the POST that does `word` with the action of this key, such as `settle` or `cancel`.
     fn say(&self, key: &str, word: &str) -> Outcome<Answer> {
         let id = self.asked(key, "")?["id"].as_str().unwrap_or_default().to_owned();
         curl(&["--request", "POST", &self.url(&format!("/-/actions/{id}/{word}"))])
@@ -202,8 +203,11 @@ pub(super) fn lost_reply(world: &World) -> Outcome<()> {
     Ok(())
 }
 
-/// An SDK that may not repeat gets an exception with the facts of the problem: after a lost answer, and for a key that comes
-/// with another request. The next run of the same program finds the payment.
+/// Two cases in which the SDK throws an exception that has the effect or the reason of the gateway's answer:
+///
+/// - An answer is lost, and the SDK is told not to repeat its call. The effect is unknown. When the same program runs
+///   again, it gets the payment that was made.
+/// - The key of the call belongs already to another request.
 pub(super) fn doubt(world: &World) -> Outcome<()> {
     let gateway = Durable::start(world, "doubt", "")?;
     for sdk in SDKS {
@@ -235,8 +239,8 @@ pub(super) fn doubt(world: &World) -> Outcome<()> {
     Ok(())
 }
 
-/// The gateway is killed after the provider has made the payment and before it has answered. The SDK repeats its call until
-/// the gateway is back and has found out.
+/// The gateway is killed after the provider has made the payment and before it has answered. The SDK repeats its call
+/// until the gateway is back and has found out.
 pub(super) fn crash(world: &World) -> Outcome<()> {
     let mut gateway = Durable::start(world, "crash", "")?;
     for sdk in SDKS {
@@ -255,7 +259,8 @@ pub(super) fn crash(world: &World) -> Outcome<()> {
     Ok(())
 }
 
-/// An application dies between the answer and its settle, and settles too late when it is back. Another one settles in time.
+/// An application dies between the answer and its settle, and settles too late when it is back. Another one settles in
+/// time.
 pub(super) fn settling(world: &World) -> Outcome<()> {
     let hasty = Durable::start(world, "hasty", "settle = \"explicit\"\nsettle_within = \"3s\"")?;
     let patient = Durable::start(world, "patient", "settle = \"explicit\"")?;
@@ -284,7 +289,7 @@ pub(super) fn settling(world: &World) -> Outcome<()> {
     Ok(())
 }
 
-/// The same with curl: a lost reply, a repeat, and a cancel.
+/// The story with curl in place of the SDKs: a lost answer, a repeat, and a cancel.
 pub(super) fn by_hand(world: &World) -> Outcome<()> {
     let gateway = Durable::start(world, "by-hand", "settle = \"explicit\"")?;
     let order = "lost-by-hand";

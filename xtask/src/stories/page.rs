@@ -30,7 +30,7 @@ const PYTHON: Language = Language { name: "python", file: "shop.py", program: ||
 const NODE: Language = Language { name: "js", file: "shop.mjs", program: || found("node") };
 const JAVA: Language = Language { name: "java", file: "Shop.java", program: || found("java") };
 
-/// Returns the page's first block in this language, which is whole. Later ones are parts of programs.
+/// Returns the page's first block in this language. It holds a whole program; later blocks hold only parts of programs.
 fn block(page: &str, language: &str) -> Outcome<String> {
     let (_, rest) = page.split_once(&format!("\n```{language}\n")).ok_or(format!("{PAGE}: no {language}"))?;
     Ok(rest.split("```").next().unwrap_or_default().to_owned())
@@ -107,7 +107,7 @@ impl Site {
         Ok(command)
     }
 
-    /// Runs the page's program, and checks that one of the lines that it prints is this.
+    /// Runs the page's program, and checks that `wanted` is one of the lines that it prints.
     fn run(&self, language: &Language, args: &[&str], wanted: &str) -> Outcome<()> {
         let said = output(&mut self.command(language, args)?)?;
         expect(said.lines().any(|line| line == wanted), || format!("wanted `{wanted}` in:\n{said}"))

@@ -14,7 +14,8 @@ pub struct HeaderTemplate {
 }
 
 impl HeaderTemplate {
-    /// Reads the value of a header with the name `name`, and returns the header. [`super::stored_header`] reads names.
+    /// Reads the value of a header with the name `name`, and returns the header. The name itself can be read with
+    /// [`super::stored_header`].
     ///
     /// # Errors
     /// If the value is not a valid template for this purpose, or if its text could never be sent in a header.

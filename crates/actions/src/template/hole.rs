@@ -129,7 +129,8 @@ impl Purpose {
         }
     }
 
-    /// The names of these holes.
+    /// Returns the names of the holes that `holes` returns, without a colon and what follows it: `request`, not
+    /// `request:/ptr`.
     fn names(self) -> impl Iterator<Item = &'static str> + Clone {
         self.holes().iter().map(|hole| hole.split(':').next().unwrap_or(hole))
     }

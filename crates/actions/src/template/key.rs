@@ -13,7 +13,7 @@ use super::hole::{Hole, Purpose};
 use super::raw::Raw;
 use super::text::{Fill, Template, Unfilled};
 
-/// The word for keys that are made.
+/// The word that a declaration has in place of a template, if a new key is to be made for each request.
 const GENERATE: &str = "generate";
 
 /// Where the key of an action comes from.
@@ -31,8 +31,8 @@ impl KeySource {
     /// `{request:/reference_id}` or `{request:/shop}-{request:/order}`.
     ///
     /// # Errors
-    /// If the text has no hole, if a hole is not filled from the caller's request, or if the text between the holes is not
-    /// printable ASCII.
+    /// If the text has no hole, if a hole is not filled from the caller's request, or if the text between the holes is
+    /// not printable ASCII.
     pub fn parse(written: &str) -> Result<KeySource, Wrong> {
         if written == GENERATE {
             return Ok(KeySource::Generated);
@@ -50,7 +50,8 @@ impl KeySource {
         Ok(KeySource::Request(template))
     }
 
-    /// Returns the header whose value is the whole key. `None` if the key has other parts, or does not come from a header.
+    /// Returns the header whose value is the whole key. `None` if the key has other parts, or does not come from a
+    /// header.
     #[must_use]
     pub fn header(&self) -> Option<&HeaderName> {
         match self {
@@ -72,12 +73,13 @@ impl KeySource {
         template.into_iter().flat_map(Template::holes)
     }
 
-    /// Returns the key of a request with these headers and this body, which is read as JSON. `Ok(None)` means that keys are
-    /// made. The key may be longer than the ledger allows, and may have characters that the ledger refuses.
+    /// Returns the key of a request with these headers and this body, which is read as JSON. `Ok(None)` means that a
+    /// new key must be made for this request. The key may be longer than the ledger allows, and may have characters
+    /// that the ledger refuses.
     ///
     /// # Errors
-    /// With the first hole that has no value. That is so if a field of the body is missing, `null`, empty, a list or an
-    /// object; and if a header is missing, empty, given more than once or not ASCII text.
+    /// With the first hole that has no value. A field of the body is no value if it is missing, `null`, empty, a list
+    /// or an object. A header is no value if it is missing, empty, given more than once or not ASCII text.
     pub fn of(&self, headers: &HeaderMap, body: &[u8]) -> Result<Option<String>, Unfilled> {
         match self {
             KeySource::Request(template) => {

@@ -185,7 +185,8 @@ impl RequestTemplate {
     /// charge.
     fn filled_target(&self, with: &dyn Fill) -> Result<String, Unfilled> {
         let target = self.target.fill(with, seawall_client::percent_encode)?;
-        // The cursor of a list's first page is an empty text, so this hole may leave a segment empty.
+        // The cursor of a list's first page is an empty text, so the hole of the cursor (`Hole::Next`) may leave a
+        // segment empty.
         let declared = self.target.with_holes(|hole| if *hole == Hole::Next { "" } else { "x" });
         let path = |target: &str| target.split('?').next().unwrap_or_default().to_owned();
         let (path, declared) = (path(&target), path(&declared));

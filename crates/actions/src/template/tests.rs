@@ -115,7 +115,7 @@ fn what_is_not_there_is_said() {
     assert_eq!(fill("POST /{request:/a}"), "there is nothing to fill `{request:/a}` with");
 }
 
-/// One text for every hole, and one moment.
+/// Fills every hole with the same text, but `{sent:…}` with the same moment.
 struct Only(&'static str);
 
 impl Fill for Only {

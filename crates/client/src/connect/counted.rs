@@ -17,20 +17,20 @@ use super::turn::{Outbox, Posted};
 
 /// A TCP stream that counts its bytes.
 ///
-/// Reads go through tokio's own read half, because it saves system calls: after a read that returned fewer bytes than
-/// there was room for, it knows that the socket is empty. It does not read again before new bytes come.
+/// Reads go through tokio's own read half, because that saves system calls. If a read returned fewer bytes than there
+/// was room for, the socket is empty. Tokio's read half knows this, and reads again only when new bytes have come.
 #[derive(Debug)]
 pub(super) struct Counted {
     reader: OwnedReadHalf,
     socket: Arc<Socket>,
     meter: Arc<Meter>,
     outbox: Arc<Outbox>,
-    /// Whether another program made the connection to us. It decides what happens to bytes that still wait when the
-    /// stream is dropped:
+    /// Whether another program made the connection to us. When the stream is dropped, some bytes may still wait to be
+    /// sent. What happens to them depends on this value:
     ///
     /// - On a connection that another program made, they are part of an answer, and are sent.
     /// - On a connection that we made, they are part of a request that nobody wants any more or that counts as unsent.
-    ///   They are dropped.
+    ///   They are not sent.
     accepted: bool,
 }
 
@@ -87,7 +87,7 @@ impl Counted {
 }
 
 impl Counted {
-    /// Sends the bytes that were queued to be sent together with others. Becomes ready when all of them are sent, or
+    /// Sends all bytes of this connection that still wait in the outbox. Becomes ready when all of them are sent, or
     /// when sending fails.
     fn poll_outbox(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
@@ -137,7 +137,7 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         if self.accepted {
-            // The bytes that still wait are sent as far as the socket takes them immediately. The rest is lost, since
+            // The bytes that still wait are sent, as many as the socket takes immediately. The rest is lost, since
             // nobody will poll this stream again.
             let _ = self.outbox.send();
         }

@@ -308,8 +308,11 @@ mod tests {
         let old = addresses(1);
         let (serve, renew, prefer) =
             (Advice::Serve(old.clone()), Advice::ServeAndRenew(old.clone()), Advice::Prefer(old.clone()));
-        // Each row: the age of the last good answer in ms, the time since the last failed lookup in ms, and the
-        // expected advice to the call: use the old answer, renew it, or wait for a new one.
+        // Each row has three entries:
+        //
+        // - the age of the last good answer, in ms,
+        // - the time since the last failed lookup, in ms,
+        // - what the call must do: use the old answer, renew it, or wait for a new one.
         let table = [
             (None, None, Advice::Ask),
             (None, Some(1), Advice::Ask),

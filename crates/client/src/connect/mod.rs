@@ -5,10 +5,10 @@
 //! that says which part failed. In both cases the call has had no effect yet. This is why connecting and sending are
 //! separate.
 //!
-//! The obvious way, a ready-made connector of an HTTP library, would hide what the rest of this crate needs to know:
-//! whether a byte was written to the socket, whether an idle connection is still open and silent, and which of DNS, TCP
-//! and TLS used up the time. Here the socket counts its bytes ([`Meter`]), can be inspected ([`Probe`]), and can be
-//! dropped with a reset.
+//! The obvious way would be a ready-made connector of an HTTP library. But it would hide what the rest of this crate
+//! needs to know: Was a byte written to the socket? Is an idle connection still open and silent? Which of DNS, TCP and
+//! TLS used up the time? Here the socket counts its bytes ([`Meter`]), can be inspected ([`Probe`]), and can be dropped
+//! with a reset.
 //!
 //! A connection is made in this order: `dns` finds addresses, `dial` connects to one of them, `proxy` opens a tunnel if
 //! one is needed, and `tls` does the handshake.

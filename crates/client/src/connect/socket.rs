@@ -6,8 +6,8 @@
 //! taken a request, the request was perhaps never written.
 //!
 //! A pooled connection is checked before it is used again. For this, [`Probe`] asks the kernel. The obvious way would
-//! ask tokio's readiness. But that is only what the reactor saw when it last ran, and it misses an end-of-file that
-//! arrived since.
+//! ask tokio whether the socket is readable. But tokio asks the kernel about all its sockets only from time to time,
+//! when its thread has no other work. So it may not know of an end-of-file that has just arrived.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -77,7 +77,7 @@ impl Meter {
         self.reset_on_drop.load(Relaxed)
     }
 
-    /// Sets whether each read asks the kernel, even if the reactor has not seen that the socket is readable. Off by
+    /// Sets whether each read asks the kernel, even if tokio has not noticed yet that the socket is readable. Off by
     /// default. It is on only for the one poll after a [`Probe`] has returned [`Peek::Readable`].
     pub fn force_read(&self, on: bool) {
         self.force_read.store(on, Relaxed);
@@ -151,7 +151,7 @@ impl Probe {
         }
     }
 
-    /// Returns whether the reactor has seen that the peer reset the connection. This needs no system call. Unlike
+    /// Returns whether tokio has noticed that the peer reset the connection. This needs no system call. Unlike
     /// [`Probe::peek`], it also finds a reset that came after bytes which nobody has read. It also returns `true` after
     /// [`Probe::shut_down`], or if our side has dropped the connection.
     pub fn is_reset(&self) -> bool {

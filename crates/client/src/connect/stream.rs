@@ -57,8 +57,8 @@ enum Transport {
     Tls(Box<Secured>),
 }
 
-/// A TLS connection of ours. Under TLS 1.3 the server may refuse our certificate after our side of the handshake has
-/// ended. This type notices such a refusal, and notes it in the meter.
+/// A TLS connection that we made. Under TLS 1.3 the server may refuse our certificate after our side of the handshake
+/// has ended. This type notices such a refusal, and records it in the meter.
 struct Secured {
     stream: TlsStream<Counted>,
     meter: Arc<Meter>,

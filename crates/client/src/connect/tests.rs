@@ -349,8 +349,7 @@ async fn shutdown_ends_our_direction_alone() {
     assert_eq!(ours.io.read(&mut [0; 1]).await.unwrap(), 1);
 }
 
-/// The reactor learns of new bytes only when its thread is idle. A forced read asks the kernel, and does not wait for
-/// the reactor.
+/// Tokio learns of new bytes only when its thread is idle. A forced read asks the kernel immediately.
 #[tokio::test]
 async fn forced_read_asks_the_kernel_and_else_the_reactor_is_believed() {
     use std::io::Write;
@@ -366,8 +365,8 @@ async fn forced_read_asks_the_kernel_and_else_the_reactor_is_believed() {
         AsyncRead::poll_read(Pin::new(io), &mut cx, &mut buf).map(|done| done.map(|()| buf.filled().to_vec()))
     };
     assert!(poll(&mut ours.io).is_pending());
-    // From here on there is no await. So tokio's reactor does not run, and does not notice that bytes have come. An
-    // ordinary read finds nothing; only a forced read asks the kernel.
+    // From here on there is no await. So tokio does not ask the kernel which sockets are readable, and does not notice
+    // that bytes have come. An ordinary read finds nothing; only a forced read finds the bytes.
     theirs.write_all(b"now").unwrap();
     while ours.probe.peek() != Peek::Readable {
         std::thread::yield_now();

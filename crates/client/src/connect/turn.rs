@@ -76,9 +76,9 @@ pub fn send_turn() {
     });
 }
 
-/// Sends all waiting messages of this thread if there are `MESSAGES` of them or if the first has waited for `WAIT`.
-/// This function is for work that makes no messages and takes much longer than a message, such as accepting many
-/// connections.
+/// Sends all waiting messages of this thread if there are `MESSAGES` of them or if the first has waited for `WAIT`. A
+/// long piece of work that makes no messages itself, such as accepting many connections, calls this function now and
+/// then, so that messages do not wait for its end.
 pub fn send_overdue() {
     if TURN.with_borrow(|turn| turn.as_ref().is_some_and(Turn::is_full)) {
         send_turn();
@@ -139,8 +139,8 @@ impl Outbox {
                 Posted::Taken
             }
             true => Posted::Taken,
-            // This message is not queued, and will be sent as soon as possible. The messages that wait are sent before it.
-            // Otherwise connections whose messages are never queued could come before the waiting ones again and again.
+            // This message is not queued, and will be sent as soon as possible. The messages that wait are sent before
+            // it. Otherwise messages that are never queued (long ones) could overtake the waiting ones again and again.
             false => {
                 send_turn();
                 if waits { Posted::Full } else { Posted::Direct }

@@ -51,9 +51,9 @@ use desk::{Desk, Ends};
 use problem::AdminProblem;
 use seats::{Asked, Seats};
 
-/// The maximum number of connections at the same time. It is lower if the process may open only few files. This is
-/// enough for people and a few scrapers. If one more connection comes, the connection that has sent no request for the
-/// longest time is closed.
+/// The maximum number of connections at the same time. The number is lower if the process may open only few files. 256
+/// are enough for people and a few scrapers. If one more connection comes, the connection that has sent no request for
+/// the longest time is closed.
 const MOST_CONNECTIONS: usize = 256;
 /// The maximum time that a request's head may take to arrive. An idle connection is kept for this time too.
 const HEAD_TIME: Duration = Duration::from_secs(30);
@@ -66,7 +66,7 @@ pub async fn serve(listener: TcpListener, running: Arc<Running>, token: AdminTok
     serve_with(listener, running, Arc::new(LedgerSide::new()), token).await
 }
 
-/// Serves the admin side as [`serve`] does, and shows how this ledger is.
+/// Serves the admin side as [`serve`] does. It also shows whether the ledger of `ledger` is open and answers.
 pub(crate) async fn serve_with(
     listener: TcpListener,
     running: Arc<Running>,
@@ -83,8 +83,8 @@ pub(crate) async fn serve_with(
             }
             Err(error) => {
                 desk.running.refusals.not_accepted("admin", &error);
-                // The connection could not be accepted, most likely because no file descriptor is left. One becomes
-                // free only when a connection ends, so the next try waits a little.
+                // The connection could not be accepted, most likely because no file descriptor is left. A descriptor
+                // becomes free only when a connection ends, so the gateway waits a little before it accepts again.
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
@@ -146,8 +146,9 @@ async fn listing() -> String {
 }
 
 /// Answers whether the gateway itself is ready: 200 if it takes calls, 503 while it drains. An open breaker says
-/// something about a dependency, and never makes the gateway unready. The ledger does not either, since the gateway serves
-/// everything that is not durable without it. With `?verbose`, a second line says how the ledger is.
+/// something about a dependency, and never makes the gateway unready. The ledger does not either, since the gateway
+/// serves everything that is not durable without it. With `?verbose`, a second line says whether the ledger is open and
+/// answers.
 async fn ready(State(desk): State<Arc<Desk>>, uri: Uri) -> (StatusCode, String) {
     let (status, word) = match desk.running.is_draining() {
         true => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),

@@ -35,7 +35,7 @@ pub struct Overview {
     /// The result of the last reload. Absent before the first reload.
     #[serde(default)]
     pub last_reload: Option<ReloadView>,
-    /// The dependencies, in the order of their names.
+    /// The state of each dependency, in the order of their names.
     pub dependencies: Vec<DependencyView>,
 }
 

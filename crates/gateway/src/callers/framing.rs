@@ -30,15 +30,15 @@ pub struct Framing {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Within a head, or before one.
+    /// The next byte belongs to a head, or comes before one.
     Head,
-    /// Within a body. The number says how many bytes of it are still to come.
+    /// The next byte belongs to a body whose length is known. The number says how many bytes of it are still to come.
     Data(u64),
-    /// Within the line that gives a chunk's size.
+    /// The next byte belongs to the line that gives a chunk's size.
     Size,
-    /// The end of a chunk is still to come: this number of bytes of its data, and then a line end.
+    /// The next byte belongs to a chunk. The rest of the chunk is this number of bytes of data, and then a line end.
     Chunk(u64),
-    /// After the last chunk, where trailers may come.
+    /// The next byte comes after the last chunk, where trailers may stand.
     Trailers,
     /// Nobody can tell any more where the next message begins.
     Lost,
@@ -49,7 +49,7 @@ enum State {
 struct Head {
     /// The number of bytes in those lines of the head that are complete.
     bytes: usize,
-    /// Whether the head has two readings.
+    /// Whether another program may read the head in another way than hyper.
     doubtful: bool,
     /// Whether there is a `#` in the request line.
     fragment: bool,
@@ -221,7 +221,8 @@ impl Head {
         let value = match line[0] {
             b't' | b'T' => field(line, b"transfer-encoding"),
             b'c' | b'C' => field(line, b"content-length"),
-            // This line continues the one before it.
+            // A line that begins with a blank continues the line before it. Other programs may read it in another way,
+            // so the head is doubtful.
             b' ' | b'\t' => {
                 self.doubtful = true;
                 None

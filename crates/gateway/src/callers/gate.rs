@@ -1,6 +1,6 @@
-//! Decides whose requests are accepted. The data port adds credentials to the requests that it passes on, so no web
-//! page may reach it. Two kinds of pages are kept out: pages of another origin, and pages whose own host name was made
-//! to resolve to the gateway's address (DNS rebinding).
+//! Decides whose requests are accepted. The gateway adds credentials to the requests that come to its port for
+//! applications, so no web page may reach it. Two kinds of pages are kept out: pages of another origin, and pages whose
+//! own host name was made to resolve to the gateway's address (DNS rebinding).
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -38,8 +38,8 @@ impl Gate {
         Gate { listen: listen.ip(), usual: listen.to_string(), hosts: hosts.to_vec(), tokens }
     }
 
-    /// Returns the caller's name if this listener accepts the request, and otherwise the reason why not. The name is `None`
-    /// if the listener wants no token, or if the caller's token has no name.
+    /// Returns the caller's name if this listener accepts the request, and otherwise the reason why not. The name is
+    /// `None` if the listener wants no token, or if the caller's token has no name.
     pub(crate) fn admit(
         &self,
         version: Version,

@@ -72,8 +72,8 @@ pub(crate) fn head_parsed(caller: &Arc<Caller>) {
     });
 }
 
-/// Ends the measurement of each request whose connection has written bytes since the request's head was parsed, and
-/// notes how long the request took.
+/// If the connection of a request has written bytes since the request's head was parsed, the request is answered. Notes
+/// how long each such request took.
 pub(crate) fn look() {
     LAPS.with_borrow_mut(|laps| {
         let (now, displaced) = (Instant::now(), laps.displaced());

@@ -35,7 +35,8 @@ pub(super) fn run(path: &Path, ledger: bool) -> Result<(), Failure> {
     terminal::print(&out)
 }
 
-/// Looks into the ledger, and returns what is to be said of its open actions.
+/// Reads the numbers of open actions from the ledger, and returns the lines that the command prints about them: one for
+/// each operation that the file does not declare.
 fn in_ledger(settings: &config::Settings) -> Result<Vec<String>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;

@@ -122,7 +122,7 @@ fn list() -> String {
     })
 }
 
-/// Returns the first paragraph after the title, as one line.
+/// Returns the first paragraph of a page after its title, as one line.
 fn gist(page: &str) -> String {
     let paragraph = page.split("\n\n").nth(1).unwrap_or_default();
     paragraph.lines().collect::<Vec<_>>().join(" ")

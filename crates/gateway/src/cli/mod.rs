@@ -60,8 +60,8 @@ enum Command {
     Check {
         #[command(flatten)]
         file: ConfigFile,
-        /// Also look into the ledger that the file names, and say which open actions are of operations that the file does
-        /// not declare. Nothing is changed there
+        /// Also look into the ledger that the file names, and say which open actions are of operations that the file
+        /// does not declare. Nothing is changed there
         #[arg(long)]
         ledger: bool,
     },

@@ -201,7 +201,7 @@ struct Told<'a> {
     callers: Option<u32>,
     seed: u64,
     seeds: u32,
-    /// What the numbers in a list mean.
+    /// The meaning of each number in the list of a figure, in order.
     columns: &'a [&'a str],
     figures: Ordered,
     /// Half the width of each figure's 95 % confidence interval.

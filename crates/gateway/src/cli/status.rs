@@ -22,7 +22,7 @@ pub(super) fn run(gateway: &RemoteGateway, json: bool) -> Result<(), Failure> {
     terminal::print(&table(overview.dependencies, terminal::colour_on_output()))
 }
 
-/// Returns what is to be said about the gateway itself.
+/// Returns the lines about the gateway itself, such as that it is draining.
 fn banner(overview: &Overview) -> Vec<String> {
     let mut words = Vec::new();
     if overview.draining {

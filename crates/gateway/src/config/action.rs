@@ -20,8 +20,8 @@ pub struct Ledger {
     pub lease: Duration,
     /// The maximum length of the body of a durable request, in bytes. Default 1 MiB.
     pub request_max: usize,
-    /// The maximum length of an answer's body that is recorded, in bytes. A longer answer is passed on to the caller whole,
-    /// and no part of it is recorded. Default 256 KiB.
+    /// The maximum length of an answer's body that is recorded, in bytes. A longer answer is passed on to the caller
+    /// whole, and no part of it is recorded. Default 256 KiB.
     pub answer_max: usize,
     /// The maximum number of callers that wait for actions at the same time. Default 1000.
     pub waiters: usize,

@@ -1,8 +1,8 @@
 //! Makes the text that `seawall check` prints: the settings in force for every operation, and sentences that say what
 //! these settings do.
 //!
-//! The text about each operation ends with such sentences, for example "sent once; a failure leaves no effect". In a
-//! table of forty settings, nobody would see this. The values of headers are shown as `***`.
+//! The text about each operation ends with such sentences, for example "sent once; a failure leaves no effect". A
+//! person would not see this consequence in a table of forty settings. The values of headers are shown as `***`.
 
 mod actions;
 mod policies;
@@ -237,7 +237,7 @@ fn operation(page: &mut Page, operation: &Operation, dependency: &Dependency) {
     page.title(1, &format!("operation {}: {}, {}", operation.name, operation.pattern, operation.idempotency));
     page.line(2, "timeout", rows::show(keys::TIMEOUT, &[], &operation.timeout));
     match operation.durable {
-        // The ledger repeats, by its own rules.
+        // A durable call makes one attempt. Further attempts are made by the ledger, by its own rules.
         Some(_) => page.line(2, "retry", "none within a call"),
         None => page.line(2, "retry", show_retry(&operation.retry)),
     }

@@ -29,8 +29,8 @@ const NOT_YET: &[NotYet] = &[
     },
 ];
 
-/// Returns the note on a key that stands in the file. `table` is the name of the key's table. `None` if the setting is in
-/// force.
+/// Returns the note on a key that stands in the file. `table` is the name of the key's table. `None` if the setting is
+/// in force.
 pub(super) fn not_yet(table: &str, key: &str) -> Option<&'static str> {
     let entry = NOT_YET.iter().find(|entry| entry.key == key && entry.tables.contains(&table))?;
     Some(entry.says)

@@ -2,7 +2,8 @@
 //!
 //! One pattern is narrower than another if it matches only a part of the paths that the other matches. If two patterns
 //! match one path, the narrower one wins, whatever their order in the file. If neither is narrower, as with `/a/{x}`
-//! and `/{y}/b`, the file is refused. Otherwise an order that nobody chose would decide whether a charge is repeated.
+//! and `/{y}/b`, the file is refused. If it were accepted, the order in which the patterns happen to be compared would
+//! decide whether a charge is repeated.
 //!
 //! Text in a pattern matches every path that servers read as the same text, however it is encoded. [`crate::paths`]
 //! says how a path is read.

@@ -80,7 +80,7 @@ pub(super) fn statuses(value: &Spanned<DeValue<'_>>, wrong: &mut Vec<Misplaced>)
 
 /// Reads the setting `otherwise`: what a success means if it fits no declared answer. The only words are `unknown` and
 /// `applied`. There is no `not_applied`, because no success proves that nothing was done. The error for any other word
-/// lists both words, and calls neither of them the nearest.
+/// lists both words, and does not suggest one of them.
 pub(super) fn otherwise(value: &DeValue<'_>) -> Result<Otherwise, Wrong> {
     let both = [Otherwise::Unknown, Otherwise::Applied];
     let written = values::text(value)?;

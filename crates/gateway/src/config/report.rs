@@ -83,7 +83,7 @@ impl Mistake {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     name: String,
-    /// The text, with a star in place of every character that may be secret.
+    /// The text of the file, with a star in place of every character that may be secret.
     text: String,
     mistakes: Vec<Mistake>,
 }

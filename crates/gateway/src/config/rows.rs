@@ -82,10 +82,11 @@ fn as_usize(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// Returns the settings of these rows as text, each as `name value`. Three kinds of settings are left out:
+/// Returns, as text, the settings that these rows describe, each in the form `name value`. Three kinds of settings are
+/// left out:
 ///
 /// - those named in `apart`,
-/// - those whose row has no field, because another function reads them,
+/// - those whose [`Row::field`] is `None`: a function of its own reads and shows such a setting,
 /// - those that are off, if their form shows nothing in that case.
 pub(super) fn show<S: Clone>(rows: &[Row<S>], apart: &[&str], of: &S) -> String {
     let mut of = of.clone();

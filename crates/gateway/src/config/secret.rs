@@ -1,7 +1,8 @@
-//! Fills in `${env:NAME}` and `${file:PATH}`: secrets that must not stand in the file itself.
+//! Replaces `${env:NAME}` in a text by the value of an environment variable, and `${file:PATH}` by the content of a
+//! file. They are for secrets, which must not stand in the configuration file itself.
 //!
-//! Secrets are filled in once, when the file is read. So a missing secret is reported as a mistake at its place, and no
-//! request is sent without credentials. Text that was filled in is never part of a message.
+//! Each of them is replaced once, when the configuration is read. So a missing secret is reported as a mistake at its
+//! place, and no request is sent without credentials. The text that takes its place is never part of a message.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,9 +16,9 @@ use super::values::Wrong;
 /// A function that looks up an environment variable by its name. It returns `None` if the variable is not set.
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
-/// Returns `written` with every `${…}` filled in; `$${` stands for `${` itself. Relative paths begin at `base`. Each
+/// Returns `written` with every `${…}` replaced by its secret; `$${` becomes `${`. Relative paths begin at `base`. Each
 /// file that a `${file:PATH}` names is added to `files` with a number for its content, or with `None` if the file
-/// cannot be read. Returns a mistake if something cannot be filled in.
+/// cannot be read. Returns a mistake if a variable is not set, a file cannot be read, or a `${…}` has another form.
 pub(super) fn fill(
     written: &str,
     env: &Environment<'_>,

@@ -32,7 +32,8 @@ pub(super) struct Book<'a> {
     /// The files that settings name and whose content is needed. Each has a number that stands for its content, or
     /// `None` if the file cannot be read.
     pub(super) files: RefCell<BTreeMap<PathBuf, Option<u64>>>,
-    /// Every key that the reader asked for.
+    /// Every key that the reader asked for, with the name of its table. A test compares them with the table of all
+    /// keys.
     #[cfg(test)]
     pub(super) asked: RefCell<std::collections::BTreeSet<(&'static str, &'static str)>>,
 }
@@ -50,8 +51,8 @@ impl<'a> Book<'a> {
         }
     }
 
-    /// Returns the text of `value` with every `${…}` filled in. If this fails, reports a mistake at the place of
-    /// `value`, and returns `None`. Also returns `None` if `value` is not a text.
+    /// Returns the text of `value` with every `${env:NAME}` and `${file:PATH}` replaced by its secret. If this fails,
+    /// reports a mistake at the place of `value`, and returns `None`. Also returns `None` if `value` is not a text.
     pub(super) fn fill(&self, value: &Value<'_>) -> Option<String> {
         let written = value.get_ref().as_str()?;
         let mut files = self.files.borrow_mut();
@@ -195,9 +196,9 @@ impl<'a> Section<'a> {
             .collect()
     }
 
-    /// Returns a path of the file system; relative paths begin at the configuration file's folder. Returns `None` if
-    /// the key is absent or its value is wrong. If the file cannot be opened, reports a mistake, and returns the path
-    /// nevertheless.
+    /// Reads the value of a key as the path of a file, and returns the path. A relative path begins at the
+    /// configuration file's folder. Returns `None` if the key is absent or its value is wrong. If the file cannot be
+    /// opened, reports a mistake, and returns the path nevertheless.
     pub(super) fn file(&self, name: &str) -> Option<PathBuf> {
         let path = self.book.base.join(self.opt(name, super::values::text)?);
         if let Err(why) = crate::files::open(&path) {

@@ -57,7 +57,8 @@ pub struct Gateway {
 /// Who may call. At least one of the two files is set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clients {
-    /// A file with the callers' tokens, one on each line, each with its caller's name before it or without one. `None` means that no token is needed.
+    /// A file with the callers' tokens, one on each line, each with its caller's name before it or without one. `None`
+    /// means that no token is needed.
     pub tokens_file: Option<PathBuf>,
     /// A file with the authorities that client certificates must come from. `None` if no file is named. The setting has
     /// no effect yet: callers are not asked for certificates.
@@ -176,11 +177,11 @@ pub struct Retry {
     pub attempts: u32,
     /// The waits between attempts.
     pub backoff: Backoff,
-    /// An answer may say "come back later" and name a time. The endpoint then gets no calls for that time, but at most
-    /// for `after_max`. Default 60 s.
+    /// The maximum time for which an endpoint gets no calls after an answer that says "come back later" and names a
+    /// time. Default 60 s.
     ///
-    /// If an answer names a longer time, the call's total timeout decides whether the call is then repeated at that
-    /// endpoint:
+    /// If an answer names a time that is longer than this maximum, the call's total timeout decides whether the call is
+    /// then repeated at that endpoint:
     ///
     /// - A call with a total timeout waits for the named time, and is repeated if that time ends before the total
     ///   timeout.

@@ -129,8 +129,8 @@ fn judge_scalar(kind: &Kind, found: &DeValue<'_>) -> Result<(), Wrong> {
     }
 }
 
-/// Fails if a URL has none of these schemes. A URL that begins with `${` is accepted, since its scheme is not known
-/// before it is filled in.
+/// Fails if a URL has none of these schemes. A URL that begins with `${` is accepted, since its scheme is known only
+/// after the `${…}` is replaced.
 pub(super) fn url_with_secrets(written: &str, schemes: &[&str]) -> Result<(), Wrong> {
     let filled_in = written.starts_with("${");
     if filled_in || schemes.iter().any(|scheme| written.len() > scheme.len() && written.starts_with(scheme)) {

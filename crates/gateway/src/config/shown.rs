@@ -117,9 +117,9 @@ impl Shown<'_> {
         }
     }
 
-    /// `ranges` are the parts of the file's text that may be shown. This drops those from index `first` on, but keeps
-    /// the ones on the line of `key`. It is called for a file with a bracket that is never closed: the parser takes the
-    /// lines after the bracket for a part of the value, so the ranges in these lines may be wrong.
+    /// `ranges` are the parts of the file's text that may be shown. This function drops the ranges from index `first`
+    /// on, but keeps those on the line of `key`. It is called for a file with a bracket that is never closed: the
+    /// parser takes the lines after the bracket for a part of the value, so the ranges in these lines may be wrong.
     fn keep_to_the_line_of(&mut self, key: Range<usize>, first: usize) {
         let end = self.text[key.end..].find('\n').map_or(self.text.len(), |n| key.end + n);
         let mut at = 0;
@@ -266,7 +266,8 @@ impl Shown<'_> {
         }
     }
 
-    /// Shows a URL without its user, password, query and fragment.
+    /// Shows a URL without its user, password, query and fragment. If `filled_in` is true, the URL may contain
+    /// `${env:NAME}` and `${file:PATH}`, which are shown too.
     fn url(&mut self, value: &Value<'_>, filled_in: bool) {
         let inner = inner_of(self.text, value.span());
         let written = &self.text[inner.clone()];
@@ -320,9 +321,10 @@ impl Shown<'_> {
         }
     }
 
-    /// Lets the known names of tables be shown in all headlines, such as `[dependency.pay]`. A name may stand in
-    /// several headlines, for example also in `[dependency.pay.retry]`. The parser tells the place of only one of them,
-    /// so this function looks for the names in all headlines of the text.
+    /// Marks names of tables as text that may be shown, and not masked like a secret, in each headline of the file,
+    /// such as `[dependency.pay]`. Only the names that the parser has found as names of tables are marked. A name may
+    /// stand in several headlines, for example also in `[dependency.pay.retry]`. The parser tells the place of only one
+    /// of them, so this function looks for the names in all headlines of the text.
     fn headlines(&mut self) {
         let mut start = 0;
         for line in self.text.split_inclusive('\n') {

@@ -192,7 +192,7 @@ fn split_quantity(written: &str) -> Option<(u128, u32, &str)> {
     Some((mantissa, u32::try_from(after.len()).ok()?, unit))
 }
 
-/// An IP address and a port.
+/// Returns an IP address and a port, read from a text such as `127.0.0.1:8400`. Any other value is a mistake.
 pub(super) fn socket(value: &DeValue<'_>) -> Outcome<SocketAddr> {
     text(value)?.parse().map_err(|_| {
         Wrong::new("this is not an address to listen on")
@@ -274,7 +274,7 @@ pub(super) fn http_version(value: &DeValue<'_>) -> Outcome<HttpVersion> {
     }
 }
 
-/// A header field's name.
+/// Returns the name of a header field. Any other text is a mistake.
 pub(super) fn header_name(value: &DeValue<'_>) -> Outcome<HeaderName> {
     template::header_name(text(value)?)
 }
@@ -305,7 +305,7 @@ pub(super) fn failures(value: &DeValue<'_>) -> Outcome<Vec<u16>> {
     }
 }
 
-/// One of these words.
+/// Returns the value if it is one of these words. Any other value is a mistake.
 pub(super) fn choice<'a>(value: &'a DeValue<'_>, words: &[&'static str]) -> Outcome<&'a str> {
     let written = text(value)?;
     if words.contains(&written) {

@@ -1,8 +1,8 @@
 //! The ledger over either of its databases.
 //!
-//! All work of the ledger runs on the runtime of its own thread. Its connections to the database belong to that runtime, so
-//! they go on when a worker of the gateway ends. A method that is called elsewhere hands its work over and waits for it. If
-//! the future of a method is dropped, the work that was handed over still goes on to its end.
+//! All work of the ledger runs on the runtime of its own thread. Its connections to the database belong to that
+//! runtime, so they stay open when a worker of the gateway ends. A method that is called elsewhere hands its work over
+//! and waits for it. If the future of a method is dropped, the work that was handed over still goes on to its end.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -36,14 +36,14 @@ pub(crate) struct Books {
     health: Arc<Health>,
 }
 
-/// A value of one kind for SQLite, and of another kind for PostgreSQL.
+/// A value that has one type for SQLite and another type for PostgreSQL, such as the ledger itself.
 #[derive(Clone)]
 enum Either<L, P> {
     Sqlite(L),
     Postgres(P),
 }
 
-/// The result of the beginning of an action.
+/// The result of [`Books::start`].
 pub(crate) enum Begun {
     /// This process has recorded the action with its first attempt, and sends it now.
     Started(Started),
@@ -58,8 +58,8 @@ pub(crate) struct Started {
     health: Arc<Health>,
 }
 
-/// Evaluates the expression `$do` for either database: `$it` is the value inside of the [`Either`], for example the
-/// ledger over SQLite or the ledger over PostgreSQL.
+/// Evaluates the expression `$do` with the value inside of an [`Either`] under the name `$it`. That value is, for
+/// example, the ledger over SQLite or the ledger over PostgreSQL, which have different types.
 macro_rules! either {
     ($either:expr, $it:ident => $do:expr) => {
         match $either {
@@ -119,8 +119,8 @@ impl Database {
         Ok(Books { ledger, runtime: Handle::current(), health: Arc::clone(health) })
     }
 
-    /// Opens the database of this URL to look at it, and returns the numbers of the open actions of all operations. No table
-    /// is made or changed. Returns `None` if there is no ledger there yet.
+    /// Opens the database of this URL to look at it, and returns the numbers of the open actions of all operations. No
+    /// table is made or changed. Returns `None` if there is no ledger there yet.
     ///
     /// # Errors
     /// If the database cannot be opened or read.
@@ -148,8 +148,8 @@ fn builder<S: Store>(store: S, operations: &[&DurableOperation], sizes: Sizes) -
     })
 }
 
-/// Runs work on the ledger's runtime, and waits for it. Notes whether the database has answered. Fails if that runtime has
-/// ended.
+/// Runs `work` on the ledger's runtime, waits for it, and returns its result. Notes in `Health` whether the database
+/// has answered. Fails if the ledger's runtime has ended.
 async fn there<T: Send + 'static>(
     runtime: &Handle,
     health: &Health,
@@ -167,7 +167,8 @@ impl Books {
         either!(&self.ledger, ledger => ledger.worker(settings))
     }
 
-    /// Gives back the rows that this process still has. It must be called on the ledger's runtime.
+    /// Gives up the claims that this process still has on rows, and returns the number of these rows. It must be called
+    /// on the ledger's runtime.
     pub(crate) async fn give_back(&self) -> Result<usize, StoreError> {
         either!(&self.ledger, ledger => ledger.give_back().await)
     }
@@ -186,12 +187,12 @@ impl Books {
         })
     }
 
-    /// Asks the database something short, to learn whether it answers.
+    /// Sends one short statement to the database. Fails if the database does not answer.
     pub(crate) async fn probe(&self) -> Result<(), Error> {
         Source::versions(self, vec![ActionId::from_u128(0)]).await.map(drop)
     }
 
-    /// Runs work on the ledger's runtime.
+    /// Runs `work` on the ledger's runtime, waits for it, and returns its result.
     async fn there<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
@@ -199,7 +200,8 @@ impl Books {
         there(&self.runtime, &self.health, work).await
     }
 
-    /// Records an action with its first attempt.
+    /// Records an action with its first attempt, which the caller then sends. If the key is recorded with this request
+    /// already, returns the existing action.
     pub(crate) async fn start(&self, new: NewAction) -> Result<Begun, Error> {
         let started = |attempt| {
             let (runtime, health) = (self.runtime.clone(), Arc::clone(&self.health));
@@ -298,8 +300,8 @@ impl Started {
         either!(&self.attempt, attempt => attempt.deadline())
     }
 
-    /// Writes how the attempt ended, and returns the action as it then is. If the database cannot be reached for too long,
-    /// an error is returned, and the outcome is written when the database is back.
+    /// Writes how the attempt ended, and returns the action as it then is. If the database cannot be reached for too
+    /// long, an error is returned, and the outcome is written when the database is back.
     pub(crate) async fn ended(self, how: Performed, report: Report) -> Result<Action, Error> {
         let (runtime, health) = (self.runtime, self.health);
         either!(self.attempt, attempt => there(&runtime, &health, attempt.ended(how, report)).await)

@@ -1,11 +1,11 @@
 //! Makes a durable call for a caller that waits.
 //!
-//! The order is what keeps both sides in agreement:
+//! The order of the steps ensures that the caller, the ledger and the provider do not contradict each other:
 //!
 //! 1. The guards are asked. What they refuse leaves no record.
 //! 2. The action and its first attempt are recorded in one commit. The first byte leaves after it.
-//! 3. The answer is read, and what it means is written. Only after that commit does the caller get a byte of it. Otherwise a
-//!    caller could see "paid", while this process dies and another one finds the effect unknown.
+//! 3. The answer is read, and what it means is written. Only after that commit does the caller get a byte of it.
+//!    Otherwise a caller could see "paid", while this process dies and another one finds the effect unknown.
 //!
 //! All of this runs in a task of its own, so it goes on when the caller leaves.
 
@@ -22,8 +22,8 @@ use tokio::sync::oneshot;
 use super::books::{Begun, Books, Started};
 use crate::running::durable::DurableOperation;
 
-/// How long a caller waits beyond the end of its call for the commit of the outcome. An answer that comes in the last moment
-/// still has to be written.
+/// How long after the call's deadline a caller still waits for the commit of the outcome. An answer that comes
+/// immediately before the deadline must still be written.
 const LAST_COMMIT: Duration = Duration::from_millis(500);
 
 /// A durable call.
@@ -31,7 +31,7 @@ pub(crate) struct DurableCall {
     pub(crate) operation: Arc<DurableOperation>,
     /// The connections of this worker to the dependency.
     pub(crate) client: Arc<Dependency>,
-    /// What is recorded.
+    /// The action to record.
     pub(crate) new: NewAction,
     /// How the request shows that it passed this gateway (`Via`).
     pub(crate) via: Option<&'static str>,
@@ -45,21 +45,23 @@ pub(crate) struct DurableCall {
 
 /// What the caller is told of a durable call.
 pub(crate) enum Told {
-    /// The guards refused, and nothing is recorded of this call. What was to be recorded is given back.
+    /// The guards refused, and nothing is recorded of this call. The values are the outcome that the guards decided,
+    /// and the action that was to be recorded.
     Guarded(Box<(Outcome, NewAction)>),
-    /// The key is recorded with this request already.
+    /// The key is recorded with this request already. The value is the existing action.
     Found(Box<Action>),
     /// The provider has answered, and what that means is committed.
     Answered(Box<Answered>),
-    /// The provider has not answered. If nothing was sent, the ledger has committed that nothing was sent.
+    /// The provider has not answered. If nothing was sent, the ledger has already committed that.
     Unanswered(Box<Unanswered>),
     /// The provider has answered, but the ledger could not write it in time. It will be written later.
     NotWritten(ActionId),
-    /// The ledger could not record the action, or has not done so in time. `doubt` says whether the record may exist.
+    /// The ledger could not record the action, or has not done so in time. `doubt` says whether the action may be
+    /// recorded nevertheless.
     NotRecorded { why: String, doubt: bool },
     /// The ledger refused the action.
     Refused(Refusal),
-    /// What was to be recorded is wrong: the text says what.
+    /// The action could never be recorded, for example because it is too large. The text says why.
     Wrong(String),
 }
 
@@ -70,7 +72,7 @@ pub(crate) struct Answered {
     pub(crate) finish: Finish,
 }
 
-/// An attempt without an answer.
+/// An attempt to which the provider did not answer.
 pub(crate) struct Unanswered {
     pub(crate) id: ActionId,
     pub(crate) effect: Effect,
@@ -88,20 +90,22 @@ enum Stage {
     Sending(ActionId),
     /// The provider has answered.
     Judged(ActionId),
-    /// The caller has left while the action was being recorded, so nothing may be sent.
+    /// The caller's time was over while the action was being recorded, so nothing may be sent.
     Left,
 }
 
-/// What came of the record.
+/// The result of recording the action with its first attempt.
 enum Recorded {
     Started(Started),
     Found(Box<Action>),
     Failed(Error),
-    /// The record exists, and its attempt was closed as not sent.
+    /// The action was recorded, but its attempt was not sent, and the ledger has written that. The text says why it was
+    /// not sent.
     Closed(String),
 }
 
-/// Makes the call, and returns what its caller is told. The caller is told something shortly after `end_by` at the latest.
+/// Makes the call, and returns what its caller is told. Returns at most [`LAST_COMMIT`] after `end_by`, even if the
+/// call is not over then.
 pub(crate) async fn make(books: Books, call: DurableCall) -> Told {
     let stage = Arc::new(Mutex::new(Stage::Recording));
     let patience = call.client.clock().instant(call.end_by.saturating_add(LAST_COMMIT));
@@ -113,7 +117,7 @@ pub(crate) async fn make(books: Books, call: DurableCall) -> Told {
     }
 }
 
-/// Notes that the caller has left without an answer, and returns what it is told.
+/// Notes that the caller's time is over before the call is, and returns what the caller is told.
 fn left(stage: &Mutex<Stage>) -> Told {
     let mut stage = stage.lock();
     match *stage {
@@ -135,7 +139,7 @@ async fn carry_out(books: Books, call: DurableCall, stage: Arc<Mutex<Stage>>, te
         request.map(|request| CallRequest { via, ..request })
     };
     let outcome = client.call_prepared(operation.remote.perform_plan(), keys, wish, record).await;
-    // An error means that the caller has left, and then nobody has to be told.
+    // Sending fails if the caller has left. Then nobody has to be told.
     let tell = |told| drop(tell.send(told));
     match (outcome, recorded, unrecorded) {
         (Some(outcome), Some(Recorded::Started(started)), _) => {
@@ -157,7 +161,8 @@ async fn carry_out(books: Books, call: DurableCall, stage: Arc<Mutex<Stage>>, te
     }
 }
 
-/// Records the action with its first attempt. Returns what came of it, and the request to send if it may be sent.
+/// Records the action with its first attempt. Returns the result, and the request to send; `None` in place of the
+/// request if it must not be sent.
 async fn record(
     books: &Books,
     operation: &DurableOperation,
@@ -186,7 +191,7 @@ async fn record(
     (Recorded::Started(started), Some(request))
 }
 
-/// Closes an attempt that was recorded and will not be sent.
+/// Writes that a recorded attempt was not sent, which ends its action.
 async fn closed(started: Started, why: &str) -> Recorded {
     match started.ended(Performed::NotSent, said(why)).await {
         Ok(_) => Recorded::Closed(why.to_owned()),
@@ -226,7 +231,7 @@ fn said(why: &str) -> Report {
     Report { status: None, detail: Some(why.to_owned()), retry_after: None }
 }
 
-/// Returns what a caller is told of an error of the ledger before anything was sent.
+/// Returns what a caller is told if the ledger fails with this error before anything was sent.
 pub(crate) fn failed(error: &Error) -> Told {
     match error {
         Error::Refused(refusal) => Told::Refused(*refusal),
@@ -236,7 +241,7 @@ pub(crate) fn failed(error: &Error) -> Told {
     }
 }
 
-/// Returns what is known of the effect of an action. What is still open is never "not applied".
+/// Returns what is known of the effect of an action. While an action has not ended, the result is never `NotApplied`.
 pub(crate) fn effect_of(state: &State) -> Effect {
     match (state.known(), state.end()) {
         (Known::Applied, _) => Effect::Applied,

@@ -13,15 +13,15 @@ pub(crate) struct Away {
     pub(crate) why: Arc<str>,
 }
 
-/// What is known of the database of an open ledger. Calls that use it note what they saw.
+/// What is known of the database of an open ledger. Every call to the ledger notes here whether the database answered.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     away: Mutex<Option<Away>>,
 }
 
 impl Health {
-    /// Notes the end of a call to the ledger: its error, or `None` if it has succeeded. A refusal of the ledger itself says
-    /// that the database has answered. The log says when the database goes away, and when it is back.
+    /// Notes the end of a call to the ledger: its error, or `None` if it has succeeded. A refusal of the ledger itself
+    /// says that the database has answered. The log says when the database goes away, and when it is back.
     pub(crate) fn note(&self, error: Option<&Error>) {
         let why = match error {
             Some(error) if error.trouble() == Some(Trouble::Away) => error.to_string(),
@@ -47,7 +47,7 @@ impl Health {
         }
     }
 
-    /// Returns since when the database has not answered, and why; `None` if it answered last.
+    /// Returns since when the database has not answered, and why; `None` if it answered the last call.
     pub(crate) fn away(&self) -> Option<Away> {
         self.away.lock().clone()
     }

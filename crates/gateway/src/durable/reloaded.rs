@@ -1,7 +1,8 @@
-//! Says what another configuration means for the actions that are open in the ledger.
+//! Says what a new configuration means for the actions that are open in the ledger.
 //!
-//! An open action keeps what was fixed when it was recorded or sent. Everything else comes from the configuration in force,
-//! so a mended template also mends the open actions. An action whose operation is gone waits.
+//! An open action keeps what was fixed when it was recorded or sent. Everything else comes from the configuration in
+//! force, so if a wrong template is corrected, the open actions use the corrected one. An action whose operation is not
+//! declared any more waits until it is declared again.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,10 +12,11 @@ use seawall_policy::show_time;
 
 use crate::config::{self, Settings};
 
-/// What a configuration does to the durable operations of the one before it.
+/// Which durable operations of the old configuration a new one removes or changes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reloaded {
-    /// The names of dependency and operation, for each operation that is no longer durable or no longer there.
+    /// The names of dependency and operation, for each operation that the new configuration no longer has, or has as
+    /// one that is not durable.
     removed: Vec<(String, String)>,
     changed: Vec<(String, String)>,
     undeclared_after: Duration,
@@ -34,12 +36,13 @@ impl Reloaded {
         found
     }
 
-    /// Returns whether there is nothing to say.
+    /// Returns whether no durable operation was removed or changed.
     pub(crate) fn is_empty(&self) -> bool {
         self.removed.is_empty() && self.changed.is_empty()
     }
 
-    /// Returns what is to be said of the open actions, one line for each operation that has some.
+    /// Returns one line for each removed or changed operation that has open actions. The line says what happens to
+    /// these actions. `open` has the numbers of open actions.
     pub(crate) fn lines(&self, open: &[OperationCount]) -> Vec<String> {
         let count = |(dependency, operation): &(String, String)| {
             open.iter().find(|of| of.dependency == *dependency && of.operation == *operation)
@@ -57,7 +60,8 @@ impl Reloaded {
     }
 }
 
-/// Returns what is to be said of the open actions that this configuration does not declare, one line for each operation.
+/// Returns one line for each operation that has open actions and that this configuration does not declare. `open` has
+/// the numbers of open actions.
 pub(crate) fn undeclared(settings: &Settings, open: &[OperationCount]) -> Vec<String> {
     let declared: HashMap<_, _> = durable(settings).collect();
     let is_declared =

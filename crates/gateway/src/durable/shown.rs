@@ -1,7 +1,7 @@
 //! An action as JSON, for the caller who asks what became of it.
 //!
-//! What was recorded of the request is not shown: the caller knows it, and it may be long. The provider's answer is shown
-//! where it is kept. It is the caller's own data, so it goes to the caller only, and never into a log.
+//! The recorded request is not shown: the caller knows it, and it may be long. The provider's answer is shown if the
+//! ledger has kept it. It is the caller's own data, so it goes to the caller only, and never into a log.
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
@@ -17,18 +17,18 @@ use super::call::effect_of;
 /// The longest body of an answer that is shown as a JSON value. A longer one is shown as text.
 const JSON_MAX: usize = 64 << 10;
 
-/// How an action is shown.
+/// What is needed to show an action, besides the action itself.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
     /// The key that the caller gave, without the caller's name.
     pub(crate) key: &'a str,
     /// The rules of the action's operation; `None` if no durable operation of this name is declared any longer.
     pub(crate) rules: Option<&'a Rules>,
-    /// Whether no gateway declares its operation any longer.
+    /// Whether no gateway declares the action's operation any longer.
     pub(crate) undeclared: bool,
 }
 
-/// Returns the action without its attempts and marks.
+/// Returns the action as JSON, without its attempts and marks.
 pub(crate) fn action(action: &Action, view: View<'_>) -> Value {
     let state = &action.state;
     json!({
@@ -53,8 +53,8 @@ pub(crate) fn action(action: &Action, view: View<'_>) -> Value {
     })
 }
 
-/// Returns the action with its attempts, in the order of their recording, and with what people and webhooks have said of
-/// it.
+/// Returns the action as JSON, with its attempts in the order of their recording, and with its marks: what people and
+/// webhooks have reported or changed.
 pub(crate) fn story(story: &Story, view: View<'_>) -> Value {
     let mut shown = action(&story.action, view);
     shown["attempts"] = story.attempts.iter().map(attempt).collect();
@@ -62,7 +62,7 @@ pub(crate) fn story(story: &Story, view: View<'_>) -> Value {
     shown
 }
 
-/// Returns the word for where an action stands.
+/// Returns the word for the state of an action, such as `done` or `stuck`.
 fn standing(state: &State, undeclared: bool) -> &'static str {
     match (state.end(), state.known()) {
         (Some(how), _) => end(how),
@@ -191,8 +191,8 @@ fn headers(headers: &HeaderMap) -> Value {
     Value::Object(shown)
 }
 
-/// Returns a body as a JSON value if it is JSON and not long, and otherwise as text. A body that is no text is `null`, and
-/// so is an empty one.
+/// Returns a body as a JSON value if it is JSON and not long, and otherwise as text. The result is `null` if the body
+/// is empty or is not text.
 fn body(kept: &StoredAnswer) -> Value {
     let Ok(text) = std::str::from_utf8(&kept.body) else { return Value::Null };
     if text.is_empty() {
@@ -212,8 +212,8 @@ fn body(kept: &StoredAnswer) -> Value {
     text.into()
 }
 
-/// Returns whether the numbers of `value` are exactly those of the text from which it was read. A number with a fraction or
-/// of more than 64 bits is kept as a floating-point number, which may be another number.
+/// Returns whether the numbers of `value` are exactly those of the text from which it was read. A number with a
+/// fraction or of more than 64 bits is kept as a floating-point number, which may be another number.
 fn is_exact(value: &Value, text: &str) -> bool {
     match value {
         Value::Number(number) => !number.is_f64() || text.contains(&number.to_string()),

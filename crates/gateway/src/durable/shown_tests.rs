@@ -13,7 +13,7 @@ fn rules() -> Rules {
     Rules::of(Idempotency::Keyed)
 }
 
-/// An action of which everything else is as it was recorded.
+/// Returns an action that was just recorded, with the columns that `change` has changed.
 fn with(change: impl FnOnce(&mut Row)) -> Action {
     let new = NewAction::new("pay", "charge", "ana:order-7", b"POST /secret HTTP/1.1\r\n\r\n".to_vec());
     let mut row = seawall_ledger::machine::recorded(&rules(), RECORDED).row();

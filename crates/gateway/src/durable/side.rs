@@ -1,7 +1,9 @@
-//! The gateway's side of the ledger: opens it in the background, keeps it open, and lets a reload replace its operations.
+//! The gateway's side of the ledger: opens it in the background, keeps it open, and lets a reload replace its
+//! operations.
 //!
-//! A gateway must serve what is not durable although the ledger's database is away. So the ledger is opened by a task on a
-//! thread of its own, which tries again until it succeeds. Until then, durable calls are refused in words.
+//! A gateway must serve calls that are not durable even if the ledger's database cannot be reached. So a task on a
+//! thread of its own opens the ledger, again and again until that succeeds. Until then, durable calls are refused, with
+//! the reason in words.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,19 +24,21 @@ use crate::running::durable::DurableOperation;
 use crate::running::process::Running;
 use crate::running::router::Router;
 
-/// How long the ledger's own work under way may take at the end of the gateway. Another gateway, or the next start, goes on
-/// with what is left.
+/// When the gateway ends, how long the ledger's actions under way may still take. Another gateway, or this one after
+/// its next start, goes on with the actions that are left.
 pub(crate) const LAST_WORK: Duration = Duration::from_secs(5);
-/// How much of that time the actions under way have. The rest is for giving their rows back.
+/// The part of [`LAST_WORK`] that the actions under way have. In the rest of that time, the claims on their rows are
+/// given up.
 const LAST_ACTIONS: Duration = Duration::from_secs(4);
-/// The longest wait between two tries to open a ledger that cannot be reached.
+/// The longest wait before the ledger is opened again, if its database could not be reached.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// The longest wait between two tries to open a ledger that was refused, for example because it is of another version. That
-/// is mended by a person only.
+/// The longest wait before the ledger is opened again, if opening was refused, for example because the tables are of
+/// another version. Only a person can change that.
 const LONGEST_REFUSED: Duration = Duration::from_secs(60);
-/// How long an answer to the question counts which operations are declared.
+/// For how long the list of declared operations is used before it is read from the ledger again.
 const DECLARED_AGE: Duration = Duration::from_secs(5);
-/// More than what the recorded form of a request has besides its method, its target, its headers and its body, in bytes.
+/// The number of bytes that a recorded request may have in addition to its method, target, headers and body, such as
+/// spaces and line ends. The real number is smaller.
 const REQUEST_LINE: usize = 64;
 /// How long the database has to answer a probe.
 const PROBE_TIME: Duration = Duration::from_secs(2);
@@ -44,9 +48,9 @@ const PROBE_TIME: Duration = Duration::from_secs(2);
 pub(crate) enum Standing {
     /// No operation of the configuration is durable, so there is no ledger. Or the gateway has just started.
     Unused,
-    /// It could not be opened yet.
+    /// The ledger could not be opened yet. The value says since when, and why.
     Away(Away),
-    /// It is open.
+    /// The ledger is open.
     Open(Books),
 }
 
@@ -54,7 +58,8 @@ pub(crate) enum Standing {
 pub(crate) struct LedgerSide {
     standing: ArcSwap<Standing>,
     health: Arc<Health>,
-    /// The operations that some process declares, and when the ledger was asked for them.
+    /// The operations that some process declares, and when they were read from the ledger. `None` if they were not read
+    /// yet.
     declared: tokio::sync::Mutex<Option<(Instant, Vec<Declared>)>>,
 }
 
@@ -81,7 +86,7 @@ impl LedgerSide {
     /// Returns the ledger.
     ///
     /// # Errors
-    /// If it is not open. The text says why.
+    /// If the ledger is not open. The text says why.
     pub(crate) fn books(&self) -> Result<Books, Arc<str>> {
         match &**self.standing.load() {
             Standing::Open(books) => Ok(books.clone()),
@@ -90,8 +95,8 @@ impl LedgerSide {
         }
     }
 
-    /// Returns in words how the ledger is: whether it is open, or since when it has been away and why. An open ledger is
-    /// asked whether it answers. `used` says whether the configuration has durable operations.
+    /// Returns, in words, whether the ledger is open, or since when it cannot be reached and why. If the ledger is
+    /// open, its database is asked whether it answers. `used` says whether the configuration has durable operations.
     pub(crate) async fn in_words(&self, used: bool) -> String {
         let away = match &*self.standing() {
             Standing::Unused if used => return "being opened".to_owned(),
@@ -110,8 +115,8 @@ impl LedgerSide {
         format!("away since {since:.0}: {}", away.why)
     }
 
-    /// Returns whether no process has declared this operation within the last ten minutes. The answer may be some seconds
-    /// old. Returns `false` if the ledger cannot be asked.
+    /// Returns whether no process has declared this operation within the last ten minutes. The answer may be some
+    /// seconds old. Returns `false` if the ledger cannot be asked.
     pub(crate) async fn is_undeclared(&self, books: &Books, dependency: &str, operation: &str) -> bool {
         let mut declared = self.declared.lock().await;
         if declared.as_ref().is_none_or(|(asked, _)| asked.elapsed() >= DECLARED_AGE) {
@@ -124,8 +129,9 @@ impl LedgerSide {
     }
 }
 
-/// Opens the ledger when the configuration has a durable operation, and follows each reload. Runs on the ledger's own thread
-/// until `stop` becomes true, and then lets the actions under way end for at most [`LAST_WORK`].
+/// Opens the ledger once the configuration has a durable operation, and gives it the operations of each new
+/// configuration. This runs on the ledger's own thread until `stop` becomes true. Then it waits for the actions under
+/// way, but at most for [`LAST_WORK`].
 pub(crate) async fn keep(side: Arc<LedgerSide>, router: Arc<Router>, mut stop: watch::Receiver<bool>) {
     router.serve_here();
     router.watch_health();
@@ -147,16 +153,16 @@ struct Keeper {
     side: Arc<LedgerSide>,
     /// The database, and the URL with which it was opened; `None` until it is open.
     open: Option<(Database, String)>,
-    /// The configuration whose operations the ledger has; `None` before the first.
+    /// The configuration whose operations the ledger has; `None` until it has been given those of the first one.
     compiled: Option<Arc<Compiled>>,
     worker: Option<Worker>,
-    /// The number of tries to open the database that have failed since the last success.
+    /// How often opening the database has failed since it last succeeded.
     failed: u32,
 }
 
 impl Keeper {
-    /// Opens the ledger if it is needed and not open, or gives it the operations of the configuration in force. Returns the
-    /// time after which this must be called again if nothing else happens.
+    /// Opens the ledger if it is needed and not open, or gives it the operations of the configuration in force. Returns
+    /// the time after which this function must be called again, even if no new configuration comes.
     async fn renew(&mut self, running: &Running) -> Duration {
         let compiled = running.compiled.load_full();
         if self.compiled.as_ref().is_some_and(|known| known.generation == compiled.generation) {
@@ -188,7 +194,7 @@ impl Keeper {
         Duration::MAX
     }
 
-    /// Gives the ledger the operations of this configuration.
+    /// Gives the ledger the operations of this configuration, and starts a worker for them.
     fn declare(&mut self, database: &Database, compiled: &Arc<Compiled>) {
         let before = match &*self.side.standing() {
             Standing::Open(books) => Some(books.clone()),
@@ -217,7 +223,7 @@ impl Keeper {
         }
     }
 
-    /// Notes that the ledger could not be opened. Returns the wait until the next try.
+    /// Notes that the ledger could not be opened. Returns the time after which it is to be opened again.
     fn away(&mut self, error: &StoreError) -> Duration {
         let why: Arc<str> = error.to_string().into();
         let before = match &*self.side.standing() {
@@ -241,8 +247,8 @@ impl Keeper {
         bound / 2 + Draw::new(fastrand::u64(..)).share_of(bound / 2)
     }
 
-    /// Lets the actions under way end, and gives back the rows that this process then still has, so that another gateway can
-    /// go on with them immediately.
+    /// Waits for the actions under way, but at most for [`LAST_ACTIONS`]. Then gives up the claims that this process
+    /// still has on rows, so that another gateway can go on with these actions immediately.
     async fn end(self) {
         if let Some(worker) = self.worker {
             worker.drain(LAST_ACTIONS).await;
@@ -283,7 +289,8 @@ fn durable(compiled: &Compiled) -> impl Iterator<Item = &Arc<DurableOperation>> 
 
 fn sizes(compiled: &Compiled) -> Sizes {
     let (ledger, limits) = (&compiled.settings.ledger, &compiled.settings.gateway.limits);
-    // A request is recorded with its line and some of its headers, each written with a space after the colon.
+    // A recorded request has a request line and some of the caller's headers. Each header is recorded with a space
+    // after the colon, which the caller may have left out.
     let head = usize::try_from(limits.header_bytes).unwrap_or(usize::MAX).saturating_add(limits.headers);
     let mut sizes = Sizes::default();
     sizes.request = ledger.request_max.saturating_add(head).saturating_add(REQUEST_LINE);

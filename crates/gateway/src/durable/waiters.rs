@@ -1,12 +1,12 @@
 //! Lets many callers wait for one action with one read.
 //!
 //! If each waiting caller read the row for itself, a thousand callers who wait for ten actions would ask the database
-//! thousands of times in a second. So all callers of one action share a *reader*. It reads the action once, and again when
-//! the action may have changed. It learns of a change in two ways:
+//! thousands of times in a second. So all callers of one action share a *reader*. It reads the action once, and again
+//! when the action may have changed. It learns of a change in two ways:
 //!
 //! - The ledger of this process tells it that the row was written.
-//! - Another process may write the row, too. So the *watch* asks four times in a second for the versions of all rows that
-//!   are waited for. This is one short statement, whatever the number of rows and callers is.
+//! - Another process may write the row, too. So the *watch* asks four times in a second for the versions of all rows
+//!   that are waited for. This is one short statement, whatever the number of rows and callers is.
 //!
 //! A waiting caller holds no connection to the database, and no place in the limit of its dependency.
 
@@ -24,11 +24,11 @@ use tokio::time::Instant;
 
 /// The time between two questions of the watch.
 const BETWEEN: Duration = Duration::from_millis(250);
-/// The shortest time between the beginnings of two reads of one action. The ledger wakes a reader also for writes of some
-/// other rows.
+/// The shortest time between the beginnings of two reads of one action. The ledger wakes a reader also for writes of
+/// some other rows.
 const AT_LEAST: Duration = Duration::from_millis(20);
 
-/// Where the actions are read that callers wait for: a ledger.
+/// The ledger from which the actions are read that callers wait for. Tests use a model of it.
 pub(crate) trait Source: Clone + Send + Sync + 'static {
     /// Reads an action with its attempts and marks.
     fn story(&self, id: ActionId) -> impl Future<Output = Result<Story, Error>> + Send;
@@ -39,7 +39,8 @@ pub(crate) trait Source: Clone + Send + Sync + 'static {
         ids: Vec<ActionId>,
     ) -> impl Future<Output = Result<Vec<(ActionId, u64)>, Error>> + Send;
 
-    /// Resolves when this process has written the action. A write is noticed if it happens after the first poll.
+    /// Returns a future that resolves when this process has written the action. Writes before the future is polled for
+    /// the first time are missed.
     fn written(&self, id: ActionId) -> impl Future<Output = ()> + Send;
 
     /// Runs a task that ends by itself, on a runtime that lives as long as the ledger.
@@ -52,7 +53,7 @@ pub(crate) enum Read {
     /// Nothing has been read yet.
     #[default]
     Nothing,
-    /// The action.
+    /// The action was read. This is its latest version that is known.
     Found(Arc<Story>),
     /// Reading failed with this error. But if an earlier read succeeded and only the database is away now, this value
     /// stays [`Read::Found`] with what was read earlier.
@@ -87,16 +88,16 @@ pub(crate) struct Waiters {
 
 #[derive(Default)]
 struct Waiting {
-    /// The number of callers that wait.
+    /// The number of callers that wait for any action.
     callers: usize,
-    /// The actions that are waited for.
+    /// The reader of each action that callers wait for.
     readers: HashMap<ActionId, Reader>,
     /// Whether the watch runs.
     is_watched: bool,
 }
 
-/// What others need of a *reader*, which is the task that reads an action for all callers that wait for it. These
-/// others are the callers themselves and the watch.
+/// The handles through which callers and the watch reach a *reader*. A reader is the task that reads an action for all
+/// callers that wait for this action.
 struct Reader {
     /// Sends what was read last. Each caller that waits for the action holds a receiver. The reader ends when there is
     /// no receiver.
@@ -105,7 +106,7 @@ struct Reader {
     changed: Arc<Notify>,
 }
 
-/// A caller that waits. Dropping it makes its place free.
+/// A place among the waiting callers, whose number is limited. Dropping this value frees the place.
 struct Place(Arc<Mutex<Waiting>>);
 
 impl Drop for Place {
@@ -164,7 +165,8 @@ impl Waiters {
         let reader = Reader { tell: Arc::clone(&tell), changed: Arc::clone(&changed) };
         waiting.readers.insert(id, reader);
         let starts_watch = !std::mem::replace(&mut waiting.is_watched, true);
-        // A runtime that has ended drops its tasks in `spawn`, and dropping them takes the lock.
+        // The lock is given up before `spawn`. If the runtime has ended, `spawn` drops the tasks immediately, and
+        // dropping them takes this lock.
         drop(waiting);
         let (reading, its) = (Reading { all: Arc::clone(&self.waiting), id, tell }, source.clone());
         source.spawn(async move { reading.read_for_all(&its, &changed).await });
@@ -219,7 +221,8 @@ impl Reading {
         }
     }
 
-    /// Tells the callers what was read. If the database is away, they keep what was read before.
+    /// Tells the callers what was read. If the database is away, nothing is told, so that they keep what was read
+    /// before.
     fn take(&self, read: Result<Story, Error>) {
         self.tell.send_if_modified(|told| {
             *told = match (read, &*told) {
@@ -254,7 +257,7 @@ async fn is_ready(mut future: Pin<&mut impl Future<Output = ()>>) -> bool {
 /// *watch*). If it is dropped before its end, the next caller starts another one.
 struct Watching {
     all: Arc<Mutex<Waiting>>,
-    /// Whether it has come to its end, and has noted that itself.
+    /// Whether the watch has ended because no action was waited for, and has noted that in [`Waiting::is_watched`].
     is_over: bool,
 }
 
@@ -267,8 +270,8 @@ impl Drop for Watching {
 }
 
 impl Watching {
-    /// Asks for the versions of all actions that are waited for, and wakes the readers of those that have changed, until
-    /// none is waited for.
+    /// Asks for the versions of all actions that are waited for, and wakes the readers of those that have changed,
+    /// until none is waited for.
     async fn watch(mut self, source: &impl Source) {
         loop {
             let began = Instant::now();
@@ -283,7 +286,7 @@ impl Watching {
                 }
                 waiting.readers.keys().copied().collect()
             };
-            // While the database is away, nothing is known of any action.
+            // While the database is away, no reader is woken, since it could not read either.
             let Ok(versions) = source.versions(ids.clone()).await else { continue };
             let versions: HashMap<ActionId, u64> = versions.into_iter().collect();
             let waiting = self.all.lock();

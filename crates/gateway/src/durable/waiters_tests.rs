@@ -1,4 +1,4 @@
-//! The waiting callers over a ledger that a test plays, in virtual time.
+//! Tests of waiting callers, in virtual time. A simple model takes the place of the ledger.
 
 use seawall_ledger::machine::Row;
 use seawall_ledger::{NewAction, Refusal, Rules, Stamp, State, StoreError};
@@ -8,7 +8,7 @@ use tokio::time::sleep as later;
 
 use super::*;
 
-/// A ledger that the test plays.
+/// A model of a ledger, which a test controls.
 #[derive(Clone, Default)]
 struct Played(Arc<Stage>);
 
@@ -19,9 +19,9 @@ struct Stage {
     questions: Mutex<usize>,
     is_away: Mutex<bool>,
     written: Notify,
-    /// The time that a read takes.
+    /// The time that each read of an action takes.
     takes: Mutex<Duration>,
-    /// Whether the runtime has ended, so that each task is dropped.
+    /// Whether the ledger's runtime has ended. Then each new task is dropped without being run.
     has_ended: Mutex<bool>,
 }
 
@@ -36,7 +36,7 @@ impl Played {
         id
     }
 
-    /// Changes a row, as another process does.
+    /// Changes a row as another process would, without waking the readers of this process.
     fn write_elsewhere(&self, id: ActionId) {
         let mut rows = self.0.rows.lock();
         let action = &mut rows.get_mut(&id).unwrap().action;
@@ -44,7 +44,7 @@ impl Played {
         action.state = State::of_row(Row { version: row.version + 1, ..row }).unwrap();
     }
 
-    /// Changes a row, as this process does.
+    /// Changes a row as this process would, and wakes the reader.
     fn write_here(&self, id: ActionId) {
         self.write_elsewhere(id);
         self.0.written.notify_waiters();
@@ -99,8 +99,8 @@ impl Source for Played {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Waits until the row has this version, at most ten seconds. Returns the version that was read last, and the time that it
-/// took.
+/// Waits until the row has this version, at most ten seconds. Returns the version that was read last, and how long this
+/// function has waited.
 async fn version(waiters: &Waiters, played: &Played, id: ActionId, at_least: u64) -> (Option<u64>, Duration) {
     let began = Instant::now();
     let enough = move |action: &Action| action.state.version() >= at_least;

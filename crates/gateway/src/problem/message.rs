@@ -4,8 +4,9 @@
 //! `-origin`, `-effect`, `-attempts`, `-endpoint` and `-retry-stopped`, in the body as `application/problem+json` (RFC
 //! 9457), and, for proxies and their tools, as `Proxy-Status` (RFC 9209).
 //!
-//! The body also has a member `error` with `type`, `code` and `message`. Client libraries of payment and model APIs look for
-//! exactly this, whatever the status is. The library of Stripe for Node returns a 502 without `error` as a success.
+//! The body also has a member `error` with `type`, `code` and `message`. Client libraries of payment APIs and of
+//! language model APIs look for exactly this member, whatever the status is. The library of Stripe for Node returns a
+//! 502 without `error` as a success.
 
 use std::time::Duration;
 
@@ -52,7 +53,7 @@ impl Problem {
         (headers, facts.to_string())
     }
 
-    /// Returns the headers that describe the problem, and the facts of its body.
+    /// Returns the headers that describe the problem, and the body as a JSON value.
     pub(crate) fn facts(self, status: StatusCode) -> (HeaderMap, Value) {
         let (_, proxy_status, title) = in_http(self.reason);
         let mut facts = json!({
@@ -117,7 +118,7 @@ fn error_type(reason: Reason) -> &'static str {
 }
 
 impl Where {
-    /// Returns the path and query at which the action can be asked about.
+    /// Returns the path and the query of the gateway's own request that shows this action.
     fn path(&self) -> String {
         let escaped = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         match self {
@@ -129,7 +130,7 @@ impl Where {
     }
 }
 
-/// Sets the headers that every answer has.
+/// Sets the headers that every answer has, such as `seawall-effect`.
 pub(crate) fn put_facts(
     headers: &mut HeaderMap,
     effect: Effect,

@@ -33,9 +33,9 @@ pub(crate) struct Problem {
 /// Where a caller can ask about an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Where {
-    /// By the id of the action.
+    /// The caller can ask by the id of the action.
     Id(String),
-    /// By its key, if the id is not known.
+    /// The caller can ask by the action's key. This is used if the id is not known.
     Key { dependency: String, key: String },
 }
 

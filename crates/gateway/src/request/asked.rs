@@ -1,9 +1,9 @@
 //! Answers the callers who ask what became of an action, settle it, cancel it, or report what a webhook said: the paths
 //! under `/-/actions`.
 //!
-//! Every answer says what is known of the action's effect. An answer that knows nothing of the action says `unknown`, also
-//! if nothing was found or the request was wrong: a caller who reads only the header `seawall-effect` must not take it for
-//! `not-applied`.
+//! Every answer says what is known of the action's effect. If nothing is known of the action, for example because it
+//! was not found or because the request was wrong, the answer says `unknown`: a caller who reads only the header
+//! `seawall-effect` must not take it for `not-applied`.
 
 pub(crate) mod wanted;
 
@@ -36,7 +36,7 @@ use crate::running::durable::DurableOperation;
 
 /// The longest body of a request, in bytes.
 const BODY_MAX: u64 = 64 << 10;
-/// How long the ledger may take, beyond the time for which a caller wants to wait.
+/// How long the ledger may take for such a request, in addition to the time for which the caller itself wants to wait.
 const LEDGER_TIME: Duration = Duration::from_secs(20);
 
 /// A caller who asks about actions.
@@ -49,11 +49,12 @@ pub(crate) struct Asking<'a> {
     pub(crate) who: Who,
 }
 
-/// Who asks.
+/// Which caller asks, and so which actions it may see.
 pub(crate) enum Who {
-    /// Callers have no names here, so each of them sees all actions.
+    /// At this listener callers have no names, so each of them sees all actions.
     Anyone,
-    /// A caller with this name, or with none, who sees its own actions only.
+    /// A caller with this name. It sees only the actions that it has recorded. A caller whose token has no name is
+    /// `None`, and sees only the actions that were recorded without a name.
     Caller(Option<Arc<str>>),
 }
 
@@ -66,7 +67,7 @@ impl Who {
     }
 }
 
-/// An answer that is not the one that the caller hoped for.
+/// The answer to a request that could not be carried out.
 struct Refused {
     problem: Box<Problem>,
     status: StatusCode,
@@ -82,7 +83,8 @@ impl From<Problem> for Refused {
 }
 
 impl Asking<'_> {
-    /// Answers a request whose target was read. Fails if its body cannot be read.
+    /// Carries out a request, and returns the answer. `wanted` is what the request's method and target want. Fails if
+    /// the request's body cannot be read.
     pub(crate) async fn answer(
         &self,
         wanted: Result<Wanted, Unwanted>,
@@ -108,7 +110,7 @@ impl Asking<'_> {
         Ok(response)
     }
 
-    /// Notes that the answer is ready within this time.
+    /// Sets the deadline of this exchange: the answer must be ready within this time.
     fn ends_in(&self, within: Duration) {
         self.exchange.ends_by(self.site.router.running.clock.now().saturating_add(within));
     }
@@ -217,7 +219,8 @@ impl Asking<'_> {
             (Change::Observe, Some((what, by))) => books.observe(id, what, by).await,
             (Change::Observe, None) => return Err(not_found()),
         };
-        // The change itself is answered even if the action cannot be read once more.
+        // The action is read again, to show it with its attempts. If that fails, the answer shows the action as the
+        // change has returned it.
         let after = self.story(&books, id).await.ok();
         match changed {
             Ok(action) => Ok(after.unwrap_or_else(|| Arc::new(Story { action, ..Story::clone(&before) }))),
@@ -225,7 +228,8 @@ impl Asking<'_> {
         }
     }
 
-    /// Returns whether the caller may see the action. If not, the action is as one that does not exist.
+    /// Returns whether the caller may see the action. If it may not, the caller gets the same answer as if the action
+    /// did not exist.
     fn may_see(&self, action: &Action) -> bool {
         let here = self.own.is_none_or(|own| own == action.dependency);
         let its = match &self.who {
@@ -313,7 +317,7 @@ fn is_decided(action: &Action) -> bool {
     is_known || action.state.end().is_some()
 }
 
-/// Returns what a caller is told of the ledger's refusal.
+/// Returns the reason and the text that a caller gets for the ledger's refusal.
 fn in_words(refusal: Refusal) -> (Reason, String) {
     let (reason, why) = match refusal {
         Refusal::NotFound => (Reason::NotFound, NOT_FOUND),
@@ -343,7 +347,7 @@ fn in_words(refusal: Refusal) -> (Reason, String) {
 
 const NOT_FOUND: &str = "there is no such action";
 
-/// Returns what a caller is told of an error of the database.
+/// Returns the text that a caller gets for an error of the database.
 fn away(error: &StoreError) -> String {
     match error.trouble() {
         Trouble::Away => {
@@ -393,7 +397,7 @@ fn refused_as(unwanted: Unwanted) -> Refused {
     }
 }
 
-/// Returns an answer with this body. It must not be kept by caches, since the next one may differ.
+/// Returns an answer with this body. The answer tells caches not to keep it, since the next answer may differ.
 fn written(status: StatusCode, mut headers: HeaderMap, body: String) -> Response<ReplyBody> {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let mut response = Response::new(ReplyBody::own(Bytes::from(body)));

@@ -1,4 +1,4 @@
-//! Answers a request for a durable operation: what is recorded of it, and what its caller gets.
+//! Handles a request for a durable operation: decides what is recorded of it, and makes the answer for its caller.
 
 use std::sync::Arc;
 
@@ -27,12 +27,12 @@ use crate::running::compiled::CompiledDependency;
 use crate::running::durable::DurableOperation;
 use crate::running::router::Router;
 
-/// The header that says that an answer was recorded earlier.
+/// The header that marks an answer which the ledger has recorded earlier and which is sent again.
 const REPLAYED: HeaderName = HeaderName::from_static("seawall-replayed");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// A request for a durable operation, read whole.
+/// A request for a durable operation, whose body was read to its end.
 pub(crate) struct DurableRequest<'a> {
     pub(crate) router: &'a Arc<Router>,
     pub(crate) room: &'a Arc<Room>,
@@ -56,7 +56,8 @@ pub(crate) struct DurableRequest<'a> {
 }
 
 impl DurableRequest<'_> {
-    /// Records and sends the request, or answers it from the ledger. Returns the answer for the caller.
+    /// Records the request and sends it. If its key is recorded already, answers it from the ledger instead. Returns
+    /// the answer for the caller.
     pub(crate) async fn answer(mut self, underway: Underway) -> Result<Response<ReplyBody>, Problem> {
         let body = std::mem::take(&mut self.body);
         let new = self.new_action(body)?;
@@ -97,7 +98,8 @@ impl DurableRequest<'_> {
         }
     }
 
-    /// Returns what is recorded of the request, whose body is `body`.
+    /// Returns the action to record for this request, whose body is `body`. Fails if its key or its amount is missing
+    /// or malformed, or if no request to the provider can be made from it.
     fn new_action(&self, body: Bytes) -> Result<NewAction, Problem> {
         let wrong = |why: String| self.problem(Reason::BadRequest, why);
         let taken = &self.operation.taken;
@@ -135,7 +137,7 @@ impl DurableRequest<'_> {
         })
     }
 
-    /// Returns the provider's answer, as it came, with the headers of the verdict.
+    /// Returns the provider's answer unchanged, with the headers that say what is known of the effect.
     fn answered(&self, answered: Answered, mut underway: Underway) -> Response<ReplyBody> {
         let Answered { answer, action, finish } = answered;
         let effect = effect_of(&action.state);
@@ -153,7 +155,7 @@ impl DurableRequest<'_> {
         Response::from_parts(head, body)
     }
 
-    /// Returns the problem of an attempt without an answer.
+    /// Returns the problem that the caller gets if the provider did not answer the attempt.
     fn unanswered(&self, unanswered: Unanswered) -> Problem {
         let Unanswered { id, effect, finish, reason, detail } = unanswered;
         let reason = reason.unwrap_or(Reason::ConnectionLost);
@@ -168,8 +170,9 @@ impl DurableRequest<'_> {
         }
     }
 
-    /// Answers the request from the ledger, since its key is recorded with the same request. If the action has no outcome
-    /// yet, the outcome is waited for until the caller's time is over.
+    /// Answers the request from the ledger, since its key is recorded with the same request. If the action has no
+    /// outcome yet, waits for the outcome until the caller's time is over. Fails with a problem if there is no recorded
+    /// answer to send, for example because the action is stuck.
     async fn replay(
         &self,
         books: &Books,
@@ -257,8 +260,9 @@ impl DurableRequest<'_> {
         }
     }
 
-    /// Returns the problem of a request that could not be recorded. `doubt` says whether the record may exist although it
-    /// was not confirmed. The effect is then unknown, and the caller can ask by its key.
+    /// Returns the problem of a request that could not be recorded. `doubt` says whether the action may be recorded
+    /// although the database did not confirm it. In that case the effect is unknown, and the problem says where the
+    /// caller can ask by its key.
     fn unavailable(&self, why: &str, doubt: bool, key: &str) -> Problem {
         let effect = if doubt { Effect::Unknown } else { Effect::NotApplied };
         let found_at = doubt.then(|| Box::new(self.by_key(key)));

@@ -175,7 +175,7 @@ async fn answer(
     Ok(reply(router, compiled, outcome, &too_large, (end_by, by), underway))
 }
 
-/// A request as it has come in, before its body is read.
+/// A request whose head was read, and whose body was not.
 struct Came<'a> {
     caller: Option<Arc<str>>,
     plan: &'a seawall_policy::Plan,
@@ -188,8 +188,8 @@ struct Came<'a> {
     leaves_by: Option<Time>,
 }
 
-/// Answers a request for a durable operation. Its body is read whole before anything is recorded. `is_doubtful` says whether
-/// the request's path can be read in another way.
+/// Answers a request for a durable operation. Its body is read whole before anything is recorded. `is_doubtful` says
+/// whether some servers may read the request's path as another path.
 async fn durable_call(
     site: &Site,
     exchange: &Exchange,
@@ -244,7 +244,8 @@ async fn durable_call(
     request.answer(underway).await
 }
 
-/// Returns the problem of a request whose body was not taken. `limit` is the maximum length in bytes, by this setting.
+/// Returns the problem of a request whose body was not taken. `limit` is the maximum length of a body in bytes, and
+/// `setting` is the name of the setting that says so.
 fn not_taken(compiled: &CompiledDependency, taken: TakenBody, setting: &str, limit: u64) -> Problem {
     let (reason, why) = taken.refusal(&format!("`{setting}` allows, {limit} bytes"));
     in_words(compiled, reason, why)

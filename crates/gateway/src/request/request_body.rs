@@ -31,8 +31,8 @@ pub(crate) enum TakenBody {
 }
 
 impl TakenBody {
-    /// Returns why a request is refused whose body was not taken: the reason, and the same in words. `allowed` says in words
-    /// how long a body may be.
+    /// Returns why a request is refused whose body was not taken: the reason, and the same in words. `allowed` says in
+    /// words how long a body may be.
     pub(crate) fn refusal(self, allowed: &str) -> (Reason, String) {
         match self {
             TakenBody::TooLarge => (Reason::BodyTooLarge, format!("the body is longer than {allowed}")),

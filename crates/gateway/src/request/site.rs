@@ -1,11 +1,11 @@
-//! What a worker has in its hands when it answers a request.
+//! The values that a worker needs to answer any request.
 
 use std::sync::Arc;
 
 use crate::durable::Room;
 use crate::running::router::Router;
 
-/// What a worker answers requests with.
+/// The values that a worker needs to answer any request.
 pub(crate) struct Site {
     pub(crate) router: Arc<Router>,
     /// What all workers share of the ledger.

@@ -69,8 +69,9 @@ fn named<'a>(settings: &'a Settings, name: &str) -> Option<&'a Dependency> {
     settings.dependencies.iter().find(|dependency| dependency.name == name)
 }
 
-/// Returns the names of the fields that differ. `all` holds the name of each field, and whether it differs. `differs`
-/// says whether anything differs. If something does, but none of the fields in `all`, the result is `other settings`.
+/// Returns the names of the settings that differ between two values. `all` has the names of some settings, each with
+/// whether it differs. `differs` says whether the two values differ at all. If they do, but none of the settings in
+/// `all` differs, the result is `other settings`.
 fn fields(differs: bool, all: &[(&str, bool)]) -> Vec<String> {
     let mut found: Vec<String> =
         all.iter().filter(|(_, differs)| *differs).map(|(name, _)| (*name).to_owned()).collect();

@@ -119,7 +119,7 @@ impl Compiled {
         Ok(Compiled { generation, settings, dependencies, by_name })
     }
 
-    /// Applies the new settings to the guards that are kept from the configuration in force.
+    /// Applies the new settings to the guards that the new configuration takes over from the one before.
     pub(crate) fn adopt_guards(&self, before: &Before<'_>) {
         let Before::Ran { now, .. } = before else { return };
         let instances = self.settings.gateway.instances;

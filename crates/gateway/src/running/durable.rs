@@ -1,4 +1,5 @@
-//! A durable operation as it runs: how the ledger reaches its provider, and what is taken over from the caller's request.
+//! A durable operation as it runs: how the ledger reaches its provider, and what is taken over from the caller's
+//! request.
 
 use std::sync::Arc;
 
@@ -12,11 +13,11 @@ use crate::config;
 
 /// A durable operation, compiled.
 pub(crate) struct DurableOperation {
-    /// The name of its dependency, as the ledger knows it.
+    /// The name of the operation's dependency, as the ledger knows it.
     pub(crate) dependency: Arc<str>,
-    /// Its name, as the ledger knows it.
+    /// The name of the operation, as the ledger knows it.
     pub(crate) name: Arc<str>,
-    /// The ledger's rules for its actions.
+    /// The ledger's rules for actions of this operation.
     pub(crate) rules: Rules,
     /// How the provider is reached.
     pub(crate) remote: Arc<HttpRemote>,
@@ -24,7 +25,7 @@ pub(crate) struct DurableOperation {
     pub(crate) amount: Option<AmountAt>,
     /// What is taken over from the caller's request: the key, and the headers that are recorded.
     pub(crate) taken: config::Taken,
-    /// Whether the caller's name stands before the key.
+    /// Whether the caller's name is put before the key in the ledger, so that each caller has keys of its own.
     pub(crate) by_client: bool,
 }
 

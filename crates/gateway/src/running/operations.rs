@@ -5,8 +5,9 @@
 //! `/v1/./charges` too.
 //!
 //! This has a danger. An operation may allow more than its method does, for example `keyed` for a POST. It would then
-//! allow this for paths that nobody wrote down. So a request whose path matches the operation only in another reading
-//! gets everything that the operation declares, except the idempotency. Its idempotency is the most careful of these:
+//! allow this also for paths that the file does not name. So a request whose path matches the operation only in another
+//! reading gets everything that the operation declares, except the idempotency. Its idempotency is the most careful of
+//! these:
 //!
 //! - That of the operation.
 //! - That of every other operation that matches in some reading.
@@ -54,7 +55,7 @@ struct CompiledOperation {
     forgets: Option<Lifetime>,
     /// Says which requests share a guard: the first value is for the breaker, the second for the limit.
     filed: [Filed; 2],
-    /// How its requests are recorded. `None` if the operation is not durable.
+    /// How the operation's requests are recorded. `None` if the operation is not durable.
     durable: Option<Arc<DurableOperation>>,
 }
 
@@ -410,8 +411,8 @@ mod tests {
             assert_eq!(post(&both, path), narrow(Idempotency::None), "{path}");
         }
         // Few servers read these paths as `/v1/charges`, so the request belongs to the operation `wide`, which matches
-        // every POST. But a server that does read them so takes the request for one of the operation `narrow`. So the
-        // request gets the idempotency of `narrow`, and is repeated no more than a request to `narrow`.
+        // every POST. But a server that does read them as `/v1/charges` does what the operation `narrow` declares. So
+        // the request gets the idempotency of `narrow`, and is repeated no more than a request to `narrow`.
         for path in ["/v1%2Fcharges", "/v1/charges;x"] {
             assert_eq!(post(&both, path), wide(Idempotency::None), "{path}");
         }
@@ -512,7 +513,7 @@ mod tests {
         let duplicate = of("key_lifetime = \"1h\"\nduplicate = { status = 409 }").unwrap();
         assert_eq!(remembered(&duplicate, Stamp::from_micros(0)), Duration::from_secs(3590));
         let lifetime = of("key_lifetime = \"midnight UTC\"").unwrap();
-        // 1970-01-01T23:59:30Z
+        // 86 370 seconds are 1970-01-01T23:59:30Z, half a minute before midnight.
         let at = |seconds: i64| remembered(&lifetime, Stamp::from_micros(seconds * 1_000_000));
         assert_eq!(at(86_370), Duration::from_secs(20));
         assert_eq!(at(86_395), Duration::ZERO);

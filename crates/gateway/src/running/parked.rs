@@ -1,6 +1,6 @@
 //! Keeps the state of dependencies that a reload removed, for ten minutes.
 //!
-//! A person may remove a dependency by a slip in an editor, or the file may have been only half written when it was
+//! A person may remove a dependency from the file by mistake, or the file may have been only half written when it was
 //! read. The dependency then comes back minutes later. If its breakers were forgotten immediately, every call would go
 //! to a system that is known to be down.
 

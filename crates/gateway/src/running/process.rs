@@ -81,8 +81,8 @@ const ADMIN_TOKENS: &str = "gateway.admin_token_file";
 pub(crate) struct Leaving {
     /// Calls that would begin later than this time are refused.
     pub(crate) begin_by: Time,
-    /// Calls are ended by this time. Their callers still get an answer that says what is known of the effect, and are
-    /// not simply disconnected.
+    /// The time by which the remaining calls are ended. Their callers still get an answer that says what is known of
+    /// the effect, and are not simply disconnected.
     pub(crate) end_by: Time,
 }
 

@@ -12,15 +12,15 @@ use crate::files;
 /// The minimum number of characters in a token. A shorter token could be found by trying.
 const SHORTEST: usize = 16;
 
-/// The maximum number of characters in the name of a caller. The name stands before the caller's keys, which have at most
-/// 255 bytes together with it.
+/// The maximum number of characters in the name of a caller. The name stands before the caller's keys, which have at
+/// most 255 bytes together with it.
 const LONGEST_NAME: usize = 64;
 
 /// Whose tokens a file holds. Each line is `TOKEN` or `NAME TOKEN`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenKind {
-    /// Tokens of callers. A name has 1 to 64 letters, digits, `-`, `_` and `.`. It may stand on several lines, so that a
-    /// caller has two tokens while one replaces the other. A token has no spaces, and stands under one name only.
+    /// Tokens of callers. A name has 1 to 64 letters, digits, `-`, `_` and `.`. It may stand on several lines, so that
+    /// a caller has two tokens while one replaces the other. A token has no spaces, and stands under one name only.
     Callers,
     /// Tokens of operators. A name is any word.
     Operators,
@@ -35,7 +35,7 @@ pub(crate) struct TokenFile {
     tokens: Arc<ArcSwap<Vec<Token>>>,
 }
 
-/// A token, and the name of the one who has it. `None` if there is no name before it.
+/// A token of a file, with the name that stands before it; the name is `None` if none does.
 #[derive(Clone, PartialEq, Eq)]
 struct Token {
     name: Option<Arc<str>>,
@@ -85,8 +85,9 @@ impl TokenFile {
         &self.path
     }
 
-    /// Returns who has the token `shown`; `None` if it is not one of the file's tokens. It is compared with every token,
-    /// and each comparison goes on after the first difference, so the time that this takes reveals only lengths.
+    /// Returns the name that belongs to the token `shown`, which a caller has sent; `None` if it is not one of the
+    /// file's tokens. `shown` is compared with every token of the file, and each comparison goes on after the first
+    /// difference. So the time that this takes reveals only the lengths of the tokens.
     pub(crate) fn holder(&self, shown: &[u8]) -> Option<Holder> {
         let tokens = self.tokens.load();
         let mut found = None;
@@ -107,7 +108,7 @@ impl TokenFile {
     }
 }
 
-/// One who has a token.
+/// The caller or the operator to whom a token belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
     /// The name that stands before the token; `None` if none does.
@@ -159,7 +160,8 @@ fn read_tokens(path: &Path, kind: TokenKind) -> Result<Lines, String> {
     if read.tokens.is_empty() { Err(format!("{}: it holds no token", path.display())) } else { Ok(read) }
 }
 
-/// Reads one line, `TOKEN` or `NAME TOKEN`. An error shows neither of them, since the first word may be a part of a token.
+/// Reads one line, `TOKEN` or `NAME TOKEN`. An error shows neither of them, since the first word may be a part of a
+/// token.
 fn read_token(line: &str, kind: TokenKind) -> Result<Token, String> {
     let (name, secret) = match line.split_once(char::is_whitespace) {
         Some((name, secret)) => (Some(name), secret.trim()),

@@ -12,7 +12,8 @@ use std::path::PathBuf;
 
 use seawall_lab::harbor::Harbor;
 
-/// The ports of the demo, for applications and for people. If one of them is in use, the demo takes a free one.
+/// The two ports of the demo: applications send their calls to the first one, and the admin API listens on the second
+/// one. If one of them is in use, the demo takes another port that is free.
 const PORTS: [u16; 2] = [8400, 8401];
 
 /// The provider, running on a thread of its own, and the folder of the ledger.
@@ -76,8 +77,8 @@ cancel        = {{ request = "POST /v1/refunds", json = {{ charge = "{{answer:/i
     }
 }
 
-/// What both durable operations of the demo have in common. The pauses are shorter than a real network allows, so that
-/// nobody has to wait for the demo.
+/// The settings that both durable operations of the demo have. The pauses are shorter than a real network allows, so
+/// that nobody has to wait for the demo.
 const DURABLE: &str = r#"name         = "charge"
 match        = "POST /v1/charges"
 idempotency  = "keyed"

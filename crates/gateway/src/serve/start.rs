@@ -113,14 +113,14 @@ async fn start(options: &Options) -> Result<(), StartError> {
     }
     until_told_to_stop(&running, signals, reloader).await;
     let whole = drain(&running, &stop, threads).await;
-    // The workers have ended first, since the outcomes of their calls had to be written.
+    // The ledger ends only after the workers, since it has to write the outcomes of their calls.
     let whole = ledger.end().await && whole;
     admin_side.abort();
-    // These remove files, so they must be dropped before an early exit.
+    // Dropping these values removes files. The `exit` below would not drop them, so this is done here.
     drop((made, demo));
     if !whole {
-        // Workers or the ledger still have work. Tokio waits for their threads in tasks of its own (`spawn_blocking`), and
-        // a runtime that is dropped waits for such tasks. So the process ends without dropping it.
+        // Workers or the ledger still have work. Tokio waits for their threads in tasks of its own (`spawn_blocking`),
+        // and a runtime that is dropped waits for such tasks. So the process exits here without dropping the runtime.
         std::process::exit(0);
     }
     Ok(())

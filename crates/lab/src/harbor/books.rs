@@ -321,8 +321,9 @@ impl Pages {
 
     /// Returns whether the work of a request may be done.
     ///
-    /// [`Admission::Fresh`] means that it may. This is so if the request only reads, if it has no key, or if it is the
-    /// first one with its key. In the last case, the key is then marked as being worked on.
+    /// [`Admission::Fresh`] means that it may. This is the result if the request only reads, or if it has no key. It is
+    /// also the result if no request with the same key is being worked on or has a saved answer. The key is then marked
+    /// as being worked on.
     ///
     /// Every other [`Admission`] means that it may not: an earlier writing request with the same key is being worked
     /// on, or has a saved answer.
@@ -357,8 +358,8 @@ impl Pages {
         };
     }
 
-    /// Does the work of an admitted request, and returns the reply. Also notes that its key is not being worked on any
-    /// more ([`Self::settle`]).
+    /// Does the work of an admitted request, and returns the reply. From then on, the request's key no longer counts as
+    /// being worked on ([`Self::settle`]).
     ///
     /// If the books are kept in a file, a writing request is written to this file first. If that fails, the work is not
     /// done, and the reply is a 507.

@@ -50,7 +50,7 @@ impl Pages {
                 Some(customer) => Reply::ok(customer),
                 None => Reply::not_found("no such customer"),
             },
-            // Every other request of the table is a PUT of a customer.
+            // All other requests that `allowed` lets through were handled above, so this one is a PUT of a customer.
             (_, rest) => self.put_customer(asked, rest.last().copied().unwrap_or_default()),
         }
     }
@@ -149,9 +149,10 @@ impl Pages {
 
     /// Refunds a charge, and returns the answer.
     ///
-    /// - Without an amount: refunds all that is left of the charge. If the charge was refunded before, answers with
-    ///   that refund and does nothing.
-    /// - With an amount: refunds this amount. The refunds of a charge add up, at most to the charge's amount.
+    /// - Without an amount: refunds all that is left of the charge. If nothing is left, answers with the last refund of
+    ///   the charge and does nothing.
+    /// - With an amount: refunds this amount. If less than this amount is left of the charge, answers that the amount
+    ///   is wrong and does nothing.
     fn refund(&mut self, asked: &Asked, at: Timestamp) -> Reply {
         let Ok(Value::Object(order)) = serde_json::from_slice(&asked.body) else {
             return Reply::wrong("a refund is a JSON object with `charge`");

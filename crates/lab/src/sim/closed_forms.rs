@@ -16,7 +16,7 @@
 //! ```
 //! use seawall_lab::sim::closed_forms::{Overload, critical_load};
 //!
-//! // With three tries, an overload never ends if the load is above a third of the capacity.
+//! With three attempts for each call, an overload never ends if the load is above a third of the capacity.
 //! assert!((critical_load(3.0) - 1.0 / 3.0).abs() < 1e-9);
 //! // For ten seconds the provider has a fifth of its capacity. The load is 70 %, and there are no repeats. Calls are
 //! // answered in time again 13 s later. With three attempts for each call, that never happens.
@@ -28,8 +28,8 @@
 /// Returns the load above which an overload never ends: `1/a`. Here `a` stands for `attempts`, the number of attempts
 /// that each call makes while all attempts fail.
 ///
-/// For three tries the load is 1/3. For a budget that pays for `b` repeats with each *request*, it is `1/(1 + b)`. For
-/// a budget that only *successes* pay for, and for calls without repeats, it is 1.
+/// For three attempts the load is 1/3. For a budget that pays for `b` repeats with each *request*, it is `1/(1 + b)`.
+/// For a budget that only *successes* pay for, and for calls without repeats, it is 1.
 #[must_use]
 pub fn critical_load(attempts: f64) -> f64 {
     1.0 / attempts.max(1.0)

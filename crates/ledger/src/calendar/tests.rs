@@ -72,7 +72,7 @@ fn a_key_that_is_first_sent_just_before_midnight_lives_for_seconds() {
         // A key that is first sent exactly at midnight belongs to the new day.
         ("2026-11-27T00:00:00+09:00", "2026-11-28T00:00:00+09:00"),
         ("2026-11-27T00:00:00.000001+09:00", "2026-11-28T00:00:00+09:00"),
-        // The date in UTC is still the 26th.
+        // In UTC the date is still the 26th, but in Seoul it is the 27th.
         ("2026-11-26T15:00:00Z", "2026-11-28T00:00:00+09:00"),
     ];
     ends("Asia/Seoul", |first| midnight.end(first), &rows);
@@ -113,8 +113,8 @@ fn a_midnight_that_does_not_come_ends_keys_at_each_time_that_it_can_mean() {
         ("2022-03-26T23:59:59+02:00", "2022-03-27T01:00:00+03:00"),
     ];
     ends("Asia/Beirut", |first| lifetime("midnight Asia/Beirut").end(first), &rows);
-    // On this day the clock goes from 02:00 to 03:00, so 02:30 does not come. It can mean 01:30, 03:30, or 03:00, which
-    // is the moment of the change.
+    // On this day the clock goes from 02:00 to 03:00, so 02:30 does not come. 02:30 can mean 01:30, 03:30, or 03:00,
+    // which is the moment of the change.
     let rows = [
         ("2026-03-29T00:10:00+01:00", "2026-03-29T01:30:00+01:00"),
         ("2026-03-29T01:30:00+01:00", "2026-03-29T03:00:00+02:00"),
@@ -132,7 +132,7 @@ fn a_time_of_day_that_comes_twice_ends_keys_both_times() {
         ("2026-10-25T02:30:00+01:00", "2026-10-26T02:30:00+01:00"),
     ];
     ends("Europe/Berlin", |first| lifetime("02:30 Europe/Berlin").end(first), &rows);
-    // At 01:00 the clock went back to 00:00.
+    // At 01:00 the clock went back to 00:00, so midnight came twice.
     let rows = [
         ("2026-10-31T23:59:59-04:00", "2026-11-01T00:00:00-04:00"),
         ("2026-11-01T00:00:00-04:00", "2026-11-01T00:00:00-05:00"),
@@ -155,7 +155,7 @@ fn a_day_ends_with_the_first_moment_of_the_following_date() {
     ends("Asia/Seoul", |first| window("next-day Asia/Seoul").end(first), &rows);
     let rows = [("2026-02-26T10:00:00+09:00", "2026-03-02T00:00:00+09:00")];
     ends("Asia/Seoul", |first| window("3-days Asia/Seoul").end(first), &rows);
-    // The day that follows has no midnight.
+    // The next day, 2017-10-15, has no midnight. It begins at 01:00.
     let rows = [("2017-10-14T12:00:00-03:00", "2017-10-15T01:00:00-02:00")];
     ends("America/Sao_Paulo", |first| window("same-day America/Sao_Paulo").end(first), &rows);
     // The 1st of November has two midnights, because the clock goes from 01:00 back to 00:00. The day does not end at
@@ -169,7 +169,7 @@ fn a_day_ends_with_the_first_moment_of_the_following_date() {
 
 #[test]
 fn a_date_that_begins_twice_ends_the_day_before_it_twice() {
-    // At 00:01 of 2010-11-07 the clock went back to 23:01 of 2010-11-06.
+    // At 00:01 of 2010-11-07 the clock went back to 23:01 of 2010-11-06, so 2010-11-07 began twice.
     let rows = [
         ("2010-11-06T23:30:00-02:30", "2010-11-07T00:00:00-02:30"),
         ("2010-11-07T00:00:30-02:30", "2010-11-07T00:00:00-03:30"),
@@ -179,14 +179,14 @@ fn a_date_that_begins_twice_ends_the_day_before_it_twice() {
     ends("America/St_Johns", |first| window("same-day America/St_Johns").end(first), &rows);
     let rows = [("2010-11-07T00:00:30-02:30", "2010-11-08T00:00:00-03:30")];
     ends("America/St_Johns", |first| window("next-day America/St_Johns").end(first), &rows);
-    // A time of day of the day before comes again, too.
+    // 23:30 of the 6th comes twice: before the clock went back at 00:01 of the 7th, and again after it.
     let rows = [("2010-11-07T00:00:30-02:30", "2010-11-06T23:30:00-03:30")];
     ends("America/St_Johns", |first| lifetime("23:30 America/St_Johns").end(first), &rows);
 }
 
 #[test]
 fn a_date_that_was_left_out_is_over_when_it_begins() {
-    // In Apia, 2011-12-29 was followed by 2011-12-31.
+    // In Apia, 2011-12-29 was followed by 2011-12-31: the 30th was left out.
     let evening = ("2011-12-29T22:00:00-10:00", "2011-12-31T00:00:00+14:00");
     for text in ["same-day Pacific/Apia", "next-day Pacific/Apia"] {
         ends("Pacific/Apia", |first| window(text).end(first), &[evening]);
@@ -382,7 +382,7 @@ proptest! {
         let before = zone.at(Stamp::from_micros(end.as_micros() - 1)).unwrap().date();
         let after = zone.at(end).unwrap().date();
         prop_assert!(before < after, "{before} {after}");
-        // In these two zones a date was left out, or began twice.
+        // In these two zones a date was left out, or began twice, so the check below does not hold there.
         if !["Pacific/Apia", "America/St_Johns"].contains(&zone.name()) {
             let today = zone.at(first).unwrap().date();
             prop_assert_eq!(Some(after), later(today, i64::from(days) + 1));

@@ -50,7 +50,7 @@ pub fn reserved(rules: &Rules, owner: Owner, now: Stamp) -> State {
 #[must_use]
 pub fn sent(rules: &Rules, owner: Owner, now: Stamp) -> Option<(State, AttemptRow)> {
     let write = first_attempt(&reserved(rules, owner, now), rules, now)?;
-    // The row is inserted together with its attempt, so there is no earlier version.
+    // The row is inserted together with its attempt, so the version of the row as it is inserted is 1.
     write.attempt.map(|attempt| (State { version: 1, ..write.to }, attempt))
 }
 
@@ -73,7 +73,7 @@ pub enum Birth {
 ///
 /// - The action has not failed.
 /// - A request of it may have been sent.
-/// - A report says that its effect exists.
+/// - A report contradicted its end, so [`State::disputed_at`] has a time.
 ///
 /// With [`Birth::Sent`], the change also records the first attempt. It records none if the attempt could end only
 /// after the deadline to settle.
@@ -84,8 +84,9 @@ pub fn used_anew(state: &State, rules: &Rules, birth: Birth, now: Stamp) -> Opti
         return None;
     }
     let mut draft = Draft::of(state, now);
-    // The number of claims and the numbers of the attempt log continue, and do not begin again. A worker of the earlier
-    // try may still report how its attempt ended. This report must not be taken for that of a new attempt.
+    // The number of claims and the numbers of the attempt log continue, and do not begin again. A worker that claimed
+    // the action before it failed may still report how its attempt ended. Since no number is used twice, that report is
+    // not taken for the end of a new attempt.
     draft.to = State {
         version: draft.to.version,
         fence: state.fence,

@@ -18,7 +18,7 @@ fn asks_first() -> Rules {
     cancels(|cancel| CancelRules { asks_first: true, ..cancel }, lookup())
 }
 
-// ---- refused ----
+// ---- the provider refuses a cancel ----
 
 #[test]
 fn a_refused_cancel_is_tried_again_under_a_new_key() {
@@ -107,7 +107,7 @@ fn a_provider_that_saves_answers_gets_another_key_after_each_refusal() {
     assert_eq!((bench.row.end, saved.len()), (Some(End::Cancelled), 2));
 }
 
-// ---- never ----
+// ---- the provider says that the effect can never be undone ----
 
 #[test]
 fn what_can_never_be_undone_is_left_to_a_person_immediately() {

@@ -39,8 +39,9 @@ impl Case<'_> {
         Told::Write(draft.rested())
     }
 
-    /// Plans the next cancel after one that did not undo the effect. `tries` is the number of cancels, and the wait
-    /// grows with it. If no cancel has undone anything for as long as the rules allow, the row is stuck.
+    /// Plans the next cancel after one that did not undo the effect, as far as is known. `tries` is the number of
+    /// cancels, and the wait grows with it. If no cancel has undone anything for as long as the rules allow, the row is
+    /// stuck.
     fn undid_nothing(&self, tries: u32, draft: &mut Draft, report: &Report) {
         draft.to.next_at = self.later(tries, report);
         if draft.brought_nothing(self.rules) {
@@ -60,7 +61,7 @@ impl Case<'_> {
                 draft.next_generation();
                 draft.to.failing_since = None;
                 draft.to.undo.tries = draft.to.undo.tries.saturating_sub(1);
-                draft.to.next_at = self.time.rested(self.state.quiet_until().unwrap_or(self.now));
+                draft.to.next_at = self.time.rested(self.quiet_until().unwrap_or(self.now));
             }
             Known::Unknown if !seen && self.wants_another_absence(draft) => {
                 draft.next_generation();

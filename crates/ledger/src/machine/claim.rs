@@ -1,4 +1,5 @@
-//! Taking a row, giving it back, and leaving it to a person, without any work on it.
+//! The writes of a worker that send nothing: it claims a row, gives a row back before its lease ends, makes a row stuck
+//! whose operation nobody declares, or completes a row that plain SQL recorded.
 
 use std::time::Duration;
 
@@ -25,8 +26,8 @@ pub fn claim(state: &State, lease: Duration, owner: Owner, now: Stamp) -> Option
 }
 
 /// Returns the write with which a process that ends gives a row back, so that another process can claim it before the
-/// lease ends. Returns `None` if `owner` does not have the row, or if only a newer program may change it. An attempt that
-/// is under way stays as it was recorded: the next owner treats it as one that may have been sent.
+/// lease ends. Returns `None` if `owner` does not have the row, or if only a newer program may change it. An attempt
+/// that is under way stays as it was recorded: the next owner treats it as one that may have been sent.
 #[must_use]
 pub fn give_back(state: &State, owner: Owner, now: Stamp) -> Option<Write> {
     (state.is_of(owner) && state.needs <= KNOWS).then(|| {
@@ -36,9 +37,10 @@ pub fn give_back(state: &State, owner: Owner, now: Stamp) -> Option<Write> {
     })
 }
 
-/// Returns the write that leaves an open row to a person, because no process declares its operation and the row has been
-/// due for the time `after`. Returns `None` if it has not been due for that long, if the row has ended, if the time is in
-/// doubt, or if only a newer program may change the row. The caller must know that no process declares the operation.
+/// Returns the write that leaves an open row to a person, because no process declares its operation and the row has
+/// been due for the time `after`. Returns `None` if it has not been due for that long, if the row has ended, if the
+/// time is in doubt, or if only a newer program may change the row. The caller must know that no process declares the
+/// operation.
 #[must_use]
 pub fn undeclared(state: &State, after: Duration, now: Now) -> Option<Write> {
     let overdue = state.due_at().is_some_and(|due| due.saturating_add(after) <= now.at);

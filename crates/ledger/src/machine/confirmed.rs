@@ -66,7 +66,7 @@ impl Case<'_> {
         // The question was asked after the quiet time of the cancels, so none of them can still arrive. The effect
         // still exists. So the key of these cancels is of no more use, and the next cancel gets a new key.
         let open = self.state.undo.open.as_ref();
-        let arrived = open.is_some_and(|open| question.asked_at >= open.quiet_until);
+        let arrived = open.is_some_and(|open| question.asked_at >= self.rules.cancel_quiet_until(open));
         if arrived && self.can_prove(question.sure) {
             if self.rules.was_cancelled_for_too_long(self.state.failing_since, open) {
                 return draft.stick(Stuck::CancelledForTooLong);
@@ -89,7 +89,7 @@ impl Case<'_> {
             // Without a key, an attempt that is still on its way may apply the effect again. So the row waits for the
             // end of the quiet time, after which no attempt can arrive.
             Known::Unknown if self.may_return(question) => {
-                let quiet = self.state.quiet_until().unwrap_or(self.now);
+                let quiet = self.quiet_until().unwrap_or(self.now);
                 draft.to.next_at = self.time.rested(quiet);
             }
             Known::Unknown => draft.cancelled_there(self.rules),
@@ -100,7 +100,7 @@ impl Case<'_> {
 
     fn may_return(&self, question: Question) -> bool {
         let several = self.state.open_attempts() > 1;
-        let early = self.state.quiet_until().is_some_and(|quiet| question.asked_at < quiet);
+        let early = self.quiet_until().is_some_and(|quiet| question.asked_at < quiet);
         !self.rules.honours_keys() && several && (early || !self.can_prove(question.sure))
     }
 
@@ -110,8 +110,8 @@ impl Case<'_> {
     /// - It was asked and answered before the end of the window in which the provider can be asked.
     /// - The provider has never said that it has the key.
     fn found_nothing(&self, draft: &mut Draft, question: Question) {
-        let quiet = self.state.quiet_until().unwrap_or(question.asked_at);
-        let cancel_quiet = self.state.undo.open.as_ref().map(|open| open.quiet_until);
+        let quiet = self.quiet_until().unwrap_or(question.asked_at);
+        let cancel_quiet = self.state.undo.open.as_ref().map(|open| self.rules.cancel_quiet_until(open));
         let believable_from = match (self.state.known, cancel_quiet) {
             (Known::Unknown, _) if !self.was_seen() => Some(quiet),
             // The effect is known to exist. If a cancel of it may have been sent, "not found" can mean that the cancel

@@ -60,7 +60,7 @@ fn lost(rules: Rules) -> Bench {
 #[test]
 fn not_found_is_not_believed_until_the_doubt_is_over() {
     let mut bench = lost(lookup());
-    // The quiet time of 120 s seems to be over.
+    // By the clock, which has jumped ahead, the quiet time of 120 s is over.
     assert!(bench.row.quiet_until().unwrap() < bench.now);
     let question = bench.asks();
     bench.found(question, Found::Absent);
@@ -147,8 +147,8 @@ fn nothing_is_sent_again_under_a_key_in_doubt() {
 fn an_idempotent_request_without_a_key_is_sent_again_in_doubt() {
     let mut bench = lost(Rules::of(Idempotency::Idempotent));
     let again = bench.performs();
-    // It is not certain that the quiet time is over, so the first attempt may still arrive. If this attempt is refused,
-    // the refusal says nothing about the first one.
+    // It is not certain that the quiet time is over, so the first attempt may still arrive. So if the second attempt is
+    // refused, the refusal does not prove that the first one took no effect.
     assert!(!again.after_quiet);
 }
 

@@ -27,7 +27,7 @@ fn is_looked_at(row: &State, at: Stamp) -> bool {
     }
 }
 
-/// What a step decides for good.
+/// The parts of a state that must not be decided by a time that may be wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Decided {
     goal: Goal,
@@ -74,7 +74,7 @@ pub(super) fn plans_without_the_time(world: &World, owner: Owner) {
             }
         }
     }
-    // Plans that decide nothing are left out.
+    // Plans that leave all these parts of the state unchanged are left out.
     let changes: Vec<_> = decided.into_iter().filter(|(_, to)| *to != Decided::of(row)).collect();
     assert!(changes.windows(2).all(|two| two[0].1 == two[1].1), "the time decided: {changes:?} of {row:?}");
     if let [(jump, to), ..] = changes[..] {

@@ -82,7 +82,7 @@ pub(super) fn check(rules: &Rules, from: &State, write: &Write, now: Stamp) {
     if let (Some(before), Some(after)) = (from.sent, to.sent) {
         assert!(after.seen || !before.seen, "an arrival is never forgotten");
         assert!(after.first_at == before.first_at && after.key_ends == before.key_ends);
-        assert!(after.quiet_until >= before.quiet_until);
+        assert!(after.quiet_until >= before.quiet_until && after.send_by >= before.send_by);
     }
     if let Some(line) = write.attempt.as_ref().filter(|line| line.ended_at.is_none()) {
         sends(rules, from, write, line, now);
@@ -102,6 +102,7 @@ fn sends(rules: &Rules, from: &State, write: &Write, line: &AttemptRow, now: Sta
         AttemptKind::Perform => {
             assert!(rules.confirm.is_none() || from.open_attempts() == 0, "asked before it is sent again");
             assert!(to.quiet_until() >= Some(line.send_by.saturating_add(rules.quiet)));
+            assert!(to.sent.is_some_and(|sent| sent.send_by >= Some(line.send_by)));
             assert!(from.goal == Goal::Perform || from.known == Known::Unknown);
             assert!(to.goal == Goal::Cancel || to.settle_by.is_none_or(|by| line.send_by <= by));
             if from.open_attempts() > 0 {
@@ -140,7 +141,7 @@ pub(super) fn is_allowed(
     let to = &write.to;
     let mine = |fence| from.owner() == Some(owner) && from.fence == fence;
     let is_closed = matches!(from.end, Some(End::Failed | End::Cancelled));
-    let quiet = from.quiet_until();
+    let quiet = rules.quiet_until(from.sent.as_ref());
     match event {
         Event::Performed(line, how, _) => {
             let contradicts = is_closed && matches!(how, Performed::Yes(_) | Performed::Duplicate);
@@ -158,7 +159,7 @@ pub(super) fn is_allowed(
             assert!(mine(question.fence) && question.number == from.logged + 1);
             fails_from_the_first(rules, from, to, now);
             if to.known != from.known && *found == Found::Absent {
-                let cancel_quiet = from.undo.open.as_ref().map(|open| open.quiet_until);
+                let cancel_quiet = from.undo.open.as_ref().map(|open| rules.cancel_quiet_until(open));
                 let after = if from.known == Known::Applied { cancel_quiet.max(quiet) } else { quiet };
                 let after = after.expect("something was sent, or a cancel was");
                 assert!(question.asked_at >= after, "believed before the quiet time");
@@ -184,8 +185,8 @@ pub(super) fn is_allowed(
     }
 }
 
-/// Checks two things. The time for which questions and cancels are tried counts from the first one without a result.
-/// And the row becomes stuck only after this time.
+/// Checks [`Rules::stuck_after`]. That time begins with the first question or cancel that had no result, and does not
+/// begin again with each further one. The row becomes stuck only when the time is over.
 fn fails_from_the_first(rules: &Rules, from: &State, to: &State, now: Stamp) {
     let since = from.failing_since.unwrap_or(now);
     assert!(to.failing_since.is_none_or(|to| to == since), "the time restarts only with progress");

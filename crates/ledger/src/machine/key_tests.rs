@@ -136,6 +136,77 @@ fn if_the_declared_lifetime_changes_the_earlier_end_counts() {
 }
 
 #[test]
+fn if_the_declared_lifetime_changes_the_earlier_end_counts_for_cancels() {
+    let cancel = lookup().cancel.map(|cancel| CancelRules { keyed: true, ..cancel });
+    for (at_first, later, again) in
+        [(lives(100), lives(1000), false), (lives(1000), lives(100), false), (lives(1000), lives(1000), true)]
+    {
+        let mut bench =
+            Bench::to_undo(Rules { cancel: cancel.clone(), key_lifetime: at_first.clone(), ..lookup() });
+        let line = bench.cancels();
+        bench.undone(line, Undone::Unknown);
+        bench.rules.key_lifetime.clone_from(&later);
+        bench.now = at(70);
+        bench.claim_over();
+        assert_eq!(matches!(bench.step(), Step::Cancel(_)), again, "{at_first:?}, then {later:?}");
+    }
+}
+
+#[test]
+fn if_the_declared_quiet_time_changes_the_later_end_counts() {
+    let quiet = |seconds: u64| Duration::from_secs(seconds);
+    // The attempt that is lost may be sent until second 30. The quiet time counts from there.
+    for (at_first, later, ends) in [(120, 120, 150), (120, 300, 330), (300, 120, 330)] {
+        let mut bench = Bench::new(Rules { quiet: quiet(at_first), ..lookup() });
+        bench.lost_attempt();
+        bench.rules.quiet = quiet(later);
+        for (second, believed) in [(ends - 1, false), (ends, true)] {
+            bench.now = at(second);
+            bench.claim_over();
+            let question = bench.asks();
+            bench.found(question, Found::Absent);
+            assert_eq!(bench.row.known != Known::Unknown, believed, "{at_first}, then {later}, at {second}");
+        }
+    }
+}
+
+#[test]
+fn a_longer_quiet_time_counts_from_the_last_attempt() {
+    let mut bench = Bench::new(Rules { quiet: Duration::from_secs(120), ..keyed_and_asked() });
+    bench.lost_attempt();
+    bench.now = at(200);
+    bench.claim_over();
+    let question = bench.asks();
+    bench.found(question, Found::Absent);
+    bench.lost_attempt();
+    bench.rules.quiet = Duration::from_secs(300);
+    for (second, believed) in [(529, false), (530, true)] {
+        bench.now = at(second);
+        bench.claim_over();
+        let question = bench.asks();
+        bench.found(question, Found::Absent);
+        assert_eq!(bench.row.known != Known::Unknown, believed, "at {second}");
+    }
+}
+
+#[test]
+fn if_the_declared_quiet_time_changes_the_later_end_counts_for_cancels() {
+    for (at_first, later, ends) in [(120, 120, 150), (120, 300, 330), (300, 120, 330)] {
+        let quiet = |seconds: u64| Duration::from_secs(seconds);
+        let mut bench = Bench::to_undo(Rules { quiet: quiet(at_first), ..lookup() });
+        let line = bench.cancels();
+        bench.undone(line, Undone::Unknown);
+        bench.rules.quiet = quiet(later);
+        bench.now = at(ends - 1);
+        bench.claim_over();
+        assert_eq!(bench.step(), Step::Leave, "a question would not say what became of the cancel");
+        bench.now = at(ends);
+        bench.claim();
+        bench.asks();
+    }
+}
+
+#[test]
 fn what_is_believed_absent_is_sent_again_only_within_the_life_of_its_key() {
     for (lifetime, again) in [(190, false), (191, true)] {
         let mut bench = Bench::new(Rules { key_lifetime: lives(lifetime), ..keyed_and_asked() });

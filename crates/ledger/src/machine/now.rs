@@ -14,10 +14,11 @@
 //! Everything else goes on: new actions are sent, outcomes are written, and the provider is asked. If the provider says
 //! that an effect exists, this is believed.
 //!
-//! The doubt lasts for the longest quiet time and attempt of all operations, measured on the process's monotonic clock.
-//! After that, requests that were sent before the jump can no longer take effect. So a quiet time that seems to be over
-//! is really over. One trouble stays after a jump back: older sends seem to be more recent than they are, so the key of
-//! such a send would seem to live for too long. [`Back`] corrects that.
+//! For each operation, the quiet time and the time of one attempt are added. The doubt lasts for the longest of these
+//! sums, measured on the process's monotonic clock. After that, requests that were sent before the jump can no longer
+//! take effect. So a quiet time that seems to be over is really over. One trouble stays after a jump back: older sends
+//! seem to be more recent than they are, so the key of such a send would seem to live for too long. [`Back`] corrects
+//! that.
 
 use std::time::Duration;
 
@@ -104,7 +105,7 @@ mod tests {
         assert_eq!(now.latest_since(at(990)), at(1100));
         assert_eq!(now.latest_since(at(1000)), at(1100));
         assert_eq!(now.latest_since(at(1001)), at(500), "it was sent after the jump");
-        // Two jumps back add up, and a jump ahead takes away.
+        // The distances of two jumps back are added, and a later jump ahead is subtracted from the sum.
         let twice = back.jumped(-600_000_000, at(700));
         assert_eq!(twice, Back { by: ten * 2, before: at(1000) });
         assert_eq!(twice.jumped(900_000_000, at(700)).by, Duration::from_secs(300));

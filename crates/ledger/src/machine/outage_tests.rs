@@ -1,4 +1,4 @@
-//! Tests how long questions and cancels are tried. A time decides this, and not a number of tries.
+//! Tests how long questions and cancels are tried. A time limits this, and not a number of requests.
 
 use super::bench::{Bench, answer, at, explicit, keyed, lookup};
 use super::{End, Found, Goal, Known, Limits, Performed, Rules, Step, Undone, retry};
@@ -93,7 +93,7 @@ fn a_worker_that_dies_in_each_cancel_does_not_go_on_for_ever() {
         let mut cancels = 0;
         while bench.row.end.is_none() {
             match bench.step() {
-                // The end of the cancel is never reported.
+                // The cancel is recorded, but its end is never reported to the machine.
                 Step::Cancel(_) => cancels += 1,
                 Step::Ask(question) => drop(bench.found(question, Found::Applied(answer()))),
                 Step::Leave => {}

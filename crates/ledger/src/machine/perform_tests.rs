@@ -60,7 +60,7 @@ fn a_row_that_is_given_back_is_due_and_its_attempt_may_have_been_sent() {
     assert_eq!((freed.due_at(), freed.owner()), (Some(at(0)), None));
     assert_eq!((freed.known(), freed.open_attempts(), freed.in_flight()), (Known::Unknown, 1, None));
     assert_eq!(freed.quiet_until(), bench.row.quiet_until());
-    // What the old owner hears afterwards changes no row.
+    // If the worker that gave the row back gets the provider's answer after that, its report does not change the row.
     bench.row = claim(&freed, keyed().lease, OTHER, at(6)).expect("due").to;
     let before = bench.row.clone();
     bench.performed(line, Performed::Yes(answer()));

@@ -63,8 +63,8 @@ impl Case<'_> {
     }
 
     /// Records that the attempt was not sent, so it can take no effect. If no attempt at all may have been sent, there
-    /// is no quiet time to wait for, and the lifetime of the key has not begun. With `closes`, the action then fails.
-    /// Without it, the action is tried again later.
+    /// is no quiet time to wait for, and the lifetime of the key has not begun. In that case, the action fails if
+    /// `closes` is true, and is tried again later if `closes` is false.
     fn not_sent(&self, draft: &mut Draft, report: &Report, closes: bool) {
         let to = &mut draft.to;
         to.attempts = to.attempts.saturating_sub(1);
@@ -84,13 +84,13 @@ impl Case<'_> {
     }
 
     /// Returns whether a refusal proves nothing, not even about the attempt that was refused. That is so for a 401, 403
-    /// or 422 while another attempt is still open: the provider may have refused before it looked up the key.
+    /// or 422 while another attempt may still take effect: the provider may have refused before it looked up the key.
     fn says_nothing(&self, report: &Report) -> bool {
         self.state.open_attempts() > 1 && matches!(report.status, Some(401 | 403 | 422))
     }
 
     /// Returns whether a refusal holds for the whole action, and not only for the attempt that was refused. That is so
-    /// if no other attempt is open, or if the provider would give an earlier attempt the same answer.
+    /// if no other attempt may still take effect, or if the provider would give an earlier attempt the same answer.
     fn speaks_for_all(&self, line: &AttemptRow, report: &Report) -> bool {
         let binds = report.status.is_some_and(|status| self.rules.refusal_binds.contains(&status));
         let alone = self.state.open_attempts() <= 1;

@@ -245,7 +245,8 @@ impl View<'_> {
     /// Returns the end of the quiet time, after which no attempt can still arrive. Returns `None` if it is over, or if
     /// nothing may have been sent. While the time is in doubt, the quiet time is not over.
     fn quiet_ahead(&self) -> Option<Stamp> {
-        self.state.quiet_until().filter(|quiet| self.now < *quiet || self.is_in_doubt())
+        let quiet = self.rules.quiet_until(self.state.sent.as_ref());
+        quiet.filter(|quiet| self.now < *quiet || self.is_in_doubt())
     }
 
     // ---- asking ----
@@ -316,7 +317,10 @@ impl View<'_> {
                 self.wait_for_the_time()
             }
             (Known::Unknown | Known::Applied, Some(cancel)) if self.must_ask_first(cancel) => {
-                match (&self.rules.confirm, self.state.undo.open.as_ref().map(|open| open.quiet_until)) {
+                match (
+                    &self.rules.confirm,
+                    self.state.undo.open.as_ref().map(|open| self.rules.cancel_quiet_until(open)),
+                ) {
                     (None, Some(_)) => self.stuck(Stuck::MayUndoTwice),
                     (None, None) => self.stuck(Stuck::CannotAskWhatIsLeft),
                     (Some(_), Some(quiet)) if self.now < quiet => self.rest(quiet),

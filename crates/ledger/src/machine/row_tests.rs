@@ -1,4 +1,5 @@
-//! Tests of reading rows: what the machine could not have written is refused, and what is read does no harm.
+//! Tests of [`State::of_row`]: a row that the machine could not have written is refused. If such a row is read all the
+//! same, the machine goes on with it without a panic.
 
 use proptest::prelude::*;
 

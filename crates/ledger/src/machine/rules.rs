@@ -75,7 +75,8 @@ pub struct CancelRules {
     /// Whether a cancel can name the effect by our own key. If not, the cancel needs an id from the provider's answer,
     /// or from the answer to a question. Default no.
     pub by_key: bool,
-    /// The wait before the first cancel. Default 0 s.
+    /// The wait before the first cancel. It begins when the goal changes to cancel, and begins again if the provider
+    /// then says that the effect exists. Default 0 s.
     pub after: Duration,
     /// The number of answers "no such" to a cancel after which it is believed that the effect does not exist. The
     /// default is 1. Only cancels that were first sent after the quiet time ([`Rules::quiet`]) count, and they must be
@@ -104,8 +105,8 @@ impl Default for CancelRules {
     }
 }
 
-/// The maximum number of tries for each kind of request. After that number of tries the action is stuck, or fails if it
-/// cannot have taken effect. A request that was provably not sent does not count.
+/// The maximum number of requests of each kind that are sent for one action. After that number the action is stuck, or
+/// fails if it cannot have taken effect. A request that was provably not sent does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// The maximum number of perform attempts. Default 5.
@@ -159,7 +160,7 @@ pub struct Rules {
     /// If an action ends because the provider did not know it, the provider is asked once more after this time. Default
     /// 24 h.
     pub audit_after: Duration,
-    /// The maximum number of tries for each kind of request.
+    /// The maximum number of requests of each kind that are sent for one action.
     pub limits: Limits,
     /// For how long questions and cancels are tried without a result. The time begins with the first one that brings
     /// no result. It begins anew after each result. Once it is over, the next question or cancel without a result
@@ -177,8 +178,8 @@ pub struct Rules {
     /// Default 5 s. Together with `attempt` and `network` it says how late an attempt may arrive, and whether the
     /// provider still remembers the key then.
     pub pause: Duration,
-    /// The wait between two tries of any kind. The wait is random, below a bound. By default the bound is 1 s at first,
-    /// and doubles with each try up to 60 s.
+    /// The wait after a failed request or a failed handler, before the next one. The wait is random, below a bound. By
+    /// default the bound is 1 s after the first failure, and doubles with each further one up to 60 s.
     pub backoff: Backoff,
 }
 
@@ -246,12 +247,29 @@ impl Rules {
         Some(sent.key_ends.map_or(declared, |stored| stored.min(declared)))
     }
 
+    /// Returns the end of the quiet time, after which no perform attempt can still arrive. Only a question that is
+    /// asked at this time or later can prove that the effect does not exist. Returns `None` if nothing may have been
+    /// sent. If the declaration has changed since the attempts were recorded, the later of the two times is returned.
+    pub(super) fn quiet_until(&self, sent: Option<&Sent>) -> Option<Stamp> {
+        sent.map(|sent| self.quiet_end(sent.quiet_until, sent.send_by))
+    }
+
+    /// Returns the end of the quiet time of these cancels, as [`Rules::quiet_until`] does for perform attempts.
+    pub(super) fn cancel_quiet_until(&self, open: &OpenCancels) -> Stamp {
+        self.quiet_end(open.quiet_until, open.send_by)
+    }
+
+    fn quiet_end(&self, stored: Stamp, send_by: Option<Stamp>) -> Stamp {
+        send_by.map_or(stored, |by| stored.max(by.saturating_add(self.quiet)))
+    }
+
     /// Returns when the provider forgets the key of these cancels; `None` if it does not honour keys on cancels, or if
-    /// nobody declared for how long.
+    /// nobody declared for how long. If the declaration has changed since the first of these cancels, the earlier of
+    /// the two times is returned.
     pub(super) fn cancel_key_ends(&self, open: &OpenCancels) -> Option<Stamp> {
         let keyed = self.cancel.as_ref().is_some_and(|cancel| cancel.keyed);
-        let lifetime = self.key_lifetime.as_ref().filter(|_| keyed)?;
-        Some(lifetime.end(open.first_at))
+        let declared = self.key_lifetime.as_ref().filter(|_| keyed)?.end(open.first_at);
+        Some(open.key_ends.map_or(declared, |stored| stored.min(declared)))
     }
 
     /// Returns the time from which on the provider is not asked any more about an action. It is the end of the window

@@ -74,11 +74,11 @@ pub struct Origin<'a> {
     pub dependency: &'a str,
     /// The caller's key.
     pub key: &'a str,
-    /// How the keys are made under which the action is sent.
+    /// How the keys are computed under which the action is sent.
     pub naming: Naming,
 }
 
-/// How the keys are made under which an action is sent to the provider.
+/// How the keys are computed under which an action is sent to the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Naming {
     /// Nothing is decided yet about the keys. Plain SQL recorded the action. It does not know the key rules, and no
@@ -172,6 +172,9 @@ pub(super) struct Sent {
     /// several such answers. After each of them but the last, this time is moved on, so that the next question is
     /// asked one quiet time later.
     pub(super) quiet_until: Stamp,
+    /// The latest time at which a perform attempt may have been sent: the latest `send_by`. If a longer quiet time is
+    /// declared after that, it is counted from here. `None` in a row that an earlier version of the program wrote.
+    pub(super) send_by: Option<Stamp>,
     /// When the provider forgets the key, as it was declared at the first send; `None` if it was not declared.
     pub(super) key_ends: Option<Stamp>,
     /// Whether the provider said that it has this key already. Then an attempt has arrived, and the provider's "not
@@ -231,6 +234,11 @@ pub(super) struct OpenCancels {
     /// The quiet time ends here: from this time on, no cancel of this generation can still take effect. A question
     /// that was asked earlier does not show what became of these cancels.
     pub(super) quiet_until: Stamp,
+    /// The latest time at which one of these cancels may have been sent, as [`Sent::send_by`].
+    pub(super) send_by: Option<Stamp>,
+    /// When the provider forgets the key of these cancels, as it was declared when the first of them was recorded.
+    /// `None` if it was not declared, or if an earlier version of the program wrote the row.
+    pub(super) key_ends: Option<Stamp>,
     /// The key with which the cancels of this generation are sent. `None` for a cancel of the first release, whose key
     /// is `KEY:c:GENERATION`.
     pub(super) key: Option<String>,
@@ -296,8 +304,9 @@ impl State {
         self.sent.map(|sent| sent.first_at)
     }
 
-    /// Returns the end of the quiet time, after which no attempt can still arrive. Only a question that is asked at
-    /// this time or later can prove that the effect does not exist. `None` if nothing may have been sent.
+    /// Returns the end of the quiet time as it was declared when the last attempt was recorded. `None` if nothing may
+    /// have been sent. If the quiet time is longer now, the machine waits longer
+    /// ([`Rules::quiet`](super::Rules::quiet)).
     #[must_use]
     pub fn quiet_until(&self) -> Option<Stamp> {
         self.sent.map(|sent| sent.quiet_until)

@@ -1,9 +1,9 @@
 //! Decides what changes in the row when an attempt ends or the provider answers a question.
 //!
 //! An answer only says what became of its own attempt. The row says "not applied" only when no attempt can still take
-//! effect. The obvious rule would take the last attempt's answer as the action's outcome. It would leave charges
-//! behind, because an earlier attempt may have succeeded: attempt 1 took effect and its answer was lost, attempt 2
-//! could not connect, and the action would be recorded as failed.
+//! effect. The obvious rule would take the last attempt's answer as the action's outcome. With that rule a customer
+//! could be charged for an action that is recorded as failed: attempt 1 took effect, but its answer was lost, and
+//! attempt 2 could not connect.
 
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ pub enum Undone {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// A perform attempt ended. The fields are its line of the attempt log as it was recorded, its outcome, and the
-    /// details.
+    /// remote's report.
     Performed(AttemptRow, Performed, Report),
     /// It is proved that no byte of a perform attempt was sent, and the caller who waits for the action makes no other
     /// attempt. If no earlier attempt can take effect, this change also ends the action as failed. The caller is told
@@ -161,6 +161,11 @@ impl Case<'_> {
     /// question was asked (`sure`), and now.
     pub(super) fn can_prove(&self, sure: bool) -> bool {
         sure && self.time.is_sure()
+    }
+
+    /// Returns the end of the quiet time of the perform attempts; `None` if nothing may have been sent.
+    pub(super) fn quiet_until(&self) -> Option<Stamp> {
+        self.rules.quiet_until(self.state.sent.as_ref())
     }
 
     pub(super) fn later(&self, repeat: u32, report: &Report) -> Stamp {

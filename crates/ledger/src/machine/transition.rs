@@ -19,7 +19,7 @@ pub(super) struct Draft {
     attempt: Option<AttemptRow>,
     breaks_scope: bool,
     pub(super) names: Option<SentKey>,
-    /// Whether `now` can be relied on. Only the changes that record a request use this.
+    /// Whether `now` can be relied on. Only the changes that record a request read this field.
     sure: bool,
 }
 
@@ -228,7 +228,7 @@ impl Draft {
         self.to.disputed_at = Some(self.now);
     }
 
-    /// Records that the question after the end confirmed the end.
+    /// Records that the question which is asked after the end of the row confirmed that end.
     pub(super) fn audit_ends(&mut self) {
         self.to.audit_at = None;
         self.to.disputed_at = None;
@@ -280,9 +280,10 @@ impl Draft {
         self.sure && self.now >= since.saturating_add(rules.stuck_after)
     }
 
-    /// Opens a stuck row again, with the full time and number of tries for each kind of request. Some cancels name
-    /// what is left to undo ([`CancelRules::asks_first`](super::CancelRules::asks_first)). What the row knows of that
-    /// may be old. So the provider is asked again before such a cancel.
+    /// Opens a stuck row again. The numbers of its requests, and the time for which they have failed, begin at zero, so
+    /// that none of the limits is reached. Some cancels name what is left to undo
+    /// ([`CancelRules::asks_first`](super::CancelRules::asks_first)). What the row knows of that may be old. So the
+    /// provider is asked again before such a cancel.
     pub(super) fn fresh_tries(&mut self) {
         self.to.end = None;
         self.to.why = None;
@@ -321,7 +322,9 @@ impl Draft {
             fence: self.to.fence,
             recorded_at: self.now,
             send_by,
-            after_quiet: self.to.quiet_until().is_none_or(|quiet| self.sure && self.now >= quiet),
+            after_quiet: rules
+                .quiet_until(self.to.sent.as_ref())
+                .is_none_or(|quiet| self.sure && self.now >= quiet),
             ended_at: None,
             outcome: AttemptOutcome::Open,
             status: None,
@@ -340,6 +343,7 @@ impl Draft {
                 attempts: sent.attempts.saturating_add(1),
                 open: sent.open.saturating_add(1),
                 quiet_until: sent.quiet_until.max(quiet_until),
+                send_by: sent.send_by.max(Some(send_by)),
                 ..sent
             },
             None => Sent {
@@ -347,6 +351,7 @@ impl Draft {
                 open: 1,
                 first_at: self.now,
                 quiet_until,
+                send_by: Some(send_by),
                 key_ends: rules.key_lifetime.as_ref().map(|lifetime| lifetime.end(self.now)),
                 seen: false,
             },
@@ -369,6 +374,7 @@ impl Draft {
             Some(open) => OpenCancels {
                 count: open.count.saturating_add(1),
                 quiet_until: open.quiet_until.max(quiet_until),
+                send_by: open.send_by.max(Some(send_by)),
                 ..open
             },
             None => OpenCancels {
@@ -376,6 +382,8 @@ impl Draft {
                 early: !line.after_quiet,
                 first_at: self.now,
                 quiet_until,
+                send_by: Some(send_by),
+                key_ends: rules.key_lifetime.as_ref().map(|lifetime| lifetime.end(self.now)),
                 key: cancel_key(rules, origin, line.generation),
             },
         });

@@ -81,8 +81,8 @@ impl World {
         self.row = write.to;
     }
 
-    /// Takes a write of a worker. If the write ends the row and the application's handler fails, the write that the
-    /// machine makes instead is taken.
+    /// Changes the row as a worker's write says. If the write ends the row and the application's handler fails, the row
+    /// is changed as the write says that the machine makes instead.
     fn take_with_handler(&mut self, write: Write) {
         let runs = matches!(write.to.end, Some(End::Done | End::Failed | End::Cancelled));
         if !(runs && self.handler_fails) {

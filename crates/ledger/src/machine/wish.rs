@@ -85,8 +85,9 @@ pub enum Resolution {
 ///
 /// # Errors
 ///
-/// If there is no outcome that can be taken in. The transaction has to roll back. This case is an error and not a
-/// `false`: a program can easily overlook a `false`, and would then count an order as paid without a charge.
+/// If the action has no outcome that the application can take into its own data. The transaction has to roll back. This
+/// case is an error and not a `false`: a program can easily overlook a `false`, and would then count an order as paid
+/// without a charge.
 pub fn settle(state: &State, now: Stamp) -> Result<Option<Write>, NotSettled> {
     match (state.goal, state.end, state.known) {
         (Goal::Perform, Some(End::Done), _) => Ok(None),
@@ -127,9 +128,9 @@ pub fn settle_scope(members: &[State], size: u32, now: Stamp) -> Result<Vec<Writ
     not_yet.map_or(Ok(writes), Err)
 }
 
-/// Returns the change that cancels an action: its goal becomes that no effect exists at the provider. Returns
-/// `Ok(None)` if nothing is to be changed: the action failed, or is cancelled, or is being cancelled. For a scope,
-/// call this function for every member.
+/// Returns the change that cancels an action: its goal becomes [`Goal::Cancel`]. Returns `Ok(None)` if nothing is to be
+/// changed: the action failed, or is cancelled, or is being cancelled. For a scope, call this function for every
+/// member.
 ///
 /// # Errors
 ///
@@ -160,8 +161,8 @@ pub fn retry(state: &State, now: Stamp) -> Option<Write> {
     retry_from(state, now, now)
 }
 
-/// Returns the change of [`retry`] for one of many rows that are started again together. Nothing is done with this row before
-/// the time `from`.
+/// Returns the change of [`retry`] for one of many rows that are started again together. Nothing is done with this row
+/// before the time `from`.
 #[must_use]
 pub fn retry_from(state: &State, now: Stamp, from: Stamp) -> Option<Write> {
     (state.end == Some(End::Stuck)).then(|| {

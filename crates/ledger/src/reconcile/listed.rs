@@ -19,9 +19,9 @@ use crate::machine::{Effect, End, Goal, Impossible, Known, NotApplied, Stamp};
 use crate::store::words::Word as _;
 use crate::store::{Result, Standing};
 
-/// The column `span` says in which part of the provider's list a record was found: 0 is the window of the report, 1
-/// the time before it, and 2 the time after it. This larger value marks an action for which the provider lists no
-/// record.
+/// The value of the column `span` for an action without a record in the provider's list. For a record, the column says
+/// in which part of the list the record was found: 0 is the window of the report, 1 the time before it, and 2 the time
+/// after it.
 const NO_RECORD: u32 = 9;
 /// The maximum length of a request whose amount is read, in bytes. If a request is longer, its amount counts as
 /// missing.

@@ -143,7 +143,7 @@ impl<S: Store + Tables> Reconciler<S> {
     }
 
     /// Deletes the reports that were finished before `before`, and the incomplete ones that were requested before
-    /// `before` and have no tries left. Works in small steps, and returns the number of deleted reports.
+    /// `before` and whose list will not be read again. Works in small steps, and returns the number of deleted reports.
     ///
     /// # Errors
     ///

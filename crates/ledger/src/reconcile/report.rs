@@ -79,11 +79,12 @@ pub struct Report {
     pub finished_at: Option<Stamp>,
     /// Whether the report is running, complete or incomplete.
     pub status: Status,
-    /// Why the last try did not read the whole list; `None` if no try has failed.
+    /// Why the list could not be read whole the last time that it was read; `None` if no reading has failed.
     pub why: Option<String>,
     /// The number of times that reading the list was begun at its first page, the first time included.
     pub tries: u32,
-    /// When the list will be asked for again. `None` if the report is running or complete, or if no tries are left.
+    /// When the list will be asked for again. `None` if the report is running or complete, or if the list will not be
+    /// read again.
     pub next_at: Option<Stamp>,
     /// The counts and sums of a complete report; `None` otherwise.
     pub totals: Option<Totals>,
@@ -106,8 +107,8 @@ pub struct Totals {
     pub sum_here: Option<Amount>,
     /// The number of the provider's records of the window that agree with the ledger.
     pub agreed: u64,
-    /// Some of the records that are counted in `agreed` are applied, but their amounts could not be compared, because
-    /// the record or our request names no amount. This is their number.
+    /// The number of applied records that are counted in `agreed` although the amounts could not be compared, because
+    /// the record or our request names no amount.
     pub uncompared: u64,
     /// The number of differences of each kind, in the order of [`Difference::ALL`].
     pub differences: [u64; 6],

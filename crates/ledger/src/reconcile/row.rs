@@ -50,11 +50,11 @@ pub(super) const HOLD: [&str; 7] = ["@edge_to", "cursor", "pages", "barren", "st
 pub(crate) enum Stage {
     /// The provider's list is being read.
     List,
-    /// The two sides are being compared.
+    /// The provider's records and the ledger's rows are being compared.
     Join,
     /// Differences are being corrected, where that is allowed.
     Fix,
-    /// The entries on which both sides agree are being deleted.
+    /// The stored records that agree with the ledger are being deleted.
     Purge,
 }
 

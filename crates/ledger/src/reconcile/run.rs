@@ -140,8 +140,8 @@ impl<S: Store + Tables> Reconciler<S> {
         }
     }
 
-    /// Asks for one page, up to `page_tries` times. Returns the page, or the error of the last try. Returns `None` if
-    /// another worker has taken the report over in the meantime.
+    /// Asks for one page, up to `page_tries` times. Returns the page, or the error of the last of these requests.
+    /// Returns `None` if another worker has taken the report over in the meantime.
     async fn ask(
         &self,
         shelf: &Shelf<'_, S>,
@@ -222,8 +222,8 @@ impl<S: Store + Tables> Reconciler<S> {
     /// worker has taken the report over.
     ///
     /// For a row that is "only here", the provider may have dated its record after the end of the window, because the
-    /// request arrived late. So returns the latest time at which a request of such a row can have arrived. The time up
-    /// to then is listed, too. The returned time is never before the end of the window.
+    /// request arrived late. So this function returns the latest time at which a request of such a row can have
+    /// arrived. The time up to then is listed, too. The returned time is never before the end of the window.
     async fn join_ours(
         &self,
         shelf: &Shelf<'_, S>,

@@ -3,7 +3,7 @@
 //! There is no leader among the processes, and none of them has to run at a certain time. Every process that watches
 //! the schedule computes which windows have ended, and writes a report into the store for each of them. A unique key
 //! lets only one process write the report of a window. Then the process takes a report that waits: a new one, an
-//! incomplete one that is due for its next try, or one whose worker stopped. So the windows of a day on which no
+//! incomplete one whose list is to be read again now, or one whose worker stopped. So the windows of a day on which no
 //! process ran are compared later, and a crash in the middle of a list delays its report by one lease.
 
 use std::collections::VecDeque;

@@ -108,8 +108,8 @@ pub struct Settings {
     /// The number of times that one page is asked for, the first time included. If the provider gives no valid answer
     /// each time, the report becomes incomplete. Default 3.
     pub page_tries: u32,
-    /// The wait between two tries of one page. The wait is random, below a bound. By default the bound is 1 s at first,
-    /// and doubles with each try up to 10 s.
+    /// The wait before a page is asked for again, after the provider gave no valid answer. The wait is random, below a
+    /// bound. By default the bound is 1 s after the first such answer, and doubles with each further one up to 10 s.
     pub page_backoff: Backoff,
     /// For how long a report belongs to its worker after the worker's last write to it. After that, another worker may
     /// take the report over. Default 2 min. The lease must be longer than `page` and the longest wait of `page_backoff`
@@ -119,8 +119,9 @@ pub struct Settings {
     /// a failure the report is incomplete, and the list is read again later. After the last failure the report stays
     /// incomplete. Default 10.
     pub tries: u32,
-    /// The wait before the list of a report is begun again. The wait is random, below a bound, but at least half of
-    /// `base`. By default the bound is 5 min at first, and doubles with each try up to 6 h.
+    /// The wait before the list of a report is begun again. The wait is random, below a bound, but at least half of the
+    /// bound of the first wait. By default the bound is 5 min after the first failure, and doubles with each further
+    /// one up to 6 h.
     pub backoff: Backoff,
     /// The maximum number of pages of a list. Default 100 000. If there are more, the report becomes incomplete.
     pub most_pages: u32,

@@ -25,7 +25,7 @@ const STALE: Duration = Duration::from_secs(3600);
 pub(crate) struct Hold {
     pub(crate) report: Report,
     pub(crate) stage: Stage,
-    /// When the current try first asked the provider.
+    /// When the provider was asked for the first page of the list that is being read.
     pub(crate) began_at: Stamp,
     /// Which part of the provider's list is being read: 0 is the window of the report, 1 the time before it, 2 the
     /// time after it.
@@ -136,7 +136,7 @@ impl<T: Tables> Shelf<'_, T> {
     }
 
     /// Returns the SQL condition for a report that waits for a worker: one whose lease has ended, or an incomplete one
-    /// whose next try is due.
+    /// whose list is to be read again now.
     fn free(&self) -> String {
         let now = self.tables.now();
         format!(
@@ -169,7 +169,7 @@ impl<T: Tables> Shelf<'_, T> {
 
     /// Makes `owner` the owner of a report that waits for a worker. Returns the right to work on the report, with how
     /// far the work has come. Returns `None` if the report does not wait. With `at_once`, an incomplete report is also
-    /// taken before the time of its next try, or if no tries are left.
+    /// taken before the time at which its list is to be read again, or if it is not to be read again.
     pub(crate) async fn take(
         &self,
         id: ReportId,
@@ -322,8 +322,8 @@ impl<T: Tables> Shelf<'_, T> {
     }
 
     /// Deletes the reports that were finished before `before`, and the incomplete ones that were requested before
-    /// `before` and have no tries left. The entries of these reports are deleted as well. Returns the number of deleted
-    /// reports.
+    /// `before` and whose lists will not be read again. The entries of these reports are deleted as well. Returns the
+    /// number of deleted reports.
     pub(crate) async fn forget(&self, dependency: &str, before: Stamp) -> Result<u64> {
         let dialect = self.tables.dialect();
         let old = format!(

@@ -1,10 +1,10 @@
-//! Which processes declare which operations, and what waits of the operations that none of them declares. The statements
+//! Which processes declare which operations, and which rows wait whose operations no process declares. The statements
 //! are written once for both databases.
 //!
 //! Several programs can share one ledger, and each of them claims only rows of the operations that it declares. A
-//! process that looks at its own declarations alone cannot know whether another process works on the other rows. So each
-//! worker writes what it declares into a table, and renews that each minute. If a process ends, its declarations are
-//! forgotten after ten minutes ([`DECLARED_FOR`]). That is long enough for a restart or a deploy.
+//! process that looks at its own declarations alone cannot know whether another process works on the other rows. So
+//! each worker writes what it declares into a table, and renews that each minute. If a process ends, its declarations
+//! are forgotten after ten minutes ([`DECLARED_FOR`]). That is long enough for a restart or a deploy.
 //!
 //! As in [`polled`](super::polled), the statements have no parameters.
 
@@ -17,8 +17,9 @@ use super::columns::{Cell, Source};
 use super::dialect::Dialect;
 use super::{DECLARED_FOR, Declared, OperationCount, Result};
 
-/// Returns the two statements that replace what `owner` declared before. The first one also deletes the declarations of
-/// other processes that are forgotten. The second one is `None` if nothing is declared.
+/// Returns the two statements that replace what `owner` declared before. The first one deletes them, and also the
+/// declarations of other processes that were not renewed for [`DECLARED_FOR`]. The second one inserts the new
+/// declarations; it is `None` if `declared` is empty.
 pub(crate) fn declare(
     dialect: Dialect,
     now: &str,
@@ -42,8 +43,8 @@ pub(crate) fn declare(
     (delete, insert)
 }
 
-/// Returns the SQL that reads the operations that some process declares. The rows are ordered. [`declared_of`] reads
-/// them.
+/// Returns the SQL that reads the operations that some process declares. The rows come in the order of dependency and
+/// operation. [`declared_of`] reads them.
 pub(crate) fn declared(dialect: Dialect, now: &str) -> String {
     format!(
         "SELECT DISTINCT dependency, operation FROM {} WHERE declared_at > {} ORDER BY dependency, operation",
@@ -52,7 +53,8 @@ pub(crate) fn declared(dialect: Dialect, now: &str) -> String {
     )
 }
 
-/// Adds a row of [`declared`] to the rows that were read before.
+/// Reads one row of the result of [`declared`], and adds its operation to `all`, which has the operations of the rows
+/// before it.
 pub(crate) fn declared_of(all: &mut Vec<Declared>, from: &mut impl Source) -> Result<()> {
     let dependency = from.text()?.to_owned();
     let operation = from.text()?.to_owned();
@@ -63,9 +65,9 @@ pub(crate) fn declared_of(all: &mut Vec<Declared>, from: &mut impl Source) -> Re
     Ok(())
 }
 
-/// Returns the SQL that counts the due rows of each operation that neither this process nor another one declares. `of` is
-/// the dependency whose rows are counted, or `None` for all dependencies. At most `most` rows of an operation are
-/// counted. [`count_of`] reads the rows of the result.
+/// Returns the SQL that counts the due rows of each operation that no process declares, this one included. `of` is the
+/// dependency whose rows are counted, or `None` for all dependencies. At most `most` rows of an operation are counted.
+/// [`count_of`] reads the rows of the result.
 pub(crate) fn undeclared(
     dialect: Dialect,
     now: &str,
@@ -93,9 +95,10 @@ pub(crate) fn open(dialect: Dialect, most: u32) -> String {
     count(dialect, None, "a.due_at IS NOT NULL AND a.ended IS NULL", "", most)
 }
 
-/// Returns the SQL that counts the rows of each operation for which `rows` holds. `operations` is a further condition for
-/// the operations. The statement jumps in the index of due rows from one operation to the next, so it does not read the
-/// rows of the operations that it does not count.
+/// Returns the SQL that counts, for each operation, the rows that fulfil the SQL condition `rows`, but at most `most`
+/// of them. `operations` is a further SQL condition, which says which operations are counted. `of` is the dependency
+/// whose rows are counted, or `None` for all dependencies. The statement jumps in the index of due rows from one
+/// operation to the next, so it does not read the rows of the operations that it does not count.
 fn count(dialect: Dialect, of: Option<&str>, rows: &str, operations: &str, most: u32) -> String {
     let action = dialect.table("action");
     let next = |column: &str, condition: &str| {
@@ -125,7 +128,7 @@ fn count(dialect: Dialect, of: Option<&str>, rows: &str, operations: &str, most:
     )
 }
 
-/// Reads a row of [`undeclared`] or [`open`].
+/// Reads one row of the result of [`undeclared`] or [`open`].
 pub(crate) fn count_of(from: &mut impl Source) -> Result<OperationCount> {
     Ok(OperationCount {
         dependency: from.text()?.to_owned(),
@@ -134,8 +137,8 @@ pub(crate) fn count_of(from: &mut impl Source) -> Result<OperationCount> {
     })
 }
 
-/// Returns the SQL that finds the open rows of an operation that have been due since `before` or longer, the oldest first.
-/// [`id_of`] reads the rows of the result.
+/// Returns the SQL that finds the open rows of an operation that have been due since `before` or longer, the oldest
+/// first. [`id_of`] reads the rows of the result.
 pub(crate) fn overdue(
     dialect: Dialect,
     dependency: &str,
@@ -154,8 +157,9 @@ pub(crate) fn overdue(
     )
 }
 
-/// Returns the SQL that finds rows that `owner` has claimed, for a lease that ends within the time `within`. There must be
-/// a declared operation. At most `most` rows are found. [`id_of`] reads the rows of the result.
+/// Returns the SQL that finds rows that `owner` has claimed, for a lease that ends within the time `within`. `declared`
+/// must have at least one operation: only its operations are searched. At most `most` rows are found. [`id_of`] reads
+/// the rows of the result.
 pub(crate) fn held(
     dialect: Dialect,
     now: &str,
@@ -177,12 +181,13 @@ pub(crate) fn held(
     )
 }
 
-/// Reads a row of [`overdue`] or [`held`].
+/// Reads an id from one row of the result of [`overdue`] or [`held`].
 pub(crate) fn id_of(from: &mut impl Source) -> Result<ActionId> {
     ActionId::read(from)
 }
 
-/// Returns the SQL for the time at which a declaration that is forgotten now was last renewed.
+/// Returns the SQL for the time that is [`DECLARED_FOR`] before `now`. A declaration that was last renewed at this time
+/// or earlier does not count any more.
 fn forgotten(dialect: Dialect, now: &str) -> String {
     dialect.plus(now, &format!("-{}", DECLARED_FOR.as_micros()))
 }

@@ -3,10 +3,11 @@
 //! Each caller that writes hands its job to a task, which is called the lane, and waits for the answer. The lane takes
 //! the jobs that are waiting, at most [`BATCH`] of them, executes them with few statements in one transaction, commits,
 //! and answers. A lane does not wait for a batch to fill: an idle lane takes the first job immediately. While there are
-//! several callers, it first lets those run that are ready to run. Otherwise the first caller that got an answer would
-//! begin a batch with its next job alone, and the others would wait for the disk twice: with 32 callers there were a
-//! quarter more commits. The obvious design has one transaction for each write. But a commit waits some milliseconds for
-//! the disk, whether it carries one row or a hundred, so a hundred writers would wait for the disk one after the other.
+//! several callers, the lane first lets the other tasks of the runtime run, so that more jobs arrive. Otherwise the
+//! first caller that got an answer would begin a batch with its next job alone, and the others would wait for the disk
+//! twice: with 32 callers there were a quarter more commits. The obvious design has one transaction for each write. But
+//! a commit waits some milliseconds for the disk, whether it carries one row or a hundred, so a hundred writers would
+//! wait for the disk one after the other.
 //!
 //! If the database refuses one job, the whole batch fails. Then the jobs of the batch are run again one by one, and
 //! only the refused job fails.
@@ -35,8 +36,8 @@ const WAITING: usize = 4096;
 /// The maximum number of times that a transaction is run, if the database refuses it in favour of another one.
 pub(crate) const RUNS: u32 = 12;
 
-/// A transaction that the database has refused is not run again when its oldest job has waited for this time. Callers are
-/// told within five seconds that the ledger cannot be used, and the last run may take one of them.
+/// A transaction that the database has refused is not run again when its oldest job has waited for this time. A caller
+/// must be told within five seconds that the ledger cannot be used, and the last run may take one second.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// A task for a lane to execute in its transaction.
@@ -142,7 +143,7 @@ impl<C: Send + 'static> Lanes<C> {
             let waiting = waiting.clone();
             tokio::spawn(async move {
                 let mut gathered = Vec::with_capacity(BATCH);
-                // The number of jobs in the batch before.
+                // The number of jobs in the previous batch.
                 let mut before = 0;
                 loop {
                     // The lane holds the lock while it waits for jobs. Once it has its batch, the next lane can take
@@ -151,9 +152,10 @@ impl<C: Send + 'static> Lanes<C> {
                     if jobs.recv_many(&mut gathered, BATCH).await == 0 {
                         return;
                     }
-                    // The batch before has just given its callers their answers, and each of them may now have its next
-                    // job. If the first of these jobs began a batch, the others would wait for the disk twice. A single
-                    // caller would lose time by this, so a lane does it only while it has several.
+                    // The callers of the previous batch have just got their answers, and each of them may now have its
+                    // next job. If the first of these jobs began a batch alone, the others would wait for the disk
+                    // twice. So the lane lets these callers run first. A single caller would only lose time by that, so
+                    // it is done only if the previous batch had several jobs.
                     if before > 1 {
                         tokio::task::yield_now().await;
                         while gathered.len() < BATCH {
@@ -216,7 +218,7 @@ async fn serve<C: Send, B: Batch<C>>(batch: &mut B, gathered: &mut Vec<Job<C>>) 
             }
         }
     }
-    // Makes the vector for the next batch.
+    // The old vector was used up. This is the one for the jobs of the next batch.
     *gathered = Vec::with_capacity(BATCH);
 }
 
@@ -230,8 +232,8 @@ fn is_of_one_job<C, B: Batch<C>>(batch: &B, e: &StoreError) -> bool {
     }
 }
 
-/// Runs a batch again while the database refuses it in favour of another transaction: at most [`RUNS`] times, and until a
-/// job has waited for [`PATIENCE`]. Returns the answers of the last run.
+/// Runs a batch again while the database refuses it in favour of another transaction: at most [`RUNS`] times, and until
+/// a job has waited for [`PATIENCE`]. Returns the answers of the last run.
 ///
 /// A panic ends neither the lane nor the jobs of other callers. A panic happens before the commit, so the batch counts
 /// as refused, and its jobs are run again one by one.
@@ -283,7 +285,7 @@ fn without_doubles<C>(jobs: Vec<Job<C>>) -> (Vec<Job<C>>, Vec<Job<C>>) {
 mod tests {
     use super::*;
 
-    /// Panics if a batch has a sweep of this number of rows.
+    /// If a job of a batch is a sweep of this number of rows, the test's batch panics.
     const UNLUCKY: u32 = 13;
 
     struct Panics {
@@ -342,11 +344,11 @@ mod tests {
         let sizes = Arc::<std::sync::Mutex<Vec<usize>>>::default();
         let lanes = Lanes::start(vec![Counts(sizes.clone())]);
         let sweep = |most| Task::Sweep { before: Stamp::from_micros(0), after: None, most };
-        // There are several callers.
+        // Two callers use the lane, so that its next batch waits for further callers.
         let (one, two) = tokio::join!(lanes.run(sweep(1)), lanes.run(sweep(2)));
         assert!(one.is_ok() && two.is_ok());
         let mut first = std::pin::pin!(lanes.run(sweep(1)));
-        // The first caller hands over its job, and the lane is to run next.
+        // The first caller hands its job to the lane, which has not run yet.
         tokio::select! {
             biased;
             _ = &mut first => panic!("the lane has not run"),

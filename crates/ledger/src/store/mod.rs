@@ -178,17 +178,18 @@ impl Filter {
     }
 }
 
-/// Which of the due rows a claim takes, while some classes of rows are held ([`crate::pace`]).
+/// Which of the due rows a claim takes while the pace holds some classes back ([`crate::pace`]).
 #[derive(Clone, Debug)]
 pub enum Which {
-    /// All rows but those of these classes whose last request failed. A row is taken in spite of that if its deadline to
-    /// settle has passed, or if nothing of it was sent within the time `give_up`.
+    /// All rows, except the rows of the classes `held` whose last request failed. Two kinds of such rows are taken
+    /// nevertheless, since nothing may be sent for them: rows whose deadline to settle has passed, and rows that were
+    /// recorded longer than `give_up` ago and never sent.
     AllBut {
-        /// The classes that are held.
+        /// The classes that the pace holds back.
         held: Vec<Class>,
         /// The longest [`Rules::give_up`](crate::machine::Rules::give_up) of the dependency's operations.
         give_up: Duration,
-        /// Only rows that are due from this time on are looked for.
+        /// Only rows that are due at this time or later are taken.
         from: Stamp,
     },
     /// Only the rows of this class whose last request failed.
@@ -270,7 +271,7 @@ impl Declared {
     }
 }
 
-/// What waits of the declared operations of one dependency.
+/// Whether rows of the declared operations of one dependency are due now, and when the next row will be due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Due {
     /// Whether a row is due.
@@ -379,8 +380,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// that had the time, and from the time that has passed since then on the monotonic clock.
     fn clock(&self) -> DbClock;
 
-    /// Returns what this process has learned of the database's clock. The store must pass every answer that carries the
-    /// database's time to it.
+    /// Returns what this process has learned of the database's clock. The store must call [`SharedClock::heard`] or
+    /// [`SharedClock::set`] with every answer that carries the database's time.
     fn shared_clock(&self) -> &SharedClock;
 
     /// Returns the time of a clock that does not jump together with the database's clock; `None` if there is none.
@@ -459,8 +460,8 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// Returns for each of `declared`, in the same order, whether a row is due, and when the next row will be due if
     /// that is within this time. This is one statement in one round trip, without a transaction; on PostgreSQL a few
-    /// more follow while its index has many old entries. The answer also carries the database's time, which
-    /// [`Store::clock`] returns from then on.
+    /// more statements follow while the index of due rows has many old entries. The answer also carries the database's
+    /// time, which [`Store::clock`] returns from then on.
     fn due(&self, declared: &[Declared], within: Duration) -> impl Future<Output = Result<Vec<Due>>> + Send;
 
     /// Writes which operations the process `owner` declares now. What it declared before is forgotten, and so is what
@@ -470,8 +471,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Returns the operations that some process has declared within the last ten minutes.
     fn declared(&self) -> impl Future<Output = Result<Vec<Declared>>> + Send;
 
-    /// Returns the operations that have rows that are due, are not in `declared`, and that no process has declared within
-    /// the last ten minutes, with the numbers of these rows.
+    /// Returns the operations that have rows that are due, are not in `declared`, and that no process has declared
+    /// within the last ten minutes, with the numbers of these rows.
     fn undeclared(&self, declared: &[Declared]) -> impl Future<Output = Result<Vec<OperationCount>>> + Send;
 
     /// Returns the numbers of open rows of all operations that have such rows.
@@ -487,8 +488,8 @@ pub trait Store: Clone + Send + Sync + 'static {
         most: u32,
     ) -> impl Future<Output = Result<Vec<ActionId>>> + Send;
 
-    /// Returns the ids of rows of the declared operations that `owner` has claimed, for a lease that ends within this
-    /// time: at most `most`.
+    /// Returns the ids of rows of the declared operations that `owner` has claimed and whose leases end within the time
+    /// `within`: at most `most`.
     fn held(
         &self,
         declared: &[Declared],
@@ -511,8 +512,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Loads one row with its attempts and with the changes that people made by hand; `None` if there is no such row.
     fn story(&self, id: ActionId) -> impl Future<Output = Result<Option<Story>>> + Send;
 
-    /// Returns the versions of the rows with these ids, in any order. A missing row is left out. This is one statement in
-    /// one round trip, without a transaction, and it reads no other column.
+    /// Returns the versions of the rows with these ids, in any order. A missing row is left out. This is one statement
+    /// in one round trip, without a transaction, and it reads no other column.
     fn versions(&self, ids: &[ActionId]) -> impl Future<Output = Result<Vec<(ActionId, u64)>>> + Send;
 
     /// Returns the rows that match the filter, in the order of their recording, one page at a time. A row that cannot

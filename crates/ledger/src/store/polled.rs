@@ -1,7 +1,8 @@
 //! The questions about rows that wait, written once for both databases.
 //!
 //! The first question is asked once in each poll interval, for all dependencies of a process together: which of them
-//! have a row that is due, and when will the next row be due? The second question is: which versions do these rows have?
+//! have a row that is due, and when will the next row be due? The second question is: which versions do the actions
+//! with these ids have?
 //!
 //! The questions have no parameters: the names are written into the text. So PostgreSQL gets such a question in one
 //! message (the simple protocol), answers it in one round trip, and plans it anew each time for the current size of the
@@ -86,8 +87,8 @@ fn micros(at: Stamp) -> String {
     at.as_micros().to_string()
 }
 
-/// Returns the rows of an SQL table with the declared operations: the number of the dependency, its name, the name of the
-/// operation, and what `more` adds.
+/// Returns the SQL for the rows of a table, one row for each declared operation. The columns are the number of the
+/// dependency, its name, the name of the operation, and the further columns that `more` returns for it.
 fn operations(dialect: Dialect, declared: &[Declared], more: impl Fn(&str, &str) -> Vec<String>) -> String {
     let mut rows = Vec::new();
     for (number, of) in declared.iter().enumerate() {
@@ -146,15 +147,15 @@ impl Answers {
     }
 }
 
-/// Returns the SQL that reads the versions of the actions with these ids. [`version_of`] reads the rows. There must be at
-/// least one id.
+/// Returns the SQL that reads the versions of the actions with these ids. [`version_of`] reads the rows. There must be
+/// at least one id.
 pub(crate) fn versions(dialect: Dialect, ids: &[ActionId]) -> String {
     let action = dialect.table("action");
     let ids = ids.iter().map(|id| dialect.literal(&id.to_string())).collect::<Vec<_>>().join(", ");
     format!("SELECT id, version FROM {action} WHERE id IN ({ids})")
 }
 
-/// Reads a row of [`versions`].
+/// Reads an action's id and version from one row of the result of [`versions`].
 pub(crate) fn version_of(from: &mut impl Source) -> Result<(ActionId, u64)> {
     Ok((ActionId::read(from)?, u64::read(from)?))
 }

@@ -13,23 +13,23 @@ const STANDING: &str = "coalesce(ended, CASE WHEN effect = 'unknown' THEN effect
 
 /// The texts of the statements for one database. Their parameters are numbered from `$1`.
 pub(crate) struct Select {
-    /// One action, by its id.
+    /// The statement that reads one action by its id.
     pub(crate) load: String,
     /// The statement that finds one action by its dependency and a key: the caller's key or the key under which it is
     /// sent. An action with this caller's key comes first. So a caller finds its own action even if another action is
     /// sent under this key.
     pub(crate) find: String,
-    /// The members of a scope (actions that settle together), in the order of recording.
+    /// The statement that reads the members of a scope (actions that settle together), in the order of recording.
     pub(crate) members: String,
     /// The statement that reads the attempt log of an action. Its first column is the action's id.
     pub(crate) attempts: String,
-    /// The marks of an action.
+    /// The statement that reads the marks of an action.
     pub(crate) marks: String,
     /// The statement that counts a dependency's rows which have a due time, now or later. All open rows have one, and
     /// so has an ended row about which the provider is still to be asked. [`counts`](super::kept::counts) reads the
     /// result.
     pub(crate) open: String,
-    /// The statement that counts a dependency's stuck rows, in the same way.
+    /// The statement that counts a dependency's stuck rows. Its result has the same columns as that of `open`.
     pub(crate) stuck: String,
     all: String,
     /// The statements that list actions. For each standing there are two: one lists the actions of one dependency, and
@@ -86,8 +86,8 @@ impl Select {
     }
 }
 
-/// The SQL expression [`STANDING`] gives each row one word. Returns an SQL table of the words that rows of this
-/// standing can have; `None` stands for all words. For example, an open row can have the words `open` and `unknown`.
+/// Returns an SQL table of the words that the expression [`STANDING`] can give to rows of this standing. With `None`,
+/// the table has all words. For example, an open row can have the words `open` and `unknown`.
 fn words(standing: Option<Standing>) -> String {
     let words = match standing {
         None => Standing::ALL.to_vec(),

@@ -1,4 +1,4 @@
-//! The conditions of a claim that takes only some of the due rows, because classes are held.
+//! The conditions of a claim that takes only some of the due rows, while the pace holds classes back.
 
 use crate::pace::Class;
 
@@ -8,9 +8,13 @@ use super::words::Word;
 /// The SQL for a row's class as one text.
 const CLASS: &str = "operation || '/' || goal || '/' || effect";
 
-/// Returns the condition of [`Which::AllBut`](super::Which::AllBut). `held` is the parameter for the classes, as
-/// [`texts`] returns them, `from` the one for the time from which on rows are looked for, `now` the SQL for the present
-/// time, and `give_up` the SQL for the present time less the time for which an unsent action is tried.
+/// Returns the condition of [`Which::AllBut`](super::Which::AllBut). Its arguments are SQL:
+///
+/// - `held`: the parameter with the classes that are held back, as [`texts`] returns them.
+/// - `from`: the parameter with the earliest due time of the rows that are claimed.
+/// - `now`: the present time.
+/// - `give_up`: the present time less the time `give_up` of the claim. Rows that were recorded before it and never sent
+///   are claimed even if their class is held back.
 pub(crate) fn all_but(dialect: Dialect, held: &str, from: &str, now: &str, give_up: &str) -> String {
     let is_held = match dialect {
         Dialect::Sqlite => format!("({CLASS}) IN (SELECT value FROM json_each({held}))"),
@@ -23,7 +27,8 @@ pub(crate) fn all_but(dialect: Dialect, held: &str, from: &str, now: &str, give_
 }
 
 /// Returns the condition of [`Which::Failing`](super::Which::Failing). The parameters are the columns of the class: its
-/// operation, goal and effect, as [`columns`] returns them. The index `action_failing` has these rows in order.
+/// operation, goal and effect, as [`columns`] returns them. The index `action_failing` has these rows in the order in
+/// which they are due.
 pub(crate) fn failing([operation, goal, effect]: [&str; 3]) -> String {
     format!("failing_since IS NOT NULL AND operation = {operation} AND goal = {goal} AND effect = {effect}")
 }

@@ -281,7 +281,7 @@ pub(crate) async fn many_processes_may_migrate_at_once_and_a_newer_schema_is_ref
     W::execute(&mut conn, &format!("UPDATE {schema} SET works_from = 98")).await;
     let refused = world.open().await.migrate().await.unwrap_err();
     assert_eq!(refused.trouble(), seawall_ledger::Trouble::Foreign);
-    for number in ["version 99", "from version 98", "of version 5"] {
+    for number in ["version 99", "from version 98", "of version 6"] {
         assert!(refused.to_string().contains(number), "{refused}");
     }
 }

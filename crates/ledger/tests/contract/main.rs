@@ -26,6 +26,7 @@ mod pooler;
 #[path = "../support/provider.rs"]
 mod provider;
 mod releases;
+mod reloads;
 mod replicas;
 mod rows;
 mod same_requests;
@@ -115,6 +116,10 @@ macro_rules! suite {
                 an_end_after_the_lease_changes_nothing_that_is_known
                 what_follows_an_outcome_needs_no_caller
                 a_successor_goes_on_with_what_the_old_ledger_began
+            }
+            on! { reloads, $new:
+                the_longer_quiet_time_counts
+                the_shorter_life_of_a_key_counts
             }
             on! { same_requests, $new:
                 the_same_request_is_found_whatever_its_other_headers_are

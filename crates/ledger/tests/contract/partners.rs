@@ -61,7 +61,7 @@ pub(crate) async fn stuck<S: Store>(ledger: &Ledger<S>, id: ActionId, why: &str)
     action
 }
 
-async fn lines<S: Store>(ledger: &Ledger<S>, id: ActionId, kind: AttemptKind) -> Vec<AttemptRow> {
+pub(crate) async fn lines<S: Store>(ledger: &Ledger<S>, id: ActionId, kind: AttemptKind) -> Vec<AttemptRow> {
     let mut lines = ledger.story(id).await.unwrap().attempts;
     lines.retain(|line| line.kind == kind);
     lines

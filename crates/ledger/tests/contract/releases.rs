@@ -130,6 +130,7 @@ fn comparable(row: Row) -> Row {
         fence: 0,
         first_sent_at: some(row.first_sent_at),
         quiet_until: some(row.quiet_until),
+        send_by: some(row.send_by),
         owner: row.owner.map(|_| seawall_ledger::Owner(0)),
         leased_until: some(row.leased_until),
         begun_at: zero,
@@ -137,6 +138,8 @@ fn comparable(row: Row) -> Row {
         settle_by: some(row.settle_by),
         cancel_first_at: some(row.cancel_first_at),
         cancel_quiet_until: some(row.cancel_quiet_until),
+        cancel_send_by: some(row.cancel_send_by),
+        cancel_key_ends_at: some(row.cancel_key_ends_at),
         audit_at: some(row.audit_at),
         due_at: some(row.due_at),
         why: row.why.as_deref().map(without_id),
@@ -168,7 +171,7 @@ pub(crate) async fn the_first_release_refuses_the_updated_tables<W: TwoVersions>
     let schema = W::ACTIONS.replace("action", "schema");
     let version = if W::ACTIONS.contains('.') { "max(version)::text" } else { "max(version)" };
     let mut conn = world.connect().await;
-    assert_eq!(W::number(&mut conn, &format!("SELECT {version} FROM {schema}")).await, 5);
+    assert_eq!(W::number(&mut conn, &format!("SELECT {version} FROM {schema}")).await, 6);
     // An update that was made is not made again.
     let before = all(&store).await;
     store.migrate().await.unwrap();

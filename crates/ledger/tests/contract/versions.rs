@@ -43,7 +43,7 @@ async fn started<W: TwoVersions>(world: &W, order: Order) -> (W::Store, W::Store
     old.migrate().await.unwrap();
     new.migrate().await.unwrap();
     assert_eq!(old.print_key().await.unwrap(), new.print_key().await.unwrap(), "one key for all");
-    assert_eq!((old.knows() + 1, version::<W>(world).await), (new.knows(), (6, 3)));
+    assert_eq!((old.knows() + 1, version::<W>(world).await), (new.knows(), (7, 3)));
     (old, new)
 }
 
@@ -261,12 +261,12 @@ pub(crate) async fn tables_that_an_older_program_cannot_use_are_refused_in_words
     let mut conn = world.connect().await;
     let schema = W::ACTIONS.replace("action", "schema");
     W::execute(&mut conn, W::BEGIN).await;
-    W::execute(&mut conn, &format!("UPDATE {schema} SET works_from = 6")).await;
+    W::execute(&mut conn, &format!("UPDATE {schema} SET works_from = 7")).await;
     W::execute(&mut conn, "COMMIT").await;
     let refused = old.migrate().await.unwrap_err();
     assert_eq!(refused.trouble(), Trouble::Foreign);
     for words in
-        ["of version 6", "from version 6 can use", "this program is of version 5", "update the program"]
+        ["of version 7", "from version 7 can use", "this program is of version 6", "update the program"]
     {
         assert!(refused.to_string().contains(words), "{refused}");
     }

@@ -56,12 +56,12 @@ pub struct BreakerRefusal {
     /// - half-open: while a probe is in flight,
     /// - closed: some calls during the time of the setting `ramp`, while calls return gradually.
     pub state: BreakerState,
-    /// When a call may be tried again; `None` if only an operator can end the refusal.
+    /// The time from which the breaker may let calls pass again; `None` if only an operator can end the refusal.
     pub until: Option<Time>,
 }
 
-/// What the end of a call says of whether the endpoint works. Each call counts once for each endpoint. If it repeats at
-/// the same endpoint, only its last attempt there counts.
+/// Whether the endpoint works, as far as the end of a call shows it. Each call counts once for each endpoint. If the
+/// call repeats at the same endpoint, only its last attempt there counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
     /// The endpoint gave a definite answer, which may be a 404.
@@ -91,8 +91,8 @@ pub enum Evidence {
         /// not count.
         enough: Duration,
     },
-    /// The call says nothing of the endpoint: no attempt was made, this process had no means to send, or the caller's
-    /// own body broke. Such a call neither lengthens nor ends a run of failures.
+    /// The call says nothing of the endpoint: no attempt was made, this process had no file descriptor for a
+    /// connection, or the caller's own body broke. Such a call neither lengthens nor ends a run of failures.
     Nothing,
 }
 
@@ -132,8 +132,8 @@ pub enum OpenedBy {
     Silence,
     /// The number of failures in a row reached the setting `consecutive`.
     Consecutive,
-    /// A probe failed, and the breaker had not been opened by one of the other rules. An operator had forced it open
-    /// ([`Force::Open`]) and then set it to [`Force::Auto`], so that it sent a probe.
+    /// A probe failed in a breaker that none of the other rules had opened. That happens only after two commands of an
+    /// operator: [`Force::Open`], and then [`Force::Auto`], after which the breaker sends probes.
     Probe,
 }
 

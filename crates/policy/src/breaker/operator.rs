@@ -6,8 +6,9 @@ use super::{Breaker, BreakerSettings, BreakerState, Closed, Force, HalfOpen, Sta
 use crate::time::Time;
 use crate::window::Window;
 
-/// The time after which a breaker that waits for a probe is stale and may be forgotten. It is counted from the end of
-/// the open time if no call came to probe, and otherwise from the time when the breaker became half-open.
+/// The time after which a breaker that waits for a probe is stale, so that it may be forgotten if it is the breaker of
+/// a key. It is counted from the end of the open time if no call came to probe, and otherwise from the time when the
+/// breaker became half-open.
 const STALE: Duration = Duration::from_secs(60);
 
 impl Breaker {
@@ -74,16 +75,17 @@ impl Breaker {
         }
     }
 
-    /// Returns a new breaker with the settings of this one, and with an empty window. If an operator forced this
-    /// breaker open or closed, the new one is forced in the same way.
+    /// Returns a new breaker with the settings of this one, and with an empty window. This is how the breaker of a new
+    /// key is made from the endpoint's own breaker. If an operator forced this breaker open or closed, the new one is
+    /// forced in the same way.
     #[must_use]
     pub(crate) fn alike(&self) -> Breaker {
         Breaker { state: self.unseen(), since: self.since, ..Breaker::new(self.settings) }
     }
 
-    /// Resets this breaker: it takes the settings of `model`, and its window is emptied. Its state becomes the state
-    /// into which an operator forced `model`, or closed if `model` is not forced. A pass that was given before the
-    /// reset changes nothing when it is settled.
+    /// Resets this breaker, whose key was forgotten, for a new key. It takes the settings of the endpoint's own breaker
+    /// (`model`), and its window is emptied. Its state becomes the state into which an operator forced `model`, or
+    /// closed if `model` is not forced. A pass that was given before the reset changes nothing when it is settled.
     pub(crate) fn renew(&mut self, model: &Breaker, now: Time) {
         self.adopt(now, model.settings);
         self.window.clear();

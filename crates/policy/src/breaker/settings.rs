@@ -9,7 +9,7 @@ use crate::window::{MAX_WINDOW_CALLS, WindowSpan};
 /// The shortest window. A shorter one would hold no calls.
 const SHORTEST_WINDOW: Duration = Duration::from_millis(1);
 
-/// The settings of one breaker. A zero counts as one in settings where zero makes no sense.
+/// The settings of one breaker. In `min_calls`, `probes`, `consecutive` and a window of calls, zero counts as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerSettings {
     /// Whether the breaker may open. Default `true`. With `false` every call passes, unless an operator forces the

@@ -64,8 +64,8 @@ impl Breaker {
         }
     }
 
-    /// Returns why the breaker is open or half-open. Returns `None` if it is closed or forced, or probes because an
-    /// operator ended `Force::Open`.
+    /// Returns why the breaker is open or half-open. Returns `None` if it is closed or forced, or if it is half-open
+    /// only because an operator ended `Force::Open`.
     #[must_use]
     pub fn why(&self) -> Option<&Opening> {
         self.opening.as_ref()

@@ -13,21 +13,23 @@ pub struct Ended {
     pub ending: Ending,
     /// Whether the request's body was kept, so that the same bytes can be sent again.
     pub body_kept: bool,
-    /// Whether the attempt was lost because its connection was stale. A connection is stale if it had carried an
-    /// earlier call and then broke before a byte of this attempt's answer came. It is also stale if the server's GOAWAY
-    /// did not cover this request.
+    /// Whether the attempt was lost because its connection was stale. A connection is stale in two cases:
     ///
-    /// A stale connection says nothing of the load. So a repeat, if [`crate::may_repeat`] allows it, goes immediately
-    /// to the same endpoint on a fresh connection, and costs no token. Such repeats cannot multiply, since each stale
-    /// connection has carried an answer before.
+    /// - It had carried an earlier call, and then broke before a byte of this attempt's answer came.
+    /// - The server closed it with an HTTP/2 GOAWAY whose last stream number is below that of this request. So the
+    ///   server did not process the request.
+    ///
+    /// A stale connection does not mean that the server has too much to do. So a repeat, if [`crate::may_repeat`]
+    /// allows it, goes immediately to the same endpoint on a fresh connection, and costs no token. Such repeats cannot
+    /// multiply, since each stale connection has carried an answer before.
     pub stale: bool,
     /// Whether the answer's body is still under way.
     pub flowing: bool,
 }
 
 impl Ended {
-    /// Returns an attempt that ended with `ending`, with the usual values for all else: the request's body was kept,
-    /// the connection was not stale, and no answer's body is under way.
+    /// Returns an attempt that ended with `ending`. The other fields have their usual values: the request's body was
+    /// kept, the connection was not stale, and no answer's body is under way.
     #[must_use]
     pub const fn of(ending: Ending) -> Ended {
         Ended { ending, body_kept: true, stale: false, flowing: false }

@@ -10,8 +10,8 @@ use crate::problem::{Problem, Wrong, show_time};
 /// The three timeouts of a call. Each has a field, and a method of the same name that changes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// The time for DNS, TCP and TLS together. Default 3 s, because a lost SYN is sent again after one second, and once
-    /// more after three.
+    /// The time for DNS, TCP and TLS together. Default 3 s: the first packet of TCP (SYN) may be lost, and is then sent
+    /// again after one second, and once more after three.
     pub connect: Duration,
     /// The longest time in which no byte is sent or received. Default 10 s.
     pub read: Duration,

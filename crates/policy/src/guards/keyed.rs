@@ -1,7 +1,7 @@
 //! One guard for each key, up to a bound.
 //!
-//! A guard may be kept for each value of a key that calls carry. If one of a partner's ten shards is dead, a single
-//! breaker for the whole partner would refuse the calls to all ten.
+//! Calls can carry a key, for example the name of a shard, and each value of the key can have a guard of its own. If
+//! one of a partner's ten shards is dead, a single breaker for the whole partner would refuse the calls to all ten.
 //!
 //! Callers choose the values, so the number of guards must have a bound, and the keys beyond the bound need a guard
 //! too. A guard may be forgotten only if it is idle: nothing is in flight, and it refuses nothing. The idle guard that
@@ -19,8 +19,8 @@ use crate::time::Time;
 
 /// The number that means "no entry".
 const NONE: u32 = u32::MAX;
-/// The number of entries that are searched for an idle one, beginning with the entry that was used longest ago. An
-/// entry that is not idle counts as used now, so that the next search looks at other entries.
+/// The maximum number of entries that one search for an idle entry looks at. The search begins with the entry that was
+/// used longest ago. An entry that is not idle counts as used now, so that the next search looks at other entries.
 const LOOKS: usize = 8;
 
 /// A guard that can be kept for each key.
@@ -39,7 +39,7 @@ pub(crate) trait Kept {
 pub(crate) enum KeyPlace {
     /// The guard of all calls without a key.
     Plain,
-    /// The shared guard of the keys that found no room.
+    /// The guard that keys share if there is no room for a guard of their own.
     Overflow,
     /// The guard in the entry of this number.
     Entry(u32),
@@ -179,8 +179,8 @@ impl<G: Kept> Keyed<G> {
         }
     }
 
-    /// Takes a new maximum for the number of keys. Keys that already have a guard of their own keep it until they are
-    /// replaced.
+    /// Sets the maximum number of keys that have a guard of their own. If there are more such keys now, none of them
+    /// loses its guard here. A key loses its guard only when a new key needs one and this guard is idle.
     pub(crate) fn bound(&mut self, most: u32) {
         self.most = most.min(NONE - 1);
     }

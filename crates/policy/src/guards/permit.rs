@@ -77,7 +77,8 @@ pub enum QueueTurn {
     Refused(Refusal),
 }
 
-/// An attempt in flight, as it is known outside its call.
+/// What must be known of an attempt in flight to decide whether it goes on after its caller has left: where its guards
+/// are kept, whether it is a probe, and when it began.
 #[derive(Clone, Copy, Debug)]
 pub struct Underway {
     pub(super) at: At,

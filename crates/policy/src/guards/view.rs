@@ -1,4 +1,4 @@
-//! What can be seen of the guards of one endpoint, and what changes all of them together.
+//! Shows the state of the guards of one endpoint, and changes all of them together.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub struct EndpointGuards {
     pub(super) gates: Keyed<LimitGate>,
 }
 
-/// A limit and its queue, as they can be seen.
+/// The state of a limit and its queue at one moment, for display.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitSeen {
     /// Whether the limit may refuse attempts. With `false`, it only counts them.

@@ -101,10 +101,10 @@ impl Ward {
     /// endpoint may be.
     ///
     /// The time is shorter than the read timeout for this reason: Only [`WITNESSES`] attempts are followed at the same
-    /// time. When an endpoint begins to hang, they may be attempts that began before the hang, and later attempts are
-    /// followed only when these have ended. If each were followed for the whole read timeout, the breaker would notice
-    /// the hang later than from callers that wait for their answers. With the shorter time, it notices the hang as
-    /// early.
+    /// time. When an endpoint begins to hang, two older attempts may be followed already, and no other attempt can be
+    /// followed until they have ended. If each were followed for the whole read timeout, the breaker would notice the
+    /// hang later than it would from callers that wait for their answers. With the shorter time, it notices the hang as
+    /// early as from such callers.
     pub(crate) fn patience(&self, read: Duration) -> Duration {
         match self.slowest.known() {
             Some(slowest) => (read / 5 * 4).max(slowest.saturating_mul(2)).min(read),
@@ -113,12 +113,11 @@ impl Ward {
     }
 
     /// Returns whether an attempt that began at `began` must go on after its caller has left, to find out if the
-    /// endpoint hangs. That is so under three conditions:
+    /// endpoint hangs. It must if all three of these hold:
     ///
     /// - The breaker is turned on.
     /// - Fewer than [`WITNESSES`] such attempts are under way.
-    /// - The last success ended before `began`, and more than [`RECENT_SUCCESS`] before it. Or there was no success
-    ///   yet.
+    /// - The last success ended more than [`RECENT_SUCCESS`] before `began`, or nothing has succeeded yet.
     pub(crate) fn needs_witness(&self, began: Time) -> bool {
         let asks = self.breaker.settings().enabled && self.witnesses < WITNESSES;
         asks && self.last_success.is_none_or(|ended| ended.saturating_add(RECENT_SUCCESS) < began)

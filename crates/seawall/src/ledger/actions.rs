@@ -76,9 +76,10 @@ impl<S: Store> Actions<S> {
         &self.durable
     }
 
-    /// Records the action in the caller's transaction, as the first half of "call after commit". The action exists if
-    /// and only if that transaction commits. After the commit, [`Actions::run`] or a worker makes the call. If the key
-    /// is recorded already with the same body, nothing is added, and the id of the recorded action is returned.
+    /// Records the action in the caller's transaction, for the order "call after commit": first the caller's
+    /// transaction commits, then the call is made. The action exists if and only if that transaction commits. After the
+    /// commit, [`Actions::run`] or a worker makes the call. If the key is recorded already with the same body, nothing
+    /// is added, and the id of the recorded action is returned.
     ///
     /// # Errors
     /// If the key was recorded with another body; if the body is too large, or lacks a field that a later request
@@ -116,8 +117,9 @@ impl<S: Store> Actions<S> {
         recorded.map(|action| action.id).map_err(ActionError::before)
     }
 
-    /// Records the action in a transaction of the ledger's own, as the first half of "call before commit". Returns its
-    /// id. Next, call [`Actions::run`], and after it [`Actions::settle`].
+    /// Records the action in a transaction of the ledger's own, for the order "call before commit": first the call is
+    /// made, then the caller's transaction commits. Returns the action's id. Next, call [`Actions::run`], and then
+    /// [`Actions::settle`] in the caller's transaction.
     ///
     /// # Errors
     /// As [`Actions::record`].
@@ -248,8 +250,9 @@ impl<S: Store> Actions<S> {
         self.ledger.cancel(action).await.map(Outcome::of).map_err(ActionError::before)
     }
 
-    /// Lets a stuck action go on, and counts its tries from zero again. `by` says which person or program wants this,
-    /// and why. Returns the outcome afterwards.
+    /// Lets a stuck action go on. Its requests (bounded by [`attempts`](super::DurableBuilder::attempts)) and the time
+    /// for failed requests ([`stuck_after`](super::DurableBuilder::stuck_after)) are counted anew from now on. `by`
+    /// says which person or program wants this, and why. Returns the outcome afterwards.
     ///
     /// # Errors
     /// If the action is not stuck.
@@ -257,7 +260,7 @@ impl<S: Store> Actions<S> {
         self.ledger.retry(action, by).await.map(Outcome::of).map_err(ActionError::before)
     }
 
-    /// Starts all stuck actions of this operation again that the filter selects, one after the other, as
+    /// Starts the stuck actions of this operation again that the filter selects, one after the other, as
     /// [`Ledger::retry_all`] does. Returns how many were started.
     ///
     /// # Errors
@@ -295,7 +298,9 @@ impl<S: Store> Actions<S> {
         let body_bytes = body.len();
         let request =
             durable.remote.record(mapped.as_deref().unwrap_or(key), body).map_err(ActionError::body)?;
-        // A later version of the program may record other headers.
+        // If this key is recorded a second time, `head` and the body of the new record are compared with those of the
+        // first. `head` has no header but the content type, because a later version of the program may record other
+        // headers.
         let head = StoredRequest::decode(&request).same_head();
         let same = Some(Same { head, body_at: request.len() - body_bytes });
         let new = NewAction::new(durable.dependency(), durable.operation(), key, request);

@@ -30,7 +30,8 @@ pub struct Confirm(Draft<actions::Confirm>);
 
 impl Confirm {
     /// Makes the declaration from the request that asks about an action: a method and a path, which may contain the
-    /// holes `{key}`, `{request:/ptr}`, `{request-header:NAME}` and `{sent:FORMAT@ZONE}`.
+    /// holes `{key}`, `{request:/ptr}`, `{request-header:NAME}` and `{sent:FORMAT@ZONE}`. The last one is the time of
+    /// the first send: `{sent:%Y%m%d@Asia/Seoul}` gives `20261130`.
     pub fn by(request: impl AsRef<str>) -> Confirm {
         let request = RequestTemplate::parse(request.as_ref(), Purpose::Confirm);
         Confirm(Draft::by(request, "confirm.request", actions::Confirm::new))
@@ -190,8 +191,8 @@ impl Cancel {
     }
 
     /// Says that a second cancel changes nothing, because "cancelled" is a state. Without this setting, each cancel
-    /// counts as a new effect, since two refunds would pay twice. A cancel whose answer was lost is then sent again
-    /// only after the provider was asked about it.
+    /// counts as a new effect, since two refunds would pay twice. If the answer of such a cancel was lost, the provider
+    /// is asked about it before the cancel is sent again.
     pub fn sets_a_state(self) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.kind = CancelKind::State))
     }

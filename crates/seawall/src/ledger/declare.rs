@@ -47,8 +47,8 @@ impl Durable {
         self.operation.name()
     }
 
-    /// Returns the remote through which the ledger reaches the provider. Each question of the ledger is sent as one
-    /// request, without repeats.
+    /// Returns the remote through which the ledger reaches the provider. The remote sends each request of the ledger
+    /// once, and does not repeat it.
     #[must_use]
     pub fn remote(&self) -> Arc<dyn seawall_ledger::Remote> {
         Arc::clone(&self.remote) as _
@@ -154,15 +154,15 @@ impl DurableBuilder {
         self
     }
 
-    /// Says that the application settles the action, as [`DurableBuilder::settled_by_application`] does. `time` is
-    /// counted from the record of the action; the application must settle it within that time.
+    /// Says that the application settles the action, as [`DurableBuilder::settled_by_application`] does. The
+    /// application must settle it within `time`, which is counted from the record of the action.
     pub fn settle_within(mut self, time: Duration) -> DurableBuilder {
         self.explicit = Some(Some(time));
         self
     }
 
-    /// Sets how long an action is tried again while no attempt can have taken effect. The time is counted from the
-    /// record of the action. After it, the action fails. Default 10 min.
+    /// Sets for how long an action is sent again while no attempt can have taken effect. The time is counted from the
+    /// record of the action. If it is over, the action fails. Default 10 min.
     pub fn give_up(mut self, time: Duration) -> DurableBuilder {
         self.rules.give_up = time;
         self
@@ -272,9 +272,9 @@ impl DurableBuilder {
         self
     }
 
-    /// Sets the maximum number of tries for each kind of request: the operation itself (`perform`, default 5), the
-    /// cancel (`cancel`) and the question (`confirm`). If these tries do not bring the action to an end, it becomes
-    /// stuck until a person decides. A request that was provably not sent does not count.
+    /// Sets the maximum number of requests of each kind: the operation itself (`perform`, default 5), the cancel
+    /// (`cancel`) and the question (`confirm`). If the action has not ended after that number, it becomes stuck until a
+    /// person decides. A request that was provably not sent does not count.
     ///
     /// With `None` (the default), only [`DurableBuilder::stuck_after`] bounds cancels and questions.
     pub fn attempts(
@@ -287,9 +287,9 @@ impl DurableBuilder {
         self
     }
 
-    /// Sets for how long questions and cancels are tried, counted from the first one that failed. The next failure
-    /// after that time makes the action stuck: it is left to a person. Default 24 h. The time must not be shorter than
-    /// the quiet time.
+    /// Sets for how long failed questions and cancels are sent again, counted from the first one that failed. The next
+    /// failure after that time makes the action stuck: it is left to a person. Default 24 h. The time must not be
+    /// shorter than the quiet time.
     pub fn stuck_after(mut self, time: Duration) -> DurableBuilder {
         self.rules.stuck_after = time;
         self
@@ -315,8 +315,8 @@ impl DurableBuilder {
         self
     }
 
-    /// Sets the wait between two tries of any kind. Each wait is drawn between zero and a bound that doubles from
-    /// `base` up to `cap`. Default 1 s and 60 s.
+    /// Sets the wait between two attempts, between two questions and between two cancels. Each wait is drawn between
+    /// zero and a bound that doubles from `base` up to `cap`. Default 1 s and 60 s.
     pub fn backoff(mut self, base: Duration, cap: Duration) -> DurableBuilder {
         self.rules.backoff = Backoff { base, cap };
         self

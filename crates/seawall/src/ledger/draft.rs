@@ -27,7 +27,7 @@ impl<T> Draft<T> {
     }
 
     /// Changes the declaration with `change`, which gets the value of the setting. If the value could not be read, the
-    /// declaration is not changed, and the problem is noted.
+    /// declaration is not changed, and the problem is kept in `unread`.
     pub(super) fn set<V>(
         &mut self,
         setting: &'static str,
@@ -42,7 +42,7 @@ impl<T> Draft<T> {
     }
 
     /// Changes the request of the declaration with `change`, which gets the value of the setting. If the value could
-    /// not be read, or if `change` returns an error, the request is not changed, and the problem is noted.
+    /// not be read, or if `change` returns an error, the request is not changed, and the problem is kept in `unread`.
     pub(super) fn put<V>(
         &mut self,
         setting: &'static str,

@@ -95,9 +95,12 @@ impl Listing {
     }
 
     /// Sets `by`: the provider's amounts are multiplied by 10 to the power of `by`, so that they have the ledger's
-    /// unit. It is 2 if the provider's list says 10.50 where the ledger says 1050, and -2 if the list says 1050 where
-    /// the ledger says 10.50. If the operation declares its amount, the ledger uses the unit of the currency (10.50).
-    /// Default 0.
+    /// unit. Default 0. Two examples:
+    ///
+    /// - The list says 10.50 where the ledger says 1050: `by` is 2.
+    /// - The list says 1050 where the ledger says 10.50: `by` is -2.
+    ///
+    /// If the operation declares its amount, the ledger has units of the currency, such as 10.50.
     pub fn shift(mut self, by: i8) -> Listing {
         self.form.shift = by;
         self

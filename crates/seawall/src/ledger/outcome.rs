@@ -78,16 +78,16 @@ impl Outcome {
     }
 
     /// Returns the provider's answer that shows that the action took effect. It is the answer to the operation, or to a
-    /// question about the action. Returns `None` if no such answer is recorded, for
-    /// example because its body was too long.
+    /// question about the action. Returns `None` if no such answer is recorded, for example because its body was too
+    /// long.
     #[must_use]
     pub fn answer(&self) -> Option<StoredAnswer> {
         self.kept().filter(|answer| answer.of != AnswerOf::Refusal)
     }
 
-    /// Returns the answer with which the provider refused the action: status, headers and body. It shows why, for example
-    /// "declined" or "wrong API key". Returns `None` if the action did not end with a refusal, or if the body of the
-    /// refusal was too long to be recorded.
+    /// Returns the answer with which the provider refused the action: status, headers and body. It shows why, for
+    /// example "declined" or "wrong API key". Returns `None` if the action did not end with a refusal, or if the body
+    /// of the refusal was too long to be recorded.
     ///
     /// A refusal does not end the action if an earlier attempt could still take effect. Such a refusal is found in the
     /// attempt log ([`super::Story::attempts`]): read its `answer` with [`StoredAnswer::decode`].

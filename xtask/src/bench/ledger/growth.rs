@@ -20,10 +20,10 @@ use crate::process::{Outcome, Server, cargo, output, run, target};
 /// The options of `cargo xtask bench growth`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The parts to run [default: all]: lists (how long lists take), ended (claims and replays beside many rows that have
-    /// ended), idle (statements while there is nothing to do),
-    /// beside (claims beside a long transaction), settle (actions while another transaction has settled one of them and
-    /// stays open).
+    /// The parts to run [default: all]: lists (how long it takes to list actions), ended (in a table with many ended
+    /// actions, how long it takes to claim an action, and to answer a repeated key from the ledger), idle (statements
+    /// while there is nothing to do), beside (claims while a long transaction is open), settle (actions while another
+    /// transaction has settled one of them and stays open).
     #[arg(long, value_delimiter = ',')]
     parts: Vec<String>,
     /// The number of rows in the table that is listed.
@@ -119,8 +119,8 @@ fn line(lines: &mut Lines<BufReader<ChildStdout>>, word: &str) -> Outcome<String
 }
 
 /// Measures how long lists of actions take, on both databases. One table has almost only actions that are done, and the
-/// other almost only open ones. For each standing of actions, such as `done`, returns the time of the slowest list, in
-/// milliseconds.
+/// other almost only open ones. For each state of actions that is listed, such as `done`, returns the time of the
+/// slowest list, in milliseconds.
 fn lists(options: &Options, cluster: &Cluster, program: &Program) -> Outcome<Rows> {
     let mut rows = Rows::new();
     for (store, most) in [("postgres", "done"), ("postgres", "open"), ("sqlite", "done"), ("sqlite", "open")]
@@ -144,8 +144,8 @@ fn lists(options: &Options, cluster: &Cluster, program: &Program) -> Outcome<Row
 /// The number of rows in the small table with which a large one is compared.
 const FEW: u64 = 1000;
 
-/// Measures a claim and a replay beside a few and beside many rows that have ended, on both databases. Returns the median
-/// and the 99th percentile of each, in milliseconds.
+/// Measures a claim and a replay in a table with few rows that have ended, and in one with many, on both databases.
+/// Returns the median and the 99th percentile of each, in milliseconds.
 fn ended(options: &Options, cluster: &Cluster, program: &Program) -> Outcome<Rows> {
     let mut rows = Rows::new();
     for store in ["postgres", "sqlite"] {

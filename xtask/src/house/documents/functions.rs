@@ -17,7 +17,7 @@ const TYPES: [&str; 7] = ["Actions", "Ledger", "LedgerBuilder", "Worker", "Recon
 /// The folders with the code of these types.
 const FOLDERS: [&str; 2] = ["crates/ledger/src/", "crates/seawall/src/ledger/"];
 
-/// The pages of which one must name each function.
+/// Each function must be named on at least one of these pages.
 const PAGES: [&str; 3] = ["docs/ledger.md", "docs/ledger-crate.md", "docs/reconciliation.md"];
 
 /// Returns one line for each public function of [`TYPES`] that is named on none of the `pages`.

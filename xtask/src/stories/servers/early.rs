@@ -66,8 +66,9 @@ pub(super) fn to_a_blind_caller(case: &Case) -> Outcome<Seen> {
 const THROUGH: &str = "through the gateway";
 const PAST: &str = "past the gateway";
 
-/// Returns [`Seen::Passed`] if all tries of all callers received the refusal (413). Otherwise fails. The error says for
-/// each caller how many of its tries received the refusal, and what the first of the other tries got.
+/// Returns [`Seen::Passed`] if the refusal (413) was received for all uploads of all callers. Otherwise fails. The
+/// error says for each caller for how many of its uploads it received the refusal, and how the first upload without a
+/// refusal ended.
 fn counted(callers: &[(&str, Vec<Outcome<u16>>)]) -> Outcome<Seen> {
     let mut lines = Vec::new();
     let mut lost = 0;

@@ -1,4 +1,5 @@
-//! The servers that these stories call: how each is started, which paths it serves, and what is known about its answers.
+//! The servers that these stories call: how each is started, which paths it serves, and what is known about its
+//! answers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -112,9 +113,9 @@ const HTTPBIN: Paths = Paths {
     connections: Some("/own/connections"),
 };
 
-/// The paths of localstripe, a server that imitates Stripe. Only two of the paths exist there. The
-/// path `length` is a file of JavaScript, which it sends with a `Content-Length`. At the path `refuse`, it refuses an
-/// upload of more than 1 MiB after it has read 1 MiB.
+/// The paths of localstripe, a server that imitates Stripe. Only two of the paths exist there. The path `length` is a
+/// file of JavaScript, which it sends with a `Content-Length`. At the path `refuse`, it refuses an upload of more than
+/// 1 MiB after it has read 1 MiB.
 const LOCALSTRIPE: Paths = Paths {
     length: "/js.stripe.com/v3/",
     chunked: None,

@@ -92,7 +92,8 @@ fn an_answer_is_sent_though_its_connection_ends() {
     in_turns(async {
         let (mut ours, theirs) = pair().await;
         let mut theirs = Counted::accepted(theirs);
-        // The reactor sees that the socket is writable.
+        // This message is too long to be queued, so it is sent immediately. After that, tokio knows that the socket is
+        // writable.
         theirs.write_all(&[b'-'; MESSAGE_BYTES + 1]).await.unwrap();
         write_now(&mut theirs, b"done");
         drop(theirs);

@@ -76,8 +76,8 @@ impl CallerIo {
     }
 
     /// Reads bytes from the socket through a buffer of our own, shows them to the parser in `follows`, and writes them
-    /// to `buf`, which is hyper's. Fails if the socket fails, or if the connection must end because the caller has sent
-    /// too many control frames.
+    /// to `buf`, which is hyper's buffer. Fails if the socket fails, or if the connection must end because the caller
+    /// has sent too many control frames.
     fn poll_read_seen(
         &mut self,
         cx: &mut Context<'_>,
@@ -230,9 +230,10 @@ impl Read for CallerIo {
     }
 }
 
-/// How long a caller may take to notice that its request has been answered, and to stop sending the request.
+/// If an answer was sent before its request had ended: how long the caller may take to notice that, and to stop
+/// sending. After this time the connection is closed.
 const LINGER: Duration = Duration::from_secs(2);
-/// How long a caller may take to read that it has sent too many control frames.
+/// How long a caller may take to read that it has sent too many control frames, before its connection is closed.
 const HEAR: Duration = Duration::from_millis(500);
 /// The maximum number of bytes that one system call reads. The size of hyper's buffer is a power of two, and hyper
 /// doubles the buffer when one read fills it. This number is one less than 16 KiB, so a read cannot fill a buffer of 16

@@ -178,8 +178,9 @@ fn warn_of_plain_text(section: &Section<'_>, url: &Uri, headers: &[(HeaderName, 
     }
 }
 
-/// Returns the names and the filled-in values of the header fields, in the order of the file. The values are marked
-/// sensitive. Fields that cannot be read are left out, and their mistakes are reported.
+/// Returns the names and the values of the header fields, in the order of the file. Environment variables in the values
+/// are already replaced. The values are marked sensitive, so that no log shows them. Fields that cannot be read are
+/// left out, and their mistakes are reported.
 fn headers(section: &Section<'_>) -> Vec<(HeaderName, HeaderValue)> {
     let Some(table) = section.raw("headers").and_then(|value| value.get_ref().as_table()) else {
         return Vec::new();

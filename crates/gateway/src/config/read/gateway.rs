@@ -58,8 +58,8 @@ fn limits(section: &Section<'_>) -> Limits {
 pub(super) fn ledger(section: &Section<'_>) -> Ledger {
     let url = section.raw("url").and_then(|value| {
         let filled = section.book.fill(value)?;
-        // The URL was checked already as it is written. But if the written URL begins with `${`, only the filled-in URL
-        // shows the scheme. So the filled-in URL is checked too.
+        // The first pass has checked the URL as it is written in the file. If it begins with a placeholder such as
+        // `${env:URL}`, the scheme is known only after the placeholder is replaced. So the URL is checked again here.
         if let Err(wrong) = url_with_secrets(&filled, &["sqlite:", "postgres://", "postgresql://"])
             && value.get_ref().as_str().is_some_and(|raw| raw.starts_with("${"))
         {

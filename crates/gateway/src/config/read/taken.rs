@@ -70,8 +70,8 @@ pub(super) fn taken(
     let asked = confirm.map(|confirm| &confirm.request);
     let requests = asked.into_iter().chain(cancel.map(|cancel| &cancel.request));
     // The key of an action may be the value of one header of the caller's request, and nothing else. If such an
-    // operation is keyed, that header is not recorded with the other headers: when the request is sent, the header is
-    // filled with the recorded key.
+    // operation is keyed, that header is not recorded with the other headers. The ledger writes the recorded key into
+    // this header each time that it sends the request.
     let is_sent_as_key = idempotency == Idempotency::Keyed && key.header().is_some();
     let holes = requests.flat_map(RequestTemplate::holes).chain(key.holes().filter(|_| !is_sent_as_key));
     Taken {
@@ -82,7 +82,8 @@ pub(super) fn taken(
 }
 
 /// Returns the names of the headers that are recorded. They are those that are needed to read the body, those of the
-/// setting `keep_headers`, and those from which the holes `holes` are filled.
+/// setting `keep_headers`, and those whose values replace the placeholders `holes` of a template, such as
+/// `{request-header:x-tenant}`.
 fn headers<'h>(section: &Section<'_>, holes: impl Iterator<Item = &'h Hole>) -> Vec<HeaderName> {
     let listed = section.raw("keep_headers");
     let listed = listed.map_or_else(|| vec![ACCEPT, ACCEPT_LANGUAGE], |list| shape::stored_headers(list).0);

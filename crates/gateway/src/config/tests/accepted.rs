@@ -404,8 +404,8 @@ fn a_file_is_loaded_with_paths_beside_it() {
     assert!(load(&path, &|_| None).unwrap_err().to_string().contains("1:6"));
 }
 
-/// Checks the documentation of the keys, which editors show. If it names a default, that must be the default of the
-/// setting's type.
+/// Checks the documentation of the keys, which editors show. If the documentation of a key names a default, this must
+/// be the default in the code.
 #[test]
 fn what_is_said_of_a_default_is_the_default() {
     fn look<S: Clone>(rows: &[Row<S>], silent: &S) {

@@ -37,7 +37,7 @@ fn secret_is_shown_nowhere() {
         format!("{head}headers = {{ authorization = \"Bearer ${{{s}:x}}\" }}\n"),
         format!("{head}headers = {{ authorization = \"Bearer ${{{s}\" }}\n"),
         format!("{head}headers = {{ authorization = \"Bearer ${{file:/nonexistent/{s} x}}\" }}\n"),
-        // It stands in URLs.
+        // The secret stands in URLs.
         format!("[dependency.pay]\nurl = \"https://user:{s}@pay.example\"\n"),
         format!("[dependency.pay]\nurl = \"https://pay.example?key={s}\"\n"),
         format!("[dependency.pay]\nurl = \"https://pay.example#{s}\"\n"),
@@ -49,7 +49,7 @@ fn secret_is_shown_nowhere() {
         format!("[ledger]\nurl = \"host=db password={s}\"\n{head}"),
         format!("[ledger]\nurl = \"mysql://u:{s}@db/x\"\n{head}"),
         format!("[ledger]\nurl = \"mysql://db/x?password={s}\"\n{head}"),
-        // It stands in requests and bodies of our own.
+        // The secret stands in requests and bodies that the gateway sends by itself.
         format!("{head}health = \"POST /h?key={s}\"\n"),
         format!("{head}health = \"GET /h?{{{s}}}\"\n"),
         // These texts are not valid TOML. They have quotes and brackets that are not closed, strings of several lines,

@@ -18,23 +18,23 @@ const ACTIONS: &str = "/-/actions";
 /// All paths, with `ID` where the id of an action stands.
 pub(crate) const PATHS: [&str; 5] =
     [ACTIONS, "/-/actions/ID", "/-/actions/ID/settle", "/-/actions/ID/cancel", "/-/actions/ID/observe"];
-/// The longest time for which a caller may wait. A longer one counts as this one.
+/// The longest time for which a caller may wait. If a caller wants to wait longer, it waits for this time.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// What a request wants.
+/// What a request under `/-/actions` wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// To see an action, after at most this time.
+    /// Show an action. With `wait`, the caller wants the answer when the action is decided, or after this time.
     Show { which: Which, wait: Option<Duration> },
-    /// To change an action.
+    /// Change an action.
     Change { id: ActionId, how: Change },
 }
 
-/// Names an action.
+/// How a request names an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Which {
     Id(ActionId),
-    /// By the key that the caller gave it.
+    /// By its dependency and the key that the caller gave it.
     Key {
         dependency: String,
         key: String,
@@ -49,14 +49,14 @@ pub(crate) enum Change {
     Observe,
 }
 
-/// Why a request wants nothing that there is.
+/// Why a request under `/-/actions` cannot be carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unwanted {
     /// There is no such path.
     Path,
-    /// There is no such action, since this is no id of one.
+    /// The path has a text in place of an id that is no id. So there is no such action.
     Action,
-    /// The path takes only these methods.
+    /// The path does not take this method. The text names the methods that it takes.
     Method(&'static str),
     /// The text says what is wrong.
     Wrong(String),
@@ -114,7 +114,7 @@ fn shows(method: &Method) -> Result<(), Unwanted> {
     }
 }
 
-/// The parameters of a query that were not read yet.
+/// The names and values of those parameters of a query that were not read yet.
 struct Query(Vec<(String, String)>);
 
 impl Query {
@@ -168,8 +168,8 @@ impl Query {
 /// Returns the text without its percent-encoding.
 fn decoded(text: &str) -> Result<String, Unwanted> {
     if text.contains('+') {
-        // Programs disagree on whether this is a plus sign or a space. A wrong guess would look like a key that was never
-        // recorded.
+        // Some programs read a `+` in a query as a plus sign, and others as a space. A wrong guess would look like a
+        // key that was never recorded.
         return Err(Unwanted::Wrong("write a plus sign as %2B, and a space as %20".to_owned()));
     }
     let is_whole = |part: &str| part.len() >= 2 && part.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit);
@@ -179,7 +179,7 @@ fn decoded(text: &str) -> Result<String, Unwanted> {
         .ok_or_else(|| Unwanted::Wrong("a parameter has a malformed percent-encoding".to_owned()))
 }
 
-/// The body of a report.
+/// The body of a request with which a caller reports what it has observed of an action.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Report {
@@ -196,11 +196,11 @@ enum Reported {
     Unknown,
 }
 
-/// Reads a report about an action from a request's body: what was observed, and the evidence as it is kept. `caller` is the
-/// name of the caller, if it has one.
+/// Reads a report about an action from a request's body: what was observed, and the evidence as it is kept. `caller` is
+/// the name of the caller, if it has one.
 ///
-/// The evidence is kept for people to read. It never fills a later request, since nobody knows whether it has the form of
-/// the provider's own answer.
+/// The evidence is kept for people to read. No value from it is put into a later request, since it may not have the
+/// form of the provider's own answer.
 ///
 /// # Errors
 /// What is wrong with the body, in words.

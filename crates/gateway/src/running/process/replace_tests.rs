@@ -27,7 +27,8 @@ fn what_is_refused_leaves_the_guards_as_they_were() {
     assert_eq!(limit(&running), 7);
 }
 
-/// Callers without names would share one action if they used one key, so they may not call where each has its own keys.
+/// If each caller is to have keys of its own, every caller needs a name. Two callers without names that used the same
+/// key would share one action.
 #[test]
 fn a_caller_without_a_name_is_refused_where_callers_have_keys_of_their_own() {
     let folder = tempfile::tempdir().unwrap();

@@ -107,7 +107,7 @@ impl FileWatch {
 pub(super) enum Move {
     /// Do nothing for now.
     Wait,
-    /// Try to take the files, which may not fit together yet.
+    /// Take the files if they fit together. That is not known yet.
     Try,
     /// Report that the changed files have not been usable for a minute, for example because a certificate and its key
     /// do not belong together.
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(watch.look(2, at(70_000)), Move::Tell);
         assert_eq!(watch.look(2, at(71_000)), Move::Wait);
         assert!(!watch.is_due(at(80_999)) && watch.is_due(at(81_000)), "looks are no longer more frequent");
-        // The right key comes in the end.
+        // Now the contents change once more: the right key is there.
         assert_eq!(watch.look(3, at(90_000)), Move::Wait);
         assert_eq!(watch.look(3, at(91_000)), Move::Try);
         // The new contents did not fit together either. So another minute passes before that is reported.

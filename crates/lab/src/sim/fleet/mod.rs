@@ -34,7 +34,7 @@ pub(super) enum Machine {
     Peer(PeerCall),
 }
 
-/// One caller: its guards, and the number of its policy.
+/// One caller: its guards, and the index of its policy in the list of policies.
 pub(super) struct Caller {
     pub(super) policy: usize,
     guards: Guarding,
@@ -105,9 +105,9 @@ impl Caller {
         }
     }
 
-    /// Tells the guards of a simulated caller that somebody who waited for one of its calls has given up. The guards may want to see how the attempt
-    /// in flight really ends. Then they return a witness: the attempt goes on to its real ending, and nothing is sent
-    /// after it. If the result is `None`, the call is over.
+    /// Must be called when the one who waits for this call gives up waiting. The caller's guards may want to see how
+    /// the attempt in flight really ends. Then they return a witness: the attempt goes on to its real ending, and
+    /// nothing is sent after it. If the result is `None`, the call is over.
     pub(super) fn leaves(
         &mut self,
         policy: &Policy,

@@ -1,5 +1,5 @@
-//! Small models of other products. Each has a number of tries and a rule for the waits between them. It may also have a
-//! budget, a breaker, a limit, a throttle or a controller.
+//! Small models of other products. Each has a maximum number of attempts for a call (`tries`), and a rule for the waits
+//! between them. It may also have a budget, a breaker, a limit, a throttle or a controller.
 //!
 //! These models are for comparison only. The doc of each part names the product whose rule the part models. As in those
 //! products, each attempt counts as a success or a failure by itself, and not the call as a whole. If the caller's own
@@ -75,7 +75,7 @@ impl Waits {
 }
 
 impl PeerPolicy {
-    /// Returns a policy with this number of tries and these waits, without any guard.
+    /// Returns a policy whose calls make at most `tries` attempts, with these waits between them and without any guard.
     #[must_use]
     pub fn tries(tries: u32, waits: Waits) -> PeerPolicy {
         PeerPolicy {
@@ -91,7 +91,7 @@ impl PeerPolicy {
         }
     }
 
-    /// Returns a policy with one try: no repeats and no guards.
+    /// Returns a policy whose calls make one attempt: no repeats and no guards.
     #[must_use]
     pub fn bare() -> PeerPolicy {
         PeerPolicy::tries(1, Waits::Immediate)

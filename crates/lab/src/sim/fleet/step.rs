@@ -1,5 +1,5 @@
-//! What a caller does next, and what can be seen of its guards. Seawall's policy and the models of other products use
-//! the same two types for this.
+//! What a caller does next, and the state of its guards. Seawall's policy and the models of other products use the same
+//! two types for this.
 
 use seawall_policy::{BreakerState, Ending, Time};
 
@@ -29,7 +29,7 @@ pub enum Next {
     },
 }
 
-/// What can be seen of a caller's guards.
+/// The state of a caller's guards at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(in crate::sim) struct Seen {
     /// The state of the caller's breakers: closed if all are closed, and otherwise the state of one that is not closed.

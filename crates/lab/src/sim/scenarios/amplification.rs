@@ -1,8 +1,8 @@
 //! Retries over several tiers multiply.
 //!
-//! If `t` tiers each try `r` times, one call makes `r^t` attempts at the last tier when that tier is down. Three tiers
-//! with three tries make 27. With a budget at the top tier alone there are still nine attempts. If every tier has a
-//! budget that successes pay for, there is one attempt.
+//! If each of `t` tiers makes `r` attempts for a call, one call makes `r^t` attempts at the last tier when that tier is
+//! down. Three tiers with three attempts each make 27 attempts there. With a budget at the top tier alone there are
+//! still nine. If every tier has a budget that successes pay for, there is one.
 
 use std::time::Duration;
 

@@ -25,7 +25,7 @@ pub(super) struct Arm {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Measure {
     /// The recovery: the number of seconds from the given second, in which the trouble ends, until goodput is 95 % or
-    /// more and stays so.
+    /// more and stays so. Goodput is the share of the calls begun in a second that ended well.
     Recovery(usize),
     /// Three figures: the recovery as in [`Measure::Recovery`], the share of calls refused before the trouble, and the
     /// largest number of attempts for each call (the peak amplification). Seawall promises bounds for the last two.

@@ -1,7 +1,7 @@
-//! The effect of the number of callers at one total load: each caller starts with a budget of its own, and these
-//! budgets add up.
+//! The effect of the number of callers, while their total load stays the same. Each caller starts with a budget of its
+//! own, and these budgets add up.
 //!
-//! A start of ten tokens does no harm with one caller. With a hundred thousand callers it pays for a million repeats,
+//! Ten tokens at the start do no harm with one caller. With a hundred thousand callers they pay for a million repeats,
 //! which is a second outage. `N` callers that start with `c0` tokens each are safe only while `N · c0 ≤ (1 − ρ) · µ ·
 //! seconds of recovery`. Here `µ` is the number of attempts that the provider can serve in a second, and `ρ` is its
 //! load. A budget that allows every caller a fixed number of repeats per second is worse, because it is never used up.

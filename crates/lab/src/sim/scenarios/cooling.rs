@@ -123,8 +123,8 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
 ///
 /// - The provider's answers name a time. From that time on, the provider gets at most twice its capacity in any tenth
 ///   of a second.
-/// - The number of calls that callers refuse and of attempts that are answered 429 is at most half of the same number
-///   for callers that come back exactly at the named time.
+/// - Calls are lost in two ways: a caller refuses them, or the provider answers them 429. The number of these losses is
+///   at most half of that for callers that come back exactly at the named time.
 fn promises(study: &Study<'_>, findings: &mut Findings) {
     let mean = |name: &str, column: usize| {
         let figure = findings.figures.iter().find(|figure| figure.name == format!("cooling_return/{name}"));

@@ -2,7 +2,8 @@
 //!
 //! While all attempts time out, each call makes `a` attempts. If `aρ ≥ 1`, where `ρ` is the load, the server never
 //! works off its queue. So the critical load is `1/a`. The scenario finds it by halving an interval of loads. Each step
-//! simulates a strong trigger at the load in the middle, and looks whether the backlog shrinks or grows afterwards.
+//! simulates the load in the middle of the interval: for 20 seconds the provider has only a twentieth of its capacity,
+//! and so gets a backlog. Then the step looks whether this backlog shrinks or grows.
 
 use super::arms::count;
 use super::scenario::{Findings, Scenario, Study};

@@ -1,8 +1,10 @@
-//! Erlang's loss formula: how many calls does a bulkhead of c permits refuse?
+//! Erlang's loss formula: how many calls does a concurrency limit refuse? The limit has c slots, which are called
+//! permits here.
 //!
-//! With Poisson arrivals, c permits and no queue, the share of refused calls depends on the offered load alone, and not
-//! on the distribution of the holding times (A. K. Erlang, 1917). With a queue of K − c places, the model is M/M/c/K.
-//! The permits come from the real [`Limit`] and the places from the real [`Queue`], in virtual time.
+//! Calls come at random times (a Poisson stream). If there is no queue, the share of refused calls depends on the
+//! offered load alone, and not on the distribution of the times for which calls hold their permits (A. K. Erlang,
+//! 1917). With a queue of K − c places, the model is M/M/c/K. The permits come from the real [`Limit`] and the places
+//! from the real [`Queue`], in virtual time.
 
 use std::collections::VecDeque;
 use std::time::Duration;

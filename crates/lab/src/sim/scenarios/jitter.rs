@@ -1,9 +1,10 @@
 //! Backoff and jitter: N clients want to write one row, each with optimistic concurrency control.
 //!
 //! A client reads the row's version, and then writes on condition that the version is still the same. The write fails
-//! if another client has written in between; then the client begins again after a wait. The network takes |N(10, 2)| ms
-//! each way. The setup is that of M. Brooker, *Exponential Backoff and Jitter* (AWS Architecture Blog, 2015): without
-//! randomness in the waits, clients that failed at the same time repeat at the same time.
+//! if another client has written in between; then the client begins again after a wait. The time in the network, each
+//! way, is drawn from a normal distribution (mean 10 ms, standard deviation 2 ms). The setup is that of M. Brooker,
+//! *Exponential Backoff and Jitter* (AWS Architecture Blog, 2015): without randomness in the waits, clients that failed
+//! at the same time repeat at the same time.
 
 use seawall_policy::Time;
 

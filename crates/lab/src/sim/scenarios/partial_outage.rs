@@ -99,7 +99,7 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
 /// only after these seconds. Before that, it depends on the outage and not on the policy.
 const SETTLES: usize = 5;
 
-/// Returns four figures of one run:
+/// Returns four figures of one run. Goodput is the share of calls that ended well.
 ///
 /// - the goodput of all calls;
 /// - the goodput of the calls to healthy shards;

@@ -115,7 +115,7 @@ impl Storm {
         world
     }
 
-    /// Returns the second in which the trigger ends.
+    /// Returns the second in which the provider has its full capacity again.
     pub(super) fn over(&self) -> usize {
         (self.from + self.lasts).ceil() as usize
     }

@@ -17,8 +17,8 @@ use super::fleet::Policy;
 /// What a run simulates: callers, providers, calls and troubles.
 #[derive(Clone, Debug)]
 pub struct World {
-    /// The callers, in groups. All callers of a group run one policy. Except in a closed loop, where each caller makes
-    /// its own calls, each caller is equally likely to make the next call.
+    /// The callers, in groups. All callers of a group run one policy. In a closed loop, each caller makes its own
+    /// calls. With all other arrivals, each caller is equally likely to make the next call.
     pub fleet: Vec<Group>,
     /// When calls begin.
     pub arrivals: Arrivals,
@@ -30,9 +30,8 @@ pub struct World {
     pub network: Option<Spread>,
     /// The calls whose callers leave before the end; `None` if all callers wait until the end.
     pub leavers: Option<Leavers>,
-    /// The maximum number of times that a caller makes the same call again. It makes it again if an answer or a refusal
-    /// said when to come back (as with `Retry-After`), and it waits until that time. Zero means that no call is made
-    /// again.
+    /// The maximum number of times that a caller makes the same call again. A caller does so if an answer or a refusal
+    /// said when to come back (as with `Retry-After`), and only at that time. Zero means that no call is made again.
     pub returns: u8,
     /// Whether answers say in whole seconds when to come back, rounded up, as in `Retry-After`.
     pub whole_seconds: bool,
@@ -63,8 +62,9 @@ pub enum Arrivals {
     /// A Poisson stream: calls that come at random, with this mean number per second for all callers together, whatever
     /// becomes of earlier calls. Many independent callers that call rarely make such a stream.
     Open(f64),
-    /// Waves of calls (Poisson waves, geometric sizes). They do not depend on how calls end. The first number is the
-    /// number of calls per second for all callers together; the second is the mean number of calls in a wave.
+    /// Waves of calls. Their times are random (Poisson), and so are their sizes (geometric). They do not depend on how
+    /// calls end. The first number is the number of calls per second for all callers together; the second is the mean
+    /// number of calls in a wave.
     Waves(f64, f64),
     /// A closed loop: when a call has ended, its caller waits for this time and then makes its next call.
     Closed(Spread),

@@ -26,8 +26,8 @@ impl Postgres {
     /// Writes one change and runs its handler, in a transaction of its own. Returns what became of the change.
     pub(super) async fn change_alone(&self, change: &Change<PgConnection>) -> Result<Changed> {
         if change.follow.is_none() {
-            // Usually no other transaction holds the row. So the first try waits only for a short time and then gives
-            // up. It does not count against the limit of transactions that may wait for long (`places`).
+            // Usually no other transaction holds the row. So the change is first made in a transaction that waits only
+            // for a short time. Such a transaction needs no place (`places`).
             match run_again(|| self.try_change(change, Begin::Batch)).await {
                 Err(e) if e.trouble() == Trouble::Busy => {}
                 ended => return ended,

@@ -32,13 +32,13 @@ use super::statements::NOW;
 /// because the time of a poll says little: on a busy machine a short search takes long, too.
 const MANY: u64 = 2000;
 
-/// Polls and claims search for due rows from a bound on. The bound of an operation is set one second before the due
-/// time of its first due row, or one second before now if no row is due. A row may be written a moment after the time
-/// from which it is due.
+/// How long before the due time of an operation's first due row its bound is set, or before now if no row is due. Polls
+/// and claims search for due rows only from the bound on. The margin is for rows that are written a moment after the
+/// time from which they are due.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// The bounds are the times from which polls search for due rows. The time before the bounds is searched, too, one
-/// piece after the other. This is the length of the shortest piece.
+/// The length of the shortest [`Piece`]. Polls search for due rows from the bounds on. The time before the bounds is
+/// searched piece by piece.
 const SHORTEST: Duration = Duration::from_secs(2);
 
 /// A piece of this length or more is not limited: it reaches back to the beginning of time.
@@ -139,11 +139,10 @@ impl Bounds {
         (!self.of.is_empty()).then_some(Piece { back: self.back, length })
     }
 
-    /// Takes the result of searching the span that [`Bounds::piece`] returned. `found` has the operations for which a
+    /// Notes the result of a search of the span that [`Bounds::piece`] returned. `found` has the operations for which a
     /// due row was found there, with its due time: the bound of such an operation is lowered to that time. `walked` is
-    /// the number of index entries that the search has read. Returns whether the next span can be searched
-    /// immediately. It cannot if this search has read [`MANY`] entries or more, or if it has reached the beginning of
-    /// time.
+    /// the number of index entries that the search has read. Returns whether the next span can be searched immediately.
+    /// It cannot if this search has read [`MANY`] entries or more, or if it has reached the beginning of time.
     pub(super) fn searched(&mut self, found: impl Iterator<Item = (Name, Stamp)>, walked: u64) -> bool {
         for (name, due) in found {
             self.of.entry(name).and_modify(|bound| *bound = due.min(*bound));
@@ -188,7 +187,7 @@ impl SharedBounds {
         declared.operations.iter().map(|operation| At(from(operation))).collect()
     }
 
-    /// Returns the question of a poll.
+    /// Returns the SQL with which a poll asks which operations have due rows. The search begins at the bounds.
     pub(super) fn question(&self, declared: &[Declared], knows: u32, within: Duration) -> String {
         let bounds = self.lock();
         polled::due(Dialect::Postgres, NOW, declared, knows, within, |dependency, operation| {
@@ -196,15 +195,16 @@ impl SharedBounds {
         })
     }
 
-    /// Takes the answers to [`SharedBounds::question`].
+    /// Sets the bounds, which are the times from which on later polls look for due rows. They follow from the answers
+    /// to [`SharedBounds::question`].
     pub(super) fn polled(&self, declared: &[Declared], answers: &Answers) {
         if let Some(now) = answers.now {
             self.lock().polled(firsts(declared, answers), now, answers.walked);
         }
     }
 
-    /// Polls search for due rows only from the bounds on. Returns the SQL that searches the next span of time before
-    /// the bounds; `None` if there are no bounds.
+    /// Returns the SQL that searches for due rows in the next span of time before the bounds, since polls search only
+    /// from the bounds on. Returns `None` if there are no bounds.
     pub(super) fn question_below(&self, declared: &[Declared], knows: u32) -> Option<String> {
         let bounds = self.lock();
         let piece = bounds.piece()?;

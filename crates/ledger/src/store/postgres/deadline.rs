@@ -44,7 +44,8 @@ use super::statements::failed;
 
 type Manager = <Db as Database>::TransactionManager;
 
-/// The maximum number of tries of BEGIN, or of a whole operation that only reads. Each try uses another connection.
+/// The maximum number of times that BEGIN is sent, or that an operation which only reads is run. Each time another
+/// connection is used.
 const TRIES: u32 = 4;
 
 /// By how much the server's limits are longer than the program's deadline, so that the program is the first to give up.
@@ -72,11 +73,11 @@ pub(super) const LIST: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; S
 /// How a transaction begins.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Begin {
-    /// It only reads.
+    /// The transaction only reads.
     Read,
-    /// It lists actions ([`LIST`]).
+    /// The transaction lists actions ([`LIST`]).
     List,
-    /// It has the writes of a batch, or a claim ([`BATCH`]).
+    /// The transaction has the writes of a batch, or a claim ([`BATCH`]).
     Batch,
     /// The transaction has a single change. It waits for a locked row for four fifths of the deadline only. So a locked
     /// row and a database that does not answer give different errors.
@@ -84,7 +85,7 @@ pub(crate) enum Begin {
     /// The transaction runs a handler of the application. It has the database's default isolation level, and waits for
     /// a locked row as `Alone` does. The server does not limit the time of the handler's statements.
     Handler,
-    /// It creates or updates the tables, which may take long.
+    /// The transaction creates or updates the tables, which may take long.
     Migrate,
 }
 
@@ -424,7 +425,7 @@ impl Kept {
 /// already passed, its connection is closed instead.
 #[derive(Debug)]
 pub(crate) struct Tx {
-    /// `None` after the end.
+    /// The connection; `None` after the transaction has ended.
     conn: Option<PoolConnection<Db>>,
     turn: Turn,
     doubts: Arc<Doubts>,

@@ -179,7 +179,8 @@ fn answer(
             let key = (insert.action.dependency.clone(), insert.action.key.clone());
             Ok(Answer::Recorded(match recorded.existing.get(&key) {
                 _ if recorded.taken.contains(&id) => Recorded::New,
-                // The stored row has the same id. So an earlier try has inserted it, and the answer was lost.
+                // The stored row has the same id. So an earlier execution of this batch has inserted it, and the answer
+                // was lost.
                 Some(found) if found.id == id => Recorded::New,
                 Some(found) => Recorded::Existing(Box::new(found.clone())),
                 None => Recorded::Clash,

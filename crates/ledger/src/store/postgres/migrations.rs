@@ -22,22 +22,24 @@ use super::statements::failed;
 const STEPS_WITHIN: Duration = Duration::from_secs(3600);
 
 /// The steps, in order.
-pub(super) const STEPS: [Step; 5] = [
+pub(super) const STEPS: [Step; 6] = [
     Step { text: include_str!("../../../sql/postgres/0001.sql"), works_from: 1 },
     Step { text: include_str!("../../../sql/postgres/0002.sql"), works_from: 1 },
     Step { text: include_str!("../../../sql/postgres/0003.sql"), works_from: 3 },
     Step { text: include_str!("../../../sql/postgres/0004.sql"), works_from: 3 },
     Step { text: include_str!("../../../sql/postgres/0005.sql"), works_from: 3 },
+    Step { text: include_str!("../../../sql/postgres/0006.sql"), works_from: 3 },
 ];
 
 /// The steps of a program that is one version ahead, for tests. Its last step adds a column.
 #[cfg(feature = "testing")]
-pub(super) const AHEAD: [Step; 6] = [
+pub(super) const AHEAD: [Step; 7] = [
     STEPS[0],
     STEPS[1],
     STEPS[2],
     STEPS[3],
     STEPS[4],
+    STEPS[5],
     Step { text: "ALTER TABLE seawall.action ADD COLUMN tomorrow text", works_from: 3 },
 ];
 

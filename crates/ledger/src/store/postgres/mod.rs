@@ -103,8 +103,8 @@ impl Postgres {
         servers.tell_ignored();
         let pool = PgPoolOptions::new()
             .max_connections(settings.connections_needed())
-            // This is longer than the ledger's own wait for a connection, because the ledger's message says more than
-            // the pool's.
+            // The pool's limit is longer than the ledger's own limit on the wait for a connection. So the ledger's
+            // error comes first, which says more than the pool's.
             .acquire_timeout(within * 2)
             .test_before_acquire(false)
             .connect_lazy_with(options);
@@ -167,16 +167,17 @@ impl Postgres {
         [deadline::BATCH, claim, changes, change]
     }
 
-    /// Returns the statements of the claims while classes are held: of all rows but the failing ones of the held classes, and
-    /// of the failing rows of one class. Tests check what they read.
+    /// Returns the two statements that claim rows while the pace holds classes back. The first one claims all due rows
+    /// except the failing ones of these classes. The second one claims the failing rows of one class. Tests check how
+    /// many rows the statements read.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn held_texts() -> [&'static str; 2] {
         statements::held_texts()
     }
 
-    /// Returns the statements that begin a transaction that lists actions, and the statement that lists the actions of
-    /// a filter. Tests check its query plan.
+    /// Returns the statements that begin a transaction that lists actions, and the statement that lists the actions
+    /// which match the filter. Tests check its query plan.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn list_texts(filter: &Filter) -> [&'static str; 2] {
@@ -187,7 +188,7 @@ impl Postgres {
         &self.link
     }
 
-    /// Asks one of the questions of [`polled`] about rows that are due.
+    /// Executes one of the statements of [`polled`] that search for due rows, and returns the answers.
     async fn answers(&self, declared: &[Declared], question: String) -> Result<Answers> {
         let (rows, asked) = self.link.plain(question).await?;
         let mut answers = Answers::of(declared);

@@ -49,8 +49,8 @@ pub(super) struct Place {
 
 impl Places {
     /// Makes the places for a pool. Of the pool's connections, each lane needs one, and [`SPARE`] (2) are kept free for
-    /// claims and reads. The rest are places, at most `handlers` and at least one. With `lanes` + 2 connections there is
-    /// one place, and only one connection is kept free. A transaction waits for a place for at most half of
+    /// claims and reads. The rest are places, at most `handlers` and at least one. With `lanes` + 2 connections there
+    /// is one place, and only one connection is kept free. A transaction waits for a place for at most half of
     /// `within`, the time that the database has for an answer.
     ///
     /// # Errors
@@ -82,7 +82,7 @@ impl Places {
     pub(super) async fn take(&self, dependency: &str) -> Result<Place> {
         let (own, all) = (self.of_dependency(dependency), self.all.clone());
         let taken = timeout(self.wait, async {
-            // The semaphores are never closed.
+            // `ok()` is never `None` here, since the semaphores are never closed.
             Some(Place { _own: own.acquire_owned().await.ok()?, _of_all: all.acquire_owned().await.ok()? })
         });
         taken.await.ok().flatten().ok_or_else(|| {

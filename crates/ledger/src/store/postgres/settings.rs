@@ -28,8 +28,8 @@ pub struct Settings {
     pub prepared: bool,
     /// The longest time that the database may take for an operation of the ledger, including the wait for a connection.
     /// Default 5 s; less than 10 ms means 10 ms. After that time the caller gets
-    /// [`Trouble::Away`](crate::Trouble::Away), and the connection is closed. A change waits at most four fifths of this
-    /// time for a row that another transaction holds.
+    /// [`Trouble::Away`](crate::Trouble::Away), and the connection is closed. A change waits at most four fifths of
+    /// this time for a row that another transaction holds.
     pub answer_within: Duration,
     /// The longest time that the handlers of one transaction may take. Default 30 s, since they may run slow statements
     /// of their own. After that time, the transaction is rolled back, and the handler counts as failed.

@@ -134,8 +134,9 @@ static CLAIM: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The statement of a claim while classes are held. The operations are looked at in random order: the one whose oldest row
-/// is due first could always be the same, since its rows are held.
+/// The statement of a claim while the pace holds classes back. The operations are looked at in random order, and not in
+/// the order of their oldest due rows as in [`CLAIM`]. Rows that are held back stay due, so an operation with such rows
+/// would always come first. The other operations would then get fewer claims, or none.
 static CLAIM_ALL_BUT: LazyLock<String> = LazyLock::new(|| {
     let ago = "statement_timestamp() - $8 * interval '1 microsecond'";
     let which = which::all_but(Dialect::Postgres, "$7", "$9::timestamptz", NOW, ago);
@@ -173,14 +174,14 @@ pub(super) fn texts() -> [&'static str; 3] {
     [&CLAIM, &CHANGE, &CHANGE_ONE]
 }
 
-/// Returns the texts of the claims while classes are held, which tests check: of all rows but the failing ones of the held
-/// classes, and of the failing rows of one class.
+/// Returns the texts of the two statements that claim rows while the pace holds classes back, for tests. The first one
+/// claims all due rows except the failing ones of these classes. The second one claims the failing rows of one class.
 #[cfg(feature = "testing")]
 pub(super) fn held_texts() -> [&'static str; 2] {
     [&CLAIM_ALL_BUT, &CLAIM_FAILING]
 }
 
-/// Returns the text of the statement that lists the actions of a filter. The tests check its plan.
+/// Returns the text of the statement that lists the actions which match the filter. The tests check its plan.
 #[cfg(feature = "testing")]
 pub(super) fn list_text(filter: &Filter) -> &'static str {
     SELECT.list(filter)
@@ -188,8 +189,7 @@ pub(super) fn list_text(filter: &Filter) -> &'static str {
 
 pub(crate) fn failed(e: sqlx::Error) -> StoreError {
     let trouble = match &e {
-        // The error is fatal: it ended the connection or refused it, because the server shuts down, starts, or accepts
-        // no connections.
+        // The server has ended or refused the connection, because it shuts down, starts up, or accepts no connections.
         sqlx::Error::Database(said) if ended_the_connection(said.as_ref()) => Trouble::Away,
         sqlx::Error::Database(said) => match said.code().as_deref().unwrap_or_default() {
             "40001" | "40P01" => Trouble::Again,
@@ -383,7 +383,7 @@ impl Session<'_> {
         self.claimed(query).await
     }
 
-    /// Claims up to the wanted number of the due rows of a dependency that `which` names. Returns the rows and the
+    /// Claims the due rows of a dependency that `which` names, at most `claim.most` of them. Returns the rows and the
     /// database's time; the time is `None` if no row was claimed.
     pub(super) async fn claim_which(
         &mut self,

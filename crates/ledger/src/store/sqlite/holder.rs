@@ -26,7 +26,7 @@ pub(super) fn holder(file: &Path) -> Option<u32> {
 /// file. `file` is the device and the inode, in the form of that line. Returns `None` for all other lines.
 fn writer(line: &str, file: &str, bytes: &RangeInclusive<u64>) -> Option<u32> {
     let mut words = line.split_ascii_whitespace().skip(1);
-    // A process that waits for a lock has an arrow here.
+    // In the line of a process that only waits for a lock, the next word is an arrow.
     let (_kind, _mode) = (words.next().filter(|kind| *kind == "POSIX")?, words.next()?);
     let (access, pid, of) = (words.next()?, words.next()?, words.next()?);
     let (first, last) = (words.next()?.parse::<u64>().ok()?, words.next()?);

@@ -175,15 +175,16 @@ impl Sqlite {
         statements::claim_text(operations)
     }
 
-    /// Returns the statements of the claims while classes are held: of all rows of one operation but the failing ones of the
-    /// held classes, and of the failing rows of one class. Tests check what they read.
+    /// Returns the two statements that claim rows while the pace holds classes back. The first one claims all due rows
+    /// of one operation except the failing ones of these classes. The second one claims the failing rows of one class.
+    /// Tests check how many rows the statements read.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn held_texts() -> [String; 2] {
         [statements::claim_all_but_text(1), statements::CLAIM_FAILING.clone()]
     }
 
-    /// Returns the SQL that lists the actions of a filter. Tests check its query plan.
+    /// Returns the SQL that lists the actions which match the filter. Tests check its query plan.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn list_text(filter: &Filter) -> &'static str {

@@ -100,20 +100,22 @@ static ATTEMPT: LazyLock<Sized> = LazyLock::new(|| {
 /// The statements that only read.
 static SELECT: LazyLock<Select> = LazyLock::new(|| Select::of(Dialect::Sqlite));
 
-/// Returns the statement of a claim of rows of `operations` operations.
+/// Returns the statement that claims due rows of several operations. `operations` is their number.
 pub(super) fn claim_text(operations: usize) -> String {
     claim_of(operations, "", 7)
 }
 
-/// Returns the statement of a claim of all rows of `operations` operations but the failing ones of the held classes.
+/// Returns the statement that claims due rows of several operations, except the failing rows of the classes that the
+/// pace holds back. `operations` is the number of operations.
 pub(super) fn claim_all_but_text(operations: usize) -> String {
     let which = which::all_but(Dialect::Sqlite, "?7", "?9", "?4", "?8");
     claim_of(operations, &format!("AND {which} "), 10)
 }
 
-/// Returns the statement of a claim of rows that `which` allows. The names of the operations are the parameters from the
-/// number `first` on. The rows of each operation are found in the order of the index; a list of names in the condition would
-/// make SQLite sort all due rows of these operations.
+/// Returns the statement that claims the due rows of several operations which fulfil the SQL condition `which`.
+/// `operations` is the number of operations, and their names are the parameters from the number `first` on. Each
+/// operation has a SELECT of its own, which finds its rows in the order of the index. One SELECT with a list of names
+/// would make SQLite sort all due rows of these operations.
 fn claim_of(operations: usize, which: &str, first: usize) -> String {
     let of = |number: usize| {
         format!(
@@ -126,7 +128,7 @@ fn claim_of(operations: usize, which: &str, first: usize) -> String {
     claim(&format!("id IN (SELECT id FROM ({each}) ORDER BY due_at LIMIT ?5)"))
 }
 
-/// The statement of a claim of the failing rows of one class.
+/// The statement that claims the failing rows of one class.
 pub(super) static CLAIM_FAILING: LazyLock<String> = LazyLock::new(|| {
     let which = which::failing(["?7", "?8", "?9"]);
     claim(&format!(
@@ -148,7 +150,7 @@ fn claim(which: &str) -> String {
     )
 }
 
-/// Returns the text of the statement that lists the actions of a filter. Tests check its plan.
+/// Returns the text of the statement that lists the actions which match the filter. Tests check its plan.
 #[cfg(feature = "testing")]
 pub(super) fn list_text(filter: &Filter) -> &'static str {
     SELECT.list(filter)
@@ -360,8 +362,8 @@ fn left(most: u32, rows: &[SqliteRow]) -> u32 {
     most.saturating_sub(u32::try_from(rows.len()).unwrap_or(u32::MAX))
 }
 
-/// Returns the actions of claimed rows. A row that cannot be read must not stop the others. Such a row stays claimed until
-/// its lease ends.
+/// Returns the actions of claimed rows. A row that cannot be read must not stop the others. Such a row stays claimed
+/// until its lease ends.
 fn readable(rows: &[SqliteRow]) -> Vec<Action> {
     let readable = rows.iter().filter_map(|row| {
         rows::action(row).inspect_err(|e| tracing::error!(error = %e, "a row cannot be read")).ok()
@@ -384,7 +386,7 @@ pub(super) async fn claim_one(
     one(query, conn).await
 }
 
-/// Returns what waits of the declared operations.
+/// Returns for each dependency whether a row is due, and when the next row will be due.
 pub(super) async fn due(
     conn: &mut SqliteConnection,
     declared: &[Declared],
@@ -403,7 +405,6 @@ pub(super) async fn due(
     Ok(answers.due)
 }
 
-/// Returns the operations that are not declared and have due rows.
 /// Executes a statement that counts rows of operations.
 pub(super) async fn counted(conn: &mut SqliteConnection, text: String) -> Result<Vec<OperationCount>> {
     let rows = plain(conn, text).await?;

@@ -192,8 +192,8 @@ async fn completed(
     if !changed.contains(&id) {
         let found = statements::load(conn, id).await?;
         return Ok(match found {
-            // The row is exactly as this change makes it. So an earlier try has written the change, and its answer was
-            // lost.
+            // The row is exactly as this change makes it. So the change was written when it was offered before, and
+            // that answer was lost.
             Some(action) if action.state == *change.write.to() => Changed::Taken,
             other => Changed::Stale(other.map(Box::new)),
         });

@@ -82,7 +82,7 @@ impl Play {
         }
     }
 
-    /// Notes that the station has finished with the attempt. If nobody waits for the attempt either, it is removed.
+    /// Records that the station has finished with the attempt. If nobody waits for the attempt either, it is removed.
     fn let_go(&mut self, handle: Handle) {
         if let Some(attempt) = self.attempts.get(handle) {
             attempt.held = false;
