@@ -123,7 +123,14 @@ fn read(url: &str) -> std::result::Result<Servers, String> {
         }
     }
     if let Some(named) = named {
-        written = named.split(',').map(|host| (Some(host.to_owned()), None)).collect();
+        let hosts: Vec<Written> = named.split(',').map(|host| (Some(host.to_owned()), None)).collect();
+        // As in libpq, the ports before the path hold for these servers, too.
+        let before: Vec<Option<u16>> =
+            std::mem::replace(&mut written, hosts).into_iter().map(|(_, port)| port).collect();
+        if before.iter().any(Option::is_some) {
+            let texts = before.iter().map(|port| port.map_or_else(String::new, |port| port.to_string()));
+            give_ports(&mut written, &texts.collect::<Vec<_>>().join(","))?;
+        }
     }
     if let Some(ports) = ports {
         give_ports(&mut written, &ports)?;
@@ -241,6 +248,7 @@ mod tests {
             ("postgres://me:p%2C%40@a:5432,b:5433/db?sslmode=require", "me@a:5432 me@b:5433 that writes"),
             ("postgres://me@a,b,c:6000/db", "me@a:5432 me@b:5432 me@c:6000 that writes"),
             ("postgres://me@/db?host=a,b&port=6000", "me@a:6000 me@b:6000 that writes"),
+            ("postgres://me@localhost:6000/db?host=a,b", "me@a:6000 me@b:6000 that writes"),
             ("postgres:///db?user=me&host=a,b&port=6000,", "me@a:6000 me@b:5432 that writes"),
             ("postgres://me@a,b/db?port=1,2&connect_timeout=3", "me@a:1 me@b:2 that writes"),
             ("postgres://me@[::1],[::2]:7/db", "me@[::1]:5432 me@[::2]:7 that writes"),
