@@ -89,19 +89,12 @@ impl Doubts {
         Ok(())
     }
 
-    /// Makes sure of all earlier commits, if there is a doubt. `conn` must not be in a transaction.
+    /// Makes sure of all earlier commits. `conn` must not be in a transaction.
     ///
     /// # Errors
     ///
     /// [`Trouble::Away`] if the doubt remains.
     pub(super) async fn settle(&self, conn: &mut PgConnection) -> Result<()> {
-        if self.is_settled() {
-            return Ok(());
-        }
-        let _one = self.settling.lock().await;
-        if self.is_settled() {
-            return Ok(());
-        }
         let raised = self.raised.load(Ordering::SeqCst);
         let making_sure = async { sqlx::raw_sql(MAKES_SURE).execute(conn).await.map(drop) };
         let (made, warning) = heard(making_sure).await;
@@ -114,7 +107,13 @@ impl Doubts {
         Ok(())
     }
 
-    fn is_settled(&self) -> bool {
+    /// Waits until nobody else makes sure of earlier commits.
+    pub(super) async fn one_at_a_time(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.settling.lock().await
+    }
+
+    /// Returns whether there is no doubt.
+    pub(super) fn are_settled(&self) -> bool {
         self.raised.load(Ordering::SeqCst) == self.settled.load(Ordering::SeqCst)
     }
 }

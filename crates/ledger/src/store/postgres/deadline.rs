@@ -228,6 +228,7 @@ impl Link {
         loop {
             match self.bounded(until, reading(until)).await {
                 Err(e) if e.trouble() == Trouble::Away && tries < TRIES && Instant::now() < until => {
+                    close_idle(&self.pool);
                     tries += 1;
                 }
                 ended => return ended,
@@ -248,6 +249,7 @@ impl Link {
     /// Begins a transaction on the connection `kept`, if there is one and it still answers. Otherwise begins it on a
     /// connection of the pool. The errors are those of [`Link::begin`].
     pub(super) async fn begin_on(&self, mut kept: Option<Kept>, begin: Begin, until: Instant) -> Result<Tx> {
+        self.make_sure(until).await?;
         let mut tries = 1;
         loop {
             let kept = match kept.take().and_then(Kept::unless_over) {
@@ -256,22 +258,19 @@ impl Link {
             };
             let half = until.saturating_duration_since(Instant::now()) / 2;
             let mut tx = self.tx(kept, until);
-            let beginning = async {
-                self.doubts.settle(&mut tx).await?;
-                Manager::begin(&mut tx, Some(self.begins.of(begin))).await.map_err(failed)
-            };
-            let error = match timeout(half, beginning).await {
+            tx.writes = !matches!(begin, Begin::Read | Begin::List);
+            let error = match timeout(half, Manager::begin(&mut tx, Some(self.begins.of(begin)))).await {
                 Ok(Ok(())) => {
                     tx.begun = true;
                     self.is_away.store(false, Ordering::Relaxed);
                     return Ok(tx);
                 }
-                Ok(Err(e)) => e,
+                Ok(Err(e)) => failed(e),
                 Err(_) => self.silent(),
             };
             tx.close();
+            close_idle(&self.pool);
             if error.trouble() != Trouble::Away {
-                close_idle(&self.pool);
                 return Err(error);
             }
             self.is_away.store(true, Ordering::Relaxed);
@@ -291,17 +290,14 @@ impl Link {
         let reading = |until| {
             let text = text.clone();
             async move {
+                self.make_sure(until).await?;
                 let mut single = self.tx(self.acquire(until).await?, until);
                 single.begun = true;
                 let asked = Instant::now();
                 let half = until.saturating_duration_since(asked) / 2;
-                let reading = async {
-                    self.doubts.settle(&mut single).await?;
-                    sqlx::raw_sql(text).fetch_all(&mut *single).await.map_err(failed)
-                };
-                match timeout(half, reading).await {
+                match timeout(half, sqlx::raw_sql(text).fetch_all(&mut *single)).await {
                     Ok(rows) => {
-                        let rows = rows?;
+                        let rows = rows.map_err(failed)?;
                         single.end();
                         Ok((rows, asked))
                     }
@@ -317,7 +313,40 @@ impl Link {
 
     fn tx(&self, Kept { conn, turn }: Kept, until: Instant) -> Tx {
         let doubts = Arc::clone(&self.doubts);
-        Tx { conn: Some(conn), turn, doubts, begun: false, until, within: self.within }
+        Tx { conn: Some(conn), turn, doubts, writes: false, begun: false, until, within: self.within }
+    }
+
+    /// Makes sure of all earlier commits, if there is a doubt. One caller at a time does this, on a connection that is not
+    /// in a transaction, and the others wait for it without a connection.
+    async fn make_sure(&self, until: Instant) -> Result<()> {
+        if self.doubts.are_settled() {
+            return Ok(());
+        }
+        let making_sure = async {
+            let _one = self.doubts.one_at_a_time().await;
+            let mut tries = 1;
+            while !self.doubts.are_settled() {
+                let mut single = self.tx(self.acquire(until).await?, until);
+                let half = until.saturating_duration_since(Instant::now()) / 2;
+                let error = match timeout(half, self.doubts.settle(&mut single)).await {
+                    Ok(Ok(())) => {
+                        single.end();
+                        return Ok(());
+                    }
+                    Ok(Err(e)) => e,
+                    Err(_) => self.silent(),
+                };
+                single.close();
+                if error.trouble() != Trouble::Away || tries == TRIES {
+                    return Err(error);
+                }
+                close_idle(&self.pool);
+                self.lost();
+                tries += 1;
+            }
+            Ok(())
+        };
+        timeout_at(until.into(), Box::pin(making_sure)).await.unwrap_or_else(|_| Err(self.no("answer")))
     }
 
     /// Takes a connection from the pool. With several servers, waits until one is chosen, and searches again if the pool
@@ -362,13 +391,11 @@ impl Link {
         StoreError::new(Trouble::Busy, said)
     }
 
-    /// Closes the idle connections of the pool, after the database was lost. If there are several servers, the one that
-    /// takes writes is searched for.
+    /// Lets the server that takes writes be searched for, if there are several.
     fn lost(&self) {
         if let Some(hosts) = &self.hosts {
             hosts.lost(&self.pool);
         }
-        close_idle(&self.pool);
     }
 
     fn silent(&self) -> StoreError {
@@ -429,6 +456,8 @@ pub(crate) struct Tx {
     conn: Option<PoolConnection<Db>>,
     turn: Turn,
     doubts: Arc<Doubts>,
+    /// Whether its COMMIT may leave a doubt.
+    writes: bool,
     /// Whether the server has answered BEGIN.
     begun: bool,
     until: Instant,
@@ -437,7 +466,7 @@ pub(crate) struct Tx {
 
 impl Tx {
     pub(crate) async fn commit(mut self) -> Result<()> {
-        self.doubts.clone().commit(Manager::commit(&mut self)).await?;
+        self.commit_only().await?;
         self.end();
         Ok(())
     }
@@ -451,8 +480,15 @@ impl Tx {
     /// Commits, and returns the connection, so that the next transaction can use it. The result is `None` only if the
     /// transaction has ended before.
     pub(super) async fn commit_and_keep(mut self) -> Result<Option<Kept>> {
-        self.doubts.clone().commit(Manager::commit(&mut self)).await?;
+        self.commit_only().await?;
         Ok(self.keep())
+    }
+
+    async fn commit_only(&mut self) -> Result<()> {
+        if !self.writes {
+            return Manager::commit(self).await.map_err(failed);
+        }
+        self.doubts.clone().commit(Manager::commit(self)).await
     }
 
     /// Rolls back, and returns the connection, so that the next transaction can use it. The result is `None` only if

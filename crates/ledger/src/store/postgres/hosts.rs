@@ -183,13 +183,14 @@ async fn seek(hosts: Weak<Hosts>, pool: PgPool) {
                     let (before, now) = (address(&hosts.all[before]), address(&hosts.all[at]));
                     tracing::warn!(%before, %now, "the ledger goes on with another server of its database");
                     pool.set_connect_options(hosts.all[at].clone());
+                    // From now on, connections to the server before are closed when they are given back.
+                    hosts.standing.send_modify(|standing| {
+                        standing.turn += 1;
+                        standing.at = at;
+                    });
+                    close_idle(&pool);
                 }
-                // Those that were opened since the loss may go to the server before.
-                close_idle(&pool);
-                hosts.standing.send_modify(|standing| {
-                    standing.turn += u64::from(standing.at != at);
-                    (standing.at, standing.sought) = (at, None);
-                });
+                hosts.standing.send_modify(|standing| standing.sought = None);
                 return;
             }
             Err(e) => hosts.standing.send_modify(|standing| standing.sought = Some(e.said().into())),
