@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgRow};
+use sqlx::postgres::{PgConnection, PgPool, PgRow};
 use sqlx::{AssertSqlSafe, Database, Postgres as Db, SqlSafeStr, SqlStr};
 use sqlx_core::transaction::TransactionManager;
 use tokio::time::{timeout, timeout_at};
@@ -39,7 +39,7 @@ use crate::error::{StoreError, Trouble};
 use crate::store::Result;
 
 use super::commit::Doubts;
-use super::hosts::{Hosts, REFUSES_NOW, Turn};
+use super::hosts::{Hosts, REFUSES_NOW, Turn, address, close_idle};
 use super::statements::failed;
 
 type Manager = <Db as Database>::TransactionManager;
@@ -407,22 +407,6 @@ impl Link {
         let at = address(&self.pool.connect_options());
         StoreError::new(Trouble::Away, format!("{at}: no {what} within {:?}", self.within))
     }
-}
-
-/// Closes the idle connections of a pool. The pool opens new ones when they are needed.
-pub(super) fn close_idle(pool: &PgPool) {
-    // Each pass of this loop closes one idle connection. Other tasks may give connections back meanwhile, so the loop might
-    // never end without a limit. The limit is the number of connections of the pool.
-    for _ in 0..pool.size() {
-        let Some(idle) = pool.try_acquire() else { return };
-        drop(idle.detach());
-    }
-}
-
-/// Returns the server's address for messages: its host or the folder of its Unix socket, and its port.
-pub(super) fn address(options: &PgConnectOptions) -> String {
-    let host = options.get_socket().map(|folder| folder.to_string_lossy());
-    format!("{}:{}", host.as_deref().unwrap_or(options.get_host()), options.get_port())
 }
 
 /// A connection of the pool, and the turn to whose server it goes.

@@ -26,7 +26,6 @@ use tokio::time::{sleep, timeout, timeout_at};
 use crate::error::{StoreError, Trouble};
 use crate::store::Result;
 
-use super::deadline::{address, close_idle};
 use super::statements::failed;
 
 /// How long a server that takes writes waits for the answer of one that is preferred.
@@ -227,4 +226,20 @@ async fn ask(options: &PgConnectOptions, within: Duration, must_write: bool) -> 
         }
         Err(_) => Err(StoreError::new(Trouble::Away, format!("{at}: no answer within {within:?}"))),
     }
+}
+
+/// Closes the idle connections of a pool. The pool opens new ones when they are needed.
+pub(super) fn close_idle(pool: &PgPool) {
+    // Each pass of this loop closes one idle connection. Other tasks may give connections back meanwhile, so the loop might
+    // never end without a limit. The limit is the number of connections of the pool.
+    for _ in 0..pool.size() {
+        let Some(idle) = pool.try_acquire() else { return };
+        drop(idle.detach());
+    }
+}
+
+/// Returns the server's address for messages: its host or the folder of its Unix socket, and its port.
+pub(super) fn address(options: &PgConnectOptions) -> String {
+    let host = options.get_socket().map(|folder| folder.to_string_lossy());
+    format!("{}:{}", host.as_deref().unwrap_or(options.get_host()), options.get_port())
 }

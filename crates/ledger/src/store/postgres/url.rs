@@ -229,7 +229,7 @@ fn nth(at: usize, number: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::deadline::address;
+    use super::super::hosts::address;
     use super::*;
 
     fn read_all(url: &str) -> String {
