@@ -5,6 +5,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -109,9 +110,9 @@ async fn is_booked_once(gateway: &Gateway, server: &Server, books: &Books, told:
     assert_eq!(rows.trim(), format!("{0}|{0}", told.len()), "no row is missing, and none is left");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn promoted_standby_is_used_without_a_person_and_nothing_is_lost_or_doubled() {
-    let cluster = Cluster::new();
+    let cluster = Arc::new(Cluster::new());
     let (address, books) = harbor();
     let place = Place::at(cluster.url.clone());
     let charge = charge_within(address, "{ read = \"2s\", total = \"3s\" }", "");
@@ -121,9 +122,13 @@ async fn promoted_standby_is_used_without_a_person_and_nothing_is_lost_or_double
     let (done, enough) = (AtomicUsize::new(0), AtomicBool::new(false));
     let course = async {
         until_done(&done, 40).await;
-        cluster.primary.kill();
         let killed = Instant::now();
-        cluster.standby.promote();
+        let failing = Arc::clone(&cluster);
+        let fails_over = tokio::task::spawn_blocking(move || {
+            failing.primary.kill();
+            failing.standby.promote();
+        });
+        fails_over.await.unwrap();
         let promoted = killed.elapsed();
         let before = done.load(Ordering::Relaxed);
         until_done(&done, before + 2 * CALLERS).await;
