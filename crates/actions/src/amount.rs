@@ -1,9 +1,9 @@
 //! Reads from the body of a request how much money the action moves. This is done when the action is recorded.
 //!
-//! With the amount in its row, the ledger can say how much money is in doubt, and reconciliation compares the amount
-//! with the provider's list. The amount is read from the digits of the body and never through a float. If the body has
-//! no amount, the action is refused. The obvious rule would record the action without an amount. Then every sum would
-//! be too low, and nobody would notice.
+//! With the amount in its row, the ledger can say how much money is moved by actions whose effect is unknown, and
+//! reconciliation compares the amount with the provider's list. The amount is read from the digits of the body and
+//! never through a float. If the body has no amount, the action is refused. The obvious rule would record the action
+//! without an amount. Then every sum would be too low, and nobody would notice.
 
 use seawall_ledger::Money;
 use seawall_ledger::reconcile::Amount;
@@ -11,7 +11,7 @@ use seawall_policy::Wrong;
 
 use crate::template::{Pointer, Raw};
 
-/// The maximum number of decimal places of a currency's minor unit. No currency of ISO 4217 has more.
+/// The maximum number of decimal places of a currency's minor unit, such as the cent. No currency of ISO 4217 has more.
 const MOST_MINOR: u8 = 4;
 
 /// Says where the body of a request has the amount of money, and in which currency the amount is.
@@ -36,8 +36,8 @@ pub enum CurrencyAt {
 }
 
 impl CurrencyAt {
-    /// Reads what names the currency of an amount: a code of three capital letters such as `KRW`, or a JSON pointer
-    /// such as `/currency`.
+    /// Reads a currency as it is declared: a code of three capital letters such as `KRW`, or a JSON pointer to the code
+    /// in the body, such as `/currency`.
     ///
     /// # Errors
     /// If the text is neither such a code nor a JSON pointer.
@@ -63,9 +63,9 @@ impl std::fmt::Display for CurrencyAt {
 }
 
 impl AmountAt {
-    /// Returns the declaration that the body has the amount at `value`. `minor` is 0 if the body has the amount in
-    /// units of the currency. Otherwise it is the number of decimal places of the currency's minor unit: 2 if the body
-    /// says 1050 for 10.50.
+    /// Declares that the amount stands at `value` in the body. `minor` is 0 if the body has the amount in units of the
+    /// currency. Otherwise it is the number of decimal places of the currency's minor unit: 2 if the body says 1050 for
+    /// 10.50.
     ///
     /// # Errors
     /// If `minor` is above 4.

@@ -157,7 +157,8 @@ impl Declared<'_> {
         }
     }
 
-    /// Adds a problem if the declared headers of a cancel have the header in which the cancel's key is sent.
+    /// Adds a problem if the cancel declares the header in which its key is sent. The request would have that header
+    /// twice.
     fn cancel_key(&self, cancel: &Cancel, problems: &mut Vec<Problem>) {
         let name = self.key_header.cloned().unwrap_or(KEY_HEADER);
         if cancel.keyed && cancel.request.headers().iter().any(|header| *header.name() == name) {
@@ -185,8 +186,8 @@ impl Declared<'_> {
         problems.push(Problem::note("cancel.keyed", wrong).with(with));
     }
 
-    /// Adds the problems of what is declared about answers: JSON pointers to fields that are not valid, a confirm that
-    /// can never find an effect, and a cancel that is not sent again if its answer is lost.
+    /// Adds the problems of what is declared about answers: a JSON pointer that is not valid, a confirm that can never
+    /// find an effect, and a cancel that is not sent again if its answer is lost.
     fn answers(&self, problems: &mut Vec<Problem>) {
         let mut error = |setting, wrong| problems.push(Problem::error(setting, wrong));
         let mut fields = |setting, predicates: &[Predicate]| {

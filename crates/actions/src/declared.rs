@@ -15,10 +15,10 @@ pub struct Confirm {
     pub request: RequestTemplate,
     /// The time between the end of an attempt and the first question to the provider. Default 2 s.
     pub after: Duration,
-    /// The number of times that the provider must answer "absent" before the ledger believes it. Only answers count
-    /// that come after the quiet time, which is the time, after the last possible send, in which a request may still
-    /// arrive. These answers must be at least one quiet time apart. `None` (the default) means 1 if every predicate of
-    /// `absent` looks at the body, and 2 otherwise. See [`Confirm::absences_wanted`].
+    /// The number of times that the provider must answer "absent" before the ledger believes it. Answers to questions
+    /// that were asked before the end of the quiet time do not count: until then, a request that was sent earlier may
+    /// still arrive. The counted answers must be at least one quiet time apart. `None` (the default) means 1 if every
+    /// predicate of `absent` looks at the body, and 2 otherwise. See [`Confirm::absences_wanted`].
     pub absences: Option<u32>,
     /// Predicates of answers that mean "the action took effect". One matching predicate is enough.
     pub applied: Vec<Predicate>,
@@ -132,7 +132,8 @@ impl Cancel {
 
     /// Returns the number of answers "there is no such thing" after which it is believed that there is nothing to undo.
     /// It is 1 if every predicate of `not_found` looks at the body, and 2 otherwise, as for
-    /// [`Confirm::absences_wanted`]. This number matters only while it is not known whether the action took effect.
+    /// [`Confirm::absences_wanted`]. This number matters only while it is not known whether the action took effect. If
+    /// the effect is known to exist, such an answer is never believed.
     #[must_use]
     pub fn absences_wanted(&self) -> u32 {
         if self.not_found.iter().any(|predicate| predicate.fields.is_empty()) { 2 } else { 1 }
@@ -185,9 +186,9 @@ pub struct Declared<'a> {
     pub durable: Option<&'a Rules>,
 }
 
-/// If the declaration does not say within which time the application must settle an action, that time is the total
-/// timeout plus this time. It is long enough for the application's commit. It is short enough that a customer is not
-/// charged for long for an order that was never committed.
+/// By default, an application must settle an action within the total timeout plus this time. This time is long enough
+/// for the application's commit. It is short enough that a customer is not charged for long for an order that was never
+/// committed.
 const SETTLE_AFTER_TOTAL: Duration = Duration::from_secs(30);
 
 impl Declared<'_> {

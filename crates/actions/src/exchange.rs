@@ -51,7 +51,7 @@ pub(crate) struct Exchanged {
     pub(crate) effect: Effect,
     /// Whether the provider certainly did not process the request, for example because nothing was sent.
     pub(crate) unprocessed: bool,
-    /// The answer, with its body up to the bound; `None` if there is no answer.
+    /// The answer, with at most `most_bytes` of its body ([`exchange`]); `None` if there is no answer.
     pub(crate) answer: Option<LiveAnswer>,
     pub(crate) report: Report,
 }
@@ -77,8 +77,9 @@ pub(crate) async fn exchange(
     Exchanged::of(plan, outcome, client.clock(), most_bytes).await
 }
 
-/// Returns the time of the client's clock for a moment of the system's clock. For a moment in the future, the
-/// result is never later than that moment. For a moment in the past, the result is the current time.
+/// Returns the time of the client's clock for a moment of the system's clock. For a moment in the future, the result is
+/// never later than that moment, so that no deadline is put off. For a moment in the past, the result is the current
+/// time.
 pub(crate) fn until(clock: Clock, moment: Instant) -> Time {
     // The client's clock is read before the system's clock. So the time that passes between the two readings can only
     // make the result earlier.

@@ -11,7 +11,7 @@ pub(crate) struct Filling<'a> {
     key: &'a str,
     cancel_key: Option<&'a str>,
     request: &'a StoredRequest,
-    /// When the request was first sent; `None` if it may not have been sent.
+    /// When the request was first sent, or perhaps sent; `None` if it was certainly not sent.
     sent: Option<Stamp>,
     answer: Option<&'a StoredAnswer>,
     /// The pointer to the provider's own id, in the answer to the question what became of the action; `None` if this is
@@ -65,7 +65,8 @@ impl<'a> Filling<'a> {
     }
 }
 
-/// Returns when the action's request was first sent, on the database's clock; `None` if it may not have been sent.
+/// Returns when the action's request was first sent, or perhaps sent, on the database's clock; `None` if it was
+/// certainly not sent.
 fn first_sent(action: &Action) -> Option<Stamp> {
     action.state.first_sent_at()
 }

@@ -76,9 +76,9 @@ pub(crate) fn of_cancel(cancel: &Cancel) -> [List<'_>; 5] {
     ]
 }
 
-/// Adds a problem for each list that has a predicate which can never decide. A predicate can never decide if a
-/// predicate of an earlier list already matches every answer that it matches, and gives these answers another meaning.
-/// `with` has the names of all lists, and each problem shows these names.
+/// Adds a problem for each list that has a predicate which can never decide. A predicate can never decide if an earlier
+/// list has a predicate that matches all the same answers and gives them another meaning. `with` has the names of all
+/// lists, and each problem shows these names.
 fn unreachable(lists: &[List<'_>], with: &'static [&'static str], problems: &mut Vec<Problem>) {
     for (index, (setting, meaning, predicates)) in lists.iter().enumerate() {
         let earlier = lists[..index].iter().filter(|(_, other, _)| other != meaning);
@@ -94,8 +94,8 @@ fn unreachable(lists: &[List<'_>], with: &'static [&'static str], problems: &mut
     }
 }
 
-/// Returns whether `before` matches every answer that `later` matches. A `before` that looks at the body never does,
-/// since an answer with another body would reach `later`.
+/// Returns whether `before` matches every answer that `later` matches. The result is `false` if `before` looks at the
+/// body, since an answer with another body would reach `later`.
 fn covers(before: &Predicate, later: &Predicate) -> bool {
     let all = before.statuses.is_empty();
     let some = !later.statuses.is_empty() && later.statuses.iter().all(|it| before.statuses.contains(it));

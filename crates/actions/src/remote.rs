@@ -101,10 +101,10 @@ impl HttpRemote {
         HttpRemote { connections, sent, asking, undoing, perform, confirm, cancel, answer_max: ANSWER_BYTES }
     }
 
-    /// Sets the maximum length of an answer's body that is read and recorded, in bytes. Default 128 KiB. Nothing is
-    /// recorded of a longer answer, and its fields are unknown. The ledger has a maximum of its own for what is
-    /// recorded of an answer ([`Sizes::answer`](seawall_ledger::Sizes::answer)). It must be at least `bytes` plus
-    /// [`StoredAnswer::HEAD_BYTES`].
+    /// Sets the maximum length of an answer's body that is read and recorded, in bytes. Default 128 KiB. Of a longer
+    /// answer nothing is recorded, and its fields can neither decide a predicate nor fill a hole. The ledger has a
+    /// maximum of its own for what is recorded of an answer ([`Sizes::answer`](seawall_ledger::Sizes::answer)). That
+    /// maximum must be at least `bytes` plus [`StoredAnswer::HEAD_BYTES`].
     #[must_use]
     pub fn answer_max(self, bytes: usize) -> HttpRemote {
         HttpRemote { answer_max: bytes, ..self }
@@ -343,8 +343,8 @@ fn judge_cancel(undoing: &Cancel, answer: &Exchanged) -> Undone {
     match answer.effect {
         Effect::NotApplied if answer.unprocessed => Undone::NotSent,
         Effect::Applied if !undoing.declares_done() => Undone::Yes,
-        // No declared predicate matches this answer, so it is not known what the answer means. If it is a refusal, a
-        // later cancel may still be accepted.
+        // No declared predicate matches this answer, so it is not known what the answer means. If the answer is a
+        // refusal, a later cancel may still be accepted.
         Effect::Applied | Effect::NotApplied | Effect::Unknown => Undone::Unknown,
     }
 }

@@ -127,8 +127,8 @@ impl StoredAnswer {
         }
     }
 
-    /// Returns the head and the body of the answer, so that it can be given again. `None` if the status is not a valid
-    /// HTTP status; [`StoredAnswer::decode`] never returns such an answer.
+    /// Returns the head and the body of the answer, so that a caller can get the answer again. `None` if the status is
+    /// not a valid HTTP status; [`StoredAnswer::decode`] never returns such an answer.
     #[must_use]
     pub fn into_parts(self) -> Option<(Parts, Bytes)> {
         let (mut head, ()) = Response::new(()).into_parts();
@@ -155,8 +155,8 @@ impl StoredAnswer {
     pub fn decode(stored: &[u8]) -> Option<StoredAnswer> {
         let (line, mut headers, body) = split(stored)?;
         let status = StatusCode::from_bytes(line.strip_prefix("HTTP/1.1 ")?.as_bytes()).ok()?;
-        // The header that says which request was answered is the last one. So the order of the other headers stays as
-        // it is when that header is removed.
+        // `remove` puts the last header in the place of the removed one. The header that says which request was
+        // answered is the last one, so the order of the others stays as it is.
         let of = match (headers.remove(CONFIRM), headers.remove(REFUSAL)) {
             (Some(_), _) => AnswerOf::Confirm,
             (None, Some(_)) => AnswerOf::Refusal,

@@ -160,7 +160,8 @@ impl AnswerBody {
     }
 
     /// Sends more of the request's body while nobody reads the answer. Some callers send their whole body before they
-    /// read the answer. Without this function, such a caller would wait for us, and we would wait for the caller.
+    /// read the answer. Without this function, nobody would take such a caller's body any more, and the caller would
+    /// wait for ever.
     pub fn poll_upload(&mut self, cx: &mut Context<'_>) {
         if let Kind::Flowing(flowing) = &mut self.0
             && let Way::Line { line: Some(line), .. } = &mut flowing.way

@@ -232,7 +232,8 @@ impl<S: Deref<Target = Site>, W: Work> Future for AnyCall<S, W> {
     }
 }
 
-/// Returns how an attempt ended that was aborted at `now`: its deadline had passed, or else its read timeout.
+/// Returns how an attempt ended that was aborted at `now`: by its deadline (the caller's own, or the total timeout) if
+/// that has passed, and otherwise by its read timeout.
 fn cut(attempt: &Attempt, now: Time) -> Ending {
     match (now >= attempt.end_by, attempt.callers_deadline) {
         (true, true) => Ending::CallerDeadline,
@@ -271,8 +272,8 @@ fn poll_until(timer: &mut Option<CallTimer>, clock: Clock, until: Time, cx: &mut
     }
 }
 
-/// A call, with its settings and keys. If this value is dropped before the call has ended, the call counts as
-/// abandoned, and its place in the limit is given back.
+/// A call under way, together with its settings and keys. If this value is dropped before the call has ended, the
+/// guards are told that the caller has left, and the call's place in the limit is given back.
 struct Run<S: Deref<Target = Site>> {
     site: S,
     keys: Keys,

@@ -71,7 +71,8 @@ pub(crate) enum Pooled {
     /// The connection broke, or the answer leaves open whether the request took effect. The next attempt takes a fresh
     /// connection.
     Broke,
-    /// The connection broke before any byte of an answer came.
+    /// The connection broke before any byte of an answer came, probably because the server had closed it while it was
+    /// idle.
     Stale,
 }
 
@@ -100,8 +101,8 @@ impl Sending<'_> {
             let pooled = idle.and_then(|now| endpoint.pool.take_idle(self.rules.idempotency, now));
             let (channel, now) = match pooled {
                 Some(channel) => (channel, now),
-                // Most attempts find a pooled connection and never make this future. It is boxed, so that the attempt's
-                // own future stays small.
+                // Most attempts find a pooled connection and never make the future of `connect`. It is boxed, so that
+                // the attempt's own future stays small.
                 None => match Box::pin(self.connect(endpoint, attempt)).await {
                     Ok(channel) => (channel, self.clock.now()),
                     Err(tried) => return tried,
@@ -251,8 +252,8 @@ impl Sending<'_> {
                 }
                 let wordless = self.template.method == Method::HEAD
                     || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-                // This answer has no body. Anything that the server still sends on this stream belongs to no request,
-                // so the stream is ended.
+                // An answer to HEAD and an answer with status 204 or 304 has no body. Anything that the server still
+                // sends on this stream belongs to no request, so the stream is ended.
                 let body = match wordless {
                     true => AnswerBody::whole(Bytes::new()),
                     false => AnswerBody::on_trunk(incoming, watch, timer, stream),

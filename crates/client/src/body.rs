@@ -3,7 +3,8 @@
 //! A body of unknown or great length is streamed, and the bytes that the caller has delivered are also kept. A repeat
 //! sends the kept bytes again, and then the bytes that the caller delivers later. If more bytes would have to be kept
 //! than a bound allows, all of them are dropped, and the body can no longer be repeated. The obvious way would read the
-//! whole body first. But a two-way stream would then wait for ever, and a large upload would fill the memory.
+//! whole body first. But some callers read the beginning of the answer before they send the rest of the body: they
+//! would wait for ever. And a large upload would fill the memory.
 
 use std::error::Error;
 use std::pin::Pin;

@@ -123,15 +123,16 @@ impl Dependency {
 
     /// Makes one call, and returns how it ended.
     ///
-    /// If the future is dropped, the caller has left. What happens to the attempt in flight depends on the attempt:
+    /// If the future is dropped, the caller has left. Then the attempt in flight either goes on in the background or is
+    /// aborted. To abort it, its connection is reset (over HTTP/2 its stream). The first of these points that fits
+    /// decides:
     ///
     /// - If the caller has not yet delivered the whole request body, the attempt is aborted.
-    /// - If the attempt is `safe`, it is cancelled immediately and its connection is reset. There is one exception: the
-    ///   guards may want the attempt as a witness, since its real ending shows whether the endpoint hangs. At most two
-    ///   witnesses are followed for each endpoint or key.
-    /// - If the attempt is not `safe` and no byte of it was sent, it is aborted.
-    /// - If the attempt is not `safe` and a byte of it was sent, it is followed to its end in the background, so that
-    ///   the guards and the log learn its effect.
+    /// - If the attempt is `safe`, it is aborted. There is one exception: the guards may want the attempt as a witness,
+    ///   since its real ending shows whether the endpoint hangs. Then it goes on. At most two witnesses go on for each
+    ///   endpoint or key.
+    /// - If no byte of the attempt was sent, it is aborted.
+    /// - Otherwise the attempt goes on to its end, so that the guards and the log learn its effect.
     pub async fn call(self: &Arc<Self>, plan: &Arc<Plan>, mut request: CallRequest, wish: Wish) -> Outcome {
         let now = self.clock.now();
         let keys = std::mem::take(&mut request.keys);

@@ -1,7 +1,7 @@
 //! Lets a call go on after its caller has left. A separate task drives each of these calls to its end.
 //!
 //! A caller leaves in one of two ways: it drops the future, or its own deadline passes. In the second case the caller
-//! gets its answer while the attempt goes on.
+//! is told immediately that its deadline has passed, while the attempt goes on.
 //!
 //! An attempt goes on for one of two reasons:
 //!
@@ -24,7 +24,8 @@ use crate::tracks::{Cut, DEADLINE_PASSED, Following, Stays, Tracks};
 /// A function that is called with the outcome of a call that ended after its caller had left.
 pub type OnFollowed = Arc<dyn Fn(&Outcome) + Send + Sync>;
 
-/// The calls of one dependency that go on after their callers have left share this value.
+/// What the calls of one dependency share that go on after their callers have left: whom to tell how they ended, and
+/// whether they must end.
 pub(crate) struct Followers {
     /// The dependency's name, for logs.
     pub(crate) name: String,

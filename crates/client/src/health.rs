@@ -18,8 +18,7 @@ use crate::body::{RequestBody, Source};
 use crate::dependency::Dependency;
 use crate::request::Template;
 
-/// The time between two checks of whether the health request is due. 100 ms is enough for the shortest sensible
-/// interval.
+/// The time between two checks of whether the health request is due. The request is late by this time at most.
 const LOOK: Duration = Duration::from_millis(100);
 /// A health request that is not answered within this time counts as a bad answer.
 const PATIENCE: Duration = Duration::from_secs(2);

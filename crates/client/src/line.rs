@@ -1,8 +1,8 @@
 //! One HTTP/1.1 connection, driven by the task that uses it.
 //!
-//! The exchange itself reads and writes. The usual way, a task for each connection that is reached through channels,
-//! would cost two wake-ups and two queue operations for each request. An idle connection is not polled, but checked
-//! before it is used again.
+//! The task that makes an exchange reads and writes the connection itself. Usually, each connection has a task of its
+//! own, and other tasks reach it through channels. That would cost two wake-ups and two queue operations for each
+//! request. An idle connection is not polled, but checked before it is used again.
 //!
 //! A connection is free for another request if four facts hold: the server keeps the connection, the answer is
 //! complete, nothing was read beyond the answer, and the whole request was sent. Each fact is known from a field of the
@@ -59,8 +59,8 @@ pub(crate) struct Line {
     absolute_form: Option<AbsoluteForm>,
     pub(crate) born: Time,
     pub(crate) idle_since: Time,
-    /// How long the connection had been idle when a check last found it open. Checks before the last exchange do not
-    /// count. Zero if no check has found the connection open since then.
+    /// How long the connection had been idle when a check last found it open. Zero if no check has found it open since
+    /// its last exchange.
     pub(crate) seen_open: Duration,
     /// Whether the connection has carried an exchange before.
     pub(crate) used: bool,
@@ -68,7 +68,8 @@ pub(crate) struct Line {
 
 /// A request that is sent on a line.
 pub(crate) struct Request<W> {
-    /// Writes the head, with its final empty line, in the form that the connection needs.
+    /// Writes the head, with its final empty line. If the connection goes to a forwarding proxy, the head names the
+    /// whole URL, and otherwise only the path.
     pub(crate) head: W,
     pub(crate) body: Outgoing,
     pub(crate) sized: Sized,
@@ -86,7 +87,7 @@ pub(crate) struct Answered {
 #[derive(Debug)]
 pub(crate) enum LineFailure {
     Broke(Broke),
-    /// A deadline passed.
+    /// The read timeout or the deadline passed.
     Lapsed(Lapse),
 }
 
@@ -205,7 +206,7 @@ impl Line {
     }
 
     /// Sends a request, waits for the head of its answer, and returns that head. Fails if the connection or the
-    /// caller's body breaks, if the answer is not valid, or if a deadline passes.
+    /// caller's body breaks, if the answer is not valid, or if the read timeout or the deadline passes.
     pub(crate) async fn exchange(
         &mut self,
         request: Request<impl FnOnce(Option<&AbsoluteForm>, &mut Vec<u8>)>,
@@ -301,8 +302,9 @@ impl Line {
                 // kept.
                 self.keep = false;
             }
-            // The part of the body that came with the head is read before the head is passed on. If the body breaks off
-            // in this part, the answer is reported as broken, and its head is not passed on.
+            // Bytes of the body that have arrived already are read before the head is passed on: often they complete
+            // the body. If the body breaks off in these bytes, the answer is reported as broken, and its head is not
+            // passed on.
             if !self.body.is_over()
                 && let Poll::Ready(more) = self.poll_more(&mut answered.first, cx)
             {

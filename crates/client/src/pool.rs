@@ -83,7 +83,7 @@ const SWEEP: Duration = Duration::from_millis(250);
 /// The maximum number of idle connections that are closed to make room for one new connection.
 const GIVEN_UP: u32 = 3;
 
-/// All pools of all workers that have had an idle connection.
+/// All pools of this process that have had an idle connection.
 static POOLS: Mutex<Vec<Weak<Pool>>> = Mutex::new(Vec::new());
 
 pub(crate) struct Pool {
@@ -109,7 +109,7 @@ struct Idle {
     lifetime: IdleLifetime,
 }
 
-/// A way to send one request.
+/// What one request is sent on: a connection of its own, or a stream of a shared connection.
 pub(crate) enum Channel {
     Line(Box<Line>),
     Trunk(Trunk, TrunkStream),
@@ -190,7 +190,8 @@ impl Pool {
     /// the new connection is made with that descriptor. Fails if no connection is made by the time `by`.
     async fn connection(&self, by: Time) -> Result<Connection, ConnectError> {
         let deadline = self.clock.instant(by);
-        // This is done only a few times, since another part of the program may take each descriptor that is freed here.
+        // The number of tries is bounded, since another part of the program may take each descriptor that is freed
+        // here.
         for _ in 0..GIVEN_UP {
             let connected = self.connector.connect(deadline).await;
             let starved = |error: &ConnectError| error.kind() == ConnectErrorKind::OutOfDescriptors;

@@ -36,7 +36,7 @@ pub fn known(body: &[u8]) -> KnownBody<impl Fn(&str) -> Option<Scalar> + use<>> 
     }
 }
 
-/// Returns the scalar at a JSON pointer; `None` if there is nothing, or an object or array.
+/// Returns the scalar at a JSON pointer; `None` if the pointer leads nowhere, or to an object or array.
 pub fn scalar(value: &Value, pointer: &str) -> Option<Scalar> {
     Some(match value.pointer(pointer)? {
         Value::Null => Scalar::Null,

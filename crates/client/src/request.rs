@@ -180,8 +180,8 @@ impl Address {
     }
 }
 
-/// Writes a header that is meant for the final receiver of the request. `Host`, `Content-Length`, `Transfer-Encoding`
-/// and `Connection` are left out, because other code writes them.
+/// Writes one header of the caller or the endpoint. `Host`, `Content-Length`, `Transfer-Encoding` and `Connection` are
+/// left out, because other code writes them.
 fn pass(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     let made_here = [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION];
     if made_here.contains(name) {

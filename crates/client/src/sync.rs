@@ -1,3 +1,4 @@
-//! The lock and the atomics for shared state. The loom models (`crates/client/loom`) replace this file by their own.
+//! The lock of the shared state. To test it under all orders of threads, `crates/client/loom` replaces this file by a
+//! lock of the tool `loom`.
 
 pub(crate) use parking_lot::Mutex;

@@ -32,8 +32,8 @@ pub(crate) struct Tracks {
 struct State {
     flight: Option<Flight>,
     cut: Option<Cut>,
-    /// Whether the call goes on only to learn whether the endpoint works. In that case the caller has left, or has its
-    /// answer, or is about to get it.
+    /// Whether the call goes on only to learn whether the endpoint works. In that case the caller has left, or is told
+    /// that its deadline has passed.
     is_witness: bool,
 }
 

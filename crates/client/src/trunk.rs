@@ -30,7 +30,7 @@ pub(crate) enum TrunkFailure {
     /// The stream or the connection broke. If hyper gives the request back, it is in `returned`, and this proves that
     /// the request was not sent.
     Broke { error: hyper::Error, returned: Option<Box<Request<Outgoing>>> },
-    /// A deadline passed.
+    /// The read timeout or the deadline passed.
     Lapsed(Lapse),
 }
 
@@ -100,8 +100,8 @@ impl Trunk {
     }
 
     /// Sends a request, waits for the head of its answer, and returns the answer. Fails if the stream or the connection
-    /// breaks, or if a deadline passes. Only the request's own body counts as progress, not the bytes of other
-    /// exchanges on the same connection.
+    /// breaks, or if the read timeout or the deadline passes. Only the request's own body counts as progress, not the
+    /// bytes of other exchanges on the same connection.
     pub(crate) async fn exchange(
         &mut self,
         request: Request<Outgoing>,

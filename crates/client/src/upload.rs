@@ -16,8 +16,8 @@ use tokio::io::AsyncWrite;
 use crate::body::{BodyError, Outgoing};
 use crate::connect::Stream;
 
-/// The maximum length, in bytes, of a piece of a body that is copied to the end of the bytes that wait to be sent.
-/// Longer pieces are sent without a copy.
+/// A piece of a body up to this length, in bytes, is copied behind the bytes that wait to be sent. A longer piece is
+/// sent without a copy.
 const COPIED: usize = 2048;
 /// The maximum size, in bytes, of a send buffer that a thread keeps for its next request. A larger buffer is freed.
 const KEPT: usize = 64 << 10;
@@ -118,8 +118,8 @@ impl Upload {
         unfinished
     }
 
-    /// Writes the available part of the request to the socket. It is ready when the socket has taken the whole request
-    /// and is flushed. Fails if the connection or the caller's body breaks.
+    /// Writes the available part of the request to the socket. Becomes ready when the socket has taken the whole
+    /// request and is flushed. Fails if the connection or the caller's body breaks.
     pub(crate) fn poll(&mut self, io: &mut Stream, cx: &mut Context<'_>) -> Poll<Result<(), Unfinished>> {
         loop {
             ready!(self.poll_out(io, cx)).map_err(Unfinished::Io)?;

@@ -26,8 +26,8 @@ pub(crate) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Begins a call, and returns the walk and its first step. `now` is a parameter because the caller needs the same
-    /// time for the first attempt.
+    /// Begins a call, and returns the walk and its first step. `now` is a parameter because the code that drives the
+    /// call needs the same time for the first attempt.
     pub(crate) fn begin(
         shared: &'a Arc<Shared>,
         keys: &'a Keys,
@@ -63,8 +63,8 @@ impl<'a> Walk<'a> {
     }
 
     /// Waits for `prepare`, which makes the request of the attempt that [`Step::Send`] asks for. Returns the request,
-    /// the next step and the current time. This step replaces that [`Step::Send`], because time has passed since it was
-    /// returned.
+    /// the next step and the current time. The next step is another [`Step::Send`] whose deadlines count from now, or
+    /// the finish if the call's time is over.
     ///
     /// Returns `None` if `prepare` gives no request. In that case the permit is given back as unused, and the call is
     /// over. The same happens if the returned future is dropped.

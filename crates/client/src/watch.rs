@@ -17,7 +17,7 @@ use tokio::time::Sleep;
 use crate::clock::Clock;
 use crate::tracks::Tracks;
 
-/// Which deadline passed.
+/// Why an exchange must end now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lapse {
     /// There was no progress for the time of the read timeout.
@@ -39,7 +39,7 @@ impl Timer {
     }
 }
 
-/// Watches over one exchange, and finds out when a deadline has passed.
+/// Watches over one exchange, and finds out when the read timeout or the deadline has passed.
 pub(crate) struct Watch {
     clock: Clock,
     read: Duration,
@@ -89,9 +89,9 @@ impl Watch {
         self.seen = seen;
     }
 
-    /// Becomes ready when a deadline has passed, and returns which one. Must be called when there is nothing to do but
-    /// wait. `seen` is a number that grows while there is progress. If it has changed since the last call, the read
-    /// timeout starts anew.
+    /// Becomes ready when the read timeout or the deadline has passed, and returns which of them. Must be called when
+    /// there is nothing to do but wait. `seen` is a number that grows while there is progress. If it has changed since
+    /// the last call, the read timeout starts anew.
     pub(crate) fn poll(&mut self, timer: &mut Timer, seen: u64, cx: &mut Context<'_>) -> Poll<Lapse> {
         if seen != self.seen {
             self.seen = seen;

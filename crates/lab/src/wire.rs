@@ -40,7 +40,8 @@ pub(crate) async fn listen_in(stream: &mut TcpStream) -> io::Result<Option<(Spee
 
 /// Ends the connection with a reset instead of a normal close.
 pub(crate) fn reset(stream: TcpStream) {
-    // If the option cannot be set, the connection has already ended, so there is nothing to reset.
+    // If the zero linger time, which makes the close a reset, cannot be set, the connection has already ended, so there
+    // is nothing to reset.
     let _ = stream.set_zero_linger();
     drop(stream);
 }
@@ -92,7 +93,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
 }
 
 /// A stream with two writers: the HTTP/2 library, and code that writes bytes of its own to the same socket. That code
-/// may write only between two frames of the library.
+/// may write only between two frames of the library; bytes inside of a frame would be read as a part of it.
 #[derive(Clone)]
 pub(crate) struct Shared(pub(crate) Arc<TcpStream>);
 

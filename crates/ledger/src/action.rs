@@ -312,10 +312,10 @@ impl Action {
     /// Returns whether `new` describes this action: its dependency, operation, key, scope, client and request are all
     /// the same as this action's. If so, recording `new` again returns this action. `prints` are the fingerprints of
     /// `new`. If this action or `new` has no fingerprints, the requests are compared byte by byte. An action that plain
-    /// SQL recorded has only a body, so it is compared with the body of `new`, too.
+    /// SQL recorded has only a body, so it is compared with the body of `new`.
     pub(crate) fn is_of(&self, new: &NewAction, prints: Option<&Prints>) -> bool {
         let same_request = || match (&self.prints, prints) {
-            (Some(own), Some(prints)) => own == prints,
+            (Some(own), Some(prints)) => own.are_of(prints),
             (None, Some(_)) => self.request == new.request || self.request == new.body(),
             (Some(_) | None, None) => self.request == new.request,
         };

@@ -20,6 +20,7 @@ use crate::inner::{Inner, LOOKS, Stopped};
 use crate::ledger::Ledger;
 use crate::machine::{self, Write};
 use crate::store::{Change, Changed, DECLARED_FOR, Declared, OperationCount, Store};
+use crate::terms::Declaration;
 
 /// How often the declarations are renewed, and how often the process looks for rows that nobody works on.
 const RENEW: Duration = Duration::from_secs(60);
@@ -41,6 +42,7 @@ type Name = (String, String);
 pub(crate) struct Declaring<S: Store> {
     inner: Arc<Inner<S>>,
     declared: Vec<Declared>,
+    declarations: Vec<Declaration>,
     /// For how long a row may be due before it is stuck.
     after: Duration,
     /// For each operation that the last look found undeclared: the time of the first look in a row that found it so.
@@ -50,7 +52,8 @@ pub(crate) struct Declaring<S: Store> {
 impl<S: Store> Declaring<S> {
     pub(crate) fn new(inner: Arc<Inner<S>>, after: Duration) -> Declaring<S> {
         let declared = inner.operations.dependencies().map(|of| inner.operations.declared(of)).collect();
-        Declaring { inner, declared, after, since: HashMap::new() }
+        let declarations = inner.operations.declarations(inner.sizes);
+        Declaring { inner, declared, declarations, after, since: HashMap::new() }
     }
 
     /// Renews the declarations and looks for rows that nobody works on, once in about a minute, until the worker is
@@ -78,7 +81,7 @@ impl<S: Store> Declaring<S> {
     }
 
     async fn renew(&mut self) -> Result<(), StoreError> {
-        self.inner.store.declare(self.inner.owner, &self.declared).await?;
+        self.inner.store.declare(self.inner.owner, &self.declarations).await?;
         let found = self.inner.store.undeclared(&self.declared).await?;
         let now = Instant::now();
         let name = |of: &OperationCount| (of.dependency.clone(), of.operation.clone());

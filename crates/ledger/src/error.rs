@@ -105,15 +105,16 @@ impl StoreError {
         StoreError { meaning, ..StoreError::new(Trouble::Refused, said) }
     }
 
-    /// Returns this error with the note that the COMMIT of its transaction was sent and not answered.
+    /// Returns this error with the note that nobody knows whether the COMMIT of its transaction has worked: it was sent and
+    /// not answered, or it failed while the file was being written.
     /// [`StoreError::in_doubt`] then returns true.
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn after_commit(self) -> StoreError {
         StoreError { doubt: true, ..self }
     }
 
-    /// Returns whether the writes may have been committed although this error was returned: the COMMIT was sent, and
-    /// its answer was lost.
+    /// Returns whether the writes may have been committed although this error was returned: the COMMIT was sent and its
+    /// answer was lost, or it failed while the file was being written.
     #[must_use]
     pub fn in_doubt(&self) -> bool {
         self.doubt

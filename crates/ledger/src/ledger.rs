@@ -68,8 +68,9 @@ impl<S: Store> LedgerBuilder<S> {
 
     /// Makes the new ledger the successor of `old` in this process, for a program that reads its declarations again.
     /// Both work on the same database. The new ledger has the owner id of the old one. If either of them writes a row,
-    /// the tasks that wait for this row are woken in both. So what the old ledger has under way goes on as if nothing
-    /// had changed. Stop the worker of the old ledger, and start one of the new ledger.
+    /// the tasks that wait for this row are woken in both. Both share what is known of providers that are down, so a
+    /// reload in an outage starts no wave of requests. So what the old ledger has under way goes on as if nothing had
+    /// changed. Stop the worker of the old ledger, and start one of the new ledger.
     #[must_use]
     pub fn succeeds(mut self, old: &Ledger<S>) -> LedgerBuilder<S> {
         self.old = Some(old.clone());
@@ -91,7 +92,7 @@ impl<S: Store> LedgerBuilder<S> {
         let compared = compared.map(|old| old.compared.clone()).unwrap_or_default();
         let operations = Operations::new(self.operations)?;
         let inner = Inner {
-            paces: Paces::new(operations.names()),
+            paces: Paces::new(operations.names(), old.map(|old| &old.paces)),
             wakes: Wakes::of(operations.dependencies()),
             store: self.store,
             operations: Arc::new(operations),

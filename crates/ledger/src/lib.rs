@@ -31,6 +31,7 @@ mod remote;
 mod retries;
 mod start;
 pub mod store;
+mod terms;
 #[cfg(all(feature = "test-clock", feature = "sqlite"))]
 pub mod testing;
 mod waiting;
@@ -56,5 +57,6 @@ pub use remote::{Delivery, Remote};
 pub use retries::{Retried, RetryFilter};
 pub use seawall_policy::Misuse;
 pub use start::{Begun, Started};
+pub use terms::{Declaration, SqlTerms};
 pub use wishes::By;
 pub use worker::{Worker, WorkerSettings};

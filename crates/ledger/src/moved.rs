@@ -13,15 +13,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::action::Action;
 use crate::clock::{ClockStanding, DbClock};
-use crate::error::{StoreError, Trouble};
+use crate::error::{Error, StoreError, Trouble};
 use crate::inner::{Inner, Stopped};
 use crate::ledger::Ledger;
-use crate::machine::Stamp;
-use crate::store::{KeptClock, OwnTime, Store};
+use crate::machine::{self, Back, Now, Rules, Stamp};
+use crate::store::{Filter, KeptClock, OwnTime, Standing, Store};
 
 /// The time between two renewals of the pair of times in the database.
 const RENEW: Duration = Duration::from_secs(60);
+
+/// The time between two looks at whether the database's clock was set back. A look asks the database nothing.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The number of open actions that are read with one statement after the database's clock was set back.
+const PAGE: u32 = 200;
 
 impl<S: Store> Ledger<S> {
     /// Returns what this process has seen of the database's clock: whether its time is in doubt, and the jumps so far.
@@ -116,24 +123,67 @@ fn moved(kept: &KeptClock, now: Stamp, own: Option<&OwnTime>) -> i64 {
     }
 }
 
-/// Stores the database's time and the time of the second clock in the database once a minute, until the worker stops.
+/// Stores the database's time and the time of the second clock in the database once a minute, until the worker stops. If
+/// the database's clock was set back, also corrects the open actions when the time can be relied on again.
 pub(crate) async fn keep<S: Store>(inner: Arc<Inner<S>>, mut stopped: Stopped) {
+    let (mut renewed, mut wait) = (Instant::now(), Duration::ZERO);
+    let mut corrected = Back::default();
     loop {
-        let wait = inner.keep_clock().await.unwrap_or_else(|e| {
-            tracing::debug!(error = %e, "the database's clock is not kept");
-            RENEW
-        });
+        if renewed.elapsed() >= wait {
+            wait = inner.keep_clock().await.unwrap_or_else(|e| {
+                tracing::debug!(error = %e, "the database's clock is not kept");
+                RENEW
+            });
+            renewed = Instant::now();
+        }
+        let now = inner.store.shared_clock().get().moment();
+        if now.is_sure() && now.back != corrected {
+            match correct(&inner).await {
+                Ok(()) => corrected = now.back,
+                Err(e) => tracing::debug!(error = %e, "the times of open actions are not corrected"),
+            }
+        }
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
+            () = tokio::time::sleep(wait.saturating_sub(renewed.elapsed()).min(LOOK)) => {}
             _ = stopped.changed() => return,
         }
     }
 }
 
+/// Corrects the times of all open actions after the database's clock was set back ([`machine::set_back`]). Each action is
+/// changed in a transaction of its own. If this fails or is dropped, some of the actions are corrected already.
+async fn correct<S: Store>(inner: &Arc<Inner<S>>) -> Result<(), Error> {
+    let ledger = Ledger { inner: inner.clone() };
+    let mut page = Filter::first(PAGE).standing(Standing::Open);
+    let mut count = 0_u64;
+    loop {
+        let actions = ledger.list(&page).await?;
+        let Some(last) = actions.last().map(|action| action.id) else { break };
+        for action in actions {
+            let moment = inner.time().await?.moment();
+            let is_ahead = |action: &Action| action.state.due_at().is_some_and(|due| due > moment.at);
+            if !is_ahead(&action) || inner.operations.of(&action).is_err() {
+                continue;
+            }
+            let wish = |action: &Action, rules: &Rules, at: Stamp| {
+                Ok(machine::set_back(&action.state, rules, Now { at, ..moment }))
+            };
+            match ledger.amend(action.id, None, wish).await {
+                Ok(_) => count += 1,
+                // Others change the action, or only a newer program may change it.
+                Err(Error::Refused(_) | Error::Misused(_)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        page.after = Some(last);
+    }
+    tracing::warn!(actions = count, "the clock was set back: the times of open actions are corrected");
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::Back;
 
     fn own(micros: i64, boot: Option<&str>) -> OwnTime {
         OwnTime { micros, boot: boot.map(str::to_owned) }

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use seawall_policy::Misuse;
 
-use crate::action::Action;
+use crate::action::{Action, Sizes};
 use crate::machine::Rules;
 use crate::remote::Remote;
 use crate::store::{Boxed, Declared, Follow, Store};
+use crate::terms::{Declaration, SqlTerms};
 
 /// The declaration of one operation of one dependency.
 pub struct Operation<S: Store> {
@@ -19,6 +20,7 @@ pub struct Operation<S: Store> {
     pub(crate) rules: Rules,
     pub(crate) remote: Arc<dyn Remote>,
     pub(crate) follow: Option<Follow<S::Connection>>,
+    sql: SqlTerms,
 }
 
 impl<S: Store> Clone for Operation<S> {
@@ -29,6 +31,7 @@ impl<S: Store> Clone for Operation<S> {
             rules: self.rules.clone(),
             remote: self.remote.clone(),
             follow: self.follow.clone(),
+            sql: self.sql.clone(),
         }
     }
 }
@@ -42,7 +45,8 @@ impl<S: Store> Operation<S> {
         rules: Rules,
         remote: Arc<dyn Remote>,
     ) -> Operation<S> {
-        Operation { dependency: dependency.into(), name: name.into(), rules, remote, follow: None }
+        let (dependency, name) = (dependency.into(), name.into());
+        Operation { dependency, name, rules, remote, follow: None, sql: SqlTerms::default() }
     }
 
     /// Sets the handler of this operation. The ledger runs it when an action ends as done, failed or cancelled;
@@ -67,6 +71,12 @@ impl<S: Store> Operation<S> {
     {
         self.follow = Some(Arc::new(handler));
         self
+    }
+
+    /// Sets on which terms plain SQL acts on this operation. Default [`SqlTerms::default`].
+    #[must_use]
+    pub fn sql(self, terms: SqlTerms) -> Operation<S> {
+        Operation { sql: terms, ..self }
     }
 
     fn check(&self) -> Result<(), Misuse> {
@@ -128,6 +138,22 @@ impl<S: Store> Operations<S> {
         let mut operations: Vec<String> = names.cloned().collect();
         operations.sort_unstable();
         Declared { dependency: dependency.to_owned(), operations }
+    }
+
+    /// Returns all operations as this process declares them. The terms of plain SQL name each limit: where an operation
+    /// has none of its own, the ledger's.
+    pub(crate) fn declarations(&self, sizes: Sizes) -> Vec<Declaration> {
+        let all = self.by_dependency.values().flat_map(HashMap::values);
+        let declaration = |of: &Arc<Operation<S>>| Declaration {
+            dependency: of.dependency.clone(),
+            operation: of.name.clone(),
+            terms: SqlTerms {
+                request_max: of.sql.request_max.or(Some(sizes.request)),
+                key_max: of.sql.key_max.or(Some(sizes.key)),
+                ..of.sql.clone()
+            },
+        };
+        all.map(declaration).collect()
     }
 
     /// Returns the longest lease of all operations of this dependency; 2 min if it has no operations.

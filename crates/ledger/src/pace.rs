@@ -117,25 +117,37 @@ pub(crate) struct Pace {
 impl Pace {
     /// Returns the pace of a dependency with these operations, for a process that has just started: all classes return.
     pub(crate) fn new<'a>(operations: impl Iterator<Item = &'a str>) -> Pace {
+        let mut pace = Pace {
+            classes: Vec::new(),
+            rate_milli: START_MILLI,
+            cap_milli: MOST_MILLI,
+            free_at: Time::ZERO,
+            slot_at: Time::ZERO,
+        };
+        pace.declare(&operations.collect::<Vec<_>>());
+        pace
+    }
+
+    /// Declares the operations of the dependency, instead of those before, as a reload of the configuration does. What is
+    /// known of an operation that was declared before is kept. The classes of a new one return, as in a process that has
+    /// just started.
+    pub(crate) fn declare(&mut self, operations: &[&str]) {
         const WAITING: [(Goal, Effect); 4] = [
             (Goal::Perform, Effect::Never),
             (Goal::Perform, Effect::Unknown),
             (Goal::Cancel, Effect::Unknown),
             (Goal::Cancel, Effect::Applied),
         ];
-        let classes = operations.flat_map(|operation| {
-            WAITING.map(|(goal, effect)| Paced {
-                class: Class { operation: operation.to_owned(), goal, effect },
+        self.classes.retain(|paced| operations.contains(&paced.class.operation.as_str()));
+        for operation in operations {
+            if self.classes.iter().any(|paced| paced.class.operation == *operation) {
+                continue;
+            }
+            self.classes.extend(WAITING.map(|(goal, effect)| Paced {
+                class: Class { operation: (*operation).to_owned(), goal, effect },
                 course: Course::Returns,
                 failures: [0; 3],
-            })
-        });
-        Pace {
-            classes: classes.collect(),
-            rate_milli: START_MILLI,
-            cap_milli: MOST_MILLI,
-            free_at: Time::ZERO,
-            slot_at: Time::ZERO,
+            }));
         }
     }
 

@@ -189,3 +189,17 @@ fn a_process_that_begins_lets_through_slowly_what_others_left() {
     assert_eq!((taken, pace.held().len()), (2, 4));
     assert!(pace.next_at().unwrap() > now);
 }
+
+#[test]
+fn a_reload_keeps_the_course_of_what_stays_declared() {
+    let mut bench = Bench::new();
+    bench.fails();
+    let held = bench.pace.held();
+    bench.pace.declare(&["charge", "refund"]);
+    let refund = |class: &Class| class.operation == "refund";
+    let (new, kept): (Vec<_>, Vec<_>) = bench.pace.held().into_iter().partition(refund);
+    assert_eq!(kept, held, "the cancels of charges are probed, as before");
+    assert_eq!(new.len(), 4, "rows of a new operation may wait already");
+    bench.pace.declare(&["refund"]);
+    assert!(bench.pace.held().iter().all(refund));
+}

@@ -2,7 +2,7 @@
 //! both. It is held only while a few fields are read or written.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use seawall_policy::Time;
@@ -13,7 +13,7 @@ use crate::pace::Pace;
 /// The pace of each dependency in this process.
 pub(crate) struct Paces {
     began: Instant,
-    by_dependency: HashMap<String, Mutex<Paced>>,
+    by_dependency: HashMap<String, Arc<Mutex<Paced>>>,
 }
 
 struct Paced {
@@ -70,17 +70,27 @@ impl Horizon {
 }
 
 impl Paces {
-    /// Returns the paces of these operations, each with its dependency.
-    pub(crate) fn new<'a>(operations: impl Iterator<Item = (&'a str, &'a str)>) -> Paces {
+    /// Returns the paces of these operations, each with its dependency. The paces of `old`, which belong to an earlier
+    /// ledger of this process, are shared with it. So what was seen of an outage is not forgotten.
+    pub(crate) fn new<'a>(
+        operations: impl Iterator<Item = (&'a str, &'a str)>,
+        old: Option<&Paces>,
+    ) -> Paces {
         let mut names: HashMap<String, Vec<&str>> = HashMap::new();
         for (dependency, operation) in operations {
             names.entry(dependency.to_owned()).or_default().push(operation);
         }
-        let paced = |names: Vec<&str>| {
-            Mutex::new(Paced { pace: Pace::new(names.into_iter()), horizon: Horizon::new() })
-        };
-        let by_dependency = names.into_iter().map(|(dependency, names)| (dependency, paced(names)));
-        Paces { began: Instant::now(), by_dependency: by_dependency.collect() }
+        let by_dependency = names.into_iter().map(|(dependency, names)| {
+            let shared = old.and_then(|old| old.by_dependency.get(&dependency)).cloned();
+            let paced = shared.unwrap_or_else(|| {
+                let pace = Pace::new(std::iter::empty());
+                Arc::new(Mutex::new(Paced { pace, horizon: Horizon::new() }))
+            });
+            paced.lock().unwrap_or_else(PoisonError::into_inner).pace.declare(&names);
+            (dependency, paced)
+        });
+        let by_dependency = by_dependency.collect();
+        Paces { began: old.map_or_else(Instant::now, |old| old.began), by_dependency }
     }
 
     /// Calls `with` with the pace of a dependency and the present time. Returns `None` if no operation of the

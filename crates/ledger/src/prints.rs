@@ -24,13 +24,22 @@ pub struct Same {
 /// The fingerprints of a request. They are equal for the same request in the same ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prints {
-    /// The fingerprint of the head.
+    /// The fingerprint of the head; zeros if plain SQL recorded the action.
     pub head: [u8; 32],
     /// The fingerprint of the body.
     pub body: [u8; 32],
 }
 
 impl Prints {
+    /// The place of the head's fingerprint in the row of an action that plain SQL recorded. Its record is a body alone, and
+    /// is the same request as every request with an equal body.
+    pub(crate) const BODY_ALONE: [u8; 32] = [0; 32];
+
+    /// Returns whether a request with the fingerprints `new` is the recorded request with these fingerprints.
+    pub(crate) fn are_of(&self, new: &Prints) -> bool {
+        self.body == new.body && (self.head == new.head || self.head == Prints::BODY_ALONE)
+    }
+
     /// Makes the fingerprints of a request with `key`, the ledger's secret key for them.
     pub(crate) fn of(key: &[u8; 32], head: &[u8], body: &[u8]) -> Prints {
         Prints { head: print(key, b"head", head), body: print(key, b"body", body) }

@@ -175,8 +175,8 @@ pub fn first_match<'a, M: Copy + PartialEq>(
             KnownBody::Absent => {}
             KnownBody::Json(look_up) if predicate.matches(status, look_up) => return Said::Matched(meaning),
             KnownBody::Json(_) => {}
-            // The predicate names no status, so it does not match an answer that is neither a success nor JSON
-            // (rule 1 of this file).
+            // This predicate names no status, so it does not match an answer that is neither a success nor JSON (rule 1
+            // of the module's documentation).
             KnownBody::NotJson if predicate.statuses.is_empty() && !is_success(status) => {}
             KnownBody::Unread | KnownBody::NotJson => {
                 undecided = match undecided {

@@ -201,8 +201,8 @@ fn declared() -> impl Strategy<Value = Answers> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// If the body is not known, the predicates must say what they would say of every possible body. If possible bodies
-    /// have different meanings, the effect must be unknown.
+    /// If the body is not known, the effect may be known only if every possible body would give the answer this effect.
+    /// If possible bodies give different effects, the effect must be unknown.
     #[test]
     fn no_unknown_body_is_taken_for_more_than_every_body_would_mean(
         answers in declared(),

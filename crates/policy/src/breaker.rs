@@ -177,7 +177,7 @@ impl Breaker {
 
     /// Gives a pass back with the evidence of its call, which may open or close the breaker. Returns whether the call
     /// counted as good, as bad or as nothing, and the new state if it changed. A pass that was given before the last
-    /// change of state changes nothing. `draw` is called only if the breaker opens.
+    /// change of state changes nothing. `draw` is called only if the breaker opens, to choose how long it stays open.
     #[inline]
     pub fn settle(
         &mut self,

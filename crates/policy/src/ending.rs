@@ -174,7 +174,7 @@ impl Rules {
     }
 
     /// Returns the effect that the operation's declaration gives to an answer with this status and body; `None` if the
-    /// declaration does not decide, so that the status does. The result is for [`Answer::declared`].
+    /// declaration does not decide, so that the status does. The driver puts the result into [`Answer::declared`].
     ///
     /// If the operation declares a confirm, a 202 is only a promise that the work will be done. So
     /// [`Answers::otherwise`], the declared effect of a 2xx that no predicate matches, is not used for a 202. If no

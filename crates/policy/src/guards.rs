@@ -56,10 +56,11 @@ pub struct DependencyGuards {
 /// Failures count as rare if at most one call in five fails.
 const BAD_SHARE: u64 = 5;
 /// Up to this number of failures in the window, failures count as rare, even if more than one call in five failed. This
-/// rule is not used in a fleet of more than [`LARGE_FLEET`] instances, where one repeat by each instance is much work.
+/// rule is not used if more than [`LARGE_FLEET`] instances of the program run, since one repeat by each instance is
+/// much work then.
 const SINGLE: u64 = 2;
-/// A fleet of more than this number of instances is large. In a large fleet, a repeat that may do the work twice is
-/// made only if the window shows that failures are rare.
+/// More instances of the program than this number are a large fleet. In a large fleet, a repeat that may do the work
+/// twice is made only if the window shows that failures are rare.
 const LARGE_FLEET: u32 = 100;
 
 impl DependencyGuards {

@@ -158,8 +158,9 @@ impl Limit {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// Adapts the limit to how an attempt ended. Must be called while this attempt still counts as in flight. The
-    /// reason is that the limit grows only if at least half of it is in use: a limit of one could otherwise never grow.
+    /// Adapts the limit to how an attempt ended. Must be called while this attempt still counts as in flight. The limit
+    /// grows only if at least half of it is in use. If the only attempt under a limit of one did not count any more,
+    /// that limit could never grow.
     #[inline]
     fn learn(&mut self, end: AttemptEnd) {
         match end {

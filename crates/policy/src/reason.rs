@@ -102,7 +102,7 @@ words! {
         ConnectionHeld = "connection-held",
         /// A durable operation could not be recorded.
         LedgerUnavailable = "ledger-unavailable",
-        /// The provider answered, but the outcome could not be recorded before the caller's deadline.
+        /// The provider answered, but the outcome could not be recorded while the caller waited.
         OutcomeNotRecorded = "outcome-not-recorded",
         /// An idempotency key was used again, with another request.
         KeyConflict = "key-conflict",

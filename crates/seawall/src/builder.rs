@@ -130,8 +130,9 @@ impl DependencyBuilder {
         }
     }
 
-    /// Adds an endpoint. The endpoints are tried in the order in which they were added. Only HTTP calls need an
-    /// endpoint; a closure in [`Dependency::call`] sees the endpoint's number in [`crate::Attempt::endpoint`].
+    /// Adds an endpoint. The endpoints are tried in the order in which they were added. HTTP calls need at least one
+    /// endpoint. A call around a closure ([`Dependency::call`]) needs none. If there are several, the closure reads
+    /// from [`crate::Attempt::endpoint`] which of them it is to use.
     ///
     /// # Errors
     /// If the URL is not valid.
@@ -193,8 +194,8 @@ impl DependencyBuilder {
         self
     }
 
-    /// Sets whether an overload answer that names a time holds back all calls to its endpoint until that time is over.
-    /// Default `true`. With `false`, only the call that got the answer waits.
+    /// Sets whether an overload answer with a time, such as `Retry-After: 5`, holds back all calls to its endpoint
+    /// until that time is over. Default `true`. With `false`, only the call that got the answer waits.
     pub fn cooldown(mut self, on: bool) -> DependencyBuilder {
         self.cooldown = on;
         self
@@ -263,8 +264,8 @@ impl DependencyBuilder {
         self
     }
 
-    /// Sets the maximum length of a body that `bytes`, `text` and `json` of an answer collect, in bytes. Default 16
-    /// MiB.
+    /// Sets the maximum length of an answer's body, in bytes. Default 16 MiB. If a body is longer, the methods that
+    /// collect it (`bytes`, `text`, `json`) return an error.
     pub fn answer_limit(mut self, bytes: usize) -> DependencyBuilder {
         self.answer_limit = bytes;
         self
@@ -277,9 +278,10 @@ impl DependencyBuilder {
         self
     }
 
-    /// Sets how many copies of this program run. Default 1. With more than 100 copies, even one repeat by each of them
-    /// would be much work for a provider that has become slow. So a slow failure is then repeated only if the breaker's
-    /// window shows that failures are rare.
+    /// Sets how many copies of this program run. Default 1. The number decides about repeats after a slow failure, such
+    /// as a timeout: the provider may still be working on the first attempt then. Such a repeat is made only if
+    /// failures are rare in the breaker's window. With up to 100 copies, the first two failures in the window count as
+    /// rare, too. With more, they do not, because even one such repeat by each copy is much work for the provider.
     pub fn instances(mut self, instances: u32) -> DependencyBuilder {
         self.instances = instances;
         self

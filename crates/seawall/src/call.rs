@@ -36,8 +36,8 @@ impl Attempt {
         self.0.endpoint
     }
 
-    /// Returns the moment at which this attempt is aborted. If the attempt has no deadline, returns the moment thirty
-    /// years from now.
+    /// Returns the moment at which this attempt is aborted. If the attempt has no deadline, returns a moment that is
+    /// never reached in practice: thirty years from now.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.0.clock.instant(self.0.by).into_std()
@@ -116,8 +116,8 @@ where
     Fut: Future,
     J: Judge<Fut::Output>,
 {
-    /// Limits the time of this call to the time that the caller itself still has. A `time` that is longer than the
-    /// total timeout has no effect.
+    /// Limits the time of this call to `time`, such as the time for which the program's own caller still waits. A
+    /// `time` that is longer than the total timeout has no effect.
     pub fn within(mut self, time: Duration) -> Self {
         self.call.wish().within = Some(time);
         self
@@ -131,15 +131,15 @@ where
         self
     }
 
-    /// Limits this call to one attempt. Use it if the program on whose behalf the call is made repeats failed calls
-    /// itself.
+    /// Limits this call to one attempt. Use it if the program's own caller repeats what has failed; if both repeated,
+    /// the number of attempts would multiply.
     pub fn once(mut self) -> Self {
         self.call.wish().no_repeats = true;
         self
     }
 
-    /// Sets a closure that says what each result means. If an attempt returns a [`Fault`], the meaning in the fault is
-    /// then ignored.
+    /// Sets a closure that says what each result means. The closure alone decides: if an attempt returns a [`Fault`],
+    /// the meaning in that fault is ignored.
     pub fn classify<C, T, E>(self, meaning: C) -> Call<'d, F, Fut, ByClosure<C>>
     where
         Fut: Future<Output = Result<T, E>>,

@@ -1,4 +1,4 @@
-//! Identifies a call for errors and for the connection guard, before anything is sent.
+//! Says which call an error, or a warning of the connection guard ([`crate::held`]), is about.
 
 use std::panic::Location;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use crate::call_site::CallSite;
 use crate::error::Error;
 use crate::held::{self, Waiting};
 
-/// A call that may begin ([`check`]) and has not ended. Dropping this value marks the end of the call.
+/// A call that [`check`] has allowed to begin, and that has not ended. Dropping this value marks the end of the call.
 #[derive(Debug)]
 #[must_use = "dropping it ends the call"]
 pub(crate) struct Entered {

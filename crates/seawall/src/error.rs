@@ -53,17 +53,18 @@ impl Error {
 
     /// Returns the reason of the failure, as a word that `seawall explain` explains.
     ///
-    /// Returns `None` if the last attempt ended in an answer; [`Error::status`] then returns its status. Also returns
-    /// `None` if it ended in an error of the closure or of the wrapped service; that error is then the source of this
-    /// one. There is one exception: if that error says that this program has no file descriptor left, the reason is
-    /// returned all the same, because the dependency is not the cause.
+    /// Returns `None` if the last attempt ended in an answer; [`Error::status`] then returns its status.
+    ///
+    /// Also returns `None` if the closure or the wrapped service returned an error of its own; [`Error::downcast_ref`]
+    /// then returns that error. There is one exception: if the closure's or service's error says that this program has
+    /// no file descriptor left, the reason is returned all the same, because the dependency is not the cause.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         self.0.reason
     }
 
-    /// Returns the party from which the error comes: the caller, the dependency, or Seawall. Seawall refuses calls to
-    /// protect the caller and the dependency.
+    /// Returns the party from which the error comes: the caller, the dependency, or Seawall itself. It is Seawall if
+    /// Seawall refused the call, to protect the caller or the dependency.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.0.origin
@@ -81,7 +82,8 @@ impl Error {
         self.0.attempts
     }
 
-    /// Returns why the failed attempt was not repeated, although a repeat was wanted; `None` if no repeat was wanted.
+    /// Returns why the failed attempt was not repeated, for example `attempts` if all attempts are used up. Returns
+    /// `None` if no attempt was made, or if a repeat would not have helped, as after a definite "no".
     #[must_use]
     pub fn stopped(&self) -> Option<Stopped> {
         self.0.stopped

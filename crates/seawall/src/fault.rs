@@ -1,4 +1,5 @@
-//! The types with which the code that makes an attempt says what the end of the attempt means.
+//! The types [`Meaning`] and [`Fault`]. With them, the code that makes an attempt says what the end of the attempt
+//! means.
 //!
 //! In a call around any future, only the closure knows what happened. If the closure returns a plain error, the worst
 //! is assumed: the attempt may have taken effect, and the endpoint has failed. A closure that knows more returns a
@@ -18,7 +19,8 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meaning(Ending);
 
-/// A failure without an HTTP status is judged as an answer with this status.
+/// A failure without an HTTP status is judged as an answer with this status. Only the rule for all 5xx statuses holds
+/// for 599: the effect is unknown, and the endpoint counts as failed.
 const OF_ITS_OWN: u16 = 599;
 
 impl Meaning {
@@ -66,8 +68,9 @@ impl Meaning {
         Meaning::unsent()
     }
 
-    /// Returns the meaning of an attempt whose request was not processed, as the server itself says. There is no
-    /// effect, a call of any idempotency may be repeated, and the endpoint's health is not changed.
+    /// Returns the meaning of an attempt that the server did not process, and of which the server said so, for example
+    /// by the HTTP/2 error `REFUSED_STREAM`. There is no effect, a call of any idempotency may be repeated, and the
+    /// endpoint's health is not changed.
     #[must_use]
     pub fn unprocessed() -> Meaning {
         Meaning(Ending::Unprocessed)
@@ -94,8 +97,8 @@ impl Meaning {
         Meaning(Ending::Answered(Answer::of_status(status)))
     }
 
-    /// Returns this meaning with `wait` added: the minimum time from now until a repeat. Only the meaning of an answer
-    /// can have a wait. Any other meaning is returned unchanged.
+    /// Returns this meaning with `wait` added: the minimum time from now until a repeat. [`Meaning::unsent`],
+    /// [`Meaning::out_of_descriptors`] and [`Meaning::unprocessed`] cannot have a wait, and are returned unchanged.
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Meaning {
         match self.0 {
@@ -169,7 +172,8 @@ impl fmt::Display for Fault {
     }
 }
 
-// `Fault` itself does not implement `Error`. If it did, this conversion from every error could not exist.
+// `Fault` itself does not implement `Error`. If it did, this conversion would also be one from `Fault` to `Fault`,
+// which the standard library has already, and the compiler would refuse it.
 impl<E: Error + Send + Sync + 'static> From<E> for Fault {
     fn from(error: E) -> Fault {
         Fault::unknown(error)
@@ -183,7 +187,8 @@ mod tests {
     #[test]
     fn want_of_descriptors_is_found_below_other_errors() {
         let inner = |kind: i32| io::Error::from_raw_os_error(kind);
-        // For these error codes, the standard library has no error kinds.
+        // The numbers are Linux's. 24 is EMFILE, "too many open files", for which the standard library has no error
+        // kind. 111 is ECONNREFUSED.
         assert_eq!(Meaning::unconnected(&inner(24)), Meaning::out_of_descriptors());
         let wrapped = Outer(inner(24));
         assert_eq!(Meaning::unconnected(&wrapped), Meaning::out_of_descriptors());

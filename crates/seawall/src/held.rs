@@ -158,8 +158,9 @@ pub(crate) fn enter(dependency: &Arc<str>, called: Place) -> Result<Waiting, Con
 #[cold]
 fn enter_holding(dependency: &Arc<str>, called: Place) -> Result<Waiting, ConnectionHeld> {
     let held = held_now();
-    // The task may hold several connections. If one of them denies external calls, the call is refused. Among
-    // connections with the same setting, the one that has been held for the longest time is named.
+    // The task may hold several connections. The strictest of their settings decides: `Deny` before `Warn` before
+    // `Count`. Among the connections with this setting, the error or the warning names the one that has been held for
+    // the longest time.
     let Some(worst) = held.iter().max_by_key(|held| (held.on, std::cmp::Reverse(held.since))) else {
         return Ok(Waiting(None));
     };

@@ -71,7 +71,8 @@ pub use settings::{AnswerHead, Breaker, Budget, Concurrency, Dns, Pool, Retry, T
 
 pub use seawall_client::connect::HttpVersion;
 pub use seawall_policy::{Effect, Idempotency, Misuse, Origin, Reason, Stopped, Timeouts};
-/// The crate that reads and writes JSON, in the version that this crate uses. Bodies are declared with its `json!`.
+/// The crate that reads and writes JSON, in the version that this crate uses. Its `json!` makes the bodies that the
+/// declarations of the ledger take, for example in `Cancel::json`.
 #[cfg(feature = "http")]
 pub use serde_json;
 /// The crate of the database connections, in the version that this crate uses. A program can use it from here, so that

@@ -170,8 +170,9 @@ impl OperationBuilder {
         self
     }
 
-    /// Adds statuses that look like overload, such as 429 and 503, but that mean "not done" for this operation.
-    /// Default: none.
+    /// Adds statuses of the dependency's overload list, such as 429, that mean "not done" for this operation. After
+    /// such an answer, a call of any idempotency may be repeated. Default: none; then the effect of a 429 or a 503 is
+    /// unknown.
     pub fn refuses(mut self, statuses: impl IntoIterator<Item = u16>) -> OperationBuilder {
         self.rules.refuses.extend(statuses);
         self
@@ -193,9 +194,9 @@ impl OperationBuilder {
         self
     }
 
-    /// Declares answers that mean "I have this key already". A provider sends such an answer if it does not save its
-    /// answers. The answer proves that an earlier request with the key arrived, and says nothing of the effect of that
-    /// request. So the effect is unknown, whatever the status says.
+    /// Declares answers that mean "I have this key already". Such an answer comes from a provider that remembers keys,
+    /// but not what it answered to them. It proves that an earlier request with the key arrived, and says nothing of
+    /// the effect of that request. So the effect is unknown, whatever the status says.
     ///
     /// These answers are checked before those of [`answers`](Self::answers). If `duplicate` is called several times,
     /// each of the declared sets has this meaning.

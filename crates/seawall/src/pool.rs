@@ -112,8 +112,9 @@ impl<DB: Database> GuardedPool<DB> {
         self.transaction(Location::caller(), None)
     }
 
-    /// Takes a connection and begins a transaction with this statement, as [`Pool::begin_with`] does. SQLite needs
-    /// `BEGIN IMMEDIATE` if a transaction reads before it writes.
+    /// Takes a connection and begins a transaction with this statement, as [`Pool::begin_with`] does. On SQLite, pass
+    /// `BEGIN IMMEDIATE` if the transaction reads before it writes: after a plain `BEGIN`, its first write can fail
+    /// because another connection has written since the read.
     ///
     /// # Errors
     /// The errors of the pool and of the database, unchanged.

@@ -67,13 +67,15 @@ impl Retry {
     }
 
     /// Sets the maximum time for which an answer such as `Retry-After: 300` holds calls back from an endpoint. Default
-    /// 60 s. If the answer names a longer time, a call without a total timeout is not repeated.
+    /// 60 s. If the answer names a longer time, a call that has no total timeout is not repeated. A call that has one
+    /// may be repeated if the named time ends before that timeout.
     pub fn after_max(mut self, time: Duration) -> Retry {
         self.after_max = time;
         self
     }
 
-    /// Sets the maximum number of bytes of a streaming request body that are kept for a repeat. Default 64 KiB.
+    /// Sets the maximum number of bytes of a streaming request body that are kept for a repeat. If more bytes were
+    /// sent, the request is not repeated. Default 64 KiB.
     pub fn buffer(mut self, bytes: usize) -> Retry {
         self.buffer = bytes;
         self
@@ -232,16 +234,17 @@ impl Breaker {
     }
 }
 
-/// Settings for the idle connections that are kept. By default, a connection can be used for any call 20 ms after its
-/// last answer. It is closed after it has been idle for 60 s, or at the age of 1 h. At most 64 idle connections are
-/// kept.
+/// Settings for the idle connections that are kept. By default, a connection is closed after it has been idle for 60 s,
+/// or at the age of 1 h, and at most 64 idle connections are kept. A request that must not be delivered twice takes
+/// only a connection whose last answer ended at least 20 ms ago.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Pool(pub(crate) PoolSettings);
 
 impl Pool {
-    /// Sets how long ago the last answer on a connection must be before a plain POST may use the connection. Default 20
-    /// ms.
+    /// Sets how long ago the last answer on a connection must have ended before a request that must not be delivered
+    /// twice, such as a POST without a key, may use the connection. Some servers close a connection directly after an
+    /// answer, and such a request would be lost with an unknown effect. Default 20 ms.
     pub fn settle(mut self, time: Duration) -> Pool {
         self.0.settle = time;
         self

@@ -26,8 +26,8 @@ pub struct AnswerHead {
     pub status: StatusCode,
     /// The fields that are passed on, in their order.
     ///
-    /// - `Content-Length` is among them, with the number that was read, written in plain digits. With a status that
-    ///   forbids this field (204), it is left out.
+    /// - `Content-Length` is among them, without leading zeros. With a status that forbids this field (204), it is left
+    ///   out.
     /// - The fields that concern only this connection are left out: `Connection` and the fields that it names,
     ///   `Keep-Alive`, `Transfer-Encoding`.
     pub fields: HeaderMap,

@@ -43,8 +43,8 @@ impl Body {
         })
     }
 
-    /// Reads the next bytes of the connection. Appends the content of the body among them to `data`, and returns how
-    /// many of the bytes belong to this body. The bytes after them belong to what follows the body.
+    /// Reads the next bytes of the connection. Those that are content of the body are appended to `data`. Returns how
+    /// many of `bytes` belong to this body; the others belong to what follows the body.
     ///
     /// # Errors
     /// The chunks or trailers are malformed, so the body cannot become whole any more.

@@ -13,7 +13,7 @@ use crate::misread::Misread;
 /// The maximum length of the extension of one chunk, in bytes. An extension is a text after the chunk's size; no server
 /// is known to send one.
 const EXTENSION: u16 = 4096;
-/// The maximum number of digits of a chunk's size, since a number of 64 bits has no more.
+/// The maximum number of hexadecimal digits of a chunk's size. A number of 64 bits has no more.
 const DIGITS: u8 = 16;
 
 #[derive(Debug)]
@@ -74,8 +74,8 @@ impl Chunks {
         self.trailers.take()
     }
 
-    /// Reads the next bytes, appends the content among them to `data`, and returns how many of the bytes belong to the
-    /// body.
+    /// Reads the next bytes of the body. Those that are content are appended to `data`, but not the chunks' sizes and
+    /// line ends. Returns how many of `bytes` belong to the body.
     ///
     /// # Errors
     /// The chunks or trailers are malformed.

@@ -1,8 +1,7 @@
 //! Reads the fields of a head, and what they say of the connection and of the body's length.
 //!
 //! The fields that concern only this connection are read here and are not passed on: `Connection` and the fields that
-//! it names, `Keep-Alive`, `Transfer-Encoding`. `Content-Length` is passed on, with the number that was read, written
-//! in plain digits.
+//! it names, `Keep-Alive`, `Transfer-Encoding`. `Content-Length` is passed on, without leading zeros.
 
 use std::mem::MaybeUninit;
 
@@ -12,8 +11,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use crate::head::Limits;
 use crate::misread::Misread;
 
-/// The number of fields for which the table is kept on the stack. A larger table is kept on the heap. The number is the
-/// default of [`Limits::headers`].
+/// The maximum number of fields for which the table of [`with_room`] is kept on the stack. A larger table is kept on
+/// the heap. The number is the default of [`Limits::headers`].
 const USUAL: usize = 100;
 
 /// What the fields of one head say.
@@ -50,7 +49,8 @@ pub(crate) fn with_room<'b, R>(
 }
 
 impl Fields {
-    /// Returns what the fields say that httparse found in `head`. Fails if the fields break a rule of this crate.
+    /// Takes the fields that httparse found in `head`, and returns what they say. Fails if they break a rule of this
+    /// crate.
     pub(crate) fn read(head: &Bytes, raw: &[httparse::Header<'_>]) -> Result<Fields, Misread> {
         let mut fields = Fields { map: HeaderMap::with_capacity(raw.len()), ..Fields::default() };
         for field in raw {

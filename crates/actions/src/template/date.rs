@@ -1,4 +1,5 @@
-//! How `{sent:FORMAT@ZONE}` shows a moment.
+//! The hole `{sent:FORMAT@ZONE}`: the time at which an operation's request was first sent, as a provider wants to read
+//! it. For example, `{sent:%Y%m%d@Asia/Seoul}` becomes `20261126`.
 //!
 //! Providers ask for "the date of the original" on their own calendar. At 23:30 UTC it is the next day in Seoul
 //! already, so a date without a zone would name the wrong day for nine hours of every day.
@@ -64,7 +65,8 @@ impl DateFormat {
         Ok(format)
     }
 
-    /// Returns the text of the moment `at` in this format and zone; `None` if the moment is beyond the calendar.
+    /// Returns the text of the moment `at` in this format and zone; `None` if the moment lies outside the years -9999
+    /// to 9999.
     #[must_use]
     pub fn show(&self, at: Stamp) -> Option<String> {
         let at = Timestamp::from_microsecond(at.as_micros()).ok()?;

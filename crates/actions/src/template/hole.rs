@@ -32,6 +32,11 @@ impl Pointer {
         Ok(Pointer(written.to_owned()))
     }
 
+    /// The names of the members that lead to the value, the outermost first.
+    pub(super) fn members(&self) -> impl Iterator<Item = String> {
+        self.0.split('/').skip(1).map(|name| name.replace("~1", "/").replace("~0", "~"))
+    }
+
     /// The pointer as written.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -63,6 +63,19 @@ impl KeySource {
         }
     }
 
+    /// Returns the members of the JSON body that lead to the field whose value is the whole key. `None` if the key has other
+    /// parts, or does not come from the body.
+    #[must_use]
+    pub fn field(&self) -> Option<Vec<String>> {
+        match self {
+            KeySource::Request(template) => match template.sole_hole()? {
+                Hole::Request(pointer) => Some(pointer.members().collect()),
+                _ => None,
+            },
+            KeySource::Generated => None,
+        }
+    }
+
     /// Returns the holes of the key's text, such as `{request:/order}`, in order. There are none if a new key is made
     /// for each request.
     pub fn holes(&self) -> impl Iterator<Item = &Hole> {

@@ -40,7 +40,7 @@ impl Body {
         }
     }
 
-    /// Returns the `Content-Type` of a request with this body, unless the request sets another one.
+    /// Returns the `Content-Type` for this body. It is sent unless the request declares another one.
     fn content_type(&self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Body::Json(_) => "application/json",

@@ -115,7 +115,7 @@ fn what_is_not_there_is_said() {
     assert_eq!(fill("POST /{request:/a}"), "there is nothing to fill `{request:/a}` with");
 }
 
-/// Fills every hole with the same text, but `{sent:…}` with the same moment.
+/// Fills each hole with the text in this value. Only `{sent:…}` is filled with a fixed moment.
 struct Only(&'static str);
 
 impl Fill for Only {

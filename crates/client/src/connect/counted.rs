@@ -87,8 +87,8 @@ impl Counted {
 }
 
 impl Counted {
-    /// Sends all bytes of this connection that still wait in the outbox. Becomes ready when all of them are sent, or
-    /// when sending fails.
+    /// Sends all bytes that still wait in the outbox: bytes that were taken, but are sent only at the end of the event
+    /// loop's turn. Becomes ready when all of them are sent, or when sending fails.
     fn poll_outbox(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match self.outbox.send() {

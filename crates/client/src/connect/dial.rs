@@ -68,7 +68,7 @@ async fn dial_one(address: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpSt
         _ => named(error),
     })?;
     tcp.set_nodelay(true).map_err(named)?;
-    // Keepalive detects within two minutes that a peer has vanished. It costs nothing while a connection is in use.
+    // Keepalive detects within two minutes that the server has vanished. It costs nothing while a connection is in use.
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
         .with_interval(Duration::from_secs(15))

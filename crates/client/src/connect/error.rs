@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io;
 
-/// The error if no connection could ever be made with a setting, such as a missing file or a URL without a host.
+/// The error for a setting with which no connection could ever be made, such as a missing file or a URL without a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     setting: &'static str,

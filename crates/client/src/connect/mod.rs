@@ -1,14 +1,14 @@
 //! Makes a connection: lookup, TCP, proxy and TLS, under one deadline.
 //!
-//! A [`Connector`] is made once for an endpoint: it reads the certificates and keeps the name's addresses fresh.
-//! [`Connector::connect`] returns a [`Connection`], over which no byte of a request has gone, or a [`ConnectError`]
-//! that says which part failed. In both cases the call has had no effect yet. This is why connecting and sending are
-//! separate.
+//! A [`Connector`] is made once for an endpoint: it reads the certificates and keeps the addresses of the endpoint's
+//! host name fresh. [`Connector::connect`] returns a [`Connection`], over which no byte of a request has gone, or a
+//! [`ConnectError`] that says which part failed. In both cases the call has had no effect yet. This is why connecting
+//! and sending are separate.
 //!
 //! The obvious way would be a ready-made connector of an HTTP library. But it would hide what the rest of this crate
 //! needs to know: Was a byte written to the socket? Is an idle connection still open and silent? Which of DNS, TCP and
-//! TLS used up the time? Here the socket counts its bytes ([`Meter`]), can be inspected ([`Probe`]), and can be dropped
-//! with a reset.
+//! TLS used up the time? Here the socket counts its bytes ([`Meter`]), can be inspected ([`Probe`]), and can be closed
+//! with a TCP reset.
 //!
 //! A connection is made in this order: `dns` finds addresses, `dial` connects to one of them, `proxy` opens a tunnel if
 //! one is needed, and `tls` does the handshake.
@@ -59,8 +59,8 @@ pub struct Settings {
     /// The proxy through which connections go; `None` for direct connections. If there is a proxy, it looks up the
     /// target's name.
     pub proxy: Option<Proxy>,
-    /// The local address from which connections are made (static egress). Only remote addresses of its family are
-    /// tried. With `None`, the system chooses the local address.
+    /// The local address from which connections are made (static egress). Only remote addresses of the same family
+    /// (IPv4 or IPv6) are tried. With `None`, the system chooses the local address.
     pub bind: Option<IpAddr>,
     /// The certificates. Their files are read only for `https` targets.
     pub tls: TlsSettings,
@@ -94,7 +94,8 @@ pub struct Connection {
 /// credential.
 #[derive(Debug, Clone)]
 pub struct AbsoluteForm {
-    /// The value for `Proxy-Authorization`, marked as sensitive; `None` if the proxy's URL has no user.
+    /// The value for `Proxy-Authorization`; `None` if the proxy's URL has no user. The value is marked as sensitive, so
+    /// its `Debug` output does not show it.
     pub proxy_authorization: Option<HeaderValue>,
 }
 
@@ -109,7 +110,7 @@ enum Addresses {
 pub struct Connector {
     target: Target,
     addresses: Addresses,
-    /// The number of the port: that of the proxy, or without a proxy that of the target.
+    /// The port to connect to: the proxy's if there is a proxy, else the target's.
     port: u16,
     bind: Option<IpAddr>,
     http: HttpVersion,
@@ -166,9 +167,9 @@ impl Connector {
         &self.target
     }
 
-    /// Makes one connection. If none is made by `deadline`, returns the reason. If the future is dropped, no connection
-    /// is made, but a lookup that is under way goes on for the next caller. Must run inside a tokio runtime with IO and
-    /// time.
+    /// Makes one connection, or fails by `deadline` at the latest. The error says which part failed. If the future is
+    /// dropped, no connection is made, but a lookup that is under way goes on for the next caller. Must run inside a
+    /// tokio runtime with IO and time.
     pub async fn connect(&self, deadline: Instant) -> Result<Connection, ConnectError> {
         let addresses = match &self.addresses {
             Addresses::Fixed(addresses) => Arc::clone(addresses),

@@ -26,7 +26,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Returns the value of `Proxy-Authorization`, marked as sensitive; `None` if the URL has no user.
+    /// Returns the value of `Proxy-Authorization`; `None` if the URL has no user. The value is marked as sensitive, so
+    /// its `Debug` output does not show it.
     pub fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref()
     }

@@ -1,9 +1,9 @@
 //! Shows a connection's socket to code that does not own it: the bytes that passed ([`Meter`]), and the socket's
 //! present state ([`Probe`]).
 //!
-//! Whether a failed request may be repeated depends on whether a byte of it left. So bytes are counted here, at the
-//! system call. A count above TLS would also have bytes that are still in a TLS buffer. And when an HTTP library has
-//! taken a request, the request was perhaps never written.
+//! Whether a failed request may be repeated depends on whether a byte of it left this process. So bytes are counted
+//! here, at the system call. A count above TLS would also have bytes that are still in a TLS buffer. A count of the
+//! requests that an HTTP library has taken would have requests that were never written.
 //!
 //! A pooled connection is checked before it is used again. For this, [`Probe`] asks the kernel. The obvious way would
 //! ask tokio whether the socket is readable. But tokio asks the kernel about all its sockets only from time to time,
@@ -25,8 +25,8 @@ use tokio::net::tcp::OwnedWriteHalf;
 /// too. To measure a request, note the count when the request begins, and compare later.
 ///
 /// A meter also holds two switches ([`Meter::reset_on_drop`] and [`Meter::force_read`]) and a flag
-/// ([`Meter::certificate_refused`]). Relaxed atomics suffice, because a task learns of a request's end only after the
-/// counts were written.
+/// ([`Meter::certificate_refused`]). Relaxed atomics suffice: a task reads the counts of a request after it was told of
+/// the request's end, and the counts were written before that.
 #[derive(Debug, Default)]
 pub struct Meter {
     written: AtomicU64,
@@ -87,8 +87,8 @@ impl Meter {
         self.force_read.load(Relaxed)
     }
 
-    /// Returns whether the server ended a TLS 1.3 connection because of our certificate or because we sent none, before
-    /// any byte of an answer. If so, the server has not processed anything of what was sent.
+    /// Returns whether the server ended a TLS 1.3 connection before it sent any byte of an answer, because it refused
+    /// our certificate or because we sent none. If so, the server has not processed anything of what was sent.
     pub fn certificate_refused(&self) -> bool {
         self.certificate_refused.load(Relaxed)
     }
@@ -185,9 +185,9 @@ impl Probe {
     }
 }
 
-/// The part of a TCP stream that its owner shares with every [`Probe`]. It holds tokio's write half, because that can
-/// be shared. When tokio's write half is dropped, it sends an end-of-file, even on a connection that must end with a
-/// reset. The `Drop` of this type prevents that.
+/// The part of a TCP stream that its owner shares with every [`Probe`]. It holds tokio's write half, because the write
+/// half can be shared. When tokio's write half is dropped, it sends an end-of-file, even on a connection that must end
+/// with a reset. The `Drop` of this type prevents that.
 #[derive(Debug)]
 pub(super) struct Socket(Option<OwnedWriteHalf>);
 

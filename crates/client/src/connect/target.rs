@@ -26,8 +26,8 @@ pub enum Host {
 }
 
 impl Host {
-    /// Returns the host that this part of an authority names: a name, an IPv4 address, or an IPv6 address in brackets.
-    /// Returns `None` if the text is none of these.
+    /// Returns the host that `text` names: a name, an IPv4 address, or an IPv6 address in brackets. Returns `None` if
+    /// `text` is none of these. `text` is a URL's authority without user and port.
     pub(super) fn parse(text: &str) -> Option<Host> {
         if let Some(inner) = text.strip_prefix('[') {
             return inner.strip_suffix(']')?.parse().ok().map(|v6| Host::Ip(IpAddr::V6(v6)));
@@ -115,8 +115,8 @@ impl TryFrom<&Uri> for Target {
     }
 }
 
-/// Returns the text after the colon that ends the host; `None` if there is no colon. (`Authority::port_u16` does not
-/// suffice: it returns `None` both for "no port" and for "not a number".)
+/// Returns the port of a URL's authority as text, such as `81` of `[::1]:81`; `None` if there is no colon.
+/// (`Authority::port_u16` does not suffice: it returns `None` both for "no port" and for "not a number".)
 pub(super) fn port_of(authority: &str) -> Option<&str> {
     let after_brackets = authority.rfind(']').map_or(0, |at| at + 1);
     authority[after_brackets..].split_once(':').map(|(_, port)| port)

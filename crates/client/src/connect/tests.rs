@@ -136,8 +136,8 @@ impl Authority {
     }
 }
 
-/// Accepts one connection with TLS, sends `hi`, then echoes. Returns the port, and a task that ends with the number of
-/// client certificates or with the failure of the handshake.
+/// Accepts one connection with TLS, sends `hi`, then echoes. Returns the port, and a task whose result is the number of
+/// client certificates or the failure of the handshake.
 async fn greeter(acceptor: TlsAcceptor) -> (u16, JoinHandle<Result<usize, String>>) {
     let (listener, port) = listener().await;
     let task = tokio::spawn(async move {
@@ -238,7 +238,7 @@ async fn bind_address_is_the_one_seen_by_the_other_side() {
 
 #[tokio::test]
 async fn bind_address_that_cannot_serve_is_named() {
-    // 192.0.2.1 is reserved for documentation, so no machine has it.
+    // 192.0.2.1 is reserved for documentation, so no machine has it, and nothing can be sent from it.
     for (bind, part) in [("192.0.2.1", "bind to 192.0.2.1"), ("::1", "same family")] {
         let settings = Settings { bind: Some(bind.parse().unwrap()), ..Settings::default() };
         let port = deaf_port().await;
@@ -417,7 +417,7 @@ async fn server_that_does_not_speak_tls_is_a_tls_failure() {
 async fn wrong_certificates_are_tls_failures() {
     let (ours, foreign) = (Authority::new(), Authority::new());
     let table = [
-        // Both authorities have the same name; only their keys differ.
+        // Both authorities have the same name; only their keys differ. So only the signature shows the difference.
         (ours.trusted(), foreign.acceptor("localhost", &[], false), "BadSignature"),
         (ours.trusted(), ours.acceptor("other.example", &[], false), "not valid for name"),
         (Settings::default(), ours.acceptor("localhost", &[], false), "UnknownIssuer"),

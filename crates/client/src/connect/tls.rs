@@ -1,5 +1,5 @@
-//! TLS by rustls with the ring provider. The provider is named here and not taken from the process's default, because
-//! another library could install a different one and change what protects these connections.
+//! TLS by rustls, with the crate ring for its cryptography. This choice is made here and not taken from the process's
+//! default, because another library could set a different default and change what protects these connections.
 //!
 //! Sessions are resumed. Early data (0-RTT) is never sent, since a network can replay it.
 
@@ -226,9 +226,10 @@ fn roots_in(path: &Path, content: &[u8]) -> Result<RootCertStore, ConfigError> {
 /// Returns whether this error of a connection means that the server refused our certificate, or demands one.
 ///
 /// Under TLS 1.3 our side of the handshake ends before the server has looked at our certificate. So the request may be
-/// on its way when the server refuses. But the server has not worked on the request. It takes no application data
-/// before it has taken the handshake's last message, which follows the certificate (RFC 8446, section 4.4.4). A server
-/// may ask for a certificate later only if the client offers that (section 4.6.2), and our clients do not.
+/// on its way when the server refuses. But the server has not worked on the request: it takes no application data
+/// before it has taken the handshake's last message, which follows the certificate (RFC 8446, section 4.4.4). Nor can a
+/// server ask for a certificate again while it works. For that, the client would have to offer it (section 4.6.2), and
+/// our clients do not.
 ///
 /// Under TLS 1.2 the handshake ends after the server's decision, so such an alert in the middle of a connection means
 /// something else.

@@ -3,6 +3,7 @@
 //!
 //! The declarations of a durable operation are in the crate `seawall-actions`, which also checks them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -40,6 +41,10 @@ pub enum KeyScope {
     Shared,
 }
 
+/// Roles of the ledger's database, each with the caller of the gateway for which it acts; `None` in the place of the caller
+/// if the role acts for no caller.
+pub type SqlRoles = BTreeMap<String, Option<String>>;
+
 /// The words of the setting `key_scope`, each with its meaning.
 pub(super) const KEY_SCOPES: [(&str, KeyScope); 2] =
     [("client", KeyScope::Client), ("shared", KeyScope::Shared)];
@@ -58,6 +63,9 @@ pub struct Taken {
     /// None of them carries credentials. If one header alone is the key, it is not among them, since the key is
     /// recorded itself.
     pub headers: Vec<HeaderName>,
+    /// Which roles of the ledger's database may act on the operation with plain SQL; `None` if each role may that may
+    /// execute the ledger's functions.
+    pub sql_roles: Option<SqlRoles>,
     /// Whether the provider needs credentials. If so, the configuration file must have them, since a caller's
     /// credentials are never recorded. Default `true`.
     pub credentials: bool,

@@ -127,6 +127,8 @@ pub(super) enum Kind {
     Currency,
     /// A name that is used as a label of metrics.
     Name,
+    /// Roles of a database: a list, or a table with a caller's name for each role.
+    SqlRoles,
     Texts,
 }
 

@@ -51,7 +51,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use action::{KeyScope, Ledger, Reconcile, Taken};
+pub use action::{KeyScope, Ledger, Reconcile, SqlRoles, Taken};
 pub use effective::effective;
 pub use hidden::Secret;
 pub use in_force::is_in_force;

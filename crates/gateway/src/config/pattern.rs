@@ -96,6 +96,11 @@ impl Pattern {
         format!("/{}{}", parts.join("/"), if self.slash { "{/}" } else { "" })
     }
 
+    /// Returns whether the pattern matches one path only.
+    pub(crate) fn is_one_path(&self) -> bool {
+        !self.slash && self.segments.iter().all(|segment| matches!(segment, Segment::Literal(_)))
+    }
+
     /// Returns the paths to give to the router, in the router's syntax, each path once. The first is the pattern as it
     /// is written. The second has its text in normal form: for example, `%7E` becomes `~`. If a slash at the end is
     /// optional, each of them is also returned with that slash.

@@ -122,6 +122,16 @@ fn of_kind(kind: &Kind) -> Value {
         Kind::Currency => text("^([A-Z]{3}|/.*)$"),
         Kind::Zone => text("^[A-Z][A-Za-z0-9_+/-]*$"),
         Kind::Name => text("^[A-Za-z0-9._-]{1,64}$"),
+        Kind::SqlRoles => json!({
+            "anyOf": [
+                { "type": "array", "items": text("^.{1,63}$") },
+                {
+                    "type": "object",
+                    "propertyNames": { "pattern": "^.{1,63}$" },
+                    "additionalProperties": text("^[A-Za-z0-9._-]{1,64}$"),
+                },
+            ],
+        }),
         Kind::Texts => json!({ "type": "array", "items": { "type": "string", "minLength": 1 } }),
     }
 }

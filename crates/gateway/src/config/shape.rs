@@ -16,6 +16,7 @@ use seawall_ledger::keys::KeyChars;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::action::SqlRoles;
 use super::keys::Kind;
 use super::pattern::Pattern;
 use super::predicate::{self, Misplaced};
@@ -52,6 +53,7 @@ pub(super) fn judge(kind: &Kind, value: &Value<'_>) -> Vec<Misplaced> {
         Kind::Failures => list_of("a list of statuses", value, |item| values::failure(item).map(drop)),
         Kind::HostNames => list(value, host_name),
         Kind::StoredHeaders => stored_headers(value).1,
+        Kind::SqlRoles => sql_roles(value).1,
         Kind::Texts => {
             list(value, |text| if text.is_empty() { Err(Wrong::new("this is empty")) } else { Ok(()) })
         }
@@ -125,6 +127,7 @@ fn judge_scalar(kind: &Kind, found: &DeValue<'_>) -> Result<(), Wrong> {
         | Kind::Failures
         | Kind::HostNames
         | Kind::StoredHeaders
+        | Kind::SqlRoles
         | Kind::Texts => Ok(()),
     }
 }
@@ -202,6 +205,42 @@ pub(super) fn stored_headers(value: &Value<'_>) -> (Vec<HeaderName>, Vec<Misplac
             }
             Ok(name) => read.push(name),
             Err(error) => wrong.push((item.span(), error)),
+        }
+    }
+    (read, wrong)
+}
+
+/// Reads roles of a database: a list of their names, or a table with the name of a caller for each. Returns the roles, and
+/// all mistakes.
+pub(super) fn sql_roles(value: &Value<'_>) -> (SqlRoles, Vec<Misplaced>) {
+    let (mut read, mut wrong) = (SqlRoles::new(), Vec::new());
+    let mut add = |role: &str, caller: Option<&str>| {
+        if role.is_empty() || role.len() > 63 || role.chars().any(char::is_control) {
+            return Err(Wrong::new("the name of a role has 1 to 63 bytes, and no control character"));
+        }
+        match read.insert(role.to_owned(), caller.map(str::to_owned)) {
+            Some(_) => Err(Wrong::new("this role is given twice")),
+            None => Ok(()),
+        }
+    };
+    match value.get_ref() {
+        DeValue::Array(items) => {
+            for item in items.iter() {
+                let one = values::text(item.get_ref()).and_then(|role| add(role, None));
+                wrong.extend(one.err().map(|error| (item.span(), error)));
+            }
+        }
+        DeValue::Table(entries) => {
+            for (role, caller) in in_order(entries) {
+                let name = values::text(caller.get_ref()).and_then(|name| label(name).map(|()| name));
+                wrong.extend(name.as_ref().err().map(|error| (caller.span(), error.clone())));
+                let one = add(role.get_ref(), name.ok());
+                wrong.extend(one.err().map(|error| (role.span(), error)));
+            }
+        }
+        other => {
+            let help = "as in [\"shop\"], or { shop = \"web\" } with the name of a caller";
+            wrong.push((value.span(), values::wrong_kind("a list or a table of roles", other).help(help)));
         }
     }
     (read, wrong)

@@ -144,7 +144,8 @@ fn builder<S: Store>(store: S, operations: &[&DurableOperation], sizes: Sizes) -
     operations.iter().fold(Ledger::builder(store).sizes(sizes), |builder, operation| {
         let remote = operation.remote.clone();
         let rules = operation.rules.clone();
-        builder.operation(Operation::new(&*operation.dependency, &*operation.name, rules, remote))
+        let declared = Operation::new(&*operation.dependency, &*operation.name, rules, remote);
+        builder.operation(declared.sql(operation.sql.clone()))
     })
 }
 

@@ -180,6 +180,7 @@ fn operation(old: &Operation, new: &Operation) -> Vec<String> {
             ("key", old.taken.key != new.taken.key),
             ("keep_headers", old.taken.headers != new.taken.headers),
             ("credentials", old.taken.credentials != new.taken.credentials),
+            ("sql_roles", old.taken.sql_roles != new.taken.sql_roles),
         ],
     )
 }

@@ -85,9 +85,10 @@ impl Compiled {
     ) -> Result<Compiled, String> {
         let old = before.old();
         let instances = settings.gateway.instances;
-        let answer_max = settings.ledger.answer_max;
+        let bounds = |ledger: &config::Ledger| (ledger.answer_max, ledger.request_max);
         let same_for_all = old.is_some_and(|old| {
-            old.settings.gateway.instances == instances && old.settings.ledger.answer_max == answer_max
+            let old = &old.settings;
+            old.gateway.instances == instances && bounds(&old.ledger) == bounds(&settings.ledger)
         });
         let mut dependencies = Vec::with_capacity(settings.dependencies.len());
         for dependency in &settings.dependencies {
@@ -105,7 +106,7 @@ impl Compiled {
                 }
                 changed => {
                     let before = changed.map(Arc::as_ref);
-                    let whole = Whole { instances, workers, answer_max };
+                    let whole = Whole { instances, workers, ledger: &settings.ledger };
                     let made = CompiledDependency::new(dependency, client, whole, before, clock);
                     Arc::new(made.map_err(wrong)?)
                 }
@@ -156,23 +157,22 @@ impl Compiled {
 
 /// What a dependency needs to know of the whole gateway.
 #[derive(Clone, Copy)]
-struct Whole {
+struct Whole<'c> {
     /// The number of copies of this gateway that run.
     instances: u32,
     workers: usize,
-    /// The maximum length of an answer that the ledger keeps, in bytes.
-    answer_max: usize,
+    ledger: &'c config::Ledger,
 }
 
 impl CompiledDependency {
     fn new(
         settings: &config::Dependency,
         client: DependencySettings,
-        whole: Whole,
+        whole: Whole<'_>,
         before: Option<&CompiledDependency>,
         clock: Clock,
     ) -> Result<CompiledDependency, ConfigError> {
-        let Whole { instances, workers, answer_max } = whole;
+        let Whole { instances, workers, ledger } = whole;
         let endpoints = settings.endpoints.len();
         let guards = guard_settings(settings, instances);
         // The breakers, the limits and the budget are kept if the endpoints' URLs are the same, even if the credentials
@@ -187,8 +187,8 @@ impl CompiledDependency {
         // replaced.
         seawall_client::Dependency::new(client.clone(), Arc::clone(&shared), clock)?;
 
-        let operations = Operations::new(settings, answer_max)
-            .map_err(|error| ConfigError::new("operation.match", error))?;
+        let operations =
+            Operations::new(settings, ledger).map_err(|error| ConfigError::new("operation.match", error))?;
         Ok(CompiledDependency {
             settings: settings.clone(),
             shared,

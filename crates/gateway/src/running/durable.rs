@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
+use seawall_actions::template::{Hole, Purpose, RequestTemplate};
 use seawall_actions::{AmountAt, HttpRemote, KeySource, Sent};
-use seawall_ledger::Rules;
+use seawall_ledger::{Rules, SqlTerms};
 use seawall_policy::{Idempotency, Plan};
 
 use super::here;
@@ -27,6 +28,8 @@ pub(crate) struct DurableOperation {
     pub(crate) taken: config::Taken,
     /// Whether the caller's name is put before the key in the ledger, so that each caller has keys of its own.
     pub(crate) by_client: bool,
+    /// On which terms plain SQL acts on it.
+    pub(crate) sql: SqlTerms,
 }
 
 impl std::fmt::Debug for DurableOperation {
@@ -36,13 +39,12 @@ impl std::fmt::Debug for DurableOperation {
 }
 
 impl DurableOperation {
-    /// Compiles an operation. `plan` is the plan of its calls, and `answer_max` the maximum length of an answer that is
-    /// kept, in bytes. Returns `None` if the operation is not durable.
+    /// Compiles an operation. `plan` is the plan of its calls, and `ledger` has the limits of what is recorded. Returns `None` if the operation is not durable.
     pub(crate) fn new(
         dependency: &config::Dependency,
         operation: &config::Operation,
         plan: &Plan,
-        answer_max: usize,
+        ledger: &config::Ledger,
     ) -> Option<DurableOperation> {
         let rules = operation.durable.clone()?;
         let by_client = dependency.key_scope == config::KeyScope::Client;
@@ -51,7 +53,11 @@ impl DurableOperation {
         // request holds the key already.
         let in_header = operation.taken.key.header().cloned();
         let keyed = operation.idempotency == Idempotency::Keyed;
-        let mut sent = Sent::new(None, operation.idempotency);
+        // What plain SQL records is a body alone, so the pattern must say where it goes.
+        let target = RequestTemplate::parse(&operation.pattern.to_string(), Purpose::Perform).ok();
+        let target = target.filter(|_| operation.pattern.is_one_path());
+        let sql = sql_terms(operation, target.is_some(), by_client, ledger);
+        let mut sent = Sent::new(target, operation.idempotency);
         sent.headers = HeaderMap::new();
         sent.key_header = match operation.taken.key {
             KeySource::Generated => sent.key_header,
@@ -64,10 +70,42 @@ impl DurableOperation {
             dependency: dependency.name.as_str().into(),
             name: operation.name.as_str().into(),
             rules,
-            remote: Arc::new(remote.answer_max(answer_max)),
+            remote: Arc::new(remote.answer_max(ledger.answer_max)),
             amount: operation.amount.clone(),
             taken: operation.taken.clone(),
             by_client,
+            sql,
         })
+    }
+}
+
+/// Returns on which terms plain SQL acts on an operation. `has_target` says whether a body alone can be sent.
+fn sql_terms(
+    operation: &config::Operation,
+    has_target: bool,
+    client_keys: bool,
+    ledger: &config::Ledger,
+) -> SqlTerms {
+    let confirm = operation.confirm.iter().map(|confirm| &confirm.request);
+    let cancel = operation.cancel.iter().map(|cancel| &cancel.request);
+    let needs_headers = confirm
+        .chain(cancel)
+        .any(|request| request.holes().any(|hole| matches!(hole, Hole::RequestHeader(_))));
+    let refused = if !has_target {
+        Some(
+            "a body alone does not say where it goes: the operation's `match` has a variable part, or another method than POST, PUT, PATCH and DELETE",
+        )
+    } else if needs_headers {
+        Some("a body alone has no headers, and the operation's `confirm` or `cancel` is filled from one")
+    } else {
+        None
+    };
+    SqlTerms {
+        request_max: Some(ledger.request_max),
+        key_max: None,
+        client_keys,
+        roles: operation.taken.sql_roles.clone(),
+        key_at: operation.taken.key.field(),
+        refused: refused.map(str::to_owned),
     }
 }

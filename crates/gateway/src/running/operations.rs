@@ -139,14 +139,14 @@ impl Operations {
     ///
     /// # Errors
     /// If two patterns match the same requests. The error says so in words.
-    pub(crate) fn new(settings: &config::Dependency, answer_max: usize) -> Result<Operations, String> {
+    pub(crate) fn new(settings: &config::Dependency, ledger: &config::Ledger) -> Result<Operations, String> {
         let filed = [Filed::of(&settings.breaker.key), Filed::of(&settings.concurrency.key)];
         let declared = settings.operations.iter().map(|operation| {
             let plan = Arc::new(operation_plan(settings, operation));
             CompiledOperation {
                 name: operation.name.as_str().into(),
                 idempotency: operation.idempotency,
-                durable: DurableOperation::new(settings, operation, &plan, answer_max).map(Arc::new),
+                durable: DurableOperation::new(settings, operation, &plan, ledger).map(Arc::new),
                 plan,
                 keep: operation.retry.buffer,
                 forgets: forgets(operation),
@@ -381,7 +381,7 @@ mod tests {
     fn operations(lines: &str) -> Operations {
         let text = format!("[dependency.up]\nurl = \"http://up.example\"\n{lines}");
         let loaded = config::parse("test", &text, &|_| None).unwrap();
-        Operations::new(&loaded.settings.dependencies[0], 1 << 18).unwrap()
+        Operations::new(&loaded.settings.dependencies[0], &loaded.settings.ledger).unwrap()
     }
 
     fn operation(name: &str, pattern: &str, idempotency: &str) -> String {

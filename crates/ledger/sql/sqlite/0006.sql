@@ -6,3 +6,7 @@
 ALTER TABLE seawall_action ADD COLUMN send_by INTEGER;
 ALTER TABLE seawall_action ADD COLUMN cancel_send_by INTEGER;
 ALTER TABLE seawall_action ADD COLUMN cancel_key_ends_at INTEGER;
+
+-- On which terms plain SQL may act on an operation that a process declares, as JSON. Only PostgreSQL has functions that
+-- read them.
+ALTER TABLE seawall_declared ADD COLUMN terms TEXT;

@@ -1,5 +1,6 @@
 //! The writes of a worker that send nothing: it claims a row, gives a row back before its lease ends, makes a row stuck
-//! whose operation nobody declares, or completes a row that plain SQL recorded.
+//! whose operation nobody declares, corrects a row after the clock was set back, or completes a row that plain SQL
+//! recorded.
 
 use std::time::Duration;
 
@@ -49,6 +50,44 @@ pub fn undeclared(state: &State, after: Duration, now: Now) -> Option<Write> {
         draft.stick(Stuck::Undeclared);
         draft.written()
     })
+}
+
+/// Returns the change that corrects the times of an open row after the database's clock was set back. Times that were
+/// written before may lie further in the future than any time can that the clock gives now. Without this change, the row
+/// would rest until the clock shows them. Returns `None` if nothing is to be corrected, if the clock was not set back, if
+/// the time is in doubt, or if only a newer program may change the row.
+///
+/// The row is due now, and its plan says again for how long it rests. No deadline to settle is moved. Two other times
+/// become the latest ones that can be right, because everything that was sent left at most one attempt from now on:
+///
+/// - The quiet times end at most one attempt and one quiet time ([`Rules::quiet`]) from now.
+/// - A claim ends at most one lease from now.
+#[must_use]
+pub fn set_back(state: &State, rules: &Rules, now: Now) -> Option<Write> {
+    let was_set_back = now.is_sure() && !now.back.by.is_zero();
+    if !was_set_back || state.end.is_some() || state.needs > KNOWS {
+        return None;
+    }
+    let mut draft = Draft::at(state, now);
+    let send_by = now.at.saturating_add(rules.attempt);
+    let quiet_until = send_by.saturating_add(rules.quiet);
+    let to = &mut draft.to;
+    if let Some(sent) = &mut to.sent {
+        sent.quiet_until = sent.quiet_until.min(quiet_until);
+        sent.send_by = sent.send_by.map(|by| by.min(send_by));
+    }
+    if let Some(open) = &mut to.undo.open {
+        open.quiet_until = open.quiet_until.min(quiet_until);
+        open.send_by = open.send_by.map(|by| by.min(send_by));
+    }
+    if let Some(claim) = &mut to.claim {
+        claim.until = claim.until.min(now.at.saturating_add(rules.lease));
+    }
+    to.begun_at = to.begun_at.min(now.at);
+    to.failing_since = to.failing_since.map(|since| since.min(now.at));
+    to.next_at = to.next_at.min(now.at);
+    let is_same = draft.to == State { version: draft.to.version, ..state.clone() };
+    (!is_same).then(|| draft.renewed())
 }
 
 /// Returns the change that completes an action that plain SQL recorded, since SQL does not know the rules of the

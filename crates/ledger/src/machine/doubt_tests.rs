@@ -248,3 +248,49 @@ fn a_second_jump_adds_to_the_first() {
     let first = Back::default().jumped(-600_000_000, at(1000));
     assert_eq!(first.jumped(-1_000_000, at(2000)).before, at(2000));
 }
+
+#[test]
+fn what_was_written_before_the_clock_was_set_back_does_not_sleep_until_the_old_time() {
+    const AHEAD: i64 = 500;
+    let mut bench = Bench::new(lookup());
+    bench.now = at(AHEAD);
+    bench.lost_attempt();
+    bench.now = at(10);
+    let set_back = |bench: &Bench| super::set_back(&bench.row, &bench.rules, bench.time());
+    assert_eq!(set_back(&bench), None, "no jump was seen");
+    bench.back = Back::default().jumped(-490_000_000, at(AHEAD));
+    bench.doubt = Some(Duration::from_secs(1));
+    assert_eq!(set_back(&bench), None, "the time is in doubt");
+    bench.doubt = None;
+    // Our own claim ends when it would if it began now.
+    bench.lease_until(at(AHEAD + 100));
+    let write = set_back(&bench).expect("its times are too late");
+    bench.take(write);
+    assert_eq!((bench.row.next_at, bench.row.leased_until()), (at(10), Some(at(10 + 120))));
+    assert_eq!(bench.row.quiet_until(), Some(at(10 + 30 + 120)));
+    assert_eq!(set_back(&bench), None, "once is enough");
+    let question = bench.asks();
+    bench.found(question, Found::Absent);
+    assert_eq!((bench.row.known, bench.row.next_at), (Known::Unknown, at(160)));
+    bench.until_due();
+    let question = bench.asks();
+    bench.found(question, Found::Absent);
+    assert_eq!(bench.row.end, Some(End::Failed));
+}
+
+#[test]
+fn a_clock_that_was_set_back_moves_no_deadline_and_no_key() {
+    let mut bench = Bench::new(explicit(keyed()));
+    bench.lost_attempt();
+    bench.now = at(10);
+    bench.back = Back::default().jumped(-3_600_000_000, at(3700));
+    bench.row.next_at = at(3600);
+    let before = bench.row.clone();
+    let write = super::set_back(&bench.row, &bench.rules, bench.time()).expect("it rests for too long");
+    bench.take(write);
+    let fixed = |row: &super::State| {
+        let row = row.row();
+        (row.settle_by, row.first_sent_at, row.key_ends_at, row.open_attempts, row.effect, row.fence)
+    };
+    assert_eq!(fixed(&bench.row), fixed(&before));
+}

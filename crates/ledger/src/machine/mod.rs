@@ -67,7 +67,7 @@ mod walk;
 mod window_tests;
 
 pub use birth::{Birth, recorded, reserved, sent, used_anew};
-pub use claim::{claim, completed, give_back, undeclared};
+pub use claim::{claim, completed, give_back, set_back, undeclared};
 pub use handler::{handler_failed, scope_handler_failed};
 pub use now::{Back, Now};
 pub use plan::{Question, Step, plan};

@@ -15,28 +15,41 @@ use crate::machine::{Owner, Stamp};
 
 use super::columns::{Cell, Source};
 use super::dialect::Dialect;
-use super::{DECLARED_FOR, Declared, OperationCount, Result};
+use super::{DECLARED_FOR, DECLARED_TO_SQL_FOR, Declared, OperationCount, Result};
+use crate::terms::Declaration;
 
-/// Returns the two statements that replace what `owner` declared before. The first one deletes them, and also the
-/// declarations of other processes that were not renewed for [`DECLARED_FOR`]. The second one inserts the new
-/// declarations; it is `None` if `declared` is empty.
+/// Returns the two statements that replace what `owner` declared before. The first one also deletes declarations of other
+/// processes: those that are forgotten and are declared anew here, and those that are forgotten by the SQL functions, too.
+/// The second one is `None` if nothing is declared.
 pub(crate) fn declare(
     dialect: Dialect,
     now: &str,
     owner: Owner,
-    declared: &[Declared],
+    declared: &[Declaration],
 ) -> (String, Option<String>) {
     let table = dialect.table("declared");
     let owner = dialect.id(&dialect.literal(&ActionId::from_u128(owner.0).to_string()));
-    let delete =
-        format!("DELETE FROM {table} WHERE owner = {owner} OR declared_at <= {}", forgotten(dialect, now));
-    let rows: Vec<String> = names(dialect, declared)
-        .map(|(dependency, operation)| format!("({owner}, {dependency}, {operation}, {now})"))
+    let literals = |of: &Declaration| (dialect.literal(&of.dependency), dialect.literal(&of.operation));
+    let anew: String = declared
+        .iter()
+        .map(literals)
+        .map(|(dependency, operation)| format!(" OR (dependency = {dependency} AND operation = {operation})"))
         .collect();
+    let delete = format!(
+        "DELETE FROM {table} WHERE owner = {owner} OR (declared_at <= {forgotten} AND (declared_at <= {ended}{anew}))",
+        forgotten = forgotten(dialect, now),
+        ended = dialect.plus(now, &format!("-{}", DECLARED_TO_SQL_FOR.as_micros())),
+    );
+    let row = |of: &Declaration| {
+        let (dependency, operation) = literals(of);
+        format!("({owner}, {dependency}, {operation}, {now}, {})", dialect.literal(&of.terms.to_json()))
+    };
+    let rows: Vec<String> = declared.iter().map(row).collect();
     let insert = (!rows.is_empty()).then(|| {
         format!(
-            "INSERT INTO {table} (owner, dependency, operation, declared_at) VALUES {} \
-             ON CONFLICT (owner, dependency, operation) DO UPDATE SET declared_at = excluded.declared_at",
+            "INSERT INTO {table} (owner, dependency, operation, declared_at, terms) VALUES {} \
+             ON CONFLICT (owner, dependency, operation) \
+             DO UPDATE SET declared_at = excluded.declared_at, terms = excluded.terms",
             rows.join(", ")
         )
     });

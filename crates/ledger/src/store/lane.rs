@@ -14,10 +14,12 @@
 
 use std::collections::HashSet;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{MutexGuard, mpsc, oneshot};
+use tokio::time::Sleep;
 
 use crate::action::{Action, ActionId};
 use crate::caught::caught;
@@ -120,56 +122,50 @@ pub(crate) trait Batch<C>: Send + 'static {
 
     /// Returns whether there is a connection for the next batch.
     fn is_open(&self) -> bool;
+
+    /// Returns the moment at which the lane calls [`Batch::rest`] if it has got no job by then; `None` if it does not
+    /// call it.
+    fn rests_at(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Gives up what was begun for the next batch. It is called when no job has come for some time.
+    fn rest(&mut self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 }
 
 /// Hands jobs to one or more lanes.
 pub(crate) struct Lanes<C> {
-    jobs: mpsc::Sender<Job<C>>,
+    records: mpsc::Sender<Job<C>>,
+    others: mpsc::Sender<Job<C>>,
 }
 
 impl<C> Clone for Lanes<C> {
     fn clone(&self) -> Self {
-        Lanes { jobs: self.jobs.clone() }
+        Lanes { records: self.records.clone(), others: self.others.clone() }
     }
 }
 
 impl<C: Send + 'static> Lanes<C> {
     /// Starts one lane for each of `batches` on the current runtime. The lanes end when the last clone of the returned
     /// value is dropped.
+    ///
+    /// If there are several lanes, records and all other jobs wait in two queues, and each lane takes one of them first.
+    /// So while there is much to do, a batch has jobs of one kind, which are a single statement.
     pub(crate) fn start<B: Batch<C>>(batches: Vec<B>) -> Lanes<C> {
-        let (jobs, waiting) = mpsc::channel(WAITING);
-        let waiting = Arc::new(tokio::sync::Mutex::new(waiting));
-        for mut batch in batches {
-            let waiting = waiting.clone();
-            tokio::spawn(async move {
-                let mut gathered = Vec::with_capacity(BATCH);
-                // The number of jobs in the previous batch.
-                let mut before = 0;
-                loop {
-                    // The lane holds the lock while it waits for jobs. Once it has its batch, the next lane can take
-                    // the lock and wait for jobs.
-                    let mut jobs = waiting.lock().await;
-                    if jobs.recv_many(&mut gathered, BATCH).await == 0 {
-                        return;
-                    }
-                    // The callers of the previous batch have just got their answers, and each of them may now have its
-                    // next job. If the first of these jobs began a batch alone, the others would wait for the disk
-                    // twice. So the lane lets these callers run first. A single caller would only lose time by that, so
-                    // it is done only if the previous batch had several jobs.
-                    if before > 1 {
-                        tokio::task::yield_now().await;
-                        while gathered.len() < BATCH {
-                            let Ok(job) = jobs.try_recv() else { break };
-                            gathered.push(job);
-                        }
-                    }
-                    before = gathered.len();
-                    drop(jobs);
-                    serve(&mut batch, &mut gathered).await;
-                }
-            });
+        let queue = || {
+            let (jobs, waiting) = mpsc::channel(WAITING);
+            (jobs, Arc::new(tokio::sync::Mutex::new(waiting)))
+        };
+        let (records, first) = queue();
+        let (others, second) = if batches.len() > 1 { queue() } else { (records.clone(), first.clone()) };
+        for (index, batch) in batches.into_iter().enumerate() {
+            let [own, other] = if index % 2 == 0 { [&first, &second] } else { [&second, &first] };
+            let other = (!Arc::ptr_eq(own, other)).then(|| other.clone());
+            tokio::spawn(work(batch, own.clone(), other));
         }
-        Lanes { jobs }
+        Lanes { records, others }
     }
 
     /// Hands a task to a lane, waits until the task is executed, and returns its answer.
@@ -179,8 +175,87 @@ impl<C: Send + 'static> Lanes<C> {
     pub(crate) async fn run(&self, task: Task<C>) -> Result<Answer> {
         let (reply, answer) = oneshot::channel();
         let gone = |_| StoreError::new(Trouble::Away, "the ledger's writer has ended");
-        self.jobs.send(Job { task, since: Instant::now(), reply }).await.map_err(|_| gone(()))?;
+        let queue = if matches!(task, Task::Record(_)) { &self.records } else { &self.others };
+        queue.send(Job { task, since: Instant::now(), reply }).await.map_err(|_| gone(()))?;
         answer.await.map_err(|_| gone(()))?
+    }
+}
+
+/// A queue of jobs. The lane that holds the lock waits for jobs. Once it has its batch, the next lane can wait for jobs.
+type Queue<C> = Arc<tokio::sync::Mutex<mpsc::Receiver<Job<C>>>>;
+
+/// Waits for a job of this queue. Returns it with the queue, so that more jobs can be taken. Returns `None` if the queue
+/// has ended.
+async fn first<C>(queue: &Queue<C>) -> Option<(Job<C>, MutexGuard<'_, mpsc::Receiver<Job<C>>>)> {
+    let mut jobs = queue.lock().await;
+    let job = jobs.recv().await?;
+    Some((job, jobs))
+}
+
+/// The task of a lane. It takes jobs of its own queue first, and those of the other queue when there are none.
+async fn work<C: Send, B: Batch<C>>(mut batch: B, own: Queue<C>, other: Option<Queue<C>>) {
+    let mut gathered = Vec::with_capacity(BATCH);
+    // The number of jobs in the previous batch.
+    let mut before = 0;
+    let mut alarm = Alarm::default();
+    loop {
+        let rests_at = batch.rests_at();
+        let (job, mut jobs) = tokio::select! {
+            biased;
+            Some(taken) = first(&own) => taken,
+            Some(taken) = async { first(other.as_ref()?).await } => taken,
+            () = alarm.reached(rests_at), if rests_at.is_some() => {
+                batch.rest().await;
+                continue;
+            }
+            else => return,
+        };
+        gathered.push(job);
+        fill(&mut gathered, &mut jobs);
+        // The callers of the previous batch have just got their answers, and each of them may now have its next job. If
+        // the first of these jobs began a batch alone, the others would wait for the disk twice. So the lane lets these
+        // callers run first. A single caller would only lose time by that, so it is done only if the previous batch had
+        // several jobs.
+        if before > 1 {
+            tokio::task::yield_now().await;
+            fill(&mut gathered, &mut jobs);
+        }
+        before = gathered.len();
+        drop(jobs);
+        serve(&mut batch, &mut gathered).await;
+    }
+}
+
+/// Takes the jobs that wait, up to the size of a batch.
+fn fill<C>(gathered: &mut Vec<Job<C>>, jobs: &mut mpsc::Receiver<Job<C>>) {
+    while gathered.len() < BATCH {
+        let Ok(job) = jobs.try_recv() else { return };
+        gathered.push(job);
+    }
+}
+
+/// A timer that stays registered. A timer of tokio that is due before all others wakes the thread that waits for the
+/// sockets, which costs a system call and often a change of threads. With a new timer for each batch, this would happen
+/// for each batch. This timer is moved only when it fires.
+#[derive(Default)]
+struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// Waits until this moment. Without one, it waits for ever.
+    async fn reached(&mut self, by: Option<Instant>) {
+        let Some(by) = by else { return std::future::pending().await };
+        let by = tokio::time::Instant::from_std(by);
+        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(by)));
+        if sleep.deadline() > by || sleep.is_elapsed() {
+            sleep.as_mut().reset(by);
+        }
+        loop {
+            sleep.as_mut().await;
+            if sleep.deadline() >= by {
+                return;
+            }
+            sleep.as_mut().reset(by);
+        }
     }
 }
 
@@ -360,5 +435,59 @@ mod tests {
         });
         assert!(first.await.is_ok() && second.await.unwrap());
         assert_eq!(*sizes.lock().unwrap(), [2, 2]);
+    }
+
+    /// Does not end a batch that has a sweep of [`UNLUCKY`] rows, and tells when it has got one.
+    struct Stays(Arc<tokio::sync::Notify>);
+
+    impl Batch<()> for Stays {
+        async fn execute(&mut self, jobs: &[&Job<()>]) -> Result<Vec<Answer>> {
+            if jobs.iter().any(|job| matches!(job.task, Task::Sweep { most: UNLUCKY, .. })) {
+                self.0.notify_one();
+                std::future::pending::<()>().await;
+            }
+            Ok(jobs.iter().map(|_| Answer::Nothing).collect())
+        }
+
+        fn give_up(&mut self) {}
+
+        fn is_open(&self) -> bool {
+            true
+        }
+    }
+
+    /// The longest time that anything may take on a busy machine.
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn a_lane_without_jobs_of_its_own_takes_those_of_the_other() {
+        let stays = Arc::<tokio::sync::Notify>::default();
+        let lanes = Lanes::start(vec![Stays(stays.clone()), Stays(stays.clone())]);
+        let sweep = |most| Task::Sweep { before: Stamp::from_micros(0), after: None, most };
+        let stuck = tokio::spawn({
+            let (lanes, task) = (lanes.clone(), sweep(UNLUCKY));
+            async move { lanes.run(task).await.is_ok() }
+        });
+        stays.notified().await;
+        let other = tokio::time::timeout(LONG, lanes.run(sweep(1))).await;
+        assert!(other.is_ok_and(|answer| answer.is_ok()), "all jobs wait for one lane");
+        stuck.abort();
+    }
+
+    #[tokio::test]
+    async fn an_alarm_rings_at_the_time_that_was_set_last() {
+        let mut alarm = Alarm::default();
+        let after = |millis| Some(Instant::now() + Duration::from_millis(millis));
+        for (given_up, by) in [(3_600_000, 5), (1, 20), (3_600_000, 1)] {
+            // The caller does not wait for the first time.
+            tokio::select! {
+                biased;
+                () = alarm.reached(after(given_up)) => {}
+                () = std::future::ready(()) => {}
+            }
+            let by = after(by);
+            let rung = tokio::time::timeout(LONG, alarm.reached(by)).await;
+            assert!(rung.is_ok() && Some(Instant::now()) >= by, "{given_up}");
+        }
     }
 }

@@ -46,6 +46,7 @@ use crate::clock::{DbClock, SharedClock};
 use crate::error::StoreError;
 use crate::machine::{AttemptRow, Back, Evidence, Known, NotSettled, Owner, Scope, Stamp, State, Write};
 use crate::pace::Class;
+use crate::terms::Declaration;
 
 /// The result of a store's operations.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -284,6 +285,10 @@ pub struct Due {
 /// How long the declarations of a process count after it last renewed them.
 pub const DECLARED_FOR: Duration = Duration::from_secs(600);
 
+/// How long an operation is known to the SQL functions after a process last renewed its declaration. So applications can
+/// record with plain SQL while all processes of the ledger are down. The SQL functions have the same number.
+pub const DECLARED_TO_SQL_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// An operation, and how many of its rows were counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperationCount {
@@ -464,9 +469,10 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// time, which [`Store::clock`] returns from then on.
     fn due(&self, declared: &[Declared], within: Duration) -> impl Future<Output = Result<Vec<Due>>> + Send;
 
-    /// Writes which operations the process `owner` declares now. What it declared before is forgotten, and so is what
-    /// other processes have not renewed for ten minutes.
-    fn declare(&self, owner: Owner, declared: &[Declared]) -> impl Future<Output = Result<()>> + Send;
+    /// Writes which operations the process `owner` declares now. What it declared before is forgotten. A declaration that
+    /// another process has not renewed for ten minutes counts no longer; it is deleted if the same operation is declared
+    /// here, and otherwise after seven days ([`DECLARED_TO_SQL_FOR`]).
+    fn declare(&self, owner: Owner, declared: &[Declaration]) -> impl Future<Output = Result<()>> + Send;
 
     /// Returns the operations that some process has declared within the last ten minutes.
     fn declared(&self) -> impl Future<Output = Result<Vec<Declared>>> + Send;

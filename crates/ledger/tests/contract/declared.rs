@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use seawall_ledger::store::{Declared, OperationCount, Store};
 use seawall_ledger::{
-    Begun, By, End, Known, Ledger, NewAction, Operation, Owner, Rules, StuckReason, WorkerSettings,
+    Begun, By, Declaration, End, Known, Ledger, NewAction, Operation, Owner, Rules, StuckReason,
+    WorkerSettings,
 };
 use seawall_policy::Idempotency;
 
@@ -26,12 +27,12 @@ fn new(operation: &str, key: &str) -> NewAction {
     NewAction::new("pay", operation, key, b"{}".to_vec())
 }
 
-/// The table of the declarations, and SQL for the time by which these were renewed eleven minutes earlier.
-fn table<W: World>() -> (String, &'static str) {
+/// The table of the declarations, and SQL for the times eleven minutes and seven days before they were renewed.
+fn table<W: World>() -> (String, [&'static str; 2]) {
     let earlier = if W::ACTIONS.contains('.') {
-        "declared_at - interval '11 minutes'"
+        ["declared_at - interval '11 minutes'", "declared_at - interval '7 days'"]
     } else {
-        "declared_at - 660000000"
+        ["declared_at - 660000000", "declared_at - 604800000000"]
     };
     (W::ACTIONS.replace("action", "declared"), earlier)
 }
@@ -49,22 +50,26 @@ pub(crate) async fn what_another_process_declares_is_not_undeclared<W: World>(wo
     assert_eq!(store.open_counts().await.unwrap(), odd);
 
     let others = [Declared::new("mail", &["send"]), Declared::new("pay", &["it's", "refund"])];
-    store.declare(Owner(5), &others).await.unwrap();
+    let declarations =
+        [("mail", "send"), ("pay", "it's"), ("pay", "refund")].map(|(one, two)| Declaration::new(one, two));
+    store.declare(Owner(5), &declarations).await.unwrap();
     assert_eq!(store.declared().await.unwrap(), others);
     assert_eq!(one.counts("pay").await.unwrap().undeclared, 0);
     assert_eq!(store.undeclared(&[]).await.unwrap(), []);
     // What a process declares replaces what it declared before.
-    store.declare(Owner(5), &others[1..]).await.unwrap();
+    store.declare(Owner(5), &declarations[1..]).await.unwrap();
     assert_eq!(store.declared().await.unwrap(), others[1..]);
 
     // The other process ends, and its declarations are no longer renewed.
     let mut conn = world.connect().await;
-    let (table, earlier) = table::<W>();
+    let (table, [earlier, week]) = table::<W>();
     W::execute(&mut conn, &format!("UPDATE {table} SET declared_at = {earlier}")).await;
     assert_eq!(store.declared().await.unwrap(), []);
     assert_eq!(one.counts("pay").await.unwrap().undeclared, 1);
-    store.declare(Owner(6), &[Declared::new("pay", &["charge"])]).await.unwrap();
-    assert_eq!(W::number(&mut conn, &format!("SELECT count(*) FROM {table}")).await, 1);
+    // They are still known to applications with plain SQL, until the same is declared anew, or for seven days.
+    store.declare(Owner(6), &declarations[2..]).await.unwrap();
+    assert_eq!(W::number(&mut conn, &format!("SELECT count(*) FROM {table}")).await, 2);
+    W::execute(&mut conn, &format!("UPDATE {table} SET declared_at = {week}")).await;
     store.declare(Owner(6), &[]).await.unwrap();
     assert_eq!(W::number(&mut conn, &format!("SELECT count(*) FROM {table}")).await, 0);
 }
@@ -77,7 +82,7 @@ pub(crate) async fn what_nobody_declares_is_stuck_after_its_time_and_goes_on_aft
     let all = declaring(store.clone(), &["charge", "payout", "refund"], &provider);
     let left = all.record(&new("payout", "left")).await.unwrap();
     let elsewhere = all.record(&new("refund", "elsewhere")).await.unwrap();
-    store.declare(Owner(5), &[Declared::new("pay", &["refund"])]).await.unwrap();
+    store.declare(Owner(5), &[Declaration::new("pay", "refund")]).await.unwrap();
 
     let one = declaring(store.clone(), &["charge"], &provider);
     let mut settings = WorkerSettings::default();

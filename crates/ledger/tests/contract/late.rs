@@ -10,7 +10,7 @@ use seawall_policy::Idempotency;
 
 use crate::plans::backlog;
 use crate::provider::Provider;
-use crate::suite::charge;
+use crate::suite::{PATIENCE, charge};
 use crate::world::{PostgresWorld, World, ledger, quick};
 
 async fn claim(store: &Postgres) -> Vec<Action> {
@@ -22,21 +22,18 @@ async fn poll(store: &Postgres) {
     store.due(&[Declared::new("pay", &["charge"])], Duration::from_secs(1)).await.unwrap();
 }
 
-/// The shortest time of several claims. Slower ones were delayed by other work of the machine.
+/// Returns the time that a claim takes.
 async fn claim_time(store: &Postgres) -> Duration {
-    let mut shortest = Duration::MAX;
-    for _ in 0..8 {
-        let start = Instant::now();
-        claim(store).await;
-        shortest = shortest.min(start.elapsed());
-    }
-    shortest
+    let start = Instant::now();
+    claim(store).await;
+    start.elapsed()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn old_entries_do_not_slow_claims_and_late_rows_are_found() {
     let world = PostgresWorld::new().await;
     let store = world.open().await;
+    world.declare_charge().await;
     let one = ledger(store.clone(), quick(Idempotency::Keyed), &Provider::new());
     one.record(&charge("seed")).await.unwrap();
     // While this transaction is open, no entry can be taken out of the index.
@@ -55,13 +52,22 @@ async fn old_entries_do_not_slow_claims_and_late_rows_are_found() {
     PostgresWorld::execute(&mut late, record).await;
 
     assert_eq!(claim(&store).await.len(), 1, "the seed");
-    let without = claim_time(&store).await;
     for _ in 0..3 {
         poll(&store).await;
     }
-    let with = claim_time(&store).await;
+    // This one has never polled, so its claims read all entries. Other work of the machine can delay a claim, but
+    // shortens none. So the shortest of all is compared, and there are more claims if the machine is busy.
+    let unbounded = world.open().await;
+    let (mut without, mut with) = (Duration::MAX, Duration::MAX);
+    let end = Instant::now() + PATIENCE;
+    let mut rounds = 0;
+    while rounds < 4 || with * 2 >= without {
+        assert!(Instant::now() < end, "{with:?} and {without:?}");
+        without = without.min(claim_time(&unbounded).await);
+        with = with.min(claim_time(&store).await);
+        rounds += 1;
+    }
     println!("a claim beside 20 000 old entries: {without:?} without a bound, {with:?} with one");
-    assert!(with * 2 < without, "{with:?} and {without:?}");
 
     PostgresWorld::execute(&mut late, "COMMIT").await;
     for _ in 0..100 {

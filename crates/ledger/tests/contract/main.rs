@@ -20,6 +20,7 @@ mod panics;
 mod partly;
 mod partners;
 mod places;
+mod plain_sql;
 mod plans;
 mod polls;
 mod pooler;
@@ -120,6 +121,7 @@ macro_rules! suite {
             on! { reloads, $new:
                 the_longer_quiet_time_counts
                 the_shorter_life_of_a_key_counts
+                an_outage_is_not_forgotten
             }
             on! { same_requests, $new:
                 the_same_request_is_found_whatever_its_other_headers_are

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use seawall_ledger::{ActionId, End, Known, Ledger, NewAction, Operation, Refusal, Rules, SettleBy};
+use seawall_ledger::{
+    ActionId, End, Known, Ledger, NewAction, Operation, Refusal, Rules, SettleBy, SqlTerms,
+};
 use seawall_policy::Idempotency;
 
 use crate::provider::{Fate, Provider};
@@ -36,6 +38,7 @@ async fn other_languages_record_and_settle_in_their_own_transactions() {
     let rules = Rules { settle: SettleBy::Explicit(Duration::from_secs(60)), ..asking(Idempotency::Keyed) };
     let ledger = ledger(world.open().await, rules, &provider);
     let worker = ledger.worker(soon());
+    world.declare_charge().await;
 
     let record = "SELECT seawall.record('pay', 'charge', 'k', '{\"amount\": 5}')";
     let lost = psql(&database, &format!("BEGIN; INSERT INTO orders VALUES ('k', 'new'); {record}; ROLLBACK"));
@@ -87,6 +90,8 @@ async fn python_program_records_settles_and_cancels_in_its_own_transactions() {
     let rules = Rules { settle: SettleBy::Explicit(Duration::from_secs(60)), ..asking(Idempotency::Keyed) };
     let ledger = ledger(world.open().await, rules, &provider);
     let worker = ledger.worker(soon());
+    let nobody = ("nobody", "charge", SqlTerms::default());
+    world.declare(7, &[("pay", "charge", SqlTerms::default()), nobody]).await;
     let mut command = tokio::process::Command::new(python());
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/contract/other_language.py");
     let ran = command.args([script, &world.url]).kill_on_drop(true).output();
@@ -106,6 +111,7 @@ async fn functions_refuse_as_the_machine_does() {
     let database = name(&world.url).to_owned();
     let provider = Provider::new().script(&[Fate::No]);
     let ledger = ledger(world.open().await, quick(Idempotency::Keyed), &provider);
+    world.declare_charge().await;
     let failed = ledger.perform(&charge("failed")).await.unwrap();
     let told = psql(&database, &format!("SELECT seawall.settle('{}')", failed.id));
     assert!(told.as_ref().is_err_and(|e| e.contains("failed") && e.contains("SW004")), "{told:?}");

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use seawall_ledger::store::Store;
 use seawall_ledger::store::sqlite::Sqlite;
-use seawall_ledger::{End, Report, Trouble};
+use seawall_ledger::{End, Error, NewAction, Report, Trouble};
 use seawall_policy::Idempotency;
 
 use crate::on_postgres::python;
 use crate::provider::Provider;
 use crate::starts::{started, yes};
 use crate::suite::{asking, charge, ended, pay};
-use crate::world::ledger;
+use crate::world::{ledger, quick};
 
 /// A process that writes: it is in a transaction until it is released.
 struct Writing {
@@ -136,4 +136,32 @@ async fn an_outcome_is_written_when_another_process_has_ended_its_transaction() 
     assert_eq!(ledger.load(id).await.unwrap().state.in_flight(), Some(1));
     writing.release();
     assert_eq!(ended(&ledger, id).await.state.end(), Some(End::Done));
+}
+
+/// Names the file for the part of the next test that runs in a process of its own.
+const ON_A_SMALL_DISK: &str = "SEAWALL_TEST_ON_A_SMALL_DISK";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_the_disk_fails_is_in_doubt() {
+    const NAME: &str = "on_sqlite::a_commit_that_the_disk_fails_is_in_doubt";
+    if let Ok(file) = std::env::var(ON_A_SMALL_DISK) {
+        let ledger = ledger(Sqlite::open(file).await.unwrap(), quick(Idempotency::Keyed), &Provider::new());
+        ledger.record(&charge("small")).await.unwrap();
+        let large = NewAction { request: vec![b' '; 60_000], ..charge("large") };
+        match ledger.record(&large).await.unwrap_err() {
+            Error::Store(e) => assert!(e.trouble() == Trouble::Away && e.in_doubt(), "{e:?}"),
+            other => panic!("{other:?}"),
+        }
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ledger.db");
+    Sqlite::open(&file).await.unwrap().migrate().await.unwrap();
+    // The process may write no file beyond 40 KiB, so the log of the changes cannot take the large request.
+    let script = "trap '' XFSZ; ulimit -f 80; exec \"$0\" --exact \"$1\" --nocapture";
+    let mut command = Command::new("dash");
+    command.args(["-c", script]).arg(std::env::current_exe().unwrap()).arg(NAME);
+    let run = command.env(ON_A_SMALL_DISK, &file).output().unwrap();
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && said.contains("1 passed"), "{run:?}");
 }

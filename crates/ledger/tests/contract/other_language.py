@@ -31,7 +31,7 @@ def refused(word, state, statement, *values):
             conn.execute(statement, values)
     except psycopg.Error as error:
         check((error.diag.message_primary, error.sqlstate), (word, state))
-        assert error.diag.message_detail, "it says why"
+        assert error.diag.message_detail and error.diag.message_hint, "it says why, and what to do"
     else:
         raise AssertionError(f"{statement} was not refused")
     check(one("SELECT count(*) FROM orders WHERE id = 'refused'"), 0)
@@ -68,12 +68,13 @@ check(conn.execute(RECORD, ("k", '{"amount": 5}'), prepare=True).fetchone()[0], 
 check(one("SELECT seawall.record(dependency => 'pay', operation => 'charge', key => 'k', request => %s)",
           Jsonb({"amount": 5})), charge)
 refused("key-conflict", "SW001", RECORD, "k", Jsonb({"amount": 6}))
-refused("misuse", "SW000", RECORD, "k" * 256, Jsonb({}))
+refused("bad-key", "SW007", RECORD, "k" * 256, Jsonb({}))
+refused("unknown-operation", "SW006", "SELECT seawall.record('pay', 'charg', 'k', '{}')")
 
 # Nobody works on this one: it can be taken back, and until then its outcome is not known.
 waits = one("SELECT seawall.record('nobody', 'charge', 'waits', '{}')")
 refused("not-known", "SW003", SETTLE, waits)
-conn.execute(CANCEL, (waits,))
+check(one(CANCEL, waits)["state"], "cancelled")
 check(one("SELECT ended FROM seawall.action WHERE id = %s", waits), "cancelled")
 
 # Taken in with the order, or not at all.
@@ -85,7 +86,9 @@ with conn.transaction():
     conn.execute(SETTLE, (charge,))
     conn.execute("UPDATE orders SET state = 'paid' WHERE id = 'k'")
 check(one("SELECT ended FROM seawall.action WHERE id = %s", charge), "done")
-conn.execute(SETTLE, (charge,))
+check(one(SETTLE, charge)["effect"], "applied")
+outcome = {"effect": "applied", "state": "done", "goal": "perform", "settled": True, "end": "done", "why": None}
+check(one("SELECT seawall.outcome(%s)", charge), outcome)
 
 # Taken back with the order, or not at all.
 with conn.transaction(force_rollback=True):
@@ -103,5 +106,5 @@ declined = one(RECORD, "declined", Jsonb({"amount": 402}))
 until(declined, "ended", "failed")
 refused("failed", "SW004", SETTLE, declined)
 
-for statement in [SETTLE, CANCEL]:
+for statement in [SETTLE, CANCEL, "SELECT seawall.outcome(%s)"]:
     refused("not-found", "SW005", statement, uuid.UUID(int=7))

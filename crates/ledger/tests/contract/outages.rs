@@ -19,7 +19,7 @@ use crate::world::{World, quick};
 
 /// A provider whose cancels fail while it is down.
 #[derive(Default)]
-struct Api {
+pub(crate) struct Api {
     is_down: AtomicBool,
     cancels: AtomicUsize,
 }
@@ -29,7 +29,11 @@ impl Api {
         self.cancels.load(Ordering::SeqCst)
     }
 
-    async fn until_cancels(&self, most: usize) {
+    pub(crate) fn goes_down(&self) {
+        self.is_down.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) async fn until_cancels(&self, most: usize) {
         let end = Instant::now() + PATIENCE;
         while self.cancels() < most {
             assert!(Instant::now() < end, "{} of {most} cancels", self.cancels());
@@ -56,19 +60,24 @@ impl Remote for Api {
     }
 }
 
-fn ledger_of<S: Store>(store: S, api: &Arc<Api>, cancels: Option<u32>) -> Ledger<S> {
+/// Rules for a provider whose cancels name the action by its key. `most` is the maximum number of cancels.
+pub(crate) fn cancels_by_key(most: Option<u32>) -> Rules {
     let cancel = CancelRules { kind: CancelKind::State, by_key: true, ..CancelRules::default() };
-    let rules = Rules {
+    Rules {
         cancel: Some(cancel),
         settle: SettleBy::Explicit(Duration::from_secs(600)),
-        limits: Limits { cancel: cancels, ..quick(Idempotency::Keyed).limits },
+        limits: Limits { cancel: most, ..quick(Idempotency::Keyed).limits },
         ..quick(Idempotency::Keyed)
-    };
+    }
+}
+
+fn ledger_of<S: Store>(store: S, api: &Arc<Api>, cancels: Option<u32>) -> Ledger<S> {
+    let rules = cancels_by_key(cancels);
     Ledger::builder(store).operation(Operation::new("pay", "charge", rules, api.clone())).build().unwrap()
 }
 
 /// Makes actions that are applied, and that are then to be undone.
-async fn to_undo<S: Store>(ledger: &Ledger<S>, count: usize) -> Vec<ActionId> {
+pub(crate) async fn to_undo<S: Store>(ledger: &Ledger<S>, count: usize) -> Vec<ActionId> {
     let mut ids = Vec::new();
     for number in 0..count {
         let applied = ledger.perform(&charge(&format!("k{number}"))).await.unwrap();

@@ -2,14 +2,15 @@
 //! new configuration succeeds the one of the old configuration.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use seawall_ledger::store::Store;
 use seawall_ledger::{
     AttemptKind, AttemptRow, End, Known, Ledger, Lifetime, Operation, Performed, Report, Rules, Stamp,
 };
-use seawall_policy::Idempotency;
+use seawall_policy::{Backoff, Idempotency};
 
+use crate::outages::{Api, cancels_by_key, to_undo};
 use crate::partners::{lines, millis};
 use crate::provider::Provider;
 use crate::starts::started;
@@ -78,4 +79,24 @@ pub(crate) async fn the_shorter_life_of_a_key_counts<W: World>(world: W) {
         let (sent, _, is_done) = lost_and_finished(&world, key, before, after).await;
         assert!(sent.len() == 1 && !is_done, "{key}: {sent:?}");
     }
+}
+
+pub(crate) async fn an_outage_is_not_forgotten<W: World>(world: W) {
+    let api = Arc::new(Api::default());
+    api.goes_down();
+    let second = Duration::from_secs(1);
+    let rules = Rules { backoff: Backoff { base: second, cap: second }, ..cancels_by_key(None) };
+    let store = world.open().await;
+    let declared = || Operation::new("pay", "charge", rules.clone(), api.clone());
+    let old = Ledger::builder(store.clone()).operation(declared()).build().unwrap();
+    let ids = to_undo(&old, 30).await;
+    let worker = old.worker(soon());
+    // All are tried once, and fail. From then on, one is tried in each second.
+    api.until_cancels(ids.len()).await;
+    let begin = Instant::now();
+    worker.drain(second).await;
+    let new = Ledger::builder(store).operation(declared()).succeeds(&old).build().unwrap();
+    let _worker = new.worker(soon());
+    api.until_cancels(ids.len() + 3).await;
+    assert!(begin.elapsed() > second * 2, "three more in {:?}", begin.elapsed());
 }

@@ -197,8 +197,8 @@ pub(crate) async fn a_handler_that_keeps_failing_is_counted_and_tried_until_it_i
 pub(crate) async fn two_workers_send_each_of_five_hundred_rows_once<W: World>(world: W) {
     const ROWS: usize = 500;
     let provider = Provider::new().script(&[Fate::Held; 64]);
-    // The lease is longer than the test.
-    let rules = Rules { attempt: SECOND * 60, lease: SECOND * 90, ..quick(Idempotency::None) };
+    // The attempts and the leases are longer than the test, however busy the machine is.
+    let rules = Rules { attempt: SECOND * 1800, lease: SECOND * 3600, ..quick(Idempotency::None) };
     let one = ledger(world.open().await, rules.clone(), &provider);
     let two = ledger(world.open().await, rules, &provider);
     let records = (0..ROWS).map(|number| {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use seawall_ledger::store::postgres::{Postgres, Settings};
 use seawall_ledger::store::sqlite::Sqlite;
 use seawall_ledger::store::{Boxed, Store};
-use seawall_ledger::{Ledger, Lifetime, Operation, Rules};
+use seawall_ledger::{Declaration, Ledger, Lifetime, Operation, Owner, Rules, SqlTerms};
 use seawall_policy::{Backoff, Idempotency};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row, SqliteConnection};
@@ -167,6 +167,28 @@ impl PostgresWorld {
         let mut settings = Settings::default();
         settings.prepared = false;
         PostgresWorld { url, settings, _pooler: Some(pooler) }.with_tables().await
+    }
+
+    /// Returns the same database for a program that logs in with this URL.
+    pub(crate) fn as_role(&self, url: &str) -> PostgresWorld {
+        PostgresWorld { url: url.to_owned(), settings: self.settings, _pooler: None }
+    }
+
+    /// Declares operations with these terms of plain SQL, as another process would.
+    pub(crate) async fn declare(&self, owner: u128, all: &[(&str, &str, SqlTerms)]) {
+        let all: Vec<Declaration> = all
+            .iter()
+            .map(|(dependency, operation, terms)| Declaration {
+                terms: terms.clone(),
+                ..Declaration::new(dependency, operation)
+            })
+            .collect();
+        self.open().await.declare(Owner(owner), &all).await.unwrap();
+    }
+
+    /// Declares the operation `pay charge`, which each role may record with plain SQL.
+    pub(crate) async fn declare_charge(&self) {
+        self.declare(7, &[("pay", "charge", SqlTerms::default())]).await;
     }
 
     async fn with_tables(self) -> PostgresWorld {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![allow(dead_code, unreachable_pub, reason = "shared with other tests, each of which uses its part")]
 
+mod ahead;
 mod calls;
 mod in_flight;
 #[path = "../support/provider.rs"]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use seawall_ledger::store::Boxed;
 use seawall_ledger::{Delivery, Found, Performed, Remote, Report, Undone};
@@ -47,6 +47,8 @@ struct Books {
     performs: HashMap<String, u32>,
     confirms: HashMap<String, u32>,
     cancels: HashMap<String, u32>,
+    /// When each perform was sent, by key.
+    sent_at: HashMap<String, Vec<Instant>>,
     /// The keys under which performs and cancels were sent, by the caller's key, in order.
     sent_as: HashMap<String, Vec<String>>,
     cancelled_as: HashMap<String, Vec<String>>,
@@ -132,6 +134,11 @@ impl Provider {
         self.0.lock().unwrap().sent_as.get(key).cloned().unwrap_or_default()
     }
 
+    /// Returns the times at which an action was performed.
+    pub(crate) fn sent_at(&self, key: &str) -> Vec<Instant> {
+        self.0.lock().unwrap().sent_at.get(key).cloned().unwrap_or_default()
+    }
+
     /// Returns the keys under which an action was cancelled.
     pub(crate) fn cancelled_as(&self, key: &str) -> Vec<String> {
         self.0.lock().unwrap().cancelled_as.get(key).cloned().unwrap_or_default()
@@ -172,6 +179,7 @@ impl Remote for Provider {
             *books.performs.entry(key.to_owned()).or_default() += 1;
             let sent_as = delivery.action.sent_key().to_owned();
             books.sent_as.entry(key.to_owned()).or_default().push(sent_as);
+            books.sent_at.entry(key.to_owned()).or_default().push(Instant::now());
             books.bytes.entry(key.to_owned()).or_default().push(delivery.action.request.clone());
             books.at_once += 1;
             books.most_at_once = books.most_at_once.max(books.at_once);

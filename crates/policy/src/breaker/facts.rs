@@ -119,7 +119,7 @@ pub struct Settled {
     /// must count this call as overload.
     pub counted: Counted,
     /// The new state; `None` if it did not change. If it is [`BreakerState::Closed`], `Limit::breaker_closed` must be
-    /// called.
+    /// called, so that the limit forgets the endings from before.
     pub change: Option<BreakerState>,
 }
 

@@ -7,8 +7,8 @@ use crate::refusal::Refusal;
 use crate::report::{After, Report};
 use crate::time::Time;
 
-/// The state that calls share, as the call machine uses it: breakers, limits and the budget. A value of this trait
-/// belongs to one call, and knows the keys under which that call's guards are kept.
+/// The state that calls share, as the call machine uses it: breakers, coolings, limits and the budget. A value of this
+/// trait belongs to one call, and knows the keys under which that call's guards are kept.
 pub trait Guards {
     /// Returns a permit to make one attempt. The cooling is asked first, then the breaker, then the concurrency limit.
     /// The permit is given back exactly once, in [`Guards::settle`].

@@ -21,7 +21,8 @@ pub struct Ended {
     ///
     /// A stale connection does not mean that the server has too much to do. So a repeat, if [`crate::may_repeat`]
     /// allows it, goes immediately to the same endpoint on a fresh connection, and costs no token. Such repeats cannot
-    /// multiply, since each stale connection has carried an answer before.
+    /// become a storm: each needs a connection of its own that has become stale, and such a connection has carried an
+    /// answer before.
     pub stale: bool,
     /// Whether the answer's body is still under way.
     pub flowing: bool,

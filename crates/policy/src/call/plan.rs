@@ -10,12 +10,13 @@ use crate::problem::{Problem, Wrong, show_time};
 /// The three timeouts of a call. Each has a field, and a method of the same name that changes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// The time for DNS, TCP and TLS together. Default 3 s: the first packet of TCP (SYN) may be lost, and is then sent
-    /// again after one second, and once more after three.
+    /// The time for DNS, TCP and TLS together. Default 3 s: the first packet of TCP (SYN) may be lost, and the kernel
+    /// sends it again only after one second.
     pub connect: Duration,
     /// The longest time in which no byte is sent or received. Default 10 s.
     pub read: Duration,
-    /// The time from the first attempt to the last byte of the answer. Default 30 s; `None` for endless streams.
+    /// The time from the start of the call to the last byte of the answer. Default 30 s. `None` means that there is no
+    /// such bound, for example for endless streams.
     pub total: Option<Duration>,
 }
 
@@ -80,13 +81,14 @@ pub struct Plan {
     pub attempts: u32,
     /// The settings of the wait before a repeat.
     pub backoff: Backoff,
-    /// The number of endpoints, at least 1. Their order is the order of preference.
+    /// The number of endpoints, at least 1. Endpoint 0 is preferred, then endpoint 1, and so on.
     pub endpoints: usize,
     /// A good answer that took longer than this counts as a failure. An attempt that its caller gave up after a longer
-    /// wait counts as a failure too. With `None` (the default), the breaker's setting is used.
+    /// wait counts as a failure too. With `None` (the default), `slow_call` of the breaker's settings is used.
     pub slow_call: Option<Duration>,
-    /// The maximum time for which a call without a total timeout waits because an answer says when to come back. If the
-    /// answer names a longer time, the call is not repeated at that endpoint. Default 60 s.
+    /// The longest wait before a repeat that an answer can ask for, if the call has no total timeout. If the answer
+    /// names a longer time, the call is not repeated at that endpoint. A call with a total timeout does not need this
+    /// bound, because its total timeout bounds the wait. Default 60 s.
     pub after_max: Duration,
 }
 

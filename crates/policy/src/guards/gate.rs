@@ -1,8 +1,8 @@
 //! A concurrency limit together with its queue: when a call ends, its slot goes to the call that has waited longest.
 //!
 //! A slot that comes free is taken immediately for the caller whose turn it is. That caller then collects the slot, or
-//! gives it back by leaving. The obvious way would be to wake that caller and let it ask again. But a new call may ask
-//! before it, so the caller that waited longest may wait for ever.
+//! gives it back by leaving. The obvious way would be to wake that caller and let it ask again. But a new call could
+//! ask first and get the slot. If this happens each time, the caller that waited longest waits for ever.
 
 use std::collections::BTreeMap;
 
@@ -59,8 +59,8 @@ impl LimitGate {
     /// # Errors
     /// The queue is full.
     pub(crate) fn join(&mut self, now: Time) -> Result<(Waiter, Time), QueueFull> {
-        // Callers whose time is over are removed here, so that their places in the queue are free. Each of them notices
-        // by itself that its time is over.
+        // Callers whose time is over are removed here, so that their places in the queue are free. They need not be
+        // told: `take_turn` returns `Over` when they ask next.
         while self.queue.expired(now).is_some() {}
         self.queue.join(now)
     }
@@ -80,7 +80,7 @@ impl LimitGate {
         self.called.contains_key(&waiter)
     }
 
-    /// Leaves the queue. If the caller's turn has come already, its slot is given back.
+    /// Removes a caller from the queue. If the caller's turn has come already, its slot is given back.
     pub(crate) fn leave(&mut self, waiter: Waiter) {
         self.queue.leave(waiter);
         if let Some(slot) = self.called.remove(&waiter) {

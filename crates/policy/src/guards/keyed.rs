@@ -45,7 +45,7 @@ pub(crate) enum KeyPlace {
     Entry(u32),
 }
 
-/// The guards of one kind at one endpoint.
+/// All guards of one kind (such as the breakers) at one endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Keyed<G> {
     plain: G,
@@ -162,8 +162,8 @@ impl<G: Kept> Keyed<G> {
         }
     }
 
-    /// Must be called when an attempt that uses this guard begins, or goes on after its caller has left. The guard is
-    /// kept until [`Keyed::landed`] is called.
+    /// Must be called when an attempt that uses this guard begins, and once more if the attempt goes on after its
+    /// caller has left. The guard is not forgotten until [`Keyed::landed`] has been called as often.
     #[inline]
     pub(crate) fn took_off(&mut self, place: KeyPlace) {
         if let KeyPlace::Entry(at) = place {
@@ -179,8 +179,8 @@ impl<G: Kept> Keyed<G> {
         }
     }
 
-    /// Sets the maximum number of keys that have a guard of their own. If there are more such keys now, none of them
-    /// loses its guard here. A key loses its guard only when a new key needs one and this guard is idle.
+    /// Sets the maximum number of keys that have a guard of their own. If more keys than `most` have one already, none
+    /// of them loses its guard here. A key loses its guard only when a new key needs one and this guard is idle.
     pub(crate) fn bound(&mut self, most: u32) {
         self.most = most.min(NONE - 1);
     }
@@ -372,10 +372,10 @@ mod tests {
                             list.insert(0, (name, false));
                             prop_assert!(place != KeyPlace::Overflow);
                         } else if let Some(resting) = list.iter().rposition(|(_, held)| !held) {
-                            // `list` begins with the newest key. The search for a key without calls in flight begins at
-                            // its end and finds the key at index `resting`. The keys behind `resting` have calls in
-                            // flight. They are moved to the beginning of the list: the key that the search met last
-                            // becomes the newest of them.
+                            // `list` begins with the newest key. The search for an idle guard begins at the end of
+                            // `list` and finds the key at index `resting`. The guards of the keys behind `resting` are
+                            // not idle. These keys are moved to the beginning of the list: the key that the search met
+                            // last becomes the newest of them.
                             let after = list.split_off(resting + 1);
                             list.pop();
                             for used in after.into_iter().rev() {

@@ -110,8 +110,8 @@ pub struct Witness {
     pub(super) endpoint: u32,
     pub(super) breaker: KeyPlace,
     pub(super) patience: Duration,
-    /// Whether the attempt counts towards the maximum number of attempts that are followed at the same time. A probe
-    /// does not count, since it is followed in any case.
+    /// Whether the attempt counts towards the maximum number of attempts that may go on at the same time without their
+    /// callers. A probe does not count, since a probe goes on in any case.
     pub(super) counted: bool,
 }
 

@@ -28,8 +28,9 @@ pub struct GuardSettings {
     pub limit_keys: u32,
     /// The settings of the dependency's retry budget.
     pub budget: BudgetSettings,
-    /// The number of copies of the calling program that run. Default 1. With more than 100, one repeat by each copy is
-    /// much work. So a slow failure is then repeated only if the window shows that failures are rare.
+    /// The number of copies of the calling program that run. Default 1. A repeat that may make the provider do the work
+    /// twice is made only if failures are rare at the endpoint, or if the breaker's window holds at most two of them.
+    /// With more than 100 copies, failures must be rare, because one such repeat by each copy is much work.
     pub instances: u32,
 }
 

@@ -1,4 +1,5 @@
-//! Shows the state of the guards of one endpoint, and changes all of them together.
+//! The guards of one endpoint: shows their state, lets an operator force all breakers, and gives all guards new
+//! settings.
 
 use std::sync::Arc;
 
@@ -52,7 +53,7 @@ impl EndpointGuards {
         &mut self.wards.plain().breaker
     }
 
-    /// Returns the state of the cooling for calls without a key; `None` if the endpoint does not hold back such calls
+    /// Returns the state of the cooling for calls without a key; `None` if the cooling does not hold back such calls
     /// now.
     pub fn cooling(&mut self, now: Time) -> Option<CoolingSeen> {
         self.wards.plain().cooling.seen(now)
@@ -99,8 +100,8 @@ impl EndpointGuards {
 
     /// Gives back a breaker's pass. The pass was not used, because another guard refused the attempt.
     pub(super) fn unused(&mut self, breaker: KeyPlace, pass: Pass, now: Time) {
-        // No attempt was made, so the breaker is told that the call says nothing. That cannot open the breaker, so the
-        // draw is not used.
+        // No attempt was made, so the breaker is told that the call says nothing of the endpoint. The random draw is
+        // needed only if the breaker opens, and this cannot open it.
         let _unused = self.wards.at(breaker).breaker.settle(now, pass, Evidence::Nothing, || Draw::new(0));
     }
 
@@ -111,8 +112,8 @@ impl EndpointGuards {
             Some(BreakerState::Open | BreakerState::HalfOpen | BreakerState::ForcedOpen) | None => {}
         });
         if closed {
-            // The limits remember how the last attempts ended. These attempts are from the time before the breaker
-            // closed, so they are forgotten.
+            // The limits forget how the last attempts ended, because these attempts are from the time before the
+            // breaker closed.
             self.gates.each(|_, gate| gate.limit.breaker_closed());
         }
     }

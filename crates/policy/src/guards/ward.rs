@@ -11,8 +11,8 @@ use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::time::Time;
 
-/// The maximum number of attempts at one endpoint, or of one key, that are followed as witnesses at the same time. It
-/// is two, because two slow failures in a row open a breaker that has seen no success.
+/// The maximum number of attempts at one endpoint, or of one key, that go on as witnesses at the same time. It is two,
+/// because two slow failures in a row open a breaker that has seen no success.
 const WITNESSES: u32 = 2;
 
 /// An attempt that begins less than this time after a success need not go on when its caller leaves: the success shows
@@ -70,8 +70,9 @@ impl Ward {
         }
     }
 
-    /// Must be called when an overload answer came. Returns the time from which the first call passes again; `None` if
-    /// the endpoint does not cool. `elsewhere` says whether another endpoint takes calls.
+    /// Must be called when an answer came that means "come back later", for example one with status 429. Returns the
+    /// time from which the first call passes again; `None` if the endpoint does not cool. `elsewhere` says whether
+    /// another endpoint takes calls.
     pub(crate) fn overloaded(
         &mut self,
         now: Time,

@@ -13,8 +13,8 @@ use std::time::Duration;
 use super::DependencyGuards;
 use super::permit::{Underway, Witness};
 
-/// The maximum number of attempts that go on after their callers have left. It is a bound for one dependency, over all
-/// its endpoints and keys, and counts the attempts that go on at the same time.
+/// The maximum number of attempts of one dependency, over all its endpoints and keys, that go on at the same time after
+/// their callers have left. Probes do not count.
 const WITNESSES: u32 = 16;
 
 impl DependencyGuards {

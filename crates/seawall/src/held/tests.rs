@@ -68,7 +68,8 @@ async fn moved_connection_follows_its_acquirer() {
     let (taken, moved) = tokio::sync::oneshot::channel();
     let acquirer = tokio::spawn(async move {
         taken.send(take(OnHeld::Deny)).unwrap();
-        // The connection was moved to another task, and still counts as held by the task that took it.
+        // The connection is moved to the test's own task. This task, which took it, stays its holder. Here it only
+        // waits.
         std::future::pending::<()>().await;
     });
     let hold = moved.await.unwrap();

@@ -74,7 +74,8 @@ impl Answer {
         self.finish.endpoint
     }
 
-    /// Returns why the last attempt was not repeated, although a repeat was wanted; `None` if no repeat was wanted.
+    /// Returns why the last attempt was not repeated, for example `attempts` if all attempts are used up. Returns
+    /// `None` if a repeat would not have helped, as after a success or a definite "no".
     #[must_use]
     pub fn stopped(&self) -> Option<Stopped> {
         self.finish.stopped

@@ -22,7 +22,7 @@ pub(crate) struct Lines {
 
 impl Lines {
     /// Makes a collection without any connection. The caller must have checked that a client can be made from
-    /// `settings`, because an error that comes later is not reported.
+    /// `settings`: [`Lines::here`] makes the clients, and cannot report such an error.
     pub(crate) fn new(settings: DependencySettings, shared: Arc<Shared>, clock: Clock) -> Lines {
         Lines { settings, shared, clock, made: Mutex::default() }
     }

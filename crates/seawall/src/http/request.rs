@@ -134,8 +134,8 @@ impl Request {
         self
     }
 
-    /// Sets a body that streams. The bytes that were sent are kept for a repeat, up to the bound of
-    /// [`crate::Retry::buffer`].
+    /// Sets a body that streams. The bytes that were sent are kept for a repeat. If they are more than
+    /// [`crate::Retry::buffer`] bytes, they are not kept, and the request is not repeated.
     pub fn stream<B>(mut self, body: B) -> Request
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -145,8 +145,8 @@ impl Request {
         self
     }
 
-    /// Limits the time of this request to the time that the caller itself still has. A `time` that is longer than the
-    /// total timeout has no effect.
+    /// Limits the time of this request to `time`, such as the time for which the program's own caller still waits. A
+    /// `time` that is longer than the total timeout has no effect.
     pub fn within(mut self, time: Duration) -> Request {
         self.wish.within = Some(time);
         self
@@ -160,8 +160,8 @@ impl Request {
         self
     }
 
-    /// Limits this request to one attempt. Use it if the program on whose behalf the request is made repeats failed
-    /// requests itself.
+    /// Limits this request to one attempt. Use it if the program's own caller repeats what has failed; if both
+    /// repeated, the number of attempts would multiply.
     pub fn once(mut self) -> Request {
         self.wish.no_repeats = true;
         self
@@ -170,8 +170,11 @@ impl Request {
     /// Sends the request, and waits for the head of the answer. Every answer of the dependency is returned as `Ok`,
     /// whatever its status; [`Answer::error_for_status`] turns a bad status into an error.
     ///
-    /// If the future is dropped, a request that only reads is aborted immediately. Any other request that was sent
-    /// whole is awaited in the background, so that the breaker and the limit learn how it ended.
+    /// If the future is dropped, what happens depends on the request:
+    ///
+    /// - A request that only reads is aborted. A few of them go on, to show the breaker whether the endpoint hangs.
+    /// - A request of which nothing was sent is aborted, and so is one whose streaming body was not sent whole.
+    /// - Any other request goes on to its end in the background, so that the breaker and the limit learn how it ended.
     #[track_caller]
     pub fn send(self) -> Sending {
         let place = Location::caller();

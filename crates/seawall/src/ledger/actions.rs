@@ -250,9 +250,10 @@ impl<S: Store> Actions<S> {
         self.ledger.cancel(action).await.map(Outcome::of).map_err(ActionError::before)
     }
 
-    /// Lets a stuck action go on. Its requests (bounded by [`attempts`](super::DurableBuilder::attempts)) and the time
-    /// for failed requests ([`stuck_after`](super::DurableBuilder::stuck_after)) are counted anew from now on. `by`
-    /// says which person or program wants this, and why. Returns the outcome afterwards.
+    /// Lets a stuck action go on. Its bounds begin anew: the number of requests
+    /// ([`attempts`](super::DurableBuilder::attempts)), and the time for which failed requests are repeated
+    /// ([`stuck_after`](super::DurableBuilder::stuck_after)). `by` says which person or program wants this, and why.
+    /// Returns the outcome afterwards.
     ///
     /// # Errors
     /// If the action is not stuck.
@@ -260,8 +261,8 @@ impl<S: Store> Actions<S> {
         self.ledger.retry(action, by).await.map(Outcome::of).map_err(ActionError::before)
     }
 
-    /// Starts the stuck actions of this operation again that the filter selects, one after the other, as
-    /// [`Ledger::retry_all`] does. Returns how many were started.
+    /// Lets those stuck actions of this operation go on that `filter` selects, one after the other, as
+    /// [`Ledger::retry_all`] does. Returns how many were started again.
     ///
     /// # Errors
     /// If the database failed. A part of the actions is started again then; call this function again for the others.
@@ -278,9 +279,9 @@ impl<S: Store> Actions<S> {
         self.ledger.load(action).await.map(Outcome::of).map_err(ActionError::under_way)
     }
 
-    /// Returns the present state of the action with this key. The key is the one that the application gave to the
-    /// action, or the one under which the action is sent. This is for an application that knows only the key after a
-    /// crash.
+    /// Returns the present state of the action with this key. The action is found by the key that the application gave
+    /// it, and also by the key under which it is sent, if that is another. This is for an application that knows only
+    /// the key after a crash.
     ///
     /// # Errors
     /// If there is no action with this key, or if the database failed.

@@ -154,9 +154,9 @@ impl Confirm {
 pub struct Cancel(Draft<actions::Cancel>);
 
 impl Cancel {
-    /// Makes the declaration from the request that undoes an action: a method and a path, which may contain the holes
-    /// `{key}`, `{cancel_key}`, `{request:/ptr}`, `{request-header:NAME}`, `{sent:FORMAT@ZONE}`, `{confirm:/ptr}` and
-    /// `{answer:/ptr}`.
+    /// Makes the declaration from the request that undoes an action: a method and a path, which may contain holes. In
+    /// addition to the holes of [`Confirm::by`] these are `{cancel_key}`, the key of this cancel; `{confirm:/ptr}`, a
+    /// field of the answer to the confirm; and `{answer:/ptr}`, a field of the answer to the operation itself.
     pub fn by(request: impl AsRef<str>) -> Cancel {
         let request = RequestTemplate::parse(request.as_ref(), Purpose::Cancel);
         Cancel(Draft::by(request, "cancel.request", actions::Cancel::new))
@@ -203,8 +203,9 @@ impl Cancel {
         Cancel(self.0.with(|cancel| cancel.keyed = true))
     }
 
-    /// Says that the provider refuses an operation that arrives after its cancel. The provider must remember such a
-    /// cancel at least for the quiet time.
+    /// Says that a cancel leaves a "tombstone" at the provider: if the cancelled operation arrives only later, the
+    /// provider refuses it. So the ledger sends the cancel without waiting until the effect is known. The provider must
+    /// remember such a cancel at least for the quiet time.
     pub fn leaves_a_tombstone(self) -> Cancel {
         Cancel(self.0.with(|cancel| cancel.tombstone = true))
     }

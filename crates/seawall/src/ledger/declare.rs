@@ -161,8 +161,8 @@ impl DurableBuilder {
         self
     }
 
-    /// Sets for how long an action is sent again while no attempt can have taken effect. The time is counted from the
-    /// record of the action. If it is over, the action fails. Default 10 min.
+    /// Sets for how long, counted from the record of the action, new attempts are made if all earlier attempts provably
+    /// had no effect. When this time is over, the action fails. Default 10 min.
     pub fn give_up(mut self, time: Duration) -> DurableBuilder {
         self.rules.give_up = time;
         self
@@ -265,8 +265,9 @@ impl DurableBuilder {
         self
     }
 
-    /// Sets how long after the end of an action the provider is asked one last time. It is asked only about an action
-    /// that ended because the provider did not know it. Default 24 h.
+    /// Sets after which time the provider is asked once more about an action that ended because the provider did not
+    /// know it. If the action took effect after all, the effect is cancelled. Default 24 h, counted from the end of the
+    /// action.
     pub fn audit_after(mut self, time: Duration) -> DurableBuilder {
         self.rules.audit_after = time;
         self
@@ -295,21 +296,23 @@ impl DurableBuilder {
         self
     }
 
-    /// Sets the lease: while one process works on an action, no other process may work on it for this time. The lease
-    /// must be longer than the operation's total timeout. Default 2 min.
+    /// Sets the lease: how long one process may work on an action before another process may take it over, for example
+    /// because the first one has crashed. The lease must be longer than the operation's total timeout. Default 2 min.
     pub fn lease(mut self, time: Duration) -> DurableBuilder {
         self.rules.lease = time;
         self
     }
 
-    /// Sets the longest time that a sent request may be on its way to the provider. Default 5 s.
+    /// Sets the longest time that a sent request may be on its way to the provider. Default 5 s. The time of one
+    /// attempt, this time and [`pause`](Self::pause) together say how late a request may arrive. If the provider may
+    /// have forgotten the key by then, the request is not sent again.
     pub fn network(mut self, time: Duration) -> DurableBuilder {
         self.rules.network = time;
         self
     }
 
-    /// Sets the longest time that a process may be suspended between a check and the send that follows the check.
-    /// Default 5 s.
+    /// Sets the longest time that a process may be suspended between its last check of the action and the send. It
+    /// counts in the same way as [`network`](Self::network). Default 5 s.
     pub fn pause(mut self, time: Duration) -> DurableBuilder {
         self.rules.pause = time;
         self

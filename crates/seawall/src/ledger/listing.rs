@@ -35,7 +35,7 @@ pub struct Listing {
 
 impl Listing {
     /// Makes the description from the request that lists the records: a method and a path, which may contain the holes
-    /// `{from}`, `{to}` and `{next}`.
+    /// `{from}` and `{to}` (the span of time that is compared) and `{next}` (the cursor of the page).
     pub fn by(request: impl AsRef<str>) -> Listing {
         let request = RequestTemplate::parse(request.as_ref(), Purpose::List);
         Listing { request: Draft::by(request, "list", |request| request), form: JsonList::default() }

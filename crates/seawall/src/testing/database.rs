@@ -61,7 +61,8 @@ const STEPS: u32 = 50;
 /// The real time that the ledger gets for its work after each step of [`Clock::pass_until`].
 const STEP: Duration = Duration::from_millis(5);
 
-/// The real time for which [`Clock::pass_until`] waits at the end. A test that passes waits for a small part of it.
+/// The real time for which [`Clock::pass_until`] still waits for its condition after the last step. A test fails when
+/// this time is over. In a test that passes, the condition holds much earlier.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The clock that the ledger of a [`Database`] uses. It begins with the machine's time and goes on by itself. A test

@@ -99,7 +99,8 @@ impl Provider {
     }
 }
 
-/// What goes wrong with a request. Whether the effect takes place cannot be seen from outside, so each fault says it.
+/// What goes wrong with a request. The program that makes the request cannot see whether it took effect. So for each
+/// fault it is said here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {

@@ -8,7 +8,7 @@ use super::http::{of_head, of_request};
 use crate::fault::Meaning;
 
 /// The protocol of reqwest's client. The request's method says what a second delivery does, and the status says what an
-/// answer means. An error proves that nothing was sent only if it came while the connection was made.
+/// answer means. An error proves that nothing was sent only if the connection or the request itself could not be made.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reqwest {
     keys: bool,

@@ -1,9 +1,9 @@
-//! Tests connections through a proxy: tunnels and the absolute form.
+//! Tests connections through a proxy: tunnels, and plain requests that have the whole URL as their target.
 
 use super::*;
 
 /// Starts a proxy for one CONNECT. It answers with `answer`, and on a 2xx passes bytes to the port `to`. Returns the
-/// proxy's port, and a task that ends with the request that the proxy got.
+/// proxy's port, and a task whose result is the request that the proxy got.
 async fn connect_proxy(answer: &'static str, to: u16) -> (u16, JoinHandle<String>) {
     let (listener, port) = listener().await;
     let task = tokio::spawn(async move {

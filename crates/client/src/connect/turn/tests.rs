@@ -93,7 +93,7 @@ fn an_answer_is_sent_though_its_connection_ends() {
         let (mut ours, theirs) = pair().await;
         let mut theirs = Counted::accepted(theirs);
         // This message is too long to be queued, so it is sent immediately. After that, tokio knows that the socket is
-        // writable.
+        // writable, so `write_now` does not have to wait.
         theirs.write_all(&[b'-'; MESSAGE_BYTES + 1]).await.unwrap();
         write_now(&mut theirs, b"done");
         drop(theirs);
@@ -126,7 +126,8 @@ fn what_a_full_socket_leaves_behind_follows_in_order() {
         let sender = tokio::spawn(async move {
             let mut sent = 0_usize;
             while sent < TOTAL {
-                // Messages of many lengths. Each byte's value depends on its position.
+                // Messages of many lengths. Each byte's value depends on its position, so that the reader notices bytes
+                // that are lost or in the wrong order.
                 let length = (1 + sent % 15_000).min(TOTAL - sent);
                 let message: Vec<u8> = (sent..sent + length).map(|at| (at % 251) as u8).collect();
                 ours.write_all(&message).await.unwrap();

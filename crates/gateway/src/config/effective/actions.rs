@@ -6,7 +6,7 @@ use seawall_actions::KeySource;
 use seawall_ledger::{KeyRules, Lifetime, Rules, Window};
 use seawall_policy::Idempotency;
 
-use super::super::action::{KeyScope, Taken};
+use super::super::action::{KeyScope, SqlRoles, Taken};
 use super::super::settings::Operation;
 use super::super::values::show_time;
 
@@ -30,7 +30,7 @@ pub(super) fn key_scope(scope: KeyScope) -> &'static str {
 }
 
 /// Returns the labels and texts of the lines that say what is taken over from a caller's request.
-pub(super) fn taken(taken: &Taken) -> [(&'static str, String); 3] {
+pub(super) fn taken(taken: &Taken) -> Vec<(&'static str, String)> {
     let key = match &taken.key {
         KeySource::Generated => {
             "made for each request, so a repeat by the caller is another action".to_owned()
@@ -42,7 +42,20 @@ pub(super) fn taken(taken: &Taken) -> [(&'static str, String); 3] {
         true => "those of this file; a caller's are not recorded",
         false => "none; a caller's are not recorded",
     };
-    [("key", key), ("keep_headers", headers.join(", ")), ("credentials", credentials.to_owned())]
+    let mut lines =
+        vec![("key", key), ("keep_headers", headers.join(", ")), ("credentials", credentials.to_owned())];
+    lines.extend(taken.sql_roles.as_ref().map(|roles| ("sql_roles", sql_roles(roles))));
+    lines
+}
+
+/// Returns, in words, which roles of the database may act on an operation.
+fn sql_roles(roles: &SqlRoles) -> String {
+    let role = |(role, caller): (&String, &Option<String>)| match caller {
+        Some(caller) => format!("{role} as {caller}"),
+        None => role.clone(),
+    };
+    let all: Vec<String> = roles.iter().map(role).collect();
+    if all.is_empty() { "none: nobody acts on it with plain SQL".to_owned() } else { all.join(", ") }
 }
 
 /// Returns the words `, until …`, which are added to the line about a confirm or a cancel if the provider takes it only

@@ -46,6 +46,11 @@ pub(super) static DEPENDENCY: Spec = Spec {
                 "Whether the caller's name stands before the keys of durable operations. Default: client where gateway.clients has a tokens_file, else shared.",
             ),
             key(
+                "sql_roles",
+                Kind::SqlRoles,
+                "The roles of the ledger's PostgreSQL that may act on durable operations with plain SQL, as a list or as { ROLE = \"CALLER\" }. Default: each role that may execute the ledger's functions.",
+            ),
+            key(
                 "deadline_header",
                 Kind::HeaderName,
                 "The header that tells the dependency how many milliseconds are left. Default: none.",

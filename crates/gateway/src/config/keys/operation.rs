@@ -111,6 +111,11 @@ const DURABLE: &[Key] = &[
         Kind::Choice(&["configured", "none"]),
         "Whether this file has the provider's credentials, or the provider needs none. The caller's are never recorded. Default configured.",
     ),
+    key(
+        "sql_roles",
+        Kind::SqlRoles,
+        "The roles of the ledger's PostgreSQL that may act on it with plain SQL, as a list or as { ROLE = \"CALLER\" }. Default: those of the dependency.",
+    ),
     key("amount", Kind::Table(&AMOUNT), "Where the body has the amount of money, which is recorded."),
     key(
         "audit_after",

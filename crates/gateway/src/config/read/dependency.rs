@@ -51,6 +51,7 @@ pub(super) fn dependency<'a>(
         has_credentials: taken::has_credentials(section),
         key: &key,
         key_scope,
+        sql_roles: taken::sql_roles(section, key_scope, context.ledger),
         ledger: context.ledger,
         ledger_table: context.ledger_table,
     };

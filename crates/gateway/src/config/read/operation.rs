@@ -45,7 +45,7 @@ pub(super) fn operation<'a>(
         key_lifetime: section.opt("key_lifetime", values::lifetime),
         amount: action::amount(&section.child("amount")),
         durable: None,
-        taken: taken::taken(section, idempotency, confirm.as_ref(), cancel.as_ref()),
+        taken: taken::taken(section, idempotency, confirm.as_ref(), cancel.as_ref(), inherited),
         confirm,
         cancel,
         pattern: pattern.unwrap_or(Pattern { method: Method::POST, segments: Vec::new(), slash: false }),

@@ -4,7 +4,7 @@ use seawall_ledger::KeyRules;
 use seawall_policy::Predicate;
 use toml::de::DeValue;
 
-use super::super::action::{KeyScope, Ledger};
+use super::super::action::{KeyScope, Ledger, SqlRoles};
 use super::super::predicate;
 use super::super::section::{Layers, Section};
 use super::super::settings::{Breaker, Dangerous};
@@ -21,6 +21,7 @@ pub(super) struct Inherited<'a, 's> {
     pub(super) has_credentials: bool,
     pub(super) key: &'s KeyRules,
     pub(super) key_scope: KeyScope,
+    pub(super) sql_roles: Option<SqlRoles>,
     pub(super) ledger: &'s Ledger,
     pub(super) ledger_table: &'s Section<'a>,
 }

@@ -8,7 +8,7 @@ use seawall_actions::{Cancel, Confirm, KeySource};
 use seawall_ledger::KeyRules;
 use seawall_policy::Idempotency;
 
-use super::super::action::{KEY_SCOPES, KeyScope, Taken};
+use super::super::action::{KEY_SCOPES, KeyScope, Ledger, SqlRoles, Taken};
 use super::super::section::{Found, Section};
 use super::super::settings::{Gateway, Operation};
 use super::super::shape;
@@ -33,10 +33,25 @@ pub(super) fn key_scope(section: &Section<'_>, gateway: &Gateway, gateway_table:
     scope
 }
 
+/// Reads which roles of the ledger's database may act on durable operations with plain SQL. Reports a mistake if keys belong
+/// to callers and a role has none. Adds a note if the ledger's database has no roles.
+pub(super) fn sql_roles(section: &Section<'_>, scope: KeyScope, ledger: &Ledger) -> Option<SqlRoles> {
+    let roles = shape::sql_roles(section.raw("sql_roles")?).0;
+    if scope == KeyScope::Client && roles.values().any(Option::is_none) {
+        let wrong = Wrong::new("each caller has keys of its own, and a role has no caller here");
+        section.wrong("sql_roles", wrong.help("write { ROLE = \"CALLER\" }; or key_scope = \"shared\""));
+    }
+    if ledger.url.reveal().starts_with("sqlite:") {
+        let says = "`sql_roles` has no effect: the ledger is in SQLite, which has no roles";
+        section.book.note(section.key_span("sql_roles"), says);
+    }
+    Some(roles)
+}
+
 /// Adds a note for each setting of a dependency that has no effect because none of its operations is durable.
 pub(super) fn note_idle_keys(section: &Section<'_>, operations: &[Operation]) {
     let idle = operations.iter().all(|operation| operation.durable.is_none());
-    for key in ["key", "key_scope"].into_iter().filter(|key| idle && section.has(key)) {
+    for key in ["key", "key_scope", "sql_roles"].into_iter().filter(|key| idle && section.has(key)) {
         let says = format!("`{key}` has no effect: no operation of this dependency is durable");
         section.book.note(section.key_span(key), says);
     }
@@ -64,6 +79,7 @@ pub(super) fn taken(
     idempotency: Idempotency,
     confirm: Option<&Confirm>,
     cancel: Option<&Cancel>,
+    inherited: &Inherited<'_, '_>,
 ) -> Taken {
     let key = section.opt("key", |value| KeySource::parse(values::text(value)?)).unwrap_or_default();
     let words = [("configured", true), ("none", false)];
@@ -76,6 +92,8 @@ pub(super) fn taken(
     let holes = requests.flat_map(RequestTemplate::holes).chain(key.holes().filter(|_| !is_sent_as_key));
     Taken {
         headers: headers(section, holes),
+        sql_roles: sql_roles(section, inherited.key_scope, inherited.ledger)
+            .or_else(|| inherited.sql_roles.clone()),
         credentials: section.opt("credentials", |value| word(&words, value)).unwrap_or(true),
         key,
     }

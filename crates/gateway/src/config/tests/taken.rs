@@ -116,6 +116,52 @@ fn callers_have_keys_of_their_own_where_they_have_names() {
     assert!(!notes(&file(tokens, shared)).contains("key_scope"));
 }
 
+/// Roles are a list, or a table with a caller for each. If keys belong to callers, each role needs one.
+#[test]
+fn roles_of_the_database_act_for_callers() {
+    let file = |scope: &str, lines: &str, own: &str| {
+        let durable =
+            durable(own).replacen("https://pay.example\"", &format!("https://pay.example\"\n{lines}"), 1);
+        let scope = format!("key_scope = \"{scope}\"\n");
+        let durable = durable.replacen("url = ", &format!("{scope}url = "), 1);
+        let ledger = "[ledger]\nurl = \"postgres://ledger.example/shop\"\n";
+        format!("{ledger}[gateway]\nclients = {{ tokens_file = \"/etc/passwd\" }}\n{durable}")
+    };
+    let read = |text: &str| {
+        let mut settings = accept(text).settings;
+        settings.dependencies.remove(0).operations.remove(0).taken.sql_roles
+    };
+    let roles = |all: &[(&str, Option<&str>)]| -> SqlRoles {
+        all.iter().map(|(role, caller)| ((*role).to_owned(), caller.map(str::to_owned))).collect()
+    };
+    let list = "sql_roles = [\"shop\", \"Till 2\"]";
+    let table = "sql_roles = { shop = \"web\" }";
+    assert_eq!(read(&file("shared", "", "")), None);
+    assert_eq!(read(&file("shared", list, "")), Some(roles(&[("shop", None), ("Till 2", None)])));
+    assert_eq!(read(&file("client", table, "")), Some(roles(&[("shop", Some("web"))])));
+    assert_eq!(read(&file("shared", list, table)), Some(roles(&[("shop", Some("web"))])), "its own");
+    assert_eq!(read(&file("client", table, "sql_roles = []")), Some(roles(&[])));
+    for (text, told) in [
+        (file("client", list, ""), "each caller has keys of its own"),
+        (file("client", table, list), "each caller has keys of its own"),
+        (file("shared", "sql_roles = \"shop\"", ""), "a list or a table of roles"),
+        (file("shared", "sql_roles = [\"a\", \"a\"]", ""), "given twice"),
+        (file("shared", "sql_roles = [\"\"]", ""), "1 to 63 bytes"),
+        (file("shared", "sql_roles = { shop = \"a b\" }", ""), "a name is 1 to 64"),
+    ] {
+        let refused = refuse(&text);
+        assert!(refused.len() == 1 && refused[0].1.contains(told), "{text}: {refused:?}");
+    }
+    let sqlite = file("shared", list, "").replace("postgres://ledger.example/shop", "sqlite:ledger.db");
+    assert!(
+        notes(&sqlite).contains("`sql_roles` has no effect: the ledger is in SQLite"),
+        "{}",
+        notes(&sqlite)
+    );
+    let shown = effective(&accept(&file("client", table, "")).settings);
+    assert!(shown.contains("shop as web"), "{shown}");
+}
+
 #[test]
 fn check_says_what_is_taken_over_and_what_is_not() {
     let two = durable("").replacen(

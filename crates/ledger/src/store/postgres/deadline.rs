@@ -98,6 +98,8 @@ struct Begins {
     read: SqlStr,
     list: SqlStr,
     batch: SqlStr,
+    /// Commits a batch, and begins the next one.
+    next: SqlStr,
     alone: SqlStr,
     handler: SqlStr,
     migrate: SqlStr,
@@ -120,6 +122,7 @@ impl Begins {
             read: text(format!("{committed} READ ONLY; {ours}")),
             list: text(format!("{LIST}; {ours}")),
             batch: text(format!("{BATCH}; {ours}")),
+            next: text(format!("COMMIT; {BATCH}; {ours}")),
             alone: text(format!("{committed}; {lock}; {ours}")),
             handler: text(format!("BEGIN; {lock}; {}", idle(within + handler + MORE))),
             migrate: text(format!("{committed}; {}", idle(within + MORE))),
@@ -228,7 +231,7 @@ impl Link {
         loop {
             match self.bounded(until, reading(until)).await {
                 Err(e) if e.trouble() == Trouble::Away && tries < TRIES && Instant::now() < until => {
-                    close_idle(&self.pool);
+                    self.close_idle();
                     tries += 1;
                 }
                 ended => return ended,
@@ -269,7 +272,7 @@ impl Link {
                 Err(_) => self.silent(),
             };
             tx.close();
-            close_idle(&self.pool);
+            self.close_idle();
             if error.trouble() != Trouble::Away {
                 return Err(error);
             }
@@ -340,7 +343,7 @@ impl Link {
                 if error.trouble() != Trouble::Away || tries == TRIES {
                     return Err(error);
                 }
-                close_idle(&self.pool);
+                self.close_idle();
                 self.lost();
                 tries += 1;
             }
@@ -391,6 +394,11 @@ impl Link {
         StoreError::new(Trouble::Busy, said)
     }
 
+    /// Closes the idle connections of the pool.
+    pub(super) fn close_idle(&self) {
+        close_idle(&self.pool);
+    }
+
     /// Lets the server that takes writes be searched for, if there are several.
     fn lost(&self) {
         if let Some(hosts) = &self.hosts {
@@ -398,7 +406,8 @@ impl Link {
         }
     }
 
-    fn silent(&self) -> StoreError {
+    /// Returns the error for a database that has not answered.
+    pub(super) fn silent(&self) -> StoreError {
         self.is_away.store(true, Ordering::Relaxed);
         self.no("answer")
     }
@@ -461,6 +470,20 @@ impl Tx {
         Ok(())
     }
 
+    /// Commits a batch and begins the next transaction of this kind, in one message. Both have happened when this
+    /// function returns without an error.
+    pub(super) async fn commit_and_begin(&mut self, link: &Link) -> Result<()> {
+        let doubts = self.doubts.clone();
+        let next = sqlx::raw_sql(link.begins.next.clone());
+        doubts.commit(async { next.execute(&mut **self).await.map(drop) }).await
+    }
+
+    /// Returns whether a transaction that was begun ahead may still be used: its server is still the one that is used, and
+    /// no commit has left a doubt since.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.turn.is_over() && self.doubts.are_settled()
+    }
+
     /// Commits, and returns the connection, so that the next transaction can use it. The result is `None` only if the
     /// transaction has ended before.
     pub(super) async fn commit_and_keep(mut self) -> Result<Option<Kept>> {
@@ -510,7 +533,8 @@ impl Tx {
         });
     }
 
-    fn close(&mut self) {
+    /// Closes the connection.
+    pub(super) fn close(&mut self) {
         if let Some(conn) = self.conn.take() {
             drop(conn.detach());
         }

@@ -1,10 +1,15 @@
 //! One lane of PostgreSQL: a writer that executes each batch of jobs in one transaction.
+//!
+//! While batches follow each other, a lane commits a batch and begins the next transaction in one message ([`Ahead`]). With
+//! a BEGIN of its own, each batch would wait for the server once more. A transaction that was begun ahead has no snapshot
+//! and holds no row. If no job comes within [`LINGER`], it is rolled back.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnection;
+use tokio::time::timeout_at;
 
 use crate::action::{Action, ActionId};
 use crate::clock::SharedClock;
@@ -13,7 +18,7 @@ use crate::machine::Write;
 use crate::store::lane::{Answer, Batch, Job, Task, unexpected};
 use crate::store::{Changed, Insert, Recorded, Result};
 
-use super::deadline::{Begin, Kept, Link};
+use super::deadline::{Begin, Kept, Link, Tx};
 use super::statements::Session;
 
 /// One lane: a writer with a connection of its own. It keeps this connection between batches, since giving the
@@ -23,6 +28,26 @@ pub(super) struct Lane {
     pub(super) conn: Option<Kept>,
     pub(super) clock: SharedClock,
     pub(super) prepared: bool,
+    /// The transaction that was begun for the next batch.
+    ahead: Option<Ahead>,
+    /// When the batch before ended.
+    ended: Option<Instant>,
+}
+
+/// How long a transaction that was begun ahead waits for jobs. Only a lane that got its last batch within this time after
+/// the one before begins a transaction ahead.
+const LINGER: Duration = Duration::from_millis(10);
+
+/// A transaction that was begun for the next batch.
+struct Ahead {
+    tx: Tx,
+    since: Instant,
+}
+
+impl Lane {
+    pub(super) fn new(link: Link, clock: SharedClock, prepared: bool) -> Lane {
+        Lane { link, conn: None, clock, prepared, ahead: None, ended: None }
+    }
 }
 
 /// Returns the result of a change that was not written, because the stored row has another version. If the stored row
@@ -76,13 +101,29 @@ impl Batch<PgConnection> for Lane {
     }
 
     fn give_up(&mut self) {
+        if let Some(Ahead { mut tx, .. }) = self.ahead.take() {
+            tx.close();
+        }
         if let Some(broken) = self.conn.take() {
             broken.close();
         }
     }
 
     fn is_open(&self) -> bool {
-        self.conn.is_some()
+        self.conn.is_some() || self.ahead.is_some()
+    }
+
+    fn rests_at(&self) -> Option<Instant> {
+        self.ahead.as_ref().map(|ahead| ahead.since + LINGER)
+    }
+
+    async fn rest(&mut self) {
+        let Some(Ahead { mut tx, .. }) = self.ahead.take() else { return };
+        // Jobs that come meanwhile wait. So if there is no answer soon, the connection is closed.
+        let until = Instant::now() + self.link.within() / 4;
+        tx.has_until(until);
+        let rolled_back = self.link.bounded(until, tx.rollback_and_keep()).await;
+        self.conn = rolled_back.unwrap_or_default();
     }
 }
 
@@ -95,26 +136,49 @@ impl Lane {
     ) -> Result<(Inserts, Moved)> {
         let link = self.link.clone();
         let committing = AtomicBool::new(false);
+        let follows = self.ended.is_some_and(|ended| ended.elapsed() < LINGER);
         let writing = async {
-            let mut tx = self.link.begin_on(self.conn.take(), Begin::Batch, until).await?;
+            let ahead = self.ahead.take().filter(|ahead| ahead.tx.is_usable());
+            // The server has not answered since a transaction was begun ahead. So its statements have half of the time,
+            // as BEGIN has, and the other half is left to try again on another connection.
+            let now = Instant::now();
+            let answer_by =
+                if ahead.is_some() { now + until.saturating_duration_since(now) / 2 } else { until };
+            let mut tx = match ahead {
+                Some(Ahead { mut tx, .. }) => {
+                    tx.has_until(until);
+                    tx
+                }
+                None => self.link.begin_on(self.conn.take(), Begin::Batch, until).await?,
+            };
             let written = async {
                 let mut session = Session { conn: &mut tx, prepared: self.prepared };
                 let recorded = record(&mut session, inserts, &self.clock).await?;
                 let changed = change(&mut session, writes, &self.clock).await?;
                 Ok((recorded, changed))
             };
-            let written: Result<(Inserts, Moved)> = written.await;
+            let written: Result<(Inserts, Moved)> =
+                timeout_at(answer_by.into(), written).await.unwrap_or_else(|_| Err(self.link.silent()));
             match &written {
                 Ok(_) => {
                     committing.store(true, Ordering::Relaxed);
-                    self.conn = tx.commit_and_keep().await?;
+                    if follows && self.prepared {
+                        tx.commit_and_begin(&self.link).await?;
+                        self.ahead = Some(Ahead { tx, since: Instant::now() });
+                    } else {
+                        self.conn = tx.commit_and_keep().await?;
+                    }
                 }
-                Err(e) if e.trouble() == Trouble::Away => drop(tx),
+                Err(e) if e.trouble() == Trouble::Away => {
+                    tx.close();
+                    self.link.close_idle();
+                }
                 Err(_) => self.conn = tx.rollback_and_keep().await.unwrap_or_default(),
             }
             written
         };
         let done = link.bounded(until, writing).await;
+        self.ended = Some(Instant::now());
         let is_lost = |e: &StoreError| e.trouble() == Trouble::Away && committing.load(Ordering::Relaxed);
         done.map_err(|e| if is_lost(&e) { e.after_commit() } else { e })
     }
@@ -176,9 +240,11 @@ fn answer(
     match task {
         Task::Record(insert) => {
             let id = insert.action.id;
+            if recorded.taken.contains(&id) {
+                return Ok(Answer::Recorded(Recorded::New));
+            }
             let key = (insert.action.dependency.clone(), insert.action.key.clone());
             Ok(Answer::Recorded(match recorded.existing.get(&key) {
-                _ if recorded.taken.contains(&id) => Recorded::New,
                 // The stored row has the same id. So an earlier execution of this batch has inserted it, and the answer
                 // was lost.
                 Some(found) if found.id == id => Recorded::New,

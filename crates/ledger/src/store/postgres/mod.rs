@@ -37,6 +37,7 @@ use crate::action::{Action, ActionId, Mark, Story};
 use crate::clock::{DbClock, SharedClock, machine_time};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
+use crate::terms::Declaration;
 
 use super::declared;
 use super::dialect::Dialect;
@@ -142,7 +143,7 @@ impl Postgres {
             tx.commit().await.map(|()| clock)
         };
         let clock = SharedClock::new(link.reads(asking).await?);
-        let lane = || lanes::Lane { link: link.clone(), conn: None, clock: clock.clone(), prepared };
+        let lane = || lanes::Lane::new(link.clone(), clock.clone(), prepared);
         let lanes = Lanes::start((0..settings.lanes.max(1)).map(|_| lane()).collect());
         let program = Version::of(&migrations::STEPS);
         let (link, bounds) = (link.clone(), SharedBounds::new());
@@ -393,7 +394,7 @@ impl Store for Postgres {
         Ok(answers.due)
     }
 
-    async fn declare(&self, owner: Owner, declared: &[Declared]) -> Result<()> {
+    async fn declare(&self, owner: Owner, declared: &[Declaration]) -> Result<()> {
         let (delete, insert) = &declared::declare(Dialect::Postgres, NOW, owner, declared);
         let until = self.link.until();
         let writing = async {

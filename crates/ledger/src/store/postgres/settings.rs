@@ -21,10 +21,12 @@ pub struct Settings {
     /// [`Trouble::Busy`](crate::Trouble::Busy), and the ledger tries it again.
     pub handlers: u32,
     /// The number of batches that can be under way at the same time. Default 2, so that one batch is gathered while the
-    /// other waits for the disk; 0 means 1.
+    /// other waits for the disk; 0 means 1. Of two batches, one has records and the other one changes, if there are
+    /// enough of both.
     pub lanes: u32,
     /// Whether prepared statements are kept in the server session. Default yes. Set this to no behind a pooler in
-    /// transaction mode (pgbouncer), since each transaction may then run in another server session.
+    /// transaction mode (pgbouncer), since each transaction may then run in another server session. If it is on, a busy
+    /// lane also begins its next transaction together with a commit, and rolls it back if no job comes for 10 ms.
     pub prepared: bool,
     /// The longest time that the database may take for an operation of the ledger, including the wait for a connection.
     /// Default 5 s; less than 10 ms means 10 ms. After that time the caller gets

@@ -48,7 +48,9 @@ pub(super) async fn patiently<T, F: Future<Output = Result<T>>>(
 pub(crate) fn at(file: &Path, e: &StoreError) -> StoreError {
     let holder = if e.trouble() == Trouble::Again { holder(file) } else { None };
     let holder = holder.map(|pid| format!(" by {}", name(pid)));
-    StoreError::new(e.trouble(), format!("{}: {}{}", file.display(), e.said(), holder.unwrap_or_default()))
+    let text = format!("{}: {}{}", file.display(), e.said(), holder.unwrap_or_default());
+    let named = StoreError::new(e.trouble(), text);
+    if e.in_doubt() { named.after_commit() } else { named }
 }
 
 /// Returns the words for a process in a message.

@@ -17,6 +17,7 @@ mod holder;
 mod locked;
 mod migrations;
 mod rows;
+mod sized;
 mod statements;
 mod time;
 mod writer;
@@ -34,6 +35,7 @@ use crate::action::{Action, ActionId, Mark, Story};
 use crate::clock::{DbClock, SharedClock};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Evidence, NotSettled, Owner, Scope, Stamp, Write};
+use crate::terms::Declaration;
 #[cfg(feature = "test-clock")]
 use crate::testing::TestClock;
 
@@ -302,7 +304,7 @@ impl Store for Sqlite {
         statements::due(&mut *self.reader().await?, declared, knows, within, now).await
     }
 
-    async fn declare(&self, owner: Owner, declared: &[Declared]) -> Result<()> {
+    async fn declare(&self, owner: Owner, declared: &[Declaration]) -> Result<()> {
         statements::declare(&mut *self.reader().await?, owner, declared, self.stamp()).await
     }
 

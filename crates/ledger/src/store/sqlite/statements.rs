@@ -25,42 +25,12 @@ use crate::store::{
     Counts, Declared, Due, Filter, Insert, KeptClock, OperationCount, OwnTime, Result, Swept, Which,
     declared, kept, which,
 };
+use crate::terms::Declaration;
 
 use super::rows;
+use super::sized::{LINE_COLUMNS, Sized, WithLines, lines_text};
 
-/// The text of an SQL statement depends on the number of rows that it writes. Texts are made for these numbers of rows
-/// only. A statement for 5 rows uses the text for 8. The last number is a whole batch.
-const SIZES: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, BATCH];
-
-/// The texts of one statement, one for each of the numbers of rows in [`SIZES`].
-struct Sized {
-    texts: [String; SIZES.len()],
-    columns: usize,
-}
-
-impl Sized {
-    fn new(text: impl Fn(String) -> String, columns: usize) -> Sized {
-        let row = format!("({})", vec!["?"; columns].join(", "));
-        Sized { texts: SIZES.map(|size| text(vec![row.as_str(); size].join(", "))), columns }
-    }
-
-    /// Divides `rows` into parts that have at most the size of a batch, and returns one statement for each part. `bind`
-    /// binds the values of one row.
-    fn each<'r, T>(
-        &'static self,
-        rows: &'r [T],
-        bind: impl Fn(rows::Statement<'static>, &'r T) -> rows::Statement<'static>,
-    ) -> impl Iterator<Item = rows::Statement<'static>> {
-        rows.chunks(BATCH).map(move |piece| {
-            let index = SIZES.iter().position(|size| piece.len() <= *size).unwrap_or(SIZES.len() - 1);
-            let query = piece.iter().fold(sqlx::query(self.texts[index].as_str()), &bind);
-            let missing = (SIZES[index] - piece.len()) * self.columns;
-            (0..missing).fold(query, |query, _| query.bind(None::<i64>))
-        })
-    }
-}
-
-static INSERT: LazyLock<Sized> = LazyLock::new(|| {
+static INSERT: LazyLock<WithLines> = LazyLock::new(|| {
     let all = columns::action();
     let text = |values| {
         format!(
@@ -68,10 +38,10 @@ static INSERT: LazyLock<Sized> = LazyLock::new(|| {
              ON CONFLICT DO NOTHING RETURNING id"
         )
     };
-    Sized::new(text, columns::width())
+    WithLines::new(text, columns::width())
 });
 
-static CHANGE: LazyLock<Sized> = LazyLock::new(|| {
+static CHANGE: LazyLock<WithLines> = LazyLock::new(|| {
     let changing = columns::names::<StateRow>();
     let assigned = columns::assigned(StateRow::columns().iter().map(|column| column.name), "w");
     let text = |values| {
@@ -82,20 +52,11 @@ static CHANGE: LazyLock<Sized> = LazyLock::new(|| {
              FROM w WHERE seawall_action.id = w.id AND seawall_action.version = w.from_version RETURNING id"
         )
     };
-    Sized::new(text, StateRow::columns().len() + 3)
+    WithLines::new(text, StateRow::columns().len() + 3)
 });
 
-static ATTEMPT: LazyLock<Sized> = LazyLock::new(|| {
-    let all = format!("action, {}", columns::names::<AttemptRow>());
-    let assigned = columns::assigned(columns::ENDED.into_iter(), "excluded");
-    let text = |values| {
-        format!(
-            "INSERT INTO seawall_attempt ({all}) SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL \
-             ON CONFLICT (action, number) DO UPDATE SET {assigned}"
-        )
-    };
-    Sized::new(text, AttemptRow::columns().len() + 1)
-});
+static ATTEMPT: LazyLock<Sized> =
+    LazyLock::new(|| Sized::new(|values| lines_text(&values, ""), *LINE_COLUMNS));
 
 /// The statements that only read.
 static SELECT: LazyLock<Select> = LazyLock::new(|| Select::of(Dialect::Sqlite));
@@ -183,18 +144,10 @@ pub(crate) fn failed(e: sqlx::Error) -> StoreError {
 
 /// Inserts rows, with their first attempts. Returns the ids of the rows whose key was new.
 pub(super) async fn insert(conn: &mut SqliteConnection, inserts: &[&Insert]) -> Result<HashSet<ActionId>> {
-    let mut taken = HashSet::with_capacity(inserts.len());
     let bind = |query, insert: &&Insert| {
         rows::bind_state(rows::bind_fixed(query, &insert.action), &insert.action.state)
     };
-    for query in INSERT.each(inserts, bind) {
-        collect_ids(query, conn, &mut taken).await?;
-    }
-    let begun = inserts.iter().filter(|insert| taken.contains(&insert.action.id));
-    let attempts: Vec<_> =
-        begun.filter_map(|insert| Some((insert.action.id, insert.attempt.as_ref()?))).collect();
-    log(conn, &attempts).await?;
-    Ok(taken)
+    write(conn, &INSERT, inserts, bind, |insert| (insert.action.id, insert.attempt.as_ref())).await
 }
 
 /// Changes rows. Returns the ids of the rows that were changed: those that had not changed since the machine read them.
@@ -203,30 +156,36 @@ pub(super) async fn change(
     writes: &[(ActionId, &Write)],
     now: Stamp,
 ) -> Result<HashSet<ActionId>> {
-    let mut taken = HashSet::with_capacity(writes.len());
     let bind = |query: rows::Statement<'static>, (id, write): &(ActionId, &Write)| {
         let query = query.bind(id.to_string()).bind(count(write.from())).bind(now.as_micros());
         rows::bind_state(query, write.to())
     };
-    for query in CHANGE.each(writes, bind) {
-        collect_ids(query, conn, &mut taken).await?;
-    }
-    let hit = writes.iter().filter(|(id, _)| taken.contains(id));
-    let attempts: Vec<_> = hit.filter_map(|(id, write)| Some((*id, write.attempt()?))).collect();
-    log(conn, &attempts).await?;
-    Ok(taken)
+    write(conn, &CHANGE, writes, bind, |(id, write)| (*id, write.attempt())).await
 }
 
-async fn collect_ids(
-    query: rows::Statement<'_>,
+/// Writes rows of actions, and the lines of the attempt log of those that were written. Returns their ids.
+async fn write<'r, T>(
     conn: &mut SqliteConnection,
-    into: &mut HashSet<ActionId>,
-) -> Result<()> {
-    for row in query.fetch_all(conn).await.map_err(failed)? {
-        let id: &str = row.try_get(0).map_err(failed)?;
-        into.insert(ActionId::parse(id).ok_or_else(|| StoreError::foreign("id", id))?);
+    text: &'static WithLines,
+    rows: &'r [T],
+    bind: impl Fn(rows::Statement<'static>, &'r T) -> rows::Statement<'static>,
+    line: impl Fn(&'r T) -> (ActionId, Option<&'r AttemptRow>),
+) -> Result<HashSet<ActionId>> {
+    let mut taken = HashSet::with_capacity(rows.len());
+    for piece in rows.chunks(BATCH) {
+        let before = taken.len();
+        for row in text.query(piece, &bind, &line).fetch_all(&mut *conn).await.map_err(failed)? {
+            let id: &str = row.try_get(0).map_err(failed)?;
+            taken.insert(ActionId::parse(id).ok_or_else(|| StoreError::foreign("id", id))?);
+        }
+        // If some rows were not written, the statement has written no line.
+        if taken.len() - before < piece.len() {
+            let written = piece.iter().map(&line).filter(|(id, _)| taken.contains(id));
+            let lines: Vec<_> = written.filter_map(|(id, line)| Some((id, line?))).collect();
+            log(conn, &lines).await?;
+        }
     }
-    Ok(())
+    Ok(taken)
 }
 
 /// Inserts or completes lines of the attempt log.
@@ -421,7 +380,7 @@ pub(super) async fn ids(conn: &mut SqliteConnection, text: String) -> Result<Vec
 pub(super) async fn declare(
     conn: &mut SqliteConnection,
     owner: Owner,
-    declared: &[Declared],
+    declared: &[Declaration],
     now: Stamp,
 ) -> Result<()> {
     let (delete, insert) = declared::declare(Dialect::Sqlite, &now.as_micros().to_string(), owner, declared);

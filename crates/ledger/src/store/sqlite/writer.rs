@@ -158,7 +158,11 @@ async fn transaction(
         };
         answers.push(answer);
     }
-    tx.commit().await.map_err(failed)?;
+    tx.commit().await.map_err(|e| match failed(e) {
+        // The disk failed in the middle of the COMMIT. What it has written may be found when the file is opened again.
+        e if e.trouble() == Trouble::Away => e.after_commit(),
+        e => e,
+    })?;
     Ok(answers)
 }
 
