@@ -63,7 +63,7 @@ impl<S: Store> Inner<S> {
     /// Works on a row that this process has claimed, until nothing more is to be done now, or until this process has
     /// lost its claim. Returns the row as it then is, or `None` if the row is gone or a write was refused.
     pub(crate) async fn drive(&self, mut action: Action) -> Option<Action> {
-        // This does not happen for a claimed row, since a worker claims only rows of declared operations.
+        // For a claimed row, the operation is always found, since a worker claims only rows of declared operations.
         let Ok(operation) = self.operations.of(&action).cloned() else { return Some(action) };
         let was_let_through = action.state.failing_since().is_some();
         let mut requests = 0;

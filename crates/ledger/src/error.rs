@@ -26,6 +26,8 @@ pub enum Refusal {
     NotFound,
     /// Only a stuck action can be retried or resolved.
     NotStuck,
+    /// The action has changed since the caller looked at it, so the change was not made. Look again.
+    Changed,
     /// A newer version of the program wrote this action, and only a program of that version may change it.
     NeedsNewer,
     /// Other writers changed the action so often that this change could not be written. Try again.
@@ -44,6 +46,7 @@ impl Refusal {
             Refusal::Settled => "settled",
             Refusal::NotFound => "not-found",
             Refusal::NotStuck => "not-stuck",
+            Refusal::Changed => "changed",
             Refusal::NeedsNewer => "needs-newer",
             Refusal::InProgress => "in-progress",
         }
@@ -105,16 +108,16 @@ impl StoreError {
         StoreError { meaning, ..StoreError::new(Trouble::Refused, said) }
     }
 
-    /// Returns this error with the note that nobody knows whether the COMMIT of its transaction has worked: it was sent and
-    /// not answered, or it failed while the file was being written.
-    /// [`StoreError::in_doubt`] then returns true.
+    /// Returns this error with the note that nobody knows whether the COMMIT of its transaction has worked: the COMMIT
+    /// was sent and not answered, or it failed while SQLite wrote the database's file. [`StoreError::in_doubt`] then
+    /// returns true.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn after_commit(self) -> StoreError {
         StoreError { doubt: true, ..self }
     }
 
     /// Returns whether the writes may have been committed although this error was returned: the COMMIT was sent and its
-    /// answer was lost, or it failed while the file was being written.
+    /// answer was lost, or the COMMIT failed while SQLite wrote the database's file.
     #[must_use]
     pub fn in_doubt(&self) -> bool {
         self.doubt

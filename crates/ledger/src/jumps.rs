@@ -139,8 +139,8 @@ impl Guard {
 
     /// Takes an answer of the database, which has the database's time. The difference between that time and the
     /// monotonic clock is the new offset. It is compared with the span in which the offset was last known to lie.
-    /// Returns the jump if the clock has jumped, and otherwise `None`. An answer from before the last jump that is
-    /// taken after it shows no jump.
+    /// Returns the jump if the clock has jumped, and otherwise `None`. If the database gave an answer before the last
+    /// jump and this function gets that answer only after the jump, it shows no new jump.
     pub(crate) fn hear(&mut self, reading: Reading) -> Option<ClockJump> {
         let found = Offset::of(reading);
         let (Some(accepted), Some(bound)) = (self.accepted, self.bound) else {
@@ -189,7 +189,7 @@ impl Guard {
     }
 
     /// Notes how far the clock was set back before this process began. The times in the rows that were written before
-    /// that are then corrected by this distance, too.
+    /// the clock was set back are then corrected by this distance, too.
     pub(crate) fn remember(&mut self, back: Back) {
         let by = self.back.by.saturating_add(back.by);
         self.back = Back { by, before: self.back.before.max(back.before) };

@@ -25,9 +25,10 @@ use crate::drive::has_outcome;
 use crate::error::{Error, Refusal, StoreError};
 use crate::inner::{Inner, Wakes};
 use crate::machine::{Birth, Owner};
+use crate::on_stuck::OnStuck;
 use crate::operation::{Operation, Operations};
 use crate::paces::Paces;
-use crate::store::{Boxed, Counts, Filter, Store};
+use crate::store::{Boxed, Counts, Filter, OperationCount, Store};
 use crate::waiting::in_task;
 
 /// The ledger, which an application uses: it records actions in one store, and knows the declared operations of these
@@ -47,6 +48,7 @@ pub struct LedgerBuilder<S: Store> {
     store: S,
     operations: Vec<Operation<S>>,
     sizes: Sizes,
+    on_stuck: Option<OnStuck>,
     old: Option<Ledger<S>>,
 }
 
@@ -63,6 +65,15 @@ impl<S: Store> LedgerBuilder<S> {
     #[must_use]
     pub fn sizes(mut self, sizes: Sizes) -> LedgerBuilder<S> {
         self.sizes = sizes;
+        self
+    }
+
+    /// Sets who is told of stuck actions. The worker tells them ([`Ledger::worker`]), at least once each time that an action
+    /// becomes stuck, and never in the way of other work. If several processes share the ledger, one of them tells; all of
+    /// them should tell the same receiver. By default nobody is told.
+    #[must_use]
+    pub fn on_stuck(mut self, receiver: OnStuck) -> LedgerBuilder<S> {
+        self.on_stuck = Some(receiver);
         self
     }
 
@@ -98,6 +109,7 @@ impl<S: Store> LedgerBuilder<S> {
             operations: Arc::new(operations),
             owner,
             sizes: self.sizes,
+            on_stuck: self.on_stuck,
             changes: old.map(|old| old.changes.clone()).unwrap_or_default(),
             compared,
             print_key: OnceLock::new(),
@@ -122,7 +134,7 @@ impl<S: Store> Ledger<S> {
     /// Begins to build a ledger that keeps its actions in `store`.
     #[must_use]
     pub fn builder(store: S) -> LedgerBuilder<S> {
-        LedgerBuilder { store, operations: Vec::new(), sizes: Sizes::default(), old: None }
+        LedgerBuilder { store, operations: Vec::new(), sizes: Sizes::default(), on_stuck: None, old: None }
     }
 
     /// Checks that an operation was declared when this ledger was built.
@@ -384,6 +396,16 @@ impl<S: Store> Ledger<S> {
     /// An error of the store.
     pub async fn counts(&self, dependency: &str) -> Result<Counts, Error> {
         Ok(self.inner.store.counts(&self.inner.operations.declared(dependency)).await?)
+    }
+
+    /// Returns the numbers of the stuck actions of all operations that have some, whether or not they are declared in this
+    /// process. At most [`COUNTED`](crate::store::COUNTED) actions are counted in all.
+    ///
+    /// # Errors
+    ///
+    /// An error of the store.
+    pub async fn stuck_counts(&self) -> Result<Vec<OperationCount>, Error> {
+        Ok(self.inner.store.stuck_counts().await?)
     }
 }
 

@@ -21,6 +21,7 @@ use crate::ledger::Ledger;
 use crate::moved;
 use crate::poll::Poll;
 use crate::store::{Declared, Store, Swept};
+use crate::tell;
 
 /// The settings of a worker. Begin with the defaults, and change single fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +101,9 @@ impl<S: Store> Ledger<S> {
         let poll = Poll::new(self.inner.clone(), settings.scan).run(stopped.clone());
         let keep = moved::keep(self.inner.clone(), stopped.clone());
         let declare = Declaring::new(self.inner.clone(), settings.undeclared_after).run(stopped.clone());
+        // A person need not learn of it within a second.
+        let every = settings.scan.max(Duration::from_millis(10)) * 2;
+        let tell = tell::run(self.inner.clone(), every, stopped.clone());
         let clean = clean(self.inner.clone(), settings, stopped);
         loops.push(tokio::spawn(async move {
             poll.await;
@@ -111,6 +115,10 @@ impl<S: Store> Ledger<S> {
         }));
         loops.push(tokio::spawn(async move {
             declare.await;
+            0
+        }));
+        loops.push(tokio::spawn(async move {
+            tell.await;
             0
         }));
         loops.push(tokio::spawn(async move {

@@ -1,7 +1,7 @@
 //! Stories of durable operations: curl and the official SDKs of a payment API pay through a gateway with a ledger.
 //!
-//! Each story has a gateway of its own in front of localstripe. At its end, it counts the payments and refunds in
-//! localstripe's own books.
+//! Each story has a gateway of its own in front of localstripe, a server of another project that imitates Stripe's API.
+//! At its end, the story counts the payments and refunds in localstripe's own books.
 
 use std::fs;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ struct Durable<'w> {
 }
 
 impl<'w> Durable<'w> {
-    /// Starts a gateway with a new file for its ledger. `lines` are added to the configuration of its operation.
+    /// Starts a gateway with a new file for its ledger. `lines` are added to the configuration of the operation `pay`.
     fn start(world: &'w World, name: &str, lines: &str) -> Outcome<Durable<'w>> {
         let folder = world.folder.join("durable").join(name);
         let failed = |e| format!("{}: {e}", folder.display());
@@ -133,7 +133,7 @@ cancel = {{ request = "POST /v1/refunds", form = {{ payment_intent = "{{answer:/
         json(&curl(&[&self.url(&format!("/-/actions?dependency=stripe&key={key}{more}"))])?)
     }
 
-    /// Sends the POST that does `word` with the action of this key, such as `settle` or `cancel`.
+    /// Sends a wish for the action of this key, as a POST. `word` is the wish, such as `settle` or `cancel`.
     fn say(&self, key: &str, word: &str) -> Outcome<Answer> {
         let id = self.asked(key, "")?["id"].as_str().unwrap_or_default().to_owned();
         curl(&["--request", "POST", &self.url(&format!("/-/actions/{id}/{word}"))])
@@ -179,7 +179,8 @@ fn booked(world: &World, order: &str) -> Outcome<Vec<(String, u64)>> {
     Ok(own.map(|one| (one["id"].as_str().unwrap_or_default().to_owned(), refunded(one))).collect())
 }
 
-/// Checks that localstripe has one payment for an order, and that this much of it was refunded. Returns its id.
+/// Checks that localstripe has one payment for an order, and that the amount `refunded` was paid back. Returns the
+/// payment's id.
 fn one_payment(world: &World, order: &str, refunded: u64) -> Outcome<String> {
     match &booked(world, order)?[..] {
         [(id, own)] if *own == refunded => Ok(id.clone()),
@@ -239,8 +240,8 @@ pub(super) fn doubt(world: &World) -> Outcome<()> {
     Ok(())
 }
 
-/// The gateway is killed after the provider has made the payment and before it has answered. The SDK repeats its call
-/// until the gateway is back and has found out.
+/// The gateway is killed after the provider has made the payment and before the provider has answered. The SDK repeats
+/// its call until the gateway runs again and has learned from the provider that the payment was made.
 pub(super) fn crash(world: &World) -> Outcome<()> {
     let mut gateway = Durable::start(world, "crash", "")?;
     for sdk in SDKS {
@@ -259,8 +260,8 @@ pub(super) fn crash(world: &World) -> Outcome<()> {
     Ok(())
 }
 
-/// An application dies between the answer and its settle, and settles too late when it is back. Another one settles in
-/// time.
+/// One application dies after it has got the answer and before it has settled the action. When it is back, it is too
+/// late to settle: the gateway has refunded the payment. Another application settles in time, and its payment stays.
 pub(super) fn settling(world: &World) -> Outcome<()> {
     let hasty = Durable::start(world, "hasty", "settle = \"explicit\"\nsettle_within = \"3s\"")?;
     let patient = Durable::start(world, "patient", "settle = \"explicit\"")?;
@@ -289,7 +290,7 @@ pub(super) fn settling(world: &World) -> Outcome<()> {
     Ok(())
 }
 
-/// The story with curl in place of the SDKs: a lost answer, a repeat, and a cancel.
+/// Curl pays in place of the SDKs: a lost answer, a repeat, and a cancel.
 pub(super) fn by_hand(world: &World) -> Outcome<()> {
     let gateway = Durable::start(world, "by-hand", "settle = \"explicit\"")?;
     let order = "lost-by-hand";

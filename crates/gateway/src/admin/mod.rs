@@ -7,8 +7,11 @@
 //! site resolve to this machine. If an operator opened such a page, the page could reach the port through the
 //! operator's browser.
 //!
-//! Who changed what, when and why is kept ([`changes`]) and logged.
+//! Who changed what, when and why is kept and logged: for breakers in this process ([`changes`]), and for actions in the
+//! ledger ([`actions`]).
 
+mod actions;
+mod body;
 mod breaker;
 mod changes;
 mod desk;
@@ -35,6 +38,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
+pub use actions::view::{ActionPage, ActionRow, NextView, OrderResult, OrderResults, StuckView};
 pub use changes::{Change, MOST_CHANGES};
 pub use token::{AdminToken, MadeFile, default_token_path};
 pub use view::{
@@ -125,6 +129,10 @@ fn routes(desk: Arc<Desk>) -> Router {
         .route("/api/dependencies/{name}", get(dependency))
         .route("/api/dependencies/{name}/breaker", post(breaker::force))
         .route("/api/changes", get(changed))
+        .route("/api/actions", get(actions::list))
+        .route("/api/actions/counts", get(actions::counts))
+        .route("/api/actions/{id}", get(actions::show).post(actions::orders::many))
+        .route("/api/actions/{id}/{what}", post(actions::orders::one))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&desk), door::pass))
@@ -138,7 +146,13 @@ GET  /readyz[?verbose]                it takes calls; 503 while it drains; and h
 GET  /api/dependencies                what it sees of every dependency
 GET  /api/dependencies/NAME           of one
 POST /api/dependencies/NAME/breaker   {\"state\":\"open|closed|auto\",\"endpoint\":0,\"reason\":\"why\"}
-GET  /api/changes                     who changed what, when and why
+GET  /api/changes                     who changed which breaker, when and why
+GET  /api/actions                     actions of the ledger, those that need a person first; filters:
+                                      ?state=&dependency=&operation=&cause=&older=&newer=&key=&after=&limit=
+GET  /api/actions/counts              how many actions are stuck
+GET  /api/actions/ID                  one action: its attempts, and who did what with it, when and why
+POST /api/actions/ID/retry|cancel|resolve   {\"reason\":\"why\",\"who\":\"ana\",\"version\":7}; resolve needs \"effect\"
+POST /api/actions/retry|cancel|resolve      the same for many: \"actions\":[{\"id\":\"…\",\"version\":7}]
 ";
 
 async fn listing() -> String {
@@ -166,7 +180,8 @@ async fn ready(State(desk): State<Arc<Desk>>, uri: Uri) -> (StatusCode, String) 
 }
 
 async fn dependencies(State(desk): State<Arc<Desk>>) -> Json<Overview> {
-    Json(desk.overview())
+    let stuck = desk.stuck().await;
+    Json(Overview { stuck, ..desk.overview() })
 }
 
 async fn dependency(

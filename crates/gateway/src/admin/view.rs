@@ -11,6 +11,7 @@ use seawall_policy::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::actions::view::StuckView;
 use super::changes::{Change, stamp};
 use super::desk::Desk;
 use super::words::in_words;
@@ -37,6 +38,10 @@ pub struct Overview {
     pub last_reload: Option<ReloadView>,
     /// The state of each dependency, in the order of their names.
     pub dependencies: Vec<DependencyView>,
+    /// The numbers of stuck actions in the ledger, also of dependencies that this gateway does not have. `null` if there is no
+    /// ledger, or if it could not be asked.
+    #[serde(default)]
+    pub stuck: Option<Vec<StuckView>>,
 }
 
 /// What became of a reload.
@@ -292,6 +297,7 @@ impl Desk {
             panics: crate::panics::seen(),
             last_reload: self.running.last_reload.lock().as_ref().map(reload),
             dependencies,
+            stuck: None,
         }
     }
 

@@ -4,9 +4,10 @@
 //! The declarations of a durable operation are in the crate `seawall-actions`, which also checks them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, Uri};
 use seawall_actions::{KeySource, Listing};
 use seawall_ledger::OnUnknown;
 
@@ -29,6 +30,17 @@ pub struct Ledger {
     /// How long an action waits if no gateway declares its operation any longer. After that time it is stuck: a person
     /// must look at it. Default 24 h.
     pub undeclared_after: Duration,
+    /// The webhook that is told of stuck actions; `None` if there is none.
+    pub on_stuck: Option<OnStuck>,
+}
+
+/// `[ledger] on_stuck`: the webhook that is told of stuck actions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OnStuck {
+    /// Where messages are sent, by POST.
+    pub url: Uri,
+    /// The file with the secret by which messages are signed.
+    pub secret_file: PathBuf,
 }
 
 /// Which callers of a dependency share the keys of its durable operations.

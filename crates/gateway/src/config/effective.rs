@@ -46,6 +46,12 @@ pub fn effective(settings: &Settings) -> String {
             show_time(ledger.undeclared_after)
         );
         page.line(1, "bounds", bounds);
+        if let Some(on_stuck) = &ledger.on_stuck {
+            // The path of a webhook can be a secret.
+            let host = on_stuck.url.authority().map_or("", |authority| authority.as_str());
+            let scheme = on_stuck.url.scheme_str().unwrap_or_default();
+            page.line(1, "on_stuck", format!("{scheme}://{host}, signed"));
+        }
     }
     for found in &settings.dependencies {
         page.blank();

@@ -51,7 +51,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use action::{KeyScope, Ledger, Reconcile, SqlRoles, Taken};
+pub use action::{KeyScope, Ledger, OnStuck, Reconcile, SqlRoles, Taken};
 pub use effective::effective;
 pub use hidden::Secret;
 pub use in_force::is_in_force;
@@ -67,6 +67,7 @@ pub use settings::{
 use repair::Repaired;
 use section::{Book, Section};
 use values::Wrong;
+pub(crate) use values::length_of_time;
 
 /// A file that was accepted.
 #[derive(Clone, Debug, PartialEq)]

@@ -22,6 +22,37 @@ pub enum StuckReason {
 }
 
 impl StuckReason {
+    /// All kinds of reasons.
+    pub const ALL: [StuckReason; 7] = [
+        StuckReason::Unanswered,
+        StuckReason::NotCancelled,
+        StuckReason::TooLate,
+        StuckReason::NoWay,
+        StuckReason::LeftToAPerson,
+        StuckReason::CannotBeUndone,
+        StuckReason::Undeclared,
+    ];
+
+    /// Returns the word for this kind, such as `unanswered`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            StuckReason::Unanswered => "unanswered",
+            StuckReason::NotCancelled => "not-cancelled",
+            StuckReason::TooLate => "too-late",
+            StuckReason::NoWay => "no-way",
+            StuckReason::LeftToAPerson => "left-to-a-person",
+            StuckReason::CannotBeUndone => "cannot-be-undone",
+            StuckReason::Undeclared => "undeclared",
+        }
+    }
+
+    /// Returns the kind with this word; `None` if there is none.
+    #[must_use]
+    pub fn named(word: &str) -> Option<StuckReason> {
+        StuckReason::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
     /// Returns the kind of a reason from its text in [`State::why`](super::State::why). Returns `None` if the text is
     /// not one of the machine's own reasons for a stuck action.
     #[must_use]

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use crate::action::{Action, ActionId, Money};
+use crate::action::{Action, ActionId, Mark, Money};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Impossible, Naming, Row, Scope, State};
 use crate::prints::Prints;
 
 use super::columns::{Cell, Columns, Fixed, Source};
-use super::{Counts, Filter, Result};
+use super::{Counts, Filter, Result, Standing};
 
 /// The value of the column `salt` for an action that the first release recorded.
 const FIRST_RELEASE: i64 = -1;
@@ -51,6 +51,25 @@ pub(crate) fn action<S: Source>(columns: impl Fn() -> S) -> Result<Action> {
         }
         Err(_) => e,
     })
+}
+
+/// Reads a line of the audit trail.
+pub(crate) fn mark(from: &mut impl Source) -> Result<Mark> {
+    Ok(Mark {
+        at: Cell::read(from)?,
+        who: Cell::read(from)?,
+        what: Cell::read(from)?,
+        why: Cell::read(from)?,
+        via: Cell::read(from)?,
+        was: standing(from)?,
+        became: standing(from)?,
+    })
+}
+
+/// Reads where an action stood, from the word that [`Standing::as_str`] returns. A word of a newer program is left out, since
+/// it is only shown.
+fn standing(from: &mut impl Source) -> Result<Option<Standing>> {
+    Ok(Option::<String>::read(from)?.and_then(|word| Standing::named(&word)))
 }
 
 /// Reads the id of a row of a list, and its action. The action is `None` if it cannot be read, and that is logged.

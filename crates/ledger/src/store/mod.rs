@@ -27,6 +27,9 @@ pub mod postgres;
 pub(crate) mod select;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+pub mod stuck;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) mod telling;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod version;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -44,9 +47,12 @@ use crate::action::{Action, ActionId, Mark, Story};
 use crate::caught::caught;
 use crate::clock::{DbClock, SharedClock};
 use crate::error::StoreError;
-use crate::machine::{AttemptRow, Back, Evidence, Known, NotSettled, Owner, Scope, Stamp, State, Write};
+use crate::machine::{AttemptRow, Back, Evidence, NotSettled, Owner, Scope, Stamp, State, Write};
 use crate::pace::Class;
+pub use crate::standing::Standing;
 use crate::terms::Declaration;
+pub use stuck::OperationCount;
+use stuck::StuckStore;
 
 /// The result of a store's operations.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -197,62 +203,6 @@ pub enum Which {
     Failing(Class),
 }
 
-/// The standing of an action: whether it is open, and otherwise how it ended. Lists and counts use these words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Standing {
-    /// The action has not ended. In a filter, this includes the actions whose effect is unknown.
-    Open,
-    /// The action has not ended, and it is not known whether it took effect.
-    Unknown,
-    /// No rule says how to go on, so a person must look at it.
-    Stuck,
-    /// The action is applied, and the application has settled it.
-    Done,
-    /// The action is not applied.
-    Failed,
-    /// The action was undone, or never done.
-    Cancelled,
-}
-
-impl Standing {
-    /// All standings.
-    pub const ALL: [Standing; 6] = [
-        Standing::Open,
-        Standing::Unknown,
-        Standing::Stuck,
-        Standing::Done,
-        Standing::Failed,
-        Standing::Cancelled,
-    ];
-
-    /// Returns the word for this standing.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Standing::Open => "open",
-            Standing::Unknown => "unknown",
-            Standing::Stuck => "stuck",
-            Standing::Done => "done",
-            Standing::Failed => "failed",
-            Standing::Cancelled => "cancelled",
-        }
-    }
-
-    /// Returns the standing of a row with this state.
-    #[must_use]
-    pub fn of(state: &State) -> Standing {
-        use crate::machine::End;
-        match state.end() {
-            None if state.known() == Known::Unknown => Standing::Unknown,
-            None => Standing::Open,
-            Some(End::Stuck) => Standing::Stuck,
-            Some(End::Done) => Standing::Done,
-            Some(End::Failed) => Standing::Failed,
-            Some(End::Cancelled) => Standing::Cancelled,
-        }
-    }
-}
-
 /// The operations of one dependency that a process declares. The process claims only rows of these operations, since
 /// it has no rules for the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -288,17 +238,6 @@ pub const DECLARED_FOR: Duration = Duration::from_secs(600);
 /// How long an operation is known to the SQL functions after a process last renewed its declaration. So applications can
 /// record with plain SQL while all processes of the ledger are down. The SQL functions have the same number.
 pub const DECLARED_TO_SQL_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// An operation, and how many of its rows were counted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OperationCount {
-    /// The name of the dependency.
-    pub dependency: String,
-    /// The name of the operation.
-    pub operation: String,
-    /// The number of rows. At most [`COUNTED`] rows are counted.
-    pub number: u64,
-}
 
 /// The numbers of a dependency's open and stuck actions. At most [`COUNTED`] open and [`COUNTED`] stuck actions are
 /// counted, since counting a long backlog costs much.
@@ -362,7 +301,7 @@ pub struct KeptClock {
 ///
 /// Each store's own module documents its statements, locks and time. Methods named `…_in` work on a connection of the
 /// caller, inside the caller's transaction. If one of them returns an error, that transaction has to roll back.
-pub trait Store: Clone + Send + Sync + 'static {
+pub trait Store: StuckStore + Clone + Send + Sync + 'static {
     /// The connection that a caller passes to the methods named `…_in`.
     type Connection: Send + 'static;
 

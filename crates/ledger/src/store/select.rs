@@ -49,7 +49,9 @@ impl Select {
             ),
             members: select("WHERE scope = $1 ORDER BY id"),
             attempts: format!("SELECT action, {logged} FROM {attempt} WHERE action = $1 ORDER BY number"),
-            marks: format!("SELECT at, who, what, why FROM {mark} WHERE action = $1 ORDER BY id"),
+            marks: format!(
+                "SELECT at, who, what, why, via, was, became FROM {mark} WHERE action = $1 ORDER BY id"
+            ),
             open: format!(
                 "SELECT count(*), count(*) FILTER (WHERE ended IS NULL), \
                  count(*) FILTER (WHERE ended IS NULL AND effect = 'unknown'), \

@@ -52,9 +52,9 @@ impl Owners {
         }
     }
 
-    /// Checks that each part of `name` is defined by the part before it. Returns an error text for the first part that
-    /// is not. If no part is wrong, this is `None`. A part after a type or module that this project does not define is
-    /// not checked.
+    /// Checks that the part before each `::` of `name` has the part after it, as `Call` has `begin` for `Call::begin`.
+    /// Returns an error text for the first wrong part; `None` if no part is wrong. A part that follows a type or module
+    /// of another project is not checked.
     fn wrong(&self, name: &str) -> Option<String> {
         let parts: Vec<&str> = name.split("::").collect();
         if ELSEWHERE.contains(&parts[0]) {

@@ -53,9 +53,9 @@ pub(super) fn no_content(case: &Case) -> Outcome<Seen> {
     Ok(Seen::Passed)
 }
 
-/// Requests a path whose answer has a validator, which is `etag` or `last-modified`, and then requests it again with
-/// each validator of that answer. Each of these answers must have the status 304. Fails if the server sends no
-/// validator.
+/// Requests a path whose answer has a validator: `etag`, `last-modified` or both. For each validator, then requests the
+/// path again under the condition that the content has changed. The answer to this second request must have the status
+/// 304. Fails if the server sends no validator.
 pub(super) fn not_modified(case: &Case) -> Outcome<Seen> {
     let Some(path) = case.kind.paths.tagged else { return Ok(Seen::NotOffered) };
     let full = both(case, path, &[])?;

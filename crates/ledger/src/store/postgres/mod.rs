@@ -25,6 +25,7 @@ mod places;
 mod rows;
 mod settings;
 mod statements;
+mod stuck;
 mod url;
 
 use std::sync::Arc;

@@ -19,7 +19,8 @@ use crate::store::columns::{self, Columns, Fixed};
 use crate::store::dialect::Dialect;
 use crate::store::select::Select;
 use crate::store::{
-    Counts, Declared, Filter, Insert, KeptClock, OwnTime, Result, Swept, Which, declared, kept, which,
+    Counts, Declared, Filter, Insert, KeptClock, OwnTime, Result, Standing, Swept, Which, declared, kept,
+    which,
 };
 
 use super::rows::{self, At, Statement};
@@ -302,7 +303,8 @@ impl Session<'_> {
     /// Adds a line to the audit trail.
     pub(super) async fn mark(&mut self, id: ActionId, mark: &Mark) -> Result<()> {
         self.query(
-            "INSERT INTO seawall.mark (action, id, at, who, what, why) VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO seawall.mark (action, id, at, who, what, why, via, was, became) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         )
         .bind(rows::uuid(id))
         .bind(Uuid::now_v7())
@@ -310,6 +312,9 @@ impl Session<'_> {
         .bind(mark.who.clone())
         .bind(mark.what.clone())
         .bind(mark.why.clone())
+        .bind(mark.via.clone())
+        .bind(mark.was.map(Standing::as_str))
+        .bind(mark.became.map(Standing::as_str))
         .execute(&mut *self.conn)
         .await
         .map_err(failed)?;

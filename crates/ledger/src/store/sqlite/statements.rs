@@ -22,8 +22,8 @@ use crate::store::lane::BATCH;
 use crate::store::polled::{self, Answers};
 use crate::store::select::Select;
 use crate::store::{
-    Counts, Declared, Due, Filter, Insert, KeptClock, OperationCount, OwnTime, Result, Swept, Which,
-    declared, kept, which,
+    Counts, Declared, Due, Filter, Insert, KeptClock, OperationCount, OwnTime, Result, Standing, Swept,
+    Which, declared, kept, which,
 };
 use crate::terms::Declaration;
 
@@ -215,16 +215,22 @@ fn count(version: u64) -> i64 {
 
 /// Adds a line to the audit trail.
 pub(super) async fn mark(conn: &mut SqliteConnection, id: ActionId, mark: &Mark) -> Result<()> {
-    sqlx::query("INSERT INTO seawall_mark (action, id, at, who, what, why) VALUES (?, ?, ?, ?, ?, ?)")
-        .bind(id.to_string())
-        .bind(Uuid::now_v7().to_string())
-        .bind(mark.at.as_micros())
-        .bind(mark.who.clone())
-        .bind(mark.what.clone())
-        .bind(mark.why.clone())
-        .execute(conn)
-        .await
-        .map_err(failed)?;
+    sqlx::query(
+        "INSERT INTO seawall_mark (action, id, at, who, what, why, via, was, became) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(id.to_string())
+    .bind(Uuid::now_v7().to_string())
+    .bind(mark.at.as_micros())
+    .bind(mark.who.clone())
+    .bind(mark.what.clone())
+    .bind(mark.why.clone())
+    .bind(mark.via.clone())
+    .bind(mark.was.map(Standing::as_str))
+    .bind(mark.became.map(Standing::as_str))
+    .execute(conn)
+    .await
+    .map_err(failed)?;
     Ok(())
 }
 
