@@ -115,8 +115,8 @@ impl NewAction {
         self
     }
 
-    /// Returns the body of the request; the whole request, if `same` is `None`, so that it is not known where the body
-    /// begins.
+    /// Returns the body of the request. If `same` is `None`, nothing says where the body begins, and the whole request
+    /// is returned.
     pub(crate) fn body(&self) -> &[u8] {
         let at = self.same.as_ref().map_or(0, |same| same.body_at);
         self.request.get(at..).unwrap_or_default()
@@ -218,7 +218,7 @@ pub struct Action {
     pub request: Vec<u8>,
     /// When it was recorded, on the database's clock.
     pub created_at: Stamp,
-    /// How the keys are computed under which the action is sent: by which rules, and with which salt.
+    /// How the keys of the action's requests are computed from the caller's key: by which rules, and with which salt.
     pub naming: Naming,
     /// The key under which the action is sent; `None` if the caller's key is sent as it is.
     pub mapped_key: Option<String>,
@@ -282,7 +282,7 @@ impl Action {
     }
 
     /// Returns the facts about the action that never change and that the machine needs besides the state: whether the
-    /// action belongs to a scope, its dependency, its key, and how the keys are computed under which it is sent.
+    /// action belongs to a scope, its dependency, its key, and how the keys of its requests are computed from that key.
     #[must_use]
     pub fn origin(&self) -> Origin<'_> {
         Origin {

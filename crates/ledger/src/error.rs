@@ -99,16 +99,16 @@ impl StoreError {
         StoreError::new(Trouble::Foreign, format!("`{found}` is no {what} that this version knows"))
     }
 
-    /// Returns this error with the note that nobody knows whether the COMMIT of its transaction has worked: it was sent and
-    /// not answered, or it failed while the file was being written.
-    /// [`StoreError::in_doubt`] then returns true.
+    /// Returns this error with the note that nobody knows whether the COMMIT of its transaction has worked: the COMMIT
+    /// was sent and not answered, or it failed while SQLite wrote the database's file. [`StoreError::in_doubt`] then
+    /// returns true.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn after_commit(self) -> StoreError {
         StoreError { doubt: true, ..self }
     }
 
     /// Returns whether the writes may have been committed although this error was returned: the COMMIT was sent and its
-    /// answer was lost, or it failed while the file was being written.
+    /// answer was lost, or the COMMIT failed while SQLite wrote the database's file.
     #[must_use]
     pub fn in_doubt(&self) -> bool {
         self.doubt

@@ -1,4 +1,4 @@
-//! The data that all handles of one ledger share.
+//! The data that all handles of one ledger, which are its clones and its workers, share.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -103,15 +103,15 @@ impl Wakes {
         self.earlier.notified().await;
     }
 
-    /// Forgets the earliest due time, since a poll follows that sees all rows.
+    /// Forgets the earliest due time, since the poll that follows sees all rows.
     pub(crate) fn forget(&self) {
         *self.earliest.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
-/// Wakes the tasks that wait for a row. A hash of the row's id selects one of the 64 entries. Several rows share an
-/// entry, so a task is sometimes woken by a write of another row. The task then reads its own row once more and waits
-/// again.
+/// Wakes the tasks that wait for a row. The low bits of the row's id select one of the 64 entries. Several rows share
+/// an entry, so a task is sometimes woken by a write of another row. The task then reads its own row once more and
+/// waits again.
 pub(crate) struct Changes([Notify; 64]);
 
 impl Default for Changes {

@@ -42,7 +42,8 @@ pub(super) fn blocks(page: &str, language: &str) -> impl Iterator<Item = String>
     parts.into_iter().map(|part| part.split("```").next().unwrap_or_default().to_owned())
 }
 
-/// Starts the provider of a page, with new books. The first charge meets this fault.
+/// Starts the provider of a page, with new books. At its first charge it misbehaves as `fault` says, such as
+/// `close-after-effect`.
 pub(super) fn provider(program: &Path, folder: &Path, port: u16, fault: &str) -> Outcome<Server> {
     let script = folder.join("faults.toml");
     write(&script, &format!("[[fault]]\nmatch = \"POST /v1/charges\"\nfault = \"{fault}\"\ntimes = 1\n"))?;
@@ -93,7 +94,7 @@ impl Site {
         Ok(Site { _gateway: gateway, provider: None, folder, program, ports, page })
     }
 
-    /// Starts the provider again, with new books. The first charge meets this fault.
+    /// Starts the provider again, with new books. At its first charge it misbehaves as `fault` says.
     fn provide(&mut self, fault: &str) -> Outcome<()> {
         self.provider = None;
         self.provider = Some(provider(&self.program, &self.folder, self.ports[2], fault)?);
@@ -116,7 +117,8 @@ impl Site {
         write(&file, &here(&block(&self.page, language.name)?, self.ports))?;
         let mut command = Command::new((language.program)()?);
         command.arg(file).args(args).current_dir(&self.folder);
-        // A program that runs for a second is not worth the optimizing compiler of Java.
+        // Java's optimizing compiler is switched off. It would cost more time than it saves in a program that runs for
+        // a second.
         command.env("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1");
         Ok(command)
     }
@@ -148,7 +150,7 @@ pub(super) fn in_java(world: &World) -> Outcome<()> {
     tell(world, &JAVA)
 }
 
-/// The program meets a lost answer, a declined charge, its own death in mid-call, and a gateway that is away.
+/// The program meets a lost answer, a declined charge, its own death in mid-call, and a gateway that does not run.
 fn tell(world: &World, language: &Language) -> Outcome<()> {
     let mut site = Site::open(world, language.name)?;
     site.provide("close-after-effect")?;
