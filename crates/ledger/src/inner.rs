@@ -103,7 +103,7 @@ impl Wakes {
         self.earlier.notified().await;
     }
 
-    /// Forgets the earliest due time, since a poll follows that sees all rows.
+    /// Forgets the earliest due time, since the poll that follows sees all rows.
     pub(crate) fn forget(&self) {
         *self.earliest.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

@@ -22,9 +22,8 @@ use crate::machine::{Back, Stamp};
 /// is 1 ms per second. Time servers slew clocks by at most 500 µs per second (the kernel's limit for `adjtimex`).
 const DRIFT: i64 = 1000;
 
-/// The smallest bound above which a change counts as a jump. What changes is the difference between the database's
-/// clock and the monotonic clock. A smaller declared bound is raised to this one, because a smaller change could be
-/// noise.
+/// The smallest bound for a jump. A change of the offset between the database's clock and the monotonic clock is a jump
+/// if it is above the bound. A smaller declared bound is raised to this one, because a smaller change could be noise.
 const LEAST: Duration = Duration::from_millis(100);
 
 /// A jump of the database's clock, as a process saw it.

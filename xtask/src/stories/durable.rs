@@ -15,7 +15,8 @@ use super::world::{World, found, story_file, write};
 use crate::needs::{node_folder, python};
 use crate::process::{Outcome, Server, free_port, output};
 
-/// The maximum time until something happens that a story waits for.
+/// The maximum time for which a story waits, for example for a state of an action. If that time passes, the story
+/// fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The two SDKs.
@@ -105,8 +106,8 @@ cancel = {{ request = "POST /v1/refunds", form = {{ payment_intent = "{{answer:/
         format!("http://127.0.0.1:{}{path}", self.listen)
     }
 
-    /// Runs the SDK's program, and returns the facts that it printed in the end. `what` is the program's argument that
-    /// says what to do, such as `pay-once`.
+    /// Runs the SDK's program, and returns the JSON object that it printed, with the payment or the error. `what` is
+    /// the program's argument that says what to do, such as `pay-once`.
     fn pay(&self, sdk: Sdk, what: &str, order: &str) -> Outcome<Value> {
         let said = output(&mut self.program(sdk, what, order)?)?;
         let line = said.lines().find(|line| line.starts_with('{')).unwrap_or_default();
@@ -204,7 +205,8 @@ pub(super) fn lost_reply(world: &World) -> Outcome<()> {
     Ok(())
 }
 
-/// Two cases in which the SDK throws an exception that has the effect or the reason of the gateway's answer:
+/// Two cases in which the SDK throws an exception. The headers in it show the effect and the reason of the gateway's
+/// answer.
 ///
 /// - An answer is lost, and the SDK is told not to repeat its call. The effect is unknown. When the same program runs
 ///   again, it gets the payment that was made.

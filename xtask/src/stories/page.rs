@@ -117,7 +117,8 @@ impl Site {
         write(&file, &here(&block(&self.page, language.name)?, self.ports))?;
         let mut command = Command::new((language.program)()?);
         command.arg(file).args(args).current_dir(&self.folder);
-        // A program that runs for a second is not worth the optimizing compiler of Java.
+        // Java's optimizing compiler is switched off. It would cost more time than it saves in a program that runs for
+        // a second.
         command.env("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1");
         Ok(command)
     }
@@ -149,7 +150,7 @@ pub(super) fn in_java(world: &World) -> Outcome<()> {
     tell(world, &JAVA)
 }
 
-/// The program meets a lost answer, a declined charge, its own death in mid-call, and a gateway that is away.
+/// The program meets a lost answer, a declined charge, its own death in mid-call, and a gateway that does not run.
 fn tell(world: &World, language: &Language) -> Outcome<()> {
     let mut site = Site::open(world, language.name)?;
     site.provide("close-after-effect")?;

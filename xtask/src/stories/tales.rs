@@ -241,8 +241,8 @@ fn sdk_node(world: &World) -> Outcome<()> {
     booked(world, &said)
 }
 
-/// Checks that the customer and the refund whose ids the SDK printed exist at the provider. For this, localstripe is
-/// called directly and not through the gateway.
+/// Checks that the provider has the customer and the refund whose ids the SDK printed. For this, localstripe, which
+/// plays the provider, is called directly and not through the gateway.
 fn booked(world: &World, said: &str) -> Outcome<()> {
     let line = said.lines().find(|line| line.starts_with('{')).unwrap_or_default();
     let ids: Value = serde_json::from_str(line).map_err(|e| format!("{e} in:\n{said}"))?;

@@ -8,8 +8,8 @@ pub enum StuckReason {
     Unanswered,
     /// Cancels were sent for as long or as often as declared, and none succeeded.
     NotCancelled,
-    /// A time limit of the provider has passed: it can no longer be asked, takes no cancel any more, or may have
-    /// forgotten the key.
+    /// It is too late for the next request: the provider answers no questions about the action any more, takes no
+    /// cancel of it any more, or may have forgotten its key.
     TooLate,
     /// The operation declares no way to go on. For example, the provider cannot be asked.
     NoWay,
@@ -17,7 +17,8 @@ pub enum StuckReason {
     LeftToAPerson,
     /// The provider says that the effect cannot be undone.
     CannotBeUndone,
-    /// No process has declared the operation for too long, so nobody knows the rules of the action.
+    /// The action was due for a long time (24 h by default), and no process has declared its operation. Without the
+    /// declaration, nobody knows the rules of the action.
     Undeclared,
 }
 

@@ -81,11 +81,11 @@ pub enum Undone {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// A perform attempt ended. The fields are its line of the attempt log as it was recorded, its outcome, and the
-    /// remote's report.
+    /// details of its end.
     Performed(AttemptRow, Performed, Report),
     /// It is proved that no byte of a perform attempt was sent, and the caller who waits for the action makes no other
-    /// attempt. If no earlier attempt can take effect, this change also ends the action as failed. The caller is told
-    /// that nothing was done only after this change is written.
+    /// attempt. If no earlier attempt can take effect, the machine ends the action as failed. The caller is told that
+    /// nothing was done only after this end is written.
     Unsent(AttemptRow, Report),
     /// A question ended, with or without an answer.
     Confirmed(Question, Found, Report),

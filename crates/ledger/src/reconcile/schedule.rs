@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_secs(15);
 
 impl<S: Store + Tables> Reconciler<S> {
     /// Stores the reports of the schedule that are missing, and works on the first report that waits for a worker.
-    /// Returns that report afterwards; `None` if no report waits.
+    /// Returns that report as it is after the work; `None` if no report waits.
     ///
     /// # Errors
     ///

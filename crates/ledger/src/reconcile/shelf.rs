@@ -349,8 +349,8 @@ impl<T: Tables> Shelf<'_, T> {
     /// there was no such entry.
     async fn drop_listed(&self, report: &str, which: &str) -> Result<bool> {
         let listed = self.tables.dialect().table("listed");
-        // The first thousand entries are deleted as a range of the primary key, because a database would not use the
-        // primary key if the entries to delete were found by a join.
+        // The first thousand entries are deleted as a range of the primary key, up to the thousandth name. If the
+        // statement joined the table with a query for these entries instead, a database would not use the primary key.
         let text = format!(
             "SELECT name FROM {listed} WHERE report = $1 AND {which} ORDER BY name LIMIT 1 OFFSET 999"
         );

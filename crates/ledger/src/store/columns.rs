@@ -79,8 +79,8 @@ impl<T: Cell> Cell for Option<T> {
     }
 }
 
-/// Implements [`Cell`] for numbers. A number above the largest `i64` is bound as the largest `i64`, but no real number
-/// comes near it.
+/// Implements [`Cell`] for numbers. A number above the largest `i64` is bound as the largest `i64`, but no number in
+/// these tables comes near it.
 macro_rules! counts {
     ($($type:ty),*) => {$(
         impl Cell for $type {

@@ -68,9 +68,9 @@ impl Owners {
     }
 }
 
-/// Returns the names under which a page may name a file's module. Usually this is one name: that of the file, or for
-/// `mod.rs` that of its folder. The root of a crate has two names: the folder's name with and without `seawall_` before
-/// it.
+/// Returns the names that a page may use for a file's module. Usually this is one name: the name of the file, or for
+/// `mod.rs` the name of its folder. The root of a crate has two names: the folder's name with and without `seawall_`
+/// before it.
 fn modules(path: &str) -> Vec<String> {
     let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
     let last = |folder: &str| folder.rsplit('/').next().unwrap_or_default().to_owned();

@@ -91,8 +91,8 @@ pub(super) fn long_request_head(case: &Case) -> Outcome<Seen> {
 }
 
 /// Tests that the gateway keeps connections open. An answer is requested with each kind of framing that the server
-/// offers, and after each of these requests comes a HEAD request. All this is done twice, on one connection between the
-/// caller and the gateway. It fails in three cases:
+/// offers, and after each of these requests comes a HEAD request. All these requests are made twice, on one connection
+/// between the caller and the gateway. The test fails in three cases:
 ///
 /// - An answer has the wrong status or body.
 /// - The caller needs a second connection.

@@ -1,5 +1,5 @@
-//! The servers that these stories call: how each is started, which paths it serves, and what is known about its
-//! answers.
+//! The servers with which the exchanges are made: how each is started, which paths it serves, and what is known
+//! about its answers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
