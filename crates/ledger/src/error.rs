@@ -83,6 +83,8 @@ pub enum Trouble {
 pub struct StoreError {
     trouble: Trouble,
     doubt: bool,
+    /// What the message says of the trouble, if it is not what it says of the kind of trouble.
+    meaning: Option<&'static str>,
     source: Box<dyn StdError + Send + Sync>,
 }
 
@@ -90,13 +92,20 @@ impl StoreError {
     /// Makes an error with the meaning `trouble`, from the error that caused it.
     #[must_use]
     pub fn new(trouble: Trouble, source: impl Into<Box<dyn StdError + Send + Sync>>) -> StoreError {
-        StoreError { trouble, doubt: false, source: source.into() }
+        StoreError { trouble, doubt: false, meaning: None, source: source.into() }
     }
 
     /// Makes the error for a value that this version of the program does not know. `what` names the kind of value.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn foreign(what: &str, found: &str) -> StoreError {
         StoreError::new(Trouble::Foreign, format!("`{found}` is no {what} that this version knows"))
+    }
+
+    /// Makes the error for a URL that cannot be used. `said` must not have a part of a password.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn of_url(said: &str) -> StoreError {
+        let meaning = Some("the URL of the ledger's database is wrong");
+        StoreError { meaning, ..StoreError::new(Trouble::Refused, said) }
     }
 
     /// Returns this error with the note that nobody knows whether the COMMIT of its transaction has worked: the COMMIT
@@ -129,7 +138,11 @@ impl StoreError {
     /// Returns a copy of this error. If one statement carried the writes of several callers, each of them gets a copy.
     #[must_use]
     pub fn repeated(&self) -> StoreError {
-        StoreError { doubt: self.doubt, ..StoreError::new(self.trouble, self.source.to_string()) }
+        StoreError {
+            doubt: self.doubt,
+            meaning: self.meaning,
+            ..StoreError::new(self.trouble, self.source.to_string())
+        }
     }
 }
 
@@ -142,7 +155,7 @@ impl fmt::Display for StoreError {
             Trouble::Refused => "the ledger's database refused",
             Trouble::Foreign => "the ledger's tables are not of this version",
         };
-        write!(f, "{meaning}: {}", self.source)
+        write!(f, "{}: {}", self.meaning.unwrap_or(meaning), self.source)
     }
 }
 

@@ -2,12 +2,12 @@
 //!
 //! An application can make the call after its own commit, or before it:
 //!
-//! - **Call after commit.** [`Ledger::record_in`] writes the intent in the transaction of the business row. After that
+//! - **Call after commit.** [`Ledger::record_in`] records the action in the transaction of the business row. After that
 //!   transaction has committed, [`Ledger::run`] or a worker makes the call. The outcome is written together with what
 //!   [`Operation::on_settled`](crate::Operation::on_settled) does.
-//! - **Call before commit.** [`Ledger::reserve`] records first, [`Ledger::run`] makes the call, and the business
-//!   transaction takes the outcome in with [`Ledger::settle_in`]. If the business transaction never does so, the effect
-//!   is cancelled at the provider.
+//! - **Call before commit.** [`Ledger::reserve`] records the action first, and [`Ledger::run`] makes the call. Then the
+//!   application settles the action in its business transaction, with [`Ledger::settle_in`]. If it never does so, the
+//!   effect is cancelled at the provider.
 //!
 //! [`Ledger::perform`] records and calls in one step, for a caller without a transaction of its own.
 
@@ -78,10 +78,10 @@ impl<S: Store> LedgerBuilder<S> {
     }
 
     /// Makes the new ledger the successor of `old` in this process, for a program that reads its declarations again.
-    /// Both work on the same database. The new ledger has the owner id of the old one. If either of them writes a row,
-    /// the tasks that wait for this row are woken in both. Both share what is known of providers that are down, so a
-    /// reload in an outage starts no wave of requests. So what the old ledger has under way goes on as if nothing had
-    /// changed. Stop the worker of the old ledger, and start one of the new ledger.
+    /// Both ledgers work on the same database and have the same owner id. If either of them writes a row, the tasks
+    /// that wait for this row are woken in both. Both share what is known of providers that are down, so a reload in an
+    /// outage starts no wave of requests. What the old ledger has under way goes on as if nothing had changed. Stop the
+    /// worker of the old ledger, and start one of the new ledger.
     #[must_use]
     pub fn succeeds(mut self, old: &Ledger<S>) -> LedgerBuilder<S> {
         self.old = Some(old.clone());
@@ -97,7 +97,8 @@ impl<S: Store> LedgerBuilder<S> {
         let old = self.old.as_ref().map(|old| &*old.inner);
         let owner = old.map_or_else(drawn, |old| Ok(old.owner))?;
         // At the first use of a store, the database's clock is compared with the times that an earlier process has
-        // stored. If the old ledger has the same store, it has done that already, or will do it for both.
+        // stored. If the old ledger has the same store, both ledgers share the mark `compared`, so this is done only
+        // once.
         let clock = self.store.shared_clock();
         let compared = old.filter(|old| old.store.shared_clock().is_same(clock));
         let compared = compared.map(|old| old.compared.clone()).unwrap_or_default();
@@ -173,8 +174,8 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Records an action as [`Ledger::record_in`] does, and returns it. This is for a caller that calls [`Ledger::run`]
-    /// directly after the commit. The action is leased to this process: no worker takes it until the lease ends, and
-    /// [`Ledger::run`] needs no claim.
+    /// directly after the commit. The action is leased to this process. So no worker takes it until the lease ends, and
+    /// [`Ledger::run`] saves the write that would claim the row.
     ///
     /// # Errors
     ///
@@ -364,9 +365,9 @@ impl<S: Store> Ledger<S> {
         self.inner.store.story(id).await?.ok_or(Refusal::NotFound.into())
     }
 
-    /// Returns the versions of the actions with these ids, in any order. An action that does not exist is left out. A
-    /// version grows with each change of its action, so a program that waits for changes of many actions needs one
-    /// short statement for all of them.
+    /// Returns the versions of the actions with these ids, in any order. An action that does not exist is left out. The
+    /// version of an action grows with each change. So a program that waits for changes of many actions can compare
+    /// their versions with those that it has seen, and needs only one short statement for all of them.
     ///
     /// # Errors
     ///
@@ -429,14 +430,14 @@ impl<S: Store> Inner<S> {
         self.store.claim_one(action.id, self.owner, operation.rules.lease).await
     }
 
-    /// Works on an action in a task of its own, and returns the action as it is after that. While the database does
-    /// not answer, the task goes on trying to write. This function waits for that no longer than
-    /// [`Store::answers_within`]. Then it returns the database's error, and the task goes on without the caller.
+    /// Works on an action in a task of its own, and returns the action as it is after that. If the database does not
+    /// answer, the task offers its write again and again. If that takes longer than [`Store::answers_within`], this
+    /// function returns the database's error, and the task goes on without the caller.
     async fn driven(&self, id: ActionId, driving: Boxed<'static, Option<Action>>) -> Result<Action, Error> {
         match in_task(driving).await? {
             Some(action) => Ok(action),
-            // The row is gone, its write was refused, or its task ended early. If the row still exists, it is read
-            // again and returned: its state says what is known of the effect.
+            // The row is gone, the database refused the write, or the task ended early, for example by a panic. If the
+            // row still exists, it is read again and returned: its state says what is known of the effect.
             None => Box::pin(self.store.load(id)).await?.ok_or(Refusal::NotFound.into()),
         }
     }

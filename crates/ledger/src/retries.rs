@@ -1,9 +1,9 @@
 //! Starts many stuck actions again, for example after an outage that lasted longer than `stuck_after`.
 //!
 //! The obvious way is a loop that retries each action: then all of them are due in the same second, and their requests
-//! arrive together. So each action is due a little after the one before, so that per second fewer than half as many are
-//! sent as the dependency serves in normal times. If the requests fail again, the pace of their class holds back the
-//! rest ([`crate::pace`]).
+//! arrive together. So each action is due a little after the one before. In a second, fewer than half as many are sent
+//! as the dependency serves in normal times. If the requests fail again, the pace of their class holds back the rest
+//! ([`crate::pace`]).
 
 use std::time::Duration;
 
@@ -135,7 +135,8 @@ impl<S: Store> Ledger<S> {
 }
 
 impl<S: Store> Inner<S> {
-    /// Returns the time after which the next of many actions of this dependency may be due.
+    /// Returns how long from now this action is to be due, if it is one of many stuck actions that a person starts
+    /// again. Each call returns a later time than the one before.
     ///
     /// # Errors
     ///

@@ -190,7 +190,7 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Starts a stuck action again, with the full number of attempts, and returns it. Its goal does not change: if the
-    /// action was being cancelled, the cancel is tried again. For a new charge, record a new action.
+    /// action was being cancelled, the cancel is tried again. To make the charge after all, record a new action.
     ///
     /// # Errors
     ///
@@ -231,9 +231,9 @@ impl<S: Store> Ledger<S> {
         self.amend(id, Some((by, "observe")), wish).await
     }
 
-    /// Reads the row, computes the change with `wish`, and offers the change to the store, until the store takes it or
-    /// nothing is to be changed. Returns the action as it then is. Fails with [`Refusal::InProgress`] if the row had
-    /// changed each time.
+    /// Reads the row, computes the change with `wish`, and offers the change to the store. If the row has changed
+    /// meanwhile, does so again, at most [`LOOKS`] times in all, and then fails with [`Refusal::InProgress`]. Returns
+    /// the action as it is afterwards. If `wish` returns `None`, nothing is changed.
     pub(crate) async fn amend<W>(
         &self,
         id: ActionId,

@@ -7,6 +7,7 @@ mod claims;
 mod clocks;
 mod declared;
 mod functions;
+mod hosts;
 mod idle;
 mod keeping;
 mod late;
@@ -28,6 +29,7 @@ mod pooler;
 mod provider;
 mod releases;
 mod reloads;
+mod replicas;
 mod rows;
 mod same_requests;
 #[path = "../support/scratch.rs"]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use seawall_ledger::store::postgres::Postgres;
 use seawall_policy::Idempotency;
 
 use super::super::action::{Ledger, OnStuck};
@@ -65,6 +66,10 @@ pub(super) fn ledger(section: &Section<'_>) -> Ledger {
             && value.get_ref().as_str().is_some_and(|raw| raw.starts_with("${"))
         {
             section.book.wrong(value.span(), wrong);
+        } else if filled.starts_with("postgres")
+            && let Err(error) = Postgres::check_url(&filled)
+        {
+            section.book.wrong(value.span(), Wrong::new(error.to_string()));
         }
         Some(filled)
     });

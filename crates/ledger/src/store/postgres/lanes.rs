@@ -8,8 +8,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sqlx::Postgres;
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnection;
 use tokio::time::timeout_at;
 
@@ -20,14 +18,14 @@ use crate::machine::Write;
 use crate::store::lane::{Answer, Batch, Job, Task, unexpected};
 use crate::store::{Changed, Insert, Recorded, Result};
 
-use super::deadline::{Begin, Link, Tx};
+use super::deadline::{Begin, Kept, Link, Tx};
 use super::statements::Session;
 
 /// One lane: a writer with a connection of its own. It keeps this connection between batches, since giving the
 /// connection back to the pool and taking it again would cost a round trip for each batch.
 pub(super) struct Lane {
     pub(super) link: Link,
-    pub(super) conn: Option<PoolConnection<Postgres>>,
+    pub(super) conn: Option<Kept>,
     pub(super) clock: SharedClock,
     pub(super) prepared: bool,
     /// The transaction that was begun for the next batch.
@@ -107,7 +105,7 @@ impl Batch<PgConnection> for Lane {
             tx.close();
         }
         if let Some(broken) = self.conn.take() {
-            drop(broken.detach());
+            broken.close();
         }
     }
 
@@ -140,7 +138,7 @@ impl Lane {
         let committing = AtomicBool::new(false);
         let follows = self.ended.is_some_and(|ended| ended.elapsed() < LINGER);
         let writing = async {
-            let ahead = self.ahead.take();
+            let ahead = self.ahead.take().filter(|ahead| ahead.tx.is_usable());
             // The server has not answered since a transaction was begun ahead. So its statements have half of the time,
             // as BEGIN has, and the other half is left to try again on another connection.
             let now = Instant::now();
