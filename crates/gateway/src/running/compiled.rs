@@ -95,8 +95,8 @@ impl Compiled {
             let wrong = |wrong: ConfigError| format!("dependency.{}: {wrong}", dependency.name);
             let client = client_settings(dependency).map_err(wrong)?;
             let compiled = match before.dependency(&dependency.name) {
-                // The client's settings include the content of the dependency's files, so a file with new content
-                // counts as a change.
+                // The client's settings (`connect.tls`) include the content of the files with certificates and keys. So
+                // a file with new content counts as a change.
                 Some(same)
                     if same.settings == *dependency
                         && same.client.connect.tls == client.connect.tls

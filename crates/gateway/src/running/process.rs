@@ -182,8 +182,9 @@ impl Running {
     }
 }
 
-/// Checks that every caller has a name, if a durable operation of these settings keeps the keys of its callers apart.
-/// `clients` are the callers' tokens that will be in force with these settings; `None` if callers need no token.
+/// Checks that every caller has a name, if a dependency with durable operations has `key_scope = "client"`. The name is
+/// then put before each key of the caller, so that two callers can use the same key. `clients` are the callers' tokens
+/// that will be in force with these settings; `None` if callers need no token.
 ///
 /// # Errors
 /// If a caller has no name. The error says so in words.

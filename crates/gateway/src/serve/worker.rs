@@ -218,8 +218,8 @@ impl Worker {
             if limits.headers != HYPERS_HEADERS {
                 builder.max_headers(limits.headers);
             }
-            // HTTP/1 and HTTP/2 each have a service of their own, because the compiler then builds each service in
-            // place. A service that both share would be copied.
+            // HTTP/1 and HTTP/2 each have a service of their own, because the compiler then builds each service
+            // directly where it is used. A service for both would be built first and then be copied to that place.
             let service = service_fn(move |request| {
                 handle(Arc::clone(&site), Arc::clone(&door), Exchange::next(&caller), request)
             });
