@@ -161,8 +161,9 @@ impl Tests {
         tests
     }
 
-    /// Returns whether these attributes say that `what` is only for tests. If so, adds the lines of `what` to the set
-    /// of lines that are only for tests. If not, the visitor that called this function examines the parts of `what`.
+    /// Returns whether the attributes of `what`, which is an item or a part of one, say that it is only for tests. If
+    /// so, adds its lines to the set. If not, the caller looks at the parts of `what`, which may be only for tests
+    /// themselves.
     fn keep(&mut self, attributes: &[Attribute], what: &impl Spanned) -> bool {
         let is_test = is_test(attributes);
         if is_test {

@@ -4,6 +4,7 @@
 //! a command needs another tool, it names this tool, and installs it if the user is root or gives `--yes`.
 
 mod bench;
+mod cluster;
 mod house;
 mod lines;
 mod needs;
@@ -30,15 +31,15 @@ enum Task {
     Test(suite::Options),
     /// Run only the end-to-end stories.
     Stories(stories::Options),
-    /// Compare the simulator's results with its known figures, several times with different random seeds; the tests do
-    /// this only once.
+    /// Compare the simulator's results with the figures in `crates/lab/tests/known/figures.toml`, several times with
+    /// different random seeds; the tests do this only once.
     Simulate {
         /// The number of first seeds: 1, 1001, 2001 and so on.
         #[arg(long, default_value_t = 5)]
         seeds: u64,
     },
-    /// Let two programs and a provider work with the ledger while everything around them fails. At the end, compare
-    /// their books.
+    /// Let two programs and a provider work with the ledger while everything around them fails. At the end, compare the
+    /// provider's books with the ledger and with the application's tables.
     Soak(soak::Options),
     /// Count the lines of production code of each crate at two commits.
     Lines(lines::Options),
@@ -68,14 +69,15 @@ enum Measured {
     Gateway(bench::Options),
     /// Measure the gateway's memory with callers that do not read their answers, or whose uploads make no progress.
     SlowReaders(bench::SlowOptions),
-    /// Measure good calls beside thousands of callers that read slowly or have stopped sending, and the memory that is
-    /// still used after those callers have left
+    /// Measure ordinary calls beside thousands of callers that read slowly or have stopped sending, and the memory that
+    /// is still used after those callers have left
     BesideStalled(bench::BesideOptions),
     /// Measure the simulator: events per second, and a run with a hundred thousand callers.
     Simulate(bench::simulate::Options),
     /// Compare the ledger with plain SQL and other durable engines: actions per second, latency, CPU.
     Ledger(bench::ledger::Options),
-    /// Measure what a large table, a long transaction and idle time cost the ledger: lists, claims, statements.
+    /// Measure what a large table, a long transaction and idle time cost the ledger: the time to list and to claim
+    /// actions, and the number of SQL statements.
     Growth(bench::ledger::growth::Options),
     /// Compare a call in one process with other libraries: nanoseconds per call, with one thread and with two.
     Call(bench::CallOptions),

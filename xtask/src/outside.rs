@@ -11,7 +11,7 @@ use crate::process::{Outcome, cargo, root, said, target};
 /// The page with the program.
 const PAGE: &str = "docs/ledger.md";
 
-/// Builds the package. A compiler warning is an error, even if it is about a crate of this workspace.
+/// Builds the newcomer's package. A compiler warning is an error, even if it is about a crate of this workspace.
 pub(crate) fn check() -> Outcome<()> {
     let failed = |e: std::io::Error| format!("the package outside: {e}");
     let page = fs::read_to_string(root().join(PAGE)).map_err(failed)?;

@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 /// A result whose error is a text that is shown to the person at the terminal.
 pub(crate) type Outcome<T> = Result<T, String>;
 
-/// How long the processes of a server may take to end after SIGTERM. If some still run after this time, SIGKILL is
-/// sent, and their end is awaited for the same time again.
+/// How long the processes of a server may take to end after SIGTERM. If some still run after this time, they get
+/// SIGKILL, and then the same time again.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Returns the repository's root, which is the parent of this package's folder.
@@ -185,8 +185,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The first process is waited for only after all processes of the group have ended. Until then, the kernel
-        // gives its id, which is also the id of the group, to no other process.
+        // The first process is reaped (`wait`) only after this loop. Until then, the kernel gives its id, which is also
+        // the id of the group, to no other process. So the signals reach no other group.
         for signal in ["TERM", "KILL"] {
             self.signal(signal);
             let end = Instant::now() + GRACE;

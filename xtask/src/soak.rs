@@ -12,8 +12,8 @@ use crate::process::{Outcome, cargo, run};
 /// The options of `cargo xtask soak`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// For how many minutes faults are caused. After that, the run waits until nothing is to be done any more, and
-    /// compares all books.
+    /// For how many minutes faults are caused. After that, the run waits until nothing is to be done any more. Then it
+    /// compares the provider's books with the ledger and with the application's tables.
     #[arg(long, default_value_t = 30)]
     minutes: u32,
     /// The seed from which all faults and their times are drawn [default: drawn from the time, and printed].
@@ -39,8 +39,8 @@ enum Store {
     Postgres,
 }
 
-/// Builds and runs the soak. Fails if an effect was lost or doubled, if an action is stuck, if two books differ, or if
-/// a kind of fault never happened.
+/// Builds and runs the soak. Fails if an effect was lost or doubled, if an action is stuck, if the provider's books
+/// differ from the ledger or from the application's tables, or if a kind of fault never happened.
 pub(crate) fn soak(options: &Options) -> Outcome<()> {
     let store = match options.store {
         Store::Sqlite => "sqlite",

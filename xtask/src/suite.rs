@@ -151,9 +151,9 @@ fn clippy(scope: &Scope) -> Outcome<()> {
         .args(["--", "-D", "warnings"]))
 }
 
-/// Checks the library with each of [`FEATURES`] alone, since most programs build it with only some features. The step
-/// `clippy` turns all features on. So it does not find code that is needless, or that lacks something, when only some
-/// features are on. Also checks the program of `docs/ledger.md` in a package of its own.
+/// Checks the library with each of [`FEATURES`] alone, since most programs build it with only some features. With one
+/// feature alone, some code may be unused, or a name that it uses may be missing. The step `clippy` cannot find that,
+/// because it turns all features on. Also checks the program of `docs/ledger.md` in a package of its own.
 fn features(_: &Scope) -> Outcome<()> {
     for features in FEATURES {
         println!("features: {features}");
@@ -180,9 +180,9 @@ fn tests(scope: &Scope) -> Outcome<()> {
     run(&mut nextest)
 }
 
-/// Compares every scenario of the simulator with its known figures, `seeds` times. A comparison uses several seeds that
-/// follow each other; the first of them is 1 in the first comparison, 1001 in the second, 2001 in the third, and so on.
-/// The first comparison that fails is an error and ends the run.
+/// Compares every scenario of the simulator with the figures in `crates/lab/tests/known/figures.toml`, `seeds` times.
+/// Each comparison uses several successive seeds. The first of them is 1 in the first comparison, 1001 in the second,
+/// 2001 in the third, and so on. The first comparison that fails is an error and ends the run.
 pub(crate) fn known_figures(seeds: u64) -> Outcome<()> {
     for round in 0..seeds {
         let seed = 1 + round * 1000;
@@ -206,7 +206,8 @@ fn doc_tests(scope: &Scope) -> Outcome<()> {
             return Ok(());
         }
         Scope::Package(_) => {}
-        // Cargo's `--doc` runs the doc tests of a library also if its manifest says `doctest = false`.
+        // Cargo's `--doc` runs the doc tests even of a library whose manifest says `doctest = false`, so these
+        // libraries are excluded here.
         Scope::Workspace => {
             command.args(without.iter().flat_map(|name| ["--exclude", name]));
         }
@@ -231,8 +232,9 @@ fn docs(scope: &Scope) -> Outcome<()> {
         .args(scope.args()))
 }
 
-/// Tests the client's shared state with every order in which its threads can run. These tests are a package with its
-/// own target folder, because the compiler flag for loom would otherwise cause everything to be built again.
+/// Tests the client's shared state with loom, which tries every order in which threads can run. These tests are a
+/// package with its own target folder, because the compiler flag `--cfg loom` would otherwise cause everything to be
+/// built again.
 fn loom(_: &Scope) -> Outcome<()> {
     let manifest = root().join("crates/client/loom/Cargo.toml");
     let mut command = cargo();
@@ -246,7 +248,7 @@ fn deny(_: &Scope) -> Outcome<()> {
 
 fn machete(_: &Scope) -> Outcome<()> {
     let mut command: Command = needs::with_tools(cargo());
-    // `cargo run` sets `CARGO_PKG_NAME`. If this variable is set, cargo-machete does not expect the subcommand's name
-    // as its first argument.
+    // cargo-machete expects the subcommand's name, `machete`, as its first argument, but not if `CARGO_PKG_NAME` is
+    // set. `cargo run` sets this variable, so it is removed.
     run(command.args(["machete", "--with-metadata"]).env_remove("CARGO_PKG_NAME"))
 }

@@ -21,3 +21,4 @@ mod problem;
 pub mod request;
 pub mod running;
 pub mod serve;
+mod signature;

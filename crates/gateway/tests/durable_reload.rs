@@ -17,7 +17,8 @@ const BODY: &str = r#"{"amount":1200,"currency":"EUR"}"#;
 const TAKEN: &str = "the configuration was reloaded";
 
 /// A whole file with a durable charge at this provider. The provider is asked at `confirm`, and `ledger` are lines of the
-/// section `[ledger]`.
+/// section `[ledger]`. The provider answers 404 for a wrong path, too, but with another message than for a charge that is
+/// not there. So a question with a wrong path brings nothing, and is asked again.
 fn charge(address: SocketAddr, confirm: &str, ledger: &str) -> String {
     let operation = format!(
         r#"
@@ -32,7 +33,7 @@ timeout = {{ read = "15s", total = "20s" }}
 network = "100ms"
 pause = "100ms"
 quiet = "400ms"
-confirm = {{ request = "GET {confirm}?key={{key}}", after = "50ms", applied = {{ status = 200, json = {{ "/status" = "succeeded" }} }}, absent = {{ status = 404, json = {{ "/error/code" = 404 }} }} }}
+confirm = {{ request = "GET {confirm}?key={{key}}", after = "50ms", applied = {{ status = 200, json = {{ "/status" = "succeeded" }} }}, absent = {{ status = 404, json = {{ "/error/message" = "no such charge" }} }} }}
 "#
     );
     file(&format!("[ledger]\n{ledger}\n{}", dependency("pay", address, &operation)))
@@ -63,16 +64,15 @@ async fn reload(gateway: &Gateway, text: &str, times: usize) {
 }
 
 async fn until_state(gateway: &Gateway, at: &str, state: &str) -> Heard {
-    soon(state, async {
-        loop {
-            let found = gateway.ask("GET", at, &[], "").await;
-            if found.json()["state"] == json!(state) {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+    let end = std::time::Instant::now() + support::PATIENCE;
+    loop {
+        let found = gateway.ask("GET", at, &[], "").await;
+        if found.json()["state"] == json!(state) {
+            return found;
         }
-    })
-    .await
+        assert!(std::time::Instant::now() < end, "waited in vain for {state}: {found:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 fn effects(books: &Books, key: &str) -> u64 {

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::machine::{AttemptRow, Naming, Origin, Scope, SentKey, Stamp, State};
 use crate::prints::{Prints, Same};
 use crate::reconcile::Amount;
+use crate::standing::Standing;
 
 /// The id of an action in the ledger: a UUID of version 7. It is made when the action is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,8 +115,8 @@ impl NewAction {
         self
     }
 
-    /// Returns the body of the request; the whole request, if `same` is `None`, so that it is not known where the body
-    /// begins.
+    /// Returns the body of the request. If `same` is `None`, nothing says where the body begins, and the whole request
+    /// is returned.
     pub(crate) fn body(&self) -> &[u8] {
         let at = self.same.as_ref().map_or(0, |same| same.body_at);
         self.request.get(at..).unwrap_or_default()
@@ -217,7 +218,7 @@ pub struct Action {
     pub request: Vec<u8>,
     /// When it was recorded, on the database's clock.
     pub created_at: Stamp,
-    /// How the keys are computed under which the action is sent: by which rules, and with which salt.
+    /// How the keys of the action's requests are computed from the caller's key: by which rules, and with which salt.
     pub naming: Naming,
     /// The key under which the action is sent; `None` if the caller's key is sent as it is.
     pub mapped_key: Option<String>,
@@ -281,7 +282,7 @@ impl Action {
     }
 
     /// Returns the facts about the action that never change and that the machine needs besides the state: whether the
-    /// action belongs to a scope, its dependency, its key, and how the keys are computed under which it is sent.
+    /// action belongs to a scope, its dependency, its key, and how the keys of its requests are computed from that key.
     #[must_use]
     pub fn origin(&self) -> Origin<'_> {
         Origin {
@@ -344,10 +345,16 @@ pub struct Mark {
     pub at: Stamp,
     /// The person, the name of a token, or the program that made the change.
     pub who: String,
-    /// What was done, in one word: `retry`, `resolve`, `observe` or `note`.
+    /// What was done, in one word: `retry`, `cancel`, `resolve`, `observe` or `note`.
     pub what: String,
     /// The reason that was given.
     pub why: String,
+    /// How the caller proved who they are, for example by which token. `None` if nothing is known of it.
+    pub via: Option<String>,
+    /// Where the action stood before the change. `None` if a program of an earlier version made it.
+    pub was: Option<Standing>,
+    /// Where the action stood after the change. `None` as for `was`.
+    pub became: Option<Standing>,
 }
 
 /// An action with its attempts and with the changes that were made by hand.

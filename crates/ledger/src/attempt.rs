@@ -50,8 +50,9 @@ pub(crate) struct Attempt<S: Store> {
 
 impl<S: Store> Attempt<S> {
     /// Makes the attempt, and computes its deadline from the time `line.send_by`, after which nothing of it may be
-    /// sent. `clock` must be the same answer of the database from which `line.send_by` was computed. With a later
-    /// answer, the deadline would be wrong if the database's clock has jumped meanwhile.
+    /// sent. `clock` is what the database answered when it was asked for its time. It must be the answer from which
+    /// `line.send_by` was computed, too: with a later answer, the deadline would be wrong if the database's clock has
+    /// jumped meanwhile.
     fn new(
         operation: &Arc<Operation<S>>,
         action: Action,

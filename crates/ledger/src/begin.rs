@@ -15,7 +15,7 @@ use crate::operation::Operation;
 use crate::prints::Prints;
 use crate::store::{Change, Changed, Insert, Recorded, Store};
 
-/// How long to wait before a key is recorded again that another transaction was just recording.
+/// How long to wait before a key is recorded again, if another transaction was just recording the same key.
 const BETWEEN: Duration = Duration::from_millis(20);
 
 impl<S: Store> Inner<S> {
@@ -114,9 +114,9 @@ impl<S: Store> Inner<S> {
         }
     }
 
-    /// Returns the action that is recorded under the key of `new` with the same request. Returns `None` in two cases,
-    /// in which `new` can be recorded: there is no such action, or it failed before anything was sent, so that it
-    /// would begin again.
+    /// Returns the action that is recorded under the key of `new` with the same request. Returns `None` in two cases:
+    /// there is no such action, or it failed before anything was sent. In both cases `new` can be recorded; in the
+    /// second, the action begins again.
     pub(crate) async fn already_recorded(&self, new: &NewAction) -> Result<Option<Action>, Error> {
         let rules = &self.checked(new)?.clone().rules;
         let prints = self.prints(new).await?;
@@ -163,7 +163,8 @@ pub(crate) struct Entry<S: Store> {
     /// The first attempt, which is to be sent; `None` if no attempt was recorded.
     pub(crate) attempt: Option<AttemptRow>,
     pub(crate) operation: Arc<Operation<S>>,
-    /// The answer of the database from which the times of the action were computed.
+    /// What the database answered when it was asked for its time. The times of the action were computed from this
+    /// answer.
     pub(crate) clock: DbClock,
     /// Whether this call began the action. If not, the action existed already.
     pub(crate) began: bool,

@@ -221,9 +221,9 @@ impl TimeOfDay {
         &self.zone
     }
 
-    /// Returns the first moment strictly after `moment` at which the zone's clock shows this time of day. If the clock
-    /// is moved over this time of day, see [`Lifetime::end`]. Returns the latest possible stamp if the moment is
-    /// beyond the calendar.
+    /// Returns the first moment strictly after `moment` at which the zone's clock shows this time of day; the latest
+    /// possible stamp if that would be beyond the calendar. [`Lifetime::end`] says what holds on a day on which the
+    /// clock is moved over this time of day.
     fn next(&self, moment: Stamp) -> Stamp {
         let today = self.zone.date(moment);
         // Close to midnight, a time that the clock never shows can count as a moment of the day before or the day
@@ -387,9 +387,9 @@ impl Window {
     /// Returns the moment from which the look-up or the cancel may no longer work, for an action that was first sent at
     /// `first`. An end beyond the calendar is the latest possible stamp.
     ///
-    /// A day ends at the first moment of the following date. If the clock is set back over midnight, the following
-    /// date begins twice. An action that is sent before its first beginning has that beginning as the end of its day.
-    /// An action that is sent between the two has the second beginning. If a zone left out a date, as Samoa did with
+    /// A day ends at the first moment of the following date. If the clock is set back over midnight, the following date
+    /// begins twice. For an action that is sent before the first of these beginnings, the day ends at the first; for an
+    /// action that is sent between the two, it ends at the second. If a zone left out a date, as Samoa did with
     /// 2011-12-30, that date counts as a day that is over when it begins.
     #[must_use]
     pub fn end(&self, first: Stamp) -> Stamp {
@@ -399,10 +399,10 @@ impl Window {
         }
     }
 
-    /// Returns the shortest time for which the look-up or the cancel works. For a number of days, that is the time
-    /// that is left to an action which is sent immediately before midnight. It is zero for `same-day`, 23 hours for
-    /// `next-day`, and 24 hours more for each further day. The missing hour is there because the clock may be moved
-    /// forward by an hour on one of the days.
+    /// Returns the shortest time for which the look-up or the cancel works. For a number of days, that is the time that
+    /// is left to an action which is sent immediately before midnight. It is zero for `same-day`, 23 hours for
+    /// `next-day`, and 24 hours more for each further day. The first of these days counts only 23 hours, because the
+    /// clock may be moved forward by an hour on one of the days.
     ///
     /// The real time can be shorter only where a zone moves its clock by more than an hour: at the Antarctic station
     /// Troll (two hours each spring), and where a zone changes its standard time or leaves a date out.
@@ -476,8 +476,8 @@ fn read_days(text: &str) -> Option<u32> {
     }
 }
 
-/// Returns whether a text was probably meant as a length of time. If so, the reader of lengths says what is wrong with
-/// it.
+/// Returns whether a text was probably meant as a length of time. Such a text goes to the function `length`, whose
+/// error says what is wrong with it.
 fn is_length(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit()) && !text.contains([':', '-'])
 }

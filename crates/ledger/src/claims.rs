@@ -10,8 +10,8 @@ use crate::operation::Operation;
 use crate::pace::{Heard, effect_before};
 use crate::store::{Declared, Store, Which};
 
-/// The longest time `give_up` that is used in a claim. If an operation declares a longer one, this time is used
-/// instead. Ten years is longer than any action is tried.
+/// The maximum of `give_up` in a claim. An operation's `give_up` is how long an action that was never sent is tried. If
+/// an operation declares a longer time, this one is used instead. It is ten years, and no action is tried for so long.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// The result of a claim.

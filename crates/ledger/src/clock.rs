@@ -248,12 +248,12 @@ mod tests {
         let asked = Instant::now();
         let heard = asked + Duration::from_millis(40);
         let clock = DbClock { heard, ..DbClock::heard(Stamp::from_micros(1_000_000), asked) };
-        // The database read its clock at some moment between the question and the answer, 40 ms later. So one second
-        // after the answer, the database's clock shows at least this time.
+        // The answer came 40 ms after the question. At some moment between the two, the database's clock showed 1 s. So
+        // one second after the answer, it shows at least 2 s.
         let later = asked + Duration::from_millis(1040);
         assert_eq!(clock.now_at(later), Stamp::from_micros(2_000_000));
-        // The database read its clock after the question was sent, and the clock showed one second. So it shows two
-        // seconds one second after the question, or later. `instant_of` returns the earliest possible moment.
+        // At some moment after the question, the database's clock showed 1 s. So it shows 2 s at the earliest one
+        // second after the question. `instant_of` returns this earliest moment.
         assert_eq!(clock.instant_of(Stamp::from_micros(2_000_000)), asked + Duration::from_secs(1));
         assert!(
             clock.now_at(clock.instant_of(Stamp::from_micros(2_000_000))) <= Stamp::from_micros(2_000_000)

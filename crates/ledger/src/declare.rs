@@ -45,7 +45,7 @@ pub(crate) struct Declaring<S: Store> {
     declarations: Vec<Declaration>,
     /// For how long a row may be due before it is stuck.
     after: Duration,
-    /// For each operation that the last look found undeclared: the time of the first look in a row that found it so.
+    /// For each operation that the last look found undeclared: since when every look has found it undeclared.
     since: HashMap<Name, Instant>,
 }
 

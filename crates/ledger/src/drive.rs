@@ -25,8 +25,8 @@ use crate::remote::Delivery;
 use crate::store::{Boxed, Change, Changed, Follow, Store};
 use crate::waiting::Tries;
 
-/// The maximum age of the database's last report of its time. If the report is older, the database is asked again,
-/// since its clock and the clock of this machine drift apart.
+/// The maximum age of the database's last answer that carried its time. If that answer is older, the database is asked
+/// again, since its clock and the clock of this machine drift apart.
 const CLOCK_AGE: Duration = Duration::from_secs(5);
 
 /// What the store did with a write.
@@ -63,7 +63,7 @@ impl<S: Store> Inner<S> {
     /// Works on a row that this process has claimed, until nothing more is to be done now, or until this process has
     /// lost its claim. Returns the row as it then is, or `None` if the row is gone or a write was refused.
     pub(crate) async fn drive(&self, mut action: Action) -> Option<Action> {
-        // This does not happen for a claimed row, since a worker claims only rows of declared operations.
+        // For a claimed row, the operation is always found, since a worker claims only rows of declared operations.
         let Ok(operation) = self.operations.of(&action).cloned() else { return Some(action) };
         let was_let_through = action.state.failing_since().is_some();
         let mut requests = 0;
@@ -75,8 +75,8 @@ impl<S: Store> Inner<S> {
             let clock = self.patient_time().await;
             let step = plan(&action.state, &operation.rules, action.origin(), clock.moment(), self.owner);
             if matches!(step, Step::Perform(_) | Step::Cancel(_) | Step::Ask(_)) {
-                // The pace has counted one request when it let this row through. It is told here of each further
-                // request.
+                // When the pace let this row through, it counted one request for it. It is told here of each further
+                // request for this row.
                 if was_let_through && requests > 0 {
                     self.paces.with(&action.dependency, |pace, now| pace.sends(1, now));
                 }
@@ -178,9 +178,8 @@ impl<S: Store> Inner<S> {
         true
     }
 
-    /// Returns the operation's handler if this write ends `action` as done, failed or cancelled. Returns `None` in all
-    /// other cases: the write does not end the action in this way, the action had already ended so before, or the
-    /// operation has no handler.
+    /// Returns the operation's handler if `action` is open or stuck and this write ends it as done, failed or
+    /// cancelled. Returns `None` in all other cases, or if the operation has no handler.
     fn follow_of(
         &self,
         operation: &Operation<S>,

@@ -26,6 +26,8 @@ pub enum Refusal {
     NotFound,
     /// Only a stuck action can be retried or resolved.
     NotStuck,
+    /// The action has changed since the caller looked at it, so the change was not made. Look again.
+    Changed,
     /// A newer version of the program wrote this action, and only a program of that version may change it.
     NeedsNewer,
     /// Other writers changed the action so often that this change could not be written. Try again.
@@ -44,6 +46,7 @@ impl Refusal {
             Refusal::Settled => "settled",
             Refusal::NotFound => "not-found",
             Refusal::NotStuck => "not-stuck",
+            Refusal::Changed => "changed",
             Refusal::NeedsNewer => "needs-newer",
             Refusal::InProgress => "in-progress",
         }
@@ -80,6 +83,8 @@ pub enum Trouble {
 pub struct StoreError {
     trouble: Trouble,
     doubt: bool,
+    /// What the message says of the trouble, if it is not what it says of the kind of trouble.
+    meaning: Option<&'static str>,
     source: Box<dyn StdError + Send + Sync>,
 }
 
@@ -87,7 +92,7 @@ impl StoreError {
     /// Makes an error with the meaning `trouble`, from the error that caused it.
     #[must_use]
     pub fn new(trouble: Trouble, source: impl Into<Box<dyn StdError + Send + Sync>>) -> StoreError {
-        StoreError { trouble, doubt: false, source: source.into() }
+        StoreError { trouble, doubt: false, meaning: None, source: source.into() }
     }
 
     /// Makes the error for a value that this version of the program does not know. `what` names the kind of value.
@@ -96,16 +101,23 @@ impl StoreError {
         StoreError::new(Trouble::Foreign, format!("`{found}` is no {what} that this version knows"))
     }
 
-    /// Returns this error with the note that nobody knows whether the COMMIT of its transaction has worked: it was sent and
-    /// not answered, or it failed while the file was being written.
-    /// [`StoreError::in_doubt`] then returns true.
+    /// Makes the error for a URL that cannot be used. `said` must not have a part of a password.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn of_url(said: &str) -> StoreError {
+        let meaning = Some("the URL of the ledger's database is wrong");
+        StoreError { meaning, ..StoreError::new(Trouble::Refused, said) }
+    }
+
+    /// Returns this error with the note that nobody knows whether the COMMIT of its transaction has worked: the COMMIT
+    /// was sent and not answered, or it failed while SQLite wrote the database's file. [`StoreError::in_doubt`] then
+    /// returns true.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn after_commit(self) -> StoreError {
         StoreError { doubt: true, ..self }
     }
 
     /// Returns whether the writes may have been committed although this error was returned: the COMMIT was sent and its
-    /// answer was lost, or it failed while the file was being written.
+    /// answer was lost, or the COMMIT failed while SQLite wrote the database's file.
     #[must_use]
     pub fn in_doubt(&self) -> bool {
         self.doubt
@@ -126,7 +138,11 @@ impl StoreError {
     /// Returns a copy of this error. If one statement carried the writes of several callers, each of them gets a copy.
     #[must_use]
     pub fn repeated(&self) -> StoreError {
-        StoreError { doubt: self.doubt, ..StoreError::new(self.trouble, self.source.to_string()) }
+        StoreError {
+            doubt: self.doubt,
+            meaning: self.meaning,
+            ..StoreError::new(self.trouble, self.source.to_string())
+        }
     }
 }
 
@@ -139,7 +155,7 @@ impl fmt::Display for StoreError {
             Trouble::Refused => "the ledger's database refused",
             Trouble::Foreign => "the ledger's tables are not of this version",
         };
-        write!(f, "{meaning}: {}", self.source)
+        write!(f, "{}: {}", self.meaning.unwrap_or(meaning), self.source)
     }
 }
 

@@ -6,8 +6,8 @@
 //! `hold` stops the task for ever, so that a test can kill the process while the task is at this point. `NAME=abort@3`
 //! takes effect only when the point is reached for the third time.
 
-/// Does nothing. With the feature `testing`, this function ends the process or stops the task if the environment
-/// variable `SEAWALL_FAILPOINTS` says so for the point with this name.
+/// Does nothing, since the feature `testing` is off. With this feature, another function of the same name ends the
+/// process or stops the task, if the environment variable `SEAWALL_FAILPOINTS` says so for the point.
 #[cfg(not(feature = "testing"))]
 #[inline(always)]
 pub(crate) async fn point(_: &str) {}

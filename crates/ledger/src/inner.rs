@@ -1,4 +1,4 @@
-//! The data that all handles of one ledger share.
+//! The data that all handles of one ledger, which are its clones and its workers, share.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -8,6 +8,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::action::{Action, ActionId, Sizes};
 use crate::machine::{Owner, Stamp};
+use crate::on_stuck::OnStuck;
 use crate::operation::Operations;
 use crate::paces::Paces;
 use crate::store::Store;
@@ -37,6 +38,8 @@ pub(crate) struct Inner<S: Store> {
     pub(crate) compared: Arc<OnceLock<()>>,
     /// The key of the fingerprints, once it has been read.
     pub(crate) print_key: OnceLock<[u8; 32]>,
+    /// Who is told of stuck actions; `None` for nobody.
+    pub(crate) on_stuck: Option<OnStuck>,
     /// Limits the number of tasks that search for a row after the database did not answer the write that records the
     /// row.
     pub(crate) lost: Arc<Semaphore>,
@@ -100,15 +103,15 @@ impl Wakes {
         self.earlier.notified().await;
     }
 
-    /// Forgets the earliest due time, since a poll follows that sees all rows.
+    /// Forgets the earliest due time, since the poll that follows sees all rows.
     pub(crate) fn forget(&self) {
         *self.earliest.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
-/// Wakes the tasks that wait for a row. A hash of the row's id selects one of the 64 entries. Several rows share an
-/// entry, so a task is sometimes woken by a write of another row. The task then reads its own row once more and waits
-/// again.
+/// Wakes the tasks that wait for a row. The low bits of the row's id select one of the 64 entries. Several rows share
+/// an entry, so a task is sometimes woken by a write of another row. The task then reads its own row once more and
+/// waits again.
 pub(crate) struct Changes([Notify; 64]);
 
 impl Default for Changes {

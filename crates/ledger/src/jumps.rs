@@ -22,9 +22,8 @@ use crate::machine::{Back, Stamp};
 /// is 1 ms per second. Time servers slew clocks by at most 500 µs per second (the kernel's limit for `adjtimex`).
 const DRIFT: i64 = 1000;
 
-/// The smallest bound above which a change counts as a jump. What changes is the difference between the database's
-/// clock and the monotonic clock. A smaller declared bound is raised to this one, because a smaller change could be
-/// noise.
+/// The smallest bound for a jump. A change of the offset between the database's clock and the monotonic clock is a jump
+/// if it is above the bound. A smaller declared bound is raised to this one, because a smaller change could be noise.
 const LEAST: Duration = Duration::from_millis(100);
 
 /// A jump of the database's clock, as a process saw it.
@@ -139,8 +138,8 @@ impl Guard {
 
     /// Takes an answer of the database, which has the database's time. The difference between that time and the
     /// monotonic clock is the new offset. It is compared with the span in which the offset was last known to lie.
-    /// Returns the jump if the clock has jumped, and otherwise `None`. An answer from before the last jump that is
-    /// taken after it shows no jump.
+    /// Returns the jump if the clock has jumped, and otherwise `None`. If the database gave an answer before the last
+    /// jump and this function gets that answer only after the jump, it shows no new jump.
     pub(crate) fn hear(&mut self, reading: Reading) -> Option<ClockJump> {
         let found = Offset::of(reading);
         let (Some(accepted), Some(bound)) = (self.accepted, self.bound) else {
@@ -189,7 +188,7 @@ impl Guard {
     }
 
     /// Notes how far the clock was set back before this process began. The times in the rows that were written before
-    /// that are then corrected by this distance, too.
+    /// the clock was set back are then corrected by this distance, too.
     pub(crate) fn remember(&mut self, back: Back) {
         let by = self.back.by.saturating_add(back.by);
         self.back = Back { by, before: self.back.before.max(back.before) };

@@ -9,9 +9,9 @@
 //!    cancel is always mapped.
 //! 3. A mapped key is a prefix and a hash. It consists of allowed letters and digits only, if 128 bits of the hash can
 //!    be written with them within the greatest length. Otherwise it consists of any allowed characters. The prefix is
-//!    `sw` if the rules allow both characters. Otherwise it is the first two characters, in the order of ASCII, of
-//!    those that mapped keys consist of. A caller's key that begins with the prefix is never sent as it is. So no
-//!    caller can choose a key that equals a mapped key.
+//!    `sw` if the rules allow both characters. Otherwise the characters that mapped keys consist of are put in the
+//!    order of ASCII, and the first two are the prefix. A caller's key that begins with the prefix is never sent as it
+//!    is. So no caller can choose a key that equals a mapped key.
 //!
 //! The obvious rule repairs a key: it cuts what is too long, fills up what is too short, and replaces what is not
 //! allowed. Then `order 1` and `order_1` become the same key, and the provider answers the second order with the
@@ -365,8 +365,9 @@ impl KeyRules {
     /// Returns the key under which an action is sent if it is not the caller's own: the mapped key. Returns `None` if
     /// the caller's key `key` is sent as it is.
     ///
-    /// `salt` is 0 at first. If another action has the mapped key already, the salt is the next number. The salt has no
-    /// influence on whether a key is mapped. Once a request may have left, the salt of its action must not change.
+    /// `salt` is 0 at first. If another action has the mapped key already, the caller of this function tries the next
+    /// number. The salt has no influence on whether a key is mapped. Once a request of the action may have been sent,
+    /// its salt must not change.
     #[must_use]
     pub fn sent(&self, dependency: &str, key: &str, salt: u32) -> Option<String> {
         if self.is_sent_as_it_is(key) { None } else { Some(self.mapped(dependency, key, PERFORM, 0, salt)) }
@@ -418,8 +419,8 @@ impl KeyRules {
         self.needed().max(least).min(most)
     }
 
-    /// Returns the number of characters that [`BITS`] bits of the hash take. The base is the number of characters in
-    /// `alphabet`.
+    /// Returns the number of characters that [`BITS`] bits of the hash take, if the characters of `alphabet` are the
+    /// digits.
     fn needed(&self) -> usize {
         self.alphabet.digits().expect("a mapped key consists of two characters or more")
     }

@@ -47,15 +47,16 @@ fn golden() -> Vec<Golden> {
             sent: [Some("swG0dnh8lcWqsbfBczgB3h8r"), Some("swOAAkejzXUCOKjCDzWNsXLQ")],
             cancels: ["swqWaKizXWpgZhXyAsfUQSIs", "swfGbmb06DXogTZU74nURB0D", "swLJ9z0jYlcGXtyq4QjLmPFW"],
         },
-        // A mapped key of letters and digits would need 24 bytes, and the greatest length is 23. So all characters are
-        // used.
+        // A mapped key consists of letters and digits only, if 128 bits of the hash fit. Here it would then need 24
+        // bytes, and the greatest length is 23. So it consists of any allowed characters.
         Golden {
             rules: rules("!-~", 1, 23),
             bits: 131,
             sent: [None, Some("swKA2%kD5,-m]m8TG!B+Au")],
             cancels: ["sw!IMvTrt#f'HLFiX~'QyC", "sw,1CCt$T'oH~HN2<h'JIN", "swh?0C3dea`ZaS6|gJXSGc"],
         },
-        // A mapped key of digits needs 41 bytes, which is the greatest length. So it and its prefix consist of digits.
+        // A mapped key is a prefix of two characters and the hash. In digits it needs 41 bytes, which is just the
+        // greatest length. So all of it, with the prefix, consists of digits, and `_` and `-` are not used.
         Golden {
             rules: rules("0-9_-", 1, 41),
             bits: 129,
@@ -69,8 +70,8 @@ fn golden() -> Vec<Golden> {
                 "01141410031364037447626223568056033924566",
             ],
         },
-        // The greatest length is one byte too short for a mapped key of digits. So all characters are used, in the
-        // prefix too.
+        // With the same characters, the greatest length is one byte too short for a mapped key of digits. So all
+        // allowed characters are used, in the prefix too.
         Golden {
             rules: rules("0-9_-", 1, 40),
             bits: 129,
@@ -84,8 +85,8 @@ fn golden() -> Vec<Golden> {
                 "-0605_--665_8--039200445-7426933728989",
             ],
         },
-        // The only allowed letter or digit is `a`, and a number cannot be written with a single digit. So all
-        // characters are used.
+        // The hash is written as a number whose digits are the allowed characters. The only allowed letter or digit is
+        // `a`, and one digit is not enough to write a number. So all allowed characters are used.
         Golden {
             rules: rules("+-/a", 1, 64),
             bits: 129,
@@ -118,8 +119,8 @@ fn golden() -> Vec<Golden> {
             sent: [Some("015O8PPLDDNE9F6H4T49"), Some("01AGOBZQABTKBZWIN0OK")],
             cancels: ["0133L9HTCMX8YEIAH08I", "01E3KYSFH5TE8O0IZD0H", "0199B5TO10MO0IN1OD7A"],
         },
-        // A key must have at least 52 bytes. So a mapped key has more digits than 128 bits need, and holds 200 bits of
-        // the hash.
+        // A key must have at least 52 bytes: the prefix and 50 hexadecimal digits, which hold 200 bits of the hash. 128
+        // bits would fit into fewer.
         Golden {
             rules: rules("0-9a-f", 52, 64),
             bits: 200,
@@ -347,7 +348,7 @@ fn key_of(rules: &KeyRules, wanted: &Wanted) -> String {
     }
 }
 
-/// Generates sets of two characters up to all.
+/// Generates sets of allowed characters. Each has at least two characters, and at most all 94 visible ones.
 fn sets() -> impl Strategy<Value = KeyChars> {
     let visible = || FIRST..=LAST;
     let ranges = prop::collection::vec((visible(), visible()), 1..4);
@@ -366,8 +367,9 @@ fn any_rules() -> impl Strategy<Value = KeyRules> {
         .prop_filter_map("refused", |(chars, (min, more))| KeyRules::new(chars, min, min + more).ok())
 }
 
-/// Generates what a key is computed from. The texts are short and similar. Many of them are equal, or become equal when
-/// the dependency and the key are joined.
+/// Generates what a key is computed from. The texts are short and similar, and many are equal. Others are equal only
+/// when the dependency and the key are joined, such as `a` with `1-` and `a1` with `-`: two such keys must still
+/// differ.
 fn wanted() -> impl Strategy<Value = Wanted> {
     let key = prop_oneof!["[a1-]{0,3}", "(sw|01|!\")?[!-~]{0,30}", "\\PC{0,20}"];
     ("[a1]{0,2}", key, prop::option::of(0_u32..3), 0_u32..3)
@@ -397,7 +399,7 @@ proptest! {
 
     #[test]
     fn key_that_is_legal_and_without_the_prefix_is_kept(rules in any_rules(), wanted in wanted(), extra in 0_usize..20) {
-        // Each byte of the text selects one of the allowed characters. So the key fits the rules.
+        // Each byte of the random text (`wanted.1`) selects one of the allowed characters. So the key fits the rules.
         let chars: Vec<u8> = rules.chars().in_order().collect();
         let bytes = wanted.1.bytes().chain(std::iter::repeat(b'x'));
         let length = rules.max().min(rules.min() + extra);

@@ -2,12 +2,12 @@
 //!
 //! An application can make the call after its own commit, or before it:
 //!
-//! - **Call after commit.** [`Ledger::record_in`] writes the intent in the transaction of the business row. After that
+//! - **Call after commit.** [`Ledger::record_in`] records the action in the transaction of the business row. After that
 //!   transaction has committed, [`Ledger::run`] or a worker makes the call. The outcome is written together with what
 //!   [`Operation::on_settled`](crate::Operation::on_settled) does.
-//! - **Call before commit.** [`Ledger::reserve`] records first, [`Ledger::run`] makes the call, and the business
-//!   transaction takes the outcome in with [`Ledger::settle_in`]. If the business transaction never does so, the effect
-//!   is cancelled at the provider.
+//! - **Call before commit.** [`Ledger::reserve`] records the action first, and [`Ledger::run`] makes the call. Then the
+//!   application settles the action in its business transaction, with [`Ledger::settle_in`]. If it never does so, the
+//!   effect is cancelled at the provider.
 //!
 //! [`Ledger::perform`] records and calls in one step, for a caller without a transaction of its own.
 
@@ -25,9 +25,10 @@ use crate::drive::has_outcome;
 use crate::error::{Error, Refusal, StoreError};
 use crate::inner::{Inner, Wakes};
 use crate::machine::{Birth, Owner};
+use crate::on_stuck::OnStuck;
 use crate::operation::{Operation, Operations};
 use crate::paces::Paces;
-use crate::store::{Boxed, Counts, Filter, Store};
+use crate::store::{Boxed, Counts, Filter, OperationCount, Store};
 use crate::waiting::in_task;
 
 /// The ledger, which an application uses: it records actions in one store, and knows the declared operations of these
@@ -47,6 +48,7 @@ pub struct LedgerBuilder<S: Store> {
     store: S,
     operations: Vec<Operation<S>>,
     sizes: Sizes,
+    on_stuck: Option<OnStuck>,
     old: Option<Ledger<S>>,
 }
 
@@ -66,11 +68,20 @@ impl<S: Store> LedgerBuilder<S> {
         self
     }
 
+    /// Sets who is told of stuck actions. The worker tells them ([`Ledger::worker`]), at least once each time that an action
+    /// becomes stuck, and never in the way of other work. If several processes share the ledger, one of them tells; all of
+    /// them should tell the same receiver. By default nobody is told.
+    #[must_use]
+    pub fn on_stuck(mut self, receiver: OnStuck) -> LedgerBuilder<S> {
+        self.on_stuck = Some(receiver);
+        self
+    }
+
     /// Makes the new ledger the successor of `old` in this process, for a program that reads its declarations again.
-    /// Both work on the same database. The new ledger has the owner id of the old one. If either of them writes a row,
-    /// the tasks that wait for this row are woken in both. Both share what is known of providers that are down, so a
-    /// reload in an outage starts no wave of requests. So what the old ledger has under way goes on as if nothing had
-    /// changed. Stop the worker of the old ledger, and start one of the new ledger.
+    /// Both ledgers work on the same database and have the same owner id. If either of them writes a row, the tasks
+    /// that wait for this row are woken in both. Both share what is known of providers that are down, so a reload in an
+    /// outage starts no wave of requests. What the old ledger has under way goes on as if nothing had changed. Stop the
+    /// worker of the old ledger, and start one of the new ledger.
     #[must_use]
     pub fn succeeds(mut self, old: &Ledger<S>) -> LedgerBuilder<S> {
         self.old = Some(old.clone());
@@ -86,7 +97,8 @@ impl<S: Store> LedgerBuilder<S> {
         let old = self.old.as_ref().map(|old| &*old.inner);
         let owner = old.map_or_else(drawn, |old| Ok(old.owner))?;
         // At the first use of a store, the database's clock is compared with the times that an earlier process has
-        // stored. If the old ledger has the same store, it has done that already, or will do it for both.
+        // stored. If the old ledger has the same store, both ledgers share the mark `compared`, so this is done only
+        // once.
         let clock = self.store.shared_clock();
         let compared = old.filter(|old| old.store.shared_clock().is_same(clock));
         let compared = compared.map(|old| old.compared.clone()).unwrap_or_default();
@@ -98,6 +110,7 @@ impl<S: Store> LedgerBuilder<S> {
             operations: Arc::new(operations),
             owner,
             sizes: self.sizes,
+            on_stuck: self.on_stuck,
             changes: old.map(|old| old.changes.clone()).unwrap_or_default(),
             compared,
             print_key: OnceLock::new(),
@@ -122,7 +135,7 @@ impl<S: Store> Ledger<S> {
     /// Begins to build a ledger that keeps its actions in `store`.
     #[must_use]
     pub fn builder(store: S) -> LedgerBuilder<S> {
-        LedgerBuilder { store, operations: Vec::new(), sizes: Sizes::default(), old: None }
+        LedgerBuilder { store, operations: Vec::new(), sizes: Sizes::default(), on_stuck: None, old: None }
     }
 
     /// Checks that an operation was declared when this ledger was built.
@@ -161,8 +174,8 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Records an action as [`Ledger::record_in`] does, and returns it. This is for a caller that calls [`Ledger::run`]
-    /// directly after the commit. The action is leased to this process: no worker takes it until the lease ends, and
-    /// [`Ledger::run`] needs no claim.
+    /// directly after the commit. The action is leased to this process. So no worker takes it until the lease ends, and
+    /// [`Ledger::run`] saves the write that would claim the row.
     ///
     /// # Errors
     ///
@@ -352,9 +365,9 @@ impl<S: Store> Ledger<S> {
         self.inner.store.story(id).await?.ok_or(Refusal::NotFound.into())
     }
 
-    /// Returns the versions of the actions with these ids, in any order. An action that does not exist is left out. A
-    /// version grows with each change of its action, so a program that waits for changes of many actions needs one
-    /// short statement for all of them.
+    /// Returns the versions of the actions with these ids, in any order. An action that does not exist is left out. The
+    /// version of an action grows with each change. So a program that waits for changes of many actions can compare
+    /// their versions with those that it has seen, and needs only one short statement for all of them.
     ///
     /// # Errors
     ///
@@ -385,6 +398,16 @@ impl<S: Store> Ledger<S> {
     pub async fn counts(&self, dependency: &str) -> Result<Counts, Error> {
         Ok(self.inner.store.counts(&self.inner.operations.declared(dependency)).await?)
     }
+
+    /// Returns the numbers of the stuck actions of all operations that have some, whether or not they are declared in this
+    /// process. At most [`COUNTED`](crate::store::COUNTED) actions are counted in all.
+    ///
+    /// # Errors
+    ///
+    /// An error of the store.
+    pub async fn stuck_counts(&self) -> Result<Vec<OperationCount>, Error> {
+        Ok(self.inner.store.stuck_counts().await?)
+    }
 }
 
 impl<S: Store> Inner<S> {
@@ -407,14 +430,14 @@ impl<S: Store> Inner<S> {
         self.store.claim_one(action.id, self.owner, operation.rules.lease).await
     }
 
-    /// Works on an action in a task of its own, and returns the action as it is after that. While the database does
-    /// not answer, the task goes on trying to write. This function waits for that no longer than
-    /// [`Store::answers_within`]. Then it returns the database's error, and the task goes on without the caller.
+    /// Works on an action in a task of its own, and returns the action as it is after that. If the database does not
+    /// answer, the task offers its write again and again. If that takes longer than [`Store::answers_within`], this
+    /// function returns the database's error, and the task goes on without the caller.
     async fn driven(&self, id: ActionId, driving: Boxed<'static, Option<Action>>) -> Result<Action, Error> {
         match in_task(driving).await? {
             Some(action) => Ok(action),
-            // The row is gone, its write was refused, or its task ended early. If the row still exists, it is read
-            // again and returned: its state says what is known of the effect.
+            // The row is gone, the database refused the write, or the task ended early, for example by a panic. If the
+            // row still exists, it is read again and returned: its state says what is known of the effect.
             None => Box::pin(self.store.load(id)).await?.ok_or(Refusal::NotFound.into()),
         }
     }

@@ -21,7 +21,9 @@ pub mod keys;
 mod ledger;
 pub mod machine;
 mod moved;
+mod on_stuck;
 mod operation;
+mod orders;
 pub mod pace;
 mod paces;
 mod poll;
@@ -29,8 +31,11 @@ mod prints;
 pub mod reconcile;
 mod remote;
 mod retries;
+mod search;
+mod standing;
 mod start;
 pub mod store;
+mod tell;
 mod terms;
 #[cfg(all(feature = "test-clock", feature = "sqlite"))]
 pub mod testing;
@@ -51,12 +56,16 @@ pub use machine::{
     NotSettled, Now, Observed, OnUnknown, Origin, Owner, Performed, Question, Report, Resolution, Rules,
     Scope, SettleBy, Stamp, State, Step, StuckReason, Told, Undone, Write,
 };
+pub use on_stuck::{OnStuck, StuckNews};
 pub use operation::Operation;
+pub use orders::{Begins, Order, Ordered};
 pub use prints::{Prints, Same};
 pub use remote::{Delivery, Remote};
 pub use retries::{Retried, RetryFilter};
+pub use search::{Page, Search};
 pub use seawall_policy::Misuse;
 pub use start::{Begun, Started};
+pub use store::stuck::StuckAction;
 pub use terms::{Declaration, SqlTerms};
 pub use wishes::By;
 pub use worker::{Worker, WorkerSettings};

@@ -1,9 +1,10 @@
 //! Notices a jump of the database's clock that happened while no process of the application was running.
 //!
-//! A running process compares each answer with its monotonic clock ([`jumps`](crate::jumps)). A process that starts has
-//! no earlier answer. So the processes keep a pair of times in the database: the database's time, and the time of
-//! another clock at the same moment. They renew the pair each minute. A process that starts compares the two clocks
-//! again. If their difference has changed too much, it begins in doubt, as if it had seen the jump.
+//! A running process compares the database's time in each answer of the database with its own monotonic clock
+//! ([`jumps`](crate::jumps)). A process that starts has no earlier answer. So the processes keep a pair of times in the
+//! database: the database's time, and the time of another clock at the same moment. They renew the pair each minute. A
+//! process that starts compares the two clocks again. If their difference has changed by more than the shortest `pause`
+//! of all operations, the process begins in doubt, as if it had seen the jump.
 //!
 //! For PostgreSQL, the other clock is the wall clock of the process's machine. If that clock is wrong, the process
 //! begins in doubt, too. This delays some decisions by minutes, and loses nothing. For SQLite, the wall clock *is* the
@@ -24,7 +25,8 @@ use crate::store::{Filter, KeptClock, OwnTime, Standing, Store};
 /// The time between two renewals of the pair of times in the database.
 const RENEW: Duration = Duration::from_secs(60);
 
-/// The time between two looks at whether the database's clock was set back. A look asks the database nothing.
+/// The time between two checks whether the process has seen the database's clock set back. A check asks the database
+/// nothing.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The number of open actions that are read with one statement after the database's clock was set back.
@@ -110,9 +112,9 @@ impl<S: Store> Inner<S> {
 
 /// Compares the database's clock with a second clock. `kept` has the times of both clocks at an earlier moment, and
 /// `now` and `own` are their times now. Returns how much further the database's clock has moved than the second clock,
-/// in microseconds; negative if it has moved less far. If the second clock cannot be compared, only a step backwards
-/// of the database's clock is noticed: then the result is that step, as a negative number, or zero. That is so if the
-/// machine was started again, or if there is no second clock.
+/// in microseconds; negative if it has moved less far. If the machine was started again, or if there is no second
+/// clock, the second clock cannot be compared. Then only a step backwards of the database's clock is noticed: the
+/// result is that step, as a negative number, or zero.
 fn moved(kept: &KeptClock, now: Stamp, own: Option<&OwnTime>) -> i64 {
     let passed = now.as_micros().saturating_sub(kept.database.as_micros());
     match (&kept.own, own) {
@@ -123,8 +125,9 @@ fn moved(kept: &KeptClock, now: Stamp, own: Option<&OwnTime>) -> i64 {
     }
 }
 
-/// Stores the database's time and the time of the second clock in the database once a minute, until the worker stops. If
-/// the database's clock was set back, also corrects the open actions when the time can be relied on again.
+/// Stores the database's time and the time of the second clock in the database once a minute, until the worker stops.
+/// If the database's clock was set back, the times in the open actions may lie too far in the future. They are
+/// corrected when the database's time can be relied on again.
 pub(crate) async fn keep<S: Store>(inner: Arc<Inner<S>>, mut stopped: Stopped) {
     let (mut renewed, mut wait) = (Instant::now(), Duration::ZERO);
     let mut corrected = Back::default();
@@ -170,7 +173,8 @@ async fn correct<S: Store>(inner: &Arc<Inner<S>>) -> Result<(), Error> {
             };
             match ledger.amend(action.id, None, wish).await {
                 Ok(_) => count += 1,
-                // Others change the action, or only a newer program may change it.
+                // Other writers change the action all the time, or only a newer program may change it. It is left as it
+                // is.
                 Err(Error::Refused(_) | Error::Misused(_)) => {}
                 Err(e) => return Err(e),
             }

@@ -73,7 +73,8 @@ impl<S: Store> Operation<S> {
         self
     }
 
-    /// Sets on which terms plain SQL acts on this operation. Default [`SqlTerms::default`].
+    /// Sets the terms for applications that call the ledger's SQL functions, such as `seawall.record`, for this
+    /// operation: for example which roles may do so. Default [`SqlTerms::default`].
     #[must_use]
     pub fn sql(self, terms: SqlTerms) -> Operation<S> {
         Operation { sql: terms, ..self }
@@ -140,8 +141,8 @@ impl<S: Store> Operations<S> {
         Declared { dependency: dependency.to_owned(), operations }
     }
 
-    /// Returns all operations as this process declares them. The terms of plain SQL name each limit: where an operation
-    /// has none of its own, the ledger's.
+    /// Returns all operations as this process declares them. If the terms of an operation have no limit on the size of
+    /// a request or of a key, they get the ledger's limit.
     pub(crate) fn declarations(&self, sizes: Sizes) -> Vec<Declaration> {
         let all = self.by_dependency.values().flat_map(HashMap::values);
         let declaration = |of: &Arc<Operation<S>>| Declaration {

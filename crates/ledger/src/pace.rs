@@ -48,8 +48,9 @@ const START_MILLI: u64 = 5_000;
 /// R answers come in a second, so the rate grows by a tenth in each second.
 const GROWTH_MILLI: u64 = 100;
 
-/// The highest rate, as a share of what the dependency served per second before the trouble, in thousandths. It is less
-/// than a half, since actions that were let through in one second may be sent in the next.
+/// The highest rate, as a share of what the dependency served per second before the trouble, in thousandths. In each
+/// second, fewer than half as many actions are to be sent as were served. An action that was let through in one second
+/// may be sent only in the next, together with the actions of that second. So the share is a little less than a half.
 const SHARE_MILLI: u64 = 450;
 
 /// The highest rate is never below this, in thousandths of an action per second. After a night with few calls, the
@@ -234,8 +235,9 @@ impl Pace {
         self.sends(taken, now);
     }
 
-    /// Notes that actions which were let through send this number of requests. The next action is let through later
-    /// accordingly.
+    /// Notes that actions which were let through send this number of requests. The next action is let through later by
+    /// the time that these requests take at the present rate. [`Pace::took`] counts the first request of each action.
+    /// The driver calls this function for each further one.
     pub(crate) fn sends(&mut self, requests: u32, now: Time) {
         let begin = self.free_at.max(self.earliest(now));
         self.free_at = begin.saturating_add(self.spacing().saturating_mul(requests));
@@ -251,9 +253,9 @@ impl Pace {
         each.min()
     }
 
-    /// Returns how long from now an action is to be due that a person starts again together with many others. Each call
-    /// returns a later time than the one before. For example, if the dependency serves 10 calls per second in normal
-    /// times, two of these times are more than 200 ms apart.
+    /// For a person who starts many stuck actions again: returns how long from now the next of these actions is to be
+    /// due. Each call returns a later time than the one before. For example, if the dependency serves 10 calls per
+    /// second in normal times, two of these times are more than 200 ms apart.
     pub(crate) fn slot(&mut self, served_milli: Option<u64>, now: Time) -> Duration {
         let rate_milli = served_milli.map_or(START_MILLI, |served| cap_milli(Some(served)));
         let slot = self.slot_at.max(now);

@@ -1,5 +1,5 @@
-//! The pace of each dependency in this process, and from which due time on its claims search for rows. One lock guards
-//! both. It is held only while a few fields are read or written.
+//! For each dependency of this process: its pace, and the earliest due time of the rows that its claims look at while
+//! classes are held back (`Horizon`). One lock guards both. It is held only while a few fields are read or written.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,15 +25,16 @@ struct Paced {
 /// lately.
 const LOOK_BACK: Duration = Duration::from_secs(10);
 
-/// While classes are held back, a claim looks only at rows that were due at most this long before the last claim began.
-/// If an application commits a row later than this after the row's due time, the row waits for the next claim that
-/// looks at all rows.
+/// While classes are held back, a claim looks only at rows whose due time is at most this long before the start of the
+/// last claim. So it can miss a row that an application commits more than this time after the row's due time. Such a
+/// row waits for the next claim that looks at all rows.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// Decides which due rows a claim looks at while classes are held back: those that are due at this time or later.
+/// While classes are held back: the earliest due time of the rows that a claim looks at.
 ///
-/// A row that is held back stays due, and each claim would read all such rows again. So a claim begins at a time before
-/// which an earlier claim has already claimed all that it may. Every ten seconds, one claim looks at all due rows.
+/// A row that is held back stays due, and each claim would read all such rows again. So a claim leaves out the rows
+/// with an earlier due time: an earlier claim has already claimed all of them that it may. Every ten seconds, one claim
+/// looks at all due rows.
 #[derive(Debug)]
 struct Horizon {
     from: Stamp,
@@ -70,8 +71,8 @@ impl Horizon {
 }
 
 impl Paces {
-    /// Returns the paces of these operations, each with its dependency. The paces of `old`, which belong to an earlier
-    /// ledger of this process, are shared with it. So what was seen of an outage is not forgotten.
+    /// Returns the paces of these operations, each with its dependency. `old` has the paces of an earlier ledger of
+    /// this process. The new ledger shares them, so what was seen of an outage is not forgotten.
     pub(crate) fn new<'a>(
         operations: impl Iterator<Item = (&'a str, &'a str)>,
         old: Option<&Paces>,

@@ -49,7 +49,7 @@ impl<S: Store> Poll<S> {
                 next = self.ask() => next,
                 _ = stopped.changed() => return,
             };
-            // The time is random, so that not all processes ask the database at the same time.
+            // The time of the next regular poll is random, so that not all processes ask the database at the same time.
             let regular = asked + self.every.mul_f64(0.8 + fastrand::f64() / 5.0);
             loop {
                 let written = inner.wakes.earliest().map(|stamp| inner.store.clock().instant_of(stamp));

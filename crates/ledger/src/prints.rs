@@ -24,18 +24,18 @@ pub struct Same {
 /// The fingerprints of a request. They are equal for the same request in the same ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prints {
-    /// The fingerprint of the head; zeros if plain SQL recorded the action.
+    /// The fingerprint of the head; zeros if an application recorded the action with the SQL function `seawall.record`.
     pub head: [u8; 32],
     /// The fingerprint of the body.
     pub body: [u8; 32],
 }
 
 impl Prints {
-    /// The place of the head's fingerprint in the row of an action that plain SQL recorded. Its record is a body alone, and
-    /// is the same request as every request with an equal body.
+    /// What an action that was recorded with the SQL function `seawall.record` has instead of the head's fingerprint.
+    /// Such a record has a body and no head, so it is the same request as every request with an equal body.
     pub(crate) const BODY_ALONE: [u8; 32] = [0; 32];
 
-    /// Returns whether a request with the fingerprints `new` is the recorded request with these fingerprints.
+    /// Returns whether `self`, the fingerprints in a row, and `new`, those of a new request, are of the same request.
     pub(crate) fn are_of(&self, new: &Prints) -> bool {
         self.body == new.body && (self.head == new.head || self.head == Prints::BODY_ALONE)
     }

@@ -1,17 +1,21 @@
 //! Starts many stuck actions again, for example after an outage that lasted longer than `stuck_after`.
 //!
 //! The obvious way is a loop that retries each action: then all of them are due in the same second, and their requests
-//! arrive together. So each action is due a little after the one before, so that per second fewer than half as many are
-//! sent as the dependency serves in normal times. If the requests fail again, the pace of their class holds back the
-//! rest ([`crate::pace`]).
+//! arrive together. So each action is due a little after the one before. In a second, fewer than half as many are sent
+//! as the dependency serves in normal times. If the requests fail again, the pace of their class holds back the rest
+//! ([`crate::pace`]).
 
 use std::time::Duration;
 
+use seawall_policy::Misuse;
+
 use crate::action::Action;
 use crate::error::{Error, Refusal};
+use crate::inner::Inner;
 use crate::ledger::Ledger;
-use crate::machine::{self, End, Rules, Stamp, StuckReason};
-use crate::store::{Filter, Standing, Store};
+use crate::machine::{self, Rules, Stamp, StuckReason};
+use crate::search::Search;
+use crate::store::{Standing, Store};
 use crate::wishes::By;
 
 /// The number of actions that are read together.
@@ -20,11 +24,7 @@ const PAGE: u32 = 200;
 /// Which stuck actions are started again. Begin with [`RetryFilter::first`], and restrict it by the other functions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryFilter {
-    dependency: Option<String>,
-    operation: Option<String>,
-    reason: Option<StuckReason>,
-    older_than: Duration,
-    newer_than: Duration,
+    search: Search,
     most: u32,
 }
 
@@ -32,55 +32,37 @@ impl RetryFilter {
     /// Selects the first `most` stuck actions, in the order of their recording.
     #[must_use]
     pub fn first(most: u32) -> RetryFilter {
-        RetryFilter {
-            dependency: None,
-            operation: None,
-            reason: None,
-            older_than: Duration::ZERO,
-            newer_than: Duration::MAX,
-            most,
-        }
+        RetryFilter { search: Search::default().standing(Standing::Stuck), most }
     }
 
     /// Restricts the selection to actions of this dependency.
     #[must_use]
     pub fn of(self, dependency: impl Into<String>) -> RetryFilter {
-        RetryFilter { dependency: Some(dependency.into()), ..self }
+        RetryFilter { search: self.search.of(dependency), ..self }
     }
 
     /// Restricts the selection to actions of the operation with this name.
     #[must_use]
     pub fn operation(self, operation: impl Into<String>) -> RetryFilter {
-        RetryFilter { operation: Some(operation.into()), ..self }
+        RetryFilter { search: self.search.operation(operation), ..self }
     }
 
     /// Restricts the selection to actions that are stuck for a reason of this kind.
     #[must_use]
     pub fn reason(self, reason: StuckReason) -> RetryFilter {
-        RetryFilter { reason: Some(reason), ..self }
+        RetryFilter { search: self.search.reason(reason), ..self }
     }
 
     /// Restricts the selection to actions that were recorded at least this long ago.
     #[must_use]
     pub fn older_than(self, age: Duration) -> RetryFilter {
-        RetryFilter { older_than: age, ..self }
+        RetryFilter { search: self.search.older_than(age), ..self }
     }
 
     /// Restricts the selection to actions that were recorded less than this long ago.
     #[must_use]
     pub fn newer_than(self, age: Duration) -> RetryFilter {
-        RetryFilter { newer_than: age, ..self }
-    }
-
-    /// Returns whether this stuck action is selected. `now` is the database's time.
-    fn selects(&self, action: &Action, now: Stamp) -> bool {
-        let age = now.since(action.created_at);
-        let reason = action.state.why().and_then(StuckReason::of);
-        action.state.end() == Some(End::Stuck)
-            && self.operation.as_ref().is_none_or(|operation| *operation == action.operation)
-            && self.reason.is_none_or(|wanted| reason == Some(wanted))
-            && age >= self.older_than
-            && age < self.newer_than
+        RetryFilter { search: self.search.newer_than(age), ..self }
     }
 }
 
@@ -114,13 +96,12 @@ impl<S: Store> Ledger<S> {
     /// An error of the store.
     pub async fn retry_all(&self, filter: &RetryFilter, by: &By) -> Result<Retried, Error> {
         let mut done = Retried::default();
-        let mut page = Filter { dependency: filter.dependency.clone(), ..Filter::first(PAGE) };
-        page.standing = Some(Standing::Stuck);
+        let mut after = None;
         loop {
-            let actions = self.list(&page).await?;
-            let Some(last) = actions.last().map(|action| action.id) else { break };
             let now = self.inner.time().await?.now();
-            for action in actions.iter().filter(|action| filter.selects(action, now)) {
+            let actions = self.list(&filter.search.filter(after, PAGE, now)).await?;
+            let Some(last) = actions.last().map(|action| action.id) else { break };
+            for action in actions.iter().filter(|action| filter.search.selects(action, now)) {
                 if done.retried + done.left >= u64::from(filter.most) {
                     done.more = true;
                     break;
@@ -137,21 +118,32 @@ impl<S: Store> Ledger<S> {
             if done.more {
                 break;
             }
-            page.after = Some(last);
+            after = Some(last);
         }
         Ok(done)
     }
 
     /// Starts one of many stuck actions again. Returns how long from now it is due.
     async fn retry_later(&self, action: &Action, by: &By) -> Result<Duration, Error> {
-        let operation = self.inner.operations.of(action)?;
-        let served = operation.remote.served_milli();
-        let after = self.inner.paces.with(&action.dependency, |pace, now| pace.slot(served, now));
-        let after = after.unwrap_or_default();
+        let after = self.inner.slot(action)?;
         let wish = |action: &Action, _: &Rules, now: Stamp| {
             let write = machine::retry_from(&action.state, now, now.saturating_add(after));
             write.map(Some).ok_or(Refusal::NotStuck.into())
         };
         self.amend(action.id, Some((by, "retry")), wish).await.map(|_| after)
+    }
+}
+
+impl<S: Store> Inner<S> {
+    /// Returns how long from now this action is to be due, if it is one of many stuck actions that a person starts
+    /// again. Each call returns a later time than the one before.
+    ///
+    /// # Errors
+    ///
+    /// If the action's operation is not declared.
+    pub(crate) fn slot(&self, action: &Action) -> Result<Duration, Misuse> {
+        let served = self.operations.of(action)?.remote.served_milli();
+        let after = self.paces.with(&action.dependency, |pace, now| pace.slot(served, now));
+        Ok(after.unwrap_or_default())
     }
 }

@@ -1,4 +1,4 @@
-//! An action whose first attempt its caller sends by itself.
+//! An action whose first attempt is sent by the caller of the ledger, and not by the ledger.
 //!
 //! A program may pass a request of its own caller on, as a proxy does. It then receives the provider's answer itself,
 //! and the ledger must not lose this answer. So the program records the action with [`Ledger::start`], sends the

@@ -17,7 +17,7 @@ use crate::machine::{
     self, CancelBy, Cancelling, End, NotCancelled, NotSettled, Observed, Resolution, Rules, Scope, Stamp,
     State, Write,
 };
-use crate::store::{Change, Changed, Store};
+use crate::store::{Change, Changed, Standing, Store};
 
 /// The person or program that changes something by hand, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,17 +26,33 @@ pub struct By {
     pub who: String,
     /// The reason for the change.
     pub why: String,
+    /// How the caller proved who they are, for example by which token. `None` if nothing is known of it.
+    pub via: Option<String>,
 }
 
 impl By {
     /// Makes a `By` from the person or program, and the reason.
     #[must_use]
     pub fn new(who: impl Into<String>, why: impl Into<String>) -> By {
-        By { who: who.into(), why: why.into() }
+        By { who: who.into(), why: why.into(), via: None }
     }
 
-    fn mark(&self, what: &str, at: Stamp) -> Mark {
-        Mark { at, who: self.who.clone(), what: what.to_owned(), why: self.why.clone() }
+    /// Adds how the caller proved who they are. The audit trail keeps it beside the name, since anybody could give any name.
+    #[must_use]
+    pub fn via(self, proof: impl Into<String>) -> By {
+        By { via: Some(proof.into()), ..self }
+    }
+
+    fn mark(&self, what: &str, at: Stamp, was: &State, became: &State) -> Mark {
+        Mark {
+            at,
+            who: self.who.clone(),
+            what: what.to_owned(),
+            why: self.why.clone(),
+            via: self.via.clone(),
+            was: Some(Standing::of(was)),
+            became: Some(Standing::of(became)),
+        }
     }
 }
 
@@ -174,7 +190,7 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Starts a stuck action again, with the full number of attempts, and returns it. Its goal does not change: if the
-    /// action was being cancelled, the cancel is tried again. For a new charge, record a new action.
+    /// action was being cancelled, the cancel is tried again. To make the charge after all, record a new action.
     ///
     /// # Errors
     ///
@@ -215,9 +231,9 @@ impl<S: Store> Ledger<S> {
         self.amend(id, Some((by, "observe")), wish).await
     }
 
-    /// Reads the row, computes the change with `wish`, and offers the change to the store, until the store takes it or
-    /// nothing is to be changed. Returns the action as it then is. Fails with [`Refusal::InProgress`] if the row had
-    /// changed each time.
+    /// Reads the row, computes the change with `wish`, and offers the change to the store. If the row has changed
+    /// meanwhile, does so again, at most [`LOOKS`] times in all, and then fails with [`Refusal::InProgress`]. Returns
+    /// the action as it is afterwards. If `wish` returns `None`, nothing is changed.
     pub(crate) async fn amend<W>(
         &self,
         id: ActionId,
@@ -227,12 +243,33 @@ impl<S: Store> Ledger<S> {
     where
         W: Fn(&Action, &Rules, Stamp) -> Result<Option<Write>, Error> + Sync,
     {
+        self.amend_at(id, None, by, wish).await.map(|amended| amended.action)
+    }
+
+    /// Changes the action as [`Ledger::amend`] does, but only if it still has this version. With `None`, any version may be
+    /// changed. Fails with [`Refusal::Changed`] if the action has another version.
+    pub(crate) async fn amend_at<W>(
+        &self,
+        id: ActionId,
+        version: Option<u64>,
+        by: Option<(&By, &str)>,
+        wish: W,
+    ) -> Result<Amended, Error>
+    where
+        W: Fn(&Action, &Rules, Stamp) -> Result<Option<Write>, Error> + Sync,
+    {
         let mut action = self.load(id).await?;
         for _ in 0..LOOKS {
             self.inner.may_change(&action)?;
+            if version.is_some_and(|version| version != action.state.version()) {
+                return Err(Refusal::Changed.into());
+            }
             let now = self.inner.time().await?.now();
             let operation = self.inner.operations.of(&action)?;
-            let Some(write) = wish(&action, &operation.rules, now)? else { return Ok(action) };
+            let was = Standing::of(&action.state);
+            let Some(write) = wish(&action, &operation.rules, now)? else {
+                return Ok(Amended { action, was, changed: false });
+            };
             let amended = Action { state: write.to().clone(), ..action.clone() };
             let over = |state: &State| matches!(state.end(), Some(End::Done | End::Failed | End::Cancelled));
             let ends = !over(&action.state) && over(&amended.state);
@@ -242,7 +279,7 @@ impl<S: Store> Ledger<S> {
             let change = Change {
                 action: amended.clone(),
                 write,
-                mark: by.map(|(by, what)| by.mark(what, now)),
+                mark: by.map(|(by, what)| by.mark(what, now, &action.state, &amended.state)),
                 // The handler runs if the action ends with this change, as it does whenever the ledger itself ends an
                 // action. The one exception is `own`, from above.
                 follow: if ends && !own { operation.follow.clone() } else { None },
@@ -251,7 +288,7 @@ impl<S: Store> Ledger<S> {
                 Changed::Taken => {
                     self.inner.changes.written(id);
                     self.inner.wakes.written(&amended, now);
-                    return Ok(amended);
+                    return Ok(Amended { action: amended, was, changed: true });
                 }
                 Changed::Stale(Some(found)) => action = *found,
                 Changed::Stale(None) => return Err(Refusal::NotFound.into()),
@@ -261,6 +298,16 @@ impl<S: Store> Ledger<S> {
         }
         Err(Refusal::InProgress.into())
     }
+}
+
+/// What became of an action that somebody wished to change.
+pub(crate) struct Amended {
+    /// The action as it is afterwards.
+    pub(crate) action: Action,
+    /// Where it stood before.
+    pub(crate) was: Standing,
+    /// Whether anything was changed.
+    pub(crate) changed: bool,
 }
 
 impl<S: Store> Inner<S> {
@@ -287,7 +334,7 @@ fn not_settled(why: NotSettled) -> Error {
     refusal.into()
 }
 
-fn not_cancelled(why: NotCancelled) -> Error {
+pub(crate) fn not_cancelled(why: NotCancelled) -> Error {
     match why {
         NotCancelled::Settled => Refusal::Settled.into(),
     }

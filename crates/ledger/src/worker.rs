@@ -21,6 +21,7 @@ use crate::ledger::Ledger;
 use crate::moved;
 use crate::poll::Poll;
 use crate::store::{Declared, Store, Swept};
+use crate::tell;
 
 /// The settings of a worker. Begin with the defaults, and change single fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +44,9 @@ pub struct WorkerSettings {
     /// The time between two runs of the clean-up over the whole table. Default 1 h.
     pub sweep_every: Duration,
     /// For how long an action may be due although no process declares its operation. Default 24 h. After that time the
-    /// action is stuck. But the worker itself must also have found the operation undeclared for this time, or for ten
-    /// minutes if this time is longer. So a process that has just started leaves the other processes time to start as
-    /// well.
+    /// action is stuck. But this worker must also have found for some time that no process declares the operation: for
+    /// 10 min, or for `undeclared_after` if that is shorter. So a process that has just started leaves the other
+    /// processes time to start as well.
     pub undeclared_after: Duration,
 }
 
@@ -100,6 +101,10 @@ impl<S: Store> Ledger<S> {
         let poll = Poll::new(self.inner.clone(), settings.scan).run(stopped.clone());
         let keep = moved::keep(self.inner.clone(), stopped.clone());
         let declare = Declaring::new(self.inner.clone(), settings.undeclared_after).run(stopped.clone());
+        // The loop that tells somebody of stuck actions looks half as often as the poll. The news need not come within
+        // a second.
+        let every = settings.scan.max(Duration::from_millis(10)) * 2;
+        let tell = tell::run(self.inner.clone(), every, stopped.clone());
         let clean = clean(self.inner.clone(), settings, stopped);
         loops.push(tokio::spawn(async move {
             poll.await;
@@ -111,6 +116,10 @@ impl<S: Store> Ledger<S> {
         }));
         loops.push(tokio::spawn(async move {
             declare.await;
+            0
+        }));
+        loops.push(tokio::spawn(async move {
+            tell.await;
             0
         }));
         loops.push(tokio::spawn(async move {
@@ -189,8 +198,8 @@ impl<S: Store> Looper<S> {
         let Some(by) = *self.stopped.borrow() else { return 0 };
         while let Ok(Some(_)) = tokio::time::timeout_at(by.into(), under_way.0.join_next()).await {}
         let left = under_way.0.len();
-        // If a task is aborted in the middle of a write, the store finishes the write without the task. So this does
-        // not wait for the database.
+        // If a task is aborted in the middle of a write, the store finishes the write without the task. So `shutdown`
+        // does not wait for the database.
         under_way.0.shutdown().await;
         let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
         self.inner.give_back(held).await;

@@ -1,5 +1,5 @@
-//! `cargo xtask bench beside-stalled`: measures good calls while other callers keep exchanges open without finishing
-//! them.
+//! `cargo xtask bench beside-stalled`: measures ordinary calls ("good calls") while other callers keep exchanges open
+//! without finishing them.
 //!
 //! There are three runs with the same load of good calls, one after the other: alone (A), beside thousands of stalled
 //! callers (B), and alone again (A). One half of the stalled callers read their answers slowly; the other half have
@@ -50,8 +50,8 @@ pub(crate) struct Options {
     program: Option<PathBuf>,
 }
 
-/// The maximum p99 of run B. A p99 is the latency that 99 % of the calls do not exceed. The maximum is the mean of the
-/// two A runs' p99 plus this time, or twice this mean, whichever is more.
+/// The p99 of run B may be higher than the mean p99 of the two A runs by this time, or may be twice this mean,
+/// whichever is more. A p99 is the latency that 99 % of the calls do not exceed.
 const ABOVE: Duration = Duration::from_millis(5);
 /// The maximum growth of the gateway's memory, in MiB: the memory after the stalled callers have left, minus the memory
 /// before they came.

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use super::load::{Load, measure};
 use crate::process::{Outcome, free_port, target};
 
-/// The options of one measurement. They are those of the ledger's own program `load`.
+/// The options of one measurement. All but `plain` have the names that they have in the ledger's example `load`, so
+/// `bench ledger` can start either program with the same arguments.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Durable {
     /// The database of the gateway's ledger.

@@ -75,8 +75,8 @@ pub(crate) struct Seen {
     pub(crate) p50_ns: u64,
     /// The 99th percentile of the time to the complete answer, in nanoseconds.
     pub(crate) p99_ns: u64,
-    /// The text of the first error, for a person who looks for the cause; `None` if there was no error. This can be an
-    /// error of the warm-up, which is not counted in `errors`.
+    /// The text of the first error after the warm-up, for a person who looks for the cause; `None` if there was no
+    /// error.
     pub(crate) first_error: Option<String>,
 }
 
@@ -225,8 +225,8 @@ async fn keep_sending(load: Load, slot: usize, due: Option<Due>, book: Shared) {
     }
 }
 
-/// Opens one connection, and sends requests on it one after the other. Returns the error that ends this, or `Ok` if no
-/// further request will be due.
+/// Opens one connection, and sends requests on it one after the other. Returns the error that ended the connection, or
+/// `Ok` if no further request will be due.
 async fn converse(load: &Load, slot: usize, due: Option<&Due>, book: &Shared) -> IoResult<()> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, load.port)).await?;
     stream.set_nodelay(true)?;
@@ -235,7 +235,8 @@ async fn converse(load: &Load, slot: usize, due: Option<&Due>, book: &Shared) ->
         load.path, load.port
     );
     let mut buffer = vec![0; BUFFER_BYTES];
-    // The time of the start tells the keys of this connection from those of an earlier one.
+    // The keys on this connection begin with the time at which it was opened. So they differ from the keys on an
+    // earlier connection with the same `slot`.
     let name = start_micros();
     for n in 0_u64.. {
         let keyed = load.keyed.then(|| keyed(load, &format!("{name}-{slot}-{n}")));

@@ -78,7 +78,8 @@ impl Arm {
     }
 }
 
-/// The paths of the gateways' programs. The other proxies are found on PATH or in the test environment.
+/// The paths of the programs of this project's gateway. The programs of the other proxies are found on PATH or in the
+/// test environment.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
     /// The gateway that was built for this run; `None` if it is not measured.

@@ -168,8 +168,8 @@ fn mib(kib: Option<f64>) -> String {
     kib.map_or("-".to_owned(), |kib| format!("{:.1}", kib / 1024.0))
 }
 
-/// Returns rows of equal length as a text with columns. The first column is aligned to the left, the others to the
-/// right.
+/// Returns a table as text; all rows must have the same number of cells. The first column is aligned to the left, the
+/// others to the right.
 pub(super) fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

@@ -1,8 +1,10 @@
 //! `cargo xtask bench simulate`: measures how fast the simulator is, and how much memory it needs.
 //!
-//! The program is started as a user would start it. There are two measurements, each on one thread:
+//! The gateway's program is started as a user would start it (`seawall lab simulate`). There are two measurements, each
+//! on one thread:
 //!
-//! - The number of events per second in the storms of `metastable`.
+//! - The number of events per second in the scenario `metastable`, where many callers repeat their calls to an
+//!   overloaded provider.
 //! - The time and the memory for a hundred thousand callers, each with its own guards, over 130 simulated seconds at
 //!   70% load.
 

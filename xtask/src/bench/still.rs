@@ -38,8 +38,8 @@ impl Still {
         self.tasks.spawn(caller);
     }
 
-    /// Waits until nearly all started callers have begun their exchange. `most` is the number of callers that may still
-    /// be without one. Fails if a caller's exchange has ended, or if the wait is longer than [`BEGIN_WITHIN`].
+    /// Waits until all started callers but `most` have begun their exchange. Fails if a caller's exchange has ended, or
+    /// if the wait is longer than [`BEGIN_WITHIN`].
     pub(super) async fn until_waiting(&mut self, most: usize) -> Outcome<()> {
         let end = Instant::now() + BEGIN_WITHIN;
         while self.begun.load(Ordering::Relaxed) + most < self.tasks.len() {
@@ -63,8 +63,8 @@ impl Still {
         }
     }
 
-    /// Ends the tasks of all callers, which closes their connections. If a connection still has bytes that the caller
-    /// did not read, the kernel closes it with a reset. Fails if an exchange has already ended by itself.
+    /// Ends the tasks of all callers, which closes their connections. The server sees a reset in place of an ordinary
+    /// end if a caller has not read all bytes that it received. Fails if an exchange has already ended by itself.
     pub(super) async fn leave(mut self) -> Outcome<()> {
         self.all_hold()?;
         self.tasks.shutdown().await;

@@ -12,7 +12,8 @@ use crate::process::Outcome;
 /// The maximum length of a request's head, in bytes. If a head is longer, the connection is closed.
 const HEAD_BYTES: usize = 16 * 1024;
 
-/// The length of the bodies of the long answers, in bytes. It is more than any socket buffer holds.
+/// The length of the bodies of the long answers, in bytes. No socket buffer holds that much, so a long answer stalls if
+/// its receiver does not read it.
 pub(crate) const LONG_BYTES: usize = 20 << 20;
 
 /// The number of bytes of a long answer's body that are written at a time. In a chunked answer, this is also the size
@@ -25,9 +26,9 @@ struct Answers {
     large: Vec<u8>,
 }
 
-/// Serves on this loopback port until the process is ended. The body has 10 KiB for `/10k`, [`LONG_BYTES`] for `/long`
-/// and `/chunked`, and 100 bytes for every other path. For a request to `/stall`, only the head is read and no answer
-/// is sent.
+/// Serves on this loopback port until the process is ended. The body of an answer has 10 KiB for `/10k`, [`LONG_BYTES`]
+/// for `/long` and `/chunked`, and 100 bytes for every other path. For a request to `/stall`, only the head is read and
+/// no answer is sent.
 pub(crate) fn serve(port: u16) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

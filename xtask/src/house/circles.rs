@@ -99,8 +99,8 @@ fn start<'a>(tree: &Tree, id: Id, path: &'a [String]) -> Option<(Id, &'a [String
 /// Returns the module or item that `path` names when it is written in module `id`; `None` if there is no such module or
 /// item.
 ///
-/// - `outer` says that more words follow after `path`. If a module and an item have the same name, it is then the
-///   module.
+/// - `outer` says that more words follow after `path`. If a module and an item have the same name, `path` then means
+///   the module.
 /// - `steps` is the number of imports that were followed so far. After [`MOST_STEPS`] the result is `None`.
 fn resolve(tree: &Tree, id: Id, path: &[String], outer: bool, steps: usize) -> Option<Target> {
     let (mut at, mut rest) = start(tree, id, path).unwrap_or((id, path));

@@ -42,8 +42,8 @@ const FLOORS: [(&str, u8); 10] = [
     ("seawall-gateway", 4),
 ];
 
-/// The crate that depends on no other crate, except in its tests. It only makes decisions, and gets everything that
-/// they need as arguments.
+/// The crate that depends on no other crate, except in its tests. It only makes decisions, and gets as arguments
+/// everything that a decision needs.
 const PURE: &str = "seawall-policy";
 
 /// The crate that may use any other crate, and that no other crate may use.

@@ -17,8 +17,8 @@ pub(crate) struct Source {
 /// Returns the files that git tracks, and the new files that git does not ignore.
 pub(crate) fn files() -> Outcome<Vec<Source>> {
     let mut git = Command::new("git");
-    // git refuses to read a clone that belongs to another user than the one who runs it. The tests may run as such a
-    // user, so all folders are declared safe.
+    // git refuses to read a clone that does not belong to the user who runs git. The tests may be run by a different
+    // user than the clone's owner, so all folders are declared safe.
     git.current_dir(root()).args([
         "-c",
         "safe.directory=*",

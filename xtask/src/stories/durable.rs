@@ -1,7 +1,7 @@
 //! Stories of durable operations: curl and the official SDKs of a payment API pay through a gateway with a ledger.
 //!
-//! Each story has a gateway of its own in front of localstripe. At its end, it counts the payments and refunds in
-//! localstripe's own books.
+//! Each story has a gateway of its own in front of localstripe, a server of another project that imitates Stripe's API.
+//! At its end, the story counts the payments and refunds in localstripe's own books.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,7 +15,8 @@ use super::world::{World, found, story_file, write};
 use crate::needs::{node_folder, python};
 use crate::process::{Outcome, Server, free_port, output};
 
-/// The maximum time until something happens that a story waits for.
+/// The maximum time for which a story waits, for example for a state of an action. If that time passes, the story
+/// fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The two SDKs.
@@ -39,7 +40,7 @@ struct Durable<'w> {
 }
 
 impl<'w> Durable<'w> {
-    /// Starts a gateway with a new file for its ledger. `lines` are added to the configuration of its operation.
+    /// Starts a gateway with a new file for its ledger. `lines` are added to the configuration of the operation `pay`.
     fn start(world: &'w World, name: &str, lines: &str) -> Outcome<Durable<'w>> {
         let folder = world.folder.join("durable").join(name);
         let failed = |e| format!("{}: {e}", folder.display());
@@ -105,8 +106,8 @@ cancel = {{ request = "POST /v1/refunds", form = {{ payment_intent = "{{answer:/
         format!("http://127.0.0.1:{}{path}", self.listen)
     }
 
-    /// Runs the SDK's program, and returns the facts that it printed in the end. `what` is the program's argument that
-    /// says what to do, such as `pay-once`.
+    /// Runs the SDK's program, and returns the JSON object that it printed, with the payment or the error. `what` is
+    /// the program's argument that says what to do, such as `pay-once`.
     fn pay(&self, sdk: Sdk, what: &str, order: &str) -> Outcome<Value> {
         let said = output(&mut self.program(sdk, what, order)?)?;
         let line = said.lines().find(|line| line.starts_with('{')).unwrap_or_default();
@@ -133,7 +134,7 @@ cancel = {{ request = "POST /v1/refunds", form = {{ payment_intent = "{{answer:/
         json(&curl(&[&self.url(&format!("/-/actions?dependency=stripe&key={key}{more}"))])?)
     }
 
-    /// Sends the POST that does `word` with the action of this key, such as `settle` or `cancel`.
+    /// Sends a wish for the action of this key, as a POST. `word` is the wish, such as `settle` or `cancel`.
     fn say(&self, key: &str, word: &str) -> Outcome<Answer> {
         let id = self.asked(key, "")?["id"].as_str().unwrap_or_default().to_owned();
         curl(&["--request", "POST", &self.url(&format!("/-/actions/{id}/{word}"))])
@@ -179,7 +180,8 @@ fn booked(world: &World, order: &str) -> Outcome<Vec<(String, u64)>> {
     Ok(own.map(|one| (one["id"].as_str().unwrap_or_default().to_owned(), refunded(one))).collect())
 }
 
-/// Checks that localstripe has one payment for an order, and that this much of it was refunded. Returns its id.
+/// Checks that localstripe has one payment for an order, and that the amount `refunded` was paid back. Returns the
+/// payment's id.
 fn one_payment(world: &World, order: &str, refunded: u64) -> Outcome<String> {
     match &booked(world, order)?[..] {
         [(id, own)] if *own == refunded => Ok(id.clone()),
@@ -203,7 +205,8 @@ pub(super) fn lost_reply(world: &World) -> Outcome<()> {
     Ok(())
 }
 
-/// Two cases in which the SDK throws an exception that has the effect or the reason of the gateway's answer:
+/// Two cases in which the SDK throws an exception. The headers in it show the effect and the reason of the gateway's
+/// answer.
 ///
 /// - An answer is lost, and the SDK is told not to repeat its call. The effect is unknown. When the same program runs
 ///   again, it gets the payment that was made.
@@ -239,8 +242,8 @@ pub(super) fn doubt(world: &World) -> Outcome<()> {
     Ok(())
 }
 
-/// The gateway is killed after the provider has made the payment and before it has answered. The SDK repeats its call
-/// until the gateway is back and has found out.
+/// The gateway is killed after the provider has made the payment and before the provider has answered. The SDK repeats
+/// its call until the gateway runs again and has learned from the provider that the payment was made.
 pub(super) fn crash(world: &World) -> Outcome<()> {
     let mut gateway = Durable::start(world, "crash", "")?;
     for sdk in SDKS {
@@ -259,8 +262,8 @@ pub(super) fn crash(world: &World) -> Outcome<()> {
     Ok(())
 }
 
-/// An application dies between the answer and its settle, and settles too late when it is back. Another one settles in
-/// time.
+/// One application dies after it has got the answer and before it has settled the action. When it is back, it is too
+/// late to settle: the gateway has refunded the payment. Another application settles in time, and its payment stays.
 pub(super) fn settling(world: &World) -> Outcome<()> {
     let hasty = Durable::start(world, "hasty", "settle = \"explicit\"\nsettle_within = \"3s\"")?;
     let patient = Durable::start(world, "patient", "settle = \"explicit\"")?;
@@ -289,7 +292,7 @@ pub(super) fn settling(world: &World) -> Outcome<()> {
     Ok(())
 }
 
-/// The story with curl in place of the SDKs: a lost answer, a repeat, and a cancel.
+/// Curl pays in place of the SDKs: a lost answer, a repeat, and a cancel.
 pub(super) fn by_hand(world: &World) -> Outcome<()> {
     let gateway = Durable::start(world, "by-hand", "settle = \"explicit\"")?;
     let order = "lost-by-hand";

@@ -2,13 +2,14 @@
 //!
 //! If our own code were on both sides of a test, both sides would share our mistakes about HTTP. So curl and the
 //! official SDKs call through Seawall to nginx, gunicorn, aiohttp and Node's server, and [`servers`] makes a list of
-//! exchanges with each of nine servers. [`durable`] tells stories of durable operations, and [`page`] runs the programs
-//! of `docs/durable.md`. All servers run on loopback, on free ports, and end when the run ends.
+//! exchanges with each of nine servers. [`durable`] tells stories of durable operations, and [`page`] and [`sql`] run the
+//! programs of `docs/durable.md` and `docs/sql.md`. All servers run on loopback, on free ports, and end when the run ends.
 
 mod answer;
 mod durable;
 mod page;
 mod servers;
+mod sql;
 mod tales;
 mod world;
 

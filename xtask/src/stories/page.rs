@@ -4,7 +4,7 @@
 //! Only the addresses and the ledger's file are replaced, because the page's ports may be in use.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -20,20 +20,46 @@ const PAGE: &str = "docs/durable.md";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The language of a program: its name on the page, the name of its file, and how it is run.
-struct Language {
-    name: &'static str,
-    file: &'static str,
-    program: fn() -> Outcome<PathBuf>,
+pub(super) struct Language {
+    pub(super) name: &'static str,
+    pub(super) file: &'static str,
+    pub(super) program: fn() -> Outcome<PathBuf>,
 }
 
-const PYTHON: Language = Language { name: "python", file: "shop.py", program: || Ok(python()) };
-const NODE: Language = Language { name: "js", file: "shop.mjs", program: || found("node") };
-const JAVA: Language = Language { name: "java", file: "Shop.java", program: || found("java") };
+pub(super) const PYTHON: Language = Language { name: "python", file: "shop.py", program: || Ok(python()) };
+pub(super) const NODE: Language = Language { name: "js", file: "shop.mjs", program: || found("node") };
+pub(super) const JAVA: Language = Language { name: "java", file: "Shop.java", program: || found("java") };
 
-/// Returns the page's first block in this language. It holds a whole program; later blocks hold only parts of programs.
-fn block(page: &str, language: &str) -> Outcome<String> {
-    let (_, rest) = page.split_once(&format!("\n```{language}\n")).ok_or(format!("{PAGE}: no {language}"))?;
-    Ok(rest.split("```").next().unwrap_or_default().to_owned())
+/// Returns the first block of a page in this language. It holds a whole program; later blocks of `docs/durable.md` hold
+/// only parts of programs.
+pub(super) fn block(page: &str, language: &str) -> Outcome<String> {
+    blocks(page, language).next().ok_or(format!("the page has no {language}"))
+}
+
+/// Returns the blocks of a page in this language.
+pub(super) fn blocks(page: &str, language: &str) -> impl Iterator<Item = String> {
+    let parts: Vec<String> = page.split(&format!("\n```{language}\n")).skip(1).map(str::to_owned).collect();
+    parts.into_iter().map(|part| part.split("```").next().unwrap_or_default().to_owned())
+}
+
+/// Starts the provider of a page, with new books. At its first charge it misbehaves as `fault` says, such as
+/// `close-after-effect`.
+pub(super) fn provider(program: &Path, folder: &Path, port: u16, fault: &str) -> Outcome<Server> {
+    let script = folder.join("faults.toml");
+    write(&script, &format!("[[fault]]\nmatch = \"POST /v1/charges\"\nfault = \"{fault}\"\ntimes = 1\n"))?;
+    let listen = format!("127.0.0.1:{port}");
+    let args = ["lab".into(), "harbor".into(), "--listen".into(), listen.into(), "--script".into()];
+    let args: Vec<std::ffi::OsString> = args.into_iter().chain([script.into_os_string()]).collect();
+    let mut provider = Server::start("harbor", None, program, &args, &folder.join("harbor.log"), false)?;
+    provider.ready(port, "/health", PATIENCE)?;
+    Ok(provider)
+}
+
+/// Returns what the provider's books say of a key: its effects and its refunds.
+pub(super) fn booked(port: u16, key: &str) -> Outcome<(u64, u64)> {
+    let books = json(&curl(&[&format!("http://127.0.0.1:{port}/books")])?)?;
+    let of = &books["by_key"][key];
+    Ok((of["effects"].as_u64().unwrap_or_default(), of["refunds"].as_u64().unwrap_or_default()))
 }
 
 /// The page's gateway and its provider, both running, and the page's program in a folder.
@@ -68,27 +94,16 @@ impl Site {
         Ok(Site { _gateway: gateway, provider: None, folder, program, ports, page })
     }
 
-    /// Starts the provider again, with new books. The first charge meets this fault.
+    /// Starts the provider again, with new books. At its first charge it misbehaves as `fault` says.
     fn provide(&mut self, fault: &str) -> Outcome<()> {
         self.provider = None;
-        let script = self.folder.join("faults.toml");
-        write(
-            &script,
-            &format!("[[fault]]\nmatch = \"POST /v1/charges\"\nfault = \"{fault}\"\ntimes = 1\n"),
-        )?;
-        let listen = format!("127.0.0.1:{}", self.ports[2]);
-        let args = ["lab".into(), "harbor".into(), "--listen".into(), listen.into(), "--script".into()];
-        let args: Vec<std::ffi::OsString> = args.into_iter().chain([script.into_os_string()]).collect();
-        let log = self.folder.join("harbor.log");
-        let provider = Server::start("harbor", None, &self.program, &args, &log, false)?;
-        self.provider.insert(provider).ready(self.ports[2], "/health", PATIENCE)
+        self.provider = Some(provider(&self.program, &self.folder, self.ports[2], fault)?);
+        Ok(())
     }
 
     /// Returns what the provider's books say of a key: its effects and its refunds.
     fn booked(&self, key: &str) -> Outcome<(u64, u64)> {
-        let books = json(&curl(&[&format!("http://127.0.0.1:{}/books", self.ports[2])])?)?;
-        let of = &books["by_key"][key];
-        Ok((of["effects"].as_u64().unwrap_or_default(), of["refunds"].as_u64().unwrap_or_default()))
+        booked(self.ports[2], key)
     }
 
     fn booked_once(&self, key: &str) -> Outcome<()> {
@@ -102,7 +117,8 @@ impl Site {
         write(&file, &here(&block(&self.page, language.name)?, self.ports))?;
         let mut command = Command::new((language.program)()?);
         command.arg(file).args(args).current_dir(&self.folder);
-        // A program that runs for a second is not worth the optimizing compiler of Java.
+        // Java's optimizing compiler is switched off. It would cost more time than it saves in a program that runs for
+        // a second.
         command.env("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1");
         Ok(command)
     }
@@ -134,7 +150,7 @@ pub(super) fn in_java(world: &World) -> Outcome<()> {
     tell(world, &JAVA)
 }
 
-/// The program meets a lost answer, a declined charge, its own death in mid-call, and a gateway that is away.
+/// The program meets a lost answer, a declined charge, its own death in mid-call, and a gateway that does not run.
 fn tell(world: &World, language: &Language) -> Outcome<()> {
     let mut site = Site::open(world, language.name)?;
     site.provide("close-after-effect")?;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::answer::{curl, expect, json};
 use super::world::{LARGE_BYTES, World, node_sdk, python_sdk};
-use super::{durable, page};
+use super::{durable, page, sql};
 use crate::process::{Outcome, output};
 
 /// One story. Its name says what must be true.
@@ -41,6 +41,10 @@ pub(super) const STORIES: &[Story] = &[
     Story { name: "durable: what is not settled in time is refunded", tell: durable::settling },
     Story { name: "durable: curl asks, repeats and cancels", tell: durable::by_hand },
     Story { name: "durable: the page's commands run as printed", tell: page::in_shell },
+    Story {
+        name: "sql: the page's programs in Python, Node and Java, also behind pgbouncer",
+        tell: sql::programs,
+    },
     Story { name: "durable: the page's program in Python runs as printed", tell: page::in_python },
     Story { name: "durable: the page's program for Node runs as printed", tell: page::in_node },
     Story { name: "durable: the page's program in Java runs as printed", tell: page::in_java },
@@ -237,8 +241,8 @@ fn sdk_node(world: &World) -> Outcome<()> {
     booked(world, &said)
 }
 
-/// Checks that the customer and the refund whose ids the SDK printed exist at the provider. For this, localstripe is
-/// called directly and not through the gateway.
+/// Checks that the provider has the customer and the refund whose ids the SDK printed. For this, localstripe, which
+/// plays the provider, is called directly and not through the gateway.
 fn booked(world: &World, said: &str) -> Outcome<()> {
     let line = said.lines().find(|line| line.starts_with('{')).unwrap_or_default();
     let ids: Value = serde_json::from_str(line).map_err(|e| format!("{e} in:\n{said}"))?;

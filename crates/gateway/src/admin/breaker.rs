@@ -2,15 +2,15 @@
 //! again.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use axum::Json;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Extension, Path, State};
-use axum::http::StatusCode;
 use seawall_policy::{DependencyGuards, Force, Time};
 use serde::{Deserialize, Serialize};
 
+use super::body::{self, bad};
 use super::changes::{Change, stamp};
 use super::desk::{Desk, Ends};
 use super::door::Who;
@@ -19,10 +19,6 @@ use super::view::DependencyView;
 
 /// The maximum length of a request's body, in bytes.
 const MOST_BODY: usize = 16 << 10;
-/// The maximum time that a request's body may take to arrive.
-const BODY_TIME: Duration = Duration::from_secs(10);
-/// The maximum number of characters of a reason.
-const MOST_REASON: usize = 500;
 
 /// The change that an operator asks for.
 #[derive(Debug, Deserialize)]
@@ -133,34 +129,10 @@ fn result(endpoint: usize, state: &str, enabled: bool) -> String {
     format!("endpoint {endpoint} is {state}: {means}")
 }
 
-fn bad(detail: impl Into<String>) -> AdminProblem {
-    AdminProblem::new(StatusCode::BAD_REQUEST, detail)
-}
-
 async fn read(body: Body) -> Result<Order, AdminProblem> {
-    let Ok(read) = tokio::time::timeout(BODY_TIME, to_bytes(body, MOST_BODY)).await else {
-        return Err(AdminProblem::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "the request's body did not arrive in time",
-        ));
-    };
-    let bytes = read.map_err(|_| {
-        AdminProblem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the body broke off, or is larger than {MOST_BODY} bytes"),
-        )
-    })?;
-    let mut order: Order = serde_json::from_slice(&bytes).map_err(|error| {
-        let shape = r#"{"state":"open|closed|auto","endpoint":0,"reason":"why"}"#;
-        bad(format!("the body is not {shape} (without `endpoint` all endpoints are meant): {error}"))
-    })?;
-    order.reason = order.reason.trim().to_owned();
-    if order.reason.is_empty() {
-        return Err(bad("`reason` is empty: say why, for the people who find the breaker in this state"));
-    }
-    if order.reason.chars().count() > MOST_REASON || order.reason.chars().any(char::is_control) {
-        return Err(bad(format!("`reason` must be one line of at most {MOST_REASON} characters")));
-    }
+    let shape = r#"{"state":"open|closed|auto","endpoint":0,"reason":"why"} (without `endpoint` all endpoints are meant)"#;
+    let mut order: Order = body::read(body, MOST_BODY, shape).await?;
+    order.reason = body::reason(&order.reason, "the breaker")?;
     Ok(order)
 }
 

@@ -53,7 +53,7 @@ pub(super) fn run(
     let done: ShownAnswer = serde_json::from_str(&answer).map_err(|error| {
         Failure::failed(format!("{}: the answer is not that of a gateway: {error}", gateway.admin))
     })?;
-    let mut out = table(vec![done.dependency], terminal::colour_on_output());
+    let mut out = table(vec![done.dependency], &[], terminal::colour_on_output());
     done.results.iter().for_each(|result| out.push_str(&format!("{result}\n")));
     terminal::print(&out)
 }

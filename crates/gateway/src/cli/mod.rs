@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration. If the reader of the output closes it early (`|
 //! head`), that is no error. Colour is used only on terminals.
 
+mod actions;
 mod breaker;
 mod check;
 mod explain;
@@ -101,6 +102,13 @@ enum Command {
         #[command(flatten)]
         gateway: RemoteGateway,
     },
+    /// Look after the actions of the ledger: list them, show one, retry, cancel or resolve them
+    ///
+    /// The commands talk to the admin side of a running gateway. Who changed an action, when and why is kept with it.
+    Actions {
+        #[command(subcommand)]
+        command: actions::Actions,
+    },
     /// Make failures on demand
     Lab {
         #[command(subcommand)]
@@ -174,6 +182,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Breaker { dependency, state, endpoint, reason, gateway } => {
             breaker::run(&gateway, &dependency, state, endpoint, &reason)
         }
+        Command::Actions { command } => actions::run(command),
         Command::Lab { command: Lab::Harbor { listen, script } } => harbor::run(listen, script.as_deref()),
         Command::Lab { command: Lab::Simulate(arguments) } => simulate::run(&arguments),
         Command::Completions { shell } => terminal::print(&manual::completions(Arguments::command(), shell)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::failure::Failure;
 use super::remote::{Remote, RemoteGateway};
 use super::terminal;
-use crate::admin::{DependencyView, EndpointView, Overview, in_words};
+use crate::admin::{DependencyView, EndpointView, Overview, StuckView, in_words};
 
 pub(super) fn run(gateway: &RemoteGateway, json: bool) -> Result<(), Failure> {
     let answer = Remote::new(gateway)?.get("/api/dependencies")?;
@@ -19,7 +19,8 @@ pub(super) fn run(gateway: &RemoteGateway, json: bool) -> Result<(), Failure> {
     for word in banner(&overview) {
         terminal::complain(&word);
     }
-    terminal::print(&table(overview.dependencies, terminal::colour_on_output()))
+    let stuck = overview.stuck.unwrap_or_default();
+    terminal::print(&table(overview.dependencies, &stuck, terminal::colour_on_output()))
 }
 
 /// Returns the lines about the gateway itself, such as that it is draining.
@@ -45,11 +46,21 @@ fn banner(overview: &Overview) -> Vec<String> {
     if overview.dependencies.is_empty() {
         words.push("no dependency is configured".to_owned());
     }
+    let elsewhere = overview.stuck.iter().flatten();
+    let elsewhere: Vec<_> =
+        elsewhere.filter(|of| overview.dependencies.iter().all(|it| it.name != of.dependency)).collect();
+    for of in elsewhere {
+        words.push(format!(
+            "{} actions of `{} {}` are stuck, and no such dependency is configured here: see `seawall actions list`",
+            of.number, of.dependency, of.operation
+        ));
+    }
     words
 }
 
 /// Returns one line for each dependency, the worst first, in aligned columns.
-pub(super) fn table(mut dependencies: Vec<DependencyView>, colour: bool) -> String {
+/// `stuck` has the numbers of stuck actions.
+pub(super) fn table(mut dependencies: Vec<DependencyView>, stuck: &[StuckView], colour: bool) -> String {
     dependencies.sort_by(|a, b| {
         let key =
             |d: &DependencyView| worst(d).map_or((0, 0), |e| (badness(&e.breaker.state), bad_share_ppm(e)));
@@ -63,7 +74,9 @@ pub(super) fn table(mut dependencies: Vec<DependencyView>, colour: bool) -> Stri
     let lines = dependencies.iter().map(|dependency| {
         let state = format!("{:state_width$}", dependency.state);
         let state = if colour { painted(&state, &dependency.state) } else { state };
-        format!("{:name_width$}  {state}  {}\n", dependency.name, facts(dependency))
+        let number: u64 =
+            stuck.iter().filter(|of| of.dependency == dependency.name).map(|of| of.number).sum();
+        format!("{:name_width$}  {state}  {}\n", dependency.name, facts(dependency, number))
     });
     lines.collect()
 }
@@ -95,12 +108,16 @@ fn bad_share_ppm(endpoint: &EndpointView) -> u64 {
     (bad * 1_000_000).checked_div(ok + bad).unwrap_or(0)
 }
 
-fn facts(dependency: &DependencyView) -> String {
+/// Returns what there is to say about a dependency. `stuck` is the number of its stuck actions.
+fn facts(dependency: &DependencyView, stuck: u64) -> String {
     let mut facts = Vec::new();
+    if stuck > 0 {
+        facts.push(format!("{stuck} actions stuck"));
+    }
     if let Some(endpoint) = worst(dependency) {
         let breaker = &endpoint.breaker;
-        // The state `open` begins anew with each failed probe. But a person wants to know how long the endpoint has not
-        // been working, over all these times.
+        // The state `open` begins anew with each failed probe. But a person wants to know for how long the endpoint has
+        // not been working, with all failed probes included.
         let span = breaker.opened_seconds.unwrap_or(breaker.for_seconds);
         let span = Duration::try_from_secs_f64(span).unwrap_or_default();
         let of = dependency.endpoints.len();
@@ -216,7 +233,8 @@ mod tests {
             dependency("pay", vec![endpoint(0, "closed", 9, 0), endpoint(1, "open", 9, 31)]),
             dependency("mail", vec![endpoint(0, "half-open", 0, 0)]),
         ];
-        let table = table(all, false);
+        let stuck = StuckView { dependency: "well".into(), operation: "charge".into(), number: 2 };
+        let table = table(all, &[stuck], false);
         let lines: Vec<&str> = table.lines().collect();
         let names: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').next()).collect();
         assert_eq!(names, ["pay", "mail", "ailing", "well"]);
@@ -229,14 +247,17 @@ mod tests {
             lines[2],
             "ailing  closed     for 12 s; 9 of 10 calls good (1 timeouts); 1.2 retry tokens"
         );
-        assert_eq!(lines[3], "well    closed     for 12 s; 9 of 9 calls good; 1.2 retry tokens");
+        assert_eq!(
+            lines[3],
+            "well    closed     2 actions stuck; for 12 s; 9 of 9 calls good; 1.2 retry tokens"
+        );
     }
 
     #[test]
     fn colour_is_beside_the_word() {
         let one = || vec![dependency("pay", vec![endpoint(0, "open", 0, 1)])];
-        assert!(table(one(), true).contains("\u{1b}[31mopen\u{1b}[0m"));
-        assert!(!table(one(), false).contains('\u{1b}'));
+        assert!(table(one(), &[], true).contains("\u{1b}[31mopen\u{1b}[0m"));
+        assert!(!table(one(), &[], false).contains('\u{1b}'));
     }
 
     #[test]
@@ -248,6 +269,7 @@ mod tests {
             panics: 0,
             last_reload: Some(ReloadView { at: "T".into(), refused: Some("line 3".into()), changed: vec![] }),
             dependencies: vec![dependency("pay", vec![endpoint(0, "closed", 0, 0)])],
+            stuck: None,
         };
         assert!(banner(&overview)[0].ends_with("are still in force: line 3"));
         overview.last_reload = None;

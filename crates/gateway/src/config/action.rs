@@ -4,9 +4,10 @@
 //! The declarations of a durable operation are in the crate `seawall-actions`, which also checks them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, Uri};
 use seawall_actions::{KeySource, Listing};
 use seawall_ledger::OnUnknown;
 
@@ -29,6 +30,17 @@ pub struct Ledger {
     /// How long an action waits if no gateway declares its operation any longer. After that time it is stuck: a person
     /// must look at it. Default 24 h.
     pub undeclared_after: Duration,
+    /// The webhook that is told of stuck actions; `None` if there is none.
+    pub on_stuck: Option<OnStuck>,
+}
+
+/// `[ledger] on_stuck`: the webhook that is told of stuck actions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OnStuck {
+    /// Where messages are sent, by POST.
+    pub url: Uri,
+    /// The file with the secret by which messages are signed.
+    pub secret_file: PathBuf,
 }
 
 /// Which callers of a dependency share the keys of its durable operations.
@@ -41,8 +53,8 @@ pub enum KeyScope {
     Shared,
 }
 
-/// Roles of the ledger's database, each with the caller of the gateway for which it acts; `None` in the place of the caller
-/// if the role acts for no caller.
+/// Roles of the ledger's database. The value of a role is the name of the caller for which the role acts, or `None` if
+/// it acts for no caller.
 pub type SqlRoles = BTreeMap<String, Option<String>>;
 
 /// The words of the setting `key_scope`, each with its meaning.
@@ -63,8 +75,8 @@ pub struct Taken {
     /// None of them carries credentials. If one header alone is the key, it is not among them, since the key is
     /// recorded itself.
     pub headers: Vec<HeaderName>,
-    /// Which roles of the ledger's database may act on the operation with plain SQL; `None` if each role may that may
-    /// execute the ledger's functions.
+    /// The roles of the ledger's database that may act on the operation with plain SQL. `None` if every role that may
+    /// execute the ledger's functions may do so.
     pub sql_roles: Option<SqlRoles>,
     /// Whether the provider needs credentials. If so, the configuration file must have them, since a caller's
     /// credentials are never recorded. Default `true`.

@@ -1,8 +1,5 @@
-//! Makes the text that `seawall check` prints: the settings in force for every operation, and sentences that say what
-//! these settings do.
-//!
 //! The text about each operation ends with such sentences, for example "sent once; a failure leaves no effect". A
-//! person would not see this consequence in a table of forty settings. The values of headers are shown as `***`.
+//! person would not see such a consequence in a table of forty settings. The values of headers are shown as `***`.
 
 mod actions;
 mod policies;
@@ -46,6 +43,12 @@ pub fn effective(settings: &Settings) -> String {
             show_time(ledger.undeclared_after)
         );
         page.line(1, "bounds", bounds);
+        if let Some(on_stuck) = &ledger.on_stuck {
+            // The path of a webhook can be a secret.
+            let host = on_stuck.url.authority().map_or("", |authority| authority.as_str());
+            let scheme = on_stuck.url.scheme_str().unwrap_or_default();
+            page.line(1, "on_stuck", format!("{scheme}://{host}, signed"));
+        }
     }
     for found in &settings.dependencies {
         page.blank();

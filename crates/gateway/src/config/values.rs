@@ -106,6 +106,14 @@ pub(super) fn time(value: &DeValue<'_>) -> Outcome<Duration> {
     time_of(written)
 }
 
+/// Returns a length of time, as the settings write it. The error says what is wrong with the text.
+pub(crate) fn length_of_time(written: &str) -> Result<Duration, String> {
+    time_of(written).map_err(|wrong| match wrong.help {
+        Some(help) => format!("{}: {help}", wrong.message),
+        None => wrong.message,
+    })
+}
+
 fn time_of(written: &str) -> Outcome<Duration> {
     let (mantissa, decimals, unit) = split_quantity(written).ok_or_else(not_a_time)?;
     let nanos = TIME_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(|| {

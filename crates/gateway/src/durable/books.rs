@@ -12,8 +12,9 @@ use seawall_ledger::store::postgres::{self, Postgres};
 use seawall_ledger::store::sqlite::Sqlite;
 use seawall_ledger::store::{Declared, OperationCount, Store};
 use seawall_ledger::{
-    Action, ActionId, By, Error, Ledger, LedgerBuilder, Misuse, NewAction, Observed, Operation, Performed,
-    Report, Sizes, StoreError, Story, Trouble, Worker, WorkerSettings,
+    Action, ActionId, By, Error, Ledger, LedgerBuilder, Misuse, NewAction, Observed, OnStuck, Operation,
+    Order, Ordered, Page, Performed, Report, Search, Sizes, StoreError, Story, Trouble, Worker,
+    WorkerSettings,
 };
 use tokio::runtime::Handle;
 
@@ -85,7 +86,7 @@ impl Database {
         Ok(Database::Postgres(store))
     }
 
-    /// Makes a ledger with these operations. The new ledger works on the current runtime. After a reload, `before` is
+    /// Makes a ledger with these operations, which tells `on_stuck` of stuck actions. The new ledger works on the current runtime. After a reload, `before` is
     /// the earlier ledger, from which the new one takes over; `None` at the start.
     ///
     /// # Errors
@@ -94,13 +95,14 @@ impl Database {
         &self,
         operations: impl Iterator<Item = &'d DurableOperation>,
         sizes: Sizes,
+        on_stuck: Option<OnStuck>,
         before: Option<&Books>,
         health: &Arc<Health>,
     ) -> Result<Books, Misuse> {
         let operations: Vec<_> = operations.collect();
         let ledger = match self {
             Database::Sqlite(store) => {
-                let builder = builder(Sqlite::clone(store), &operations, sizes);
+                let builder = builder(Sqlite::clone(store), &operations, sizes, on_stuck);
                 let builder = match before.map(|before| &before.ledger) {
                     Some(Either::Sqlite(before)) => builder.succeeds(before),
                     Some(Either::Postgres(_)) | None => builder,
@@ -108,7 +110,7 @@ impl Database {
                 Either::Sqlite(builder.build()?)
             }
             Database::Postgres(store) => {
-                let builder = builder(store.clone(), &operations, sizes);
+                let builder = builder(store.clone(), &operations, sizes, on_stuck);
                 let builder = match before.map(|before| &before.ledger) {
                     Some(Either::Postgres(before)) => builder.succeeds(before),
                     Some(Either::Sqlite(_)) | None => builder,
@@ -140,8 +142,18 @@ impl Database {
     }
 }
 
-fn builder<S: Store>(store: S, operations: &[&DurableOperation], sizes: Sizes) -> LedgerBuilder<S> {
-    operations.iter().fold(Ledger::builder(store).sizes(sizes), |builder, operation| {
+fn builder<S: Store>(
+    store: S,
+    operations: &[&DurableOperation],
+    sizes: Sizes,
+    on_stuck: Option<OnStuck>,
+) -> LedgerBuilder<S> {
+    let builder = Ledger::builder(store).sizes(sizes);
+    let builder = match on_stuck {
+        Some(receiver) => builder.on_stuck(receiver),
+        None => builder,
+    };
+    operations.iter().fold(builder, |builder, operation| {
         let remote = operation.remote.clone();
         let rules = operation.rules.clone();
         let declared = Operation::new(&*operation.dependency, &*operation.name, rules, remote);
@@ -246,6 +258,38 @@ impl Books {
     pub(crate) async fn story(&self, id: ActionId) -> Result<Story, Error> {
         either!(self.ledger.clone(), ledger => {
             self.there(async move { ledger.story(id).await }).await
+        })
+    }
+
+    /// Returns at most `most` actions that the search selects, beginning after the action `after`.
+    pub(crate) async fn search(
+        &self,
+        search: Search,
+        after: Option<ActionId>,
+        most: u32,
+    ) -> Result<Page, Error> {
+        either!(self.ledger.clone(), ledger => {
+            self.there(async move { ledger.search(&search, after, most).await }).await
+        })
+    }
+
+    /// Returns the numbers of the stuck actions of all operations.
+    pub(crate) async fn stuck_counts(&self) -> Result<Vec<OperationCount>, Error> {
+        either!(self.ledger.clone(), ledger => {
+            self.there(async move { ledger.stuck_counts().await }).await
+        })
+    }
+
+    /// Does what a person orders for an action.
+    pub(crate) async fn order(
+        &self,
+        id: ActionId,
+        version: Option<u64>,
+        order: Order,
+        by: By,
+    ) -> Result<Ordered, Error> {
+        either!(self.ledger.clone(), ledger => {
+            self.there(async move { ledger.order(id, version, order, &by).await }).await
         })
     }
 

@@ -3,7 +3,7 @@
 //! [`books`] is the ledger over either of its databases, and [`health`] says whether that database answers. [`side`]
 //! opens the ledger in the background, keeps it, and replaces it after a reload; [`reloaded`] says in the log what a
 //! reload means for open actions. [`call`] makes a durable call for a caller that waits. [`waiters`] lets many callers
-//! wait for one action with one read, and [`shown`] writes an action as JSON.
+//! wait for one action with one read, [`shown`] writes an action as JSON, and [`webhook`] tells of stuck actions.
 
 pub(crate) mod books;
 pub(crate) mod call;
@@ -12,6 +12,7 @@ pub(crate) mod reloaded;
 pub(crate) mod shown;
 pub(crate) mod side;
 pub(crate) mod waiters;
+mod webhook;
 
 use std::sync::Arc;
 

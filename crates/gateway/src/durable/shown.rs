@@ -224,7 +224,7 @@ fn is_exact(value: &Value, text: &str) -> bool {
 }
 
 /// Returns a time of the database's clock in the form of RFC 3339, in UTC, with milliseconds.
-fn time(at: Stamp) -> String {
+pub(crate) fn time(at: Stamp) -> String {
     let bound = |micros: i64| {
         let end = if micros < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
         jiff::Timestamp::from_microsecond(micros).unwrap_or(end)

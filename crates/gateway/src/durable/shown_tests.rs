@@ -181,7 +181,15 @@ fn the_timeline_has_every_request_and_every_word_of_people() {
         detail: Some("absent".to_owned()),
         answer: Some(b"secret".to_vec()),
     };
-    let said = Mark { at: RECORDED, who: "ana".into(), what: "observe".into(), why: "applied: evt_7".into() };
+    let said = Mark {
+        at: RECORDED,
+        who: "ana".into(),
+        what: "observe".into(),
+        why: "applied: evt_7".into(),
+        via: Some("a token".into()),
+        was: None,
+        became: None,
+    };
     let of = Story { action: with(unknown), attempts: vec![row], marks: vec![said] };
     let value = story(&of, View { key: "order-7", rules: None, undeclared: true });
     let at = "2023-11-14T22:13:20.123Z";

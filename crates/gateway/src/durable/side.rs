@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use seawall_actions::stored::StoredAnswer;
+use seawall_client::Clock;
 use seawall_ledger::store::Declared;
 use seawall_ledger::{Sizes, StoreError, Trouble, Worker, WorkerSettings};
 use seawall_policy::Draw;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 use super::books::{Books, Database};
 use super::health::{Away, Health};
 use super::reloaded::Reloaded;
+use super::webhook;
 use crate::running::compiled::Compiled;
 use crate::running::durable::DurableOperation;
 use crate::running::process::Running;
@@ -189,19 +191,28 @@ impl Keeper {
                 Err(error) => return self.away(&error),
             },
         };
-        self.declare(&database, &compiled);
+        self.declare(&database, &compiled, running.clock);
         self.compiled = Some(compiled);
         Duration::MAX
     }
 
     /// Gives the ledger the operations of this configuration, and starts a worker for them.
-    fn declare(&mut self, database: &Database, compiled: &Arc<Compiled>) {
+    fn declare(&mut self, database: &Database, compiled: &Arc<Compiled>, clock: Clock) {
         let before = match &*self.side.standing() {
             Standing::Open(books) => Some(books.clone()),
             Standing::Unused | Standing::Away(_) => None,
         };
         let operations = durable(compiled).map(Arc::as_ref);
-        let books = match database.books(operations, sizes(compiled), before.as_ref(), &self.side.health) {
+        let on_stuck = compiled.settings.ledger.on_stuck.as_ref();
+        let on_stuck = on_stuck.and_then(|settings| match webhook::receiver(settings, clock) {
+            Ok(receiver) => Some(receiver),
+            Err(error) => {
+                tracing::error!(error, "nobody is told of stuck actions: `on_stuck` cannot be used");
+                None
+            }
+        });
+        let books = database.books(operations, sizes(compiled), on_stuck, before.as_ref(), &self.side.health);
+        let books = match books {
             Ok(books) => books,
             Err(misuse) => {
                 tracing::error!(error = %misuse, "the ledger cannot take the new operations");

@@ -2,7 +2,8 @@
 //!
 //! The provider itself keeps the books, so a test can compare what a caller believes with what was really done. An
 //! **effect** is a change: a charge made, a refund made, a charge deleted, a customer written with a content that
-//! differs from the previous one. An answer that is replayed, declined or lost changes nothing in the books.
+//! differs from the previous one. There is no effect if a request is declined, or if a second request with the same key
+//! gets the saved answer of the first. Whether an answer is lost on its way makes no difference to the books.
 //!
 //! A request is counted when it has been read whole. Three kinds of requests are not counted: those to `/books`, those
 //! whose `harbor-fault` header is wrong, and those that come while the books are full. A request whose body broke off
@@ -25,8 +26,8 @@ use serde_json::{Map, Value};
 use super::asked::{Asked, Reply};
 use super::journal::{Journal, Line};
 
-/// The maximum number of entries in each list of the books: keys, identities, charges, refunds and customers. This is
-/// enough for a long benchmark, and takes about 200 MB at worst.
+/// The maximum number of entries in each list of the books: idempotency keys, values of `harbor-id`, charges, refunds
+/// and customers. This is enough for a long benchmark, and takes about 200 MB at worst.
 pub const MOST_ENTRIES: usize = 200_000;
 /// The maximum total size of the metadata, customers and saved answers that are kept, in bytes (256 MiB).
 pub const MOST_BYTES: usize = 256 << 20;
@@ -53,7 +54,8 @@ pub struct Snapshot {
     pub refunds: u64,
     /// What happened under each `Idempotency-Key`, by the key.
     pub by_key: BTreeMap<String, KeyCount>,
-    /// For each value of the `harbor-id` header: the number of requests that had this value and no `Idempotency-Key`.
+    /// In the header `harbor-id`, a caller can name a request that has no `Idempotency-Key`. For each such name: the
+    /// number of requests with this name and without a key.
     pub by_id: BTreeMap<String, u64>,
     /// The number of writing requests without an idempotency key, and the number of changes that they made.
     pub unkeyed: Count,
@@ -275,7 +277,8 @@ impl Pages {
     /// Counts a request that was read whole. Returns whether it is the first one with its idempotency key. A request
     /// without a key is compared by its `harbor-id` instead, and one that has neither always counts as the first.
     ///
-    /// A fault that comes in the header of a request, and is not marked `always`, strikes only if the result is `true`.
+    /// The result decides about the fault that the `harbor-fault` header of a request asks for. If the header ends with
+    /// `;always`, the fault is carried out each time. If not, it is carried out only if the result is `true`.
     pub(super) fn note(&mut self, asked: &Asked) -> bool {
         if let Err(error) = self.keep(Line::Seen { asked: asked.clone() }) {
             tracing::error!(%error, "harbor: a request could not be entered in the file of the books");
@@ -343,9 +346,9 @@ impl Pages {
         }
     }
 
-    /// Ends the work of a writing request that has a key. A successful answer is saved, so that later requests with
-    /// this key get it. After any other answer, a later request with the key is worked on again. For every other
-    /// request, this does nothing.
+    /// Ends the work of a writing request that has a key. If the answer is a success, it is saved, and later requests
+    /// with this key get it. If it is not, the key is free again, and the work of the next request with this key is
+    /// done. For every other request, this does nothing.
     pub(super) fn settle(&mut self, asked: &Asked, reply: &Reply) {
         let Some(key) = asked.key.as_ref().filter(|_| asked.writes()) else { return };
         // The books may have been cleared during the work.

@@ -157,8 +157,8 @@ async fn read(request: Request<Incoming>, pier: &Pier) -> Result<(Asked, Option<
         pier.books.open(|pages| pages.counts.broken += 1);
         Reply::refusal(status, why)
     };
-    // If the announced length is too large, the request is refused before its body is read, because the caller may wait
-    // for an answer before it sends the body.
+    // If the announced length is too large, the request is refused before its body is read. To begin to read would ask
+    // a caller that sent `Expect: 100-continue` to send the whole body, only to be refused.
     if body.size_hint().lower() > MOST_BODY as u64 {
         return Err(broken(StatusCode::PAYLOAD_TOO_LARGE, "a request body is at most 1 MiB"));
     }
@@ -192,9 +192,9 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 impl Pier {
-    /// Returns the fault that strikes this request: the one in its header, or else the script's, or else no fault.
-    /// `first` says whether this is the first request with its idempotency key or its `harbor-id`. If it is not, the
-    /// fault in its header strikes only with `always`.
+    /// Returns the fault that strikes this request: the one in its `harbor-fault` header, or else the script's, or else
+    /// no fault. `first` says whether this is the first request with its idempotency key or its `harbor-id`. If it is
+    /// not, the fault in its header strikes only if the header ends with `;always`.
     fn fault_of(&self, asked: &Asked, carried: Option<Fault>, first: bool) -> Fault {
         // The script draws for every request, even if a fault in the header takes precedence over the script. So a
         // request with such a header does not change what the script draws for later requests.
@@ -282,8 +282,9 @@ async fn end(
     match line {
         Link::Http2 => Err(reason.into()),
         Link::Http1(orders) => {
-            // The task of the connection receives this order and then drops this future, which therefore need not end.
-            // If the order cannot be sent, the connection has ended, and nobody waits for this future.
+            // When the task of the connection receives this order, it takes the socket and drops the future of this
+            // function. So the function waits forever here. If the order cannot be sent, the connection has ended
+            // already, and nobody waits for this function.
             let _ = orders.send(order).await;
             std::future::pending().await
         }

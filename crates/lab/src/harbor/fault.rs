@@ -32,7 +32,7 @@ pub const WORDS: &[(&str, &str)] = &[
     ("garbage", "the effect; an answer that is not HTTP"),
 ];
 
-/// What goes wrong with one request. `parse` reads it from its words.
+/// What goes wrong with one request. It is read with `parse` from words such as `status=503,retry-after=2s`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// How long the work waits before the effect.

@@ -2,9 +2,9 @@
 //! order in which this happened.
 //!
 //! The content of the books depends only on the requests and their order. So a line holds a request and not its result,
-//! and the requests are done again when the file is opened. The obvious way is to write a copy of the books after each
-//! change. But then the number of bytes written grows with the square of the number of changes, and a kill can leave a
-//! copy that is half written.
+//! and the requests are done again when the file is opened. A copy of the whole books after each change would be
+//! simpler. But then the number of bytes written would grow with the square of the number of changes, and a kill could
+//! leave a copy that is half written.
 //!
 //! The line for a request's work is written before the work is done, in one write. If the harbor is killed after this
 //! write and before the work, the work counts as done. If the last line of the file has no line end, the work of that

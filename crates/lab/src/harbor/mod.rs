@@ -5,8 +5,8 @@
 //! | request | answer |
 //! | --- | --- |
 //! | `POST /v1/charges` `{amount, currency, metadata}` | makes the charge and returns it. If `amount` is 402 or `metadata.decline` is `true`, makes no charge, and answers 200 with `code` `DECLINED` |
-//! | `GET /v1/charges?key=K`, `GET /v1/charges/ID` | that charge, or 404 |
-//! | `GET /v1/charges?from=&to=&cursor=&limit=` | `{"data": […], "next": CURSOR or null}`: the charges from the time `from` until before the time `to`, the oldest first |
+//! | `GET /v1/charges?key=K`, `GET /v1/charges/ID` | the charge that was made with the key K, or that has this ID; 404 if there is none |
+//! | `GET /v1/charges?from=&to=&cursor=&limit=` | `{"data": […], "next": CURSOR or null}`: the charges from the time `from` until before the time `to`, the oldest first. At most `limit` of them (default 100) are returned; with `next` as its `cursor`, the next request gets those that follow |
 //! | `DELETE /v1/charges/ID` | 204, also the second time |
 //! | `POST /v1/refunds` `{charge, amount}` | makes the refund and returns it. Without `amount`, refunds all that is left of the charge. If nothing is left, returns the last refund and does nothing |
 //! | `PUT /v1/customers/ID` | the customer as written |
@@ -66,8 +66,8 @@ pub const MOST_CONNECTIONS: usize = 4096;
 /// The maximum number of connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// A harbor that has a port but does not run yet. What happens to connections until it runs depends on how it was made.
-/// With [`Harbor::bind`] they wait in the backlog, and with [`Harbor::closed`] they are refused.
+/// A harbor that has a port but does not run yet. Until it runs, connections wait in the backlog if it was made with
+/// [`Harbor::bind`], and are refused if it was made with [`Harbor::closed`].
 #[derive(Debug)]
 pub struct Harbor {
     socket: Socket,
@@ -156,8 +156,8 @@ impl Harbor {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "harbor: accept failed");
-                    // The usual cause is that no file descriptors are left. New ones become free only when connections
-                    // end, so the next accept is tried after a short wait.
+                    // The usual cause is that no file descriptors are left. A descriptor becomes free only when a
+                    // connection ends. A short wait keeps this loop from trying in vain all the time until then.
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             }

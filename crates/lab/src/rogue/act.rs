@@ -59,7 +59,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Returns an answer with this status, without header fields of its own and without a body.
+    /// Returns an answer with this status and an empty body. It has no header fields but those that the rogue adds,
+    /// such as `content-length`.
     #[must_use]
     pub fn status(status: u16) -> Answer {
         Answer { status, headers: Vec::new(), load: Load::bytes(""), then: Then::Keep }
@@ -84,8 +85,8 @@ impl Answer {
         Answer { load, ..self }
     }
 
-    /// Sets what happens to an HTTP/1.1 connection after the answer. The header fields of the answer do not say what
-    /// will happen. The default is [`Then::Keep`]. HTTP/2 connections are always kept.
+    /// Sets what happens to an HTTP/1.1 connection after the answer. The caller is not warned: [`Then::Close`] adds no
+    /// `connection: close` to the answer. The default is [`Then::Keep`]. HTTP/2 connections are always kept.
     #[must_use]
     pub fn then(self, then: Then) -> Answer {
         Answer { then, ..self }

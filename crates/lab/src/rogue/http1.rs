@@ -122,7 +122,7 @@ async fn request(
     Ok(Some((heard, last, has_body && den.settings.at_head)))
 }
 
-/// One request in progress: decides what is done with it, and does it.
+/// One request in progress. Its methods do the act that was chosen for the request.
 struct Turn<'a> {
     stream: &'a mut TcpStream,
     ahead: &'a mut BytesMut,
@@ -175,8 +175,8 @@ impl Turn<'_> {
                 Err(error) => return departed(error),
             }
         }
-        // While unread bytes wait in the socket, the reader of the socket cannot see a normal close by the caller. A
-        // reset can be seen.
+        // From here on, unread bytes may wait in the socket. While they do, a normal close by the caller cannot be
+        // seen, but a reset can. So this waits for a reset.
         let _ = self.stream.ready(Interest::ERROR).await;
         Departed::Reset
     }

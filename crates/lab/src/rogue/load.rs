@@ -1,4 +1,4 @@
-//! The body of an answer: a list of steps that both protocols can write.
+//! The body of an answer: a list of steps that both `http1` and `http2` can carry out.
 
 use std::time::Duration;
 
@@ -42,8 +42,8 @@ pub(super) enum Step {
 
 /// The number of bytes that are written at a time by default.
 const PIECE: usize = 64 << 10;
-/// The number of bytes after which the pattern repeats. It is a prime, so pieces whose length is a power of two differ
-/// from one another.
+/// The number of bytes after which the pattern repeats. It is a prime, so successive pieces whose length is a power of
+/// two differ from one another. A test that compares the bytes notices if two such pieces are swapped.
 const PERIOD: u64 = 251;
 
 impl Load {
@@ -75,8 +75,8 @@ impl Load {
         Load { framing: Framing::Chunked, ..self }
     }
 
-    /// Lets the end of the connection end the body, as in HTTP/1.0: the answer has neither a content-length nor chunks.
-    /// HTTP/2 only leaves the content-length out.
+    /// Sends the body with neither a content-length nor chunks, as in HTTP/1.0. The body is over when the connection is
+    /// closed. HTTP/2 only leaves the content-length out.
     #[must_use]
     pub fn until_close(self) -> Load {
         Load { framing: Framing::UntilClose, ..self }

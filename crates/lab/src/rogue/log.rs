@@ -9,10 +9,11 @@ use tokio::sync::Notify;
 
 use super::load::Fingerprint;
 
-/// The maximum number of different values of `x-id` that have a tally of their own. Requests with further values are
-/// counted in the totals only.
+/// The maximum number of different `x-id` values that have a [`Tally`] of their own. In the header `x-id`, a test gives
+/// its requests names. Requests with further names are counted in the totals only.
 pub const MOST_IDS: usize = 1_000_000;
-/// The maximum number of departures that are kept. Further departures are not recorded.
+/// The maximum number of [departures](Departure) that are kept, which are callers that left before the end of their
+/// answer. Further departures are not recorded.
 pub const MOST_DEPARTURES: usize = 100_000;
 
 /// A request that was read. It was read whole or, if the builder's `at_head` was called, only its head.
@@ -62,8 +63,8 @@ impl Heard {
 pub struct Tally {
     /// The number of times that a request with this id was received.
     pub received: u32,
-    /// The number of requests with this id that may have had an effect. Requests that the rogue has declared as not
-    /// processed are left out.
+    /// The number of requests with this id that may have had an effect. Requests are left out if the rogue told the
+    /// caller that they were not processed ([`Act::Refuse`](super::Act::Refuse), [`Act::GoAway`](super::Act::GoAway)).
     pub processed: u32,
     /// The number of answers that were sent completely.
     pub answered: u32,
@@ -104,15 +105,16 @@ pub struct Counts {
     pub requests: u64,
     /// The number of requests that were read, by method. At most 64 different methods are counted.
     pub methods: BTreeMap<String, u64>,
-    /// The number of requests that broke off before they were complete.
+    /// The number of requests that broke off before they were complete. On HTTP/1.1, malformed requests are counted
+    /// too.
     pub broken: u64,
     /// The number of answers that were sent to their last byte.
     pub answers: u64,
     /// The number of body bytes that were received, including those of broken requests.
     pub body_bytes: u64,
-    /// The tally of the requests with each `x-id` header, by the value of the header.
+    /// For each value of the `x-id` header: the tally of the requests with this value.
     pub ids: BTreeMap<String, Tally>,
-    /// The callers that left early, in the order in which the rogue noticed it.
+    /// The callers that left early, in the order in which the rogue noticed their departure.
     pub departures: Vec<Departure>,
     /// The first requests; the builder's `keep_heard` sets how many are kept.
     pub heard: Vec<Heard>,

@@ -159,8 +159,8 @@ impl Builder {
         self.each(move |_, _| Act::Answer(answer.clone()))
     }
 
-    /// Sets a plan that does the n-th act for the n-th request. Every request after that gets the last act. If `acts`
-    /// is empty, every request gets an empty 200.
+    /// Sets a plan that does the n-th of `acts` for the n-th request. When all acts are used, every further request
+    /// gets the last of them. If `acts` is empty, every request gets an empty 200.
     #[must_use]
     pub fn acts(self, acts: impl IntoIterator<Item = Act>) -> Builder {
         let acts: Vec<Act> = acts.into_iter().collect();
@@ -184,8 +184,8 @@ impl Builder {
         Builder { idle: Box::new(idle), ..self }
     }
 
-    /// Sets the closure that decides what is done with each new connection before its first byte. By default,
-    /// connections are kept.
+    /// Sets the closure that decides what is done with each new connection while the caller has not sent anything on
+    /// it. By default, connections are kept.
     #[must_use]
     pub fn welcome(self, welcome: impl FnMut(&mut Rng) -> Idle + Send + 'static) -> Builder {
         Builder { welcome: Box::new(welcome), ..self }
@@ -246,8 +246,8 @@ async fn accept(listener: TcpListener, den: Arc<Den>) {
         }
         match listener.accept().await {
             Ok((stream, _)) => drop(connections.spawn(connection(stream, Arc::clone(&den)))),
-            // The usual cause is that no file descriptors are left. New ones become free only when connections end, so
-            // the next accept is tried after a short wait.
+            // The usual cause is that no file descriptors are left. A descriptor becomes free only when a connection
+            // ends. A short wait keeps this loop from trying in vain all the time until then.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
@@ -265,8 +265,8 @@ async fn connection(mut stream: TcpStream, den: Arc<Den>) {
     if !http1::rest(&mut stream, welcome).await {
         return;
     }
-    // The caller caused this error, so it is not reported. If the error broke off a request, `http1` or `http2` has
-    // counted that request as broken.
+    // An error of `listen_in` comes from the caller, so it is not reported. If a request breaks off later, `http1` or
+    // `http2` counts it as broken.
     if let Ok(Some((speech, ahead))) = wire::listen_in(&mut stream).await {
         match speech {
             Speech::Http1 => http1::serve(stream, ahead, &den, number).await,

@@ -1,8 +1,9 @@
 //! The agenda of a simulation: its future events, in virtual time.
 //!
 //! It is a priority queue by time. Two events of the same instant come out in the order in which they were put in, so a
-//! run depends on its seed and on nothing else. The obvious heap compares whole events. This one compares one integer,
-//! which is made of the time and a running number. The event itself has only a few bytes.
+//! run depends on its seed and on nothing else. To find the next event, the heap compares one integer for each event,
+//! which is made of the time and a running number. That is cheaper than to compare whole events. The event itself has
+//! only a few bytes.
 //!
 //! Every event that comes out is mixed into a hash that depends on the order. Two runs with the same hash did the same
 //! things in the same order.
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use seawall_policy::Time;
 
-/// Something that can happen in a simulation. Events are copied, so they are small.
+/// Something that can happen in a simulation. Events are copied often, so an event type should have only a few bytes.
 pub trait Event: Copy {
     /// Returns a number that tells this event from other events of the same instant. It is mixed into the hash of the
     /// run.
@@ -51,8 +52,8 @@ impl<E> Ord for Due<E> {
 /// The events that are still to come.
 ///
 /// Timers that all take equally long, such as the timeouts of attempts, become due in the order in which they were set.
-/// So they are kept in a plain queue, which costs less than the heap for all other events. Most pending events are such
-/// timers. Nearly all of them have no effect when they are due, because the attempt has ended by then.
+/// So they are kept in a plain queue. All other events are kept in a heap, which costs more. Most pending events are
+/// such timers. Nearly all of them have no effect when they are due, because the attempt has ended by then.
 pub struct Agenda<E> {
     heap: BinaryHeap<Reverse<Due<E>>>,
     lane: VecDeque<Due<E>>,

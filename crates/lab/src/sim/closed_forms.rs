@@ -6,9 +6,10 @@
 //! these formulas say how much harm repeats do at which load: below `1/a` they make an overload longer, and above it
 //! they keep it alive.
 //!
-//! The formulas are fluid limits. They assume many callers, a queue that is first come, first served, and work that
-//! continues after its caller has given up. A test checks them against the simulator over a grid of loads, triggers and
-//! budgets.
+//! The formulas treat attempts as a steady flow, and not as single events (a fluid limit). They assume many callers, a
+//! queue that is first come, first served, and work that continues after its caller has given up. A test compares them
+//! with the simulator, for several loads, several troubles (how long they last, how much capacity they leave) and
+//! several budgets.
 //!
 //! In all formulas, the load is the number of calls as a share of the capacity (without repeats), and times are in
 //! seconds.
@@ -16,7 +17,7 @@
 //! ```
 //! use seawall_lab::sim::closed_forms::{Overload, critical_load};
 //!
-//! With three attempts for each call, an overload never ends if the load is above a third of the capacity.
+//! // With three attempts for each call, an overload never ends if the load is above a third of the capacity.
 //! assert!((critical_load(3.0) - 1.0 / 3.0).abs() < 1e-9);
 //! // For ten seconds the provider has a fifth of its capacity. The load is 70 %, and there are no repeats. Calls are
 //! // answered in time again 13 s later. With three attempts for each call, that never happens.
@@ -28,8 +29,9 @@
 /// Returns the load above which an overload never ends: `1/a`. Here `a` stands for `attempts`, the number of attempts
 /// that each call makes while all attempts fail.
 ///
-/// For three attempts the load is 1/3. For a budget that pays for `b` repeats with each *request*, it is `1/(1 + b)`.
-/// For a budget that only *successes* pay for, and for calls without repeats, it is 1.
+/// For three attempts the load is 1/3. If a budget allows `b` repeats for each call, it is `1/(1 + b)`: with `b` = 0.1,
+/// one repeat for every ten calls. If a budget earns its tokens from *successes* only, or if calls are not repeated, it
+/// is 1.
 #[must_use]
 pub fn critical_load(attempts: f64) -> f64 {
     1.0 / attempts.max(1.0)
@@ -63,7 +65,8 @@ impl Overload {
     /// - Otherwise returns `None` if `aρ ≥ 1`, because then calls are never answered in time again.
     ///
     /// During the slow time a backlog of attempts builds up. Afterwards the backlog is worked off with the capacity
-    /// that new attempts do not need. An attempt that waits for less than the timeout is answered in time.
+    /// that new attempts do not need. Calls are answered in time again when an attempt waits in the backlog for less
+    /// than the timeout. So the backlog need not be worked off whole, which is why τ is subtracted.
     #[must_use]
     pub fn recovery(&self) -> Option<f64> {
         let sent = self.attempts.max(1.0) * self.load;
@@ -101,9 +104,9 @@ pub fn largest_minimum_limit(callers: f64, capacity: f64, timeout: f64) -> f64 {
     capacity * timeout / callers.max(1.0)
 }
 
-/// All callers of a fleet save tokens for repeats. Returns the maximum number of repeats for which all of them together
-/// may have tokens, if these repeats are to lengthen the recovery by at most `seconds`. The formula is `(1 − load) ·
-/// capacity · seconds`. The load is a share of the capacity, and the capacity is in attempts per second.
+/// All callers of a fleet save tokens for repeats. In an overload these repeats are made, and the recovery takes
+/// longer. Returns how many repeats all callers together may save, if the recovery is to take at most `seconds` longer:
+/// `(1 − load) · capacity · seconds`. The load is a share of the capacity, and the capacity is in attempts per second.
 #[must_use]
 pub fn affordable_credit(load: f64, capacity: f64, seconds: f64) -> f64 {
     (1.0 - load).max(0.0) * capacity * seconds

@@ -118,8 +118,8 @@ impl Serialize for Ordered {
     }
 }
 
-/// Returns two lists by the names of the figures: their values, and the half widths of their confidence intervals.
-/// Figures that are not numbers are only in the first list.
+/// Returns two lists. The first has the name and the value of each figure. The second has its name and the half width
+/// of its confidence interval. A figure without numbers ([`Value::Holds`], [`Value::Said`]) is only in the first.
 #[must_use]
 pub fn to_json(figures: &[Figure]) -> (Ordered, Ordered) {
     let (mut means, mut halves) = (Ordered::default(), Ordered::default());

@@ -8,6 +8,29 @@ ALTER TABLE seawall.action
     ADD COLUMN cancel_send_by     timestamptz,
     ADD COLUMN cancel_key_ends_at timestamptz;
 
+-- A line of the audit trail also says how the caller of a change proved who they are, and where the action stood before and
+-- after the change. Lines of earlier programs do not say it.
+ALTER TABLE seawall.mark
+    ADD COLUMN via    text,
+    ADD COLUMN was    text,
+    ADD COLUMN became text;
+
+-- Which stuck actions were told to somebody, such as a webhook. `stuck_told` is the `ended_at` of the stuck action that was
+-- told. An action that is stuck again has another `ended_at`, so it is told again.
+ALTER TABLE seawall.action ADD COLUMN stuck_told timestamptz;
+CREATE INDEX action_untold ON seawall.action (ended_at, id)
+    WHERE ended = 'stuck' AND stuck_told IS DISTINCT FROM ended_at;
+
+-- The process that tells of stuck actions now. No other process tells before `until`, and none tries again before it after
+-- `tries` failures. The table has one row.
+CREATE TABLE seawall.teller (
+    one   boolean     PRIMARY KEY DEFAULT true CHECK (one),
+    owner uuid,
+    until timestamptz NOT NULL,
+    tries bigint      NOT NULL
+);
+INSERT INTO seawall.teller (owner, until, tries) VALUES (NULL, 'epoch', 0);
+
 -- The functions for applications that share this database, anew: any role may be given EXECUTE on them, and needs no right to
 -- a table. They run with the rights of their owner (SECURITY DEFINER). So each of them has a search path on which nothing of
 -- a caller's can stand, all tables and functions outside of pg_catalog are named with their schema, and EXECUTE is taken from

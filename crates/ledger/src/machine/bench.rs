@@ -25,8 +25,9 @@ pub(super) const fn at(seconds: i64) -> Stamp {
     Stamp::from_micros(1_000_000_000 + seconds * 1_000_000)
 }
 
-/// Returns rules for a provider that knows no keys and can be asked. Its cancel has no key, and a second cancel undoes
-/// the effect once more, as a second refund does. So the rules must be cautious.
+/// Returns rules for a provider that has no idempotency keys, but can be asked what became of an action. A second
+/// cancel undoes the effect once more, as a second refund does. So nothing may be sent a second time before the
+/// provider was asked.
 pub(super) fn lookup() -> Rules {
     Rules {
         on_unknown: OnUnknown::Confirm,
@@ -45,8 +46,8 @@ pub(super) fn lookup() -> Rules {
     }
 }
 
-/// Returns rules for a provider that honours keys for a day and cannot be asked. A cancel names the action by our key,
-/// and a second cancel changes nothing.
+/// Returns rules for a provider that honours keys for a day and cannot be asked. A cancel names the action by the key
+/// under which it was sent, and a second cancel changes nothing.
 pub(super) fn keyed() -> Rules {
     Rules { cancel: Some(void()), ..Rules::of(Idempotency::Keyed).remembered(Lifetime::For(DAY)) }
 }
@@ -64,9 +65,9 @@ pub(super) fn void() -> CancelRules {
     }
 }
 
-/// Returns rules for a provider that has no idempotency keys and cannot be asked. If the effect is unknown, a cancel
-/// is sent without a question to the provider. The cancel names the action by our key, which this provider uses only
-/// as an order number.
+/// Returns rules for a provider that has no idempotency keys and cannot be asked. If the effect is unknown, a cancel is
+/// sent without a question to the provider. The cancel names the action by the key under which it was sent. This
+/// provider uses that key only as an order number.
 pub(super) fn net_cancel() -> Rules {
     Rules { on_unknown: OnUnknown::Cancel, cancel: Some(void()), ..Rules::of(Idempotency::None) }
 }

@@ -129,8 +129,8 @@ impl State {
     }
 
     /// Sets the time by which the action must be settled, if the operation demands such a time and the row has none. A
-    /// row that plain SQL recorded has none, because SQL does not know the rules of the operation. Returns whether this
-    /// call has set the time.
+    /// row that the SQL function `seawall.record` wrote has none, because that function does not know the rules of the
+    /// operation. Returns whether this call has set the time.
     pub(super) fn set_deadline(&mut self, rules: &Rules) -> bool {
         let wanted = self.goal == Goal::Perform && self.end.is_none() && self.settle_by.is_none();
         self.settle_by = if wanted { settle_by(rules, self.begun_at) } else { self.settle_by };

@@ -39,9 +39,8 @@ impl Case<'_> {
         Told::Write(draft.rested())
     }
 
-    /// Plans the next cancel after one that did not undo the effect, as far as is known. `tries` is the number of
-    /// cancels, and the wait grows with it. If no cancel has undone anything for as long as the rules allow, the row is
-    /// stuck.
+    /// Handles a cancel that is not known to have undone the effect: plans when the next one is sent. The wait before
+    /// that grows with `tries`. If no cancel has undone anything for as long as the rules allow, the row is stuck.
     fn undid_nothing(&self, tries: u32, draft: &mut Draft, report: &Report) {
         draft.to.next_at = self.later(tries, report);
         if draft.brought_nothing(self.rules) {

@@ -1,6 +1,6 @@
-//! The writes of a worker that send nothing: it claims a row, gives a row back before its lease ends, makes a row stuck
-//! whose operation nobody declares, corrects a row after the clock was set back, or completes a row that plain SQL
-//! recorded.
+//! The writes of a worker that send nothing. A worker claims a row, or gives a row back before its lease ends. It makes
+//! a row stuck if no process declares the operation. It corrects a row after the clock was set back, or completes a row
+//! that an application recorded with the SQL function `seawall.record`.
 
 use std::time::Duration;
 
@@ -53,12 +53,13 @@ pub fn undeclared(state: &State, after: Duration, now: Now) -> Option<Write> {
 }
 
 /// Returns the change that corrects the times of an open row after the database's clock was set back. Times that were
-/// written before may lie further in the future than any time can that the clock gives now. Without this change, the row
-/// would rest until the clock shows them. Returns `None` if nothing is to be corrected, if the clock was not set back, if
-/// the time is in doubt, or if only a newer program may change the row.
+/// written before may now lie too far in the future, and the row would rest until the clock shows them. Returns `None`
+/// if nothing is to be corrected, if the clock was not set back, if the time is in doubt, or if only a newer program
+/// may change the row.
 ///
-/// The row is due now, and its plan says again for how long it rests. No deadline to settle is moved. Two other times
-/// become the latest ones that can be right, because everything that was sent left at most one attempt from now on:
+/// With this change, the row is due now, and its plan says again for how long it rests. No deadline to settle is moved.
+/// Two other times are moved to the latest value that can be right. A request that may still be sent is sent at most
+/// one attempt from now. So:
 ///
 /// - The quiet times end at most one attempt and one quiet time ([`Rules::quiet`]) from now.
 /// - A claim ends at most one lease from now.
@@ -90,10 +91,10 @@ pub fn set_back(state: &State, rules: &Rules, now: Now) -> Option<Write> {
     (!is_same).then(|| draft.renewed())
 }
 
-/// Returns the change that completes an action that plain SQL recorded, since SQL does not know the rules of the
-/// operation. The change sets the time by which the action must have been settled, and the key under which it is sent.
-/// `salt` is 0 at first. If the key that was made with a salt belongs to another action already, call this again with
-/// the next salt. Returns `None` if nothing is missing.
+/// Returns the change that completes an action which an application recorded with the SQL function `seawall.record`,
+/// since that function does not know the rules of the operation. The change sets the time by which the action must have
+/// been settled, and the key under which it is sent. `salt` is 0 at first. If the key that was made with a salt belongs
+/// to another action already, call this again with the next salt. Returns `None` if nothing is missing.
 #[must_use]
 pub fn completed(state: &State, rules: &Rules, origin: Origin<'_>, salt: u32, now: Stamp) -> Option<Write> {
     let mut draft = Draft::of(state, now);

@@ -73,9 +73,9 @@ impl Case<'_> {
             }
             draft.next_generation();
         }
-        // Some cancels need a fresh answer to a question. This answer counts for the next cancel only if two
-        // conditions hold. The goal is to cancel: otherwise the cancel comes later, and the answer may be old by then.
-        // And no earlier cancel may still arrive, since it would change what this answer says.
+        // Some cancels need a fresh answer to a question. This answer counts for the next cancel if two conditions
+        // hold. First, the goal is to cancel: otherwise the cancel comes later, and the answer may be old by then.
+        // Second, no earlier cancel can still arrive: it would change what this answer says.
         draft.to.undo.asked = self.state.goal == Goal::Cancel && draft.to.undo.open.is_none();
         // If the cancel names what is left to undo (`asks_first`), it is sent immediately, since this answer says what
         // is left. Later the answer could be old.

@@ -262,7 +262,7 @@ fn what_was_written_before_the_clock_was_set_back_does_not_sleep_until_the_old_t
     bench.doubt = Some(Duration::from_secs(1));
     assert_eq!(set_back(&bench), None, "the time is in doubt");
     bench.doubt = None;
-    // Our own claim ends when it would if it began now.
+    // The row has a claim that was made before the clock was set back. The correction lets it end one lease from now.
     bench.lease_until(at(AHEAD + 100));
     let write = set_back(&bench).expect("its times are too late");
     bench.take(write);

@@ -14,8 +14,8 @@ use super::{
 const DRAWS: [Draw; 2] = [Draw::new(0), Draw::new(u64::MAX)];
 
 impl Bench {
-    /// Plans the next step, which must be a change of the row. The application's handler runs with this change, and is
-    /// said to fail. So the machine returns another change, which is written into the row.
+    /// Plans the next step, which must be a change of the row. The application's handler runs with this change. The
+    /// machine is told that the handler failed, and returns another change, which is written into the row.
     fn handler_fails(&mut self, draw: Draw) {
         let Step::Change(write) = self.plan() else { panic!("{:?}", self.plan()) };
         let held = handler_failed(write, &self.row, &self.rules, "no such table", self.now, draw);

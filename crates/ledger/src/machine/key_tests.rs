@@ -1,4 +1,5 @@
-//! Tests of keys: how long the provider remembers them, and what it means that it has a key already.
+//! Tests of keys: how long the provider remembers a key, and what follows if the provider says that it has the key
+//! already.
 
 use std::time::Duration;
 

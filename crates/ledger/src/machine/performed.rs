@@ -109,9 +109,9 @@ impl Case<'_> {
         }
     }
 
-    /// Handles an answer that came only after another writer had changed the row, and returns what it changes. The
-    /// answer is kept as evidence. If the answer is "yes" although the row was closed as not applied, the provider is
-    /// asked about the effect. If the provider cannot be asked, the effect is undone.
+    /// Handles an answer that came late: another writer has changed the row, so it no longer waits for this attempt.
+    /// The answer is kept as evidence. If the answer is "yes" although the row was closed as not applied, the provider
+    /// is asked about the effect. If the provider cannot be asked, the effect is undone.
     fn late(&self, closed: AttemptRow, how: Performed) -> Told {
         match how {
             Performed::Yes(answer) if contradicts(self.state) => {

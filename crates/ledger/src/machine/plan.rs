@@ -13,7 +13,7 @@ use super::{
 };
 use seawall_policy::Idempotency;
 
-/// After this number of cancels under one key without an answer, the provider is asked what became of the action before
+/// If this number of cancels under one key got no answer, the provider is asked what became of the action before
 /// another cancel is sent. The provider may have saved a failure under that key, and would answer every further cancel
 /// with it.
 const UNANSWERED_BEFORE_ASKING: u32 = 3;
@@ -264,7 +264,7 @@ impl View<'_> {
         self.ask_now()
     }
 
-    /// Asks once more after the end of the row.
+    /// Asks once more after the end of the row, since the effect may exist after all.
     fn audit(&self) -> Step {
         if self.is_too_late_to_ask() {
             if self.is_in_doubt() {
@@ -333,9 +333,13 @@ impl View<'_> {
     }
 
     /// Returns whether the next cancel has to wait for the end of the doubt. It has to wait only if a cancel of the
-    /// current generation may have been sent already, and if a second one could do harm. That is so if two cancels
-    /// undo twice, such as two refunds. It is also so if the cancels have a key, since the provider may have forgotten
-    /// the key. Other cancels only set a state, and may be repeated.
+    /// current generation may have been sent already, and if a second one could do harm. A second one could do harm in
+    /// two cases:
+    ///
+    /// - Two cancels undo twice, such as two refunds.
+    /// - The cancels have a key. The provider may have forgotten the key.
+    ///
+    /// Other cancels only set a state, and may be repeated.
     fn repeats_in_doubt(&self, cancel: &CancelRules) -> bool {
         let twice = cancel.kind == CancelKind::Additive || cancel.keyed;
         self.is_in_doubt() && twice && self.state.undo.open.is_some()

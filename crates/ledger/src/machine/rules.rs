@@ -72,8 +72,8 @@ pub struct CancelRules {
     /// Whether the provider remembers the cancel of an action that it does not know, and refuses that action if it
     /// arrives later. Default no.
     pub tombstone: bool,
-    /// Whether a cancel can name the effect by our own key. If not, the cancel needs an id from the provider's answer,
-    /// or from the answer to a question. Default no.
+    /// Whether a cancel can name the effect by the key under which the action was sent. If not, the cancel needs an id
+    /// from the provider's answer, or from the answer to a question. Default no.
     pub by_key: bool,
     /// The wait before the first cancel. It begins when the goal changes to cancel, and begins again if the provider
     /// then says that the effect exists. Default 0 s.
@@ -148,9 +148,9 @@ pub struct Rules {
     pub confirm: Option<ConfirmRules>,
     /// How an effect is undone; `None` if it cannot be undone.
     pub cancel: Option<CancelRules>,
-    /// The statuses of a refusal that prove that the provider has looked up the key. Such a refusal can also prove
-    /// that the earlier attempts took no effect. It does so if the refused attempt was recorded after the quiet time
-    /// of the earlier attempts, when none of them could still arrive.
+    /// The statuses with which the provider refuses only after it has looked up the key. A refusal with such a status
+    /// can also prove that the earlier attempts took no effect. It does so if the refused attempt was recorded after
+    /// the quiet time of the earlier attempts, when none of them could still arrive.
     pub refusal_binds: Vec<u16>,
     /// Whether the provider saves a refusal under the key. If so, the refusal holds for earlier attempts with this key,
     /// too. Default no.
@@ -162,11 +162,12 @@ pub struct Rules {
     pub audit_after: Duration,
     /// The maximum number of requests of each kind that are sent for one action.
     pub limits: Limits,
-    /// For how long questions and cancels are tried without a result. The time begins with the first one that brings
-    /// no result. It begins anew after each result. Once it is over, the next question or cancel without a result
-    /// makes the action stuck. So after an outage of any length, at least one is sent before the action is stuck.
-    /// Default 24 h. The windows of the provider ([`ConfirmRules::until`], [`CancelRules::until`]) may end earlier.
-    /// Questions that are asked after the end of an action do not stop after this time, but become rare.
+    /// For how long questions and cancels are tried without a result. The time begins with the first question or cancel
+    /// that brings no result. It begins anew after each result. Once it is over, the next question or cancel without a
+    /// result makes the action stuck. So even after an outage that is longer than this time, a request is sent before
+    /// the action is stuck. Default 24 h. The windows of the provider ([`ConfirmRules::until`], [`CancelRules::until`])
+    /// may end earlier. Questions that are asked after the end of an action do not stop after this time, but become
+    /// rare.
     pub stuck_after: Duration,
     /// The longest time that one attempt may take. Default 30 s.
     pub attempt: Duration,
@@ -218,8 +219,9 @@ impl Rules {
         }
     }
 
-    /// Returns these rules with the time for which the provider remembers a key. If nothing else is declared for an
-    /// unknown effect of a keyed operation, its request is then sent again under the same key.
+    /// Returns these rules with the time for which the provider remembers a key. If the operation is keyed and
+    /// `on_unknown` is [`OnUnknown::Hold`], `on_unknown` becomes [`OnUnknown::Repeat`]: a request with an unknown
+    /// effect is sent again under the same key.
     #[must_use]
     pub fn remembered(self, lifetime: Lifetime) -> Rules {
         let on_unknown = match (self.idempotency, self.on_unknown) {
@@ -240,8 +242,8 @@ impl Rules {
         self.attempt.saturating_add(self.network).saturating_add(self.pause)
     }
 
-    /// Returns when the provider forgets the key of an action; `None` if nobody declared it. If the declaration has
-    /// changed since the first send, the earlier of the two times is returned.
+    /// Returns when the provider forgets the key of an action; `None` if nobody declared it. The row keeps the end that
+    /// was declared at the first send. If the declared lifetime has changed since then, the earlier end is returned.
     pub(super) fn key_ends(&self, sent: &Sent) -> Option<Stamp> {
         let declared = self.key_lifetime.as_ref().map(|lifetime| lifetime.end(sent.first_at))?;
         Some(sent.key_ends.map_or(declared, |stored| stored.min(declared)))
@@ -249,7 +251,7 @@ impl Rules {
 
     /// Returns the end of the quiet time, after which no perform attempt can still arrive. Only a question that is
     /// asked at this time or later can prove that the effect does not exist. Returns `None` if nothing may have been
-    /// sent. If the declaration has changed since the attempts were recorded, the later of the two times is returned.
+    /// sent. If the declared quiet time has changed since the attempts were recorded, the later end is returned.
     pub(super) fn quiet_until(&self, sent: Option<&Sent>) -> Option<Stamp> {
         sent.map(|sent| self.quiet_end(sent.quiet_until, sent.send_by))
     }
@@ -264,8 +266,8 @@ impl Rules {
     }
 
     /// Returns when the provider forgets the key of these cancels; `None` if it does not honour keys on cancels, or if
-    /// nobody declared for how long. If the declaration has changed since the first of these cancels, the earlier of
-    /// the two times is returned.
+    /// nobody declared for how long. If the declared lifetime has changed since the first of these cancels, the earlier
+    /// end is returned.
     pub(super) fn cancel_key_ends(&self, open: &OpenCancels) -> Option<Stamp> {
         let keyed = self.cancel.as_ref().is_some_and(|cancel| cancel.keyed);
         let declared = self.key_lifetime.as_ref().filter(|_| keyed)?.end(open.first_at);

@@ -7,7 +7,7 @@ use super::Stamp;
 pub enum Goal {
     /// The effect is to exist.
     Perform,
-    /// The effect is not to exist. If something was sent, it is undone.
+    /// The effect is not to exist. If the effect exists, it is undone.
     Cancel,
 }
 
@@ -29,15 +29,16 @@ pub enum Known {
 /// The reason why an action is not applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotApplied {
-    /// The provider refused the action, and the refusal holds for every attempt.
+    /// The provider refused the action. No other attempt can still take effect, or the provider would refuse it in the
+    /// same way.
     Refused,
     /// The action was cancelled, or the provider reported it as cancelled.
     Cancelled,
     /// The provider said that it does not know the action. It was asked after the quiet time, when no attempt could
     /// still arrive.
     Absent,
-    /// The provider answered a cancel that there is no such effect. It said so after the quiet time, when no attempt
-    /// could still arrive.
+    /// The provider answered "no such effect" to a cancel. It said so after the quiet time, when no attempt could still
+    /// arrive.
     NoSuch,
     /// A person decided that the effect does not exist.
     Resolved,
@@ -81,14 +82,14 @@ pub struct Origin<'a> {
 /// How the keys are computed under which an action is sent to the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Naming {
-    /// Nothing is decided yet about the keys. Plain SQL recorded the action. It does not know the key rules, and no
-    /// worker has worked on the action since.
+    /// Nothing is decided yet about the keys. The action was recorded by plain SQL, which does not know the key rules,
+    /// and no worker has worked on the action since.
     Open,
     /// The keys are made as the first release of this program made them: the caller's key is sent as it is, and a
     /// cancel has the key `KEY:c:GENERATION`.
     FirstRelease,
-    /// The keys are made by the key rules of the operation, with this salt, a number that goes into the hash. The salt
-    /// is 0 unless two keys clashed.
+    /// The keys are made by the key rules of the operation, with this salt: a number from which a mapped key is
+    /// computed, together with the caller's key. The salt is 0 unless another action has the same mapped key already.
     Salted(u32),
 }
 
@@ -149,10 +150,11 @@ pub struct State {
     /// the first kind fills the holes `{answer:/…}` and `{confirm:/…}` of later requests. `None` if there is no answer,
     /// or if it was too long to be kept.
     pub(super) answer: Option<Vec<u8>>,
-    /// When the provider is asked once more after the end of the row; `None` if it is not asked any more.
+    /// When the provider is asked once more after the end of the row, to find an effect that exists although the row
+    /// ended without one. `None` if the provider is not asked any more.
     pub(super) audit_at: Option<Stamp>,
-    /// When a report last contradicted the end of this row; `None` if no report did, or if a later answer of the
-    /// provider confirmed the end.
+    /// When the end of this row was last contradicted: by a webhook, by the late answer to an attempt, or by the
+    /// provider's list. `None` if nothing contradicted it, or if a later answer of the provider confirmed the end.
     pub(super) disputed_at: Option<Stamp>,
 }
 
@@ -167,13 +169,14 @@ pub(super) struct Sent {
     /// The earliest time at which the first perform attempt may have been sent. Before this time the provider cannot
     /// have known the key.
     pub(super) first_at: Stamp,
-    /// The end of the quiet time: the latest `send_by` of the perform attempts plus the declared quiet time. The
-    /// answer "not found" is believed only if the question was asked at this time or later. Some operations need
-    /// several such answers. After each of them but the last, this time is moved on, so that the next question is
+    /// The end of the quiet time: the latest send deadline (`send_by`) of the perform attempts plus the declared quiet
+    /// time. The answer "not found" is believed only if the question was asked at this time or later. Some operations
+    /// need several such answers. After each of them but the last, this time is moved on, so that the next question is
     /// asked one quiet time later.
     pub(super) quiet_until: Stamp,
-    /// The latest time at which a perform attempt may have been sent: the latest `send_by`. If a longer quiet time is
-    /// declared after that, it is counted from here. `None` in a row that an earlier version of the program wrote.
+    /// The latest send deadline of the perform attempts: from this time on, none of those recorded so far is sent. If a
+    /// longer quiet time is declared later, it is counted from here. `None` in a row that an earlier version of the
+    /// program wrote.
     pub(super) send_by: Option<Stamp>,
     /// When the provider forgets the key, as it was declared at the first send; `None` if it was not declared.
     pub(super) key_ends: Option<Stamp>,
@@ -213,7 +216,8 @@ pub(super) struct Undo {
     /// The number of cancel attempts since a person last started the action again.
     pub(super) tries: u32,
     /// Whether the provider was asked since the last cancel, or since the action began to be undone. If so, the answer
-    /// in the row says what is left to undo, and the next cancel may name that.
+    /// in the row says what is left to undo, such as an amount, and the request of the next cancel may be filled from
+    /// that answer.
     pub(super) asked: bool,
     /// The cancels of the current generation (those with the current key) that may have been sent; `None` if the key of
     /// this generation was never used.
@@ -259,7 +263,8 @@ pub struct HandlerTrouble {
 pub const KNOWS: u32 = 1;
 
 impl State {
-    /// Returns the version of the row. Each change increases it, and the compare-and-set compares it.
+    /// Returns the version of the row. Each change increases it. A change is written only if the row still has the
+    /// version that the machine saw.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
@@ -416,14 +421,15 @@ impl State {
         self.undo.open.as_ref().and_then(|open| open.key.as_deref())
     }
 
-    /// Returns when the provider is asked once more after the end of the row; `None` if it is not asked any more.
+    /// Returns when the provider is asked once more after the end of the row, to find an effect that exists although
+    /// the row ended without one. `None` if the provider is not asked any more.
     #[must_use]
     pub fn audit_at(&self) -> Option<Stamp> {
         self.audit_at
     }
 
-    /// Returns when a report last contradicted the end of this row; `None` if no report did, or if a later answer of
-    /// the provider confirmed the end.
+    /// Returns when the end of this row was last contradicted: by a webhook, by the late answer to an attempt, or by
+    /// the provider's list. `None` if nothing contradicted it, or if a later answer of the provider confirmed the end.
     #[must_use]
     pub fn disputed_at(&self) -> Option<Stamp> {
         self.disputed_at

@@ -8,8 +8,8 @@ pub enum StuckReason {
     Unanswered,
     /// Cancels were sent for as long or as often as declared, and none succeeded.
     NotCancelled,
-    /// A time limit of the provider has passed: it can no longer be asked, takes no cancel any more, or may have
-    /// forgotten the key.
+    /// It is too late for the next request: the provider answers no questions about the action any more, takes no
+    /// cancel of it any more, or may have forgotten its key.
     TooLate,
     /// The operation declares no way to go on. For example, the provider cannot be asked.
     NoWay,
@@ -17,11 +17,43 @@ pub enum StuckReason {
     LeftToAPerson,
     /// The provider says that the effect cannot be undone.
     CannotBeUndone,
-    /// No process has declared the operation for too long, so nobody knows the rules of the action.
+    /// The action was due for a long time (24 h by default), and no process has declared its operation. Without the
+    /// declaration, nobody knows the rules of the action.
     Undeclared,
 }
 
 impl StuckReason {
+    /// All kinds of reasons.
+    pub const ALL: [StuckReason; 7] = [
+        StuckReason::Unanswered,
+        StuckReason::NotCancelled,
+        StuckReason::TooLate,
+        StuckReason::NoWay,
+        StuckReason::LeftToAPerson,
+        StuckReason::CannotBeUndone,
+        StuckReason::Undeclared,
+    ];
+
+    /// Returns the word for this kind, such as `unanswered`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            StuckReason::Unanswered => "unanswered",
+            StuckReason::NotCancelled => "not-cancelled",
+            StuckReason::TooLate => "too-late",
+            StuckReason::NoWay => "no-way",
+            StuckReason::LeftToAPerson => "left-to-a-person",
+            StuckReason::CannotBeUndone => "cannot-be-undone",
+            StuckReason::Undeclared => "undeclared",
+        }
+    }
+
+    /// Returns the kind with this word; `None` if there is none.
+    #[must_use]
+    pub fn named(word: &str) -> Option<StuckReason> {
+        StuckReason::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
     /// Returns the kind of a reason from its text in [`State::why`](super::State::why). Returns `None` if the text is
     /// not one of the machine's own reasons for a stuck action.
     #[must_use]

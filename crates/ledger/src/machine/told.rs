@@ -81,11 +81,11 @@ pub enum Undone {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// A perform attempt ended. The fields are its line of the attempt log as it was recorded, its outcome, and the
-    /// remote's report.
+    /// details of its end.
     Performed(AttemptRow, Performed, Report),
     /// It is proved that no byte of a perform attempt was sent, and the caller who waits for the action makes no other
-    /// attempt. If no earlier attempt can take effect, this change also ends the action as failed. The caller is told
-    /// that nothing was done only after this change is written.
+    /// attempt. If no earlier attempt can take effect, the machine ends the action as failed. The caller is told that
+    /// nothing was done only after this end is written.
     Unsent(AttemptRow, Report),
     /// A question ended, with or without an answer.
     Confirmed(Question, Found, Report),
@@ -184,7 +184,8 @@ impl Case<'_> {
         Told::Write(draft.rested())
     }
 
-    /// Returns the line of the attempt log completed with the time, the outcome and the details of its attempt's end.
+    /// Returns the attempt's line of the attempt log, with the end of the attempt filled in: the time, the outcome and
+    /// the details.
     pub(super) fn closed(&self, line: &AttemptRow, outcome: AttemptOutcome, report: &Report) -> AttemptRow {
         AttemptRow {
             ended_at: Some(self.now),

@@ -28,8 +28,8 @@ impl Draft {
         Draft::at(state, Now::sure(now))
     }
 
-    /// Makes a draft as [`Draft::of`] does, and also stores whether the time can be relied on. A change that may record
-    /// a request needs this.
+    /// Makes a draft as [`Draft::of`] does, but with a time that may be in doubt. It is used for each change that may
+    /// record a request, since such a change must know whether the time can be relied on.
     pub(super) fn at(state: &State, now: Now) -> Draft {
         let to = State { version: state.version.saturating_add(1), ..state.clone() };
         let (now, sure) = (now.at, now.is_sure());
@@ -69,9 +69,14 @@ impl Draft {
         self.attempt = Some(attempt);
     }
 
-    /// Ends the row if the known effect allows that: as done or failed if the goal is to perform, as cancelled if the
-    /// goal is to cancel and nothing is left to undo. If the application or the scope has yet to settle, only the next
-    /// time to work on the row is set.
+    /// Ends the row if the known effect allows that:
+    ///
+    /// - As done, if the goal is to perform and the effect exists.
+    /// - As failed, if the goal is to perform and the effect does not exist.
+    /// - As cancelled, if the goal is to cancel and nothing is left to undo.
+    ///
+    /// An effect that exists may still have to be settled by the application, or together with the other actions of a
+    /// scope. Then the row does not end. Only the next time to work on it is set.
     pub(super) fn conclude(&mut self, rules: &Rules, origin: Origin<'_>) {
         match (self.to.goal, self.to.known) {
             (Goal::Perform, Known::Applied) => match rules.settle {
@@ -109,9 +114,9 @@ impl Draft {
         self.to.next_at = self.now;
     }
 
-    /// If a question is planned for after the end of the row, moves it to `audit_after` from now. It must not be asked
-    /// directly after a cancel. A status that lags behind may then still say "applied", and the effect would be undone
-    /// twice.
+    /// If a question is planned for after the end of the row, plans it anew: for the time `audit_after` (of the rules)
+    /// after now. It must not be asked directly after a cancel. A status that lags behind may then still say "applied",
+    /// and the effect would be undone twice.
     ///
     /// If the window for questions ends before that, the question is asked earlier, but at least one quiet time from
     /// now. If the window ends even before that, the question is not asked any more.
@@ -124,9 +129,10 @@ impl Draft {
         }
     }
 
-    /// Returns when the provider is asked once more after the end of the row. Usually that is `audit_after` from now.
-    /// If the provider cannot be asked for that long, it is one lease before the last time at which it can be asked,
-    /// or now if that has passed. Returns `None` if the provider cannot be asked any more, or never could.
+    /// Returns when the provider is asked once more after the end of the row. Usually that is the time `audit_after`
+    /// (of the rules) after now. If the window for questions ends before that, the question is asked one lease before
+    /// the end of the window, or now if that moment has passed. Returns `None` if the provider cannot be asked any
+    /// more, or never could.
     fn audit_at(&self, rules: &Rules) -> Option<Stamp> {
         rules.confirm.as_ref()?;
         let planned = self.now.saturating_add(rules.audit_after);
@@ -194,9 +200,9 @@ impl Draft {
         self.to.undo.open = None;
     }
 
-    /// Records that the effect exists. This closes one of the attempts that could still take effect. `answer` replaces
-    /// the answer in the row. If `answer` is `None`, the answer in the row is kept, unless it is a refusal, since a
-    /// refusal does not name the effect.
+    /// Records that the effect exists. One of the attempts that could still take effect has done so, so their number
+    /// decreases by one. `answer` replaces the answer in the row. If `answer` is `None`, the answer in the row is kept,
+    /// unless it is a refusal, since a refusal does not name the effect.
     pub(super) fn applied(&mut self, answer: Option<Vec<u8>>) {
         let refused = self.to.known == Known::NotApplied(NotApplied::Refused);
         self.to.answer = answer.or(self.to.answer.take().filter(|_| !refused));
@@ -223,7 +229,8 @@ impl Draft {
         }
     }
 
-    /// Notes that a report contradicts what the row says. People see this note, and reconciliation uses it.
+    /// Notes that the end of the row is contradicted. People see this note, and the key of the action cannot be used
+    /// anew.
     pub(super) fn dispute(&mut self) {
         self.to.disputed_at = Some(self.now);
     }
@@ -281,9 +288,9 @@ impl Draft {
     }
 
     /// Opens a stuck row again. The numbers of its requests, and the time for which they have failed, begin at zero, so
-    /// that none of the limits is reached. Some cancels name what is left to undo
-    /// ([`CancelRules::asks_first`](super::CancelRules::asks_first)). What the row knows of that may be old. So the
-    /// provider is asked again before such a cancel.
+    /// that none of the limits is reached. If the operation's cancels name what is left to undo
+    /// ([`CancelRules::asks_first`](super::CancelRules::asks_first)), the provider is asked for that again before the
+    /// next cancel, since the answer in the row may be old.
     pub(super) fn fresh_tries(&mut self) {
         self.to.end = None;
         self.to.why = None;

@@ -81,8 +81,8 @@ impl World {
         self.row = write.to;
     }
 
-    /// Changes the row as a worker's write says. If the write ends the row and the application's handler fails, the row
-    /// is changed as the write says that the machine makes instead.
+    /// Takes the change that a worker wants to make. If this change ends the row while the application's handler fails,
+    /// takes instead the change that the machine makes after a failed handler.
     fn take_with_handler(&mut self, write: Write) {
         let runs = matches!(write.to.end, Some(End::Done | End::Failed | End::Cancelled));
         if !(runs && self.handler_fails) {

@@ -7,7 +7,7 @@ use super::told::contradicts;
 use super::transition::Draft;
 use super::{End, Goal, Known, NotApplied, Origin, Owner, Rules, Stamp, State, Write};
 
-/// The reason why an action cannot be settled. The business transaction must roll back.
+/// The reason why an action cannot be settled. If an application gets it, its business transaction must roll back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotSettled {
     /// The action is being cancelled, because its deadline passed or because it was cancelled first.
@@ -80,8 +80,8 @@ pub enum Resolution {
     NotApplied,
 }
 
-/// Returns the change that settles an action: the application takes the action's outcome in. Returns `Ok(None)` if the
-/// action is settled already.
+/// Returns the change that settles an action: the application takes the action's outcome into its own data, finally.
+/// Returns `Ok(None)` if the action is settled already.
 ///
 /// # Errors
 ///
@@ -197,8 +197,8 @@ pub fn resolve(
             draft.next_generation();
         }
         Resolution::NotApplied => {
-            // The provider has said that the effect exists, and nobody declares the operation any longer. So the person
-            // says that it was undone.
+            // If the effect is known to exist and the goal is still to perform it, the row is stuck because nobody
+            // declares the operation any longer. So "not applied" can only mean that the effect was undone.
             if (state.goal, state.known) == (Goal::Perform, Known::Applied) {
                 draft.turn(rules);
             }
@@ -210,9 +210,9 @@ pub fn resolve(
     Some(draft.written())
 }
 
-/// Returns the change that follows from a webhook's report; `None` if nothing changes. [`Observed::Applied`] is taken
-/// as a fact, whichever sender reports it, since nobody can see an effect that does not exist. Every other report only
-/// makes a worker ask sooner.
+/// Returns the change that follows from what a webhook or the provider's list reported; `None` if nothing changes.
+/// [`Observed::Applied`] is taken as a fact, since nobody can see an effect that does not exist. Every other report
+/// only makes a worker ask sooner.
 ///
 /// A report that contradicts the end of a row never changes that end silently: the row is marked as disputed
 /// ([`State::disputed_at`]). If the row was closed as not applied and the provider can be asked, it is also asked
@@ -253,9 +253,9 @@ pub fn observe(
     Some(draft.written())
 }
 
-/// Returns the change that ends an action as failed, because no request of it was sent and its caller waits for it.
-/// Only after this change, the caller is told that nothing was done. Returns `None` if `owner` does not have the row,
-/// or if an attempt may take effect.
+/// Returns the change that ends an action as failed, because its caller waits for the outcome and no request of it can
+/// be sent in time. The caller is told that nothing was done only after this change is written. Returns `None` if
+/// `owner` does not have the row, or if an attempt may take effect.
 #[must_use]
 pub fn close_unsent(state: &State, owner: Owner, why: &str, now: Stamp) -> Option<Write> {
     let wanted = state.goal == Goal::Perform && state.end.is_none() && state.known == Known::Never;
@@ -266,7 +266,8 @@ pub fn close_unsent(state: &State, owner: Owner, why: &str, now: Stamp) -> Optio
     })
 }
 
-/// Returns a change that changes nothing but the version of the row, so that a note can be written together with it.
+/// Returns a change that changes nothing but the version of the row, so that an entry of the audit trail can be written
+/// together with it.
 pub fn note(state: &State, now: Stamp) -> Write {
     Draft::of(state, now).renewed()
 }

@@ -107,7 +107,8 @@ impl Write {
 pub struct SentKey {
     /// The key that is sent; `None` if the caller's key is sent as it is.
     pub mapped: Option<String>,
-    /// The salt with which the key was made, a number that goes into its hash.
+    /// The salt with which the key was made: a number from which a mapped key is computed, together with the caller's
+    /// key.
     pub salt: u32,
 }
 

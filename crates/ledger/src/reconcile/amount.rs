@@ -10,8 +10,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-/// The maximum number of decimal places of an amount, and the largest power of ten by which its digits are multiplied.
-/// A number that needs more is not accepted as an amount.
+/// The maximum number of decimal places of an amount. It also bounds the power of ten in a text such as `1e30`. A
+/// number that goes beyond this bound is not accepted as an amount.
 const MOST_PLACES: i32 = 30;
 
 /// An exact decimal number, positive or negative.

@@ -1,10 +1,10 @@
-//! Decides how a difference between the ledger and the provider's list is corrected, and corrects it. A correction
-//! always goes through the action protocol.
+//! Decides how a difference between the ledger and the provider's list is corrected, and corrects it.
 //!
-//! Code that wrote the ledger's rows directly would soon break the protocol's guarantees. So the state machine of the
-//! action gets the provider's record as an input that it already handles: in the same form as a webhook's report, or as
-//! a person's decision about a stuck action. The machine decides what follows. Each correction is recorded twice: in
-//! the audit trail of the action, and in the report's entry for the difference.
+//! Code that wrote the ledger's rows directly would soon break the ledger's guarantee that no effect is lost or
+//! doubled. So the provider's record goes to the state machine of the action, as an input that the machine already
+//! handles: in the same form as a webhook's report, or as a person's decision about a stuck action. The machine decides
+//! what follows. Each correction is recorded twice: in the audit trail of the action, and in the report's entry for the
+//! difference.
 //!
 //! An effect that the ledger does not know is never undone here, even if all corrections are allowed. Without a row in
 //! the ledger, nobody can say how to undo the effect, or whether this application caused it.

@@ -21,7 +21,8 @@ pub struct JsonList {
     /// The JSON pointer to the cursor of the next page; `None` if the list has only one page. If the cursor is missing,
     /// null, empty or `false`, the page is the last one.
     pub next: Option<String>,
-    /// The JSON pointer to our key in an item. An item may have no key.
+    /// The JSON pointer to the idempotency key in an item: the key that was sent with the request. An item may have no
+    /// key.
     pub key: String,
     /// The JSON pointer to the provider's own name for an item. If the pointer is `None`, items are identified by their
     /// key, and items without a key by their JSON text. In that case, two effects with the same key look like one
@@ -180,7 +181,8 @@ fn cursor(raw: &RawValue) -> Result<Option<String>, ()> {
     }
 }
 
-/// Returns the hash FNV-1a of 128 bits. It is the same for the same bytes on every machine and in every version.
+/// Returns the hash FNV-1a of 128 bits. It identifies an item that has neither id nor key. So it must be the same for
+/// the same bytes on every machine and in every version.
 fn fingerprint(bytes: &[u8]) -> u128 {
     let start = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128;
     bytes

@@ -44,11 +44,14 @@ pub struct Page {
 /// cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Our key, if the record has one. A record that was made without the ledger may have none.
+    /// The idempotency key that was sent with the request; `None` if the record has none, such as a record that was
+    /// made without the ledger.
     pub key: Option<String>,
     /// The provider's own name for the record.
     pub id: Option<String>,
-    /// The amount, in the unit in which our own requests name amounts; `None` if the record names no amount.
+    /// The amount, in the unit of the amount that the ledger compares it with: units of the currency, such as 10.50, if
+    /// the action's row has an amount, and otherwise the unit of the action's request. `None` if the record names no
+    /// amount.
     pub amount: Option<Amount>,
     /// The state of the effect at the provider.
     pub state: ListedState,

@@ -1,8 +1,9 @@
 //! The provider's records in the store while they are compared, and the differences that remain after the comparison.
 //!
-//! The memory that the process uses does not grow with the length of the list. Each page is stored as it arrives, and
-//! both joins (records with rows, rows with records) follow the order of an index, a batch of rows at a time. A record
-//! is stored once, under its identity, however often it was listed.
+//! The memory that the process uses does not grow with the length of the list. Each page is stored as it arrives. The
+//! comparison reads the tables twice, in the order of an index and a batch of rows at a time: first each record with
+//! the row of its key, then each row with the record of its key. A record is stored once, under its identity (its id,
+//! or else its key), however often it was listed.
 
 use std::collections::BTreeMap;
 
@@ -19,16 +20,17 @@ use crate::machine::{Effect, End, Goal, Impossible, Known, NotApplied, Stamp};
 use crate::store::words::Word as _;
 use crate::store::{Result, Standing};
 
-/// The value of the column `span` for an action without a record in the provider's list. For a record, the column says
-/// in which part of the list the record was found: 0 is the window of the report, 1 the time before it, and 2 the time
-/// after it.
+/// The value of the column `span` in the line of an action that has no record in the provider's list. The table has
+/// such a line only to store the difference. In the line of a record, the column says in which part of the list the
+/// record was found: 0 is the window of the report, 1 the time before it, and 2 the time after it.
 const NO_RECORD: u32 = 9;
 /// The maximum length of a request whose amount is read, in bytes. If a request is longer, its amount counts as
 /// missing.
 const LONGEST_REQUEST_BYTES: usize = 64 << 10;
-/// The maximum difference that is allowed for between the application's clock and the database's clock, in
-/// microseconds. The rows of a window are searched by their ids, which come from the application's clock. Whether a row
-/// belongs to the window is decided by `created_at`, which comes from the database's clock.
+/// How far outside of the window the rows of the window are searched, in microseconds. The search goes by the rows'
+/// ids, which come from the application's clock. Whether a row belongs to the window is decided by `created_at`, which
+/// comes from the database's clock. If the two clocks differ by more than this value, a row of the window may be
+/// missed.
 const ID_SLACK_MICROS: i64 = 24 * 3600 * 1_000_000;
 
 /// The part of a ledger's row that is compared.
@@ -206,7 +208,7 @@ impl<T: Tables> Shelf<'_, T> {
     }
 
     /// Returns the next batch of the window's records, after the record named `after`. Each record comes with the row
-    /// that was sent under the same key, whenever that row was recorded.
+    /// that was sent under the same key, even if that row was recorded outside of the window.
     pub(crate) async fn pairs(&self, hold: &Hold, settings: &Settings, after: &str) -> Result<Vec<Pair>> {
         let listed = self.listed();
         let text = format!(

@@ -1,19 +1,20 @@
 //! Reconciliation: compares the ledger with the provider's own list, for a window of time.
 //!
-//! The protocol's guarantees hold for calls that went through the ledger, and for a provider that keeps its promises.
-//! Some effects are outside of the guarantees: a charge that somebody made by hand, a refund in the provider's back
-//! office, a repeat after the provider forgot the key too early. Only the provider's list shows them.
+//! The ledger guarantees that no effect is lost or doubled, for calls that went through the ledger and for a provider
+//! that keeps its promises. Some effects are outside of this guarantee: a charge that somebody made by hand, a refund
+//! in the provider's back office, a repeat after the provider forgot the key too early. Only the provider's list shows
+//! them.
 //!
 //! What the obvious comparison of two lists gets wrong, and what is done instead:
 //!
 //! | the obvious rule | what comes of it | here |
 //! | --- | --- | --- |
 //! | if an error cuts the list short, compare what was read | everything after the error is reported as "only here" | either the list is whole, or the report is incomplete and shows no differences ([`Status`]) |
-//! | both lists for the same window | what was recorded at 23:59 and dated 00:01 is "only here" today and "only there" tomorrow | a record's row is looked up by key, whenever the row was recorded; before a row is called "only here", the time around the window is listed, too |
+//! | both lists for the same window | what was recorded at 23:59 and dated 00:01 is "only here" today and "only there" tomorrow | a record's row is looked up by key, even if it was recorded outside of the window; before a row is called "only here", the time around the window is listed, too |
 //! | a row without a record is a difference | every action that is still under way is reported | an action that had not ended when the asking began is [`Difference::Pending`] |
 //! | load both into maps | memory grows with the provider's business | each page is stored as it arrives; the comparison reads an index in order, [`Settings::batch`] rows at a time |
 //! | days of 24 hours, amounts as floats | windows that overlap twice a year; sums that drift | [`Window`], [`Amount`] |
-//! | correct every difference | one wrong mapping cancels a day's business | differences are only reported, unless the operation allows more ([`Corrections`]) |
+//! | correct every difference | one mistake in what the provider's states are said to mean cancels a day's charges | differences are only reported, unless the operation allows more ([`Corrections`]) |
 //!
 //! Any number of workers may [watch](Reconciler::watch) the same schedule. A unique key in the store allows one report
 //! for each window of the schedule, and a lease says which worker works on the report. On demand, a window may be

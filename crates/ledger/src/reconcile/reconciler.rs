@@ -31,7 +31,7 @@ impl<S: Store + Tables> Reconciler<S> {
     /// An error in one of these cases:
     ///
     /// - The settings name no operation.
-    /// - A page and the longest wait before it may together take as long as the lease.
+    /// - `lease` is not longer than `page` and the longest wait of `page_backoff` together.
     /// - `batch` is not between 1 and 10 000.
     /// - `page_tries` or `most_pages` is 0.
     pub fn new(ledger: Ledger<S>, remote: Arc<dyn Remote>, settings: Settings) -> Result<Self, Misuse> {

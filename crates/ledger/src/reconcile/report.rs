@@ -81,7 +81,7 @@ pub struct Report {
     pub status: Status,
     /// Why the list could not be read whole the last time that it was read; `None` if no reading has failed.
     pub why: Option<String>,
-    /// The number of times that reading the list was begun at its first page, the first time included.
+    /// The number of tries so far. Each try begins to read the list at its first page.
     pub tries: u32,
     /// When the list will be asked for again. `None` if the report is running or complete, or if the list will not be
     /// read again.
@@ -168,7 +168,8 @@ pub struct Entry {
     pub state_here: Option<Standing>,
     /// The state of the provider's record when it was listed; `None` if there is no record.
     pub state_there: Option<ListedState>,
-    /// The amount that our request names; `None` if it names no amount, or if amounts are not compared.
+    /// The amount of the action: the one in its row, or else the one that is read from its request. `None` if there is
+    /// neither.
     pub amount_here: Option<Amount>,
     /// The amount that the provider's record names; `None` if there is none.
     pub amount_there: Option<Amount>,

@@ -258,8 +258,8 @@ impl<S: Store + Tables> Reconciler<S> {
 }
 
 /// Returns the difference between one record and the ledger; `None` if there is none. Of several records with one key,
-/// only the first is compared with the ledger. Each of the other records is [`Difference::Doubled`] if it is applied,
-/// and no difference otherwise.
+/// only one is compared with the ledger ([`Pair::beaten`] says which). Each of the other records is
+/// [`Difference::Doubled`] if it is applied, and no difference otherwise.
 fn verdict(pair: &Pair) -> Option<Difference> {
     if pair.beaten {
         return (pair.state == ListedState::Applied).then_some(Difference::Doubled);

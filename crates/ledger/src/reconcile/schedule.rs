@@ -23,8 +23,8 @@ use crate::store::Store;
 /// The name in `asked_by` for reports of the schedule.
 const SCHEDULE: &str = "schedule";
 
-/// The longest time between two looks at the schedule. A look is one statement. A window is a day or longer, so it does
-/// no harm if its report begins some minutes later.
+/// The longest time between two looks at the schedule. A look is one statement. Most windows are a day long, so it does
+/// no harm if a report begins some minutes later.
 const LOOK: Duration = Duration::from_secs(300);
 
 /// The shortest time between two looks.
@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_secs(15);
 
 impl<S: Store + Tables> Reconciler<S> {
     /// Stores the reports of the schedule that are missing, and works on the first report that waits for a worker.
-    /// Returns that report afterwards; `None` if no report waits.
+    /// Returns that report as it is after the work; `None` if no report waits.
     ///
     /// # Errors
     ///
@@ -71,9 +71,9 @@ impl<S: Store + Tables> Reconciler<S> {
         Ok((Some(self.report(id).await?), wait))
     }
 
-    /// Returns the windows that have ended and have no report yet, where `until` is the end of the latest window with a
-    /// report. If no window has a report, only the last window that has ended is returned. At most `catch_up`
-    /// windows are returned, the latest ones.
+    /// Returns the windows that have ended and have no report yet. `until` is the end of the latest window with a
+    /// report. If no window has a report, only the last window that has ended is returned. At most `catch_up` windows
+    /// are returned, the latest ones.
     fn missing(&self, until: Option<Stamp>, now: Stamp) -> Result<VecDeque<Window>, NoWindow> {
         let settings = &self.settings;
         let delay = i64::try_from(settings.delay.as_micros()).unwrap_or(i64::MAX);

@@ -9,8 +9,8 @@ use seawall_policy::Backoff;
 
 use super::{Amount, DAY, Zone, amount_at};
 
-/// A function that reads the amount in a stored request, in the unit of [`Listed::amount`](super::Listed::amount). It
-/// returns `None` if the request has no amount.
+/// A function that reads the amount in a stored request. The amounts of the provider's list must be in the same unit.
+/// The function returns `None` if the request has no amount.
 pub type ReadAmount = Arc<dyn Fn(&[u8]) -> Option<Amount> + Send + Sync>;
 
 /// The kinds of corrections that are allowed. By default none is allowed: people read the report and decide.
@@ -26,7 +26,7 @@ pub struct Corrections {
     /// - If the list and the ledger have different amounts, nothing is corrected.
     pub adopt: bool,
     /// Whether an effect is undone at the provider if the list has it as applied, but its action failed or was
-    /// cancelled in the ledger. The action protocol undoes the effect. Default no.
+    /// cancelled in the ledger. A worker undoes it with the cancel of the action. Default no.
     pub cancel: bool,
     /// Whether each difference for which no other correction is allowed is noted in the audit trail of its action.
     /// Pending differences are never noted. Default no.
@@ -45,8 +45,8 @@ pub struct Compared {
     /// Which differences of this operation are corrected.
     pub corrections: Corrections,
     /// The function that reads the amount from the request of an action whose row has no amount. With `None`, the
-    /// amounts of such actions are not compared. If a row has an amount, in units of its currency, that amount is
-    /// always compared.
+    /// amounts of such actions are not compared. If a row has an amount, that amount is always compared. It is in units
+    /// of its currency, such as 10.50, and the list's amounts must be in this unit, too.
     pub amount: Option<ReadAmount>,
 }
 
@@ -105,8 +105,8 @@ pub struct Settings {
     pub fix: bool,
     /// The longest time to wait for one page. Default 30 s.
     pub page: Duration,
-    /// The number of times that one page is asked for, the first time included. If the provider gives no valid answer
-    /// each time, the report becomes incomplete. Default 3.
+    /// The number of times that one page is asked for, the first time included. If none of these requests gets a valid
+    /// answer, the report becomes incomplete. Default 3.
     pub page_tries: u32,
     /// The wait before a page is asked for again, after the provider gave no valid answer. The wait is random, below a
     /// bound. By default the bound is 1 s after the first such answer, and doubles with each further one up to 10 s.

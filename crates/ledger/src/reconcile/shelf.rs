@@ -168,8 +168,8 @@ impl<T: Tables> Shelf<'_, T> {
     }
 
     /// Makes `owner` the owner of a report that waits for a worker. Returns the right to work on the report, with how
-    /// far the work has come. Returns `None` if the report does not wait. With `at_once`, an incomplete report is also
-    /// taken before the time at which its list is to be read again, or if it is not to be read again.
+    /// far the work has come. Returns `None` if the report does not wait. With `at_once`, an incomplete report is taken
+    /// even if the time has not come at which its list is to be read again, or if the list is not to be read again.
     pub(crate) async fn take(
         &self,
         id: ReportId,
@@ -349,8 +349,8 @@ impl<T: Tables> Shelf<'_, T> {
     /// there was no such entry.
     async fn drop_listed(&self, report: &str, which: &str) -> Result<bool> {
         let listed = self.tables.dialect().table("listed");
-        // The first thousand entries are deleted as a range of the primary key, because a database would not use the
-        // primary key if the entries to delete were found by a join.
+        // The first thousand entries are deleted as a range of the primary key, up to the thousandth name. If the
+        // statement joined the table with a query for these entries instead, a database would not use the primary key.
         let text = format!(
             "SELECT name FROM {listed} WHERE report = $1 AND {which} ORDER BY name LIMIT 1 OFFSET 999"
         );

@@ -79,8 +79,8 @@ impl<T: Cell> Cell for Option<T> {
     }
 }
 
-/// Implements [`Cell`] for numbers. A number above the largest `i64` is bound as the largest `i64`, but no real number
-/// comes near it.
+/// Implements [`Cell`] for numbers. A number above the largest `i64` is bound as the largest `i64`, but no number in
+/// these tables comes near it.
 macro_rules! counts {
     ($($type:ty),*) => {$(
         impl Cell for $type {
@@ -139,7 +139,8 @@ pub(crate) trait Columns: Sized {
     fn read(from: &mut impl Source) -> Result<Self>;
 }
 
-/// Implements [`Columns`] for a struct. All of its fields are named, in the order of the columns.
+/// Implements [`Columns`] for a struct. The macro is given the names of all fields of the struct, in the order of the
+/// columns.
 macro_rules! columns {
     ($type:ty { $($field:ident),* $(,)? }) => {
         impl Columns for $type {

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use crate::action::{Action, ActionId, Money};
+use crate::action::{Action, ActionId, Mark, Money};
 use crate::error::{StoreError, Trouble};
 use crate::machine::{Impossible, Naming, Row, Scope, State};
 use crate::prints::Prints;
 
 use super::columns::{Cell, Columns, Fixed, Source};
-use super::{Counts, Filter, Result};
+use super::{Counts, Filter, Result, Standing};
 
 /// The value of the column `salt` for an action that the first release recorded.
 const FIRST_RELEASE: i64 = -1;
@@ -51,6 +51,25 @@ pub(crate) fn action<S: Source>(columns: impl Fn() -> S) -> Result<Action> {
         }
         Err(_) => e,
     })
+}
+
+/// Reads a line of the audit trail.
+pub(crate) fn mark(from: &mut impl Source) -> Result<Mark> {
+    Ok(Mark {
+        at: Cell::read(from)?,
+        who: Cell::read(from)?,
+        what: Cell::read(from)?,
+        why: Cell::read(from)?,
+        via: Cell::read(from)?,
+        was: standing(from)?,
+        became: standing(from)?,
+    })
+}
+
+/// Reads where an action stood, from the word that [`Standing::as_str`] returns. If a newer program wrote a word that
+/// this program does not know, the result is `None`. That is no error, since the word is only shown to people.
+fn standing(from: &mut impl Source) -> Result<Option<Standing>> {
+    Ok(Option::<String>::read(from)?.and_then(|word| Standing::named(&word)))
 }
 
 /// Reads the id of a row of a list, and its action. The action is `None` if it cannot be read, and that is logged.
@@ -148,7 +167,7 @@ fn money(amount: Option<Cow<'_, str>>, currency: Option<Cow<'_, str>>) -> Option
 }
 
 /// Returns the fingerprints from their two columns; `Some(None)` if both are empty. Returns `None` if only one of them
-/// is empty, or if one of them has another length.
+/// is empty, or if a fingerprint does not have the length of [`Prints`].
 #[expect(clippy::option_option, reason = "the outer one is the error, which the caller names")]
 fn prints(head: Option<Cow<'_, [u8]>>, body: Option<Cow<'_, [u8]>>) -> Option<Option<Prints>> {
     match (head, body) {
@@ -164,7 +183,7 @@ fn prints(head: Option<Cow<'_, [u8]>>, body: Option<Cow<'_, [u8]>>) -> Option<Op
 ///
 /// # Errors
 ///
-/// If there is no key, or if it has another length.
+/// If there is no key, or if it does not have 32 bytes.
 pub(crate) fn print_key(value: Option<&[u8]>) -> Result<[u8; 32]> {
     let key = value.and_then(|bytes| bytes.try_into().ok());
     key.ok_or_else(|| StoreError::new(Trouble::Foreign, "the key of the fingerprints is missing"))

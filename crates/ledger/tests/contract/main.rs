@@ -7,6 +7,7 @@ mod claims;
 mod clocks;
 mod declared;
 mod functions;
+mod hosts;
 mod idle;
 mod keeping;
 mod late;
@@ -18,6 +19,7 @@ mod outages;
 mod panics;
 mod partly;
 mod partners;
+mod people;
 mod places;
 mod plain_sql;
 mod plans;
@@ -27,6 +29,7 @@ mod pooler;
 mod provider;
 mod releases;
 mod reloads;
+mod replicas;
 mod rows;
 mod same_requests;
 #[path = "../support/scratch.rs"]
@@ -125,6 +128,14 @@ macro_rules! suite {
                 the_same_request_is_found_whatever_its_other_headers_are
                 another_client_never_finds_an_action
                 a_row_without_fingerprints_is_compared_by_its_bytes
+            }
+            on! { people, $new:
+                an_order_for_another_version_changes_nothing
+                a_person_cancels_what_is_settled_only_if_they_say_so
+                a_search_finds_by_every_filter_and_goes_on
+                what_is_stuck_is_told_until_it_is_taken_by_one_of_two_processes
+                a_process_that_dies_while_it_tells_leaves_the_news_to_another
+                a_receiver_that_hangs_delays_no_action
             }
             on! { partners, $new:
                 nothing_is_sent_under_a_key_that_may_be_forgotten

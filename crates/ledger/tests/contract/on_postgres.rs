@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use seawall_ledger::{ActionId, End, Known, NewAction, Refusal, Rules, SettleBy, SqlTerms};
+use seawall_ledger::{
+    ActionId, End, Known, Ledger, NewAction, Operation, Refusal, Rules, SettleBy, SqlTerms,
+};
 use seawall_policy::Idempotency;
 
 use crate::provider::{Fate, Provider};
@@ -187,4 +189,32 @@ async fn a_row_that_somebody_holds_delays_no_other() {
     assert!(!held.is_finished());
     PostgresWorld::execute(&mut conn, "COMMIT").await;
     assert_eq!(held.await.unwrap().state.end(), Some(End::Done));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_swallows_the_error_of_a_statement_has_failed() {
+    let world = PostgresWorld::new().await;
+    let provider = Provider::new();
+    let remote = std::sync::Arc::new(provider.clone());
+    let runs = std::sync::atomic::AtomicU32::new(0);
+    // PostgreSQL answers the COMMIT of such a transaction with success, although it rolls back.
+    let charging =
+        Operation::new("pay", "charge", quick(Idempotency::Keyed), remote).on_settled(move |conn, action| {
+            let first = runs.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
+            Box::pin(async move {
+                if first {
+                    let _ = sqlx::raw_sql("SELECT 1 / 0").execute(&mut *conn).await;
+                    return Ok(());
+                }
+                PostgresWorld::write_order(conn, &action.key, "paid").await
+            })
+        });
+    let ledger = Ledger::builder(world.open().await).operation(charging).build().unwrap();
+    let action = ledger.perform(&charge("k")).await.unwrap();
+    let trouble = action.state.handler().expect("nothing was committed, so it is not told as settled");
+    assert!(trouble.error.contains("the handler returned no error"), "{}", trouble.error);
+    assert_eq!((action.state.end(), action.state.known()), (None, Known::Applied));
+    let worker = ledger.worker(soon());
+    until(&ledger, action.id, |action| action.state.end() == Some(End::Done)).await;
+    worker.drain(PATIENCE).await;
 }

@@ -187,7 +187,9 @@ async fn nothing_that_a_caller_plants_is_used() {
     let world = PostgresWorld::new().await;
     world.declare_charge().await;
     let shop = Role::of_application(&world, "shop");
-    admin(&world, &format!("CREATE SCHEMA evil AUTHORIZATION {}", shop.name));
+    // Without this right, PostgreSQL would leave the schema out when a function runs as its owner.
+    let open = "GRANT USAGE ON SCHEMA evil TO PUBLIC";
+    admin(&world, &format!("CREATE SCHEMA evil AUTHORIZATION {}; {open}", shop.name));
     // Functions and operators that the ledger's functions use, and tables with the names of the ledger's.
     let mut plants = vec![
         "CREATE FUNCTION evil.planted() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'planted'; END $$".to_owned(),
@@ -292,6 +294,15 @@ async fn a_refusal_names_the_mistake_and_each_declaration_counts() {
         let error = shop.is_refused(&[&statement], state);
         assert!(error.contains(told) && error.contains("HINT:"), "{statement}: {error}");
         assert!(!error.contains("4111"), "a part of the request is shown: {error}");
+    }
+    // If the provider reads the key from the request, it must be there.
+    let within = SqlTerms { key_at: Some(vec!["order".to_owned(), "id".to_owned()]), ..SqlTerms::default() };
+    world.declare(9, &[("pay", "order", within)]).await;
+    let ordered =
+        |key: &str, request: &str| format!("SELECT seawall.record('pay', 'order', '{key}', '{request}')");
+    shop.runs(&[&ordered("7", "{\"order\": {\"id\": 7}}")]).unwrap();
+    for request in ["{\"order\": {\"id\": 8}}", "{\"order\": 7}"] {
+        assert!(shop.is_refused(&[&ordered("7", request)], "SW007").contains("at /order/id"));
     }
     // While an upgrade rolls, what one of two gateways allows is allowed. An earlier program knows no terms, and does not
     // allow what the newer one refuses.

@@ -56,14 +56,60 @@ impl Server {
     /// If there is no PostgreSQL, or if it does not start.
     #[must_use]
     pub fn alone() -> Server {
+        Server::alone_with(initialise)
+    }
+
+    /// Starts a standby of this server, which gets all changes from it. It is `Server::alone` in all other respects.
+    ///
+    /// # Panics
+    ///
+    /// If this server is not our own, or if the standby does not start.
+    #[allow(dead_code, reason = "not all tests need it")]
+    #[must_use]
+    pub fn standby(&self) -> Server {
+        let primary = self.folder().expect("only a server of our own is copied");
+        Server::alone_with(|data| {
+            let mut copy = as_server(&program("pg_basebackup"));
+            copy.args(["-U", "postgres", "-R", "-c", "fast", "--no-sync", "-h"])
+                .arg(primary)
+                .arg("-D")
+                .arg(data);
+            ran(&mut copy)
+        })
+    }
+
+    fn alone_with(fill: impl FnOnce(&Path) -> Result<(), String>) -> Server {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("seawall-alone-{}-{number}", std::process::id()));
         let started = take_part(&folder).and_then(|in_use| {
-            launch(&folder)?;
+            launch(&folder, fill)?;
             Ok(Server { template: template(&folder), folder: Some(folder.clone()), _use: Some(in_use) })
         });
         started.unwrap_or_else(|why| panic!("no PostgreSQL for the test: {why}"))
+    }
+
+    /// Makes a standby take writes. Returns when it does.
+    ///
+    /// # Panics
+    ///
+    /// If this is no standby.
+    #[allow(dead_code, reason = "not all tests need it")]
+    pub fn promote(&self) {
+        self.control("promote", &[]);
+    }
+
+    /// Kills all processes of the server immediately, as the loss of its machine would.
+    ///
+    /// # Panics
+    ///
+    /// If the server is not our own.
+    #[allow(dead_code, reason = "not all tests need it")]
+    pub fn kill(&self) {
+        // While they stand still, no process starts another one.
+        self.signal("STOP");
+        let killed = Command::new("kill").arg("-KILL").args(self.processes()).status();
+        assert!(killed.is_ok_and(|killed| killed.success()), "kill -KILL");
     }
 
     /// Stops the server, which ends all connections, and starts it again. Returns when it answers.
@@ -103,23 +149,28 @@ impl Server {
     /// If the server is not our own, or if the signal cannot be sent.
     #[allow(dead_code, reason = "not all tests need it")]
     pub fn signal(&self, name: &str) {
+        // The first process starts all others. While it stands still, no new ones come. The others may have ended meanwhile.
+        for pid in self.processes() {
+            let _ = Command::new("kill").args([&format!("-{name}"), &pid]).stderr(Stdio::null()).status();
+        }
+        for pid in self.processes().into_iter().skip(1) {
+            let _ = Command::new("kill").args([&format!("-{name}"), &pid]).stderr(Stdio::null()).status();
+        }
+    }
+
+    /// The numbers of the server's processes. The first one has started all others.
+    fn processes(&self) -> Vec<String> {
         let folder = self.folder().expect("only a server of our own is signalled");
         let file = fs::read_to_string(folder.join("data/postmaster.pid")).expect("it runs");
-        let first = file.lines().next().expect("its number").to_owned();
-        // The first process starts all others. While it stands still, no new ones come.
-        let signal = |pid: &str| {
-            let sent = Command::new("kill").args([&format!("-{name}"), pid]).stderr(Stdio::null()).status();
-            sent.is_ok_and(|sent| sent.success())
-        };
-        assert!(signal(&first), "kill -{name} {first}");
+        let mut all = vec![file.lines().next().expect("its number").to_owned()];
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
             let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
-            if parent == Some(&*first) {
-                // It may have ended meanwhile.
-                signal(&entry.file_name().to_string_lossy());
+            if parent == Some(&*all[0]) {
+                all.push(entry.file_name().to_string_lossy().into_owned());
             }
         }
+        all
     }
 
     fn control(&self, what: &str, arguments: &[&str]) {
@@ -293,7 +344,7 @@ fn start() -> Result<Server, String> {
         // On a busy machine a server may be too slow to answer. Starting another one would then delete the data of the
         // first.
         if !is_alive(&folder) {
-            launch(&folder)?;
+            launch(&folder, initialise)?;
             break;
         }
         if Instant::now() > end {
@@ -348,14 +399,22 @@ fn is_alive(folder: &Path) -> bool {
     !pid.is_empty() && name.trim() == "postgres"
 }
 
-fn launch(folder: &Path) -> Result<(), String> {
+/// Makes the files of a new server in this folder.
+fn initialise(data: &Path) -> Result<(), String> {
+    let mut initdb = as_server(&program("initdb"));
+    initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]).arg(data);
+    ran(&mut initdb)
+}
+
+/// Starts a server in this folder. `fill` makes its files.
+fn launch(folder: &Path, fill: impl FnOnce(&Path) -> Result<(), String>) -> Result<(), String> {
     let data = folder.join("data");
     let _ = fs::remove_dir_all(&data);
     fs::create_dir_all(&data).map_err(|e| e.to_string())?;
     hand_over(folder)?;
-    let mut initdb = as_server(&program("initdb"));
-    initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]).arg(&data);
-    ran(&mut initdb)?;
+    let mut chmod = Command::new("chmod");
+    ran(chmod.arg("700").arg(&data))?;
+    fill(&data)?;
     let log = folder.join("log");
     let options = options(folder);
     let mut ctl = as_server(&program("pg_ctl"));
@@ -393,9 +452,7 @@ pub(crate) fn private(folder: &Path, environment: &[(&str, PathBuf)]) -> std::pr
     let data = folder.join("data");
     fs::create_dir_all(&data).unwrap();
     hand_over(folder).unwrap();
-    let mut initdb = as_server(&program("initdb"));
-    initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]).arg(&data);
-    ran(&mut initdb).unwrap();
+    initialise(&data).unwrap();
     // The variables are set for the server alone, and not for the program that changes the user: a preloaded library would
     // make files that the server may not open.
     let mut server = as_server(Path::new("env"));

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::cluster::Cluster;
 use crate::bench::measure;
+use crate::cluster::Cluster;
 use crate::needs;
 use crate::process::{Outcome, Server, cargo, output, root, run, target};
 
@@ -103,8 +103,8 @@ impl Arm {
         }
     }
 
-    /// Returns the arm that is the ledger of an earlier commit on the same database, with which this one is compared.
-    /// `None` if this arm is not the ledger of the present tree.
+    /// Returns the arm with which this one is compared if `--before` is given: the ledger of the earlier commit, on the
+    /// same kind of database. `None` if this arm is not the ledger of the present tree.
     pub(super) fn before(self) -> Option<Arm> {
         match self {
             Arm::SeawallPostgres => Some(Arm::BeforePostgres),
@@ -229,11 +229,11 @@ pub(super) fn cell(
     };
     until(|line| line == "begin")?;
     let begun = Instant::now();
-    let at_begin = (measure::cpu_ns(group), cluster.cpu_ns());
+    let at_begin = (measure::cpu_ns(group), measure::family_cpu_ns(cluster.group()));
     // The CPU time is read after 95 % of the measured time. At the end of that time the process ends, and its CPU time
     // can no longer be read.
     std::thread::sleep(Duration::from_secs_f64(size.seconds * 0.95));
-    let after = (measure::cpu_ns(group), cluster.cpu_ns());
+    let after = (measure::cpu_ns(group), measure::family_cpu_ns(cluster.group()));
     let share = begun.elapsed().as_secs_f64() / size.seconds;
     let last = until(|line| line.starts_with('{'))?;
     let said: Value = serde_json::from_str(&last).map_err(|e| format!("{}: {e}: {last}", arm.name()))?;
@@ -251,7 +251,7 @@ pub(super) fn cell(
     })
 }
 
-/// Returns the URL of a file for an SQLite database, in which nothing is left of an earlier one.
+/// Removes the SQLite database with this name, if there is one, and returns the URL of its file.
 pub(super) fn fresh_file(name: &str) -> String {
     let file = target().join("bench").join(format!("{name}.db"));
     for suffix in ["", "-wal", "-shm"] {
@@ -281,7 +281,7 @@ fn pgbench(size: Size, cluster: &Cluster, database: &str) -> Outcome<Seen> {
     let threads = size.concurrency.min(2).to_string();
     let seconds = (size.seconds.ceil() as u64).max(1).to_string();
     let port = cluster.port().to_string();
-    let before = cluster.cpu_ns();
+    let before = measure::family_cpu_ns(cluster.group());
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM", "--"]).arg(program);
     command.args(["-n", "-M", "prepared", "-c", &clients, "-j", &threads, "-T", &seconds]);
@@ -289,7 +289,7 @@ fn pgbench(size: Size, cluster: &Cluster, database: &str) -> Outcome<Seen> {
     command.arg(format!("--log-prefix={}", prefix.display()));
     command.arg("-f").arg(&script).arg(database);
     let text = output(&mut command)?;
-    let after = cluster.cpu_ns();
+    let after = measure::family_cpu_ns(cluster.group());
     let rate = text.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
     let rate: f64 = rate.ok_or(format!("pgbench said no rate:\n{text}"))?;
     let mut took = latencies_us(&prefix);

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::cluster::Cluster;
 use crate::bench::report::aligned;
+use crate::cluster::Cluster;
 use crate::needs;
 use crate::process::{Outcome, Server, cargo, output, run, target};
 
@@ -21,9 +21,9 @@ use crate::process::{Outcome, Server, cargo, output, run, target};
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     /// The parts to run [default: all]: lists (how long it takes to list actions), ended (in a table with many ended
-    /// actions, how long it takes to claim an action, and to answer a repeated key from the ledger), idle (statements
-    /// while there is nothing to do), beside (claims while a long transaction is open), settle (actions while another
-    /// transaction has settled one of them and stays open).
+    /// actions, how long it takes to claim an action, and to answer a repeated key from the ledger), idle (the number
+    /// of statements while there is nothing to do), beside (how long claims take while a long transaction is open),
+    /// settle (how fast actions are performed while another transaction has settled one of them and stays open).
     #[arg(long, value_delimiter = ',')]
     parts: Vec<String>,
     /// The number of rows in the table that is listed.
@@ -118,9 +118,9 @@ fn line(lines: &mut Lines<BufReader<ChildStdout>>, word: &str) -> Outcome<String
     }
 }
 
-/// Measures how long lists of actions take, on both databases. One table has almost only actions that are done, and the
-/// other almost only open ones. For each state of actions that is listed, such as `done`, returns the time of the
-/// slowest list, in milliseconds.
+/// Measures how long lists of actions take, on PostgreSQL and on SQLite. One table has almost only actions that are
+/// done, and the other almost only open ones. For each state of actions that is listed, such as `done`, returns the
+/// time of the slowest list, in milliseconds.
 fn lists(options: &Options, cluster: &Cluster, program: &Program) -> Outcome<Rows> {
     let mut rows = Rows::new();
     for (store, most) in [("postgres", "done"), ("postgres", "open"), ("sqlite", "done"), ("sqlite", "open")]
@@ -144,8 +144,9 @@ fn lists(options: &Options, cluster: &Cluster, program: &Program) -> Outcome<Row
 /// The number of rows in the small table with which a large one is compared.
 const FEW: u64 = 1000;
 
-/// Measures a claim and a replay in a table with few rows that have ended, and in one with many, on both databases.
-/// Returns the median and the 99th percentile of each, in milliseconds.
+/// Measures, on PostgreSQL and on SQLite, how long a claim takes, and how long it takes to answer a repeated key from
+/// the ledger (a replay). The table has few rows that have ended in one measurement, and many in the next. Returns the
+/// median and the 99th percentile of each, in milliseconds.
 fn ended(options: &Options, cluster: &Cluster, program: &Program) -> Outcome<Rows> {
     let mut rows = Rows::new();
     for store in ["postgres", "sqlite"] {
@@ -237,8 +238,8 @@ const CLAIMS: &str = "s.query LIKE 'UPDATE seawall.action a SET version = versio
 const POLLS: &str =
     "s.query LIKE '%SELECT%due_at%' AND s.query NOT LIKE 'UPDATE%' AND s.query NOT LIKE 'WITH taken%'";
 
-/// Measures statements for four seconds. Returns four times in milliseconds: the mean and the longest time of a claim,
-/// then the mean and the longest time of a poll, which asks for rows that are due.
+/// Measures statements for four seconds. Returns, in milliseconds, the mean and the longest time of a claim, then the
+/// mean and the longest time of a poll, which asks for rows that are due.
 fn statements(cluster: &Cluster, database: &str) -> Outcome<[f64; 4]> {
     reset(cluster)?;
     std::thread::sleep(Duration::from_secs(4));

@@ -4,7 +4,7 @@
 //! One action is an intent, one HTTP call to a fast upstream on loopback, and an outcome. The tables show two ratios
 //! for each arm, which is one of the compared programs:
 //!
-//! - The ratio to pgbench. This is plain SQL on PostgreSQL: two transactions that write the same rows as an action,
+//! - The ratio to pgbench, which runs plain SQL on PostgreSQL: two transactions that write the same rows as an action,
 //!   without the HTTP call. An engine on PostgreSQL that commits each of its writes separately cannot be faster.
 //! - The ratio to plain SQL on the arm's own kind of database. On SQLite, plain SQL makes the same two transactions,
 //!   one after the other.
@@ -14,7 +14,6 @@
 //! is shown. No process is pinned to a core: worker, database and upstream share the cores.
 
 mod arms;
-mod cluster;
 pub(crate) mod growth;
 
 use std::fmt::Write;
@@ -23,8 +22,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use self::arms::{Arm, Seen, Size};
-use self::cluster::Cluster;
 use super::report::{aligned, median};
+use crate::cluster::Cluster;
 use crate::needs;
 use crate::process::{Outcome, Server, free_port, target};
 
@@ -151,8 +150,8 @@ fn tables(sizes: &[usize], arms: &[Arm], cells: &[Cell]) -> String {
     text
 }
 
-/// Returns the ratio between two of the compared programs at one concurrency. It is the median over the rounds, and
-/// each ratio is taken between two figures of the same round. Returns `None` if no round has both programs.
+/// Returns the actions per second of `arm`, divided by those of `to` in the same round, as the median over the rounds.
+/// Returns `None` if no round has both programs.
 fn ratio(size: usize, arm: Arm, to: Arm, cells: &[Cell]) -> Option<f64> {
     let of = |cell: &&Cell| cell.concurrency == size && cell.arm == arm;
     median(cells.iter().filter(of).filter_map(|cell| {
@@ -162,7 +161,8 @@ fn ratio(size: usize, arm: Arm, to: Arm, cells: &[Cell]) -> Option<f64> {
     }))
 }
 
-/// Returns the ratios of the ledger to the ledger of the earlier commit, and their geometric mean.
+/// Returns a text with one ratio for each arm and concurrency: the actions per second of the present ledger, divided by
+/// those of the ledger of the earlier commit. The last line is the geometric mean of the ratios.
 fn changes(sizes: &[usize], arms: &[Arm], cells: &[Cell]) -> String {
     let mut text = String::from("\nactions/s, now / before\n");
     let mut logs = Vec::new();

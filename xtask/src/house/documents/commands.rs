@@ -1,8 +1,9 @@
 //! Checks the commands that a page tells its reader to type.
 //!
 //! The commands and flags of the two programs, `seawall` and `cargo xtask`, are read from the types in their source
-//! that derive clap's traits. A command on a page is right if each of its words is a command of the program, and each
-//! of its flags is a flag of any command of the program.
+//! that derive clap's traits. For `seawall lab harbor --listen ADDRESS`, the program must have the commands `lab` and
+//! `harbor` and the flag `--listen`. A flag of any other command of the program is accepted, too. Values are not
+//! checked.
 
 use std::collections::BTreeSet;
 
@@ -122,8 +123,8 @@ fn kebab(name: &Ident) -> String {
     text.replace('_', "-")
 }
 
-/// Returns one line for each command on a page that the program does not have, or that has an unknown flag, package,
-/// test or example.
+/// Checks the commands on a page. Returns one line for each that names a command, flag, package, test or example that
+/// does not exist.
 pub(super) fn unknown(
     page: &Page,
     own: &Program,

@@ -48,8 +48,8 @@ pub(super) fn findings(files: &[Source]) -> Vec<String> {
     found
 }
 
-/// Returns one line for each setting that the pages name but that the configuration, as `schema` describes it, does not
-/// have.
+/// Returns one line for each setting on the pages that does not exist. `schema` is the JSON Schema of the
+/// configuration, with all settings that exist.
 #[cfg(test)]
 pub(super) fn unknown_settings(files: &[Source], schema: &serde_json::Value) -> Vec<String> {
     let settings = settings::Settings::of(schema);

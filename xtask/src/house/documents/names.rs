@@ -52,9 +52,9 @@ impl Owners {
         }
     }
 
-    /// Checks that each part of `name` is defined by the part before it. Returns an error text for the first part that
-    /// is not. If no part is wrong, this is `None`. A part after a type or module that this project does not define is
-    /// not checked.
+    /// Checks that the part before each `::` of `name` has the part after it, as `Call` has `begin` for `Call::begin`.
+    /// Returns an error text for the first wrong part; `None` if no part is wrong. A part that follows a type or module
+    /// of another project is not checked.
     fn wrong(&self, name: &str) -> Option<String> {
         let parts: Vec<&str> = name.split("::").collect();
         if ELSEWHERE.contains(&parts[0]) {
@@ -68,9 +68,9 @@ impl Owners {
     }
 }
 
-/// Returns the names under which a page may name a file's module. Usually this is one name: that of the file, or for
-/// `mod.rs` that of its folder. The root of a crate has two names: the folder's name with and without `seawall_` before
-/// it.
+/// Returns the names that a page may use for a file's module. Usually this is one name: the name of the file, or for
+/// `mod.rs` the name of its folder. The root of a crate has two names: the folder's name with and without `seawall_`
+/// before it.
 fn modules(path: &str) -> Vec<String> {
     let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
     let last = |folder: &str| folder.rsplit('/').next().unwrap_or_default().to_owned();

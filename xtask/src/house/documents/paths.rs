@@ -59,7 +59,8 @@ pub(super) fn missing(page: &Page, places: &Places<'_>) -> Vec<String> {
     lost.map(|span| format!("{}: there is no `{}`", span.place(page), span.text)).collect()
 }
 
-/// Returns one line for each link of a page whose file or heading does not exist. Links to the web are not checked.
+/// Returns one line for each link of a page that leads to a file or heading that does not exist. Links to the web are
+/// not checked.
 pub(super) fn dead_links(page: &Page, pages: &[Page], places: &Places<'_>) -> Vec<String> {
     let inside =
         page.links.iter().filter(|link| !link.text.contains("://") && !link.text.starts_with("mailto:"));
@@ -110,8 +111,9 @@ pub(super) fn unmapped(map: &Page, places: &Places<'_>) -> Vec<String> {
     lost.map(|path| format!("{path}: stands in no row of {}, nor does its folder", map.path)).collect()
 }
 
-/// Returns the folder of a crate, with `/` at its end: the crate that is named in the heading above `spot`, which is a
-/// place on the page. Returns an empty text if the heading does not name exactly one crate.
+/// Returns the folder in which the paths at `spot` are looked for: the folder, with `/` at its end, of the crate that
+/// the heading above `spot` names. Returns an empty text, for the whole repository, if that heading does not name
+/// exactly one crate.
 fn base(map: &Page, spot: &Spot, places: &Places<'_>) -> String {
     let above = map.headings.iter().rfind(|heading| heading.line <= spot.line);
     let named = above.map(|heading| heading.text.split(':').next().unwrap_or_default()).unwrap_or_default();

@@ -63,7 +63,8 @@ fn keys(table: &Value) -> Option<&Map<String, Value>> {
 ///
 /// - the key's value, if the value is a table;
 /// - an item of the value, if the value is a list of tables;
-/// - a table inside the value, if users choose the names of the tables in it.
+/// - a table inside the value, if users choose the names of the tables in it: for the key `dependency`, the table of
+///   one dependency.
 fn inner(key: &Value) -> Option<&Value> {
     [key, &key["items"], &key["additionalProperties"]].into_iter().find(|table| keys(table).is_some())
 }
@@ -123,8 +124,8 @@ fn named_by_users(name: &str) -> String {
     parts.join(".")
 }
 
-/// Checks the rows of a page's tables whose heading names a configuration table. Returns one line for each key in a
-/// row's first cell that this configuration table does not have.
+/// Checks the rows of the page's tables. If the heading above a row names a table of the configuration, this table must
+/// have each key in the row's first cell. Returns one line for each key that it does not have.
 fn rows(page: &Page, settings: &Settings<'_>) -> Vec<String> {
     let mut found = Vec::new();
     for cell in &page.cells {

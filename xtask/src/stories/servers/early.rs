@@ -67,8 +67,8 @@ const THROUGH: &str = "through the gateway";
 const PAST: &str = "past the gateway";
 
 /// Returns [`Seen::Passed`] if the refusal (413) was received for all uploads of all callers. Otherwise fails. The
-/// error says for each caller for how many of its uploads it received the refusal, and how the first upload without a
-/// refusal ended.
+/// error has a line for each caller: the number of uploads for which the caller received the refusal, and how its first
+/// upload without a refusal ended.
 fn counted(callers: &[(&str, Vec<Outcome<u16>>)]) -> Outcome<Seen> {
     let mut lines = Vec::new();
     let mut lost = 0;

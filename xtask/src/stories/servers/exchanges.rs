@@ -53,9 +53,9 @@ pub(super) fn no_content(case: &Case) -> Outcome<Seen> {
     Ok(Seen::Passed)
 }
 
-/// Requests a path whose answer has a validator, which is `etag` or `last-modified`, and then requests it again with
-/// each validator of that answer. Each of these answers must have the status 304. Fails if the server sends no
-/// validator.
+/// Requests a path whose answer has a validator: `etag`, `last-modified` or both. For each validator, then requests the
+/// path again under the condition that the content has changed. The answer to this second request must have the status
+/// 304. Fails if the server sends no validator.
 pub(super) fn not_modified(case: &Case) -> Outcome<Seen> {
     let Some(path) = case.kind.paths.tagged else { return Ok(Seen::NotOffered) };
     let full = both(case, path, &[])?;
@@ -91,8 +91,8 @@ pub(super) fn long_request_head(case: &Case) -> Outcome<Seen> {
 }
 
 /// Tests that the gateway keeps connections open. An answer is requested with each kind of framing that the server
-/// offers, and after each of these requests comes a HEAD request. All this is done twice, on one connection between the
-/// caller and the gateway. It fails in three cases:
+/// offers, and after each of these requests comes a HEAD request. All these requests are made twice, on one connection
+/// between the caller and the gateway. The test fails in three cases:
 ///
 /// - An answer has the wrong status or body.
 /// - The caller needs a second connection.

@@ -1,5 +1,5 @@
-//! The servers that these stories call: how each is started, which paths it serves, and what is known about its
-//! answers.
+//! The servers with which the exchanges are made: how each is started, which paths it serves, and what is known
+//! about its answers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -113,9 +113,10 @@ const HTTPBIN: Paths = Paths {
     connections: Some("/own/connections"),
 };
 
-/// The paths of localstripe, a server that imitates Stripe. Only two of the paths exist there. The path `length` is a
-/// file of JavaScript, which it sends with a `Content-Length`. At the path `refuse`, it refuses an upload of more than
-/// 1 MiB after it has read 1 MiB.
+/// The paths of localstripe, a server that imitates Stripe. It offers only two of them:
+///
+/// - `length`: a file of JavaScript, which localstripe sends with a `Content-Length`;
+/// - `refuse`: localstripe refuses an upload of more than 1 MiB after it has read 1 MiB.
 const LOCALSTRIPE: Paths = Paths {
     length: "/js.stripe.com/v3/",
     chunked: None,
@@ -230,7 +231,8 @@ impl Kind {
         Server::start(self.name, None, &program, &args, &log, false)
     }
 
-    /// Returns the server's name, and in parentheses its version, for the table.
+    /// Returns the server's name, and in parentheses its version: the first cell of its row in the table of the
+    /// results.
     pub(super) fn version(&self) -> String {
         let said = output(&mut (self.version)()).unwrap_or_default();
         let line = said.lines().next().unwrap_or_default().trim().to_owned();
@@ -253,9 +255,9 @@ fn package(name: &str) -> Command {
     command_of(&python(), &["-c", &line])
 }
 
-/// Creates the folders for the servers' files, and the file of [`HUGE_BYTES`] if it does not exist yet. Its bytes come
-/// from a random generator that repeats its sequence only after more than 2^31 steps. The file needs fewer steps, so
-/// its content does not repeat itself.
+/// Creates the folders for the servers' files, and the file of [`HUGE_BYTES`] if it does not exist yet. The file's
+/// content does not repeat itself, so that its checksum also changes if two parts of it arrive in the wrong order. The
+/// bytes come from a random generator that repeats its sequence only after more steps than the file needs.
 pub(super) fn prepare(folder: &Path) -> Outcome<()> {
     let files = folder.join("files");
     fs::create_dir_all(files.join("store")).map_err(|e| format!("{}: {e}", files.display()))?;
@@ -289,8 +291,9 @@ fn gunicorn(folder: &Path, port: u16) -> Outcome<Program> {
     Ok((python(), fixed.iter().chain(&own).map(|&word| word.to_owned()).collect()))
 }
 
-/// Writes nginx's configuration and files, and returns the command that starts nginx. With this configuration, nginx
-/// sends a body in chunks if a filter may change it, and stores the body of a PUT.
+/// Writes nginx's configuration and files, and returns the command that starts nginx. `/chunked` has a filter
+/// (`sub_filter`) that could change the body, so nginx does not know the length in advance and sends chunks. Below
+/// `/store/`, nginx stores the body of a PUT.
 fn nginx(folder: &Path, port: u16) -> Outcome<Program> {
     let lines: Vec<String> = (0..1000).map(|n| format!("line {n:05} of the body\n")).collect();
     let body = &lines.concat()[..20_000];

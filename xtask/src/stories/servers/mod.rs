@@ -56,8 +56,8 @@ fn name_of(kind: &Kind, exchange: &Exchange) -> String {
     format!("servers: {}: {}", kind.name, exchange.name)
 }
 
-/// Returns the names of all pairs of a server and an exchange whose name contains `part`. Such a name consists of the
-/// server's and the exchange's name.
+/// Each pair of a server and an exchange has a name, which consists of the names of the two. Returns those of these
+/// names that contain `part`.
 pub(super) fn names(part: &str) -> Vec<String> {
     let all = KINDS.iter().flat_map(|kind| EXCHANGES.iter().map(|exchange| name_of(kind, exchange)));
     all.filter(|name| name.contains(part)).collect()

@@ -1,7 +1,7 @@
 //! `[gateway]` and `[ledger]`.
 
 use super::operation::ACTION_BOUNDS;
-use super::{COUNT, Kind, Spec, TIME, TIME_OR_ZERO, key};
+use super::{COUNT, Kind, Spec, TIME, TIME_OR_ZERO, key, must};
 
 pub(super) static GATEWAY: Spec = Spec {
     name: "[gateway]",
@@ -75,6 +75,19 @@ const LEAST_ANSWER: u64 = 4 << 10;
 /// each is written to the database in one row.
 const MOST_KEPT: u64 = 32 << 20;
 
+static ON_STUCK: Spec = Spec {
+    name: "`on_stuck`",
+    doc: "The webhook that is told of stuck actions.",
+    groups: &[&[
+        must("url", Kind::EndpointUrl, "Where messages are sent, by POST: scheme, host, port and path."),
+        must(
+            "secret_file",
+            Kind::File,
+            "A file with the secret by which messages are signed: at least 16 characters, or whsec_ and base64.",
+        ),
+    ]],
+};
+
 pub(super) static LEDGER: Spec = Spec {
     name: "[ledger]",
     doc: "Where durable operations are recorded.",
@@ -101,6 +114,11 @@ pub(super) static LEDGER: Spec = Spec {
                 "undeclared_after",
                 TIME,
                 "How long an action waits for an operation that no gateway declares any longer, before it is stuck. Default 24h.",
+            ),
+            key(
+                "on_stuck",
+                Kind::Table(&ON_STUCK),
+                "The webhook that is told of stuck actions. Default: none.",
             ),
         ],
         ACTION_BOUNDS,

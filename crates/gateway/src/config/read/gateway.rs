@@ -3,15 +3,18 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use seawall_ledger::store::postgres::Postgres;
 use seawall_policy::Idempotency;
 
-use super::super::action::Ledger;
+use super::super::action::{Ledger, OnStuck};
 use super::super::defaults;
 use super::super::hidden::Secret;
 use super::super::section::{Found, Section};
 use super::super::settings::{Clients, Gateway, Limits};
 use super::super::shape::url_with_secrets;
 use super::super::values::{self, Wrong};
+use crate::files;
+use crate::signature::SigningKey;
 
 pub(super) fn gateway(section: &Section<'_>) -> Gateway {
     let hosts = section.raw("hosts").and_then(|value| value.get_ref().as_array());
@@ -63,6 +66,10 @@ pub(super) fn ledger(section: &Section<'_>) -> Ledger {
             && value.get_ref().as_str().is_some_and(|raw| raw.starts_with("${"))
         {
             section.book.wrong(value.span(), wrong);
+        } else if filled.starts_with("postgres")
+            && let Err(error) = Postgres::check_url(&filled)
+        {
+            section.book.wrong(value.span(), Wrong::new(error.to_string()));
         }
         Some(filled)
     });
@@ -75,7 +82,19 @@ pub(super) fn ledger(section: &Section<'_>) -> Ledger {
         answer_max: section.opt("answer_max", bytes).unwrap_or(defaults::ANSWER_MAX),
         waiters: section.opt("waiters", count).unwrap_or(defaults::WAITERS),
         undeclared_after: section.opt("undeclared_after", values::time).unwrap_or(defaults::UNDECLARED_AFTER),
+        on_stuck: on_stuck(&section.child("on_stuck")),
     }
+}
+
+fn on_stuck(section: &Section<'_>) -> Option<OnStuck> {
+    let (url, secret_file) = (section.opt("url", values::endpoint_url), section.file("secret_file"));
+    let (Some(url), Some(secret_file)) = (url, secret_file) else { return None };
+    // A file that cannot be read was reported already.
+    if let Some(why) = files::read(&secret_file).ok().and_then(|text| SigningKey::read(&text).err()) {
+        let help = "make one, for example: head -c 32 /dev/urandom | base64";
+        section.wrong("secret_file", Wrong::new(why).help(help));
+    }
+    Some(OnStuck { url, secret_file })
 }
 
 /// Reports wrong addresses. No two listeners may have one address, and a listener that other machines can reach must

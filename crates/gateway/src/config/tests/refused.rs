@@ -154,6 +154,8 @@ fn every_rule_is_checked() {
         ("[gateway]\nlimits = { body = \"1x\" }\n".into(), 2, "size has no known unit"),
         ("[ledger]\nurl = \"mysql://a\"\n".into(), 2, "no known scheme"),
         ("[ledger]\nurl = \"${env:PAY_KEY}\"\n".into(), 2, "no known scheme"),
+        ("[ledger]\nurl = \"postgres://me:pw@a,,b/db\"\n".into(), 2, "server 2 of 3 has no name"),
+        ("[ledger]\nurl = \"postgres://me:pw@a:1,b:x/db\"\n".into(), 2, "the port of server 2 of 2 is not a number"),
         ("[dependency.-a]\nurl = \"https://a.example\"\n".into(), 1, "does not begin with -"),
         ("[dependency.a]\n".into(), 1, "neither `url` nor `endpoint`"),
         ("dependency = 1\n".into(), 1, "expected a table"),

@@ -105,9 +105,9 @@ impl Caller {
         }
     }
 
-    /// Must be called when the one who waits for this call gives up waiting. The caller's guards may want to see how
-    /// the attempt in flight really ends. Then they return a witness: the attempt goes on to its real ending, and
-    /// nothing is sent after it. If the result is `None`, the call is over.
+    /// Must be called when the caller gives up waiting for this call. Its guards may need the real ending of the
+    /// attempt in flight, to judge the endpoint. Then they return a witness: the attempt goes on to its real ending,
+    /// and nothing is sent after it. If the result is `None`, the call is over.
     pub(super) fn leaves(
         &mut self,
         policy: &Policy,

@@ -34,18 +34,18 @@ pub struct PeerPolicy {
     pub by_key: bool,
     /// The limit on the number of the caller's attempts at the same time. With `None`, there is no limit.
     pub limit: Option<AimdPolicy>,
-    /// A throttle, which refuses a share of the caller's own attempts. With `None`, there is no throttle.
+    /// A throttle, which refuses a share of the caller's own attempts. The share follows from a formula over the last
+    /// results. With `None`, there is no throttle.
     pub throttle: Option<ThrottlePolicy>,
-    /// A controller, which refuses a share of the caller's own attempts and decides how large the share is. With
-    /// `None`, there is no controller.
+    /// A controller, which refuses a share of the caller's own attempts too, but raises or lowers the share step by
+    /// step, once a second. With `None`, there is no controller.
     pub pid: Option<PidPolicy>,
     /// Whether the caller obeys an answer that says when to come back (`Retry-After`). If so, it sends nothing until
     /// exactly that time, and refuses its calls until then. Each refusal names that time.
     pub obeys: bool,
 }
 
-/// The rule for the waits before repeats. The two numbers of a variant are the wait before the first repeat and the
-/// maximum wait, both in seconds and before any randomness.
+/// The rule for the waits before repeats.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Waits {
     /// Repeats without a wait.

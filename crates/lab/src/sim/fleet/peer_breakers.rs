@@ -44,8 +44,8 @@ pub(super) struct PeerBreaker {
     state: State,
     era: u32,
     in_row: u32,
-    /// The slots of the window. The three numbers of a slot are its position in time, the number of attempts that ended
-    /// well, and the number that ended badly.
+    /// The slots of the window, each a tenth of its length. The three numbers of a slot are its number (counted from
+    /// time zero), the number of attempts that ended well, and the number that ended badly.
     window: VecDeque<(u64, u32, u32)>,
 }
 
@@ -66,7 +66,8 @@ impl PeerBreaker {
     }
 
     /// Returns the era of the breaker if the breaker admits an attempt, and `None` if it refuses the attempt. A new era
-    /// begins each time the breaker changes its state. When the attempt ends, its era must be passed to the breaker.
+    /// begins each time the breaker changes its state. When the attempt ends, its era must be passed to `record`, which
+    /// ignores attempts of earlier eras.
     pub(super) fn admit(&mut self, now: Time) -> Option<u32> {
         match self.state {
             State::Closed => Some(self.era),

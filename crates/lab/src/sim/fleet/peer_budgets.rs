@@ -26,8 +26,8 @@ pub enum PeerBudgetPolicy {
         /// The number of tokens at the start.
         initial: f64,
     },
-    /// gRPC's rule (A6): each failed attempt takes one token, each success gives `ratio` tokens, and repeats are
-    /// allowed only while the bucket is more than half full.
+    /// gRPC's rule (its design proposal A6): each failed attempt takes one token, each success gives `ratio` tokens,
+    /// and repeats are allowed only while the bucket is more than half full.
     Grpc {
         /// gRPC's `maxTokens`: the number of tokens that the bucket holds at most. The bucket is full at the start.
         max: f64,

@@ -54,7 +54,8 @@ impl Aimd {
 }
 
 /// Client-side throttling from Google's SRE book (chapter 21). The caller refuses the share `max(0, (requests − K ·
-/// accepts) / (requests + 1))` of its own attempts.
+/// accepts) / (requests + 1))` of its own attempts. Both numbers are of the last `window` seconds: `requests` is the
+/// number of attempts, refused ones included, and `accepts` is the number of attempts that ended well.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ThrottlePolicy {
     /// The factor K. Nothing is refused while there are at most K requests for each accepted request.
@@ -66,8 +67,8 @@ pub struct ThrottlePolicy {
 /// A throttle that follows a [`ThrottlePolicy`].
 pub(super) struct Throttle {
     policy: ThrottlePolicy,
-    /// The slots of the window. The three numbers of a slot are its position in time, the number of requests, and the
-    /// number of accepted requests.
+    /// The slots of the window, each a tenth of its length. The three numbers of a slot are its number (counted from
+    /// time zero), the number of requests, and the number of accepted requests.
     window: VecDeque<(u64, f64, f64)>,
 }
 
@@ -104,9 +105,9 @@ impl Throttle {
     }
 }
 
-/// A controller that decides which share of the attempts is refused, like Shopify's Semian. Its input is computed once
-/// a second: `(errors − ideal) − refused · (1 − errors)`, where `errors` is the share of attempts that failed and
-/// `refused` is the share that the controller refuses now.
+/// A controller that decides which share of the attempts is refused, like Shopify's Semian. Once a second, it computes
+/// `(errors − ideal) − refused · (1 − errors)`, where `errors` is the share of attempts that failed and `refused` is
+/// the share that the controller refuses now. It changes the refused share so that this value goes to zero.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PidPolicy {
     /// The share of errors that is normal.

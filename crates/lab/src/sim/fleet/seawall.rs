@@ -66,8 +66,8 @@ pub enum Leaving {
 }
 
 impl SeawallPolicy {
-    /// Returns the policy with these settings, for a number of endpoints and for calls that may be repeated. Each
-    /// attempt waits for its answer for `timeout` at most.
+    /// Returns the policy with these settings for a dependency with this number of `endpoints`. Its calls may be
+    /// repeated. Each attempt waits for its answer for `timeout` at most.
     ///
     /// With `full`, the budget's bucket is full at the start, as in a fleet that has run for a long time.
     #[must_use]
@@ -159,8 +159,8 @@ impl SeawallGuards {
     /// with this step:
     ///
     /// - `ok`: whether the last attempt ended well.
-    /// - `told`: the time at which its answer said to come back. If the call ends with a refusal, the refusal's own
-    ///   time is used instead.
+    /// - `told`: the time that the answer to the last attempt named for coming back. If the call ends with a refusal,
+    ///   the refusal's own time is used instead.
     fn next(&mut self, step: Step, ok: bool, told: Option<Time>, now: Time) -> Next {
         match step {
             Step::Send(attempt) => {
@@ -205,8 +205,9 @@ impl SeawallGuards {
         self.guards.unfollow(witness);
     }
 
-    /// Returns what the guards are told by [`Leaving::Obvious`]. If the caller gave up waiting and the breaker's window
-    /// contains no success, this is a slow failure and overload. In all other cases it is `report` without a change.
+    /// Returns what the guards are told with [`Leaving::Obvious`]. If the caller gave up waiting and the breaker's
+    /// window contains no success, the breaker is told of a slow failure, and the limit of an overload. In all other
+    /// cases, the result is `report` without a change.
     fn obvious(&mut self, report: &Report, now: Time) -> Report {
         let breaker = self.guards.endpoint(0).expect("there is one").breaker();
         let gave_up = matches!(report.health, Evidence::Abandoned { .. });

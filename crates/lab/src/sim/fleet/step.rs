@@ -48,7 +48,7 @@ impl Seen {
     }
 }
 
-/// Returns the time at which an answer says to come back; `None` if the attempt has no answer, or its answer names no
+/// Returns the time that an answer names for coming back; `None` if the attempt has no answer, or its answer names no
 /// time.
 pub(super) fn told(ending: Ending, now: Time) -> Option<Time> {
     let Ending::Answered(answer) = ending else { return None };

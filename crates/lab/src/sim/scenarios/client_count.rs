@@ -3,8 +3,9 @@
 //!
 //! Ten tokens at the start do no harm with one caller. With a hundred thousand callers they pay for a million repeats,
 //! which is a second outage. `N` callers that start with `c0` tokens each are safe only while `N · c0 ≤ (1 − ρ) · µ ·
-//! seconds of recovery`. Here `µ` is the number of attempts that the provider can serve in a second, and `ρ` is its
-//! load. A budget that allows every caller a fixed number of repeats per second is worse, because it is never used up.
+//! s`. Here `µ` is the number of attempts that the provider can serve in a second, `ρ` is its load, and `s` is the
+//! number of seconds by which the repeats may lengthen the recovery. A budget that allows every caller a fixed number
+//! of repeats per second is worse, because it is never used up.
 
 use super::arms::{Arm, Measure, measure};
 use super::scenario::{Findings, Scenario, Study};

@@ -118,8 +118,8 @@ fn run(study: &Study<'_>) -> Result<Findings, Misuse> {
     Ok(findings)
 }
 
-/// Adds whether Seawall keeps its two promises in the study of the return, in which all callers come back. All numbers
-/// are means over the seeds:
+/// Adds two figures, which say whether Seawall keeps its two promises in the study of the return, in which all callers
+/// come back. All numbers are means over the seeds:
 ///
 /// - The provider's answers name a time. From that time on, the provider gets at most twice its capacity in any tenth
 ///   of a second.
@@ -199,8 +199,8 @@ fn sum(seconds: &[u32], from: usize, to: usize) -> f64 {
     seconds[from.min(to)..to.min(seconds.len())].iter().copied().map(f64::from).sum()
 }
 
-/// Returns the world of a few callers that make many calls. It has half a minute before the trouble, the trouble, and
-/// half a minute after it.
+/// Returns the world of a few callers that make many calls. A run has three parts: half a minute without trouble, the
+/// trouble, and half a minute after the trouble.
 fn fleet(study: &Study<'_>, endpoints: usize, station: Station) -> World {
     let policy = Policy::Seawall(Arc::new(seawall(study, endpoints)));
     let callers = study.callers.unwrap_or(20);

@@ -3,8 +3,9 @@
 //!
 //! Calls come at random times (a Poisson stream). If there is no queue, the share of refused calls depends on the
 //! offered load alone, and not on the distribution of the times for which calls hold their permits (A. K. Erlang,
-//! 1917). With a queue of K − c places, the model is M/M/c/K. The permits come from the real [`Limit`] and the places
-//! from the real [`Queue`], in virtual time.
+//! 1917). With a queue, K is the maximum number of calls that hold a permit or wait, so the queue has K − c places.
+//! Queueing theory calls this model M/M/c/K. The permits come from the real [`Limit`] and the places from the real
+//! [`Queue`], in virtual time.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -2,8 +2,8 @@
 //! and what would another setting do?
 //!
 //! The user's real provider is not known, so a provider is modelled. It has enough workers for the load that the user
-//! names, serves first come, first served, and goes on with work whose caller has given up. The model is the worst case
-//! on purpose.
+//! names, and serves first come, first served. By default it goes on with work whose caller has given up, which is the
+//! worse case for its callers.
 
 use std::sync::Arc;
 use std::time::Duration;

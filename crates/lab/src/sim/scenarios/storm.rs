@@ -46,7 +46,7 @@ pub(super) const BASE: Storm = Storm {
     timeout: 1.0,
 };
 
-/// Settings of a storm that users can change in some scenarios.
+/// This setting and the four below can be changed by users, in some scenarios.
 pub(super) const LOAD: Knob = Knob {
     name: "load",
     default: "0.7",
@@ -126,8 +126,9 @@ impl Storm {
         Policy::Seawall(Arc::new(SeawallPolicy::new(settings, 1, self.timeout(), true)))
     }
 
-    /// Returns the policy of callers that run Seawall with these settings, with budgets that are full at the start. The
-    /// number of instances is the storm's number of callers, unless the user has chosen another number.
+    /// Returns the policy of callers that run Seawall with these settings, with budgets that are full at the start.
+    /// Each caller is one copy of the program. So the setting `instances`, which tells Seawall the number of copies, is
+    /// the storm's number of callers, unless the user has chosen another number.
     pub(super) fn seawall_fleet(&self, settings: &Seawall) -> Policy {
         let mut told = *settings;
         if told.guards.instances == Seawall::default().guards.instances {

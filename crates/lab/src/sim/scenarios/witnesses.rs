@@ -55,8 +55,8 @@ const PROVIDERS: [(&str, Spread); 4] = [
     ("lognormal, median 0.2 s, sigma 1", Spread::LogNormal(0.329_744, 1.0)),
     ("90 % 0.1 s, 10 % 5 s", Spread::Either(0.1, 0.1, 5.0)),
 ];
-/// The loads. Each entry has the calls per second, the length of a run in seconds, and the share of the seeds that are
-/// used, in thirds: 3 means all seeds, 2 means two thirds of them.
+/// The loads. Each entry has the calls per second, the length of a run in seconds, and how many thirds of the seeds are
+/// used: 3 means all seeds, 2 means two thirds of them.
 const LOADS: [(f64, f64, u32); 4] = [(0.3, 120.0, 3), (2.0, 120.0, 3), (20.0, 60.0, 2), (100.0, 30.0, 2)];
 /// The shares of calls whose callers are impatient. Every combination of provider, load, share and patience is
 /// simulated.
@@ -66,7 +66,8 @@ const PATIENCE: [f64; 6] = [0.005, 0.05, 0.1, 0.25, 1.0, 3.0];
 
 /// The second in which the provider stops answering, in the study of a provider that hangs.
 const HANGS: f64 = 30.0;
-/// The minimum number of seconds for which this run goes on after the provider has stopped answering.
+/// In the study of a provider that hangs: the minimum number of seconds for which a run goes on after the provider has
+/// stopped answering.
 const WATCHED: f64 = 30.0;
 /// About this number of calls must come after the provider has stopped answering. With few calls per second, the run
 /// goes on for longer.

@@ -17,8 +17,8 @@ use super::fleet::Policy;
 /// What a run simulates: callers, providers, calls and troubles.
 #[derive(Clone, Debug)]
 pub struct World {
-    /// The callers, in groups. All callers of a group run one policy. In a closed loop, each caller makes its own
-    /// calls. With all other arrivals, each caller is equally likely to make the next call.
+    /// The callers, in groups. All callers of a group run one policy. With [`Arrivals::Closed`], each caller makes its
+    /// own calls. With the other kinds of arrivals, each caller is equally likely to make the next call.
     pub fleet: Vec<Group>,
     /// When calls begin.
     pub arrivals: Arrivals,
@@ -28,7 +28,8 @@ pub struct World {
     pub timeout: Duration,
     /// How long the network takes in each direction; `None` if it takes no time.
     pub network: Option<Spread>,
-    /// The calls whose callers leave before the end; `None` if all callers wait until the end.
+    /// The calls that their callers may give up before they have ended; `None` if every caller waits until its call has
+    /// ended.
     pub leavers: Option<Leavers>,
     /// The maximum number of times that a caller makes the same call again. A caller does so if an answer or a refusal
     /// said when to come back (as with `Retry-After`), and only at that time. Zero means that no call is made again.
@@ -62,20 +63,20 @@ pub enum Arrivals {
     /// A Poisson stream: calls that come at random, with this mean number per second for all callers together, whatever
     /// becomes of earlier calls. Many independent callers that call rarely make such a stream.
     Open(f64),
-    /// Waves of calls. Their times are random (Poisson), and so are their sizes (geometric). They do not depend on how
-    /// calls end. The first number is the number of calls per second for all callers together; the second is the mean
-    /// number of calls in a wave.
+    /// Waves of calls. The times of the waves are random (Poisson), and so are their sizes (geometric). A wave comes
+    /// whether or not earlier calls have ended. The first number is the number of calls per second for all callers
+    /// together; the second is the mean number of calls in a wave.
     Waves(f64, f64),
     /// A closed loop: when a call has ended, its caller waits for this time and then makes its next call.
     Closed(Spread),
 }
 
-/// Which calls are given up by their callers, and when. This is independent of the timeouts.
+/// Which calls are given up by their callers, and when. A caller may give its call up before any timeout has passed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Leavers {
-    /// The share of calls that are impatient.
+    /// The share of impatient calls, from 0 to 1. The caller of an impatient call leaves when its patience is over.
     pub share: f64,
-    /// The time that a caller waits for an impatient call before it leaves, counted from the beginning of the call.
+    /// How long a caller waits for an impatient call, counted from the beginning of the call.
     pub patience: Spread,
 }
 
@@ -93,8 +94,8 @@ pub struct Tier {
 /// A place where attempts are served.
 #[derive(Clone, Debug)]
 pub struct Station {
-    /// The number of attempts that are served at the same time. `None` means no bound, so no attempt waits for a
-    /// worker.
+    /// The number of workers, each of which serves one attempt at a time. `None` means that their number has no bound,
+    /// so no attempt waits for one.
     pub workers: Option<u32>,
     /// How long one attempt takes while nothing is wrong.
     pub takes: Spread,
@@ -103,8 +104,8 @@ pub struct Station {
     /// The maximum number of attempts that wait in the queue. Further attempts are answered 503 immediately. `None`
     /// means no bound.
     pub bound: Option<u32>,
-    /// Whether the station drops an attempt that has waited too long: when its turn in the queue comes, the time at
-    /// which its caller stops waiting has passed.
+    /// Whether the station drops an attempt that has waited too long: when its turn in the queue comes, its caller no
+    /// longer waits, since the time for the attempt is over.
     pub drops_expired: bool,
     /// Whether the station learns that a caller has given an attempt up. If so, the station drops such an attempt when
     /// its turn comes.
@@ -114,7 +115,8 @@ pub struct Station {
     /// A proxy in front of the station. If the station takes longer than the proxy waits, the proxy answers in the
     /// station's place. `None` if there is no proxy.
     pub front: Option<Front>,
-    /// The time that the station's 503 for a full queue names in `Retry-After`. `None` means that it names no time.
+    /// The time in the `Retry-After` of the 503 that the station answers while its queue is full. `None` means that the
+    /// 503 has no `Retry-After`.
     pub retry_after: Option<Duration>,
     /// The number of attempts that the station accepts in a second; `None` means no bound.
     pub quota: Option<Quota>,
@@ -132,26 +134,26 @@ pub struct Front {
     pub status: u16,
 }
 
-/// A bound on attempts per second, kept as a token bucket of permissions. An attempt that comes while the bucket is
-/// empty is answered 429 immediately, without any work.
+/// A bound on attempts per second, kept as a token bucket. Each attempt takes one permission from the bucket. If the
+/// bucket is empty, the attempt is answered 429 immediately, without any work.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quota {
     /// The number of permissions that are added in a second.
     pub per_second: f64,
     /// The maximum number of permissions that the bucket holds. The bucket is full at the start.
     pub burst: f64,
-    /// When callers are to come back, as the 429 says.
+    /// What the 429 says about the time at which callers may come back.
     pub names: Named,
 }
 
-/// When a caller is to come back, as an answer says (`Retry-After`).
+/// What an answer says in `Retry-After` about the time at which its caller may come back.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Named {
     /// The answer names no time.
     Nothing,
     /// The answer names the number of seconds after which the caller may come back, counted from the answer.
     After(f64),
-    /// The answer names the time that is left until this moment, at which the caller may come back.
+    /// The caller may come back at this moment. The answer names the number of seconds that are left until then.
     Until(Time),
 }
 
@@ -190,8 +192,8 @@ pub struct Trouble {
 /// The kinds of trouble that a station can have.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Wrong {
-    /// The station has this share of its capacity: attempts that begin take longer in proportion. At zero no attempt
-    /// begins. This trouble always affects all keys.
+    /// The station has this share of its capacity: at 0.5, an attempt that begins now takes twice as long. At zero no
+    /// attempt begins. All keys are affected, even if the trouble names one.
     Capacity(f64),
     /// Attempts are not answered, and no work is done.
     Swallowed,
@@ -211,7 +213,7 @@ pub enum Wrong {
         share: f64,
         /// The status of their answers.
         status: u16,
-        /// When callers are to come back, as the answers say.
+        /// What the answers say about the time at which callers may come back.
         names: Named,
     },
     /// A share of the attempts fails with a status, but only after the station has done the whole work for them.

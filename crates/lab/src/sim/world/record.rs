@@ -23,8 +23,8 @@ pub struct Second {
     pub patient: u32,
     /// Of the calls begun, the number whose caller left before the call ended.
     pub left: u32,
-    /// The number of calls that began in this second and use a key without trouble of its own. Calls whose caller left
-    /// before their end do not count here.
+    /// The number of calls that began in this second and whose key no trouble names
+    /// ([`Trouble::key`](super::Trouble::key)). Calls whose caller left before the call ended are not counted here.
     pub spared: u32,
     /// Of the calls for a key without trouble (`spared`), the number that succeeded.
     pub spared_ok: u32,
@@ -104,10 +104,10 @@ impl Guarded {
     }
 }
 
-/// The lowest goodput of a second at which the provider counts as recovered.
+/// The provider counts as recovered if the goodput of each further second is at least this.
 const WHOLE: f64 = 0.95;
-/// The number of seconds at the end of a run that are not judged. Some calls that began in these seconds have not
-/// ended, and goodput counts as high only after it has been high for some seconds.
+/// The number of seconds at the end of a run that [`Record::recovery`] leaves out. Some calls that began in these
+/// seconds have not ended. Besides, a high goodput in so short a time does not show that it stays high.
 const UNFINISHED_SECONDS: usize = 12;
 
 impl Record {
@@ -132,7 +132,7 @@ impl Record {
         count(&mut self.providers[provider].served, now, 1_000_000_000);
     }
 
-    /// Records that a provider answered that it has too much to do.
+    /// Records that a provider answered 429 or 503 without any work.
     pub(super) fn turned_away(&mut self, provider: usize, now: Time) {
         count(&mut self.providers[provider].turned_away, now, 1_000_000_000);
     }
@@ -165,16 +165,16 @@ impl Record {
         self.seconds[from.min(end)..end].iter().map(what).sum()
     }
 
-    /// Returns the share of calls that ended well, from 0 to 1. The calls that count began in the seconds from `from`
-    /// to `to`, without `to`. If no call began, the share is zero.
+    /// Returns which share of calls ended well, from 0 to 1. Only calls that began in the seconds from `from` to `to`,
+    /// without `to`, are counted. If no call began, the share is zero.
     #[must_use]
     pub fn goodput(&self, from: usize, to: usize) -> f64 {
         let begun = self.sum(from, to, |second| f64::from(second.begun));
         self.sum(from, to, |second| f64::from(second.ok)) / begun.max(1.0)
     }
 
-    /// Returns the share of calls that were refused by the guards of their own caller, from 0 to 1. The calls that
-    /// count began in the seconds from `from` to `to`, without `to`. If no call began, the share is zero.
+    /// Returns which share of calls the guards of their own caller refused, from 0 to 1. Only calls that began in the
+    /// seconds from `from` to `to`, without `to`, are counted. If no call began, the share is zero.
     #[must_use]
     pub fn refused(&self, from: usize, to: usize) -> f64 {
         let begun = self.sum(from, to, |second| f64::from(second.begun));
@@ -216,16 +216,17 @@ impl Record {
         self.seconds[from.min(end)..end].iter().map(|second| second.in_flight).max().unwrap_or(0)
     }
 
-    /// Returns the mean time, in seconds, that a call took. The calls begun in the seconds from `from` to `to`, without
-    /// `to`, count.
+    /// Returns the mean time, in seconds, that a call took, for the calls that began in the seconds from `from` to
+    /// `to`, without `to`.
     #[must_use]
     pub fn mean_latency(&self, from: usize, to: usize) -> f64 {
         let begun = self.sum(from, to, |second| f64::from(second.begun));
         self.sum(from, to, |second| second.took) / begun.max(1.0)
     }
 
-    /// Returns a quantile of the times that calls took, in seconds; `quantile` is from 0 to 1. Only recorded calls
-    /// count that began in the second `from` or later, and before the second `to`. Returns `None` if there are none.
+    /// Returns a quantile of the times that calls took, in seconds; `quantile` is from 0 to 1. It is taken over the
+    /// calls in `calls` that began in the second `from` or later, and before the second `to`. Returns `None` if there
+    /// are no such calls.
     #[must_use]
     pub fn latency_quantile(&self, from: f32, to: f32, quantile: f64) -> Option<f64> {
         let begun = self.calls.iter().filter(|(began, _, _)| (from..to).contains(began));

@@ -1,4 +1,5 @@
-//! Simulates a world until its horizon: takes its events in virtual time, one by one.
+//! Simulates a world from its start to its horizon. Its events are handled one by one, in the order of their simulated
+//! times.
 //!
 //! [`Play::happens`] shows the life of a call: the call arrives, its policy decides what to do, an attempt reaches a
 //! station and is served or not, and the policy gets its answer or its timeout.
@@ -40,7 +41,8 @@ enum Happens {
     Changes { station: u32 },
     /// The caller of the call gives up waiting for it.
     Leaves(Handle),
-    /// A caller makes a call again. An answer or a refusal said that it may come back at this time.
+    /// A caller makes a call again, because an answer or a refusal said that the caller may come back at the time of
+    /// this event.
     Returns(Return),
 }
 
@@ -93,10 +95,9 @@ struct CallUnderWay {
     machine: Machine,
     /// The attempt that is under way; `None` during a wait.
     flight: Option<Handle>,
-    /// Whether the caller of the call would wait until the end.
+    /// Whether the caller would wait until the call has ended.
     patient: bool,
-    /// The guards' right to follow the attempt to its real ending after the caller has left; `None` if it is not
-    /// followed.
+    /// Set if the caller has left and the guards follow the attempt to its real ending.
     witness: Option<Witness>,
     /// How often the call was made before.
     times: u8,
@@ -107,8 +108,8 @@ struct Attempt {
     caller: u32,
     station: u32,
     key: u32,
-    /// The moment at which the caller stops waiting for the attempt. `total` says whether it is the total deadline of
-    /// the call.
+    /// The moment at which the caller stops waiting for the attempt. `total` says whether this moment is the total
+    /// deadline of the call.
     until: Time,
     total: bool,
     /// Whether the caller still waits.
@@ -315,8 +316,8 @@ impl Play {
         }
     }
 
-    /// Records the state of a caller's guards after something happened to them, if `World::watch` is set. This is not
-    /// an event of the simulation, since it changes nothing.
+    /// Records the state of a caller's guards after something happened to them, if `World::watch` is set. Recording
+    /// changes nothing in the world, so it is no [`Event`], and the record's hash is the same without it.
     fn looks_at(&mut self, caller: u32, now: Time) {
         if self.world.watch && caller < self.levels[1] {
             let seen = self.callers[caller as usize].seen(now);
@@ -365,8 +366,9 @@ impl Play {
         }
     }
 
-    /// Records the state of the stations and, if `World::watch` is set, of the callers' guards at the end of each
-    /// second that has passed. This is not an event of the simulation, since it changes nothing.
+    /// Records, for each second that has ended by `now`, how the stations stood at its end and, if `World::watch` is
+    /// set, how the callers' guards stood. Recording changes nothing in the world, so it is no [`Event`], and the
+    /// record's hash is the same without it.
     fn samples(&mut self, now: Time) {
         let passed = ((now.as_nanos() / 1_000_000_000) as usize).min(self.record.seconds.len());
         while self.sampled < passed {

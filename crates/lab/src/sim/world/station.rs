@@ -17,8 +17,8 @@ pub(super) struct Working {
     queue: VecDeque<Handle>,
     /// The share of its capacity that the station has now, from 0 to 1.
     capacity: f64,
-    /// The number of permissions in the quota's bucket at the last count, and the time of that count; `None` before the
-    /// first attempt.
+    /// The number of permissions that were left in the quota's bucket after the last attempt that came, and the time at
+    /// which it came; `None` before the first attempt.
     permissions: Option<(f64, Time)>,
 }
 
@@ -28,8 +28,8 @@ pub(super) enum Met {
     Begun(Duration, u16),
     /// The attempt waits in the queue.
     Queued,
-    /// The attempt is answered without any work. The values are the time until the answer, its status, and the time to
-    /// come back that the answer names (`None` if it names none).
+    /// The attempt is answered without any work. The values are: the time until the answer is sent, its status, and the
+    /// time that its `Retry-After` names (`None` if it names none).
     Answered(Duration, u16, Option<Duration>),
     /// The connection is refused.
     Refused,

@@ -1,5 +1,5 @@
-//! The functions that the tables of the reports need of a database. With these functions, the statements on the tables
-//! are written once for all databases.
+//! What a database must provide so that reports can be stored in it. With these functions, the statements on the tables
+//! of the reports are written once for all databases.
 //!
 //! Every write is a list of statements in one transaction. The first of them checks that the report still belongs to
 //! the writer. All statements are known before the transaction begins, so no transaction stays open while the program

@@ -1,6 +1,6 @@
-//! The tables of the reports in an SQLite file. They have a connection of their own, separate from the one with which
-//! the ledger writes, because each page of a list is stored in one large transaction. If both connections write at the
-//! same time, one of them waits for the lock of the other.
+//! The tables of the reports in an SQLite file. Each page of a list is stored in one large transaction. So these
+//! transactions run on a connection of the readers' pool, and do not occupy the one with which the ledger writes. If
+//! both connections write at the same time, one of them waits for the lock of the other.
 
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection, Row, TypeInfo, ValueRef};

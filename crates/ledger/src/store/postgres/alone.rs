@@ -18,6 +18,10 @@ use crate::store::{Change, Changed, Follow, Result, ScopeSettled, Store as _, fo
 use super::deadline::{Begin, Tx};
 use super::{Postgres, lanes};
 
+/// What is stored if a handler returns success although a statement of it has failed.
+const SWALLOWED: &str = "a statement of the handler failed, and the handler returned no error; PostgreSQL has rolled the \
+                         transaction back";
+
 impl Postgres {
     /// Writes one change and runs its handler, in a transaction of its own. Returns what became of the change.
     pub(super) async fn change_alone(&self, change: &Change<PgConnection>) -> Result<Changed> {
@@ -52,8 +56,11 @@ impl Postgres {
         match handled {
             Ok(Ok(())) => {
                 tx.has_until(until);
-                self.link.bounded(until, tx.commit()).await?;
-                Ok(Changed::Taken)
+                match self.link.bounded(until, tx.check()).await {
+                    Ok(()) => self.link.bounded(until, tx.commit()).await.map(|()| Changed::Taken),
+                    Err(e) if e.trouble() == Trouble::Away => Err(e),
+                    Err(_) => Ok(Changed::HandlerFailed(SWALLOWED.to_owned())),
+                }
             }
             Ok(Err(e)) => {
                 tx.has_until(until);
@@ -143,6 +150,14 @@ impl Postgres {
         }
         let until = self.link.until();
         tx.has_until(until);
+        if follow.is_some() {
+            let checked = self.link.bounded(until, tx.check()).await;
+            let swallowed = |e: StoreError| match e.trouble() {
+                Trouble::Away => e,
+                _ => StoreError::new(Trouble::Refused, SWALLOWED),
+            };
+            checked.map_err(swallowed)?;
+        }
         self.link.bounded(until, tx.commit()).await?;
         Ok(Ok(ScopeSettled { members }))
     }

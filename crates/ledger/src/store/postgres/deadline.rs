@@ -7,12 +7,16 @@
 //!
 //! - A connection whose deadline has passed is closed. Nothing more is sent on it. A ROLLBACK would get no answer
 //!   either, and a cancel request would go to an address that may belong to another server by now.
-//! - What was sent may still take effect, above all a COMMIT. The caller gets [`Trouble::Away`], which says so. Then
-//!   the caller writes the same change again. The version of the row shows whether the first write was made.
+//! - What was sent may still take effect, above all a COMMIT. The caller gets [`Trouble::Away`], which means that
+//!   nobody knows whether the write was made. Then the caller writes the same change again. The version of the row
+//!   shows whether the first write was made.
 //! - BEGIN changes nothing, so it is tried again on another connection. BEGIN has half of the time that is left, and
 //!   the other half is for a new connection.
 //! - When one connection is lost or silent, the idle connections of the pool are closed as well. They go to the same
 //!   server. Otherwise each of them would cost the next caller an error or the same wait.
+//! - A connection whose transaction failed is asked whether its server still takes writes, and closed if not. If the
+//!   URL names only a proxy or a changing DNS name, the pool may hold connections to the old primary after a fail-over.
+//!   The old primary may be a standby by now, and would refuse the writes of all later transactions.
 //! - A connection is given back to the pool by a task that has the same deadline. sqlx first asks the server for a sign
 //!   of life, without a limit. On a silent connection, this would occupy a connection of the pool for as long as the
 //!   kernel keeps it.
@@ -27,7 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgRow};
+use sqlx::postgres::{PgConnection, PgPool, PgRow};
 use sqlx::{AssertSqlSafe, Database, Postgres as Db, SqlSafeStr, SqlStr};
 use sqlx_core::transaction::TransactionManager;
 use tokio::time::{timeout, timeout_at};
@@ -35,6 +39,8 @@ use tokio::time::{timeout, timeout_at};
 use crate::error::{StoreError, Trouble};
 use crate::store::Result;
 
+use super::commit::Doubts;
+use super::hosts::{Hosts, REFUSES_NOW, Turn, address, close_idle};
 use super::statements::failed;
 
 type Manager = <Db as Database>::TransactionManager;
@@ -53,9 +59,9 @@ const AFTER_THE_WAIT: Duration = Duration::from_millis(20);
 /// Begins a transaction with the writes of a batch, or with a claim. The transaction waits at most 100 ms for a row
 /// that another transaction holds.
 ///
-/// Scans of whole tables are off. The planner knows neither the length of an array nor the size of a new or
-/// fast-growing table. So it would scan the whole table to join it with the array, and keep that plan while the table
-/// grows.
+/// Scans of whole tables are off. A batch sends its rows as arrays. The planner knows neither the length of an array
+/// nor the size of a new or fast-growing table. So it would scan the whole table to join it with the array, and keep
+/// that plan while the table grows.
 pub(super) const BATCH: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'; \
      SET LOCAL enable_seqscan = off";
 
@@ -141,22 +147,38 @@ impl Begins {
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     pool: PgPool,
+    /// The servers among which the pool's server is chosen; `None` if the pool is the application's.
+    hosts: Option<Arc<Hosts>>,
     within: Duration,
     begins: Arc<Begins>,
+    doubts: Arc<Doubts>,
     /// Whether the database was silent or could not be reached at its last use.
     is_away: Arc<AtomicBool>,
 }
 
 impl Link {
-    /// Makes a link to the database of a pool. `within` is the time that the database has for an answer, and `handler`
-    /// is the time that a handler of the application may take.
+    /// Makes a link to the database of a pool. `hosts` are the servers among which the pool's server is chosen.
+    /// `within` is the time that the database has for an answer, and `handler` is the time that a handler of the
+    /// application may take.
     ///
     /// # Errors
     ///
     /// The error of the database if it cannot be reached or does not answer.
-    pub(super) async fn new(pool: PgPool, within: Duration, handler: Duration) -> Result<Link> {
+    pub(super) async fn new(
+        pool: PgPool,
+        hosts: Option<Arc<Hosts>>,
+        within: Duration,
+        handler: Duration,
+    ) -> Result<Link> {
         let plain = |tcp| Arc::new(Begins::new(within, handler, tcp));
-        let link = Link { pool, within, begins: plain(false), is_away: Arc::default() };
+        let link = Link {
+            pool,
+            hosts,
+            within,
+            begins: plain(false),
+            doubts: Arc::default(),
+            is_away: Arc::default(),
+        };
         let tcp = link.reads(|until| link.can_limit_tcp(until)).await?;
         Ok(Link { begins: plain(tcp), ..link })
     }
@@ -191,7 +213,13 @@ impl Link {
         // The operation is boxed. Otherwise the future of each caller of the store would have to hold the operation's
         // whole state.
         let bounded = timeout_at((until + AFTER_THE_WAIT).into(), Box::pin(operation));
-        async move { bounded.await.unwrap_or_else(|_| Err(self.silent())) }
+        async move {
+            let ended = bounded.await.unwrap_or_else(|_| Err(self.silent()));
+            if ended.as_ref().is_err_and(|e| e.trouble() == Trouble::Away) {
+                self.lost();
+            }
+            ended
+        }
     }
 
     /// Runs an operation that only reads, and returns its result. `reading` gets the operation's deadline. If the
@@ -225,20 +253,17 @@ impl Link {
 
     /// Begins a transaction on the connection `kept`, if there is one and it still answers. Otherwise begins it on a
     /// connection of the pool. The errors are those of [`Link::begin`].
-    pub(super) async fn begin_on(
-        &self,
-        mut kept: Option<PoolConnection<Db>>,
-        begin: Begin,
-        until: Instant,
-    ) -> Result<Tx> {
+    pub(super) async fn begin_on(&self, mut kept: Option<Kept>, begin: Begin, until: Instant) -> Result<Tx> {
+        self.make_sure(until).await?;
         let mut tries = 1;
         loop {
-            let conn = match kept.take() {
-                Some(conn) => conn,
+            let kept = match kept.take().and_then(Kept::unless_over) {
+                Some(kept) => kept,
                 None => self.acquire(until).await?,
             };
             let half = until.saturating_duration_since(Instant::now()) / 2;
-            let mut tx = Tx { conn: Some(conn), begun: false, until, within: self.within };
+            let mut tx = self.tx(kept, until);
+            tx.writes = !matches!(begin, Begin::Read | Begin::List);
             let error = match timeout(half, Manager::begin(&mut tx, Some(self.begins.of(begin)))).await {
                 Ok(Ok(())) => {
                     tx.begun = true;
@@ -250,10 +275,12 @@ impl Link {
             };
             tx.close();
             self.close_idle();
-            if error.trouble() == Trouble::Away {
-                self.is_away.store(true, Ordering::Relaxed);
+            if error.trouble() != Trouble::Away {
+                return Err(error);
             }
-            if error.trouble() != Trouble::Away || tries == TRIES {
+            self.is_away.store(true, Ordering::Relaxed);
+            self.lost();
+            if tries == TRIES {
                 return Err(error);
             }
             tries += 1;
@@ -268,12 +295,17 @@ impl Link {
         let reading = |until| {
             let text = text.clone();
             async move {
-                let conn = Some(self.acquire(until).await?);
-                let mut single = Tx { conn, begun: true, until, within: self.within };
+                self.make_sure(until).await?;
+                let mut single = self.tx(self.acquire(until).await?, until);
+                single.begun = true;
                 let asked = Instant::now();
                 let half = until.saturating_duration_since(asked) / 2;
                 match timeout(half, sqlx::raw_sql(text).fetch_all(&mut *single)).await {
-                    Ok(rows) => Ok((rows.map_err(failed)?, asked)),
+                    Ok(rows) => {
+                        let rows = rows.map_err(failed)?;
+                        single.end();
+                        Ok((rows, asked))
+                    }
                     Err(_) => {
                         single.close();
                         Err(self.silent())
@@ -284,33 +316,95 @@ impl Link {
         self.reads(reading).await
     }
 
-    async fn acquire(&self, until: Instant) -> Result<PoolConnection<Db>> {
-        match timeout_at(until.into(), self.pool.acquire()).await {
-            Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => Err(self.none_free()),
-            Ok(acquired) => acquired.map_err(failed),
+    fn tx(&self, Kept { conn, turn }: Kept, until: Instant) -> Tx {
+        let doubts = Arc::clone(&self.doubts);
+        Tx { conn: Some(conn), turn, doubts, writes: false, begun: false, until, within: self.within }
+    }
+
+    /// If it is in doubt whether an earlier commit has reached the standby (`commit`), waits until all earlier commits
+    /// have. One caller at a time does this, on a connection that is not in a transaction. The other callers wait for
+    /// that caller, without a connection.
+    async fn make_sure(&self, until: Instant) -> Result<()> {
+        if self.doubts.are_settled() {
+            return Ok(());
         }
+        let making_sure = async {
+            let _one = self.doubts.one_at_a_time().await;
+            let mut tries = 1;
+            while !self.doubts.are_settled() {
+                let mut single = self.tx(self.acquire(until).await?, until);
+                let half = until.saturating_duration_since(Instant::now()) / 2;
+                let error = match timeout(half, self.doubts.settle(&mut single)).await {
+                    Ok(Ok(())) => {
+                        single.end();
+                        return Ok(());
+                    }
+                    Ok(Err(e)) => e,
+                    Err(_) => self.silent(),
+                };
+                single.close();
+                if error.trouble() != Trouble::Away || tries == TRIES {
+                    return Err(error);
+                }
+                self.close_idle();
+                self.lost();
+                tries += 1;
+            }
+            Ok(())
+        };
+        timeout_at(until.into(), Box::pin(making_sure)).await.unwrap_or_else(|_| Err(self.no("answer")))
+    }
+
+    /// Takes a connection from the pool. If the URL names several servers, waits until one is chosen. If the pool
+    /// cannot connect to the chosen one, the server that takes writes is searched for again.
+    async fn acquire(&self, until: Instant) -> Result<Kept> {
+        let mut tries = 1;
+        loop {
+            let turn = match &self.hosts {
+                Some(hosts) => hosts.found(until).await?,
+                None => Turn::default(),
+            };
+            // The pool does not say that it cannot connect: it tries again until its time is over. So it gets only half
+            // of the time, and the other half is left to try another server.
+            let searches = self.hosts.is_some() && tries < TRIES && !self.all_in_use();
+            let end = if searches { until.min(Instant::now() + self.within / 2) } else { until };
+            let error = match timeout_at(end.into(), self.pool.acquire()).await {
+                Ok(Ok(conn)) => return Ok(Kept { conn, turn }),
+                Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => self.none_free(),
+                Ok(Err(e)) => failed(e),
+            };
+            if !searches || error.trouble() != Trouble::Away || Instant::now() >= until {
+                return Err(error);
+            }
+            self.lost();
+            tries += 1;
+        }
+    }
+
+    fn all_in_use(&self) -> bool {
+        self.pool.size() >= self.pool.options().get_max_connections() && self.pool.num_idle() == 0
     }
 
     /// Returns the error for a caller that got no connection. The pool does not say why there is none. The error is
     /// [`Trouble::Busy`] if the database could be reached at its last use and all connections that the pool may have
     /// are in use. Otherwise it is [`Trouble::Away`].
     fn none_free(&self) -> StoreError {
-        let most = self.pool.options().get_max_connections();
-        let all_in_use = self.pool.size() >= most && self.pool.num_idle() == 0;
-        if !all_in_use || self.is_away.load(Ordering::Relaxed) {
+        if !self.all_in_use() || self.is_away.load(Ordering::Relaxed) {
             return self.no("connection");
         }
+        let most = self.pool.options().get_max_connections();
         let said = format!("all {most} connections of the pool are in use, and none became free in time");
         StoreError::new(Trouble::Busy, said)
     }
 
-    /// Closes the idle connections of the pool. The pool opens new ones when they are needed.
     pub(super) fn close_idle(&self) {
-        // Each pass of this loop closes one idle connection. Other tasks may give connections back meanwhile, so the
-        // loop might never end without a limit. The limit is the number of connections of the pool.
-        for _ in 0..self.pool.size() {
-            let Some(idle) = self.pool.try_acquire() else { return };
-            drop(idle.detach());
+        close_idle(&self.pool);
+    }
+
+    /// Notes that the server was lost. If the URL names several, the one that takes writes is searched for again.
+    fn lost(&self) {
+        if let Some(hosts) = &self.hosts {
+            hosts.lost(&self.pool);
         }
     }
 
@@ -326,9 +420,26 @@ impl Link {
     }
 }
 
-/// Returns the server's address for messages: its host or the folder of its Unix socket, and its port.
-pub(super) fn address(options: &PgConnectOptions) -> String {
-    format!("{}:{}", options.get_host(), options.get_port())
+/// A connection of the pool, and its turn: the time in which the connection's server is the one that is used.
+#[derive(Debug)]
+pub(super) struct Kept {
+    conn: PoolConnection<Db>,
+    turn: Turn,
+}
+
+impl Kept {
+    pub(super) fn close(self) {
+        drop(self.conn.detach());
+    }
+
+    /// Returns the connection, unless another server is used by now. Then the connection is closed.
+    fn unless_over(self) -> Option<Kept> {
+        if self.turn.is_over() {
+            self.close();
+            return None;
+        }
+        Some(self)
+    }
 }
 
 /// A transaction of the ledger's own. If it is dropped before it has ended, it is rolled back. If its deadline has
@@ -337,6 +448,10 @@ pub(super) fn address(options: &PgConnectOptions) -> String {
 pub(crate) struct Tx {
     /// The connection; `None` after the transaction has ended.
     conn: Option<PoolConnection<Db>>,
+    turn: Turn,
+    doubts: Arc<Doubts>,
+    /// Whether its COMMIT may leave a doubt: it may stay unknown whether the standby has it.
+    writes: bool,
     /// Whether the server has answered BEGIN.
     begun: bool,
     until: Instant,
@@ -345,7 +460,7 @@ pub(crate) struct Tx {
 
 impl Tx {
     pub(crate) async fn commit(mut self) -> Result<()> {
-        Manager::commit(&mut self).await.map_err(failed)?;
+        self.commit_only().await?;
         self.end();
         Ok(())
     }
@@ -359,21 +474,50 @@ impl Tx {
     /// Commits a batch and begins the next transaction of this kind, in one message. Both have happened when this
     /// function returns without an error.
     pub(super) async fn commit_and_begin(&mut self, link: &Link) -> Result<()> {
-        sqlx::raw_sql(link.begins.next.clone()).execute(&mut **self).await.map(drop).map_err(failed)
+        let doubts = self.doubts.clone();
+        let next = sqlx::raw_sql(link.begins.next.clone());
+        doubts.commit(async { next.execute(&mut **self).await.map(drop) }).await
+    }
+
+    /// Returns whether this transaction, which was begun ahead, may still be used. It may if no other server was chosen
+    /// since, and if no commit has left a doubt (`commit`).
+    pub(super) fn is_usable(&self) -> bool {
+        !self.turn.is_over() && self.doubts.are_settled()
     }
 
     /// Commits, and returns the connection, so that the next transaction can use it. The result is `None` only if the
     /// transaction has ended before.
-    pub(super) async fn commit_and_keep(mut self) -> Result<Option<PoolConnection<Db>>> {
-        Manager::commit(&mut self).await.map_err(failed)?;
-        Ok(self.conn.take())
+    pub(super) async fn commit_and_keep(mut self) -> Result<Option<Kept>> {
+        self.commit_only().await?;
+        Ok(self.keep())
+    }
+
+    async fn commit_only(&mut self) -> Result<()> {
+        if !self.writes {
+            return Manager::commit(self).await.map_err(failed);
+        }
+        self.doubts.clone().commit(Manager::commit(self)).await
     }
 
     /// Rolls back, and returns the connection, so that the next transaction can use it. The result is `None` only if
     /// the transaction has ended before.
-    pub(super) async fn rollback_and_keep(mut self) -> Result<Option<PoolConnection<Db>>> {
+    pub(super) async fn rollback_and_keep(mut self) -> Result<Option<Kept>> {
         Manager::rollback(&mut self).await.map_err(failed)?;
-        Ok(self.conn.take())
+        Ok(self.keep())
+    }
+
+    fn keep(&mut self) -> Option<Kept> {
+        self.conn.take().map(|conn| Kept { conn, turn: self.turn.clone() })
+    }
+
+    /// Checks that the server has not given the transaction up. The server does so when a statement fails. If the
+    /// application ignored that error, COMMIT would roll back, and report no error.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble::Refused`] if the transaction was given up; [`Trouble::Away`] if the server does not answer.
+    pub(super) async fn check(&mut self) -> Result<()> {
+        sqlx::raw_sql("SELECT 1").execute(&mut **self).await.map(drop).map_err(failed)
     }
 
     /// Sets a new deadline, for the next part of the transaction.
@@ -382,12 +526,14 @@ impl Tx {
     }
 
     fn end(&mut self) {
-        if let Some(conn) = self.conn.take() {
-            give_back(conn, self.within, true);
-        }
+        let Some(kept) = self.keep().and_then(Kept::unless_over) else { return };
+        let within = self.within;
+        in_background(kept.conn, move |mut conn| async move {
+            // If this future is dropped, the connection is closed and its place in the pool is free.
+            let _ = timeout(within, conn.return_to_pool()).await;
+        });
     }
 
-    /// Closes the connection.
     pub(super) fn close(&mut self) {
         if let Some(conn) = self.conn.take() {
             drop(conn.detach());
@@ -398,38 +544,43 @@ impl Tx {
 impl Drop for Tx {
     fn drop(&mut self) {
         let Some(mut conn) = self.conn.take() else { return };
-        if Instant::now() >= self.until {
+        if Instant::now() >= self.until || self.turn.is_over() {
             drop(conn.detach());
             return;
         }
-        // This only queues the ROLLBACK. It is sent when the connection is given back.
+        // This only queues the ROLLBACK. It is sent with the next statement.
         while Manager::get_transaction_depth(&conn) > 0 {
             Manager::start_rollback(&mut conn);
         }
-        give_back(conn, self.within, self.begun);
+        // If the server has not answered BEGIN, the transaction may still begin.
+        let rollback = if self.begun { "" } else { "ROLLBACK; " };
+        let (asking, within) = (format!("{rollback}{REFUSES_NOW}"), self.within);
+        in_background(conn, move |mut conn| async move {
+            let asked = sqlx::raw_sql(AssertSqlSafe(asking)).fetch_one(&mut *conn);
+            let refuses = match timeout(within, asked).await {
+                Ok(Ok(row)) => sqlx::Row::try_get(&row, 0).unwrap_or(true),
+                Ok(Err(_)) | Err(_) => true,
+            };
+            if refuses {
+                drop(conn.detach());
+            } else {
+                let _ = timeout(within, conn.return_to_pool()).await;
+            }
+        });
     }
 }
 
-/// Gives a connection back to its pool, in a task of its own. If the server does not answer within the time `within`,
-/// the connection is closed. `begun` is false if the server has not answered BEGIN. Then the transaction may still
-/// begin, so a ROLLBACK is sent first.
-fn give_back(mut conn: PoolConnection<Db>, within: Duration, begun: bool) {
+/// Gives a connection back to its pool, or closes it, in a task of its own.
+fn in_background<F: Future<Output = ()> + Send + 'static>(
+    conn: PoolConnection<Db>,
+    ending: impl FnOnce(PoolConnection<Db>) -> F,
+) {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         // The runtime has ended, so the pool is not used any more either.
         drop(conn.detach());
         return;
     };
-    runtime.spawn(async move {
-        if !begun {
-            let rollback = sqlx::raw_sql("ROLLBACK").execute(&mut *conn);
-            if !timeout(within, rollback).await.is_ok_and(|rolled_back| rolled_back.is_ok()) {
-                drop(conn.detach());
-                return;
-            }
-        }
-        // If this future is dropped, the connection is closed and its place in the pool is free.
-        let _ = timeout(within, conn.return_to_pool()).await;
-    });
+    runtime.spawn(ending(conn));
 }
 
 impl Deref for Tx {

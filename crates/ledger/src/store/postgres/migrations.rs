@@ -88,9 +88,27 @@ async fn is_up_to_date(link: &Link, program: Version, until: Instant) -> Result<
 
 /// Returns whether the first step was made. If so, the first step is not run at all. So a role that has no right to
 /// create tables can use existing ones.
+///
+/// # Errors
+///
+/// [`Trouble::Foreign`] if the schema has tables of another program. No table is made beside them.
 async fn are_there(conn: &mut PgConnection) -> Result<bool> {
-    let query = sqlx::raw_sql("SELECT to_regclass('seawall.schema') IS NOT NULL AS there");
-    query.fetch_one(conn).await.map_err(failed)?.try_get(0).map_err(failed)
+    let query = sqlx::raw_sql(
+        "SELECT to_regclass('seawall.schema') IS NOT NULL, current_database()::text, EXISTS (SELECT FROM pg_class c \
+         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'seawall' AND c.relkind IN ('r', 'p', 'v'))",
+    );
+    let row = query.fetch_one(conn).await.map_err(failed)?;
+    let (are_there, has_others): (bool, bool) =
+        (row.try_get(0).map_err(failed)?, row.try_get(2).map_err(failed)?);
+    if !are_there && has_others {
+        let database: String = row.try_get(1).map_err(failed)?;
+        let said = format!(
+            "the schema `seawall` of the database `{database}` has tables of another program; nothing was changed there, so \
+             let the URL name another database"
+        );
+        return Err(StoreError::new(Trouble::Foreign, said));
+    }
+    Ok(are_there)
 }
 
 async fn steps(mut tx: Tx, program: Version) -> Result<()> {

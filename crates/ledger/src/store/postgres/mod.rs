@@ -1,33 +1,39 @@
 //! PostgreSQL 15 and newer, with any number of workers on one database.
 //!
-//! - Every transaction of the ledger's own sets READ COMMITTED. The compare-and-set needs no more, and under
-//!   SERIALIZABLE two thirds of concurrent claims would be run again. Only a transaction in which a handler of the
-//!   application runs uses the isolation that is the database's default, since the application was written for that
-//!   default. A transaction that is refused with 40001 or 40P01 is run again.
-//! - Nothing is left in the server session after a transaction: no session state, no advisory lock and no listening. If
+//! - Every transaction of the ledger's own sets READ COMMITTED. This is enough, because a change is written only if the
+//!   row still has the version that was read. Under SERIALIZABLE, two thirds of concurrent claims would be run again.
+//!   Only a transaction in which a handler of the application runs uses the isolation that is the database's default,
+//!   since the application was written for that default. A transaction that is refused with 40001 or 40P01 is run
+//!   again.
+//! - Nothing is left in the server session after a transaction: no session state, no advisory lock and no `LISTEN`. If
 //!   [`Settings::prepared`] is off, there are no named statements either. Then the ledger works behind a pooler in
 //!   transaction mode.
 //! - A batch waits only 100 ms for a row that another transaction holds. After that, the job that needs this row waits
 //!   for it in a transaction of its own, and tries again if that wait was too short. [`Settings::handlers`] limits how
 //!   many transactions may wait for so long. So some connections are always left for batches, claims and reads.
+//! - A URL may name several servers (`url`), of which the one that takes writes is used (`hosts`).
 //! - Every operation ends within [`Settings::answer_within`], even if the database goes silent (`deadline`). Only a
 //!   handler of the application and a step of the migration may take longer.
 
 mod alone;
 mod bounds;
+mod commit;
 mod deadline;
+mod hosts;
 mod lanes;
 mod migrations;
 mod places;
 mod rows;
 mod settings;
 mod statements;
+mod stuck;
+mod url;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use crate::action::{Action, ActionId, Mark, Story};
 use crate::clock::{DbClock, SharedClock, machine_time};
@@ -47,6 +53,7 @@ use super::{
 };
 use bounds::SharedBounds;
 pub(crate) use deadline::{Begin, Link, Tx};
+use hosts::Hosts;
 use places::Places;
 pub use settings::Settings;
 pub(crate) use statements::failed;
@@ -68,21 +75,6 @@ pub struct Postgres {
 /// The least value of [`Settings::answer_within`].
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// Connects once without the pool, and closes the connection. An error of the pool would only say that it waited too
-/// long, and not why the database cannot be reached.
-async fn first_connection(options: &PgConnectOptions, within: Duration) -> Result<()> {
-    let at = deadline::address(options);
-    let connecting = async { options.connect().await?.close().await };
-    match tokio::time::timeout(within, connecting).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(e)) => {
-            let said = format!("{at}: {e}");
-            Err(StoreError::new(failed(e).trouble(), said))
-        }
-        Err(_) => Err(StoreError::new(Trouble::Away, format!("{at}: no answer within {within:?}"))),
-    }
-}
-
 impl std::fmt::Debug for Postgres {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Postgres").field("prepared", &self.prepared).finish_non_exhaustive()
@@ -93,17 +85,26 @@ impl Postgres {
     /// Connects to `postgres://…` and starts the writers on the current runtime. The tables are not created: see
     /// [`Store::migrate`].
     ///
+    /// The URL may name several servers, as in `postgres://user@a:5432,b:5433/db`. Then the one that takes writes is
+    /// used, and it is searched for again whenever it is lost.
+    ///
     /// # Errors
     ///
-    /// If the URL is not valid, or if the database cannot be reached.
+    /// If the URL is not valid, if the database cannot be reached, or if none of several servers takes writes. The
+    /// error names the servers, and never the password.
     pub async fn connect(url: &str, settings: Settings) -> Result<Postgres> {
-        let options: PgConnectOptions =
-            url.parse().map_err(|e: sqlx::Error| StoreError::new(Trouble::Refused, e))?;
-        // Poolers refuse the start-up parameter `extra_float_digits`, and it matters only for floating-point columns.
-        let options = options.extra_float_digits(None).application_name("seawall");
-        let options = if settings.prepared { options } else { options.statement_cache_capacity(0) };
+        let servers = url::servers(url)?;
+        let prepare = |options: PgConnectOptions| {
+            // Poolers refuse the start-up parameter `extra_float_digits`, and it matters only for floating-point
+            // columns.
+            let options = options.extra_float_digits(None).application_name("seawall");
+            if settings.prepared { options } else { options.statement_cache_capacity(0) }
+        };
+        let all = servers.all.iter().cloned().map(prepare).collect();
         let within = settings.answer_within.max(SHORTEST);
-        first_connection(&options, within).await?;
+        let hosts = Arc::new(Hosts::new(all, servers.must_write, within));
+        let options = hosts.first().await?;
+        servers.tell_ignored();
         let pool = PgPoolOptions::new()
             .max_connections(settings.connections_needed())
             // The pool's limit is longer than the ledger's own limit on the wait for a connection. So the ledger's
@@ -111,7 +112,16 @@ impl Postgres {
             .acquire_timeout(within * 2)
             .test_before_acquire(false)
             .connect_lazy_with(options);
-        Postgres::on(pool, settings).await
+        Postgres::with(pool, Some(hosts), settings).await
+    }
+
+    /// Returns whether `url` is a valid URL of PostgreSQL, without connecting.
+    ///
+    /// # Errors
+    ///
+    /// If it is not. The message says what to write instead, and shows no part of a password.
+    pub fn check_url(url: &str) -> Result<()> {
+        url::servers(url).map(drop)
     }
 
     /// Uses a pool of the application's own, and starts the writers on the current runtime. The setting `connections`
@@ -122,10 +132,14 @@ impl Postgres {
     ///
     /// If the database cannot be reached, or if the pool has less than `lanes` + 2 connections.
     pub async fn on(pool: PgPool, settings: Settings) -> Result<Postgres> {
+        Postgres::with(pool, None, settings).await
+    }
+
+    async fn with(pool: PgPool, hosts: Option<Arc<Hosts>>, settings: Settings) -> Result<Postgres> {
         let within = settings.answer_within.max(SHORTEST);
         let places = Places::of(&pool, settings.lanes, settings.handlers, within)?;
         let Settings { prepared, handler_within, .. } = settings;
-        let link = &Link::new(pool, within, handler_within).await?;
+        let link = &Link::new(pool, hosts, within, handler_within).await?;
         let asking = |until| async move {
             let mut tx = link.begin(Begin::Read, until).await?;
             let clock = Session { conn: &mut tx, prepared }.time().await?;
@@ -167,7 +181,7 @@ impl Postgres {
     }
 
     /// Returns the statements that begin a transaction that lists actions, and the statement that lists the actions
-    /// which match the filter. Tests check its query plan.
+    /// which match the filter. Tests check the query plan of the second one.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn list_texts(filter: &Filter) -> [&'static str; 2] {
@@ -203,7 +217,9 @@ impl Postgres {
         Session { conn, prepared: self.prepared }
     }
 
-    /// Begins a transaction that only reads. A single read needs a transaction, too, if prepared statements are off.
+    /// Begins a transaction that only reads. A single read needs a transaction, too, if prepared statements are off:
+    /// sqlx sends a statement with parameters in two messages, and without a transaction a pooler could send them to
+    /// two server sessions.
     async fn reading(&self, until: Instant) -> Result<Tx> {
         self.link.begin(Begin::Read, until).await
     }

@@ -199,8 +199,7 @@ pub(super) fn attempt(row: &PgRow) -> Result<AttemptRow> {
 }
 
 pub(super) fn mark(row: &PgRow) -> Result<Mark> {
-    let mut from = Reader { row, next: 0 };
-    Ok(Mark { at: from.time()?, who: from.take()?, what: from.take()?, why: from.take()? })
+    kept::mark(&mut Reader { row, next: 0 })
 }
 
 pub(super) fn counts(open: &PgRow, stuck: &PgRow, most: u32) -> Result<Counts> {

@@ -19,7 +19,8 @@ use crate::store::columns::{self, Columns, Fixed};
 use crate::store::dialect::Dialect;
 use crate::store::select::Select;
 use crate::store::{
-    Counts, Declared, Filter, Insert, KeptClock, OwnTime, Result, Swept, Which, declared, kept, which,
+    Counts, Declared, Filter, Insert, KeptClock, OwnTime, Result, Standing, Swept, Which, declared, kept,
+    which,
 };
 
 use super::rows::{self, At, Statement};
@@ -119,10 +120,10 @@ static FIND_MANY: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {} FROM seawall.action WHERE {keys}", columns::action())
 });
 
-/// The statement of a claim. The rows of each operation are found in the order of the index. The operation whose oldest
-/// row is due first is looked at first, and the statement stops when it has enough rows. So it locks only the rows that
-/// it claims. The search begins at a given time for each operation, so that it reads few old entries of the index (see
-/// `bounds.rs`).
+/// The statement of a claim. The index gives the rows of each operation in the order of their due times. The statement
+/// begins with the operation that has the earliest due time, and stops when it has enough rows. So it locks only the
+/// rows that it claims. The search begins at a given time for each operation, so that it reads few old entries of the
+/// index (see `bounds.rs`).
 static CLAIM: LazyLock<String> = LazyLock::new(|| {
     claim(
         "a.id = ANY (ARRAY(SELECT d.id FROM (SELECT name, low FROM unnest($6::text[], $7::timestamptz[]) AS u (name, low) \
@@ -302,7 +303,8 @@ impl Session<'_> {
     /// Adds a line to the audit trail.
     pub(super) async fn mark(&mut self, id: ActionId, mark: &Mark) -> Result<()> {
         self.query(
-            "INSERT INTO seawall.mark (action, id, at, who, what, why) VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO seawall.mark (action, id, at, who, what, why, via, was, became) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         )
         .bind(rows::uuid(id))
         .bind(Uuid::now_v7())
@@ -310,6 +312,9 @@ impl Session<'_> {
         .bind(mark.who.clone())
         .bind(mark.what.clone())
         .bind(mark.why.clone())
+        .bind(mark.via.clone())
+        .bind(mark.was.map(Standing::as_str))
+        .bind(mark.became.map(Standing::as_str))
         .execute(&mut *self.conn)
         .await
         .map_err(failed)?;
@@ -487,8 +492,9 @@ impl Session<'_> {
         Ok(Counts { undeclared, ..rows::counts(&open, &stuck, most)? })
     }
 
-    /// Looks at the next `most` rows after `after`, and deletes those that ended before `before` and are no longer due.
-    /// Returns the number of deleted rows, and the row after which the next call goes on.
+    /// Looks at the next `most` rows after `after`, and deletes those that ended before `before` and have no due time.
+    /// (An ended row has one while the provider is still to be asked about it.) Returns the number of deleted rows, and
+    /// the row after which the next call goes on.
     pub(super) async fn sweep(&mut self, before: Stamp, after: Option<ActionId>, most: u32) -> Result<Swept> {
         let query = self.query(
             "WITH page AS (SELECT id, ended, ended_at, due_at FROM seawall.action \

@@ -19,6 +19,7 @@ mod migrations;
 mod rows;
 mod sized;
 mod statements;
+mod stuck;
 mod time;
 mod writer;
 

@@ -118,8 +118,7 @@ pub(super) fn attempt(row: &SqliteRow) -> Result<AttemptRow> {
 }
 
 pub(super) fn mark(row: &SqliteRow) -> Result<Mark> {
-    let mut from = Reader { row, next: 0 };
-    Ok(Mark { at: from.time()?, who: from.take()?, what: from.take()?, why: from.take()? })
+    kept::mark(&mut Reader { row, next: 0 })
 }
 
 pub(super) fn counts(open: &SqliteRow, stuck: &SqliteRow, most: u32) -> Result<Counts> {

@@ -123,7 +123,7 @@ impl Play {
         }
     }
 
-    /// Sends an answer from a station to the caller. The answer takes the time of the network.
+    /// Sends an answer from a station to the caller, where it arrives after the time that the network takes.
     pub(super) fn answers(&mut self, handle: Handle, status: u16, now: Time) {
         match self.world.network {
             Some(delay) => {

@@ -9,7 +9,8 @@ use super::{Happens, Play, Return};
 use crate::sim::world::slab::Handle;
 
 impl Play {
-    /// Returns how long the caller of the next call waits; `None` if the caller waits until the end.
+    /// Returns how long the caller of the next call waits before it leaves; `None` if it waits until the call has
+    /// ended.
     pub(super) fn patience(&mut self) -> Option<Duration> {
         let leavers = self.world.leavers?;
         let impatient = self.leavers.chance(leavers.share);
@@ -40,8 +41,9 @@ impl Play {
         self.thinks(caller);
     }
 
-    /// Makes the wait for an attempt end earlier, by the time `sooner`. Changes nothing if there is no attempt, or if
-    /// the wait would end at the call's total deadline.
+    /// Lets an attempt that is followed time out earlier by `sooner`, since it may take less time than an attempt whose
+    /// caller waits. Does nothing if there is no attempt, or if the attempt would time out at the call's total
+    /// deadline.
     fn waits_less(&mut self, flight: Option<Handle>, sooner: Duration) {
         let Some(handle) = flight else { return };
         let Some(attempt) = self.attempts.get(handle).filter(|attempt| !attempt.total) else { return };
