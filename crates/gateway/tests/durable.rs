@@ -243,7 +243,7 @@ async fn an_action_under_way_survives_the_end_of_its_gateway() {
 async fn calls(gateway: &Gateway) -> [u64; 4] {
     let told = Caller::connect(gateway.admin()).await.ask("GET", "/api/dependencies/pay", &[], "").await;
     let calls = &told.json()["calls"];
-    ["applied", "not-applied", "unknown", "in-flight"].map(|name| calls[name].as_u64().unwrap())
+    ["applied", "not-applied", "unknown", "in-flight"].map(|name| calls[name].as_u64().expect("a count"))
 }
 
 /// Waits until [`calls`] are these. Fails if more calls were counted.
