@@ -4,9 +4,9 @@
 //! made. A file that a person named may be a link, since that is how secrets are mounted, but nobody except its owner
 //! may be able to write to it.
 //!
-//! The obvious `fs::read` would open whatever a path leads to. Any user of the machine could put a link to one of our
-//! files into the shared folder, and the first line of that file would be sent as a token. Or they could put a pipe
-//! there, and reading it would never end.
+//! The obvious `fs::read` would open whatever a path leads to. Any user of the machine could put a link into the shared
+//! folder that leads to a private file of the user who runs Seawall. Seawall would then send the first line of that
+//! file as a token. Or they could put a pipe there, and reading it would never end.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::hash::{BuildHasher, Hash, RandomState};

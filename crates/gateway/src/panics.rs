@@ -1,9 +1,10 @@
 //! A panic ends only the connection in which it happened, and is logged. Panics are counted, and the admin side shows
 //! their number.
 //!
-//! Each connection is a task of its own; on HTTP/2, each stream is one. When a task panics, everything that it holds is
-//! released: its place among the connections, its slot in a limit, its permit, its call in the counters. Each of these
-//! is held by a value that releases it when the value is dropped, and a panic drops them all.
+//! Each connection is a task of its own. On HTTP/2, each stream of a connection is also a task of its own. When a task
+//! panics, everything that it holds is released: its place among the connections, its slot in a limit, its permit, its
+//! call in the counters. Each of these is held by a value that releases it when the value is dropped, and a panic drops
+//! them all.
 //!
 //! Only the place of a panic is logged, not its message. A message may quote what was being read, which may be a
 //! secret.

@@ -7,7 +7,7 @@
 //!
 //! To most servers `/v1/./charges`, `/v1//charges`, `/v1/%63harges` and `/v1/charges` are the same. The obvious rule,
 //! to match operations on the bytes alone, would let the first three pass without the answers and timeouts that the
-//! file declares for the fourth.
+//! configuration declares for the fourth.
 //!
 //! There are three readings. Each of them decodes what needs no encoding, and writes the digits of all other encodings
 //! in upper case:

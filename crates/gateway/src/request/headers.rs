@@ -50,8 +50,8 @@ impl Kinds {
     }
 }
 
-/// Returns whether the header of this name is not passed on: it belongs to one connection only (RFC 9110, section
-/// 7.6.1), or it is written anew for the next one.
+/// Returns whether headers of this name are not passed on, because they belong to one connection only (RFC 9110,
+/// section 7.6.1). If the next connection needs such a header, Seawall writes it anew.
 fn is_one_hop(name: &str) -> bool {
     matches!(
         name,
@@ -100,7 +100,7 @@ fn strip_named(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().map(str::to_owned).ok())
         .flat_map(|text| text.split(',').filter_map(|n| n.trim().parse().ok()).collect::<Vec<_>>())
         .collect();
-    // `Host` and `TE` are kept, because removing them would change the meaning of the request.
+    // `Host` is kept, because every request needs it. `TE` is left to `strip_hop`, which keeps the value `trailers`.
     for name in named.into_iter().filter(|n| *n != header::HOST && *n != header::TE) {
         headers.remove(name);
     }
@@ -128,8 +128,8 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
 ///
 /// - Fields that are meant for one connection only.
 /// - Fields whose names begin with `seawall-`.
-/// - Fields about framing, routing, credentials, or how to read the body. They were checked in the head, and a reader
-///   could take such a trailer for the field of the head (RFC 9110, section 6.5.1).
+/// - Fields about framing, routing, credentials, or how to read the body. Seawall checks such fields in the head only.
+///   But a receiver could take a trailer of this name for the field of the head (RFC 9110, section 6.5.1).
 pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
     let refused = |name: &&HeaderName| {
         let name = name.as_str();
@@ -226,7 +226,7 @@ pub(crate) fn take_said(headers: &mut HeaderMap) -> Result<Said, String> {
 }
 
 /// Removes all headers whose names begin with `seawall-`, since only Seawall may write or read them. Otherwise a
-/// dependency could answer with statements in Seawall's name, and the dependency would get the caller's token.
+/// dependency could answer with statements in Seawall's name, and it would get the caller's `seawall-token`.
 pub(crate) fn strip_ours(headers: &mut HeaderMap) {
     let is_ours = |name: &&HeaderName| name.as_str().starts_with("seawall-");
     while let Some(name) = headers.keys().find(is_ours).cloned() {

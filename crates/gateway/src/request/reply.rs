@@ -98,7 +98,8 @@ fn reason(call: &Unanswered) -> Reason {
     let no_time_left = if call.drain_ends_it { Reason::Draining } else { Reason::NoTimeLeft };
     match (call.ending, call.told) {
         _ if call.too_large => Reason::BodyTooLarge,
-        // The call's own deadline passed before a byte was sent, while a connection was being made.
+        // The ending says that the caller left. But what ended the attempt was the call's own deadline, which passed
+        // while a connection was being made, before a byte was sent.
         (Some(Ending::CallerLeft { sent: false }), _) if call.past_its_end => no_time_left,
         (Some(Ending::CallerLeft { .. }), _) => Reason::BadRequest,
         (_, Some(Reason::NoTimeLeft)) => no_time_left,

@@ -21,8 +21,7 @@ pub(crate) struct ReplyBody {
     /// The call that this body answers. The call is over when the body ends or is dropped. `None` if the request was
     /// refused before a call began, or if the body has ended.
     underway: Option<Underway>,
-    /// The error with which the dependency's body broke off, until it is given to hyper by the next poll. `None` at all
-    /// other times.
+    /// The error with which the dependency's body broke off. The next poll gives it to hyper, and sets this to `None`.
     broken: Option<Truncated>,
     /// Whether the dependency's body broke off and this has been logged.
     cut: bool,
@@ -31,7 +30,7 @@ pub(crate) struct ReplyBody {
     /// The last byte of the piece that hyper got last, if that byte is held back (`poll_for_stream` says why). Always
     /// `None` over HTTP/1.
     held: Option<Bytes>,
-    /// The beginning of the dependency's body, if it was read before the answer began. It is sent first.
+    /// The beginning of the dependency's body, if it was read before this value was made. It is sent first.
     ahead: Option<Bytes>,
 }
 
@@ -84,8 +83,8 @@ impl ReplyBody {
         self.underway = Some(underway);
     }
 
-    /// Removes a body of our own, and returns its length in bytes. Returns `None` if the body is empty or comes from
-    /// the dependency.
+    /// Removes a body of our own, as the answer to a HEAD request needs it, and returns its length in bytes. Returns
+    /// `None` if the body is empty or comes from the dependency.
     pub(crate) fn take_own(&mut self) -> Option<usize> {
         match &mut self.kind {
             BodyKind::Own(bytes) => bytes.take().map(|bytes| bytes.len()),
@@ -97,7 +96,8 @@ impl ReplyBody {
         ReplyBody::new(BodyKind::Passed(body), Some(underway))
     }
 
-    /// Makes the body of an answer of which `read` was read already. `rest` is what follows it; `None` if nothing does.
+    /// Makes the body of an answer from two parts: `read`, which has been read already, and `rest`, which has not.
+    /// `rest` is `None` if nothing follows `read`.
     pub(crate) fn read(read: Bytes, rest: Option<AnswerBody>, underway: Underway) -> ReplyBody {
         match rest {
             Some(rest) => {
@@ -213,14 +213,15 @@ impl ReplyBody {
     /// Returns the next piece of the body to an HTTP/2 stream. If this may be the last piece, its last byte is held
     /// back, and the next poll returns that byte alone.
     ///
-    /// The held byte shows us whether the caller reads. The reason is how hyper asks for pieces:
+    /// The held byte shows us whether the caller reads. The reason is how hyper asks for pieces. The caller allows a
+    /// number of further bytes (the flow control of HTTP/2), and allows more when it has read some:
     ///
-    /// - It asks for the first piece when the caller's window has room for one byte.
-    /// - It asks for each further piece when the window has room for the whole previous piece.
+    /// - hyper asks for the first piece when the caller allows one byte.
+    /// - hyper asks for each further piece when the caller allows all bytes of the previous piece.
     ///
-    /// So hyper asks for the held byte only when the caller has made room for all bytes before it. Without the held
-    /// byte, hyper would not ask again after the last piece. The stream would count as finished here, although hyper
-    /// would still keep the last piece until the caller makes room for it.
+    /// So hyper asks for the held byte only when the caller allows all bytes before it. Without the held byte, hyper
+    /// would not ask again after the last piece. The stream would count as finished here, although hyper would still
+    /// keep the last piece until the caller allows it.
     fn poll_for_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
         if let Some(stream) = &self.stream {
             stream.has_taken();

@@ -31,8 +31,8 @@ pub(crate) enum TakenBody {
 }
 
 impl TakenBody {
-    /// Returns why a request is refused whose body was not taken: the reason, and the same in words. `allowed` says in
-    /// words how long a body may be.
+    /// Returns why the gateway refuses the request if its body could not be taken in: as a reason, and in words.
+    /// `allowed` says in words how long a body may be.
     pub(crate) fn refusal(self, allowed: &str) -> (Reason, String) {
         match self {
             TakenBody::TooLarge => (Reason::BodyTooLarge, format!("the body is longer than {allowed}")),
@@ -170,7 +170,7 @@ pub(crate) async fn take(
     }
 }
 
-/// Reads a body whole, however its length is announced. `limit` is the maximum length in bytes.
+/// Reads a whole body, whether or not its length is announced. `limit` is the maximum length in bytes.
 ///
 /// # Errors
 /// [`TakenBody::TooLarge`] if the body is longer, and otherwise why it cannot be read to its end.

@@ -94,7 +94,7 @@ fn add(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(more), Relaxed);
 }
 
-/// Returns the sums of the counters of all workers. `counters` has one entry for each worker.
+/// Adds up all counters of one dependency. `counters` has one entry for each worker, and one for the ledger.
 #[must_use]
 pub fn tally(counters: &[Counters]) -> Tally {
     let mut tally = Tally::default();

@@ -22,13 +22,13 @@ pub(crate) struct DurableOperation {
     pub(crate) rules: Rules,
     /// How the provider is reached.
     pub(crate) remote: Arc<HttpRemote>,
-    /// Where the request has the amount of money; `None` if none is recorded.
+    /// The place in the request where its amount of money is read; `None` if no amount is recorded.
     pub(crate) amount: Option<AmountAt>,
     /// What is taken over from the caller's request: the key, and the headers that are recorded.
     pub(crate) taken: config::Taken,
     /// Whether the caller's name is put before the key in the ledger, so that each caller has keys of its own.
     pub(crate) by_client: bool,
-    /// On which terms plain SQL acts on it.
+    /// What the SQL functions of the ledger may do with actions of this operation, and for which roles of the database.
     pub(crate) sql: SqlTerms,
 }
 
@@ -39,7 +39,8 @@ impl std::fmt::Debug for DurableOperation {
 }
 
 impl DurableOperation {
-    /// Compiles an operation. `plan` is the plan of its calls, and `ledger` has the limits of what is recorded. Returns `None` if the operation is not durable.
+    /// Compiles an operation. `plan` is the plan of its calls, and `ledger` has the limits of what is recorded. Returns
+    /// `None` if the operation is not durable.
     pub(crate) fn new(
         dependency: &config::Dependency,
         operation: &config::Operation,
@@ -53,7 +54,8 @@ impl DurableOperation {
         // request holds the key already.
         let in_header = operation.taken.key.header().cloned();
         let keyed = operation.idempotency == Idempotency::Keyed;
-        // What plain SQL records is a body alone, so the pattern must say where it goes.
+        // An action that is recorded by SQL has only a body. So the pattern must name the one path that the body is
+        // sent to.
         let target = RequestTemplate::parse(&operation.pattern.to_string(), Purpose::Perform).ok();
         let target = target.filter(|_| operation.pattern.is_one_path());
         let sql = sql_terms(operation, target.is_some(), by_client, ledger);
@@ -79,7 +81,8 @@ impl DurableOperation {
     }
 }
 
-/// Returns on which terms plain SQL acts on an operation. `has_target` says whether a body alone can be sent.
+/// Returns what the SQL functions of the ledger may do with actions of an operation. `has_target` says whether the
+/// pattern names the one path that a body is sent to.
 fn sql_terms(
     operation: &config::Operation,
     has_target: bool,

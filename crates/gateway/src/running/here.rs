@@ -1,4 +1,4 @@
-//! The connections to the dependencies that belong to the thread on which the code runs.
+//! Finds the connections to a dependency: those of the thread on which the code runs.
 //!
 //! A socket belongs to the runtime that opened it, and each worker has a runtime and a thread of its own. The ledger
 //! asks for connections by the name of a dependency, wherever it works on an action. It then gets the connections of

@@ -1,4 +1,4 @@
-//! The state of a running gateway: the compiled configuration that is in force, and what all workers and the admin side
+//! The state of a running gateway: the compiled configuration that is in force, and what all workers and the admin API
 //! share.
 
 pub mod changes;

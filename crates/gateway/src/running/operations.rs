@@ -68,7 +68,8 @@ enum Filed {
     Operation,
     /// Requests with the same value of this header share a guard.
     Header(HeaderName),
-    /// Requests with the same value of this part of the path share a guard.
+    /// Requests with the same value of this part of the path share a guard: for example `tenant`, if the operation's
+    /// pattern is `POST /{tenant}/charges`.
     Path(String),
 }
 
@@ -97,8 +98,8 @@ pub(crate) struct FoundOperation<'a> {
     pub(crate) is_doubtful: bool,
 }
 
-/// The maximum time that a repeat needs to arrive, in addition to its own timeout. It is the sum of the ledger's
-/// defaults for `network` and `pause`.
+/// How late a repeat may arrive at the provider after its own timeout. It is the sum of two defaults of the ledger, 5 s
+/// each: the time that a request may travel (`network`), and the time for which the process may stand still (`pause`).
 const TRAVEL: Duration = Duration::from_secs(10);
 
 impl FoundOperation<'_> {
@@ -119,11 +120,11 @@ fn remembered(lifetime: &Lifetime, now: Stamp) -> Duration {
     lifetime.end(now).since(now).saturating_sub(TRAVEL)
 }
 
-/// Returns how long the provider remembers a key, if a call must not be repeated after that time. This is so in two
-/// cases, both for keyed operations only:
+/// Returns how long the provider remembers a key, if a call must not be repeated after that time. Only two kinds of
+/// keyed operations have this bound:
 ///
-/// - The keys are forgotten at a time of day.
-/// - The provider answers "duplicate" to a repeat, which means that it does not save its answers.
+/// - The provider forgets its keys at a time of day, which may come in the middle of a call.
+/// - The provider answers a repeat with "duplicate" instead of its saved answer (the setting `duplicate`).
 ///
 /// In all other cases the result is `None`: the keys live longer than any usual call, so only the ledger needs their
 /// lifetime.

@@ -59,8 +59,8 @@ impl Router {
             || self.retired.lock().iter().any(|dependency| dependency.strong_count() > 0)
     }
 
-    /// Ends the attempts that are followed only to learn whether an endpoint hangs, so that they do not delay the end
-    /// of the gateway.
+    /// Ends the witnesses, so that they do not delay the end of the gateway. A witness is an attempt that goes on after
+    /// its caller has left, only to learn whether the endpoint hangs.
     pub(crate) fn end_witnesses(&self) {
         self.routes().dependencies.iter().for_each(|dependency| dependency.end_witnesses());
         for retired in self.retired.lock().iter().filter_map(Weak::upgrade) {

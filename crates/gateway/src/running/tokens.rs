@@ -12,8 +12,8 @@ use crate::files;
 /// The minimum number of characters in a token. A shorter token could be found by trying.
 const SHORTEST: usize = 16;
 
-/// The maximum number of characters in the name of a caller. The name stands before the caller's keys, which have at
-/// most 255 bytes together with it.
+/// The maximum number of characters in the name of a caller. With `key_scope = "client"`, the ledger records each key
+/// of the caller with this name before it, and both together have at most 255 bytes.
 const LONGEST_NAME: usize = 64;
 
 /// Whose tokens a file holds. Each line is `TOKEN` or `NAME TOKEN`.

@@ -77,8 +77,8 @@ cancel        = {{ request = "POST /v1/refunds", json = {{ charge = "{{answer:/i
     }
 }
 
-/// The settings that both durable operations of the demo have. The pauses are shorter than a real network allows, so
-/// that nobody has to wait for the demo.
+/// The settings that both durable operations of the demo have. `network` and `pause` are shorter than a real network
+/// allows, so that the ledger soon finds out what became of a charge.
 const DURABLE: &str = r#"name         = "charge"
 match        = "POST /v1/charges"
 idempotency  = "keyed"

@@ -1,4 +1,4 @@
-//! Opens the listeners: those of callers, once for each worker, and that of the admin side.
+//! Opens the listeners. For callers, there is one socket for each address and worker. The admin API has one socket.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

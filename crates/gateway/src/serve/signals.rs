@@ -27,8 +27,10 @@ impl Signals {
     }
 }
 
-/// Waits for SIGTERM or SIGINT. Until one of them comes, reloads the configuration on SIGHUP and when the content of a
-/// file changes, and gives freed memory back to the system.
+/// Waits for SIGTERM or SIGINT. Until one of them comes, does two things:
+///
+/// - Reloads the configuration: on SIGHUP, and when the configuration file or a file that it names has changed.
+/// - Gives freed memory back to the system.
 pub(super) async fn until_told_to_stop(
     running: &Running,
     mut signals: Signals,

@@ -119,8 +119,9 @@ async fn start(options: &Options) -> Result<(), StartError> {
     // Dropping these values removes files. The `exit` below would not drop them, so this is done here.
     drop((made, demo));
     if !whole {
-        // Workers or the ledger still have work. Tokio waits for their threads in tasks of its own (`spawn_blocking`),
-        // and a runtime that is dropped waits for such tasks. So the process exits here without dropping the runtime.
+        // Workers or the ledger still have work, and the tasks in which `drain` and `LedgerThread::end` wait for their
+        // threads (`spawn_blocking`) still run. Dropping the runtime would wait for these tasks. So the process exits
+        // here without dropping the runtime.
         std::process::exit(0);
     }
     Ok(())
@@ -152,7 +153,7 @@ impl LedgerThread {
         Ok(LedgerThread { thread: spawned.map_err(failed)?, stop })
     }
 
-    /// Lets the ledger finish its work under way. Returns whether it has ended in time.
+    /// Lets the ledger finish its work under way. Returns whether the thread has ended within [`side::LAST_WORK`].
     async fn end(self) -> bool {
         // An error means that the thread has ended already.
         let _ = self.stop.send(true);

@@ -118,8 +118,9 @@ impl Worker {
             match accepted {
                 Ok((tcp, _)) => {
                     self.welcome(tcp, &door, &stop);
-                    // Answers that wait to be sent together are sent here if they have waited long enough. Without
-                    // this, they would wait until a whole crowd of connections has been accepted.
+                    // A worker sends its answers together at the end of each turn of the event loop. Answers that have
+                    // waited long enough are sent here. Otherwise they would wait until a whole crowd of connections
+                    // has been accepted.
                     send_overdue();
                 }
                 Err(error) => {
@@ -218,8 +219,8 @@ impl Worker {
             if limits.headers != HYPERS_HEADERS {
                 builder.max_headers(limits.headers);
             }
-            // HTTP/1 and HTTP/2 each have a service of their own, because the compiler then builds each service in
-            // place. A service that both share would be copied.
+            // HTTP/1 and HTTP/2 each have a service of their own, because the compiler then builds each service
+            // directly where it is used. A service for both would be built first and then be copied to that place.
             let service = service_fn(move |request| {
                 handle(Arc::clone(&site), Arc::clone(&door), Exchange::next(&caller), request)
             });

@@ -1,12 +1,12 @@
-//! Which processes declare which operations, and which rows wait whose operations no process declares. The statements
-//! are written once for both databases.
+//! The statements for the table of declarations, written once for both databases. The table says which process declares
+//! which operations. With it, the statements find rows that wait because no process declares their operation.
 //!
 //! Several programs can share one ledger, and each of them claims only rows of the operations that it declares. A
 //! process that looks at its own declarations alone cannot know whether another process works on the other rows. So
 //! each worker writes what it declares into a table, and renews that each minute. If a process ends, its declarations
 //! are forgotten after ten minutes ([`DECLARED_FOR`]). That is long enough for a restart or a deploy.
 //!
-//! As in [`polled`](super::polled), the statements have no parameters.
+//! As in [`polled`](super::polled), the statements have no parameters. The reason is given there.
 
 use std::time::Duration;
 
@@ -18,9 +18,10 @@ use super::dialect::Dialect;
 use super::{DECLARED_FOR, DECLARED_TO_SQL_FOR, Declared, OperationCount, Result};
 use crate::terms::Declaration;
 
-/// Returns the two statements that replace what `owner` declared before. The first one also deletes declarations of other
-/// processes: those that are forgotten and are declared anew here, and those that are forgotten by the SQL functions, too.
-/// The second one is `None` if nothing is declared.
+/// Returns the two statements that replace what `owner` declared before. The first one deletes the process's own
+/// declarations, and two kinds of old declarations of other processes: after ten minutes ([`DECLARED_FOR`]) those of an
+/// operation that `declared` has, too; after seven days ([`DECLARED_TO_SQL_FOR`]) all. The second one inserts the new
+/// declarations. It is `None` if `declared` is empty.
 pub(crate) fn declare(
     dialect: Dialect,
     now: &str,
@@ -78,8 +79,9 @@ pub(crate) fn declared_of(all: &mut Vec<Declared>, from: &mut impl Source) -> Re
     Ok(())
 }
 
-/// Returns the SQL that counts the due rows of each operation that no process declares, this one included. `of` is the
-/// dependency whose rows are counted, or `None` for all dependencies. At most `most` rows of an operation are counted.
+/// Returns the SQL that counts, for each operation that no process declares, its due rows. `declared` has the
+/// operations of the own process: they count as declared even if they are not in the table. `of` is the dependency
+/// whose rows are counted, or `None` for all dependencies. At most `most` rows of an operation are counted.
 /// [`count_of`] reads the rows of the result.
 pub(crate) fn undeclared(
     dialect: Dialect,

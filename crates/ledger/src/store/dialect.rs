@@ -1,4 +1,5 @@
-//! What differs between the SQL of the two databases. With it, a statement is written once.
+//! What differs between the SQL of the two databases. A statement is composed of these parts, so it is written only
+//! once.
 
 use std::time::Duration;
 
@@ -23,8 +24,8 @@ impl Dialect {
     pub(crate) fn literal(self, text: &str) -> String {
         let quoted = text.replace('\'', "''");
         match self {
-            // In PostgreSQL, the meaning of a backslash in a usual literal depends on a setting, and in this form it
-            // does not.
+            // In PostgreSQL, the meaning of a backslash in `'…'` depends on a setting. In `E'…'`, a doubled backslash
+            // always means one backslash.
             Dialect::Postgres if text.contains('\\') => format!("E'{}'", quoted.replace('\\', "\\\\")),
             Dialect::Postgres | Dialect::Sqlite => format!("'{quoted}'"),
         }
@@ -66,7 +67,7 @@ impl Dialect {
         }
     }
 
-    /// Returns the SQL for the microseconds of a time.
+    /// Returns the SQL for the number of microseconds from 1970-01-01 00:00 UTC to the time `at`.
     pub(crate) fn micros(self, at: &str) -> String {
         match self {
             Dialect::Sqlite => at.to_owned(),

@@ -66,8 +66,8 @@ pub(crate) fn mark(from: &mut impl Source) -> Result<Mark> {
     })
 }
 
-/// Reads where an action stood, from the word that [`Standing::as_str`] returns. A word of a newer program is left out, since
-/// it is only shown.
+/// Reads where an action stood, from the word that [`Standing::as_str`] returns. If a newer program wrote a word that
+/// this program does not know, the result is `None`. That is no error, since the word is only shown to people.
 fn standing(from: &mut impl Source) -> Result<Option<Standing>> {
     Ok(Option::<String>::read(from)?.and_then(|word| Standing::named(&word)))
 }
@@ -167,7 +167,7 @@ fn money(amount: Option<Cow<'_, str>>, currency: Option<Cow<'_, str>>) -> Option
 }
 
 /// Returns the fingerprints from their two columns; `Some(None)` if both are empty. Returns `None` if only one of them
-/// is empty, or if one of them has another length.
+/// is empty, or if a fingerprint does not have the length of [`Prints`].
 #[expect(clippy::option_option, reason = "the outer one is the error, which the caller names")]
 fn prints(head: Option<Cow<'_, [u8]>>, body: Option<Cow<'_, [u8]>>) -> Option<Option<Prints>> {
     match (head, body) {
@@ -183,7 +183,7 @@ fn prints(head: Option<Cow<'_, [u8]>>, body: Option<Cow<'_, [u8]>>) -> Option<Op
 ///
 /// # Errors
 ///
-/// If there is no key, or if it has another length.
+/// If there is no key, or if it does not have 32 bytes.
 pub(crate) fn print_key(value: Option<&[u8]>) -> Result<[u8; 32]> {
     let key = value.and_then(|bytes| bytes.try_into().ok());
     key.ok_or_else(|| StoreError::new(Trouble::Foreign, "the key of the fingerprints is missing"))

@@ -1,13 +1,16 @@
 //! Group commit: the writes that arrive during one commit are committed together by the next commit.
 //!
-//! Each caller that writes hands its job to a task, which is called the lane, and waits for the answer. The lane takes
-//! the jobs that are waiting, at most [`BATCH`] of them, executes them with few statements in one transaction, commits,
-//! and answers. A lane does not wait for a batch to fill: an idle lane takes the first job immediately. While there are
-//! several callers, the lane first lets the other tasks of the runtime run, so that more jobs arrive. Otherwise the
-//! first caller that got an answer would begin a batch with its next job alone, and the others would wait for the disk
-//! twice: with 32 callers there were a quarter more commits. The obvious design has one transaction for each write. But
-//! a commit waits some milliseconds for the disk, whether it carries one row or a hundred, so a hundred writers would
-//! wait for the disk one after the other.
+//! The obvious design has one transaction for each write. But a commit waits some milliseconds for the disk, whether it
+//! carries one row or a hundred. So a hundred writers would wait for the disk one after the other.
+//!
+//! Here, each caller that writes hands its job to the lane, which is a task of the runtime, and waits for the answer.
+//! The lane takes the jobs that are waiting, at most [`BATCH`] of them. It executes them with few statements in one
+//! transaction, commits, and sends the answers.
+//!
+//! A lane does not wait for a batch to fill: an idle lane takes the first job immediately. While there are several
+//! callers, the lane first lets the other tasks of the runtime run, so that more jobs arrive. Otherwise the first
+//! caller that got an answer would begin a batch with its next job alone, and the others would wait for the disk twice.
+//! With 32 callers there were a quarter more commits.
 //!
 //! If the database refuses one job, the whole batch fails. Then the jobs of the batch are run again one by one, and
 //! only the refused job fails.
@@ -35,14 +38,15 @@ pub(crate) const BATCH: usize = 128;
 /// taken some of the jobs.
 const WAITING: usize = 4096;
 
-/// The maximum number of times that a transaction is run, if the database refuses it in favour of another one.
+/// The maximum number of times that a transaction is run. It is run again only if it conflicts with another transaction
+/// and the database refuses it for that reason.
 pub(crate) const RUNS: u32 = 12;
 
 /// A transaction that the database has refused is not run again when its oldest job has waited for this time. A caller
 /// must be told within five seconds that the ledger cannot be used, and the last run may take one second.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// A task for a lane to execute in its transaction.
+/// What a caller wants a lane to execute, such as a change of a row or a claim.
 #[cfg_attr(
     not(feature = "sqlite"),
     expect(dead_code, reason = "some tasks go through a lane only on SQLite")
@@ -123,13 +127,14 @@ pub(crate) trait Batch<C>: Send + 'static {
     /// Returns whether there is a connection for the next batch.
     fn is_open(&self) -> bool;
 
-    /// Returns the moment at which the lane calls [`Batch::rest`] if it has got no job by then; `None` if it does not
-    /// call it.
+    /// Returns the moment at which the lane calls [`Batch::rest`] if no job has come by then. With `None`, the lane
+    /// never calls that function.
     fn rests_at(&self) -> Option<Instant> {
         None
     }
 
-    /// Gives up what was begun for the next batch. It is called when no job has come for some time.
+    /// Ends what was begun for the next batch before its first job came, such as a transaction. The lane calls this
+    /// when no job has come for some time.
     fn rest(&mut self) -> impl Future<Output = ()> + Send {
         async {}
     }
@@ -151,8 +156,9 @@ impl<C: Send + 'static> Lanes<C> {
     /// Starts one lane for each of `batches` on the current runtime. The lanes end when the last clone of the returned
     /// value is dropped.
     ///
-    /// If there are several lanes, records and all other jobs wait in two queues, and each lane takes one of them first.
-    /// So while there is much to do, a batch has jobs of one kind, which are a single statement.
+    /// If there are several lanes, there are two queues: one for records, and one for all other jobs. Each lane looks
+    /// into one of the two queues first. So while there is much to do, a batch has only records or no record, and fewer
+    /// statements are needed for it.
     pub(crate) fn start<B: Batch<C>>(batches: Vec<B>) -> Lanes<C> {
         let queue = || {
             let (jobs, waiting) = mpsc::channel(WAITING);
@@ -181,11 +187,12 @@ impl<C: Send + 'static> Lanes<C> {
     }
 }
 
-/// A queue of jobs. The lane that holds the lock waits for jobs. Once it has its batch, the next lane can wait for jobs.
+/// A queue of jobs. The lane that holds the lock waits for jobs. Once it has its batch, the next lane can wait for
+/// jobs.
 type Queue<C> = Arc<tokio::sync::Mutex<mpsc::Receiver<Job<C>>>>;
 
-/// Waits for a job of this queue. Returns it with the queue, so that more jobs can be taken. Returns `None` if the queue
-/// has ended.
+/// Waits for a job of this queue. Returns it with the queue, so that more jobs can be taken. Returns `None` if the
+/// queue has ended.
 async fn first<C>(queue: &Queue<C>) -> Option<(Job<C>, MutexGuard<'_, mpsc::Receiver<Job<C>>>)> {
     let mut jobs = queue.lock().await;
     let job = jobs.recv().await?;
@@ -234,9 +241,9 @@ fn fill<C>(gathered: &mut Vec<Job<C>>, jobs: &mut mpsc::Receiver<Job<C>>) {
     }
 }
 
-/// A timer that stays registered. A timer of tokio that is due before all others wakes the thread that waits for the
-/// sockets, which costs a system call and often a change of threads. With a new timer for each batch, this would happen
-/// for each batch. This timer is moved only when it fires.
+/// A timer that is used for many batches. When tokio gets a new timer that is due before all others, it wakes the
+/// thread that waits for the sockets. That costs a system call and often a change of threads. With a new timer for each
+/// batch, this would happen for each batch. This timer is usually moved only when it fires.
 #[derive(Default)]
 struct Alarm(Option<Pin<Box<Sleep>>>);
 
@@ -297,8 +304,8 @@ async fn serve<C: Send, B: Batch<C>>(batch: &mut B, gathered: &mut Vec<Job<C>>) 
     *gathered = Vec::with_capacity(BATCH);
 }
 
-/// Returns whether a batch may have failed because of a single job, so that its jobs are worth running one by one. A
-/// busy batch that got no connection did not fail because of a job: its jobs alone would get no connection either.
+/// Returns whether a batch may have failed because of a single job, so that its jobs are worth running one by one. If
+/// the batch failed because it got no connection, this returns false: a single job would get no connection either.
 fn is_of_one_job<C, B: Batch<C>>(batch: &B, e: &StoreError) -> bool {
     match e.trouble() {
         Trouble::Refused | Trouble::Foreign => true,
@@ -479,7 +486,7 @@ mod tests {
         let mut alarm = Alarm::default();
         let after = |millis| Some(Instant::now() + Duration::from_millis(millis));
         for (given_up, by) in [(3_600_000, 5), (1, 20), (3_600_000, 1)] {
-            // The caller does not wait for the first time.
+            // The caller gives up its first wait immediately, before the time `given_up`.
             tokio::select! {
                 biased;
                 () = alarm.reached(after(given_up)) => {}

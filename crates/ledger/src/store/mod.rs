@@ -2,8 +2,8 @@
 //!
 //! A store decides nothing. The machine computes the whole new row. The store writes this row only if the stored row
 //! has not changed since the machine read it ([`Store::change`]), and returns whether the row was written. Correctness
-//! depends only on that comparison and on unique keys; locks, leases and isolation levels only save work. So one
-//! contract suite runs on every store (`tests/contract`).
+//! depends only on that comparison and on unique keys; locks, leases and isolation levels only save work. So the same
+//! tests (`tests/contract`) check every store, although the databases differ in their locks.
 //!
 //! Records and changes are gathered by [`lane`]: the writes that arrive during one commit are committed together by the
 //! next commit. Otherwise each of many small writes would need a commit of its own, and a commit takes milliseconds,
@@ -131,7 +131,7 @@ pub struct ScopeSettled {
 }
 
 /// Returns the changes that settle all members of a scope, which is a group of actions that settle together. `knows` is
-/// the highest [`State::needs`] of a row that this program may change.
+/// the level of this program: it may change a row only if [`State::needs`] of the row is not above that level.
 ///
 /// # Errors
 ///
@@ -196,7 +196,8 @@ pub enum Which {
         held: Vec<Class>,
         /// The longest [`Rules::give_up`](crate::machine::Rules::give_up) of the dependency's operations.
         give_up: Duration,
-        /// Only rows that are due at this time or later are taken.
+        /// Only rows that are due at this time or later are taken. Earlier claims have looked at the rows before it. So
+        /// the rows that are held back are not read again by each claim.
         from: Stamp,
     },
     /// Only the rows of this class whose last request failed.
@@ -232,11 +233,13 @@ pub struct Due {
     pub next: Option<Stamp>,
 }
 
-/// How long the declarations of a process count after it last renewed them.
+/// How long the declarations of a process count after it last renewed them. After that, its operations count as
+/// declared by no process, unless another process declares them.
 pub const DECLARED_FOR: Duration = Duration::from_secs(600);
 
-/// How long an operation is known to the SQL functions after a process last renewed its declaration. So applications can
-/// record with plain SQL while all processes of the ledger are down. The SQL functions have the same number.
+/// How long an operation is known to the SQL functions after a process last renewed its declaration. So applications
+/// can record with plain SQL while all processes of the ledger are down. The text of the SQL functions contains the
+/// same number.
 pub const DECLARED_TO_SQL_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The numbers of a dependency's open and stuck actions. At most [`COUNTED`] open and [`COUNTED`] stuck actions are
@@ -281,7 +284,8 @@ pub struct Swept {
 pub struct OwnTime {
     /// The time that the clock shows, in microseconds. Each kind of clock counts from a moment of its own.
     pub micros: i64,
-    /// Identifies the run of the machine, if the clock begins again when the machine is started; `None` if it does not.
+    /// Some clocks begin again at 0 when the computer is started. For such a clock, this text identifies the time since
+    /// the last start. `None` for a clock that does not begin again.
     pub boot: Option<String>,
 }
 
@@ -293,7 +297,7 @@ pub struct KeptClock {
     pub database: Stamp,
     /// The time of the other clock at the same moment; `None` if there was no other clock.
     pub own: Option<OwnTime>,
-    /// How far the database's clock was set back before that.
+    /// How far the database's clock had been set back when these two times were read.
     pub back: Back,
 }
 
@@ -309,13 +313,12 @@ pub trait Store: StuckStore + Clone + Send + Sync + 'static {
     /// the same time.
     fn migrate(&self) -> impl Future<Output = Result<()>> + Send;
 
-    /// Returns the highest [`State::needs`] of a row that this program works on. Rows with a higher `needs` are left to
-    /// newer programs.
+    /// Returns the level of this program. Each row has the level that a program needs to change it ([`State::needs`]).
+    /// Rows that need a higher level than this one are left to newer programs.
     fn knows(&self) -> u32;
 
-    /// Returns the longest time that the database may take to answer. Each operation of the store ends within it. A
-    /// task may go on trying for longer, but the caller that waits for the task gets an error after this time. Default
-    /// 5 s.
+    /// Returns the longest time that the database may take to answer. After this time, each method of the store has
+    /// returned a result or an error. The write itself may still be tried in the background. Default 5 s.
     fn answers_within(&self) -> Duration {
         Duration::from_secs(5)
     }
@@ -402,22 +405,22 @@ pub trait Store: StuckStore + Clone + Send + Sync + 'static {
         lease: Duration,
     ) -> impl Future<Output = Result<Option<Action>>> + Send;
 
-    /// Returns for each of `declared`, in the same order, whether a row is due, and when the next row will be due if
-    /// that is within this time. This is one statement in one round trip, without a transaction; on PostgreSQL a few
-    /// more statements follow while the index of due rows has many old entries. The answer also carries the database's
-    /// time, which [`Store::clock`] returns from then on.
+    /// Returns for each of `declared`, in the same order, whether a row is due, and when the next row will be due. A
+    /// row that will be due only after the time `within` does not count. This is one statement in one round trip,
+    /// without a transaction; on PostgreSQL a few more statements follow while the index of due rows has many old
+    /// entries. The answer also carries the database's time, which [`Store::clock`] returns from then on.
     fn due(&self, declared: &[Declared], within: Duration) -> impl Future<Output = Result<Vec<Due>>> + Send;
 
-    /// Writes which operations the process `owner` declares now. What it declared before is forgotten. A declaration that
-    /// another process has not renewed for ten minutes counts no longer; it is deleted if the same operation is declared
-    /// here, and otherwise after seven days ([`DECLARED_TO_SQL_FOR`]).
+    /// Stores which operations the process `owner` declares now, in place of those that it declared before. A
+    /// declaration of another process counts for ten minutes after it was last renewed. After the ten minutes it is
+    /// deleted when this process declares the same operation, and otherwise after seven days ([`DECLARED_TO_SQL_FOR`]).
     fn declare(&self, owner: Owner, declared: &[Declaration]) -> impl Future<Output = Result<()>> + Send;
 
     /// Returns the operations that some process has declared within the last ten minutes.
     fn declared(&self) -> impl Future<Output = Result<Vec<Declared>>> + Send;
 
-    /// Returns the operations that have rows that are due, are not in `declared`, and that no process has declared
-    /// within the last ten minutes, with the numbers of these rows.
+    /// Returns each operation that has due rows although nobody works on them, with the number of these rows. These are
+    /// the operations that are not in `declared` and that no process has declared within the last ten minutes.
     fn undeclared(&self, declared: &[Declared]) -> impl Future<Output = Result<Vec<OperationCount>>> + Send;
 
     /// Returns the numbers of open rows of all operations that have such rows.

@@ -117,10 +117,10 @@ fn each(dialect: Dialect) -> String {
     )
 }
 
-/// Returns the SQL for a page of a list. For each dependency and each standing, the index has the ids in order. Such a
-/// series of ids is called a stream here. The statement merges the streams into one order, and then reads only the
-/// rows of the page. So it never reads a row that is not in the list, even if the list has only a few rows of a large
-/// table.
+/// Returns the SQL for a page of a list. For each dependency and each standing, the index `action_standing` has the ids
+/// in order. Such a series of ids is called a stream here. The statement merges the streams into one order, and then
+/// reads only the rows of the page. So it never reads a row that is not in the list, even if the list has only a few
+/// rows of a large table.
 ///
 /// The obvious statement has the filter in its WHERE. Both databases then prefer to read all rows in the order of their
 /// ids, since they expect to find a full page soon. If few rows match, they read the whole table.
@@ -146,9 +146,9 @@ fn list(dialect: Dialect, dependencies: &str, words: &str) -> String {
             next("d.name", "s.word", "$1"),
             next("p.name", "p.word", "p.id"),
         ),
-        // From each stream, the ids of at most one page are read, since a page can come from one stream alone. The
-        // planner could also search the primary key here, and would then read rows of other streams. `NULLS FIRST`
-        // prevents this, since only the index of the streams has that order.
+        // From each stream, as many ids are read as a page has, since all ids of the page can be in one stream. The
+        // planner could also choose the primary key here, and would then read rows of other streams. `NULLS FIRST`
+        // prevents that choice: the index `action_standing` has this order, and the primary key does not.
         Dialect::Postgres => format!(
             "WITH RECURSIVE dependencies (name) AS ({dependencies}), page AS (\
              SELECT i.id {streams} CROSS JOIN LATERAL ({} NULLS FIRST LIMIT $2) AS i ORDER BY i.id LIMIT $2) \

@@ -18,7 +18,7 @@ const ACTIONS: &str = "/-/actions";
 /// All paths, with `ID` where the id of an action stands.
 pub(crate) const PATHS: [&str; 5] =
     [ACTIONS, "/-/actions/ID", "/-/actions/ID/settle", "/-/actions/ID/cancel", "/-/actions/ID/observe"];
-/// The longest time for which a caller may wait. If a caller wants to wait longer, it waits for this time.
+/// The longest time for which a caller may wait until an action is decided. A longer `wait` counts as this time.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// What a request under `/-/actions` wants.
@@ -54,7 +54,7 @@ pub(crate) enum Change {
 pub(crate) enum Unwanted {
     /// There is no such path.
     Path,
-    /// The path has a text in place of an id that is no id. So there is no such action.
+    /// The path has no id of an action in the place of the id. So there is no such action.
     Action,
     /// The path does not take this method. The text names the methods that it takes.
     Method(&'static str),
@@ -168,8 +168,8 @@ impl Query {
 /// Returns the text without its percent-encoding.
 fn decoded(text: &str) -> Result<String, Unwanted> {
     if text.contains('+') {
-        // Some programs read a `+` in a query as a plus sign, and others as a space. A wrong guess would look like a
-        // key that was never recorded.
+        // Some programs read a `+` in a query as a plus sign, and others as a space. So a `+` is refused and not
+        // guessed: after a wrong guess no action would be found, as if the action had never been recorded.
         return Err(Unwanted::Wrong("write a plus sign as %2B, and a space as %20".to_owned()));
     }
     let is_whole = |part: &str| part.len() >= 2 && part.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit);

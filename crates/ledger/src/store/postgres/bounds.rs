@@ -10,8 +10,8 @@
 //!
 //! So each operation has a *bound*, the time at which polls and claims begin to search. Bounds are used only while a
 //! search without them reads many entries. The time below the bounds is searched in short *pieces*, from the bounds
-//! backwards, with each poll. When the beginning is reached, the next round of pieces begins at the bounds. If a piece
-//! has a row that is due, the bound is lowered to this row, so that the next claim takes it.
+//! backwards, with each poll. Once a piece has reached back to the beginning of time, the next piece begins at the
+//! bounds again. If a piece has a row that is due, the bound is lowered to this row, so that the next claim takes it.
 //!
 //! A wrong bound loses no row; bounds only save work. Each process has its own, and begins without any.
 
@@ -32,13 +32,14 @@ use super::statements::NOW;
 /// because the time of a poll says little: on a busy machine a short search takes long, too.
 const MANY: u64 = 2000;
 
-/// How long before the due time of an operation's first due row its bound is set, or before now if no row is due. Polls
-/// and claims search for due rows only from the bound on. The margin is for rows that are written a moment after the
-/// time from which they are due.
+/// Polls and claims search for due rows of an operation only from its bound on. The bound is set this much before the
+/// due time of the operation's first due row. If no row is due, it is set this much before now. The margin is for rows
+/// that are written a moment after the time from which they are due.
 const MARGIN: Duration = Duration::from_secs(1);
 
 /// The length of the shortest [`Piece`]. Polls search for due rows from the bounds on. The time before the bounds is
-/// searched piece by piece.
+/// searched piece by piece, and the first piece has this length. The next piece is longer if few index entries were
+/// read.
 const SHORTEST: Duration = Duration::from_secs(2);
 
 /// A piece of this length or more is not limited: it reaches back to the beginning of time.
@@ -118,11 +119,10 @@ impl Bounds {
         }
     }
 
-    /// The bound of an operation is the time from which polls and claims search for its due rows. Raises the bounds of
-    /// these operations to nearly `now`, because a claim has just taken all due rows that it could lock. Other due
-    /// rows may be left, which another transaction holds. They lie before the raised bound, so polls do not find them
-    /// there. But the time before the bounds is searched, too, and a due row that is found there lowers the bound
-    /// again.
+    /// Raises the bounds of these operations to nearly `now`. It is called after a claim that has taken all due rows
+    /// that it could lock. Due rows that another transaction holds may be left before the raised bounds, where polls
+    /// and claims do not search. But the time before the bounds is searched by pieces, too, and a due row that is found
+    /// there lowers its bound again.
     pub(super) fn emptied(&mut self, dependency: &str, operations: &[String], now: Stamp) {
         let bound = now.saturating_sub(MARGIN);
         for operation in operations {
@@ -132,8 +132,8 @@ impl Bounds {
         }
     }
 
-    /// Polls search for due rows only from the bounds on. Returns the span of time before the bounds that is to be
-    /// searched next; `None` if there are no bounds.
+    /// Returns the span of time before the bounds that is to be searched next, since polls search only from the bounds
+    /// on. Returns `None` if there are no bounds.
     pub(super) fn piece(&self) -> Option<Piece> {
         let length = (self.length < LONGEST).then_some(self.length);
         (!self.of.is_empty()).then_some(Piece { back: self.back, length })

@@ -7,15 +7,16 @@
 //!
 //! - A connection whose deadline has passed is closed. Nothing more is sent on it. A ROLLBACK would get no answer
 //!   either, and a cancel request would go to an address that may belong to another server by now.
-//! - What was sent may still take effect, above all a COMMIT. The caller gets [`Trouble::Away`], which says so. Then
-//!   the caller writes the same change again. The version of the row shows whether the first write was made.
+//! - What was sent may still take effect, above all a COMMIT. The caller gets [`Trouble::Away`], which means that
+//!   nobody knows whether the write was made. Then the caller writes the same change again. The version of the row
+//!   shows whether the first write was made.
 //! - BEGIN changes nothing, so it is tried again on another connection. BEGIN has half of the time that is left, and
 //!   the other half is for a new connection.
 //! - When one connection is lost or silent, the idle connections of the pool are closed as well. They go to the same
 //!   server. Otherwise each of them would cost the next caller an error or the same wait.
-//! - A connection whose transaction failed is asked whether its server still takes writes, and closed if not. After a
-//!   fail-over without several [`hosts`](super::hosts) in the URL, behind a proxy or a name, the pool may hold connections to
-//!   the old primary, which is a standby now. It would refuse the writes of all later transactions.
+//! - A connection whose transaction failed is asked whether its server still takes writes, and closed if not. If the
+//!   URL names only a proxy or a changing DNS name, the pool may hold connections to the old primary after a fail-over.
+//!   The old primary may be a standby by now, and would refuse the writes of all later transactions.
 //! - A connection is given back to the pool by a task that has the same deadline. sqlx first asks the server for a sign
 //!   of life, without a limit. On a silent connection, this would occupy a connection of the pool for as long as the
 //!   kernel keeps it.
@@ -58,9 +59,9 @@ const AFTER_THE_WAIT: Duration = Duration::from_millis(20);
 /// Begins a transaction with the writes of a batch, or with a claim. The transaction waits at most 100 ms for a row
 /// that another transaction holds.
 ///
-/// Scans of whole tables are off. The planner knows neither the length of an array nor the size of a new or
-/// fast-growing table. So it would scan the whole table to join it with the array, and keep that plan while the table
-/// grows.
+/// Scans of whole tables are off. A batch sends its rows as arrays. The planner knows neither the length of an array
+/// nor the size of a new or fast-growing table. So it would scan the whole table to join it with the array, and keep
+/// that plan while the table grows.
 pub(super) const BATCH: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '100ms'; \
      SET LOCAL enable_seqscan = off";
 
@@ -156,8 +157,9 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Makes a link to the database of a pool. `hosts` are the servers among which the pool's server is chosen. `within` is
-    /// the time that the database has for an answer, and `handler` is the time that a handler of the application may take.
+    /// Makes a link to the database of a pool. `hosts` are the servers among which the pool's server is chosen.
+    /// `within` is the time that the database has for an answer, and `handler` is the time that a handler of the
+    /// application may take.
     ///
     /// # Errors
     ///
@@ -319,8 +321,9 @@ impl Link {
         Tx { conn: Some(conn), turn, doubts, writes: false, begun: false, until, within: self.within }
     }
 
-    /// Makes sure of all earlier commits, if there is a doubt. One caller at a time does this, on a connection that is not
-    /// in a transaction, and the others wait for it without a connection.
+    /// If it is in doubt whether an earlier commit has reached the standby (`commit`), waits until all earlier commits
+    /// have. One caller at a time does this, on a connection that is not in a transaction. The other callers wait for
+    /// that caller, without a connection.
     async fn make_sure(&self, until: Instant) -> Result<()> {
         if self.doubts.are_settled() {
             return Ok(());
@@ -352,8 +355,8 @@ impl Link {
         timeout_at(until.into(), Box::pin(making_sure)).await.unwrap_or_else(|_| Err(self.no("answer")))
     }
 
-    /// Takes a connection from the pool. With several servers, waits until one is chosen, and searches again if the pool
-    /// cannot connect to it.
+    /// Takes a connection from the pool. If the URL names several servers, waits until one is chosen. If the pool
+    /// cannot connect to the chosen one, the server that takes writes is searched for again.
     async fn acquire(&self, until: Instant) -> Result<Kept> {
         let mut tries = 1;
         loop {
@@ -361,8 +364,8 @@ impl Link {
                 Some(hosts) => hosts.found(until).await?,
                 None => Turn::default(),
             };
-            // The pool does not say that it cannot connect: it tries again until the end. So half of the time is for a try
-            // with another server.
+            // The pool does not say that it cannot connect: it tries again until its time is over. So it gets only half
+            // of the time, and the other half is left to try another server.
             let searches = self.hosts.is_some() && tries < TRIES && !self.all_in_use();
             let end = if searches { until.min(Instant::now() + self.within / 2) } else { until };
             let error = match timeout_at(end.into(), self.pool.acquire()).await {
@@ -394,12 +397,11 @@ impl Link {
         StoreError::new(Trouble::Busy, said)
     }
 
-    /// Closes the idle connections of the pool.
     pub(super) fn close_idle(&self) {
         close_idle(&self.pool);
     }
 
-    /// Lets the server that takes writes be searched for, if there are several.
+    /// Notes that the server was lost. If the URL names several, the one that takes writes is searched for again.
     fn lost(&self) {
         if let Some(hosts) = &self.hosts {
             hosts.lost(&self.pool);
@@ -418,7 +420,7 @@ impl Link {
     }
 }
 
-/// A connection of the pool, and the turn to whose server it goes.
+/// A connection of the pool, and its turn: the time in which the connection's server is the one that is used.
 #[derive(Debug)]
 pub(super) struct Kept {
     conn: PoolConnection<Db>,
@@ -426,7 +428,6 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Closes the connection.
     pub(super) fn close(self) {
         drop(self.conn.detach());
     }
@@ -449,7 +450,7 @@ pub(crate) struct Tx {
     conn: Option<PoolConnection<Db>>,
     turn: Turn,
     doubts: Arc<Doubts>,
-    /// Whether its COMMIT may leave a doubt.
+    /// Whether its COMMIT may leave a doubt: it may stay unknown whether the standby has it.
     writes: bool,
     /// Whether the server has answered BEGIN.
     begun: bool,
@@ -478,8 +479,8 @@ impl Tx {
         doubts.commit(async { next.execute(&mut **self).await.map(drop) }).await
     }
 
-    /// Returns whether a transaction that was begun ahead may still be used: its server is still the one that is used, and
-    /// no commit has left a doubt since.
+    /// Returns whether this transaction, which was begun ahead, may still be used. It may if no other server was chosen
+    /// since, and if no commit has left a doubt (`commit`).
     pub(super) fn is_usable(&self) -> bool {
         !self.turn.is_over() && self.doubts.are_settled()
     }
@@ -509,12 +510,12 @@ impl Tx {
         self.conn.take().map(|conn| Kept { conn, turn: self.turn.clone() })
     }
 
-    /// Checks that the server has not given the transaction up. It has if a statement failed and the application swallowed
-    /// the error. COMMIT would then roll back, and report no error.
+    /// Checks that the server has not given the transaction up. The server does so when a statement fails. If the
+    /// application ignored that error, COMMIT would roll back, and report no error.
     ///
     /// # Errors
     ///
-    /// [`Trouble::Refused`] if it has; [`Trouble::Away`] if the server does not answer.
+    /// [`Trouble::Refused`] if the transaction was given up; [`Trouble::Away`] if the server does not answer.
     pub(super) async fn check(&mut self) -> Result<()> {
         sqlx::raw_sql("SELECT 1").execute(&mut **self).await.map(drop).map_err(failed)
     }
@@ -533,7 +534,6 @@ impl Tx {
         });
     }
 
-    /// Closes the connection.
     pub(super) fn close(&mut self) {
         if let Some(conn) = self.conn.take() {
             drop(conn.detach());

@@ -1,8 +1,8 @@
 //! One lane of PostgreSQL: a writer that executes each batch of jobs in one transaction.
 //!
-//! While batches follow each other, a lane commits a batch and begins the next transaction in one message ([`Ahead`]). With
-//! a BEGIN of its own, each batch would wait for the server once more. A transaction that was begun ahead has no snapshot
-//! and holds no row. If no job comes within [`LINGER`], it is rolled back.
+//! While batches follow each other, a lane commits a batch and begins the next transaction in one message ([`Ahead`]).
+//! With a BEGIN of its own, each batch would wait for the server once more. A transaction that was begun ahead has no
+//! snapshot and holds no row. If no job comes within [`LINGER`], it is rolled back.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,12 +30,12 @@ pub(super) struct Lane {
     pub(super) prepared: bool,
     /// The transaction that was begun for the next batch.
     ahead: Option<Ahead>,
-    /// When the batch before ended.
+    /// When the previous batch ended.
     ended: Option<Instant>,
 }
 
-/// How long a transaction that was begun ahead waits for jobs. Only a lane that got its last batch within this time after
-/// the one before begins a transaction ahead.
+/// How long a transaction that was begun ahead waits for jobs. A lane begins a transaction ahead only if the present
+/// batch began within this time after the end of the previous one.
 const LINGER: Duration = Duration::from_millis(10);
 
 /// A transaction that was begun for the next batch.
@@ -139,8 +139,9 @@ impl Lane {
         let follows = self.ended.is_some_and(|ended| ended.elapsed() < LINGER);
         let writing = async {
             let ahead = self.ahead.take().filter(|ahead| ahead.tx.is_usable());
-            // The server has not answered since a transaction was begun ahead. So its statements have half of the time,
-            // as BEGIN has, and the other half is left to try again on another connection.
+            // If a transaction was begun ahead, no BEGIN shows now whether the server still answers. So the first
+            // statements have only half of the time, as BEGIN has, and the other half is left to try again on another
+            // connection.
             let now = Instant::now();
             let answer_by =
                 if ahead.is_some() { now + until.saturating_duration_since(now) / 2 } else { until };

@@ -1,10 +1,11 @@
 //! PostgreSQL 15 and newer, with any number of workers on one database.
 //!
-//! - Every transaction of the ledger's own sets READ COMMITTED. The compare-and-set needs no more, and under
-//!   SERIALIZABLE two thirds of concurrent claims would be run again. Only a transaction in which a handler of the
-//!   application runs uses the isolation that is the database's default, since the application was written for that
-//!   default. A transaction that is refused with 40001 or 40P01 is run again.
-//! - Nothing is left in the server session after a transaction: no session state, no advisory lock and no listening. If
+//! - Every transaction of the ledger's own sets READ COMMITTED. This is enough, because a change is written only if the
+//!   row still has the version that was read. Under SERIALIZABLE, two thirds of concurrent claims would be run again.
+//!   Only a transaction in which a handler of the application runs uses the isolation that is the database's default,
+//!   since the application was written for that default. A transaction that is refused with 40001 or 40P01 is run
+//!   again.
+//! - Nothing is left in the server session after a transaction: no session state, no advisory lock and no `LISTEN`. If
 //!   [`Settings::prepared`] is off, there are no named statements either. Then the ledger works behind a pooler in
 //!   transaction mode.
 //! - A batch waits only 100 ms for a row that another transaction holds. After that, the job that needs this row waits
@@ -84,17 +85,18 @@ impl Postgres {
     /// Connects to `postgres://…` and starts the writers on the current runtime. The tables are not created: see
     /// [`Store::migrate`].
     ///
-    /// The URL may name several servers, as in `postgres://user@a:5432,b:5433/db`. Then the one that takes writes is used,
-    /// and it is searched for again whenever it is lost.
+    /// The URL may name several servers, as in `postgres://user@a:5432,b:5433/db`. Then the one that takes writes is
+    /// used, and it is searched for again whenever it is lost.
     ///
     /// # Errors
     ///
-    /// If the URL is not valid, if the database cannot be reached, or if none of several servers takes writes. The error
-    /// names the servers, and never the password.
+    /// If the URL is not valid, if the database cannot be reached, or if none of several servers takes writes. The
+    /// error names the servers, and never the password.
     pub async fn connect(url: &str, settings: Settings) -> Result<Postgres> {
         let servers = url::servers(url)?;
         let prepare = |options: PgConnectOptions| {
-            // Poolers refuse the start-up parameter `extra_float_digits`, and it matters only for floating-point columns.
+            // Poolers refuse the start-up parameter `extra_float_digits`, and it matters only for floating-point
+            // columns.
             let options = options.extra_float_digits(None).application_name("seawall");
             if settings.prepared { options } else { options.statement_cache_capacity(0) }
         };
@@ -179,7 +181,7 @@ impl Postgres {
     }
 
     /// Returns the statements that begin a transaction that lists actions, and the statement that lists the actions
-    /// which match the filter. Tests check its query plan.
+    /// which match the filter. Tests check the query plan of the second one.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn list_texts(filter: &Filter) -> [&'static str; 2] {
@@ -215,7 +217,9 @@ impl Postgres {
         Session { conn, prepared: self.prepared }
     }
 
-    /// Begins a transaction that only reads. A single read needs a transaction, too, if prepared statements are off.
+    /// Begins a transaction that only reads. A single read needs a transaction, too, if prepared statements are off:
+    /// sqlx sends a statement with parameters in two messages, and without a transaction a pooler could send them to
+    /// two server sessions.
     async fn reading(&self, until: Instant) -> Result<Tx> {
         self.link.begin(Begin::Read, until).await
     }

@@ -120,10 +120,10 @@ static FIND_MANY: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {} FROM seawall.action WHERE {keys}", columns::action())
 });
 
-/// The statement of a claim. The rows of each operation are found in the order of the index. The operation whose oldest
-/// row is due first is looked at first, and the statement stops when it has enough rows. So it locks only the rows that
-/// it claims. The search begins at a given time for each operation, so that it reads few old entries of the index (see
-/// `bounds.rs`).
+/// The statement of a claim. The index gives the rows of each operation in the order of their due times. The statement
+/// begins with the operation that has the earliest due time, and stops when it has enough rows. So it locks only the
+/// rows that it claims. The search begins at a given time for each operation, so that it reads few old entries of the
+/// index (see `bounds.rs`).
 static CLAIM: LazyLock<String> = LazyLock::new(|| {
     claim(
         "a.id = ANY (ARRAY(SELECT d.id FROM (SELECT name, low FROM unnest($6::text[], $7::timestamptz[]) AS u (name, low) \
@@ -492,8 +492,9 @@ impl Session<'_> {
         Ok(Counts { undeclared, ..rows::counts(&open, &stuck, most)? })
     }
 
-    /// Looks at the next `most` rows after `after`, and deletes those that ended before `before` and are no longer due.
-    /// Returns the number of deleted rows, and the row after which the next call goes on.
+    /// Looks at the next `most` rows after `after`, and deletes those that ended before `before` and have no due time.
+    /// (An ended row has one while the provider is still to be asked about it.) Returns the number of deleted rows, and
+    /// the row after which the next call goes on.
     pub(super) async fn sweep(&mut self, before: Stamp, after: Option<ActionId>, most: u32) -> Result<Swept> {
         let query = self.query(
             "WITH page AS (SELECT id, ended, ended_at, due_at FROM seawall.action \

@@ -98,7 +98,8 @@ pub(super) static CLAIM_FAILING: LazyLock<String> = LazyLock::new(|| {
     ))
 });
 
-/// The maximum number of operations in one statement of a claim. SQLite allows 500 parts of a `UNION`.
+/// The maximum number of operations in one statement of a claim, which has one part of a `UNION` for each. SQLite
+/// allows at most 500 parts.
 const OPERATIONS: usize = 100;
 
 static CLAIM_ONE: LazyLock<String> = LazyLock::new(|| claim("id = ?3 AND due_at <= ?4 AND needs <= ?5"));
@@ -163,7 +164,8 @@ pub(super) async fn change(
     write(conn, &CHANGE, writes, bind, |(id, write)| (*id, write.attempt())).await
 }
 
-/// Writes rows of actions, and the lines of the attempt log of those that were written. Returns their ids.
+/// Writes rows of actions, and the lines of the attempt log for the rows that were written. Returns the ids of the
+/// written rows.
 async fn write<'r, T>(
     conn: &mut SqliteConnection,
     text: &'static WithLines,
@@ -178,7 +180,8 @@ async fn write<'r, T>(
             let id: &str = row.try_get(0).map_err(failed)?;
             taken.insert(ActionId::parse(id).ok_or_else(|| StoreError::foreign("id", id))?);
         }
-        // If some rows were not written, the statement has written no line.
+        // If some rows were not written, the statement has written no line at all. So the lines of the other rows are
+        // written here.
         if taken.len() - before < piece.len() {
             let written = piece.iter().map(&line).filter(|(id, _)| taken.contains(id));
             let lines: Vec<_> = written.filter_map(|(id, line)| Some((id, line?))).collect();
@@ -280,7 +283,7 @@ pub(super) async fn claim_due(
     Ok(readable(&rows))
 }
 
-/// Claims up to `most` of the due rows of the declared operations that `which` names, and returns them.
+/// Of the due rows of the declared operations, claims those that `which` names, at most `most`, and returns them.
 pub(super) async fn claim_which(
     conn: &mut SqliteConnection,
     declared: &Declared,
@@ -411,8 +414,8 @@ pub(super) async fn versions(conn: &mut SqliteConnection, ids: &[ActionId]) -> R
     rows.iter().map(|row| polled::version_of(&mut rows::reader(row))).collect()
 }
 
-/// Executes a statement without parameters, and returns its rows. The prepared statement is not kept, since its text
-/// contains the time.
+/// Executes a statement without parameters, and returns its rows. The prepared statement is not kept: its text contains
+/// values such as the time, so the same text hardly comes again.
 async fn plain(conn: &mut SqliteConnection, text: String) -> Result<Vec<SqliteRow>> {
     sqlx::query(AssertSqlSafe(text)).persistent(false).fetch_all(conn).await.map_err(failed)
 }
@@ -459,8 +462,9 @@ pub(super) async fn counts(
     Ok(Counts { undeclared, ..rows::counts(&open, &stuck, most)? })
 }
 
-/// Looks at the next `most` rows after `after`, and deletes those that ended before `before` and are no longer due.
-/// Returns the number of deleted rows, and the row after which the next call goes on.
+/// Looks at the next `most` rows after `after`, and deletes those that ended before `before` and have no due time. (An
+/// ended row has one while the provider is still to be asked about it.) Returns the number of deleted rows, and the row
+/// after which the next call goes on.
 pub(super) async fn sweep(
     conn: &mut SqliteConnection,
     before: Stamp,

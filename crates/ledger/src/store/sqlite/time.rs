@@ -39,9 +39,9 @@ impl Source {
         }
     }
 
-    /// Returns the time that the clock shows. SQLite's own time function is not used, since it cuts off
-    /// the part below a millisecond. Other times of the ledger have microseconds, and one of the same millisecond would
-    /// seem to be later than now.
+    /// Returns the time that the clock shows. SQLite's own time function is not used, since it cuts off the
+    /// microseconds. The other times of the ledger have microseconds. So a time that was stored a moment ago could be
+    /// later than SQLite's present time.
     pub(crate) fn stamp(&self) -> Stamp {
         match self {
             Source::Machine => machine_time(),
@@ -65,7 +65,8 @@ impl Source {
     }
 
     /// Returns how long the machine has been running, including the time for which it slept. Returns `None` if this
-    /// system does not tell. The wall clock would be useless here: it is the database's clock itself.
+    /// system does not tell. This time shows whether the database's clock has jumped. The wall clock cannot show that,
+    /// since it is the database's clock itself.
     pub(super) fn own_time(&self) -> Option<OwnTime> {
         match self {
             Source::Machine => uptime(),

@@ -159,7 +159,8 @@ async fn transaction(
         answers.push(answer);
     }
     tx.commit().await.map_err(|e| match failed(e) {
-        // The disk failed in the middle of the COMMIT. What it has written may be found when the file is opened again.
+        // The disk failed in the middle of the COMMIT. So the transaction may be there or not when the file is opened
+        // again. The error says that it is not known.
         e if e.trouble() == Trouble::Away => e.after_commit(),
         e => e,
     })?;
