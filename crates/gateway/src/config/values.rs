@@ -63,7 +63,7 @@ pub(super) fn whole(value: &DeValue<'_>) -> Outcome<u64> {
     u64::try_from(integer(value)?).map_err(|_| Wrong::new("this number must not be negative"))
 }
 
-/// Returns a whole number as a `u32`. A larger number becomes `u32::MAX`. Any other value is a mistake.
+/// Returns a whole number as a `u32`. A number above `u32::MAX` becomes `u32::MAX`. Any other value is a mistake.
 pub(super) fn count_u32(value: &DeValue<'_>) -> Outcome<u32> {
     whole(value).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
 }

@@ -1,4 +1,4 @@
-//! First pass: checks that every key is known, and that every value by itself is well formed.
+//! The first pass over a configuration: checks that every key is known, and that every value by itself is well formed.
 //!
 //! This pass uses the table of keys and nothing else. What depends on two values is checked in `read`.
 

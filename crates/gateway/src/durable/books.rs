@@ -343,7 +343,8 @@ impl Started {
         either!(&self.attempt, attempt => attempt.action())
     }
 
-    /// Returns the moment by which the first byte must have left. After it, nothing may be sent.
+    /// Returns the moment by which the first byte of the request must have left. After that moment, nothing may be
+    /// sent.
     pub(crate) fn deadline(&self) -> Instant {
         either!(&self.attempt, attempt => attempt.deadline())
     }

@@ -192,8 +192,8 @@ fn headers(headers: &HeaderMap) -> Value {
     Value::Object(shown)
 }
 
-/// Returns a body as a JSON value if it is JSON and not long, and otherwise as text. The result is `null` if the body
-/// is empty or is not text.
+/// Returns a body as a JSON value if it is JSON, is not longer than [`JSON_MAX`], and loses no digit of its numbers.
+/// Returns any other body as text. The result is `null` if the body is empty or is not text.
 fn body(kept: &StoredAnswer) -> Value {
     let Ok(text) = std::str::from_utf8(&kept.body) else { return Value::Null };
     if text.is_empty() {

@@ -117,7 +117,7 @@ impl LedgerSide {
         format!("away since {since:.0}: {}", away.why)
     }
 
-    /// Returns whether no process declares this operation any longer: nobody has renewed the declaration for ten
+    /// Returns whether no process declares this operation any longer: no process has renewed the declaration for ten
     /// minutes. The result may be some seconds old. Returns `false` if the ledger cannot be asked.
     pub(crate) async fn is_undeclared(&self, books: &Books, dependency: &str, operation: &str) -> bool {
         let mut declared = self.declared.lock().await;

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 /// The time between two questions of the watch.
 const BETWEEN: Duration = Duration::from_millis(250);
 /// The shortest time between the beginnings of two reads of one action. The ledger wakes a reader also for writes of
-/// some other rows.
+/// some other rows, so a busy ledger would make it read without a pause.
 const AT_LEAST: Duration = Duration::from_millis(20);
 
 /// The ledger from which the actions are read that callers wait for. Tests use a model of it.
@@ -141,8 +141,8 @@ impl Waiters {
         told.borrow().clone()
     }
 
-    /// Takes a place among the waiting callers, and returns it with what is read of the action. Returns `None` if there
-    /// is no place.
+    /// Takes a place among the waiting callers. Returns the place, and a receiver of what the reader reads of the
+    /// action. Returns `None` if `most` callers wait already.
     fn join<S: Source>(
         &self,
         source: &S,

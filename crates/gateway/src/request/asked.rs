@@ -152,7 +152,8 @@ impl Asking<'_> {
                 () = running.until_draining() => {}
             }
         };
-        // For the caller, an action of somebody else does not exist. So the wait for such an action ends immediately.
+        // An action that the caller may not see is answered as if it did not exist. So the wait for such an action ends
+        // immediately.
         let enough = |action: &Action| is_decided(action) || !self.may_see(action);
         let most = self.compiled.settings.ledger.waiters;
         let story = match self.site.room.waiters.wait(&books, id, stop, most, enough).await {

@@ -34,8 +34,8 @@ use crate::running::operations::FoundOperation;
 use crate::running::router::{Router, Routes};
 
 /// Handles one request that came through `door`, and returns the answer for its caller. This is the dependency's
-/// answer, or a problem that the gateway describes itself. Also decides whether the caller's HTTP/1 connection closes
-/// after the answer. Never fails.
+/// answer, or an answer that the gateway makes itself, for example one that describes a problem. Also decides whether
+/// the caller's HTTP/1 connection closes after the answer. Never fails.
 pub(crate) async fn handle(
     site: Arc<Site>,
     door: Arc<Door>,

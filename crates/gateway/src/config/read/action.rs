@@ -179,8 +179,8 @@ fn rules(
     }
 }
 
-/// Reads which keys a provider takes, and reports what is wrong with the lengths. If the rules cannot be read, the
-/// default is returned.
+/// Reads which keys a provider takes. Reports what is wrong with the declared minimum and maximum length of a key. If
+/// the rules cannot be read, returns the default.
 pub(super) fn key_rules(section: &Section<'_>) -> KeyRules {
     let (table, silent) = (section.child("key"), KeyRules::default());
     let chars = table.opt("chars", |value| KeyChars::parse(values::text(value)?)).unwrap_or(silent.chars());

@@ -100,8 +100,7 @@ pub(super) fn taken(
 }
 
 /// Returns the names of the headers that are recorded. They are those that are needed to read the body, those of the
-/// setting `keep_headers`, and those whose values replace the placeholders `holes` of a template, such as
-/// `{request-header:x-tenant}`.
+/// setting `keep_headers`, and those whose values fill `holes`, such as `{request-header:x-tenant}`.
 fn headers<'h>(section: &Section<'_>, holes: impl Iterator<Item = &'h Hole>) -> Vec<HeaderName> {
     let listed = section.raw("keep_headers");
     let listed = listed.map_or_else(|| vec![ACCEPT, ACCEPT_LANGUAGE], |list| shape::stored_headers(list).0);
