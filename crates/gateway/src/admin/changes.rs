@@ -25,7 +25,8 @@ pub struct Change {
     /// changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<usize>,
-    /// The state to which the breaker was set: `open`, `closed` or `auto`.
+    /// The state to which the breaker was set: `open`, `closed`, or `auto`. With `auto` the breaker is no longer forced
+    /// and follows the results of calls again.
     pub state: String,
     /// The reason for the change, in the operator's words.
     pub reason: String,

@@ -3,8 +3,8 @@
 //! Reading needs no token on loopback. A request that changes something needs a token, wherever it comes from. The Host
 //! is checked on every request. A web page of another origin may change nothing, even with a token.
 //!
-//! The obvious admin port would trust its network and check nothing else. But a web page can make the name of its own
-//! site resolve to this machine. If an operator opened such a page, the page could reach the port through the
+//! An admin port that trusts its network and checks nothing would be simpler. But a web page can make the name of its
+//! own site resolve to this machine. If an operator opened such a page, the page could reach the port through the
 //! operator's browser.
 //!
 //! Who changed what, when and why is kept and logged: for breakers in this process ([`changes`]), and for actions in the
@@ -70,7 +70,8 @@ pub async fn serve(listener: TcpListener, running: Arc<Running>, token: AdminTok
     serve_with(listener, running, Arc::new(LedgerSide::new()), token).await
 }
 
-/// Serves the admin side as [`serve`] does. It also shows whether the ledger of `ledger` is open and answers.
+/// Serves the admin side as [`serve`] does, with the actions of the ledger that the parameter `ledger` holds. With
+/// `?verbose`, the path `/readyz` also says whether this ledger is open and answers.
 pub(crate) async fn serve_with(
     listener: TcpListener,
     running: Arc<Running>,
@@ -159,10 +160,10 @@ async fn listing() -> String {
     format!("Seawall {}, the admin side\n\n{PATHS}", env!("CARGO_PKG_VERSION"))
 }
 
-/// Answers whether the gateway itself is ready: 200 if it takes calls, 503 while it drains. An open breaker says
-/// something about a dependency, and never makes the gateway unready. The ledger does not either, since the gateway
-/// serves everything that is not durable without it. With `?verbose`, a second line says whether the ledger is open and
-/// answers.
+/// Answers the question whether the gateway itself is ready: 200 if it takes calls, 503 while it drains. An open
+/// breaker says something about a dependency, and never makes the gateway unready. A ledger that does not answer never
+/// makes the gateway unready either, since every call that is not durable works without the ledger. With `?verbose`, a
+/// second line says whether the ledger is open and answers.
 async fn ready(State(desk): State<Arc<Desk>>, uri: Uri) -> (StatusCode, String) {
     let (status, word) = match desk.running.is_draining() {
         true => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
@@ -209,8 +210,9 @@ async fn wrong_method(method: Method, uri: Uri) -> AdminProblem {
     AdminProblem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
 
-/// Adds headers to every answer. They tell browsers and proxies not to store the answer, since it is true only at this
-/// moment. They also tell browsers not to take the answer for a web page.
+/// Adds two headers to every answer. `no-store` tells browsers and proxies not to store the answer, since the state
+/// that it shows may change at any moment. `nosniff` tells browsers to believe the `content-type` of the answer, so
+/// that none shows a text of ours as HTML.
 async fn never_stored(response: Response) -> impl IntoResponse {
     let headers = [
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),

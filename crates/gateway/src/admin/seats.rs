@@ -1,9 +1,10 @@
-//! Bounds the number of the admin side's connections in such a way that monitoring never waits for one of them to end.
-//! When all seats are taken, the connection that has sent no request for the longest time is closed.
+//! Bounds the number of the admin side's connections. When all seats are taken and a new connection comes, the
+//! connection that has sent no request for the longest time is closed. So monitoring never waits until a caller gives
+//! its connection up.
 //!
 //! A bound alone would not be enough. If one caller opened all the connections and sent no request, everybody else
-//! would wait in the backlog. With 300 idle connections, `/livez` took thirty seconds, which is how long an idle
-//! connection is kept. An orchestrator restarts a program that takes thirty seconds to answer.
+//! would wait in the backlog until an idle connection is closed, after thirty seconds. With 300 idle connections,
+//! `/livez` took that long, and an orchestrator restarts a program that takes thirty seconds to answer.
 
 use std::future::Future;
 use std::sync::Arc;

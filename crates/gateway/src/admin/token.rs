@@ -31,7 +31,7 @@ pub struct AdminToken {
 
 /// Where the tokens come from.
 enum Source {
-    /// The tokens of `gateway.admin_token_file`, as the file was read last.
+    /// The tokens of `gateway.admin_token_file`. A reload reads the file again.
     Named(TokenFile),
     /// One token that the gateway made, and the path of its file.
     Made { path: PathBuf, secret: String },
@@ -75,8 +75,8 @@ impl AdminToken {
     /// [`default_token_path`]. In that case a [`MadeFile`] is returned as well; dropping it removes the file. `admin`
     /// is the address that the admin side listens on.
     ///
-    /// Each line of the configured file holds `TOKEN` or `NAME TOKEN`. The name is shown beside what its owner changed.
-    /// Empty lines and lines that begin with `#` are skipped.
+    /// Each line of the configured file holds `TOKEN` or `NAME TOKEN`. The name is shown beside every change that is
+    /// made with the token. Empty lines and lines that begin with `#` are skipped.
     ///
     /// # Errors
     /// If the token that was made cannot be written, or if `admin` is not a loopback address and no file is configured.
@@ -138,8 +138,8 @@ impl AdminToken {
 }
 
 /// Returns the path of the token file of a gateway that has no `admin_token_file` and whose admin side listens on this
-/// port. The path is `$XDG_RUNTIME_DIR/seawall-PORT.token`; without a usable `XDG_RUNTIME_DIR`, the file lies in the
-/// folder for temporary files.
+/// port. The path is `$XDG_RUNTIME_DIR/seawall-PORT.token`. If `XDG_RUNTIME_DIR` is not the absolute path of a folder,
+/// the file lies in the folder for temporary files.
 #[must_use]
 pub fn default_token_path(port: u16) -> PathBuf {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
@@ -148,9 +148,10 @@ pub fn default_token_path(port: u16) -> PathBuf {
     folder.join(format!("seawall-{port}.token"))
 }
 
-/// Writes a file that only its owner can read. A file that has this path already was left by a gateway that has ended,
-/// because now this gateway has the port. The old file is removed and not overwritten, since it may be a link, or
-/// readable for others. Fails if the old file cannot be removed or the new one cannot be written.
+/// Writes a file that only its owner can read. The path contains the port of the admin side, and this gateway listens
+/// on that port. So a file that has this path already was left by a gateway that has ended. The old file is removed and
+/// not overwritten, since it may be a link, or readable for others. Fails if the old file cannot be removed or the new
+/// one cannot be written.
 fn write_private(path: &Path, secret: &str) -> std::io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),

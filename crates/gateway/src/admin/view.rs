@@ -1,6 +1,7 @@
 //! The gateway's state, in the form in which its API shows it. `seawall status` reads the same structures.
 //!
-//! Figures are for programs. The answers to a person's questions ("why?", "what next?") are given in words as well.
+//! Programs read the figures. A person asks "why?" and "what next?": the fields `why` and `next` hold the answers in
+//! words.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,7 +64,8 @@ pub struct ReloadView {
 pub struct DependencyView {
     /// The dependency's name.
     pub name: String,
-    /// The worst state among the breakers of the dependency's endpoints and keys.
+    /// The worst state among the breakers of the dependency's endpoints and keys. From worst to best: `open`,
+    /// `forced-open`, `half-open`, `forced-closed`, `closed`.
     pub state: String,
     /// The endpoints, in order of preference.
     pub endpoints: Vec<EndpointView>,
@@ -135,7 +137,8 @@ pub struct EndpointView {
 /// The breaker of one key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BreakerKeyView {
-    /// The key. `null` means that all keys beyond `max_keys` share this breaker.
+    /// The key. `null` stands for all keys that got no breaker of their own because `max_keys` keys had one already.
+    /// They share this breaker.
     pub key: Option<String>,
     /// The breaker, which decides whether calls with this key may be made.
     pub breaker: BreakerView,
@@ -150,7 +153,8 @@ pub struct BreakerKeyView {
 /// The limit of one key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitKeyView {
-    /// The key. `null` means that all keys beyond `max_keys` share this limit.
+    /// The key. `null` stands for all keys that got no limit of their own because `max_keys` keys had one already. They
+    /// share this limit.
     pub key: Option<String>,
     /// The limit on the attempts with this key that are in flight.
     pub limit: LimitView,
@@ -169,8 +173,8 @@ pub struct BreakerView {
     /// The number of seconds since the state began.
     pub for_seconds: f64,
     /// When the breaker left the state `closed` because of failures, in the form of RFC 3339. Absent if the breaker is
-    /// closed or forced. Also absent in one case while the breaker probes: it was forced open, and an operator has set
-    /// it to `auto`.
+    /// closed or forced. Also absent if an operator forced the breaker open and then set it to `auto`, as long as it
+    /// probes.
     #[serde(default)]
     pub opened_at: Option<String>,
     /// The number of seconds since the time `opened_at`. It is longer than `for_seconds` if probes have failed since
@@ -199,9 +203,9 @@ pub struct BreakerView {
 /// The calls in a breaker's window, by result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WindowView {
-    /// The number of good calls.
+    /// The number of good calls: those that showed that the endpoint works.
     pub ok: u32,
-    /// The number of bad calls.
+    /// The number of bad calls: those that showed that the endpoint does not work, or that it is too slow.
     pub bad: u32,
     /// The bad calls by kind, for example `31 timeouts, 4 × 503`. Absent if there are none.
     #[serde(default)]
@@ -258,7 +262,7 @@ pub struct OperationView {
     pub attempts: u32,
     /// The maximum time to make a connection, in milliseconds.
     pub connect_ms: u64,
-    /// The maximum time without progress, in milliseconds.
+    /// The maximum time without progress in sending the request or reading the answer, in milliseconds.
     pub read_ms: u64,
     /// The maximum time of the whole call, in milliseconds. `null` means that there is no bound.
     #[serde(default)]
@@ -365,8 +369,8 @@ fn operations(settings: &config::Dependency) -> Vec<OperationView> {
     named.chain([other]).collect()
 }
 
-/// Returns what the API shows of the operation `other` with these settings. For a named operation, the caller of this
-/// function replaces the name, the pattern and the idempotency.
+/// Returns what the API shows of the operation `other`, if it has these settings. For an operation of the file,
+/// `operations` replaces the name, the pattern and the idempotency.
 fn brief(timeout: &Timeouts, retry: &config::Retry) -> OperationView {
     let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     OperationView {
@@ -522,8 +526,9 @@ impl SeenBreaker {
     }
 }
 
-/// Returns how bad a state is for the callers. A higher number is worse. A breaker that was forced open counts as less
-/// bad than one that opened by itself, because in the first case an operator knows about it.
+/// Returns how bad a state is for the callers; a dependency is shown with the worst state of its breakers. A higher
+/// number is worse. A breaker that was forced open counts as less bad than one that opened by itself, because in the
+/// first case an operator knows about it.
 fn badness(state: BreakerState) -> u8 {
     match state {
         BreakerState::Open => 4,

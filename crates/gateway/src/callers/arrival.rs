@@ -12,7 +12,7 @@ use super::patience::{IDLE, SETTLE};
 
 /// Returns whether the connection begins with HTTP/2's preface (RFC 9113, section 3.4). If the caller closes the
 /// connection without sending a byte, the result is `Some(false)`. The result is `None` if the connection fails, or if
-/// the caller sends too little in time:
+/// the bytes that are needed for a result do not come in time:
 ///
 /// - The first byte may take as long as a connection may be idle (`IDLE`, two minutes). Once the gateway begins to
 ///   stop, it may take at most `SETTLE` (300 ms) more.
@@ -46,8 +46,8 @@ pub(crate) async fn speaks_http2(
         if tokio::time::Instant::now() >= end {
             return None;
         }
-        // Only a part of the preface has come, and it stays unread. So the socket counts as readable already, and
-        // nothing wakes this task when more bytes come. Therefore the task looks again after a pause.
+        // Only a part of the preface has come. Since the part stays unread, the socket counts as readable all the time,
+        // and tokio would not tell this task when more bytes come. So the task looks again after a pause.
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(50));
         n = tcp.peek(&mut seen).await.ok()?;
@@ -75,7 +75,8 @@ pub(crate) fn refuse_new(listener: &TcpListener) {
     }
 }
 
-/// Makes a socket filter of one instruction, `return 0` (BPF_RET | BPF_K), which keeps no byte of any packet.
+/// Makes a socket filter of one instruction, `return 0` (BPF_RET | BPF_K): it keeps no byte of any packet, so the
+/// kernel drops every packet.
 fn libc_filter() -> socket2::SockFilter {
     const RETURN: u16 = 0x06;
     socket2::SockFilter::new(RETURN, 0, 0, 0)

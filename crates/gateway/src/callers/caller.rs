@@ -1,9 +1,9 @@
 //! Watches one caller's connection from outside its task: what the caller does, since when, and how long it may take.
 //!
 //! Everything that a caller holds must be given back at a time that does not depend on the caller. So each worker looks
-//! at its connections four times a second ([`Caller::look_after`]). The obvious way is a deadline inside the future of
-//! the answer's body, which hyper polls. But hyper does not poll the body while the caller takes no bytes, and does not
-//! look at the socket while an upload makes no progress. So that deadline would never fire.
+//! at its connections four times a second ([`Caller::look_after`]). A deadline inside the future of the answer's body,
+//! which hyper polls, would be simpler, but it would never fire: hyper does not poll the body while the caller takes no
+//! bytes, and does not look at the socket while an upload makes no progress.
 
 pub(crate) mod io;
 
@@ -29,7 +29,8 @@ pub(crate) struct Caller {
     probe: Probe,
     task: Task,
     phase: AtomicU8,
-    /// A time in nanoseconds of the clock. Its meaning depends on `phase`:
+    /// A time in nanoseconds of the clock. Its meaning depends on the value of `phase`, which is one of the constants
+    /// below:
     ///
     /// - `CALL` over HTTP/1: the time by which the call must be over.
     /// - `CALL` over HTTP/2: the last time at which [`Caller::look_after`] found a stream.
@@ -49,7 +50,8 @@ pub(crate) struct Caller {
     in_head: AtomicBool,
     /// The streams of an HTTP/2 connection. `None` on HTTP/1.
     streams: Option<Box<Streams>>,
-    /// Whether the connection was closed because of too many control frames.
+    /// Whether the connection was closed because the caller sent too many control frames (frames of HTTP/2 that carry
+    /// no part of a request, such as PING).
     flooded: AtomicBool,
     /// The status with which hyper refused a head that it could not read. Zero if it refused none.
     unread: AtomicU16,
@@ -58,11 +60,12 @@ pub(crate) struct Caller {
     standstill: Mutex<Standstill>,
     /// Whether bytes could not be written.
     write_failed: AtomicBool,
-    /// A number of bytes, counted from the beginning of the connection. When the socket has accepted this number, hyper
-    /// has written the last piece of a body that it got.
+    /// A number of bytes, counted from the beginning of the connection. hyper gets the bodies of answers piece by
+    /// piece. When the socket has accepted this number of bytes, hyper holds nothing more of the piece that it got
+    /// last.
     owed: AtomicU64,
-    /// Whether the task that sends an answer's body waits until hyper has written the last piece. It is woken by the
-    /// waker in `body`.
+    /// Whether the task that sends an answer's body waits until hyper has written the piece that it got last. The waker
+    /// in `body` wakes this task.
     body_waits: AtomicBool,
     body: Mutex<Option<Waker>>,
 }
@@ -114,7 +117,8 @@ impl Caller {
     }
 
     /// Notes that a request's head has been read, and that the call to the dependency must be over at `end_by`. If the
-    /// time is set again for the same request, the new time replaces the old one. This is for HTTP/1 only.
+    /// request has a body, the time is set again when the body has come, and the new time replaces the old one. This is
+    /// for HTTP/1 only.
     pub(crate) fn ends_by(&self, end_by: Time) {
         self.phase.store(CALL, Relaxed);
         self.marked.store(end_by.as_nanos(), Relaxed);
@@ -145,7 +149,8 @@ impl Caller {
         self.meter.reset_on_drop(true);
     }
 
-    /// Notes that hyper gets a piece of a body to write. `bytes` is the length of the piece.
+    /// Notes that hyper gets a piece of a body to write, so that [`Caller::owes`] can tell whether the piece is
+    /// written. `bytes` is the length of the piece.
     pub(crate) fn owe(&self, bytes: usize) {
         self.owed.store(self.meter.accepted() + bytes as u64, Relaxed);
     }
@@ -247,8 +252,8 @@ impl Caller {
             self.marked.store(now.as_nanos(), Relaxed);
         };
         match phase {
-            // No stream is left, but bytes still wait to be written. They belong to an answer whose stream was ended at
-            // its deadline, and the caller does not read them. So the connection is ended.
+            // No stream is left. But bytes wait, and their writing made no progress for longer than `GRACE`. They belong to
+            // an answer whose stream was ended because its caller was too slow. So the connection is ended.
             _ if !busy && forlorn => self.end(),
             HEAD if self.in_head.load(Relaxed) => {
                 if since > limits.head {
@@ -271,8 +276,8 @@ impl Caller {
     }
 
     /// Returns the time since the last progress in writing; `None` if no bytes wait to be written. While hyper holds a
-    /// piece of a body, only a completely written piece counts as progress. At other times each byte that the socket
-    /// takes counts.
+    /// piece of a body, only a completely written piece counts as progress, so that a caller cannot hold the call for
+    /// ever by taking single bytes. At other times each byte that the socket takes counts.
     fn stands_still(&self, now: Time) -> Option<Duration> {
         let owes = self.owes();
         if !owes && !self.blocked.load(Relaxed) && self.meter.unwritten() == 0 {
@@ -287,8 +292,8 @@ impl Caller {
         Some(now.since(*seen.since.get_or_insert(now)))
     }
 
-    /// Ends the task of a caller that has left. hyper would not notice that the caller has left, since it does not look
-    /// at the socket while an upload makes no progress.
+    /// Ends the task of a caller that has left during its call. hyper would not notice that the caller has left, since
+    /// it does not look at the socket while an upload makes no progress.
     fn left(&self) {
         if let Some(task) = self.task.get() {
             task.abort();

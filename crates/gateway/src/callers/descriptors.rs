@@ -14,9 +14,9 @@
 //! A caller for which there is no room gets an answer that says so. Its connection uses a descriptor only until that
 //! answer is sent.
 //!
-//! The obvious gateway would let callers in until `accept` fails. By then no descriptor would be left for connections
-//! to its dependencies. The callers that were let in would wait in vain, and the operators could not ask the gateway
-//! what is wrong.
+//! A simpler gateway would let callers in until `accept` fails. By then no descriptor would be left for connections to
+//! its dependencies. The callers that were let in would wait in vain, and the operators could not ask the gateway what
+//! is wrong.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -42,10 +42,10 @@ static ADMIN_SEATS: AtomicUsize = AtomicUsize::new(usize::MAX);
 /// The number of descriptors that the runtime of one worker holds: two for epoll, one for the waker, and one for its
 /// end of the pipe that delivers signals.
 const OF_A_RUNTIME: u64 = 4;
-/// The number of descriptors that may be in use for a short time: for connections to the admin side, a file and a
-/// lookup. The kernel always gives out the lowest free number, so these descriptors take low numbers while they are
-/// open. The numbers above them are then used by callers and for dependencies. So this number is added to the
-/// descriptors that the program holds all the time.
+/// The number of descriptors that may be in use for a short time: for connections to the admin side, a file and the
+/// lookup of a host name. The kernel always gives out the lowest free number, so such a descriptor can push a caller's
+/// connection up to a higher number, as if the program held one more descriptor all the time. So this number is counted
+/// as the program's own.
 const PASSING: u64 = 4;
 /// The minimum number of descriptors that are kept for the admin side, lookups and files. Normally an eighth of the
 /// limit is kept; this number is kept if an eighth is less. It is enough for a request to `/livez`, a reload and a

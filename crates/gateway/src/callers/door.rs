@@ -35,7 +35,8 @@ impl Door {
         (listener, Door { gate: Gate::new(address, hosts, tokens), own })
     }
 
-    /// Returns the name of the dependency whose own port this is; `None` for the port that all dependencies share.
+    /// Returns the name of the dependency to which this door's port belongs; `None` for the port that all dependencies
+    /// share.
     pub(crate) fn own(&self) -> Option<&str> {
         self.own.as_deref()
     }

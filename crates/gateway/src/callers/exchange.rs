@@ -33,7 +33,7 @@ impl Exchange {
     }
 
     /// Notes that the request's head has been read, and that the call to the dependency must be over at `end_by`. If
-    /// the time is set again, the new time replaces the old one.
+    /// the request has a body, the time is set again when the body has come, and the new time replaces the old one.
     pub(crate) fn ends_by(&self, end_by: Time) {
         match &self.stream {
             Some(stream) => stream.ends_by(end_by),
@@ -51,7 +51,8 @@ impl Exchange {
         }
     }
 
-    /// Notes that the call is over, because its answer has ended or was dropped. Over HTTP/2 this does nothing.
+    /// Notes that the call is over, because its answer has ended or was dropped. Over HTTP/2 this does nothing, since
+    /// the end of the stream's task shows that the call is over.
     pub(crate) fn call_over(&self) {
         if self.stream.is_none() {
             self.caller.call_over();
@@ -67,7 +68,7 @@ impl Exchange {
     }
 
     /// Returns whether the exchange was ended because the caller took its answer too slowly, or only after the
-    /// deadline. Over HTTP/1 this is always `false`.
+    /// deadline. Over HTTP/1 this is always `false`, since then the whole connection is ended.
     pub(crate) fn is_late(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| stream.is_late())
     }

@@ -108,8 +108,9 @@ impl FrameHead {
     }
 }
 
-/// Makes a GOAWAY frame with the error ENHANCE_YOUR_CALM (RFC 9113, sections 6.8 and 7). `last_stream` is the highest
-/// number of a stream that the caller opened.
+/// Makes a GOAWAY frame with the error ENHANCE_YOUR_CALM (RFC 9113, sections 6.8 and 7). It tells the caller that the
+/// connection ends because the caller makes too much work. `last_stream` is the highest number of a stream that the
+/// caller opened.
 pub(crate) fn enough(last_stream: u32) -> [u8; HEAD + 8] {
     let [a, b, c, d] = last_stream.to_be_bytes();
     [0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, a, b, c, d, 0, 0, 0, 0x0b]
@@ -144,10 +145,10 @@ impl Purse {
             DATA if frame.flags & END_STREAM != 0 => 0,
             // hyper's own HTTP/2 code bounds floods of these frames.
             RST_STREAM | CONTINUATION => 0,
-            // A client sends several WINDOW_UPDATE frames for each piece of an answer that it takes. So such a frame
-            // takes only one token, while a PING takes four.
+            // A client sends several WINDOW_UPDATE frames for each piece of an answer that it reads. So such a frame
+            // costs only one token, while a PING costs four.
             WINDOW_UPDATE => -1,
-            // The receiver of a SETTINGS frame must apply it to all streams and acknowledge it. So such a frame takes
+            // The receiver of a SETTINGS frame must apply it to all streams and acknowledge it. So such a frame costs
             // eight tokens.
             SETTINGS => -8,
             _ => -4,

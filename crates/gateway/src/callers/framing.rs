@@ -6,8 +6,8 @@
 //! hyper uses `Transfer-Encoding` and drops `Content-Length`. hyper also takes two equal values of `Content-Length` for
 //! one value, and accepts a line that ends without a carriage return. A proxy before us may have read the same bytes in
 //! another way, and attackers use that difference to smuggle requests. When hyper calls us, none of these differences
-//! can be seen any more. The obvious cure, a look at the first bytes after each answer, would miss the heads that
-//! travel behind another request in one packet.
+//! can be seen any more. It would be simpler to look only at the first bytes after each answer. But several requests
+//! can come in one packet, and the heads of all but the first would then be missed.
 //!
 //! This code never answers a request. If it can no longer tell where a message ends, every later request counts as
 //! doubtful. The gateway refuses doubtful requests. So a request that hyper and this code read differently never
@@ -122,8 +122,8 @@ impl Framing {
     }
 
     /// Reads `bytes` up to the end of the current line, and returns the bytes after that line. If the end of the line
-    /// has not come yet, keeps all bytes, and returns none. If the head is then longer than its limit, nothing more is
-    /// read from this connection ([`State::Lost`]).
+    /// has not come yet, keeps all bytes, and returns none. If the bytes that are kept would make the head, or a line
+    /// of a chunked body, longer than `head_limit`, nothing more is read from this connection ([`State::Lost`]).
     fn read_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let Some(end) = memchr::memchr(b'\n', bytes) else {
             if self.head.bytes + self.line.len() + bytes.len() > self.head_limit {
@@ -420,8 +420,8 @@ mod tests {
         ]
     }
 
-    /// Passes these bytes to a new `Framing`, and returns it. The bytes come in pieces of these sizes, which are
-    /// repeated until no byte is left.
+    /// Passes these bytes to a new `Framing`, and returns it. `Framing` gets the bytes in pieces. The lengths of the
+    /// pieces follow the list of sizes, which begins again at its end until no byte is left.
     fn follow(bytes: &[u8], sizes: &[usize]) -> Framing {
         let mut framing = Framing::new(LIMIT);
         let (mut rest, mut sizes) = (bytes, sizes.iter().cycle());

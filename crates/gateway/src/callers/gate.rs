@@ -53,7 +53,7 @@ impl Gate {
         self.admit_host(host, headers).map_err(Kept::Outside)
     }
 
-    /// Returns whether this listener wants a token, so that it may know its callers by name.
+    /// Returns whether this listener wants a token. A token may have a name, by which callers are told apart.
     pub(crate) fn names_callers(&self) -> bool {
         self.tokens.is_some()
     }

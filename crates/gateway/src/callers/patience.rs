@@ -6,7 +6,7 @@ use std::time::Duration;
 pub(crate) const IDLE: Duration = Duration::from_secs(120);
 /// For how long after a call's deadline the caller may still read the answer, over HTTP/1.
 ///
-/// Over HTTP/2, a connection without open streams is ended after the same time in two cases:
+/// Over HTTP/2, a connection without open streams is ended when one of these conditions has held for the same time:
 ///
 /// - The connection has been asked to close.
 /// - Bytes of an answer still wait because the caller does not read them, and the answer's stream was ended at its

@@ -1,10 +1,10 @@
 //! For tests: measures the time from the moment when a request's head was parsed until its answer was written.
 //!
-//! The worker's thread measures by itself. It looks at what its connections have written each time that a head was
-//! parsed, and each time before it sleeps. The time in which the thread is ready to run, but the processor runs
-//! something else, is counted separately, because in a test a thousand callers may use the processor then. A caller's
-//! own clock would not be good enough: it would also count the time for the callers before this one, and the time in
-//! which the caller itself waited for the processor.
+//! The worker's own thread measures. Directly before it handles a parsed head, and before it sleeps, it looks at the
+//! number of bytes that its connections have written. The time in which the thread is ready to run, but the processor
+//! runs something else, is counted separately, because in a test a thousand callers may use the processor then. A
+//! caller's own clock would not be good enough: it would also count the time for the callers before this one, and the
+//! time in which the caller itself waited for the processor.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -72,8 +72,8 @@ pub(crate) fn head_parsed(caller: &Arc<Caller>) {
     });
 }
 
-/// If the connection of a request has written bytes since the request's head was parsed, the request is answered. Notes
-/// how long each such request took.
+/// Finds the requests that have been answered: those whose connection has written bytes since the request's head was
+/// parsed. Notes how long each of them took.
 pub(crate) fn look() {
     LAPS.with_borrow_mut(|laps| {
         let (now, displaced) = (Instant::now(), laps.displaced());

@@ -1,13 +1,9 @@
 //! Watches the streams of a caller's HTTP/2 connection, each of which has a deadline.
 //!
-//! Each stream is a task of its own. The worker looks at all connections four times a second, and ends the tasks of
-//! *late* streams: their deadline has passed, or their caller does not read the answer. When the task ends, the
-//! connection to the dependency, the place in the dependency's limit and the buffered bytes are given back. The caller
-//! gets a reset.
-//!
-//! The obvious place for an answer's deadline would be its body, which hyper asks for the next piece. But hyper asks a
-//! body for nothing while the caller grants no window for more bytes, so such a deadline would never fire. In that way,
-//! one connection with twenty streams kept all twenty places of a dependency's limit for as long as it liked.
+//! A deadline inside the future of the answer's body, which hyper asks for the next piece, would be simpler. But hyper
+//! asks a body for nothing while the caller does not allow more bytes (the flow control of HTTP/2), so such a deadline
+//! would never fire. In that way, one connection with twenty streams kept all twenty places of a dependency's limit for
+//! as long as it liked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -80,8 +76,8 @@ struct Watched {
     since: Time,
 }
 
-/// The length from which the list of a connection's streams is cleaned before it grows: the tasks that have ended are
-/// removed first, without waiting for the worker's next round.
+/// If the list of a connection's streams is at least this long and would need more memory, the tasks that have ended
+/// are removed from it first. A shorter list is cleaned by the worker's next round only.
 const LONG: usize = 256;
 
 impl Streams {
@@ -128,8 +124,9 @@ impl Streams {
     }
 
     /// Notes that all bytes of the connection are written. [`Streams::waits_for_late`] then returns `false` until
-    /// another stream is ended because its caller was too slow. Must be called whenever all bytes are written;
-    /// otherwise a connection whose caller reads again could be ended.
+    /// another stream is ended because its caller was too slow. Must be called whenever all bytes are written.
+    /// Otherwise a slow caller that has read everything in the meantime would still count as one that does not read,
+    /// and its connection could be ended.
     pub(crate) fn all_written(&self) {
         self.late.store(false, Relaxed);
     }

@@ -19,7 +19,7 @@ macro_rules! pages {
 }
 
 /// The pages of `docs/reasons`, each with its word. There is a page for each reason, for each word for why a call was
-/// not repeated, and for each way in which an answer may break.
+/// not repeated, and for `truncated`: an answer whose body broke off.
 const PAGES: &[(&str, &str)] = pages!["reasons":
     "breaker-open",
     "concurrency-limit",
@@ -67,7 +67,8 @@ const PAGES: &[(&str, &str)] = pages!["reasons":
     "caller",
 ];
 
-/// Words that have a page but are not reasons: the effects, and the words "callers left" that a breaker may show.
+/// Words that have a page but are not reasons: the effects, and "callers left". A breaker shows "callers left" if
+/// callers gave up before there was an answer.
 const NOTIONS: &[(&str, &str)] = pages!["words": "applied", "not-applied", "unknown", "callers-left",];
 
 /// All pages.

@@ -22,7 +22,8 @@ pub(super) fn run(listen: SocketAddr, script: Option<&Path>) -> Result<(), Failu
         let no_signals = |error| Failure::failed(format!("no signals: {error}"));
         let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
-        // This is printed last, since a program that reads it may connect and send a signal immediately.
+        // This is printed only now, when harbor listens and both signals are caught: a program that reads this line may
+        // immediately connect or send a signal.
         terminal::print(&format!(
             "harbor listens on http://{}; its books are at /books; Ctrl-C ends it\n",
             harbor.address()

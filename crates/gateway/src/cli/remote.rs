@@ -176,8 +176,9 @@ fn split(answer: &[u8]) -> Option<(u16, String)> {
     Some((status, String::from_utf8_lossy(&answer[end + 4..]).into_owned()))
 }
 
-/// Returns the body if the status is 200. Otherwise returns the failure of the command: wrong usage if the gateway
-/// explains a mistake in the request, and exit code 1 for everything else. `shown` is the URL for messages.
+/// Returns the body if the status is 200. Otherwise returns the failure of the command. The exit code is 2 if the
+/// gateway explains a mistake in the request (400 or 404 with a `detail`), and 1 in all other cases. `shown` is the URL
+/// for messages.
 fn judge(status: u16, body: String, shown: &str) -> Result<String, Failure> {
     if status == 200 {
         return Ok(body);

@@ -201,7 +201,7 @@ struct Told<'a> {
     callers: Option<u32>,
     seed: u64,
     seeds: u32,
-    /// The meaning of each number in the list of a figure, in order.
+    /// The value of a figure may be a list of numbers. This says what each number of such a list means, in order.
     columns: &'a [&'a str],
     figures: Ordered,
     /// Half the width of each figure's 95 % confidence interval.

@@ -116,8 +116,8 @@ fn facts(dependency: &DependencyView, stuck: u64) -> String {
     }
     if let Some(endpoint) = worst(dependency) {
         let breaker = &endpoint.breaker;
-        // The state `open` begins anew with each failed probe. But a person wants to know how long the endpoint has not
-        // been working, over all these times.
+        // The state `open` begins anew with each failed probe. But a person wants to know for how long the endpoint has
+        // not been working, with all failed probes included.
         let span = breaker.opened_seconds.unwrap_or(breaker.for_seconds);
         let span = Duration::try_from_secs_f64(span).unwrap_or_default();
         let of = dependency.endpoints.len();

@@ -16,7 +16,7 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Writes to standard error: why a command failed, or a remark beside its output.
+/// Writes to standard error: why a command failed, or a remark that does not belong to the command's output.
 pub(super) fn complain(text: &str) {
     let end = if text.ends_with('\n') { "" } else { "\n" };
     let _ = write!(std::io::stderr().lock(), "{text}{end}");

@@ -53,8 +53,8 @@ pub enum KeyScope {
     Shared,
 }
 
-/// Roles of the ledger's database, each with the caller of the gateway for which it acts; `None` in the place of the caller
-/// if the role acts for no caller.
+/// Roles of the ledger's database. The value of a role is the name of the caller for which the role acts, or `None` if
+/// it acts for no caller.
 pub type SqlRoles = BTreeMap<String, Option<String>>;
 
 /// The words of the setting `key_scope`, each with its meaning.
@@ -75,8 +75,8 @@ pub struct Taken {
     /// None of them carries credentials. If one header alone is the key, it is not among them, since the key is
     /// recorded itself.
     pub headers: Vec<HeaderName>,
-    /// Which roles of the ledger's database may act on the operation with plain SQL; `None` if each role may that may
-    /// execute the ledger's functions.
+    /// The roles of the ledger's database that may act on the operation with plain SQL. `None` if every role that may
+    /// execute the ledger's functions may do so.
     pub sql_roles: Option<SqlRoles>,
     /// Whether the provider needs credentials. If so, the configuration file must have them, since a caller's
     /// credentials are never recorded. Default `true`.

@@ -16,10 +16,12 @@ pub const LISTEN: SocketAddr = SocketAddr::new(LOOPBACK, 8400);
 /// The address that people and monitoring use. Its port is not the one for calls, so that a firewall can treat the two
 /// differently.
 pub const ADMIN: SocketAddr = SocketAddr::new(LOOPBACK, 8401);
-/// The number of copies of the gateway that run. With up to 100 copies, the first two slow failures in the breaker's
-/// window are repeated in any case. With more copies, a slow failure is repeated only if at most a fifth of the last
-/// calls failed. If this number is smaller than the real one, the repeats of many copies can add up to a storm. If it
-/// is larger, some repeats are not made.
+/// The number of copies of the gateway that run. Each copy decides about repeats by what it sees itself, so the repeats
+/// of many copies add up. A slow failure is repeated if at most a fifth of the last calls failed. With up to 100
+/// copies, the first two failures in the breaker's window are repeated even if that is not so.
+///
+/// If this number is smaller than the real one, the repeats can become a storm. If it is larger, some repeats are not
+/// made.
 pub const INSTANCES: u32 = 1;
 /// How long accepted work may take to finish after SIGTERM. This is as long as the default total timeout, so that a
 /// restart aborts no call.

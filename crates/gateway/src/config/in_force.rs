@@ -42,7 +42,8 @@ pub fn is_in_force(key: &str) -> bool {
     !NOT_YET.iter().any(|entry| entry.key == key)
 }
 
-/// Returns the remark that is added to a setting that has no effect yet; empty for every other setting.
+/// Returns the remark that `seawall check` prints after a setting that has no effect yet; empty for every other
+/// setting.
 pub(super) fn pending(key: &str) -> &'static str {
     if is_in_force(key) { "" } else { "  (not in force yet)" }
 }

@@ -114,8 +114,8 @@ pub(super) enum Kind {
     Zone,
     /// How long a key is remembered: a length of time, or a time of day in a zone.
     Lifetime,
-    /// Until when the provider can be asked about an action or takes a cancel: a length of time, or a day of a zone's
-    /// calendar.
+    /// Until when the provider can be asked about an action or takes a cancel: a length of time after the first send,
+    /// or the end of a day in the provider's time zone.
     Window,
     /// The characters of a key, as a list of characters and ranges.
     KeyChars,

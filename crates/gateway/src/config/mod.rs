@@ -3,12 +3,9 @@
 //! A file is read in two passes:
 //!
 //! - The first ([`walk`]) knows every key from one table ([`keys`]), and judges each value by itself.
-//! - The second ([`read`]) takes each setting from the operation, else from the dependency, else from `[defaults]`. It
-//!   also checks what depends on two values.
-//!
-//! Both passes collect all mistakes: a file with ten mistakes gives ten reports, each at its line. The obvious way is
-//! to deserialise the file into structures. But deserialising stops at the first mistake, and for flattened structures
-//! it does not know at which line a value stood.
+//! Both passes collect all mistakes: a file with ten mistakes gives ten reports, each at its line. To deserialise the
+//! file into structures would be simpler. But deserialising stops at the first mistake, and for flattened structures it
+//! does not know at which line a value stood.
 //!
 //! A setting that is accepted but has no effect yet is never passed over in silence: it comes back as a note
 //! ([`Loaded::notes`]).
@@ -159,8 +156,8 @@ pub fn parse(name: &str, text: &str, env: &Environment<'_>) -> Result<Loaded, Re
     Ok(Loaded { settings, notes, files: book.files.take() })
 }
 
-/// Returns the text with its open brackets and quotes closed. Returns `None` if the text is valid TOML. Also returns
-/// `None` if closing them does not make the parser find fewer mistakes.
+/// Returns the text with its open brackets and quotes closed. Returns `None` if the text is valid TOML, or if the
+/// parser finds as many mistakes in the closed text as before.
 fn repaired(text: &str) -> Option<Repaired> {
     let complaints = |text: &str| DeTable::parse_recoverable(text).1.len();
     let before = complaints(text);

@@ -10,7 +10,7 @@ use super::values::Wrong;
 
 /// A text whose open marks have been closed.
 pub(super) struct Repaired {
-    /// The text to read instead.
+    /// The text with all closing characters added. It is parsed in place of the original text.
     pub(super) text: String,
     /// The brackets and quotes that were never closed, each with its place in the original text.
     open: Vec<(usize, char)>,

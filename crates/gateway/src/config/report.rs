@@ -2,8 +2,8 @@
 //!
 //! Mistakes are sorted by place, and shown with file, line, column and the line itself. What may be a secret is never
 //! shown ([`super::shown`]): its characters are replaced by stars before the report is made into text, so a report may
-//! go into a log. The obvious loader would stop at the first mistake, so a person would have to run it ten times to
-//! repair ten mistakes.
+//! go into a log. If only the first mistake were reported, a person with ten mistakes would have to start the program
+//! ten times.
 
 use std::fmt;
 use std::ops::Range;

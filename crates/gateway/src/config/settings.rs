@@ -19,7 +19,7 @@ use seawall_policy::{
 use super::action::{KeyScope, Ledger, Reconcile, Taken};
 use super::pattern::Pattern;
 
-/// A whole file.
+/// The settings of a whole configuration file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// `[gateway]`.

@@ -166,7 +166,7 @@ impl Waiters {
         waiting.readers.insert(id, reader);
         let starts_watch = !std::mem::replace(&mut waiting.is_watched, true);
         // The lock is given up before `spawn`. If the runtime has ended, `spawn` drops the tasks immediately, and
-        // dropping them takes this lock.
+        // dropping a task takes this lock. If the lock were still held, this thread would wait for itself.
         drop(waiting);
         let (reading, its) = (Reading { all: Arc::clone(&self.waiting), id, tell }, source.clone());
         source.spawn(async move { reading.read_for_all(&its, &changed).await });
@@ -198,7 +198,7 @@ impl Drop for Reading {
 }
 
 impl Reading {
-    /// Reads the action for all callers that wait for it, until no caller does.
+    /// Reads the action for all callers that wait for it, again after each change. Ends when no caller waits any more.
     async fn read_for_all(&self, source: &impl Source, changed: &Notify) {
         loop {
             let began = Instant::now();

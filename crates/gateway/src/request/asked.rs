@@ -34,9 +34,10 @@ use crate::problem::{Problem, Where};
 use crate::running::compiled::Compiled;
 use crate::running::durable::DurableOperation;
 
-/// The longest body of a request, in bytes.
+/// The maximum length of a request's body under `/-/actions`, in bytes.
 const BODY_MAX: u64 = 64 << 10;
-/// How long the ledger may take for such a request, in addition to the time for which the caller itself wants to wait.
+/// How long the ledger may take for a request under `/-/actions`, in addition to the time for which the caller itself
+/// wants to wait.
 const LEDGER_TIME: Duration = Duration::from_secs(20);
 
 /// A caller who asks about actions.

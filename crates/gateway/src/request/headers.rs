@@ -128,8 +128,8 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
 ///
 /// - Fields that are meant for one connection only.
 /// - Fields whose names begin with `seawall-`.
-/// - Fields about framing, routing, credentials, or how to read the body. They were checked in the head, and a reader
-///   could take such a trailer for the field of the head (RFC 9110, section 6.5.1).
+/// - Fields about framing, routing, credentials, or how to read the body. Seawall checks such fields in the head only.
+///   But a receiver could take a trailer of this name for the field of the head (RFC 9110, section 6.5.1).
 pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
     let refused = |name: &&HeaderName| {
         let name = name.as_str();

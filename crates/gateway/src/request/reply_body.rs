@@ -21,8 +21,7 @@ pub(crate) struct ReplyBody {
     /// The call that this body answers. The call is over when the body ends or is dropped. `None` if the request was
     /// refused before a call began, or if the body has ended.
     underway: Option<Underway>,
-    /// The error with which the dependency's body broke off, until it is given to hyper by the next poll. `None` at all
-    /// other times.
+    /// The error with which the dependency's body broke off. The next poll gives it to hyper, and sets this to `None`.
     broken: Option<Truncated>,
     /// Whether the dependency's body broke off and this has been logged.
     cut: bool,

@@ -46,7 +46,8 @@ impl Changes {
     }
 }
 
-/// Returns, in words, which dependencies, endpoints and operations of the old configuration the new one lacks.
+/// Returns, in words, the dependencies, endpoints and operations that are in the old configuration and not in the new
+/// one.
 pub(crate) fn losses(old: &Settings, new: &Settings) -> Vec<String> {
     let mut losses = Vec::new();
     for before in &old.dependencies {

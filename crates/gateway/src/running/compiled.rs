@@ -176,7 +176,8 @@ impl CompiledDependency {
         let endpoints = settings.endpoints.len();
         let guards = guard_settings(settings, instances);
         // The breakers, the limits and the budget are kept if the endpoints' URLs are the same, even if the credentials
-        // change. They get the new settings only after everything has compiled.
+        // change. `adopt_guards` gives them the new settings, after every dependency has compiled: a configuration that
+        // is refused must change nothing.
         let urls = |of: &config::Dependency| of.endpoints.iter().map(|it| it.url.clone()).collect::<Vec<_>>();
         let kept = before.filter(|before| urls(&before.settings) == urls(settings));
         let shared = match kept {

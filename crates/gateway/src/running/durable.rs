@@ -22,7 +22,7 @@ pub(crate) struct DurableOperation {
     pub(crate) rules: Rules,
     /// How the provider is reached.
     pub(crate) remote: Arc<HttpRemote>,
-    /// Where the request has the amount of money; `None` if none is recorded.
+    /// The place in the request where its amount of money is read; `None` if no amount is recorded.
     pub(crate) amount: Option<AmountAt>,
     /// What is taken over from the caller's request: the key, and the headers that are recorded.
     pub(crate) taken: config::Taken,

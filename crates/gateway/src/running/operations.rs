@@ -68,7 +68,8 @@ enum Filed {
     Operation,
     /// Requests with the same value of this header share a guard.
     Header(HeaderName),
-    /// Requests with the same value of this part of the path share a guard.
+    /// Requests with the same value of this part of the path share a guard: for example `tenant`, if the operation's
+    /// pattern is `POST /{tenant}/charges`.
     Path(String),
 }
 

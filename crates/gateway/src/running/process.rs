@@ -31,7 +31,7 @@ pub struct Running {
     /// Whether the gateway is shutting down. During that time the gateway is not ready, and every answer announces that
     /// its connection ends.
     draining: AtomicBool,
-    /// Tells those who wait for the beginning of a drain.
+    /// Becomes `true` when the gateway begins to shut down. `until_draining` waits for this.
     drain_begins: watch::Sender<bool>,
     /// When the drain is over, in nanoseconds of the clock. It has no meaning before `draining` is set.
     drained_by: AtomicU64,
@@ -68,9 +68,9 @@ pub struct Reload {
 /// The length of the last part of a drain, in which no call may begin, because the end of the drain would abort most
 /// such calls. If the configured drain is shorter than two seconds, the last part is half of the drain.
 const LAST_CALLS: Duration = Duration::from_secs(1);
-/// The time between the end of the remaining calls and the end of a drain. In this time, their answers still reach
-/// their callers. If a tenth of the configured drain is shorter than this, that tenth is used instead, so that a short
-/// drain leaves time for calls.
+/// The time for which a drain goes on after it has ended the remaining calls, so that the answers to these calls still
+/// reach their callers. If a tenth of the configured drain is shorter than this, that tenth is used instead, so that a
+/// short drain leaves time for calls.
 const LAST_WORD: Duration = Duration::from_millis(100);
 
 const CLIENTS_TOKENS: &str = "gateway.clients.tokens_file";

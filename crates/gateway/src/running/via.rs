@@ -7,7 +7,8 @@
 //!
 //! A configuration can lead a call back to the gateway that made it, through another proxy or through a host name of
 //! this gateway. Without this check, one GET would then lead to one call after another until no connection is left. The
-//! obvious rule, to count hops, would stop such a loop late, and would also stop honest chains of gateways.
+//! obvious rule is to refuse a request that has passed too many gateways. But it would stop such a loop late, and would
+//! also stop a long chain of gateways that is no loop.
 //!
 //! Answers carry no `Via`. The RFC lets a gateway decide this, and the callers know which gateway they called.
 

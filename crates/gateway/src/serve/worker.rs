@@ -118,8 +118,9 @@ impl Worker {
             match accepted {
                 Ok((tcp, _)) => {
                     self.welcome(tcp, &door, &stop);
-                    // Answers that wait to be sent together are sent here if they have waited long enough. Without
-                    // this, they would wait until a whole crowd of connections has been accepted.
+                    // A worker sends its answers together at the end of each turn of the event loop. Answers that have
+                    // waited long enough are sent here. Otherwise they would wait until a whole crowd of connections
+                    // has been accepted.
                     send_overdue();
                 }
                 Err(error) => {

@@ -47,8 +47,9 @@ async fn refused(mut caller: TcpStream) -> TcpStream {
     caller
 }
 
-/// A crowd of callers sends requests at the same moment, five times. This is the worst case for a thread that sends its
-/// answers together: an answer must not wait until all other requests are read.
+/// A crowd of callers sends requests at the same moment, five times. A worker sends its answers together at the end of
+/// each turn of the event loop, so a crowd is its worst case: an answer must not wait until all other requests are
+/// read.
 #[tokio::test]
 async fn a_refusal_is_written_at_once_in_the_midst_of_a_crowd() {
     let hung = Rogue::builder().acts([Act::Hang]).bind().unwrap();
@@ -98,9 +99,9 @@ async fn a_refusal_is_written_at_once_in_the_midst_of_a_crowd() {
     assert!(laps.len() >= 5 * (CALLERS - HELD), "{}", laps.len());
     let others = laps.iter().map(|lap| lap.others).max().unwrap();
     println!("{CALLERS} callers, from head to answer, with at most {others} other heads between");
-    // The calls that were made while callers still connected are shown apart, and do not count for the bound below. The
-    // worker is then busy with accepting and seldom checks whether answers have been written, so the measured times are
-    // too long.
+    // The calls of the first of the five times are shown apart, and do not count for the bound below: the callers still
+    // connect then. A worker that is busy with accepting seldom checks whether answers have been written, so the
+    // measured times are too long.
     let connected = laps.split_off(CALLERS - HELD);
     figures("while they connect, by the clock", &mut laps, |lap| lap.took);
     let mut laps = connected;

@@ -157,7 +157,8 @@ impl CallerIo {
         Poll::Ready(Ok(()))
     }
 
-    /// Counts the frames in those bytes of `pieces` that the socket has taken. Does nothing on HTTP/1.
+    /// Counts the frames in those bytes of `pieces` that the socket has taken, since bodies that are sent earn tokens.
+    /// Does nothing on HTTP/1.
     fn follow_written(&mut self, written: &Poll<io::Result<usize>>, pieces: &[IoSlice<'_>]) {
         let Follows::Frames { outbound, purse, .. } = &mut self.follows else { return };
         let &Poll::Ready(Ok(mut left)) = written else { return };
@@ -199,7 +200,8 @@ impl CallerIo {
     }
 
     /// Copies what the parser has found in the caller's bytes into `caller`, where it can be read from outside the
-    /// connection's task. If a head has begun, also notes the time in `caller`. Does nothing on HTTP/2.
+    /// connection's task. If a head has begun, also notes the present time there, from which the time for the head
+    /// counts. Does nothing on HTTP/2.
     fn note_framing(&self) {
         let Follows::Requests(framing) = &self.follows else { return };
         let caller = &self.caller;
@@ -230,8 +232,8 @@ impl Read for CallerIo {
     }
 }
 
-/// If an answer was sent before its request had ended: how long the caller may take to notice that, and to stop
-/// sending. After this time the connection is closed.
+/// How long the caller may take to stop sending a request whose answer was sent before the request had ended. After
+/// this time the connection is closed.
 const LINGER: Duration = Duration::from_secs(2);
 /// How long a caller may take to read that it has sent too many control frames, before its connection is closed.
 const HEAR: Duration = Duration::from_millis(500);

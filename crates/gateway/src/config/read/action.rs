@@ -128,7 +128,7 @@ fn at<'a, 's>(section: &Section<'a>, setting: &'s str) -> (Section<'a>, &'s str)
 }
 
 /// Returns whether a setting is required but missing, or is there but cannot be read. Both mistakes have been reported
-/// already.
+/// already, so a problem that only follows from them is left out.
 fn is_unread(section: &Section<'_>, setting: &str) -> bool {
     let (table, key) = at(section, setting);
     let required = table.spec.key(key).is_some_and(|key| key.required);

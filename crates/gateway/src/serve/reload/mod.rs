@@ -37,8 +37,8 @@ pub(crate) struct Reloader {
     /// number is `None` if the file could not be read.
     named: BTreeMap<PathBuf, Option<u64>>,
     named_watch: NamedWatch,
-    /// Why the changed files could not be put in force the last time. `None` if they could, if this was not tried, or
-    /// if the reason was reported already.
+    /// The reason why the changed files could not be put in force, until it is reported. `None` if there is nothing to
+    /// report.
     unfit: Option<String>,
 }
 

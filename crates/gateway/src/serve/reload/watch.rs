@@ -22,7 +22,8 @@ pub(super) const LOSS: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_secs(10);
 /// The time between two looks at the files that the configuration names, while they change.
 const LOOK_CLOSER: Duration = Duration::from_secs(1);
-/// For how long changed files that do not fit together (a certificate and its key, for example) are not reported.
+/// If changed files do not fit together (a certificate and its key, for example), this is the time after which that is
+/// reported.
 pub(super) const HALF: Duration = Duration::from_secs(60);
 
 /// What to do after a look at the configuration file.
