@@ -118,7 +118,7 @@ fn error_type(reason: Reason) -> &'static str {
 }
 
 impl Where {
-    /// Returns the path and the query of the gateway's own request that shows this action.
+    /// Returns the path and the query at which a caller can ask the gateway about this action.
     fn path(&self) -> String {
         let escaped = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         match self {
