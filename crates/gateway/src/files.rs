@@ -65,7 +65,7 @@ pub(crate) fn read_given(path: &Path) -> Result<String, String> {
 ///
 /// # Errors
 /// If the file cannot be read, or if Seawall cannot have made it. Seawall makes regular files that belong to the user
-/// who runs it, that only this user may read, and that have only one name.
+/// who runs it, that only this user may read, and that have only one name in the file system (no hard links).
 pub(crate) fn read_made(path: &Path) -> Result<String, String> {
     let file = open_with(path, OFlags::NOFOLLOW | OFlags::NONBLOCK).map_err(|error| {
         match error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {

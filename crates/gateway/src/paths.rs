@@ -53,8 +53,9 @@ impl<'p> Readings<'p> {
 
     /// Returns whether some server could take this path for one that leads above its beginning, as `/a/../../b` does.
     ///
-    /// For each segment, the meaning that leads furthest up counts. The segment may be whole or cut at encoded slashes
-    /// and backslashes, and it may have parameters (what follows a `;`) or not. An empty segment does not lead down.
+    /// Servers differ in what a segment means: some cut it at encoded slashes and backslashes, and some ignore its
+    /// parameters (what follows a `;`). Of all meanings of a segment, the one that leads furthest up counts. An empty
+    /// segment does not lead down.
     ///
     /// So two segments may be judged by the habits of two different servers. The result may then be `true` although no
     /// single server takes the path above its beginning. That does no harm: such a path has encoded slashes, parameters

@@ -7,8 +7,8 @@
 //! own site resolve to this machine. If an operator opened such a page, the page could reach the port through the
 //! operator's browser.
 //!
-//! Who changed what, when and why is kept and logged: for breakers in this process ([`changes`]), and for actions in the
-//! ledger ([`actions`]).
+//! Who changed what, when and why is kept and logged: for breakers in this process ([`changes`]), and for actions in
+//! the ledger ([`actions`]).
 
 mod actions;
 mod body;

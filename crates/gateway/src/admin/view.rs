@@ -39,8 +39,8 @@ pub struct Overview {
     pub last_reload: Option<ReloadView>,
     /// The state of each dependency, in the order of their names.
     pub dependencies: Vec<DependencyView>,
-    /// The numbers of stuck actions in the ledger, also of dependencies that this gateway does not have. `null` if there is no
-    /// ledger, or if it could not be asked.
+    /// The numbers of stuck actions in the ledger, also of dependencies that this gateway does not have. `null` if
+    /// there is no ledger, or if it could not be asked.
     #[serde(default)]
     pub stuck: Option<Vec<StuckView>>,
 }

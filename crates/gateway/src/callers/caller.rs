@@ -252,8 +252,8 @@ impl Caller {
             self.marked.store(now.as_nanos(), Relaxed);
         };
         match phase {
-            // No stream is left. But bytes wait, and their writing made no progress for longer than `GRACE`. They belong to
-            // an answer whose stream was ended because its caller was too slow. So the connection is ended.
+            // No stream is left. But bytes wait, and their writing made no progress for longer than `GRACE`. They
+            // belong to an answer whose stream was ended because its caller was too slow. So the connection is ended.
             _ if !busy && forlorn => self.end(),
             HEAD if self.in_head.load(Relaxed) => {
                 if since > limits.head {

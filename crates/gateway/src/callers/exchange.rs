@@ -68,7 +68,7 @@ impl Exchange {
     }
 
     /// Returns whether the exchange was ended because the caller took its answer too slowly, or only after the
-    /// deadline. Over HTTP/1 this is always `false`, since then the whole connection is ended.
+    /// deadline. Over HTTP/1 this is always `false`: the whole connection of such a caller is ended.
     pub(crate) fn is_late(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| stream.is_late())
     }

@@ -420,8 +420,8 @@ mod tests {
         ]
     }
 
-    /// Passes these bytes to a new `Framing`, and returns it. `Framing` gets the bytes in pieces. The lengths of the
-    /// pieces follow the list of sizes, which begins again at its end until no byte is left.
+    /// Passes these bytes to a new `Framing`, piece by piece, and returns it. The pieces have the lengths in `sizes`,
+    /// one after the other. After the last length the first one follows again.
     fn follow(bytes: &[u8], sizes: &[usize]) -> Framing {
         let mut framing = Framing::new(LIMIT);
         let (mut rest, mut sizes) = (bytes, sizes.iter().cycle());

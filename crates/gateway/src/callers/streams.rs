@@ -1,5 +1,10 @@
 //! Watches the streams of a caller's HTTP/2 connection, each of which has a deadline.
 //!
+//! Each stream is a task of its own. The worker looks at all connections four times a second, and ends the tasks of
+//! *late* streams: their deadline has passed, or their caller does not read the answer. When the task ends, the
+//! connection to the dependency, the place in the dependency's limit and the buffered bytes are given back. The caller
+//! gets a reset.
+//!
 //! A deadline inside the future of the answer's body, which hyper asks for the next piece, would be simpler. But hyper
 //! asks a body for nothing while the caller does not allow more bytes (the flow control of HTTP/2), so such a deadline
 //! would never fire. In that way, one connection with twenty streams kept all twenty places of a dependency's limit for
@@ -69,9 +74,11 @@ pub(crate) struct Streams {
 struct Watched {
     task: AbortHandle,
     stream: Arc<Stream>,
-    /// The number of pieces of the answer that hyper had got at the time `since`. `since` is the time of the last check
-    /// at which the caller was not too slow: either hyper had got a new piece since the previous check, or the caller
-    /// had taken all pieces. Before the first check, `since` is [`Time::ZERO`].
+    /// What the worker's last rounds saw of the answer:
+    ///
+    /// - `since`: the time of the last round in which the caller was not too slow. Either hyper had got a new piece
+    ///   since the round before, or the caller had taken all pieces. [`Time::ZERO`] before the first round.
+    /// - `seen`: the number of pieces that hyper had got at that time.
     seen: u64,
     since: Time,
 }

@@ -9,7 +9,8 @@ use crate::durable::books::Database;
 use crate::durable::reloaded::undeclared;
 use crate::running::process::Running;
 
-/// Checks the file at `path`. With `ledger`, also says which open actions of the ledger the file does not declare.
+/// Checks the file at `path`. With `ledger`, also says which actions in the ledger have not ended and are of an
+/// operation that the file does not declare.
 pub(super) fn run(path: &Path, ledger: bool) -> Result<(), Failure> {
     let env = |name: &str| std::env::var(name).ok();
     let loaded = config::load(path, &env)
@@ -35,8 +36,8 @@ pub(super) fn run(path: &Path, ledger: bool) -> Result<(), Failure> {
     terminal::print(&out)
 }
 
-/// Reads the numbers of open actions from the ledger, and returns the lines that the command prints about them: one for
-/// each operation that the file does not declare.
+/// Reads from the ledger how many actions of each operation have not ended. Returns the lines that the command prints
+/// about them: one for each operation that the file does not declare, or a single line if all are declared.
 fn in_ledger(settings: &config::Settings) -> Result<Vec<String>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;

@@ -85,7 +85,8 @@ impl Remote {
             || self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
     }
 
-    /// Fails if there is no token. This function is called before anything is sent.
+    /// Fails if there is no token. A command that changes something calls this before it sends anything, so that the
+    /// failure can say where a token was looked for.
     pub(super) fn need_token(&self) -> Result<(), Failure> {
         if self.token.is_some() {
             return Ok(());

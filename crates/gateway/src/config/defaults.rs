@@ -18,7 +18,7 @@ pub const LISTEN: SocketAddr = SocketAddr::new(LOOPBACK, 8400);
 pub const ADMIN: SocketAddr = SocketAddr::new(LOOPBACK, 8401);
 /// The number of copies of the gateway that run. Each copy decides about repeats by what it sees itself, so the repeats
 /// of many copies add up. A slow failure is repeated if at most a fifth of the last calls failed. With up to 100
-/// copies, the first two failures in the breaker's window are repeated even if that is not so.
+/// copies, the first two failures in the breaker's window are repeated even if more calls failed.
 ///
 /// If this number is smaller than the real one, the repeats can become a storm. If it is larger, some repeats are not
 /// made.

@@ -1,3 +1,6 @@
+//! Makes the text that `seawall check` prints: the settings in force for every operation, and sentences that say what
+//! these settings do.
+//!
 //! The text about each operation ends with such sentences, for example "sent once; a failure leaves no effect". A
 //! person would not see such a consequence in a table of forty settings. The values of headers are shown as `***`.
 

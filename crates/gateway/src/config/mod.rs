@@ -3,6 +3,9 @@
 //! A file is read in two passes:
 //!
 //! - The first ([`walk`]) knows every key from one table ([`keys`]), and judges each value by itself.
+//! - The second ([`read`]) takes each setting from the operation, else from the dependency, else from `[defaults]`. It
+//!   also checks what depends on two values.
+//!
 //! Both passes collect all mistakes: a file with ten mistakes gives ten reports, each at its line. To deserialise the
 //! file into structures would be simpler. But deserialising stops at the first mistake, and for flattened structures it
 //! does not know at which line a value stood.
@@ -76,7 +79,7 @@ pub struct Loaded {
     pub notes: Vec<Note>,
     /// The files whose content the settings need (secrets, certificates, keys, tokens). Each stands with a number that
     /// is computed from its content, or with `None` if the file cannot be read. The number changes when the content
-    /// changes, and means nothing in another process.
+    /// changes, which shows that a reload is needed. It means nothing in another process.
     pub files: BTreeMap<PathBuf, Option<u64>>,
 }
 
@@ -157,7 +160,7 @@ pub fn parse(name: &str, text: &str, env: &Environment<'_>) -> Result<Loaded, Re
 }
 
 /// Returns the text with its open brackets and quotes closed. Returns `None` if the text is valid TOML, or if the
-/// parser finds as many mistakes in the closed text as before.
+/// parser finds no fewer mistakes in the closed text.
 fn repaired(text: &str) -> Option<Repaired> {
     let complaints = |text: &str| DeTable::parse_recoverable(text).1.len();
     let before = complaints(text);

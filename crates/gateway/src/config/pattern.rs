@@ -120,7 +120,8 @@ impl Pattern {
     }
 
     /// Returns whether this pattern covers one of the two forms of `other`: all its paths with a slash at the end, or
-    /// all its paths without one. For example, `/a` covers one form of `/a{/}`. That is so under three conditions:
+    /// all its paths without one. For example, `/a` covers one form of `/a{/}`. Requests of that form then belong to
+    /// this pattern, and that is no mistake in the file. It is so under three conditions:
     ///
     /// - Both patterns have the same method.
     /// - The slash at the end is optional in `other`, but not in this pattern.

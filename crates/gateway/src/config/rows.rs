@@ -34,7 +34,7 @@ pub(super) trait Field<S>: Sync {
     fn read(&self, value: &DeValue<'_>, into: &mut S) -> Result<(), Wrong>;
 
     /// Returns the field's value in the form in which it would stand in the file. If the setting is off, returns
-    /// `None`, unless its `Form` has a text for that.
+    /// `None`, unless its [`Form`] has a text for that, such as `off`.
     fn show(&self, of: &mut S) -> Option<String>;
 }
 
@@ -85,7 +85,7 @@ fn as_usize(number: u64) -> usize {
 /// Returns, as text, the settings that these rows describe, each in the form `name value`. Three kinds of settings are
 /// left out:
 ///
-/// - those named in `apart`,
+/// - those named in `apart`, which the code that calls this function shows itself,
 /// - those whose [`Row::field`] is `None`: a function of its own reads and shows such a setting,
 /// - those that are off, if their form shows nothing in that case.
 pub(super) fn show<S: Clone>(rows: &[Row<S>], apart: &[&str], of: &S) -> String {

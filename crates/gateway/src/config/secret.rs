@@ -1,8 +1,8 @@
 //! Replaces `${env:NAME}` in a text by the value of an environment variable, and `${file:PATH}` by the content of a
 //! file. They are for secrets, which must not stand in the configuration file itself.
 //!
-//! Each of them is replaced once, when the configuration is read. So a missing secret is reported as a mistake at its
-//! place, and no request is sent without credentials. The text that takes its place is never part of a message.
+//! Both are replaced once, when the configuration is read. So a missing secret is reported as a mistake, with its line
+//! in the file, and no request is sent without credentials. The secret itself is never part of a message.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,9 @@ use super::values::Wrong;
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// Returns `written` with every `${…}` replaced by its secret; `$${` becomes `${`. Relative paths begin at `base`. Each
-/// file that a `${file:PATH}` names is added to `files` with a number for its content, or with `None` if the file
-/// cannot be read. Returns a mistake if a variable is not set, a file cannot be read, or a `${…}` has another form.
+/// file that a `${file:PATH}` names is added to `files` with its [`crate::files::stamp`], by which a later change of
+/// its content is noticed. Returns a mistake if a variable is not set, a file cannot be read, or a `${…}` has another
+/// form.
 pub(super) fn fill(
     written: &str,
     env: &Environment<'_>,

@@ -25,12 +25,13 @@ pub(super) struct Book<'a> {
     pub(super) env: &'a Environment<'a>,
     /// The folder at which relative paths begin.
     pub(super) base: &'a Path,
-    /// Whether the text is not valid TOML. If so, a key that seems to be missing may only be unreadable.
+    /// Whether the text is not valid TOML. If so, a missing key is not reported, since it may stand in the part that
+    /// cannot be read.
     pub(super) broken: bool,
     pub(super) mistakes: RefCell<Vec<Mistake>>,
     pub(super) notes: RefCell<Vec<Note>>,
-    /// The files that settings name and whose content is needed. Each has a number that stands for its content, or
-    /// `None` if the file cannot be read.
+    /// The files that settings name and whose content is needed. Each has the number that [`crate::files::stamp`]
+    /// returned for its content, by which a later change of the content is noticed; `None` if the file cannot be read.
     pub(super) files: RefCell<BTreeMap<PathBuf, Option<u64>>>,
     /// Every key that the reader asked for, with the name of its table. A test compares them with the table of all
     /// keys.
@@ -170,7 +171,8 @@ impl<'a> Section<'a> {
         Section { book: self.book, spec, table, at: self.key_span(name) }
     }
 
-    /// The tables of a list.
+    /// Returns the tables of the list under a key, such as `[[dependency.NAME.operation]]`. There are none if the key
+    /// is absent.
     pub(super) fn children(&self, name: &str) -> Vec<Section<'a>> {
         let Kind::Tables(spec) = self.key(name).kind else { panic!("`{name}` is not a list of tables") };
         let Some(DeValue::Array(items)) = self.raw(name).map(Spanned::get_ref) else { return Vec::new() };
@@ -215,7 +217,7 @@ impl<'a> Section<'a> {
 #[derive(Clone)]
 pub(super) struct Layers<'a>(pub(super) Vec<Section<'a>>);
 
-/// A merged value.
+/// The value of a key that may stand in several [`Layers`], taken from the last layer that has it.
 pub(super) struct Picked<T> {
     pub(super) value: T,
     /// The number of the layer that the value comes from. The layers are counted from 1, which is the most general

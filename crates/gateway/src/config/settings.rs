@@ -19,7 +19,7 @@ use seawall_policy::{
 use super::action::{KeyScope, Ledger, Reconcile, Taken};
 use super::pattern::Pattern;
 
-/// A whole file.
+/// The settings of a whole configuration file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// `[gateway]`.
@@ -35,7 +35,7 @@ pub struct Settings {
 pub struct Gateway {
     /// The address that applications call.
     pub listen: SocketAddr,
-    /// The address that people and monitoring use.
+    /// The address of the admin side, for people and for monitoring.
     pub admin: SocketAddr,
     /// The number of worker threads; `None` means one for each core of the machine.
     pub workers: Option<usize>,

@@ -1,5 +1,6 @@
-//! Judges each value of the file by itself: what each kind of value must look like. This module also has the functions
-//! with which both passes, `walk` and `read`, read values.
+//! Judges each value of the file by itself: what each kind of value must look like. A file is read in two passes:
+//! `walk` judges each key and value by itself, and `read` makes the settings. This module also has the functions with
+//! which both passes read values.
 
 use std::borrow::Cow;
 
@@ -210,8 +211,8 @@ pub(super) fn stored_headers(value: &Value<'_>) -> (Vec<HeaderName>, Vec<Misplac
     (read, wrong)
 }
 
-/// Reads roles of a database: a list of their names, or a table with the name of a caller for each. Returns the roles, and
-/// all mistakes.
+/// Reads roles of a database: a list of their names, or a table that has the name of a caller for each role. Returns
+/// the roles, and all mistakes.
 pub(super) fn sql_roles(value: &Value<'_>) -> (SqlRoles, Vec<Misplaced>) {
     let (mut read, mut wrong) = (SqlRoles::new(), Vec::new());
     let mut add = |role: &str, caller: Option<&str>| {
@@ -308,7 +309,7 @@ fn key_header(name: &str) -> Result<GuardKey, Wrong> {
     Ok(GuardKey::Header(name))
 }
 
-/// Reads a JSON body with placeholders. Returns the body, and all mistakes in it.
+/// Reads a JSON body whose texts may have holes, such as `{key}`. Returns the body, and all mistakes in it.
 pub(super) fn json(value: &Value<'_>, purpose: Purpose) -> (JsonTemplate, Vec<Misplaced>) {
     let mut wrong = Vec::new();
     let body = json_value(value, purpose, &mut wrong);
@@ -342,8 +343,8 @@ fn json_value(value: &Value<'_>, purpose: Purpose, wrong: &mut Vec<Misplaced>) -
     }
 }
 
-/// Reads headers whose values have placeholders, in the order of the file. Returns the headers, and all mistakes in
-/// them.
+/// Reads headers whose values may have holes, such as `{request-header:x-tenant}`, in the order of the file. Returns
+/// the headers, and all mistakes in them.
 pub(super) fn header_templates(value: &Value<'_>, purpose: Purpose) -> (Vec<HeaderTemplate>, Vec<Misplaced>) {
     let DeValue::Table(headers) = value.get_ref() else {
         let help = "as in { x-merchant = \"{request-header:x-merchant}\" }";
@@ -372,8 +373,8 @@ pub(super) fn header_templates(value: &Value<'_>, purpose: Purpose) -> (Vec<Head
     (read, wrong)
 }
 
-/// Reads the fields of a form whose values have placeholders, in the order of the file. Returns the form, and all
-/// mistakes in it.
+/// Reads the fields of a form whose values may have holes, such as `{key}`, in the order of the file. Returns the form,
+/// and all mistakes in it.
 pub(super) fn form(value: &Value<'_>, purpose: Purpose) -> (FormTemplate, Vec<Misplaced>) {
     let mut form = FormTemplate::default();
     let DeValue::Table(fields) = value.get_ref() else {

@@ -134,8 +134,8 @@ impl Shown<'_> {
         self.ranges.push(span);
     }
 
-    /// Lets the names of dependencies be shown. They are not secrets, since a dependency's name is the first segment of
-    /// the paths that callers use.
+    /// Marks the names of dependencies as text that a report may show. They are not secrets, since a dependency's name
+    /// is the first segment of the paths that callers use.
     fn named(&mut self, spec: &'static Spec, tables: &DeTable<'_>) {
         for (name, value) in tables {
             let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
@@ -218,8 +218,8 @@ impl Shown<'_> {
         }
     }
 
-    /// Shows the names and the placeholders in a body. Everything else in a body is sent to the provider, and may be a
-    /// credential.
+    /// Marks the names and the holes (such as `{key}`) in a body as text that a report may show. Everything else in a
+    /// body is sent to the provider as it is, and may be a credential.
     fn json(&mut self, value: &Value<'_>) {
         match value.get_ref() {
             DeValue::Array(items) => items.iter().for_each(|item| self.json(item)),
@@ -239,7 +239,8 @@ impl Shown<'_> {
         }
     }
 
-    /// Shows the method, the path and the placeholders. Everything else in the query may be a credential.
+    /// Marks a request's method, its path, and the holes in its query (such as `{key}`) as text that a report may show.
+    /// Everything else in the query may be a credential.
     fn request(&mut self, value: &Value<'_>) {
         let inner = inner_of(self.text, value.span());
         let written = &self.text[inner.clone()];
@@ -321,10 +322,10 @@ impl Shown<'_> {
         }
     }
 
-    /// Marks names of tables as text that may be shown, and not masked like a secret, in each headline of the file,
-    /// such as `[dependency.pay]`. Only the names that the parser has found as names of tables are marked. A name may
-    /// stand in several headlines, for example also in `[dependency.pay.retry]`. The parser tells the place of only one
-    /// of them, so this function looks for the names in all headlines of the text.
+    /// Looks at each headline of the file, such as `[dependency.pay]`, and marks the names of tables in it as text that
+    /// a report may show. Only the names that the parser has found as names of tables are marked. A name may stand in
+    /// several headlines, for example also in `[dependency.pay.retry]`. The parser tells the place of only one of them,
+    /// so this function looks for the names in all headlines of the text.
     fn headlines(&mut self) {
         let mut start = 0;
         for line in self.text.split_inclusive('\n') {

@@ -1,4 +1,5 @@
-//! Tests of whole configuration files: which are accepted, which are refused, and where the reports point.
+//! Tests of whole configuration files: which are accepted, which are refused, and at which place in the file a mistake
+//! is reported.
 
 mod accepted;
 mod declared;

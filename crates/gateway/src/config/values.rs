@@ -63,7 +63,7 @@ pub(super) fn whole(value: &DeValue<'_>) -> Outcome<u64> {
     u64::try_from(integer(value)?).map_err(|_| Wrong::new("this number must not be negative"))
 }
 
-/// Returns a whole number as a `u32`. A larger number becomes `u32::MAX`. Any other value is a mistake.
+/// Returns a whole number as a `u32`. A number above `u32::MAX` becomes `u32::MAX`. Any other value is a mistake.
 pub(super) fn count_u32(value: &DeValue<'_>) -> Outcome<u32> {
     whole(value).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
 }
@@ -100,7 +100,7 @@ pub(super) fn ratio_ppm(value: &DeValue<'_>) -> Outcome<u32> {
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
 
 /// Returns a length of time, read from a number and a unit: `"20ms"`, `"1.5s"`, `"2m"`, `"1h"`, `"1d"`. Zero is
-/// accepted here. A text of another form is a mistake.
+/// accepted; the settings that must be above zero are checked in `shape`. A text of another form is a mistake.
 pub(super) fn time(value: &DeValue<'_>) -> Outcome<Duration> {
     let DeValue::String(written) = value else { return Err(not_a_time()) };
     time_of(written)
@@ -132,14 +132,14 @@ fn not_a_time() -> Wrong {
         .help("write a number and a unit: \"20ms\", \"1.5s\", \"2m\", \"1h\"")
 }
 
-/// Returns how long a key is remembered, read from a length of time, or from a time of day in a zone. A text of another
-/// form is a mistake.
+/// Returns how long the provider remembers a key, read from a length of time such as `24h`, or from a time of day in a
+/// zone, such as `midnight Asia/Seoul`. A text of another form is a mistake.
 pub(super) fn lifetime(value: &DeValue<'_>) -> Outcome<Lifetime> {
     Lifetime::parse(text(value)?, time_of)
 }
 
-/// Returns until when the provider can be asked or takes a cancel, read from a length of time, or from a day of a
-/// zone's calendar. A text of another form is a mistake.
+/// Returns for how long the provider can be asked or takes a cancel. It is read from a length of time such as `24h`, or
+/// from the end of a day in a zone, such as `same-day Asia/Seoul`. A text of another form is a mistake.
 pub(super) fn window(value: &DeValue<'_>) -> Outcome<Window> {
     Window::parse(text(value)?, time_of)
 }

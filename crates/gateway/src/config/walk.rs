@@ -1,4 +1,4 @@
-//! First pass: checks that every key is known, and that every value by itself is well formed.
+//! The first pass over a configuration: checks that every key is known, and that every value by itself is well formed.
 //!
 //! This pass uses the table of keys and nothing else. What depends on two values is checked in `read`.
 
@@ -91,7 +91,7 @@ fn unknown(spec: &Spec, name: &str) -> Wrong {
     wrong.help(advice(name, spec.names()))
 }
 
-/// Searches `spec` and all tables below it. Adds to `homes` the name of each table that may have this key.
+/// Adds to `homes` the names of the tables that may have the key `name`: of `spec` and of all tables below it.
 fn homes_of(spec: &'static Spec, name: &str, homes: &mut Vec<&'static str>) {
     if spec.key(name).is_some() && !homes.contains(&spec.name) {
         homes.push(spec.name);

@@ -1,8 +1,9 @@
 //! The ledger over either of its databases.
 //!
 //! All work of the ledger runs on the runtime of its own thread. Its connections to the database belong to that
-//! runtime, so they stay open when a worker of the gateway ends. A method that is called elsewhere hands its work over
-//! and waits for it. If the future of a method is dropped, the work that was handed over still goes on to its end.
+//! runtime, so they stay open when a worker of the gateway ends. A worker that calls a method hands the work over to
+//! that runtime, and waits for it. If the future of a method is dropped, the work that was handed over still goes on to
+//! its end.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -86,8 +87,9 @@ impl Database {
         Ok(Database::Postgres(store))
     }
 
-    /// Makes a ledger with these operations, which tells `on_stuck` of stuck actions. The new ledger works on the current runtime. After a reload, `before` is
-    /// the earlier ledger, from which the new one takes over; `None` at the start.
+    /// Makes a ledger with these operations, which tells `on_stuck` of stuck actions. The new ledger works on the
+    /// current runtime. After a reload, `before` is the ledger of the old configuration. The new ledger becomes its
+    /// successor, so it also knows which providers are down. At the start, `before` is `None`.
     ///
     /// # Errors
     /// If the declarations contradict each other.
@@ -193,7 +195,8 @@ impl Books {
         })
     }
 
-    /// Returns the operations that some process has declared within the last ten minutes.
+    /// Returns the operations that some process has declared within the last ten minutes. Each process renews its
+    /// declarations while it runs, so an older declaration does not count.
     pub(crate) async fn declared(&self) -> Result<Vec<Declared>, Error> {
         either!(self.ledger.clone(), ledger => {
             self.there(async move { Ok(ledger.store().declared().await?) }).await
@@ -213,8 +216,8 @@ impl Books {
         there(&self.runtime, &self.health, work).await
     }
 
-    /// Records an action with its first attempt, which the caller then sends. If the key is recorded with this request
-    /// already, returns the existing action.
+    /// Records an action with its first attempt, which the code that calls this method must then send. If the key is
+    /// recorded with this request already, returns the existing action.
     pub(crate) async fn start(&self, new: NewAction) -> Result<Begun, Error> {
         let started = |attempt| {
             let (runtime, health) = (self.runtime.clone(), Arc::clone(&self.health));
@@ -340,7 +343,8 @@ impl Started {
         either!(&self.attempt, attempt => attempt.action())
     }
 
-    /// Returns the moment by which the first byte must have left. After it, nothing may be sent.
+    /// Returns the moment by which the first byte of the request must have left. After that moment, nothing may be
+    /// sent.
     pub(crate) fn deadline(&self) -> Instant {
         either!(&self.attempt, attempt => attempt.deadline())
     }

@@ -164,7 +164,7 @@ pub(crate) async fn make(books: Books, call: DurableCall) -> Told {
     }
 }
 
-/// Notes that the caller's time is over before the call is, and returns what the caller is told.
+/// Notes that the caller waits no longer, although the call is still under way. Returns what the caller is told.
 fn left(stage: &Mutex<Stage>) -> Told {
     let mut stage = stage.lock();
     match *stage {
@@ -300,7 +300,8 @@ pub(crate) fn failed(error: &Error) -> Told {
     }
 }
 
-/// Returns what is known of the effect of an action. While an action has not ended, the result is never `NotApplied`.
+/// Returns what is known of the effect of an action. While an action has not ended, the result is never `NotApplied`,
+/// because a caller takes `not-applied` as final.
 pub(crate) fn effect_of(state: &State) -> Effect {
     match (state.known(), state.end()) {
         (Known::Applied, _) => Effect::Applied,

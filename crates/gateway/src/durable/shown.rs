@@ -22,9 +22,10 @@ const JSON_MAX: usize = 64 << 10;
 pub(crate) struct View<'a> {
     /// The key that the caller gave, without the caller's name.
     pub(crate) key: &'a str,
-    /// The rules of the action's operation; `None` if no durable operation of this name is declared any longer.
+    /// The rules of the action's operation; `None` if the configuration of this gateway does not declare the operation
+    /// as durable any longer.
     pub(crate) rules: Option<&'a Rules>,
-    /// Whether no gateway declares the action's operation any longer.
+    /// Whether no other process declares the action's operation either, so that nobody works on the action.
     pub(crate) undeclared: bool,
 }
 
@@ -191,8 +192,8 @@ fn headers(headers: &HeaderMap) -> Value {
     Value::Object(shown)
 }
 
-/// Returns a body as a JSON value if it is JSON and not long, and otherwise as text. The result is `null` if the body
-/// is empty or is not text.
+/// Returns a body as a JSON value if it is JSON, is not longer than [`JSON_MAX`], and loses no digit of its numbers.
+/// Returns any other body as text. The result is `null` if the body is empty or is not text.
 fn body(kept: &StoredAnswer) -> Value {
     let Ok(text) = std::str::from_utf8(&kept.body) else { return Value::Null };
     if text.is_empty() {

@@ -39,8 +39,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_REFUSED: Duration = Duration::from_secs(60);
 /// For how long the list of declared operations is used before it is read from the ledger again.
 const DECLARED_AGE: Duration = Duration::from_secs(5);
-/// The number of bytes that a recorded request may have in addition to its method, target, headers and body, such as
-/// spaces and line ends. The real number is smaller.
+/// An upper bound for the number of bytes that a recorded request has in addition to its method, target, headers and
+/// body, such as spaces and line ends.
 const REQUEST_LINE: usize = 64;
 /// How long the database has to answer a probe.
 const PROBE_TIME: Duration = Duration::from_secs(2);
@@ -117,8 +117,8 @@ impl LedgerSide {
         format!("away since {since:.0}: {}", away.why)
     }
 
-    /// Returns whether no process has declared this operation within the last ten minutes. The answer may be some
-    /// seconds old. Returns `false` if the ledger cannot be asked.
+    /// Returns whether no process declares this operation any longer: no process has renewed the declaration for ten
+    /// minutes. The result may be some seconds old. Returns `false` if the ledger cannot be asked.
     pub(crate) async fn is_undeclared(&self, books: &Books, dependency: &str, operation: &str) -> bool {
         let mut declared = self.declared.lock().await;
         if declared.as_ref().is_none_or(|(asked, _)| asked.elapsed() >= DECLARED_AGE) {
@@ -155,7 +155,8 @@ struct Keeper {
     side: Arc<LedgerSide>,
     /// The database, and the URL with which it was opened; `None` until it is open.
     open: Option<(Database, String)>,
-    /// The configuration whose operations the ledger has; `None` until it has been given those of the first one.
+    /// The configuration whose operations the ledger has; `None` until the ledger has the operations of a
+    /// configuration.
     compiled: Option<Arc<Compiled>>,
     worker: Option<Worker>,
     /// How often opening the database has failed since it last succeeded.

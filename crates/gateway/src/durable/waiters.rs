@@ -25,7 +25,7 @@ use tokio::time::Instant;
 /// The time between two questions of the watch.
 const BETWEEN: Duration = Duration::from_millis(250);
 /// The shortest time between the beginnings of two reads of one action. The ledger wakes a reader also for writes of
-/// some other rows.
+/// some other rows, so a busy ledger would make it read without a pause.
 const AT_LEAST: Duration = Duration::from_millis(20);
 
 /// The ledger from which the actions are read that callers wait for. Tests use a model of it.
@@ -141,8 +141,8 @@ impl Waiters {
         told.borrow().clone()
     }
 
-    /// Takes a place among the waiting callers, and returns it with what is read of the action. Returns `None` if there
-    /// is no place.
+    /// Takes a place among the waiting callers. Returns the place, and a receiver of what the reader reads of the
+    /// action. Returns `None` if `most` callers wait already.
     fn join<S: Source>(
         &self,
         source: &S,
@@ -166,7 +166,7 @@ impl Waiters {
         waiting.readers.insert(id, reader);
         let starts_watch = !std::mem::replace(&mut waiting.is_watched, true);
         // The lock is given up before `spawn`. If the runtime has ended, `spawn` drops the tasks immediately, and
-        // dropping them takes this lock.
+        // dropping a task takes this lock. If the lock were still held, this thread would wait for itself.
         drop(waiting);
         let (reading, its) = (Reading { all: Arc::clone(&self.waiting), id, tell }, source.clone());
         source.spawn(async move { reading.read_for_all(&its, &changed).await });
@@ -198,7 +198,7 @@ impl Drop for Reading {
 }
 
 impl Reading {
-    /// Reads the action for all callers that wait for it, until no caller does.
+    /// Reads the action for all callers that wait for it, again after each change. Ends when no caller waits any more.
     async fn read_for_all(&self, source: &impl Source, changed: &Notify) {
         loop {
             let began = Instant::now();

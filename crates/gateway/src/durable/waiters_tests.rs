@@ -99,8 +99,8 @@ impl Source for Played {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Waits until the row has this version, at most ten seconds. Returns the version that was read last, and how long this
-/// function has waited.
+/// Waits until the row has at least this version, but at most ten seconds. Returns the version that was read last, and
+/// how long this function has waited.
 async fn version(waiters: &Waiters, played: &Played, id: ActionId, at_least: u64) -> (Option<u64>, Duration) {
     let began = Instant::now();
     let enough = move |action: &Action| action.state.version() >= at_least;

@@ -119,8 +119,8 @@ fn error_type(reason: Reason) -> &'static str {
 }
 
 impl Where {
-    /// Returns the path and the query of the gateway's own request that shows this action; `None` if the caller has no
-    /// reason to ask.
+    /// Returns the path and the query at which a caller can ask the gateway about this action; `None` if the caller has
+    /// no reason to ask.
     fn path(&self) -> Option<String> {
         let escaped = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         match self {

@@ -46,7 +46,8 @@ pub(crate) struct Last {
 
 impl Refusals {
     /// Logs a problem. If its class (its dependency and its reason) was logged less than a second ago, the problem is
-    /// only counted. There are at most as many classes as dependencies times reasons.
+    /// only counted. The memory for the classes is bounded: their number is at most the number of dependencies times
+    /// the number of reasons.
     pub(crate) fn note(&self, problem: &Problem) {
         let class = (problem.dependency.clone(), What::Refused(problem.reason));
         let Some(suppressed) = self.may_say(class, &problem.detail, Instant::now()) else { return };

@@ -34,9 +34,10 @@ use crate::problem::{Problem, Where};
 use crate::running::compiled::Compiled;
 use crate::running::durable::DurableOperation;
 
-/// The longest body of a request, in bytes.
+/// The maximum length of a request's body under `/-/actions`, in bytes.
 const BODY_MAX: u64 = 64 << 10;
-/// How long the ledger may take for such a request, in addition to the time for which the caller itself wants to wait.
+/// How long the ledger may take for a request under `/-/actions`, in addition to the time for which the caller itself
+/// wants to wait.
 const LEDGER_TIME: Duration = Duration::from_secs(20);
 
 /// A caller who asks about actions.
@@ -151,7 +152,8 @@ impl Asking<'_> {
                 () = running.until_draining() => {}
             }
         };
-        // For the caller, an action of somebody else does not exist. So the wait for such an action ends immediately.
+        // An action that the caller may not see is answered as if it did not exist. So the wait for such an action ends
+        // immediately.
         let enough = |action: &Action| is_decided(action) || !self.may_see(action);
         let most = self.compiled.settings.ledger.waiters;
         let story = match self.site.room.waiters.wait(&books, id, stop, most, enough).await {

@@ -298,7 +298,8 @@ impl DurableRequest<'_> {
     }
 }
 
-/// Returns whether the caller prefers an answer before the work is done (RFC 7240).
+/// Returns whether the caller asks for an answer before the work is done, by the header `Prefer: respond-async` (RFC
+/// 7240).
 fn asks_for_async(headers: &HeaderMap) -> bool {
     let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
     let mut preferences = values.flat_map(|value| value.split(','));

@@ -34,8 +34,8 @@ use crate::running::operations::FoundOperation;
 use crate::running::router::{Router, Routes};
 
 /// Handles one request that came through `door`, and returns the answer for its caller. This is the dependency's
-/// answer, or a problem that the gateway describes itself. Also decides whether the caller's HTTP/1 connection closes
-/// after the answer. Never fails.
+/// answer, or an answer that the gateway makes itself, for example one that describes a problem. Also decides whether
+/// the caller's HTTP/1 connection closes after the answer. Never fails.
 pub(crate) async fn handle(
     site: Arc<Site>,
     door: Arc<Door>,
@@ -189,7 +189,8 @@ struct Came<'a> {
 }
 
 /// Answers a request for a durable operation. Its body is read whole before anything is recorded. `is_doubtful` says
-/// whether some servers may read the request's path as another path.
+/// whether some servers may read the request's path as another path. Then the request is refused, because its record
+/// would rely on this operation's idempotency, and another one may hold for the other path.
 async fn durable_call(
     site: &Site,
     exchange: &Exchange,
@@ -245,7 +246,7 @@ async fn durable_call(
 }
 
 /// Returns the problem of a request whose body was not taken. `limit` is the maximum length of a body in bytes, and
-/// `setting` is the name of the setting that says so.
+/// `setting` is the name of the setting that has this limit.
 fn not_taken(compiled: &CompiledDependency, taken: TakenBody, setting: &str, limit: u64) -> Problem {
     let (reason, why) = taken.refusal(&format!("`{setting}` allows, {limit} bytes"));
     in_words(compiled, reason, why)

@@ -47,9 +47,9 @@ async fn refused(mut caller: TcpStream) -> TcpStream {
     caller
 }
 
-/// A crowd of callers sends requests at the same moment, five times. A worker sends its answers together at the
-/// end of each turn of the event loop, so a crowd is its worst case: an answer must not wait until all other requests
-/// are read.
+/// A crowd of callers sends requests at the same moment, five times. A worker sends its answers together at the end of
+/// each turn of the event loop, so a crowd is its worst case: an answer must not wait until all other requests are
+/// read.
 #[tokio::test]
 async fn a_refusal_is_written_at_once_in_the_midst_of_a_crowd() {
     let hung = Rogue::builder().acts([Act::Hang]).bind().unwrap();

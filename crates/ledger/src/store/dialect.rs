@@ -99,7 +99,7 @@ impl Dialect {
         }
     }
 
-    /// Returns the SQL for a column of bytes. Its value is null if it has more than `most` bytes.
+    /// Returns the SQL for the value of a column of bytes, or for null if the value has more than `most` bytes.
     pub(crate) fn bytes_within(self, column: &str, most: usize) -> String {
         match self {
             Dialect::Sqlite => format!("CASE WHEN length({column}) <= {most} THEN {column} END"),

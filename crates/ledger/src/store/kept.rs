@@ -10,7 +10,8 @@ use crate::prints::Prints;
 use super::columns::{Cell, Columns, Fixed, Source};
 use super::{Counts, Filter, Result, Standing};
 
-/// The value of the column `salt` for an action that the first release recorded.
+/// The value of the column `salt` for an action that the first release recorded ([`Naming::FirstRelease`]). That
+/// release used no salt.
 const FIRST_RELEASE: i64 = -1;
 
 /// Returns the columns of an action that never change.

@@ -187,8 +187,8 @@ impl<C: Send + 'static> Lanes<C> {
     }
 }
 
-/// A queue of jobs. The lane that holds the lock waits for jobs. Once it has its batch, the next lane can wait for
-/// jobs.
+/// A queue of jobs, which several lanes share. One of them holds the lock while it waits for jobs and gathers a batch.
+/// Then the next lane gets the lock.
 type Queue<C> = Arc<tokio::sync::Mutex<mpsc::Receiver<Job<C>>>>;
 
 /// Waits for a job of this queue. Returns it with the queue, so that more jobs can be taken. Returns `None` if the
@@ -317,8 +317,8 @@ fn is_of_one_job<C, B: Batch<C>>(batch: &B, e: &StoreError) -> bool {
 /// Runs a batch again while the database refuses it in favour of another transaction: at most [`RUNS`] times, and until
 /// a job has waited for [`PATIENCE`]. Returns the answers of the last run.
 ///
-/// A panic ends neither the lane nor the jobs of other callers. A panic happens before the commit, so the batch counts
-/// as refused, and its jobs are run again one by one.
+/// A job may panic, for example in a handler of the application. That ends neither the lane nor the jobs of other
+/// callers. It happens before the commit, so the batch counts as refused, and its jobs are run again one by one.
 async fn run_again<C: Send, B: Batch<C>>(batch: &mut B, jobs: &[&Job<C>]) -> Result<Vec<Answer>> {
     let mut run = 1;
     let oldest = jobs.iter().map(|job| job.since).min();

@@ -54,7 +54,7 @@ use crate::terms::Declaration;
 pub use stuck::OperationCount;
 use stuck::StuckStore;
 
-/// The result of a store's operations.
+/// The result of a store's methods.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// A boxed future, as the methods of a trait object return it.
@@ -246,7 +246,7 @@ pub const DECLARED_TO_SQL_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 /// counted, since counting a long backlog costs much.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// The number of actions that have not ended, including those of `unknown`.
+    /// The number of actions that have not ended. Those that `unknown` and `failing` count are included.
     pub open: u64,
     /// The number of open actions whose effect is unknown.
     pub unknown: u64,

@@ -33,7 +33,7 @@ pub(crate) struct Select {
     pub(crate) stuck: String,
     all: String,
     /// The statements that list actions. For each standing there are two: one lists the actions of one dependency, and
-    /// the other those of all dependencies. In place of the standing, `None` stands for the list of all standings.
+    /// the other those of all dependencies. The statements beside `None` list actions with any standing.
     lists: Vec<(Option<Standing>, [String; 2])>,
 }
 

@@ -13,8 +13,8 @@ const CLASS: &str = "operation || '/' || goal || '/' || effect";
 /// - `held`: the parameter with the classes that are held back, as [`texts`] returns them.
 /// - `from`: the parameter with the earliest due time of the rows that are claimed.
 /// - `now`: the present time.
-/// - `give_up`: the present time less the time `give_up` of the claim. Rows that were recorded before it and never sent
-///   are claimed even if their class is held back.
+/// - `give_up`: `now` minus the field `give_up` of [`Which::AllBut`](super::Which::AllBut). Rows that were recorded
+///   before that time and never sent are claimed even if their class is held back.
 pub(crate) fn all_but(dialect: Dialect, held: &str, from: &str, now: &str, give_up: &str) -> String {
     let is_held = match dialect {
         Dialect::Sqlite => format!("({CLASS}) IN (SELECT value FROM json_each({held}))"),

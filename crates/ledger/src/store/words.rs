@@ -12,7 +12,7 @@ pub(crate) trait Word: Copy {
     fn of_word(word: &str) -> Result<Self>;
 }
 
-/// Implements [`Word`] and [`Cell`] for an enum: the word for each of its variants.
+/// Implements [`Word`] and [`Cell`] for an enum, from a list of its variants and their words.
 macro_rules! words {
     ($type:ident, $what:literal, { $($variant:ident = $word:literal),* $(,)? }) => {
         impl Word for $type {

@@ -29,7 +29,8 @@ pub(super) fn key_scope(scope: KeyScope) -> &'static str {
     }
 }
 
-/// Returns the labels and texts of the lines that say what is taken over from a caller's request.
+/// Returns the lines that `seawall check` shows about what is taken over from a caller's request. Each line is a label
+/// and a text.
 pub(super) fn taken(taken: &Taken) -> Vec<(&'static str, String)> {
     let key = match &taken.key {
         KeySource::Generated => {
@@ -48,7 +49,7 @@ pub(super) fn taken(taken: &Taken) -> Vec<(&'static str, String)> {
     lines
 }
 
-/// Returns, in words, which roles of the database may act on an operation.
+/// Returns, in words, which roles of the database may act on an operation's actions with plain SQL.
 fn sql_roles(roles: &SqlRoles) -> String {
     let role = |(role, caller): (&String, &Option<String>)| match caller {
         Some(caller) => format!("{role} as {caller}"),
@@ -82,7 +83,7 @@ pub(super) fn forgotten(operation: &Operation) -> Option<String> {
     }
 }
 
-/// Returns the sentences that say how a durable operation is limited by three times: how long the provider remembers
+/// Returns the sentences that say how a durable operation is limited by its provider: how long the provider remembers
 /// keys, until when it can be asked, and until when it takes cancels.
 pub(super) fn follows(operation: &Operation, durable: &Rules) -> Vec<String> {
     let mut all = Vec::new();

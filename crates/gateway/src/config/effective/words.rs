@@ -88,8 +88,8 @@ pub(super) fn durable_follows(operation: &Operation, durable: &Rules) -> Vec<Str
     all
 }
 
-/// Returns the words that say until when a request is sent again under its key. Returns the empty text if that has no
-/// end.
+/// Returns the words that say until when a request is sent again under its key. Returns the empty text if there is no
+/// such bound.
 fn for_how_long(idempotency: Idempotency, durable: &Rules) -> String {
     match durable.key_lifetime.as_ref().filter(|_| idempotency == Idempotency::Keyed) {
         Some(Lifetime::For(time)) => format!(", for at most {}", show_time(*time)),

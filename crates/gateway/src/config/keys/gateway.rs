@@ -67,9 +67,9 @@ static LIMITS: Spec = Spec {
 /// The smallest `request_max`, in bytes. With less, nearly every request would be refused.
 const LEAST_REQUEST: u64 = 1 << 10;
 /// The smallest `answer_max`, in bytes. An answer that is longer than `answer_max` is not recorded. Then a repeat under
-/// the action's key is answered 409, and a cancel cannot be filled from the answer. If the outcome depends on a code in
-/// the answer's body, the effect is unknown. The usual answer to a charge is JSON with a code and an id, and has a few
-/// hundred bytes to 4 KiB. So every `answer_max` must have room for 4 KiB.
+/// the action's key is answered 409, and the holes of a cancel cannot be filled from the answer. If the outcome depends
+/// on a code in the answer's body, the effect is unknown. The usual answer to a charge is JSON with a code and an id,
+/// and has a few hundred bytes to 4 KiB. So every `answer_max` must have room for 4 KiB.
 const LEAST_ANSWER: u64 = 4 << 10;
 /// The largest `request_max` and `answer_max`, in bytes. The bodies of all durable calls under way are in memory, and
 /// each is written to the database in one row.

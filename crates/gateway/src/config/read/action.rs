@@ -128,7 +128,7 @@ fn at<'a, 's>(section: &Section<'a>, setting: &'s str) -> (Section<'a>, &'s str)
 }
 
 /// Returns whether a setting is required but missing, or is there but cannot be read. Both mistakes have been reported
-/// already.
+/// already, so a problem that only follows from them is left out.
 fn is_unread(section: &Section<'_>, setting: &str) -> bool {
     let (table, key) = at(section, setting);
     let required = table.spec.key(key).is_some_and(|key| key.required);
@@ -179,8 +179,8 @@ fn rules(
     }
 }
 
-/// Reads which keys a provider takes, and reports what is wrong with the lengths. If the rules cannot be read, the
-/// default is returned.
+/// Reads which keys a provider takes. Reports what is wrong with the declared minimum and maximum length of a key. If
+/// the rules cannot be read, returns the default.
 pub(super) fn key_rules(section: &Section<'_>) -> KeyRules {
     let (table, silent) = (section.child("key"), KeyRules::default());
     let chars = table.opt("chars", |value| KeyChars::parse(values::text(value)?)).unwrap_or(silent.chars());

@@ -70,8 +70,8 @@ fn nothing_is_applied(answers: &Section<'_>, operation: &Operation) {
 }
 
 /// Returns the declared idempotency. If none is declared, returns the idempotency of the pattern's method. If the
-/// declared word or the pattern cannot be read, returns `keyed`. The word `keyed` permits most, so that the one mistake
-/// does not lead to further reports.
+/// declared word or the pattern cannot be read, returns `keyed`: it permits more of the other settings than any other
+/// word, so the one mistake does not lead to further reports.
 fn idempotency(section: &Section<'_>, pattern: Option<&Pattern>) -> Idempotency {
     let words = Idempotency::ALL.map(|it| (it.as_str(), it));
     match section.get("idempotency", |value| word(&words, value)) {

@@ -118,8 +118,9 @@ pub(super) fn breaker(layers: &Layers<'_>, paths: &[&str]) -> Breaker {
     read.checked(problems)
 }
 
-/// Reads the breaker's window, which is a time (`window`) or a number of calls (`window_calls`). If two tables name
-/// different ones, the more specific table decides. If a single table names both, that is reported as a mistake.
+/// Reads the breaker's window, which is a time (`window`) or a number of calls (`window_calls`). If one table has
+/// `window` and another has `window_calls`, the more specific table decides. A single table that has both is reported
+/// as a mistake.
 fn window(breaker: &mut Merged<'_, Breaker>) {
     let layers = &breaker.layers;
     for section in &layers.0 {

@@ -33,8 +33,8 @@ pub(super) fn key_scope(section: &Section<'_>, gateway: &Gateway, gateway_table:
     scope
 }
 
-/// Reads which roles of the ledger's database may act on durable operations with plain SQL. Reports a mistake if keys belong
-/// to callers and a role has none. Adds a note if the ledger's database has no roles.
+/// Reads which roles of the ledger's database may act on durable operations with plain SQL. Reports a mistake if each
+/// caller has keys of its own and a role has no caller. Adds a note if the ledger's database has no roles.
 pub(super) fn sql_roles(section: &Section<'_>, scope: KeyScope, ledger: &Ledger) -> Option<SqlRoles> {
     let roles = shape::sql_roles(section.raw("sql_roles")?).0;
     if scope == KeyScope::Client && roles.values().any(Option::is_none) {
@@ -85,9 +85,9 @@ pub(super) fn taken(
     let words = [("configured", true), ("none", false)];
     let asked = confirm.map(|confirm| &confirm.request);
     let requests = asked.into_iter().chain(cancel.map(|cancel| &cancel.request));
-    // The key of an action may be the value of one header of the caller's request, and nothing else. If such an
-    // operation is keyed, that header is not recorded with the other headers. The ledger writes the recorded key into
-    // this header each time that it sends the request.
+    // A keyed operation may take an action's key from one header of the caller's request alone, such as
+    // `idempotency-key`. Then this header is not recorded with the other headers, because the ledger writes the
+    // recorded key into it each time that it sends the request.
     let is_sent_as_key = idempotency == Idempotency::Keyed && key.header().is_some();
     let holes = requests.flat_map(RequestTemplate::holes).chain(key.holes().filter(|_| !is_sent_as_key));
     Taken {
@@ -100,8 +100,7 @@ pub(super) fn taken(
 }
 
 /// Returns the names of the headers that are recorded. They are those that are needed to read the body, those of the
-/// setting `keep_headers`, and those whose values replace the placeholders `holes` of a template, such as
-/// `{request-header:x-tenant}`.
+/// setting `keep_headers`, and those whose values fill `holes`, such as `{request-header:x-tenant}`.
 fn headers<'h>(section: &Section<'_>, holes: impl Iterator<Item = &'h Hole>) -> Vec<HeaderName> {
     let listed = section.raw("keep_headers");
     let listed = listed.map_or_else(|| vec![ACCEPT, ACCEPT_LANGUAGE], |list| shape::stored_headers(list).0);
@@ -142,9 +141,9 @@ pub(super) fn check(section: &Section<'_>, operation: &Operation, inherited: &In
 }
 
 /// Adds a note if a confirm or a cancel names an action by `{key}`, although the provider may know the action by
-/// another key. That is so if the key comes from the body, since the body is sent as it is. But `{key}` may have the
-/// caller's name before it, or be replaced by a mapped key. The provider would then say "not found" of an action that
-/// took effect.
+/// another key. This can happen if the key comes from a field of the body. The body is sent unchanged, so the provider
+/// knows the action by this field. But `{key}` may have the caller's name before it, or may be a mapped key. The
+/// provider would then say "not found" of an action that took effect.
 fn note_key_of_body(section: &Section<'_>, operation: &Operation, inherited: &Inherited<'_, '_>) {
     let field = operation.taken.key.holes().find(|hole| matches!(hole, Hole::Request(_)));
     let differs = inherited.key_scope == KeyScope::Client || *inherited.key != KeyRules::default();

@@ -1,5 +1,5 @@
-//! Tests that wrong declarations of durable operations are refused. The library's builders are tested by the same
-//! table.
+//! Tests that wrong declarations of durable operations are refused. The declarations stand in the table
+//! `wrong_declarations.toml`, by which the library's builders are tested, too.
 
 use serde::Deserialize;
 

@@ -92,7 +92,8 @@ fn one_mistake_is_one_report() {
     }
 }
 
-/// Texts that have one mistake each, with its line and words of its message.
+/// Each case is a text with one mistake, the number of the line at which the mistake is reported, and words of the
+/// message.
 #[test]
 fn every_rule_is_checked() {
     let reconcile = |list: &str, more: &str| {

@@ -208,7 +208,8 @@ fn all_keys(spec: &'static Spec, out: &mut BTreeSet<(&'static str, &'static str)
     }
 }
 
-/// A key that stands in the table, but that no code reads, would be accepted and have no effect.
+/// Finds a key that stands in the table of keys, but that no code reads. Such a key would be accepted in a file, and
+/// have no effect.
 #[test]
 fn the_reader_asks_for_every_key_of_the_table() {
     let document = toml::de::DeTable::parse(EVERYTHING).unwrap();

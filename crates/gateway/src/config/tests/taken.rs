@@ -116,7 +116,8 @@ fn callers_have_keys_of_their_own_where_they_have_names() {
     assert!(!notes(&file(tokens, shared)).contains("key_scope"));
 }
 
-/// Roles are a list, or a table with a caller for each. If keys belong to callers, each role needs one.
+/// Roles are a list, or a table that has a caller for each role. If each caller has keys of its own, each role needs a
+/// caller.
 #[test]
 fn roles_of_the_database_act_for_callers() {
     let file = |scope: &str, lines: &str, own: &str| {

@@ -73,7 +73,7 @@ impl Postgres {
     }
 
     /// Writes a change in a new transaction, and returns the transaction, which is still open. If the change was not
-    /// written, the inner error says what became of it.
+    /// written, the inner error is the result for the caller.
     async fn write_alone(
         &self,
         change: &Change<PgConnection>,
@@ -163,7 +163,7 @@ impl Postgres {
     }
 
     /// Settles the members of a scope in a new transaction. Returns the transaction, which is still open, with all
-    /// members and the ids of the members that it has settled.
+    /// members and the ids of the members that it has settled. The inner error says why the scope cannot be settled.
     async fn write_scope(
         &self,
         scope: &Scope,

@@ -13,7 +13,7 @@
 //! backwards, with each poll. Once a piece has reached back to the beginning of time, the next piece begins at the
 //! bounds again. If a piece has a row that is due, the bound is lowered to this row, so that the next claim takes it.
 //!
-//! A wrong bound loses no row; bounds only save work. Each process has its own, and begins without any.
+//! A wrong bound loses no row; bounds only save work. Each process has its own bounds, and has none when it starts.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,7 +79,7 @@ pub(super) struct Bounds {
     /// length of the next piece.
     back: Duration,
     length: Duration,
-    /// The number of index entries that were read since this search last started at the bounds.
+    /// The number of index entries that the pieces have read since the last start at the bounds.
     walked: u64,
 }
 
@@ -114,7 +114,7 @@ impl Bounds {
         for (name, due) in first {
             let bound = due.unwrap_or(now).min(now).saturating_sub(MARGIN);
             let before = self.of.entry(name).or_insert(bound);
-            // If the database's clock was set back, the bound follows it.
+            // The bound is after `now` if the database's clock was set back. Then the bound is set back, too.
             *before = if *before > now { bound } else { bound.max(*before) };
         }
     }

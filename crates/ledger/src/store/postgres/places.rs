@@ -1,4 +1,4 @@
-//! Limits how many transactions may wait for a long time at the same moment.
+//! Limits the number of transactions that can take a long time.
 //!
 //! Most transactions of the ledger are over in milliseconds. Two kinds of them can wait for longer:
 //!

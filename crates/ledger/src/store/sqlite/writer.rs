@@ -178,7 +178,7 @@ async fn recorded(
     existing(conn, insert).await.map(Answer::Recorded)
 }
 
-/// Returns what became of an insert that was not taken.
+/// Returns the result of an insert that inserted no row: another row has its key already, or is sent under its key.
 pub(super) async fn existing(conn: &mut SqliteConnection, insert: &Insert) -> Result<Recorded> {
     let found = statements::find(conn, &insert.action.dependency, &insert.action.key).await?;
     let same_key = found.filter(|found| found.key == insert.action.key);
