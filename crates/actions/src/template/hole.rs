@@ -67,8 +67,8 @@ pub enum Hole {
     /// `{confirm:/ptr}`: a field of the provider's JSON answer to a confirm, which asks what became of the action.
     Confirm(Pointer),
     /// `{answer:/ptr}`: a field of the JSON answer to the operation itself. Such an answer exists only if the operation
-    /// took effect and its answer arrived. If the answer was lost, the hole is filled from the answer to a confirm,
-    /// with the field that `confirm.id` names.
+    /// took effect and its answer arrived. If the answer was lost, its place is taken by the answer to a confirm. Then
+    /// `/ptr` is not used: the hole is filled with the field of that answer at which the setting `confirm.id` points.
     Answer(Pointer),
     /// `{from}`: the beginning of the time span that is reconciled.
     From,

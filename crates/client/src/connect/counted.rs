@@ -64,8 +64,8 @@ impl Counted {
         self.reader.as_ref()
     }
 
-    /// Waits until the socket is writable, and calls `write`. Adds the number of bytes that the socket took to the
-    /// meter, and returns it. Fails if the socket fails.
+    /// Waits until the socket is writable, and calls `write`. The result is the number of bytes that the socket has
+    /// taken over. The meter counts these bytes, too. Fails if the socket fails.
     fn poll_write_with(
         &self,
         cx: &mut Context<'_>,

@@ -18,7 +18,8 @@ use super::{
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Start {
     Recorded,
-    /// The row is recorded together with its first attempt. The deadline to settle must leave time for that attempt.
+    /// The row is recorded together with its first attempt. The rules of the test must leave time for that attempt before
+    /// the deadline to settle, `settle_by`.
     Sent,
     /// Plain SQL, which does not know the rules, records the row.
     BySql,

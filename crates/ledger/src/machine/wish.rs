@@ -254,8 +254,8 @@ pub fn observe(
 }
 
 /// Returns the change that ends an action as failed, because its caller waits for the outcome and no request of it can
-/// be sent in time. The caller is told that nothing was done only after this change is written. Returns `None` if
-/// `owner` does not have the row, or if an attempt may take effect.
+/// be sent in time. Write this change first, and tell the caller that nothing was done after that. Returns `None`
+/// if `owner` does not have the row, or if an attempt may take effect.
 #[must_use]
 pub fn close_unsent(state: &State, owner: Owner, why: &str, now: Stamp) -> Option<Write> {
     let wanted = state.goal == Goal::Perform && state.end.is_none() && state.known == Known::Never;
