@@ -36,6 +36,7 @@ pub struct SqlTerms {
 
 impl SqlTerms {
     /// Returns these terms as the table has them.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn to_json(&self) -> String {
         serde_json::to_string(self).expect("all keys of these maps are texts")
     }

@@ -47,7 +47,7 @@ use crate::action::{Action, ActionId, Mark, Story};
 use crate::caught::caught;
 use crate::clock::{DbClock, SharedClock};
 use crate::error::StoreError;
-use crate::machine::{AttemptRow, Back, Evidence, NotSettled, Owner, Scope, Stamp, State, Write};
+use crate::machine::{AttemptRow, Back, Evidence, NotSettled, Owner, Scope, Stamp, Write};
 use crate::pace::Class;
 pub use crate::standing::Standing;
 use crate::terms::Declaration;
@@ -131,7 +131,7 @@ pub struct ScopeSettled {
 }
 
 /// Returns the changes that settle all members of a scope, which is a group of actions that settle together. `knows` is
-/// the level of this program: it may change a row only if [`State::needs`] of the row is not above that level.
+/// the level of this program: it may change a row only if the level that the row needs is not above that level.
 ///
 /// # Errors
 ///
@@ -146,7 +146,7 @@ pub(crate) fn settle_members(
     if members.iter().any(|member| member.state.needs() > knows) {
         return Err(NotSettled::NeedsNewer);
     }
-    let states: Vec<State> = members.iter().map(|member| member.state.clone()).collect();
+    let states: Vec<crate::machine::State> = members.iter().map(|member| member.state.clone()).collect();
     crate::machine::settle_scope(&states, size, now)
 }
 
@@ -313,8 +313,9 @@ pub trait Store: StuckStore + Clone + Send + Sync + 'static {
     /// the same time.
     fn migrate(&self) -> impl Future<Output = Result<()>> + Send;
 
-    /// Returns the level of this program. Each row has the level that a program needs to change it ([`State::needs`]).
-    /// Rows that need a higher level than this one are left to newer programs.
+    /// Returns the level of this program. Each row has the level that a program needs to change it
+    /// ([`State::needs`](crate::machine::State::needs)). Rows that need a higher level than this one are left to newer
+    /// programs.
     fn knows(&self) -> u32;
 
     /// Returns the longest time that the database may take to answer. After this time, each method of the store has
