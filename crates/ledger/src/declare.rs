@@ -60,7 +60,14 @@ impl<S: Store> Declaring<S> {
     /// stopped or dropped.
     pub(crate) async fn run(mut self, mut stopped: Stopped) {
         loop {
-            let wait = match self.renew().await {
+            // A renewal under way ends with the worker, too. The worker that replaces this one declares other operations
+            // for the same process, and a late renewal would replace those again.
+            let renewed = tokio::select! {
+                biased;
+                _ = stopped.changed() => return,
+                renewed = self.renew() => renewed,
+            };
+            let wait = match renewed {
                 // The time is random, so that not all processes renew their declarations at the same time.
                 Ok(()) => RENEW.mul_f64(0.8 + fastrand::f64() / 5.0),
                 Err(e) => {

@@ -242,14 +242,16 @@ impl Keeper {
             Standing::Away(away) => Some(away.clone()),
             Standing::Unused | Standing::Open(_) => None,
         };
-        if before.as_ref().is_none_or(|before| before.why != why) {
+        let is_known = before.as_ref().is_some_and(|before| before.why == why);
+        let since = before.map_or_else(SystemTime::now, |before| before.since);
+        // Those who have read the log's line find the new state.
+        self.side.standing.store(Arc::new(Standing::Away(Away { since, why: why.clone() })));
+        if !is_known {
             tracing::error!(
                 error = &*why,
                 "the ledger cannot be opened: durable operations are refused until it can"
             );
         }
-        let since = before.map_or_else(SystemTime::now, |before| before.since);
-        self.side.standing.store(Arc::new(Standing::Away(Away { since, why })));
         let longest = match error.trouble() {
             Trouble::Foreign | Trouble::Refused => LONGEST_REFUSED,
             _ => LONGEST_WAIT,

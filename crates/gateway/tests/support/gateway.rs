@@ -169,10 +169,25 @@ impl Gateway {
         self.child.id()
     }
 
-    /// Sends a signal by its name, for example `TERM`.
+    /// Sends a signal by its name, for example `TERM`. After `STOP`, waits until all threads of the program stand still,
+    /// since a thread that runs may go on for a moment.
     pub fn signal(&self, name: &str) {
         let done = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
         assert!(done.unwrap().success(), "kill -{name}");
+        let end = std::time::Instant::now() + super::PATIENCE;
+        while name == "STOP" && !self.stands_still() {
+            assert!(std::time::Instant::now() < end, "the program does not stand still");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Whether each thread of the program is stopped by a signal, which `/proc` tells by the letter T.
+    fn stands_still(&self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        tasks.flatten().all(|task| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+        })
     }
 
     /// Waits until the program has ended by itself.
