@@ -7,6 +7,7 @@
 //! behind, because nginx's workers outlive a killed master. And if this process itself were killed, all servers would
 //! continue to run.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -14,6 +15,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A result whose error is a text that is shown to the person at the terminal.
@@ -84,10 +86,19 @@ pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// Returns a loopback port that was free when this was called. Another program can take the port before it is used.
+/// Returns a loopback port that was free when this was called, and that this process has not returned before. Another
+/// program can take the port before it is used.
 pub(crate) fn free_port() -> Outcome<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| format!("no free port: {e}"))?;
-    listener.local_addr().map(|a| a.port()).map_err(|e| format!("no free port: {e}"))
+    // The kernel may give a port a second time when the listener that had it is closed.
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let failed = |e: std::io::Error| format!("no free port: {e}");
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+        let port = listener.local_addr().map_err(failed)?.port();
+        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
+            return Ok(port);
+        }
+    }
 }
 
 /// A running server. When this value is dropped, the server's whole process group is ended.
